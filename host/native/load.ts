@@ -1,0 +1,30 @@
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { packageRoot } from "../package-root.ts";
+
+/** The native addon is absent or does not load on this machine. */
+export class NativeAddonError extends Error {
+  override readonly name = "NativeAddonError";
+}
+
+/**
+ * Loads one of the two native addons. Callers give the result a type of their own, next to the functions that
+ * it describes.
+ *
+ * @throws NativeAddonError with the causes and the command that mends each.
+ */
+export function loadAddon(addon: "os" | "media"): unknown {
+  const file = join(packageRoot, "build", "addon", "Release", `${addon}.node`);
+  try {
+    return createRequire(import.meta.url)(file);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new NativeAddonError(
+      [
+        `The native addon ${addon}.node does not load: ${reason}`,
+        "- not built yet, or built for another machine: npm run build",
+        "- a shared library is missing (libavcodec, libyuv): npm run setup",
+      ].join("\n"),
+    );
+  }
+}

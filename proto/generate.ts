@@ -1,0 +1,101 @@
+/**
+ * Makes, from *.proto and limits.ts, what both languages share (all of it git-ignored but PROTOCOL.md's tables):
+ *
+ *     proto/gen/messages.js, .d.ts     protobufjs codecs
+ *     proto/gen/c/*.pb.c, *.pb.h       nanopb codecs with static bounds
+ *     proto/gen/c/vsockenc-limits.h    limits.ts as C constants
+ *     proto/PROTOCOL.md                the tables between the "generated" marks
+ */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { FIELD_BOUNDS, HEADER_FIELDS, LIMIT_DOCUMENTATION, LIMITS } from "./limits.ts";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const generated = join(here, "gen");
+const generatedC = join(generated, "c");
+
+/** The files whose messages the guest speaks; export.proto stays on the host. */
+const WIRE_FILES = ["wire.proto", "session.proto", "stream.proto", "buffer.proto", "frame.proto"];
+
+function run(command: string, args: readonly string[]): void {
+  try {
+    execFileSync(command, args, { cwd: here, stdio: ["ignore", "ignore", "pipe"] });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`${command} failed: ${reason}\nIs it installed? \`npm run setup\` installs what the build needs.`);
+  }
+}
+
+function typescriptCodecs(): void {
+  const files = readdirSync(here).filter((name) => name.endsWith(".proto"));
+  const pbjs = join(here, "..", "node_modules", ".bin", "pbjs");
+  const options = ["--dts", "--no-create", "--no-verify", "--no-convert", "--no-delimited", "--no-service"];
+  const output = join(generated, "messages.js");
+  run(pbjs, ["-t", "static-module", "-w", "esm", ...options, "--no-typeurl", "--force-number", "-p", ".", "-o", output, ...files]);
+}
+
+function cCodecs(): void {
+  const options = Object.entries(FIELD_BOUNDS).map(([field, bound]) =>
+    "max_length" in bound
+      ? `vsockenc.${field} max_length:${LIMITS[bound.max_length]}`
+      : `vsockenc.${field} max_count:${LIMITS[bound.max_count]}`,
+  );
+  const optionsFile = join(generatedC, "vsockenc.options");
+  writeFileSync(optionsFile, `${options.join("\n")}\n`);
+  const nanopb = [`--nanopb_out=${generatedC}`, `--nanopb_opt=-f ${optionsFile}`];
+  run("protoc", ["-I.", ...nanopb, ...WIRE_FILES]);
+}
+
+function cLimits(): string {
+  const lines = Object.entries(LIMIT_DOCUMENTATION).map(
+    ([name, { value, unit, why }]) => `/* ${unit}: ${why} */\n#define VSOCKENC_${name} ${value}u`,
+  );
+  const offsets = HEADER_FIELDS.map(
+    ({ name, offset, meaning }) => `/* ${meaning} */\n#define VSOCKENC_HEADER_${name.toUpperCase()} ${offset}u`,
+  );
+  return [
+    "/* Generated from proto/limits.ts by proto/generate.ts. */",
+    "#ifndef VSOCKENC_LIMITS_H",
+    "#define VSOCKENC_LIMITS_H",
+    ...lines,
+    "/* Byte offsets in the header. */",
+    ...offsets,
+    "#endif",
+    "",
+  ].join("\n");
+}
+
+function limitTable(): string {
+  const rows = Object.entries(LIMIT_DOCUMENTATION).map(([name, { value, unit, why }]) => {
+    const shown = name === "MAGIC" ? `0x${value.toString(16)}` : value.toLocaleString("en");
+    return `| ${name} | ${shown} | ${unit} | ${why} |`;
+  });
+  return ["| name | value | unit | what it is |", "|---|---|---|---|", ...rows].join("\n");
+}
+
+function headerTable(): string {
+  const rows = HEADER_FIELDS.map(({ name, offset, bytes, meaning }) => `| ${offset} | ${bytes} | ${name} | ${meaning} |`);
+  return ["| offset | bytes | field | meaning |", "|---|---|---|---|", ...rows].join("\n");
+}
+
+function documentation(): void {
+  const file = join(here, "PROTOCOL.md");
+  const between = (text: string, name: string, table: string): string =>
+    text.replace(
+      new RegExp(`(<!-- generated: ${name} -->\n)[\\s\\S]*?(<!-- end -->)`),
+      (_whole, begin: string, end: string) => `${begin}${table}\n${end}`,
+    );
+  const text = readFileSync(file, "utf8");
+  const updated = between(between(text, "header", headerTable()), "limits", limitTable());
+  if (updated !== text) writeFileSync(file, updated);
+}
+
+rmSync(generated, { recursive: true, force: true });
+mkdirSync(generatedC, { recursive: true });
+typescriptCodecs();
+cCodecs();
+writeFileSync(join(generatedC, "vsockenc-limits.h"), cLimits());
+documentation();
+console.log(`generated ${relative(process.cwd(), generated)}`);

@@ -1,0 +1,109 @@
+/**
+ * Every number of the protocol that is not a message: the frame header, sizes, counts and waits.
+ *
+ * This is the single truth. `generate.ts` turns it into the C header, nanopb's static bounds and the tables
+ * of PROTOCOL.md; TypeScript imports it directly.
+ */
+
+/** A number of the protocol, as it is documented. */
+export interface Limit {
+  readonly value: number;
+  readonly unit: string;
+  readonly why: string;
+}
+
+const limit = (value: number, unit: string, why: string): Limit => ({ value, unit, why });
+
+const LIMIT_TABLE = {
+  PROTOCOL_VERSION: limit(1, "version", "newest version; it is also in every header"),
+  MAGIC: limit(0x434e4556, "u32", 'the bytes "VENC" at the start of every header'),
+  HEADER_BYTES: limit(24, "bytes", "size of the fixed header"),
+  MAX_MESSAGE_BYTES: limit(32768, "bytes", "header and body: one write of a virtserialport moves no more"),
+  FLUSH_NULS: limit(32768, "bytes", "NUL bytes ahead of an opening: as long as the longest half message"),
+  DATA_PREFIX_BYTES: limit(8, "bytes", "frame number and offset ahead of a Data chunk's bytes"),
+  GUEST_WINDOW_BYTES: limit(
+    131072,
+    "bytes",
+    "bulk bytes in flight from the guest: below a UNIX socket's buffer, so a dead relay never throttles the port",
+  ),
+  HOST_WINDOW_BYTES: limit(262144, "bytes", "bulk bytes in flight from the host, about ten frames at 10 Mbit/s"),
+  CONTROL_RESERVE_BYTES: limit(
+    16384,
+    "bytes",
+    "control messages that may wait behind the bulk ones; beyond them the peer counts as dead",
+  ),
+  HELLO_INTERVAL_MS: limit(250, "ms", "repetition of Hello until Welcome"),
+  GREETING_INTERVAL_MS: limit(1000, "ms", "repetition of Greeting while there is no session"),
+  PING_INTERVAL_MS: limit(1000, "ms", "a Ping after that long without another message"),
+  SILENCE_MS: limit(3000, "ms", "silence that ends a session"),
+  FRAME_DONE_TIMEOUT_MS: limit(1000, "ms", "wait for FrameDone after which the guest starts a new epoch"),
+  MAX_ATTACHED_BUFFERS: limit(64, "buffers", "attached at one time"),
+  MAX_IN_FLIGHT_FRAMES: limit(8, "frames", "most the relay accepts without an answer"),
+  DEFAULT_IN_FLIGHT_FRAMES: limit(2, "frames", "what the element sends ahead unless told otherwise"),
+  MAX_PLANES: limit(4, "planes", "of one buffer"),
+  MAX_DIMENSION: limit(16384, "pixels", "width or height of a picture"),
+  MIN_DIMENSION: limit(16, "pixels", "width or height of a picture"),
+  MAX_ACCESS_UNIT_BYTES: limit(16777216, "bytes", "one Packet"),
+  MAX_ENCODER_OFFERS: limit(16, "offers", "in Welcome"),
+  MAX_NAME_BYTES: limit(63, "bytes", "a name, UTF-8, without the terminator"),
+  MAX_TEXT_BYTES: limit(255, "bytes", "a text for people, UTF-8, without the terminator"),
+  MAX_BITRATE_KBPS: limit(1000000, "kbit/s", "bit rate"),
+  EXPORT_VERSION: limit(1, "version", "of the export protocol"),
+  MAX_EXPORT_MESSAGE_BYTES: limit(1048576, "bytes", "an ExportMessage with its extents"),
+  MAX_EXTENTS: limit(16384, "extents", "of one resource: 64 MiB with not two pages adjacent"),
+  MAX_ACQUIRED_RESOURCES: limit(1024, "resources", "acquired at one time on an export connection"),
+  MAX_MEMORIES: limit(64, "memories", "sent on one export connection"),
+  REVOKE_HOLD_MS: limit(100, "ms", "how long the guest's UNREF or DETACH waits for the relay to let go"),
+} as const satisfies Record<string, Limit>;
+
+/** Name of a protocol number. */
+export type LimitName = keyof typeof LIMIT_TABLE;
+
+/** The numbers with units and reasons, for generators and documentation. */
+export const LIMIT_DOCUMENTATION: Readonly<Record<LimitName, Limit>> = LIMIT_TABLE;
+
+/** The numbers themselves, e.g. `LIMITS.MAX_MESSAGE_BYTES`. */
+export const LIMITS: Readonly<Record<LimitName, number>> = Object.freeze(
+  Object.fromEntries(Object.entries(LIMIT_TABLE).map(([name, entry]) => [name, entry.value])) as Record<
+    LimitName,
+    number
+  >,
+);
+
+/** A field of the fixed header. All are unsigned and little-endian. */
+export interface HeaderField {
+  readonly name: string;
+  readonly offset: number;
+  readonly bytes: 1 | 2 | 4;
+  readonly meaning: string;
+}
+
+/** Layout of the fixed header, without gaps. */
+export const HEADER_FIELDS = [
+  { name: "magic", offset: 0, bytes: 4, meaning: "MAGIC" },
+  { name: "version", offset: 4, bytes: 1, meaning: "protocol version of the sender" },
+  { name: "type", offset: 5, bytes: 1, meaning: "MessageType of wire.proto" },
+  { name: "flags", offset: 6, bytes: 1, meaning: "0 in version 1; ignored by the receiver" },
+  { name: "stream", offset: 7, bytes: 1, meaning: "0 in version 1" },
+  { name: "epoch", offset: 8, bytes: 4, meaning: "session epoch, never 0; 0 in Greeting alone" },
+  {
+    name: "sequence",
+    offset: 12,
+    bytes: 4,
+    meaning: "0 in Greeting, Hello and Welcome; else counts from 1 in each direction of an epoch",
+  },
+  { name: "length", offset: 16, bytes: 4, meaning: "bytes of body that follow the header" },
+  { name: "crc", offset: 20, bytes: 4, meaning: "CRC-32 (IEEE 802.3) of header and body, this field as 0" },
+] as const satisfies readonly HeaderField[];
+
+/** Static bounds of strings and repeated fields in wire messages, by `message.field`, for nanopb. */
+export const FIELD_BOUNDS: Readonly<Record<string, { max_length: LimitName } | { max_count: LimitName }>> = {
+  "Hello.software": { max_length: "MAX_NAME_BYTES" },
+  "EncoderOffer.name": { max_length: "MAX_NAME_BYTES" },
+  "Welcome.software": { max_length: "MAX_NAME_BYTES" },
+  "Welcome.encoders": { max_count: "MAX_ENCODER_OFFERS" },
+  "Bye.text": { max_length: "MAX_TEXT_BYTES" },
+  "Error.text": { max_length: "MAX_TEXT_BYTES" },
+  "Configured.encoder": { max_length: "MAX_NAME_BYTES" },
+  "Attach.planes": { max_count: "MAX_PLANES" },
+};

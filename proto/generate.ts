@@ -44,7 +44,8 @@ function cCodecs(): void {
   );
   const optionsFile = join(generatedC, "vsockenc.options");
   writeFileSync(optionsFile, `${options.join("\n")}\n`);
-  const nanopb = [`--nanopb_out=${generatedC}`, `--nanopb_opt=-f ${optionsFile}`];
+  // The short option would be passed on with its space and silently name no file.
+  const nanopb = [`--nanopb_out=${generatedC}`, `--nanopb_opt=--options-file=${optionsFile}`];
   run("protoc", ["-I.", ...nanopb, ...WIRE_FILES]);
 }
 

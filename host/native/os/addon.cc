@@ -1,8 +1,17 @@
 #include <napi.h>
 
+#include "memory_addon.h"
+#include "poller.h"
+#include "sockets.h"
+
 namespace {
 
-Napi::Object Initialize(Napi::Env, Napi::Object exports) { return exports; }
+Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
+  vsockenc::RegisterPoller(env, exports);
+  vsockenc::RegisterSockets(env, exports);
+  vsockenc::RegisterMemory(env, exports);
+  return exports;
+}
 
 }  // namespace
 

@@ -1,0 +1,146 @@
+// The guest's RAM as vhost-user describes it (SET_MEM_TABLE, QEMU docs/interop/vhost-user.rst
+// "Memory regions description"), mapped into this process. Plain C++, so that tests can compile it
+// alone.
+//
+// A region is a view of a shareable file: several regions are often views of one memfd, each with a
+// descriptor of its own, at file offsets that differ from the guest addresses. A memory is such a
+// file, told apart by device and inode.
+//
+// Everything is checked against the table; an address outside gives false or nullptr, never a
+// fault. (The file cannot shrink below a region: its size is checked when it is mapped, and QEMU
+// seals it.)
+#ifndef VSOCKENC_HOST_NATIVE_OS_GUEST_MEMORY_H_
+#define VSOCKENC_HOST_NATIVE_OS_GUEST_MEMORY_H_
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace vsockenc {
+
+// Owns one descriptor.
+class Descriptor {
+ public:
+  Descriptor() = default;
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(Descriptor &&other) noexcept : fd_(other.Take()) {}
+  Descriptor &operator=(Descriptor &&other) noexcept;
+  Descriptor(const Descriptor &) = delete;
+  Descriptor &operator=(const Descriptor &) = delete;
+  ~Descriptor() { Reset(); }
+
+  int get() const { return fd_; }
+  int Take() {
+    const int fd = fd_;
+    fd_ = -1;
+    return fd;
+  }
+  void Reset();
+
+ private:
+  int fd_ = -1;
+};
+
+struct RegionDescription {
+  uint64_t guest_address;
+  uint64_t size;
+  uint64_t user_address;
+  // Of the region's first byte in the file.
+  uint64_t file_offset;
+};
+
+// Consecutive bytes of one memory (an index into GuestMemory::memories()).
+struct FileRange {
+  size_t memory;
+  uint64_t offset;
+  uint64_t length;
+};
+
+struct AddressRange {
+  uint64_t address;
+  uint64_t length;
+};
+
+struct SharedMemory {
+  dev_t device;
+  ino_t inode;
+  uint64_t size;
+  // Of one of its regions; owned by the region.
+  int fd;
+};
+
+class GuestMemory {
+ public:
+  // Maps the regions; takes the descriptors over in any case. Throws std::runtime_error.
+  GuestMemory(std::vector<RegionDescription> descriptions, std::vector<Descriptor> descriptors);
+  ~GuestMemory() = default;
+  GuestMemory(const GuestMemory &) = delete;
+  GuestMemory &operator=(const GuestMemory &) = delete;
+
+  // The bytes of a range of QEMU's virtual addresses, in which vhost-user gives the rings, that
+  // lies in one region; nullptr if none holds it all.
+  uint8_t *AtUser(uint64_t address, uint64_t length) const;
+
+  // Copies; a range may span regions that adjoin. False, with nothing written, if part is outside.
+  bool Read(uint64_t address, void *destination, uint64_t length) const;
+  bool Write(uint64_t address, const void *source, uint64_t length) const;
+
+  // Appends where the ranges' bytes lie in the memories; ranges that adjoin there become one.
+  // False if a part is outside. `limit` bounds the number of results.
+  bool Translate(const std::vector<AddressRange> &ranges, size_t limit,
+                 std::vector<FileRange> *result) const;
+
+  const std::vector<SharedMemory> &memories() const { return memories_; }
+
+ private:
+  class Mapping {
+   public:
+    Mapping(int fd, uint64_t file_offset, uint64_t size, uint64_t alignment);
+    Mapping(Mapping &&other) noexcept;
+    Mapping &operator=(Mapping &&) = delete;
+    ~Mapping();
+    uint8_t *data() const { return data_; }
+
+   private:
+    void *base_;
+    size_t length_;
+    uint8_t *data_;
+  };
+  struct Region {
+    RegionDescription description;
+    Descriptor descriptor;
+    Mapping mapping;
+    size_t memory;
+  };
+  // A part of a range that lies in one region.
+  struct Piece {
+    const Region *region;
+    uint64_t offset;
+    uint64_t length;
+  };
+
+  std::optional<Piece> FirstPiece(uint64_t address, uint64_t length) const;
+  // Calls visit(piece, bytes before it) for every part; false if part of the range is outside.
+  template <typename Visit>
+  bool ForEachPiece(uint64_t address, uint64_t length, Visit visit) const;
+  bool Contains(uint64_t address, uint64_t length) const;
+
+  std::vector<Region> regions_;
+  std::vector<SharedMemory> memories_;
+};
+
+// Descriptor of the same memory that cannot write, as far as the system has such a thing (Linux: a
+// reopening through /proc; elsewhere a duplicate). Throws std::system_error.
+Descriptor ReopenReadOnly(int fd);
+
+// Anonymous shareable memory of `size` bytes, named `name` in diagnostics. Throws
+// std::system_error.
+Descriptor CreateMemory(const std::string &name, uint64_t size);
+
+}  // namespace vsockenc
+
+#endif  // VSOCKENC_HOST_NATIVE_OS_GUEST_MEMORY_H_

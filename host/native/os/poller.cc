@@ -1,0 +1,174 @@
+#include "poller.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "errors.h"
+
+namespace vsockenc {
+
+Poller::Poller(Napi::Env env, Napi::Function dispatch) {
+  std::array<int, 2> ends{};
+  if (pipe(ends.data()) != 0) throw SystemError(env, "pipe", errno);
+  wake_read_ = Descriptor(ends[0]);
+  wake_write_ = Descriptor(ends[1]);
+  for (const int fd : ends) {
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+  }
+  function_ = Napi::ThreadSafeFunction::New(env, dispatch, "vsockenc poller", 0, 1);
+  // Only a watch keeps the process alive.
+  function_.Unref(env);
+  thread_ = std::thread([this] { Run(); });
+}
+
+Poller::~Poller() {
+  Stop();
+}
+
+void Poller::Stop() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stopping_ = true;
+  }
+  Wake();
+  thread_.join();
+  function_.Abort();
+}
+
+void Poller::Wake() const {
+  const char byte = 0;
+  // A full pipe wakes the thread as well.
+  [[maybe_unused]] const ssize_t written = write(wake_write_.get(), &byte, 1);
+}
+
+void Poller::Arm(Napi::Env env, uint32_t id, int fd, short events) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (stopping_) return;
+    if (watches_.empty()) function_.Ref(env);
+    watches_[id] = {fd, events};
+  }
+  Wake();
+}
+
+void Poller::Remove(Napi::Env env, uint32_t id) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (watches_.erase(id) == 0 || stopping_) return;
+    if (watches_.empty()) function_.Unref(env);
+  }
+  Wake();
+}
+
+void Poller::Run() {
+  std::vector<uint32_t> ids;
+  std::vector<pollfd> polled;
+  while (true) {
+    ids.clear();
+    polled.assign(1, {wake_read_.get(), POLLIN, 0});
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (stopping_) return;
+      for (const auto &[id, watch] : watches_) {
+        if (watch.events == 0) continue;
+        ids.push_back(id);
+        polled.push_back({watch.fd, watch.events, 0});
+      }
+    }
+    // EINTR and ENOMEM alike: look again.
+    if (poll(polled.data(), static_cast<nfds_t>(polled.size()), -1) < 0) continue;
+    if (polled[0].revents != 0) {
+      std::array<char, 64> bytes{};
+      [[maybe_unused]] const ssize_t count = read(wake_read_.get(), bytes.data(), bytes.size());
+    }
+    if (!Collect(ids, polled)) continue;
+    const auto deliver = [this](Napi::Env env, Napi::Function dispatch) { Deliver(env, dispatch); };
+    if (function_.NonBlockingCall(deliver) != napi_ok) return;
+  }
+}
+
+bool Poller::Collect(const std::vector<uint32_t> &ids, const std::vector<pollfd> &polled) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (size_t i = 0; i < ids.size(); i++) {
+    const pollfd &entry = polled[i + 1];
+    if (entry.revents == 0) continue;
+    const auto found = watches_.find(ids[i]);
+    // Removed or changed while poll was waiting: what was seen is about another wish.
+    if (found == watches_.end() || found->second.fd != entry.fd || found->second.events == 0) {
+      continue;
+    }
+    found->second.events = 0;
+    reports_.push_back({ids[i], entry.revents});
+  }
+  if (reports_.empty() || stopping_) return false;
+  return !std::exchange(call_pending_, true);
+}
+
+void Poller::Deliver(Napi::Env env, Napi::Function dispatch) {
+  std::vector<Report> reports;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    reports.swap(reports_);
+    call_pending_ = false;
+  }
+  Napi::Array list = Napi::Array::New(env, reports.size() * 2);
+  for (uint32_t i = 0; i < reports.size(); i++) {
+    list.Set(i * 2, Napi::Number::New(env, reports[i].id));
+    list.Set(i * 2 + 1, Napi::Number::New(env, reports[i].events));
+  }
+  dispatch.Call({list});
+}
+
+namespace {
+
+// One poller an environment (a worker thread has its own), made by the first startPoller.
+struct State {
+  std::unique_ptr<Poller> poller;
+};
+
+Poller &Current(const Napi::CallbackInfo &info) {
+  State *state = info.Env().GetInstanceData<State>();
+  if (!state->poller) throw Napi::Error::New(info.Env(), "startPoller was not called");
+  return *state->poller;
+}
+
+// startPoller(dispatch)
+void Start(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  State *state = env.GetInstanceData<State>();
+  if (state->poller) throw Napi::Error::New(env, "startPoller was called before");
+  state->poller = std::make_unique<Poller>(env, info[0].As<Napi::Function>());
+  // Runs before the function's own clean-up, which was registered earlier.
+  env.AddCleanupHook([](Poller *poller) { poller->Stop(); }, state->poller.get());
+}
+
+// armWatch(id, fd, events)
+void Arm(const Napi::CallbackInfo &info) {
+  Current(info).Arm(info.Env(), info[0].As<Napi::Number>().Uint32Value(),
+                    info[1].As<Napi::Number>().Int32Value(),
+                    static_cast<short>(info[2].As<Napi::Number>().Int32Value()));
+}
+
+// removeWatch(id)
+void Remove(const Napi::CallbackInfo &info) {
+  Current(info).Remove(info.Env(), info[0].As<Napi::Number>().Uint32Value());
+}
+
+}  // namespace
+
+void RegisterPoller(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new State);
+  exports.Set("pollRead", Napi::Number::New(env, POLLIN));
+  exports.Set("pollWrite", Napi::Number::New(env, POLLOUT));
+  exports.Set("startPoller", Napi::Function::New(env, Start));
+  exports.Set("armWatch", Napi::Function::New(env, Arm));
+  exports.Set("removeWatch", Napi::Function::New(env, Remove));
+}
+
+}  // namespace vsockenc

@@ -1,0 +1,277 @@
+#include "sockets.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "errors.h"
+#include "guest_memory.h"
+
+namespace vsockenc {
+
+namespace {
+
+// Descriptors in one message: vhost-user's memory table has at most 8 regions.
+constexpr size_t kMaxDescriptors = 8;
+constexpr int kBacklog = 16;
+
+#ifdef MSG_NOSIGNAL
+constexpr int kSendFlags = MSG_NOSIGNAL;
+#else
+constexpr int kSendFlags = 0;
+#endif
+#ifdef MSG_CMSG_CLOEXEC
+constexpr int kReceiveFlags = MSG_CMSG_CLOEXEC;
+#else
+constexpr int kReceiveFlags = 0;
+#endif
+
+bool WouldBlock(int number) {
+  return number == EAGAIN || number == EWOULDBLOCK;
+}
+
+void SetFlags(int fd) {
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+#ifdef SO_NOSIGPIPE
+  const int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+#endif
+}
+
+int Fd(const Napi::CallbackInfo &info) {
+  return info[0].As<Napi::Number>().Int32Value();
+}
+
+Descriptor StreamSocket(Napi::Env env) {
+  Descriptor fd(socket(AF_UNIX, SOCK_STREAM, 0));
+  if (fd.get() < 0) throw SystemError(env, "socket", errno);
+  SetFlags(fd.get());
+  return fd;
+}
+
+sockaddr_un Address(Napi::Env env, const std::string &path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) {
+    throw SystemError(env, "socket path", ENAMETOOLONG);
+  }
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  return address;
+}
+
+// listen(path) → fd. The socket file has mode 0600 from the start.
+Napi::Value Listen(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  const sockaddr_un address = Address(env, info[0].As<Napi::String>().Utf8Value());
+  Descriptor fd = StreamSocket(env);
+  const mode_t mask = umask(S_IRWXG | S_IRWXO | S_IXUSR);
+  const int result = bind(fd.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address);
+  const int number = errno;
+  umask(mask);
+  if (result != 0) throw SystemError(env, "bind", number);
+  if (listen(fd.get(), kBacklog) != 0) throw SystemError(env, "listen", errno);
+  return Napi::Number::New(env, fd.Take());
+}
+
+// connect(path) → fd. A UNIX socket connects at once or not at all (EAGAIN: the backlog is full).
+Napi::Value Connect(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  const sockaddr_un address = Address(env, info[0].As<Napi::String>().Utf8Value());
+  Descriptor fd = StreamSocket(env);
+  if (connect(fd.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) != 0) {
+    throw SystemError(env, "connect", errno);
+  }
+  return Napi::Number::New(env, fd.Take());
+}
+
+// accept(fd) → fd, or null when nobody waits.
+Napi::Value Accept(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  Descriptor fd(accept(Fd(info), nullptr, nullptr));
+  if (fd.get() < 0) {
+    if (WouldBlock(errno) || errno == EINTR || errno == ECONNABORTED) return env.Null();
+    throw SystemError(env, "accept", errno);
+  }
+  SetFlags(fd.get());
+  return Napi::Number::New(env, fd.Take());
+}
+
+// adopt(fd) → "listening", "connected" or "other"; makes it non-blocking and closed on exec.
+Napi::Value Adopt(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  int type = 0;
+  socklen_t length = sizeof type;
+  if (getsockopt(Fd(info), SOL_SOCKET, SO_TYPE, &type, &length) != 0 || type != SOCK_STREAM) {
+    return Napi::String::New(env, "other");
+  }
+  SetFlags(Fd(info));
+  int listening = 0;
+  length = sizeof listening;
+  getsockopt(Fd(info), SOL_SOCKET, SO_ACCEPTCONN, &listening, &length);
+  return Napi::String::New(env, listening != 0 ? "listening" : "connected");
+}
+
+// peerUser(fd) → user id of the process at the other end.
+Napi::Value PeerUser(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+#ifdef SO_PEERCRED
+  ucred credentials{};
+  socklen_t length = sizeof credentials;
+  if (getsockopt(Fd(info), SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) {
+    throw SystemError(env, "SO_PEERCRED", errno);
+  }
+  return Napi::Number::New(env, credentials.uid);
+#else
+  uid_t user = 0;
+  gid_t group = 0;
+  if (getpeereid(Fd(info), &user, &group) != 0) throw SystemError(env, "getpeereid", errno);
+  return Napi::Number::New(env, user);
+#endif
+}
+
+// send(fd, bytes, offset, descriptors) → bytes taken, or null when the buffer is full.
+Napi::Value Send(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  auto bytes = info[1].As<Napi::Uint8Array>();
+  const auto offset = static_cast<size_t>(info[2].As<Napi::Number>().Int64Value());
+  const auto descriptors = info[3].As<Napi::Array>();
+  if (offset >= bytes.ByteLength() || descriptors.Length() > kMaxDescriptors) {
+    throw Napi::RangeError::New(env, "send: nothing to send, or too many descriptors");
+  }
+  iovec part{bytes.Data() + offset, bytes.ByteLength() - offset};
+  alignas(cmsghdr) std::array<unsigned char, CMSG_SPACE(kMaxDescriptors * sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (descriptors.Length() > 0) {
+    const size_t length = descriptors.Length() * sizeof(int);
+    message.msg_control = control.data();
+    message.msg_controllen = CMSG_SPACE(length);
+    cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(length);
+    for (uint32_t i = 0; i < descriptors.Length(); i++) {
+      const int fd = descriptors.Get(i).As<Napi::Number>().Int32Value();
+      std::memcpy(CMSG_DATA(header) + i * sizeof(int), &fd, sizeof fd);
+    }
+  }
+  ssize_t sent = 0;
+  do {
+    sent = sendmsg(Fd(info), &message, kSendFlags);
+  } while (sent < 0 && errno == EINTR);
+  if (sent < 0) {
+    if (WouldBlock(errno)) return env.Null();
+    throw SystemError(env, "sendmsg", errno);
+  }
+  return Napi::Number::New(env, static_cast<double>(sent));
+}
+
+// receive(fd, buffer, offset, length) → null when nothing is there, else {bytes, descriptors};
+// bytes is 0 at the end. More descriptors than kMaxDescriptors: all are closed, and an error.
+Napi::Value Receive(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  auto buffer = info[1].As<Napi::Uint8Array>();
+  const auto offset = static_cast<size_t>(info[2].As<Napi::Number>().Int64Value());
+  const auto length = static_cast<size_t>(info[3].As<Napi::Number>().Int64Value());
+  if (length == 0 || offset > buffer.ByteLength() || length > buffer.ByteLength() - offset) {
+    throw Napi::RangeError::New(env, "receive: outside the buffer");
+  }
+  iovec part{buffer.Data() + offset, length};
+  alignas(cmsghdr) std::array<unsigned char, CMSG_SPACE(kMaxDescriptors * sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  ssize_t received = 0;
+  do {
+    received = recvmsg(Fd(info), &message, kReceiveFlags);
+  } while (received < 0 && errno == EINTR);
+  if (received < 0) {
+    if (WouldBlock(errno)) return env.Null();
+    throw SystemError(env, "recvmsg", errno);
+  }
+  std::vector<Descriptor> descriptors;
+  for (cmsghdr *header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; i++) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
+      if (kReceiveFlags == 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
+      descriptors.emplace_back(fd);
+    }
+  }
+  if ((message.msg_flags & MSG_CTRUNC) != 0) {
+    throw Napi::Error::New(env, "more descriptors in a message than can be taken");
+  }
+  Napi::Array list = Napi::Array::New(env, descriptors.size());
+  for (uint32_t i = 0; i < descriptors.size(); i++) list.Set(i, descriptors[i].get());
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("bytes", Napi::Number::New(env, static_cast<double>(received)));
+  result.Set("descriptors", list);
+  for (Descriptor &descriptor : descriptors) descriptor.Take();
+  return result;
+}
+
+// closeDescriptor(fd)
+void CloseDescriptor(const Napi::CallbackInfo &info) {
+  close(Fd(info));
+}
+
+// ring(fd): the doorbell of an eventfd or a pipe. A full one has been rung already.
+void Ring(const Napi::CallbackInfo &info) {
+  const uint64_t one = 1;
+  ssize_t written = 0;
+  do {
+    written = write(Fd(info), &one, sizeof one);
+  } while (written < 0 && errno == EINTR);
+  if (written < 0 && !WouldBlock(errno)) throw SystemError(info.Env(), "ringing", errno);
+}
+
+// silence(fd): takes all rings so far. Rings that come meanwhile are found by the next poll.
+void Silence(const Napi::CallbackInfo &info) {
+  std::array<char, 512> rings{};
+  ssize_t count = 0;
+  do {
+    count = read(Fd(info), rings.data(), rings.size());
+  } while (count < 0 && errno == EINTR);
+  if (count < 0 && !WouldBlock(errno)) throw SystemError(info.Env(), "reading a kick", errno);
+}
+
+// setNonBlocking(fd)
+void SetNonBlocking(const Napi::CallbackInfo &info) {
+  SetFlags(Fd(info));
+}
+
+}  // namespace
+
+void RegisterSockets(Napi::Env env, Napi::Object exports) {
+  exports.Set("maxPathBytes", Napi::Number::New(env, sizeof(sockaddr_un::sun_path) - 1));
+  exports.Set("maxDescriptors", Napi::Number::New(env, kMaxDescriptors));
+  exports.Set("listen", Napi::Function::New(env, Listen));
+  exports.Set("connect", Napi::Function::New(env, Connect));
+  exports.Set("accept", Napi::Function::New(env, Accept));
+  exports.Set("adopt", Napi::Function::New(env, Adopt));
+  exports.Set("peerUser", Napi::Function::New(env, PeerUser));
+  exports.Set("send", Napi::Function::New(env, Send));
+  exports.Set("receive", Napi::Function::New(env, Receive));
+  exports.Set("closeDescriptor", Napi::Function::New(env, CloseDescriptor));
+  exports.Set("ring", Napi::Function::New(env, Ring));
+  exports.Set("silence", Napi::Function::New(env, Silence));
+  exports.Set("setNonBlocking", Napi::Function::New(env, SetNonBlocking));
+}
+
+}  // namespace vsockenc

@@ -1,0 +1,105 @@
+// The device's side of a split virtqueue (virtio 1.2, 2.7) in guest memory. Plain C++, so that
+// tests can compile it alone.
+//
+// The driver is hostile: each index and address is read once, checked, and used from the copy. A
+// wrong chain costs only itself (kFault: give its head back with push); a wrong ring (kBroken)
+// stops the queue until it is set up anew. Indices are free-running 16-bit counters.
+#ifndef VSOCKENC_HOST_NATIVE_OS_VIRTQUEUE_H_
+#define VSOCKENC_HOST_NATIVE_OS_VIRTQUEUE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "guest_memory.h"
+
+namespace vsockenc {
+
+struct VirtqueueSetup {
+  // Entries: a power of two, at most 32768.
+  uint32_t size;
+  // In QEMU's virtual addresses.
+  uint64_t descriptors;
+  uint64_t available;
+  uint64_t used;
+  // Next entry of the available ring to take; also where the used ring goes on.
+  uint16_t base;
+  // As negotiated, not as offered.
+  bool event_index;
+  bool indirect;
+};
+
+class Virtqueue {
+ public:
+  // One chain has no more descriptors than this, those of an indirect table included.
+  static constexpr size_t kMaxChain = 4096;
+
+  enum class PopKind { kEmpty, kChain, kFault, kBroken };
+  struct PopResult {
+    PopKind kind = PopKind::kEmpty;
+    uint16_t head = 0;
+    // The first bytes of the driver's part, at most the bound given to Pop.
+    std::vector<uint8_t> readable;
+    // All of the driver's part, and the room for an answer, in bytes.
+    uint64_t readable_length = 0;
+    uint64_t writable_length = 0;
+    std::string fault;
+  };
+
+  // Throws std::runtime_error if the rings do not lie in memory or are not aligned.
+  Virtqueue(std::shared_ptr<const GuestMemory> memory, const VirtqueueSetup &setup);
+
+  // The same rings in a new mapping of the memory; chains in flight stay so. Throws likewise.
+  void Rebind(std::shared_ptr<const GuestMemory> memory);
+
+  // Entries the driver has made available and Pop has not taken; more than size(): kBroken follows.
+  uint16_t Pending() const;
+  PopResult Pop(size_t max_readable);
+
+  // Gives a chain back with an answer, of which no more is written than there is room for. False if
+  // the head is not in flight or the room is not memory (the chain goes back without an answer).
+  bool Push(uint16_t head, const uint8_t *answer, size_t length);
+
+  // Whether the driver wants to be told of what was pushed since the last call. 2.7.10.
+  bool TakeNotification();
+
+  // Asks for a kick at the next available entry, then says whether entries came meanwhile. 2.7.10.
+  bool EnableKicks();
+
+  uint16_t next_available() const { return next_available_; }
+  uint32_t size() const { return setup_.size; }
+
+ private:
+  struct Segment {
+    uint64_t address;
+    uint32_t length;
+  };
+  struct Chain {
+    bool in_flight = false;
+    std::vector<Segment> writable;
+  };
+
+  void Locate();
+  bool Walk(uint16_t head, size_t max_readable, Chain *chain, PopResult *result) const;
+  PopResult Broken(const char *why);
+  uint16_t LoadAvailableIndex() const;
+
+  std::shared_ptr<const GuestMemory> memory_;
+  VirtqueueSetup setup_;
+  uint8_t *descriptors_ = nullptr;
+  uint8_t *available_ = nullptr;
+  uint8_t *used_ = nullptr;
+  std::vector<Chain> chains_;
+  uint16_t next_available_;
+  uint16_t next_used_;
+  uint16_t signalled_used_;
+  // No used_event was compared yet, so signalled_used_ means nothing.
+  bool signalled_valid_ = false;
+  bool broken_ = false;
+};
+
+}  // namespace vsockenc
+
+#endif  // VSOCKENC_HOST_NATIVE_OS_VIRTQUEUE_H_

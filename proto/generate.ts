@@ -24,7 +24,9 @@ function run(command: string, args: readonly string[]): void {
     execFileSync(command, args, { cwd: here, stdio: ["ignore", "ignore", "pipe"] });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`${command} failed: ${reason}\nIs it installed? \`npm run setup\` installs what the build needs.`);
+    throw new Error(
+      `${command} failed: ${reason}\nIs it installed? \`npm run setup\` installs what the build needs.`,
+    );
   }
 }
 
@@ -33,7 +35,20 @@ function typescriptCodecs(): void {
   const pbjs = join(here, "..", "node_modules", ".bin", "pbjs");
   const options = ["--dts", "--no-create", "--no-verify", "--no-convert", "--no-delimited", "--no-service"];
   const output = join(generated, "messages.js");
-  run(pbjs, ["-t", "static-module", "-w", "esm", ...options, "--no-typeurl", "--force-number", "-p", ".", "-o", output, ...files]);
+  run(pbjs, [
+    "-t",
+    "static-module",
+    "-w",
+    "esm",
+    ...options,
+    "--no-typeurl",
+    "--force-number",
+    "-p",
+    ".",
+    "-o",
+    output,
+    ...files,
+  ]);
 }
 
 function cCodecs(): void {
@@ -54,7 +69,8 @@ function cLimits(): string {
     ([name, { value, unit, why }]) => `/* ${unit}: ${why} */\n#define VSOCKENC_${name} ${value}u`,
   );
   const offsets = HEADER_FIELDS.map(
-    ({ name, offset, meaning }) => `/* ${meaning} */\n#define VSOCKENC_HEADER_${name.toUpperCase()} ${offset}u`,
+    ({ name, offset, meaning }) =>
+      `/* ${meaning} */\n#define VSOCKENC_HEADER_${name.toUpperCase()} ${offset}u`,
   );
   return [
     "/* Generated from proto/limits.ts by proto/generate.ts. */",
@@ -77,7 +93,9 @@ function limitTable(): string {
 }
 
 function headerTable(): string {
-  const rows = HEADER_FIELDS.map(({ name, offset, bytes, meaning }) => `| ${offset} | ${bytes} | ${name} | ${meaning} |`);
+  const rows = HEADER_FIELDS.map(
+    ({ name, offset, bytes, meaning }) => `| ${offset} | ${bytes} | ${name} | ${meaning} |`,
+  );
   return ["| offset | bytes | field | meaning |", "|---|---|---|---|", ...rows].join("\n");
 }
 

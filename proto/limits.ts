@@ -26,7 +26,11 @@ const LIMIT_TABLE = {
     "bytes",
     "bulk bytes in flight from the guest: below a UNIX socket's buffer, so a dead relay never throttles the port",
   ),
-  HOST_WINDOW_BYTES: limit(262144, "bytes", "bulk bytes in flight from the host, about ten frames at 10 Mbit/s"),
+  HOST_WINDOW_BYTES: limit(
+    262144,
+    "bytes",
+    "bulk bytes in flight from the host, about ten frames at 10 Mbit/s",
+  ),
   CONTROL_RESERVE_BYTES: limit(
     16384,
     "bytes",
@@ -95,6 +99,11 @@ export const HEADER_FIELDS = [
   { name: "length", offset: 16, bytes: 4, meaning: "bytes of body that follow the header" },
   { name: "crc", offset: 20, bytes: 4, meaning: "CRC-32 (IEEE 802.3) of header and body, this field as 0" },
 ] as const satisfies readonly HeaderField[];
+
+/** Byte offset of each header field by its name. */
+export const HEADER_OFFSET = Object.freeze(
+  Object.fromEntries(HEADER_FIELDS.map(({ name, offset }) => [name, offset])),
+) as Readonly<Record<(typeof HEADER_FIELDS)[number]["name"], number>>;
 
 /** Static bounds of strings and repeated fields in wire messages, by `message.field`, for nanopb. */
 export const FIELD_BOUNDS: Readonly<Record<string, { max_length: LimitName } | { max_count: LimitName }>> = {

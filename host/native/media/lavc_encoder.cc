@@ -1,0 +1,146 @@
+#include "lavc_encoder.h"
+
+#include "convert.h"
+#include "lavc_log.h"
+
+extern "C" {
+#include <libavcodec/avcodec.h>
+#include <libavutil/dict.h>
+#include <libavutil/error.h>
+#include <libavutil/frame.h>
+}
+
+namespace vsockenc {
+namespace {
+
+// x264's X264_KEYINT_MAX_INFINITE. No encoder places key frames by itself: the session forces each, so that
+// the interval can change in mid-stream and counts from the last key frame, however that one came about.
+constexpr int kEndlessGop = 1 << 30;
+
+// VBV: the decoder's buffer holds what the channel carries in one second, and the channel carries no
+// more than the bit rate. A key frame may therefore be up to a second's worth (about 30 ordinary frames), which
+// keeps text readable at once; a smaller buffer would blur every key frame, a larger one would let a
+// burst delay what follows for longer.
+void SetRate(AVCodecContext &context, int64_t bits_per_second) {
+  context.bit_rate = bits_per_second;
+  context.rc_max_rate = bits_per_second;
+  context.rc_buffer_size = static_cast<int>(bits_per_second);
+}
+
+std::string AvError(int code) {
+  char text[AV_ERROR_MAX_STRING_SIZE] = {};
+  av_strerror(code, text, sizeof text);
+  return text;
+}
+
+struct FreeDictionary {
+  void operator()(AVDictionary *dictionary) const { av_dict_free(&dictionary); }
+};
+
+// avcodec_open2 takes the options that it knows out of the dictionary.
+void Open(AVCodecContext *context, const AVCodec *codec, const EncoderSettings &settings) {
+  AVDictionary *raw = nullptr;
+  for (const auto &[key, value] : settings.options) {
+    av_dict_set(&raw, key.c_str(), value.c_str(), 0);
+  }
+  const int result = avcodec_open2(context, codec, &raw);
+  const std::unique_ptr<AVDictionary, FreeDictionary> unknown(raw);
+  if (result < 0) throw EncoderError(AvError(result));
+  if (const AVDictionaryEntry *one =
+          av_dict_get(unknown.get(), "", nullptr, AV_DICT_IGNORE_SUFFIX)) {
+    throw EncoderError(std::string("it has no option ") + one->key);
+  }
+}
+
+}  // namespace
+
+void FreeCodecContext::operator()(AVCodecContext *context) const {
+  avcodec_free_context(&context);
+}
+void FreeFrame::operator()(AVFrame *frame) const { av_frame_free(&frame); }
+void FreePacket::operator()(AVPacket *packet) const { av_packet_free(&packet); }
+
+LavcEncoder::LavcEncoder(const EncoderSettings &settings) {
+  const LavcLog log;
+  const AVCodec *codec = avcodec_find_encoder_by_name(settings.name.c_str());
+  if (codec == nullptr) {
+    throw EncoderError(settings.name + ": this libavcodec is built without it");
+  }
+  context_.reset(avcodec_alloc_context3(codec));
+  frame_.reset(av_frame_alloc());
+  if (!context_ || !frame_) throw EncoderError(settings.name + ": out of memory");
+
+  AVCodecContext &context = *context_;
+  context.width = RoundUpToEven(settings.width);
+  context.height = RoundUpToEven(settings.height);
+  context.pix_fmt = AV_PIX_FMT_YUV420P;
+  // One tick a frame: see Encode.
+  context.framerate = {settings.framerate.numerator, settings.framerate.denominator};
+  context.time_base = {settings.framerate.denominator, settings.framerate.numerator};
+  context.sample_aspect_ratio = {settings.pixel_aspect_ratio.numerator,
+                                 settings.pixel_aspect_ratio.denominator};
+  context.gop_size = kEndlessGop;
+  context.max_b_frames = 0;
+  // Frame threads would hold back a frame each; slices cost a little quality instead.
+  context.thread_count = settings.threads;
+  context.thread_type = FF_THREAD_SLICE;
+  // No AV_CODEC_FLAG_GLOBAL_HEADER: parameter sets are in the stream, before every IDR.
+  context.flags |= AV_CODEC_FLAG_CLOSED_GOP;
+  context.color_primaries = static_cast<AVColorPrimaries>(settings.colour.primaries);
+  context.color_trc = static_cast<AVColorTransferCharacteristic>(settings.colour.transfer);
+  context.colorspace = static_cast<AVColorSpace>(settings.colour.matrix);
+  context.color_range = settings.colour.full_range ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
+  context.chroma_sample_location = AVCHROMA_LOC_CENTER;  // as ConvertTo420 makes it
+  SetRate(context, settings.bits_per_second);
+  try {
+    Open(&context, codec, settings);
+  } catch (const EncoderError &error) {
+    throw EncoderError(settings.name + " does not open: " + error.what() + log.Words());
+  }
+}
+
+AVFrame &LavcEncoder::WritableFrame() {
+  // An encoder may go on reading the last frame; a new buffer is cheaper than waiting or copying.
+  if (frame_->buf[0] == nullptr || av_frame_is_writable(frame_.get()) == 0) {
+    av_frame_unref(frame_.get());
+    frame_->format = context_->pix_fmt;
+    frame_->width = context_->width;
+    frame_->height = context_->height;
+    const int result = av_frame_get_buffer(frame_.get(), 0);
+    if (result < 0) throw EncoderError("no memory for a frame: " + AvError(result));
+    frame_->color_primaries = context_->color_primaries;
+    frame_->color_trc = context_->color_trc;
+    frame_->colorspace = context_->colorspace;
+    frame_->color_range = context_->color_range;
+  }
+  return *frame_;
+}
+
+// The encoder is given frame numbers, not time stamps. x264 without B frames, look-ahead and delay (tune
+// zerolatency) does not use them for rate control anyway: its variable-rate mode (b_vfr_input) has to see the next
+// frame first, which is a frame of latency. So each frame gets its share of the nominal rate. The
+// stream's own time stamps need not pass through here, as packets come out in order, one a frame.
+PacketPointer LavcEncoder::Encode(bool key) {
+  const LavcLog log;
+  frame_->pts = next_pts_++;
+  frame_->pict_type = key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
+  int result = avcodec_send_frame(context_.get(), frame_.get());
+  if (result < 0) throw EncoderError("the encoder refuses a frame: " + AvError(result) + log.Words());
+
+  PacketPointer packet(av_packet_alloc());
+  if (!packet) throw EncoderError("no memory for a packet");
+  result = avcodec_receive_packet(context_.get(), packet.get());
+  if (result == AVERROR(EAGAIN)) {
+    throw EncoderError("the encoder holds frames back; it is not set up for zero latency");
+  }
+  if (result < 0) throw EncoderError("the encoder broke: " + AvError(result) + log.Words());
+  if (packet->pts != frame_->pts) {
+    throw EncoderError("the encoder gave the access unit of another frame");
+  }
+  return packet;
+}
+
+// libavcodec's libx264 compares these with what it has set before every frame, and reconfigures x264.
+void LavcEncoder::SetBitRate(int64_t bits_per_second) { SetRate(*context_, bits_per_second); }
+
+}  // namespace vsockenc

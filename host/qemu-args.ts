@@ -1,0 +1,46 @@
+/**
+ * What a VM needs on QEMU's command line: memory that can be shared, the vhost-user GPU, and the ports.
+ */
+
+/** QEMU before this one cannot start a vhost-user-gpu under TCG, and has other command line options. */
+export const MINIMUM_QEMU = "10.0";
+
+export interface QemuVm {
+  /** Socket of `vsockenc gpu`; without it the VM gets ports only. */
+  readonly gpuSocket: string | undefined;
+  readonly heads: number;
+  /** Chardev sockets on which QEMU will listen, for org.vsockenc.0, .1, … */
+  readonly ports: readonly string[];
+  /** Guest memory in MiB, which must be the same as the VM's -m. */
+  readonly memoryMiB: number;
+}
+
+/** A comma in a value ends it, unless it is doubled (QEMU's manual, "Options"). */
+function quote(value: string): string {
+  return value.replaceAll(",", ",,");
+}
+
+/** Arguments to add to a VM's command line, one array element each. */
+export function qemuArguments({ gpuSocket, heads, ports, memoryMiB }: QemuVm): string[] {
+  const gpu =
+    gpuSocket === undefined
+      ? []
+      : [
+          ...["-m", `${memoryMiB}M`],
+          ...["-object", `memory-backend-memfd,id=vsockenc-mem,size=${memoryMiB}M,share=on`],
+          ...["-machine", "memory-backend=vsockenc-mem"],
+          ...["-chardev", `socket,id=vsockenc-gpu,path=${quote(gpuSocket)}`],
+          ...["-device", `vhost-user-gpu-pci,chardev=vsockenc-gpu,max_outputs=${heads}`],
+          // VNC and D-Bus displays without GL end QEMU when they meet this device.
+          ...["-display", "none"],
+        ];
+  const serial = ["-device", "virtio-serial-pci,id=vsockenc-serial"];
+  const chardevs = ports.flatMap((path, index) => [
+    ...["-chardev", `socket,id=vsockenc-port${index},path=${quote(path)},server=on,wait=off`],
+    ...[
+      "-device",
+      `virtserialport,bus=vsockenc-serial.0,chardev=vsockenc-port${index},name=org.vsockenc.${index}`,
+    ],
+  ]);
+  return [...gpu, ...serial, ...chardevs];
+}

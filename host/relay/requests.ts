@@ -1,0 +1,125 @@
+/**
+ * The guest's requests, checked field by field, in the terms of the host.
+ *
+ * Protobuf says nothing about ranges, and the guest is hostile: nothing of a message is used that has not passed
+ * here. Each error names the field and the limit.
+ */
+import { LIMITS } from "../../proto/limits.ts";
+import { vsockenc } from "../../proto/protobuf.ts";
+import type { CodecName, EncoderConfiguration } from "../encoders/encoder.ts";
+import { RequestError } from "./errors.ts";
+
+const { Codec } = vsockenc;
+
+export interface PlaneRequest {
+  readonly resource: number;
+  readonly offset: number;
+  readonly stride: number;
+}
+
+/** An Attach whose numbers are sane; whether the planes lie inside their resources is known after acquiring. */
+export interface AttachRequest {
+  readonly buffer: number;
+  readonly width: number;
+  readonly height: number;
+  readonly fourcc: number;
+  readonly planes: readonly PlaneRequest[];
+  readonly visible: {
+    readonly x: number;
+    readonly y: number;
+    readonly width: number;
+    readonly height: number;
+  };
+}
+
+/** Name of a codec in the host's terms. */
+export function codecName(codec: vsockenc.Codec): CodecName | undefined {
+  return codec === Codec.H264 ? "h264" : codec === Codec.H265 ? "h265" : undefined;
+}
+
+/** Number of a codec on the wire. */
+export function codecNumber(codec: CodecName): vsockenc.Codec {
+  return codec === "h264" ? Codec.H264 : Codec.H265;
+}
+
+function invalid(text: string): RequestError {
+  return new RequestError("INVALID_VALUE", text);
+}
+
+function inRange(field: string, value: number, low: number, high: number, unit: string): number {
+  if (value >= low && value <= high) return value;
+  throw invalid(`${field} is ${value}; it must be between ${low} and ${high} ${unit}`);
+}
+
+function dimension(field: string, value: number): number {
+  return inRange(field, value, LIMITS.MIN_DIMENSION, LIMITS.MAX_DIMENSION, "pixels");
+}
+
+/** @throws RequestError INVALID_VALUE or ENCODER_UNAVAILABLE */
+export function checkConfigure(body: vsockenc.Configure): EncoderConfiguration {
+  const codec = codecName(body.codec);
+  if (codec === undefined) throw invalid(`codec is ${body.codec}; known are 1 (H.264) and 2 (H.265)`);
+  const colorimetry = body.colorimetry ?? {};
+  const codePoint = (field: string, value: number | null | undefined): number =>
+    inRange(`colorimetry.${field}`, value ?? 0, 0, 255, "(ISO/IEC 23091-2)");
+  const ratio = (field: string, numerator: number, denominator: number, absent: number) => {
+    if (denominator === 0 && numerator === 0) return { numerator: absent, denominator: 1 };
+    inRange(`${field}_denominator`, denominator, 1, 1_000_000, "");
+    inRange(`${field}_numerator`, numerator, 0, 1_000_000, "");
+    return { numerator, denominator };
+  };
+  return {
+    codec,
+    width: dimension("width", body.width),
+    height: dimension("height", body.height),
+    framerate: ratio("framerate", body.framerateNumerator, body.framerateDenominator, 0),
+    bitrateKbps: inRange("bitrate_kbps", body.bitrateKbps, 0, LIMITS.MAX_BITRATE_KBPS, "kbit/s"),
+    keyframeInterval: inRange("keyframe_interval", body.keyframeInterval, 0, 0x7fffffff, "frames"),
+    colorimetry: {
+      primaries: codePoint("primaries", colorimetry.primaries),
+      transfer: codePoint("transfer", colorimetry.transfer),
+      matrix: codePoint("matrix", colorimetry.matrix),
+      fullRange: colorimetry.fullRange ?? false,
+    },
+    pixelAspectRatio: ratio("par", body.parNumerator, body.parDenominator, 1),
+  };
+}
+
+/** @throws RequestError INVALID_VALUE or UNSUPPORTED_MODIFIER */
+export function checkAttach(body: vsockenc.Attach): AttachRequest {
+  const width = dimension("width", body.width);
+  const height = dimension("height", body.height);
+  if (body.modifierHigh !== 0 || body.modifierLow !== 0) {
+    const hex = (half: number): string => half.toString(16).padStart(8, "0");
+    throw new RequestError(
+      "UNSUPPORTED_MODIFIER",
+      `modifier is 0x${hex(body.modifierHigh)}${hex(body.modifierLow)}; only linear (0) can be read`,
+    );
+  }
+  if (body.planes.length < 1) throw invalid("planes is empty");
+  inRange("planes.length", body.planes.length, 1, LIMITS.MAX_PLANES, "planes");
+  const planes = body.planes.map((plane, index) => {
+    const field = `planes[${index}]`;
+    const resource = inRange(`${field}.resource`, plane.resource ?? 0, 1, 0xffffffff, "");
+    const offset = inRange(`${field}.offset`, plane.offset ?? 0, 0, Number.MAX_SAFE_INTEGER, "bytes");
+    const stride = inRange(`${field}.stride`, plane.stride ?? 0, 1, 0x7fffffff, "bytes");
+    return { resource, offset, stride };
+  });
+  return { buffer: body.buffer, width, height, fourcc: body.fourcc, planes, visible: checkVisible(body) };
+}
+
+function checkVisible({ visible, width, height }: vsockenc.Attach): AttachRequest["visible"] {
+  if (visible === null || visible === undefined) return { x: 0, y: 0, width, height };
+  const rectangle = {
+    x: visible.x ?? 0,
+    y: visible.y ?? 0,
+    width: dimension("visible.width", visible.width ?? 0),
+    height: dimension("visible.height", visible.height ?? 0),
+  };
+  if (rectangle.x + rectangle.width > width || rectangle.y + rectangle.height > height) {
+    throw invalid(
+      `visible is ${rectangle.width}x${rectangle.height}+${rectangle.x}+${rectangle.y}, outside ${width}x${height}`,
+    );
+  }
+  return rectangle;
+}

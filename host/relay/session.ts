@@ -1,0 +1,366 @@
+/**
+ * The relay's side of sessions on one link (PROTOCOL.md, "Opening" and "Credits").
+ *
+ * A link has at most one session, that of the newest Hello. This class opens and ends it, numbers and paces what
+ * is sent and watches for silence; what the messages mean is the handler's business (stream.ts).
+ *
+ * Two lanes lead out. Answers about frames must keep their order and some are bulk, so they queue in one lane and
+ * wait there for credit. Everything else is sent at once.
+ */
+import type { Logger } from "pino";
+import {
+  type Envelope,
+  encodeDataHead,
+  encodeMessage,
+  FLUSH_BYTES,
+  MAX_DATA_BYTES,
+  MessageParser,
+  type ParserEvent,
+  type Received,
+} from "../../proto/framing.ts";
+import { LIMITS } from "../../proto/limits.ts";
+import type { DataMessage, OutgoingMessage, ProtobufMessage } from "../../proto/messages.ts";
+import { vsockenc } from "../../proto/protobuf.ts";
+import type { ByteSink, LinkEvents } from "./chardev-link.ts";
+import { ReceiveCredit, SendCredit } from "./credits.ts";
+import { SessionError } from "./errors.ts";
+
+/** The messages that a handler gets: everything the session does not deal with itself. */
+export type SessionMessage = Exclude<
+  ProtobufMessage | DataMessage,
+  { type: "greeting" | "hello" | "welcome" | "ping" | "pong" | "bye" | "credit" | "error" }
+>;
+
+/** What a handler may do with its session. */
+export interface SessionOutput {
+  /** Sends a control message at once. */
+  send(message: OutgoingMessage): void;
+  /** Sends behind all earlier answers, when credit allows; `bulk` follows in Data messages of frame `body.frame`. */
+  answer(message: OutgoingMessage, bulk?: Uint8Array): void;
+  /** Ends the session with a fatal Error. */
+  fail(error: SessionError): void;
+}
+
+/** Gives the messages of one session their meaning. */
+export interface SessionHandler {
+  /** @throws SessionError when the message breaks the protocol */
+  receive(message: SessionMessage): void;
+  /** The session is over; nothing that is sent any more goes anywhere. */
+  end(): void;
+}
+
+/** What the relay tells a guest that opens a session. */
+export type WelcomeBody = Partial<vsockenc.Welcome>;
+
+export interface SessionOptions {
+  readonly hostBootId: number;
+  /** Contents of Welcome, apart from what this class adds (version, boot id, window). */
+  readonly welcome: () => WelcomeBody;
+  readonly open: (output: SessionOutput) => SessionHandler;
+  readonly log: Logger;
+}
+
+/** Answers about frames, and some Drained and Flushed between them. */
+const MAX_WAITING_ANSWERS = 2 * LIMITS.MAX_IN_FLIGHT_FRAMES;
+
+interface Answer {
+  readonly message: OutgoingMessage;
+  readonly bulk: Uint8Array | undefined;
+}
+
+/** One open epoch. */
+interface OpenSession {
+  readonly epoch: number;
+  readonly handler: SessionHandler;
+  readonly sendCredit: SendCredit;
+  readonly receiveCredit: ReceiveCredit;
+  readonly answers: Answer[];
+  /** Bytes of the first answer's bulk that have been sent; -1 while its message has not. */
+  bulkSent: number;
+  sequenceOut: number;
+  sequenceIn: number;
+  /** The Welcome, for repetitions of Hello. */
+  readonly welcome: Buffer;
+}
+
+/** Serves the sessions of one link, one after the other. */
+export class SessionServer implements LinkEvents {
+  readonly #options: SessionOptions;
+  readonly #log: Logger;
+  readonly #parser = new MessageParser();
+  #sink: ByteSink | undefined;
+  #session: OpenSession | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #lastReceived = 0;
+  #lastSent = 0;
+  #pingToken = 0;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#log = options.log;
+  }
+
+  /** Says where bytes go; to be called before the link opens. */
+  attach(sink: ByteSink): void {
+    this.#sink = sink;
+  }
+
+  /** Whether a guest has an open session. */
+  get isOpen(): boolean {
+    return this.#session !== undefined;
+  }
+
+  onConnect(): void {
+    this.#parser.reset();
+    this.#sink?.write([FLUSH_BYTES]);
+    this.#greet();
+    this.#timer = setInterval(() => this.#tick(), LIMITS.PING_INTERVAL_MS / 2);
+  }
+
+  onDisconnect(): void {
+    clearInterval(this.#timer);
+    this.#end("the link has gone");
+  }
+
+  onData(chunk: Buffer): void {
+    for (const event of this.#parser.push(chunk)) this.#receive(event);
+  }
+
+  /** Ends the session in order, for a relay that stops. */
+  close(): void {
+    clearInterval(this.#timer);
+    if (this.#session === undefined) return;
+    this.#sendNow(this.#session, { type: "bye", body: { text: "the relay is stopping" } });
+    this.#end("the relay is stopping");
+  }
+
+  #receive(event: ParserEvent): void {
+    if (event.kind === "message" && event.message.type === "hello") {
+      this.#hello(event.envelope.epoch, event.message.body);
+      return;
+    }
+    const session = this.#session;
+    if (session === undefined || event.envelope.epoch !== session.epoch) return;
+    this.#lastReceived = performance.now();
+    try {
+      if (event.envelope.sequence !== session.sequenceIn + 1) {
+        // Bytes were lost on the way, which nobody is to blame for: no Error, a new epoch mends it.
+        this.#end(`message ${session.sequenceIn + 1} is missing`);
+        return;
+      }
+      session.sequenceIn += 1;
+      if (event.kind === "malformed") throw new SessionError("PROTOCOL_VIOLATION", event.error.message);
+      this.#dispatch(session, event);
+    } catch (error) {
+      if (!(error instanceof SessionError)) throw error;
+      this.#fail(session, error);
+    }
+  }
+
+  #dispatch(session: OpenSession, { message, bytes }: Received): void {
+    switch (message.type) {
+      case "ping":
+        this.#sendNow(session, { type: "pong", body: { token: message.body.token } });
+        return;
+      case "pong":
+        return;
+      case "credit":
+        session.sendCredit.grant(message.body.grantedBytes);
+        this.#flushAnswers(session);
+        return;
+      case "bye":
+        this.#end(`the guest said goodbye: ${message.body.text}`);
+        return;
+      case "error":
+        this.#log.warn({ code: message.body.code, text: message.body.text }, "error from the guest");
+        if (message.body.fatal) this.#end("the guest reported a fatal error");
+        return;
+      case "hello":
+      case "greeting":
+      case "welcome":
+        throw new SessionError("PROTOCOL_VIOLATION", `${message.type} is not for a session`);
+      case "frame":
+      case "data":
+        this.#account(session, bytes);
+        session.handler.receive(message);
+        return;
+      default:
+        session.handler.receive(message);
+    }
+  }
+
+  #account(session: OpenSession, bytes: number): void {
+    const granted = session.receiveCredit.receive(bytes);
+    if (granted === "exceeded") {
+      throw new SessionError("LIMIT_EXCEEDED", "bulk bytes beyond the credit that was granted");
+    }
+    if (granted !== undefined) this.#sendNow(session, { type: "credit", body: { grantedBytes: granted } });
+  }
+
+  #hello(epoch: number, hello: vsockenc.Hello): void {
+    if (epoch === 0) return;
+    if (this.#session?.epoch === epoch) {
+      this.#write([this.#session.welcome]);
+      return;
+    }
+    this.#end("the guest opened another session");
+    const version = LIMITS.PROTOCOL_VERSION;
+    if (version < hello.versionMin || version > hello.versionMax) {
+      this.#refuse(epoch, hello);
+      return;
+    }
+    this.#open(epoch, hello);
+  }
+
+  #open(epoch: number, hello: vsockenc.Hello): void {
+    const body: WelcomeBody = {
+      ...this.#options.welcome(),
+      version: LIMITS.PROTOCOL_VERSION,
+      hostBootId: this.#options.hostBootId,
+      windowBytes: LIMITS.GUEST_WINDOW_BYTES,
+    };
+    const output: SessionOutput = {
+      send: (message) => this.#sendNow(session, message),
+      answer: (message, bulk) => this.#answer(session, { message, bulk }),
+      fail: (error) => this.#fail(session, error),
+    };
+    const session: OpenSession = {
+      epoch,
+      handler: this.#options.open(output),
+      sendCredit: new SendCredit(hello.windowBytes),
+      receiveCredit: new ReceiveCredit(LIMITS.GUEST_WINDOW_BYTES),
+      answers: [],
+      bulkSent: -1,
+      sequenceOut: 0,
+      sequenceIn: 0,
+      welcome: encodeMessage({ type: "welcome", body }, { epoch, sequence: 0, stream: 0 }),
+    };
+    this.#session = session;
+    this.#lastReceived = performance.now();
+    this.#log.info({ epoch, software: hello.software }, "session opened");
+    this.#write([session.welcome]);
+  }
+
+  #refuse(epoch: number, hello: vsockenc.Hello): void {
+    const text =
+      `the guest speaks protocol ${hello.versionMin} to ${hello.versionMax}, this relay ` +
+      `${LIMITS.PROTOCOL_VERSION}: install the same vsockenc version on both sides`;
+    this.#log.error({ epoch, software: hello.software }, text);
+    const body = { code: vsockenc.ErrorCode.VERSION_MISMATCH, text, fatal: true };
+    this.#write([encodeMessage({ type: "error", body }, { epoch, sequence: 1, stream: 0 })]);
+  }
+
+  #fail(session: OpenSession, error: SessionError): void {
+    if (this.#session !== session) return;
+    this.#log.warn({ epoch: session.epoch, code: error.code }, `session refused: ${error.message}`);
+    const code = vsockenc.ErrorCode[error.code];
+    this.#sendNow(session, { type: "error", body: { code, text: truncate(error.message), fatal: true } });
+    this.#end("a fatal error");
+  }
+
+  #end(reason: string): void {
+    const session = this.#session;
+    if (session === undefined) return;
+    this.#session = undefined;
+    this.#log.info({ epoch: session.epoch }, `session ended: ${reason}`);
+    session.handler.end();
+  }
+
+  #sendNow(session: OpenSession, message: OutgoingMessage): void {
+    if (this.#session !== session) return;
+    this.#writeMessage(session, [encodeMessage(message, nextEnvelope(session))]);
+  }
+
+  #answer(session: OpenSession, answer: Answer): void {
+    if (this.#session !== session) return;
+    session.answers.push(answer);
+    this.#flushAnswers(session);
+    // An honest guest has no more frames unanswered than Welcome allows, and grants credit for them.
+    if (session.answers.length > MAX_WAITING_ANSWERS) this.#end("the guest grants no credit for its answers");
+  }
+
+  /** Sends what credit allows of the answers, in order. */
+  #flushAnswers(session: OpenSession): void {
+    for (let answer = session.answers[0]; answer !== undefined; answer = session.answers[0]) {
+      if (this.#session !== session) return;
+      if (session.bulkSent < 0 && !this.#sendAnswer(session, answer)) return;
+      if (!this.#sendBulk(session, answer)) return;
+      session.answers.shift();
+      session.bulkSent = -1;
+    }
+  }
+
+  #sendAnswer(session: OpenSession, { message }: Answer): boolean {
+    const bytes = encodeMessage(message, nextEnvelope(session));
+    if (message.type === "packet" && !session.sendCredit.spend(bytes.length)) return false;
+    this.#writeMessage(session, [bytes]);
+    session.bulkSent = 0;
+    return true;
+  }
+
+  #sendBulk(session: OpenSession, { message, bulk }: Answer): boolean {
+    if (bulk === undefined || message.type !== "packet") return true;
+    while (session.bulkSent < bulk.length && this.#session === session) {
+      const piece = bulk.subarray(session.bulkSent, session.bulkSent + MAX_DATA_BYTES);
+      if (!session.sendCredit.spend(LIMITS.HEADER_BYTES + LIMITS.DATA_PREFIX_BYTES + piece.length))
+        return false;
+      const head = encodeDataHead(message.body.frame ?? 0, session.bulkSent, piece, nextEnvelope(session));
+      this.#writeMessage(session, [head, piece]);
+      session.bulkSent += piece.length;
+    }
+    return true;
+  }
+
+  /** Writes a message that was encoded with `nextEnvelope`. */
+  #writeMessage(session: OpenSession, pieces: readonly Uint8Array[]): void {
+    session.sequenceOut += 1;
+    this.#write(pieces);
+    if ((this.#sink?.unsentBytes ?? 0) > LIMITS.HOST_WINDOW_BYTES + LIMITS.CONTROL_RESERVE_BYTES) {
+      // Bulk obeys the guest's credit, so it is the guest that does not read what it asked for.
+      if (this.#session === session) this.#end("the guest does not read");
+    }
+  }
+
+  #write(pieces: readonly Uint8Array[]): void {
+    this.#lastSent = performance.now();
+    this.#sink?.write(pieces);
+  }
+
+  #greet(): void {
+    // Unread Greetings would only pile up in front of the guest that opens the port next.
+    if ((this.#sink?.unsentBytes ?? 0) > 0) return;
+    const body = { hostBootId: this.#options.hostBootId };
+    this.#write([encodeMessage({ type: "greeting", body }, { epoch: 0, sequence: 0, stream: 0 })]);
+  }
+
+  #tick(): void {
+    const now = performance.now();
+    const session = this.#session;
+    if (session === undefined) {
+      if (now - this.#lastSent >= LIMITS.GREETING_INTERVAL_MS) this.#greet();
+      return;
+    }
+    if (now - this.#lastReceived >= LIMITS.SILENCE_MS) {
+      this.#end("the guest has been silent");
+    } else if (now - this.#lastSent >= LIMITS.PING_INTERVAL_MS) {
+      this.#pingToken = (this.#pingToken + 1) >>> 0;
+      this.#sendNow(session, { type: "ping", body: { token: this.#pingToken } });
+    }
+  }
+}
+
+/** Envelope of the message that is written next. */
+function nextEnvelope(session: OpenSession): Envelope {
+  return { epoch: session.epoch, sequence: session.sequenceOut + 1, stream: 0 };
+}
+
+/** Cuts a text to what MAX_TEXT_BYTES of UTF-8 hold. */
+export function truncate(text: string): string {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= LIMITS.MAX_TEXT_BYTES) return text;
+  // A cut within a character decodes to U+FFFD, which is dropped.
+  return bytes
+    .subarray(0, LIMITS.MAX_TEXT_BYTES)
+    .toString()
+    .replace(/\uFFFD+$/, "");
+}

@@ -1,0 +1,85 @@
+/**
+ * Starts and restarts the processes of `vsockenc host`.
+ *
+ * What must not die is apart from what may: each VM has a GPU process of its own, which QEMU cannot get back once
+ * it is lost, and one relay does everything that can fail. A process that ends is started again, at once the first
+ * time and then with back-off; one that has run for a while counts as good again.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import type { Configuration } from "./config.ts";
+import { packageRoot } from "./package-root.ts";
+
+const FIRST_RETRY_MS = 100;
+const LAST_RETRY_MS = 10_000;
+const GOOD_AFTER_MS = 10_000;
+/** How long a process may take to end in order before it is killed. */
+const STOP_MS = 1500;
+
+interface Supervised {
+  readonly name: string;
+  readonly args: readonly string[];
+  child: ChildProcess | undefined;
+  retryMs: number;
+  timer: NodeJS.Timeout | undefined;
+}
+
+export class Supervisor {
+  readonly #log: Logger;
+  readonly #processes: Supervised[];
+  #stopping = false;
+
+  /** @param configurationFile passed on to the relay, which reads its own part of it */
+  constructor(configuration: Configuration, configurationFile: string, log: Logger) {
+    this.#log = log;
+    const level = configuration.log.level;
+    const gpus = configuration.vm.flatMap(({ name, gpu, export: exportPath }) => {
+      if (gpu === undefined || exportPath === undefined) return [];
+      const paths = ["--socket-path", gpu.socket, "--export-path", exportPath];
+      const shape = ["--heads", String(gpu.heads), "--mode", gpu.mode, "--log-level", level];
+      return [{ name: `gpu ${name}`, args: ["gpu", ...paths, ...shape] }];
+    });
+    const relay = { name: "relay", args: ["relay", "--config", configurationFile] };
+    this.#processes = [...gpus, relay].map((process) => ({
+      ...process,
+      child: undefined,
+      retryMs: FIRST_RETRY_MS,
+      timer: undefined,
+    }));
+  }
+
+  start(): void {
+    for (const process of this.#processes) this.#spawn(process);
+  }
+
+  stop(): void {
+    this.#stopping = true;
+    for (const { child, timer } of this.#processes) {
+      clearTimeout(timer);
+      child?.kill("SIGTERM");
+      setTimeout(() => child?.kill("SIGKILL"), STOP_MS).unref();
+    }
+  }
+
+  #spawn(supervised: Supervised): void {
+    const main = join(packageRoot, "dist", "host", "cli", "main.js");
+    const started = performance.now();
+    const child = spawn(process.execPath, [main, ...supervised.args], {
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    supervised.child = child;
+    this.#log.info({ process: supervised.name, pid: child.pid }, "started");
+    child.on("error", (error) => this.#log.error({ process: supervised.name, err: error }, "cannot start"));
+    child.on("close", (code, signal) => {
+      supervised.child = undefined;
+      if (this.#stopping) return;
+      if (performance.now() - started > GOOD_AFTER_MS) supervised.retryMs = FIRST_RETRY_MS;
+      const again = { process: supervised.name, code, signal, againInMs: supervised.retryMs };
+      if (code === 0) this.#log.info(again, "ended");
+      else this.#log.error(again, "died");
+      supervised.timer = setTimeout(() => this.#spawn(supervised), supervised.retryMs);
+      supervised.retryMs = Math.min(supervised.retryMs * 2, LAST_RETRY_MS);
+    });
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * The messages between guest and relay as a discriminated union, and their codecs by type byte.
+ */
+import { LIMITS } from "./limits.ts";
+import { vsockenc } from "./protobuf.ts";
+
+const { MessageType } = vsockenc;
+
+/** Name, type byte and protobuf codec of every message but Data, which is not protobuf. */
+const BODIES = {
+  greeting: { id: MessageType.GREETING, codec: vsockenc.Greeting },
+  hello: { id: MessageType.HELLO, codec: vsockenc.Hello },
+  welcome: { id: MessageType.WELCOME, codec: vsockenc.Welcome },
+  ping: { id: MessageType.PING, codec: vsockenc.Ping },
+  pong: { id: MessageType.PONG, codec: vsockenc.Pong },
+  bye: { id: MessageType.BYE, codec: vsockenc.Bye },
+  credit: { id: MessageType.CREDIT, codec: vsockenc.Credit },
+  error: { id: MessageType.ERROR, codec: vsockenc.Error },
+  configure: { id: MessageType.CONFIGURE, codec: vsockenc.Configure },
+  configured: { id: MessageType.CONFIGURED, codec: vsockenc.Configured },
+  drain: { id: MessageType.DRAIN, codec: vsockenc.Drain },
+  drained: { id: MessageType.DRAINED, codec: vsockenc.Drained },
+  flush: { id: MessageType.FLUSH, codec: vsockenc.Flush },
+  flushed: { id: MessageType.FLUSHED, codec: vsockenc.Flushed },
+  attach: { id: MessageType.ATTACH, codec: vsockenc.Attach },
+  attached: { id: MessageType.ATTACHED, codec: vsockenc.Attached },
+  detach: { id: MessageType.DETACH, codec: vsockenc.Detach },
+  frame: { id: MessageType.FRAME, codec: vsockenc.Frame },
+  frameDone: { id: MessageType.FRAME_DONE, codec: vsockenc.FrameDone },
+  packet: { id: MessageType.PACKET, codec: vsockenc.Packet },
+  dropped: { id: MessageType.DROPPED, codec: vsockenc.Dropped },
+} as const;
+
+type Bodies = typeof BODIES;
+
+/** A protobuf message of the wire protocol: `{ type: "frame", body: { frame, buffer, … } }`. */
+export type ProtobufMessage = {
+  [Name in keyof Bodies]: { readonly type: Name; readonly body: InstanceType<Bodies[Name]["codec"]> };
+}[keyof Bodies];
+
+/** A chunk of the bulk bytes of a frame. `bytes` is a view, valid until the receiver returns. */
+export interface DataMessage {
+  readonly type: "data";
+  readonly frame: number;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+export type Message = ProtobufMessage | DataMessage;
+
+/** What has to be given to send a protobuf message: absent fields have their default values. */
+export type OutgoingMessage = {
+  [Name in keyof Bodies]: {
+    readonly type: Name;
+    readonly body: Partial<InstanceType<Bodies[Name]["codec"]>>;
+  };
+}[keyof Bodies];
+
+/** The body is not what the type says, or a field is outside its bounds. */
+export class MessageFormatError extends Error {
+  override readonly name = "MessageFormatError";
+}
+
+const NAME_BY_ID = new Map<number, keyof Bodies>(
+  Object.entries(BODIES).map(([name, { id }]) => [id, name as keyof Bodies]),
+);
+
+/** Type byte of a message. */
+export function messageId(type: Message["type"]): number {
+  return type === "data" ? MessageType.DATA : BODIES[type].id;
+}
+
+/** Serialises the body of a protobuf message. */
+export function encodeBody(message: OutgoingMessage): Uint8Array {
+  // The union's members correlate type and body; TypeScript cannot follow that through an index.
+  const codec = BODIES[message.type].codec as { encode(body: unknown): { finish(): Uint8Array } };
+  return codec.encode(message.body).finish();
+}
+
+/**
+ * Parses a body.
+ *
+ * @param id type byte of the header
+ * @returns undefined for a type that this version does not know; the receiver skips it.
+ * @throws MessageFormatError
+ */
+export function decodeBody(id: number, body: Uint8Array): Message | undefined {
+  if (id === MessageType.DATA) return decodeData(body);
+  const type = NAME_BY_ID.get(id);
+  if (type === undefined) return undefined;
+  try {
+    return { type, body: BODIES[type].codec.decode(body) } as ProtobufMessage;
+  } catch (error) {
+    throw new MessageFormatError(`${type}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function decodeData(body: Uint8Array): DataMessage {
+  if (body.length < LIMITS.DATA_PREFIX_BYTES) {
+    throw new MessageFormatError(
+      `data: ${body.length} bytes, less than its prefix of ${LIMITS.DATA_PREFIX_BYTES}`,
+    );
+  }
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  return {
+    type: "data",
+    frame: view.getUint32(0, true),
+    offset: view.getUint32(4, true),
+    bytes: body.subarray(LIMITS.DATA_PREFIX_BYTES),
+  };
+}

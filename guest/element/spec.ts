@@ -1,0 +1,239 @@
+/**
+ * What the element promises to applications: properties, enums, caps and metadata, each with its documentation.
+ *
+ * This is the single truth. `generate.ts` turns it into the C that registers them, the TypeScript types and the
+ * tables of docs/element.md.
+ */
+import { LIMITS } from "../../proto/limits.ts";
+
+/** One value of an enum property. */
+export interface EnumValue {
+  /** The text used in pipelines, lower case with hyphens. */
+  readonly nick: string;
+  readonly blurb: string;
+}
+
+export interface EnumSpec {
+  readonly blurb: string;
+  readonly values: readonly EnumValue[];
+}
+
+interface PropertyBase {
+  readonly name: string;
+  /** Shown by gst-inspect; names the unit where there is one. */
+  readonly blurb: string;
+  /** More for the documentation page, in whole sentences. */
+  readonly details?: string;
+  /** ready: settable below PAUSED. playing: settable at any time. never: read-only. */
+  readonly mutable: "ready" | "playing" | "never";
+  readonly since: string;
+}
+
+export interface UintProperty extends PropertyBase {
+  readonly type: "uint";
+  readonly minimum: number;
+  readonly maximum: number;
+  readonly default: number;
+  readonly unit?: string;
+}
+
+export interface StringProperty extends PropertyBase {
+  readonly type: "string";
+  /** What an unset (NULL) value means. */
+  readonly unset: string;
+}
+
+export interface EnumProperty extends PropertyBase {
+  readonly type: "enum";
+  readonly of: string;
+  readonly default: string;
+}
+
+export interface StructureProperty extends PropertyBase {
+  readonly type: "structure";
+}
+
+export type PropertySpec = UintProperty | StringProperty | EnumProperty | StructureProperty;
+
+export const METADATA = {
+  factory: "vsockenc",
+  longName: "Virtual machine video encoder",
+  klass: "Codec/Encoder/Video/Hardware",
+  description:
+    "Encodes video on the host of a virtual machine: sends the virtio-gpu resource ids of frames and receives H.264",
+  author: "The vsockenc authors",
+} as const;
+
+/** Enums by their name in C, without the prefix GstVsockEnc. */
+export const ENUMS = {
+  Drop: {
+    blurb: "What happens to a frame that the host has no room for",
+    values: [
+      { nick: "auto", blurb: "newest in a live pipeline, never in another" },
+      { nick: "never", blurb: "upstream waits; no frame is lost" },
+      { nick: "newest", blurb: "one frame waits, and a newer one replaces it" },
+    ],
+  },
+  OnDisconnect: {
+    blurb: "What a lost host means to the pipeline",
+    values: [
+      { nick: "resume", blurb: "a warning; the stream goes on with a key frame when the host is back" },
+      { nick: "error", blurb: "an error" },
+    ],
+  },
+  Source: {
+    blurb: "How the host reaches the pixels",
+    values: [
+      { nick: "none", blurb: "no frame has been sent yet" },
+      { nick: "resource", blurb: "read in place from the virtio-gpu resource" },
+    ],
+  },
+} as const satisfies Record<string, EnumSpec>;
+
+export const PROPERTIES: readonly PropertySpec[] = [
+  {
+    name: "device",
+    type: "string",
+    unset: "the first free one of org.vsockenc.0 to org.vsockenc.3",
+    blurb: "Port to the host: a path, or a name below /dev/virtio-ports (unset = first free org.vsockenc.N)",
+    mutable: "ready",
+    since: "0.1",
+  },
+  {
+    name: "socket-path",
+    type: "string",
+    unset: "the virtserialport is used",
+    blurb: "UNIX socket to the relay, in place of a port of the virtual machine",
+    details: "The bytes on it are the same. Takes precedence over `device`.",
+    mutable: "ready",
+    since: "0.1",
+  },
+  {
+    name: "connect-timeout",
+    type: "uint",
+    minimum: 100,
+    maximum: 60_000,
+    default: 5_000,
+    unit: "ms",
+    blurb: "Longest wait for the host when the element is opened, in milliseconds",
+    mutable: "ready",
+    since: "0.1",
+  },
+  {
+    name: "bitrate",
+    type: "uint",
+    minimum: 0,
+    maximum: LIMITS.MAX_BITRATE_KBPS,
+    default: 0,
+    unit: "kbit/s",
+    blurb: "Bit rate in kbit/s (0 = the host chooses)",
+    mutable: "playing",
+    since: "0.1",
+  },
+  {
+    name: "keyframe-interval",
+    type: "uint",
+    minimum: 0,
+    maximum: 1_000_000,
+    default: 60,
+    unit: "frames",
+    blurb: "Most frames from one key frame to the next (0 = the host chooses)",
+    mutable: "playing",
+    since: "0.1",
+  },
+  {
+    name: "drop",
+    type: "enum",
+    of: "Drop",
+    default: "auto",
+    blurb: "What happens to a frame that the host has no room for",
+    mutable: "ready",
+    since: "0.1",
+  },
+  {
+    name: "max-in-flight",
+    type: "uint",
+    minimum: 1,
+    maximum: LIMITS.MAX_IN_FLIGHT_FRAMES,
+    default: LIMITS.DEFAULT_IN_FLIGHT_FRAMES,
+    unit: "frames",
+    blurb: "Frames that may be with the host at one time",
+    details: "More raises throughput and latency.",
+    mutable: "ready",
+    since: "0.1",
+  },
+  {
+    name: "on-disconnect",
+    type: "enum",
+    of: "OnDisconnect",
+    default: "resume",
+    blurb: "What a lost host means to the pipeline",
+    mutable: "ready",
+    since: "0.1",
+  },
+  {
+    name: "source",
+    type: "enum",
+    of: "Source",
+    default: "none",
+    blurb: "How the host reaches the pixels at present",
+    mutable: "never",
+    since: "0.1",
+  },
+  {
+    name: "stats",
+    type: "structure",
+    blurb: "Counters since the element was opened, and times of the last frames in microseconds",
+    mutable: "never",
+    since: "0.1",
+  },
+];
+
+/** Fields of the structure in `stats`. Times are of the last 1,024 frames, each with -p50 and -p95. */
+export const STATS_FIELDS = [
+  { name: "frames-in", type: "guint64", blurb: "frames that arrived from upstream" },
+  { name: "frames-encoded", type: "guint64", blurb: "access units received from the host" },
+  { name: "key-frames", type: "guint64", blurb: "key frames among them" },
+  { name: "dropped-newer", type: "guint64", blurb: "replaced by a newer frame while waiting" },
+  { name: "dropped-disconnected", type: "guint64", blurb: "lost because the host was away" },
+  { name: "dropped-encoder", type: "guint64", blurb: "the host's encoder gave nothing for them" },
+  { name: "dropped-flushed", type: "guint64", blurb: "discarded by a flush or at the end" },
+  {
+    name: "frames-copied",
+    type: "guint64",
+    blurb: "frames that were copied into a buffer of the virtio-gpu",
+  },
+  { name: "bytes-sent", type: "guint64", blurb: "bytes to the host, protocol included" },
+  { name: "bytes-received", type: "guint64", blurb: "bytes from the host, protocol included" },
+  { name: "frame-bytes-sent", type: "guint64", blurb: "bytes of the Frame messages among those sent" },
+  {
+    name: "sessions",
+    type: "guint64",
+    blurb: "sessions opened with the host; more than 1 means that it was lost",
+  },
+  { name: "attaches", type: "guint64", blurb: "buffers told to the host" },
+  { name: "attached", type: "guint", blurb: "buffers attached at present" },
+  { name: "runs", type: "guint", blurb: "contiguous pieces of guest memory of the last attached buffer" },
+  { name: "tier", type: "gchararray", blurb: "the same as the property `source`" },
+  { name: "transport", type: "gchararray", blurb: "port or socket in use" },
+  { name: "host", type: "gchararray", blurb: "software and version of the relay" },
+  { name: "encoder", type: "gchararray", blurb: "encoder in use on the host" },
+] as const;
+
+/** Stages with -p50 and -p95 fields in `stats`, in microseconds. */
+export const STATS_STAGES = [
+  { name: "queue-us", blurb: "waited on the host" },
+  { name: "convert-us", blurb: "colour conversion on the host" },
+  { name: "encode-us", blurb: "encoder on the host" },
+  { name: "round-trip-us", blurb: "from sending the frame to its last byte, by the guest's clock" },
+] as const;
+
+/** Formats read in place: GStreamer's name and the DRM fourcc of the same bytes. */
+export const FORMATS = [
+  { gst: "BGRx", drm: "XR24" },
+  { gst: "BGRA", drm: "AR24" },
+  { gst: "RGBx", drm: "XB24" },
+  { gst: "RGBA", drm: "AB24" },
+] as const;
+
+export const OUTPUT_CAPS = "video/x-h264, stream-format = (string) byte-stream, alignment = (string) au";

@@ -1,0 +1,222 @@
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { SessionError } from "../../../host/relay/errors.ts";
+import {
+  type SessionMessage,
+  type SessionOutput,
+  SessionServer,
+  truncate,
+} from "../../../host/relay/session.ts";
+import { encodeMessage, MAX_DATA_BYTES } from "../../../proto/framing.ts";
+import { LIMITS } from "../../../proto/limits.ts";
+import { vsockenc } from "../../../proto/protobuf.ts";
+import { GuestPeer } from "../../support/guest-peer.ts";
+
+/** A server whose link is a function call, and a guest at the other end of it. */
+class Bench {
+  unsentBytes = 0;
+  readonly handled: SessionMessage[] = [];
+  ended = 0;
+  output: SessionOutput | undefined;
+  readonly guest: GuestPeer;
+  readonly server: SessionServer;
+
+  constructor() {
+    this.server = new SessionServer({
+      hostBootId: 42,
+      welcome: () => ({ maxAttached: 64, maxInFlight: 8, resources: true }),
+      open: (output) => {
+        this.output = output;
+        return {
+          receive: (message) => {
+            if (message.type === "flush")
+              throw new SessionError("PROTOCOL_VIOLATION", "as the test wants it");
+            this.handled.push(message);
+          },
+          end: () => {
+            this.ended += 1;
+          },
+        };
+      },
+      log: pino({ level: "silent" }),
+    });
+    this.guest = new GuestPeer((bytes) => this.server.onData(Buffer.from(bytes)));
+    const bench = this;
+    this.server.attach({
+      write: (pieces) => {
+        for (const piece of pieces) this.guest.push(piece);
+      },
+      get unsentBytes() {
+        return bench.unsentBytes;
+      },
+    });
+    this.server.onConnect();
+  }
+
+  get session(): SessionOutput {
+    if (this.output === undefined) throw new Error("no session");
+    return this.output;
+  }
+}
+
+describe("SessionServer", () => {
+  let bench: Bench;
+  beforeEach(() => {
+    vi.useFakeTimers();
+    bench = new Bench();
+  });
+  afterEach(() => {
+    bench.server.onDisconnect();
+    vi.useRealTimers();
+  });
+
+  it("greets on connecting and every second without a session", () => {
+    expect(bench.guest.all("greeting")).toMatchObject([{ body: { hostBootId: 42 } }]);
+    vi.advanceTimersByTime(3000);
+    expect(bench.guest.all("greeting").length).toBe(4);
+    bench.guest.hello();
+    vi.advanceTimersByTime(2000);
+    expect(bench.guest.all("greeting").length).toBe(4);
+  });
+
+  it("does not pile Greetings up in front of a guest that is not there", () => {
+    bench.unsentBytes = 1;
+    vi.advanceTimersByTime(60_000);
+    expect(bench.guest.all("greeting").length).toBe(1);
+  });
+
+  it("welcomes a Hello, and its repetition with the same words", () => {
+    bench.guest.hello();
+    bench.guest.hello();
+    const [first, second] = bench.guest.all("welcome");
+    expect(first?.body).toMatchObject({ version: 1, hostBootId: 42, windowBytes: LIMITS.GUEST_WINDOW_BYTES });
+    expect(second).toEqual(first);
+    expect(bench.ended).toBe(0);
+  });
+
+  it("takes a Hello of another epoch as another guest", () => {
+    bench.guest.hello();
+    bench.guest.epoch += 1;
+    bench.guest.hello();
+    expect(bench.ended).toBe(1);
+    expect(bench.guest.received.at(-1)?.envelope.epoch).toBe(bench.guest.epoch);
+  });
+
+  it("refuses a guest of another version and says what to do", () => {
+    const body = { versionMin: 2, versionMax: 3 };
+    bench.guest.raw(encodeMessage({ type: "hello", body }, { epoch: 5, sequence: 0, stream: 0 }));
+    const [error] = bench.guest.all("error");
+    expect(error?.body).toMatchObject({ code: vsockenc.ErrorCode.VERSION_MISMATCH, fatal: true });
+    expect(error?.body.text).toContain("same vsockenc version");
+    expect(bench.server.isOpen).toBe(false);
+  });
+
+  it("skips what belongs to another epoch, and epoch 0", () => {
+    bench.guest.hello();
+    const stray = { type: "drain", body: { token: 1 } } as const;
+    bench.guest.raw(encodeMessage(stray, { epoch: 999, sequence: 1, stream: 0 }));
+    bench.guest.raw(encodeMessage(stray, { epoch: 0, sequence: 1, stream: 0 }));
+    expect(bench.handled).toEqual([]);
+    bench.guest.send(stray);
+    expect(bench.handled.length).toBe(1);
+  });
+
+  it("ends a session in which a message is missing", () => {
+    bench.guest.hello();
+    bench.guest.sequence += 1;
+    bench.guest.send({ type: "ping", body: { token: 1 } });
+    expect(bench.ended).toBe(1);
+    expect(bench.guest.all("pong")).toEqual([]);
+  });
+
+  it("answers Ping, asks after a second of saying nothing, and ends after three of hearing nothing", () => {
+    bench.guest.hello();
+    bench.guest.send({ type: "ping", body: { token: 9 } });
+    expect(bench.guest.all("pong")).toMatchObject([{ body: { token: 9 } }]);
+    vi.advanceTimersByTime(LIMITS.PING_INTERVAL_MS);
+    expect(bench.guest.all("ping").length).toBe(1);
+    vi.advanceTimersByTime(LIMITS.SILENCE_MS);
+    expect(bench.server.isOpen).toBe(false);
+    expect(bench.ended).toBe(1);
+  });
+
+  it("sends an access unit in chunks that add up, and no more than credit allows", () => {
+    const window = 3 * LIMITS.MAX_MESSAGE_BYTES;
+    const unit = Buffer.from(Array.from({ length: 5 * MAX_DATA_BYTES + 1 }, (_, index) => index & 0xff));
+    bench.guest.hello(window);
+    bench.session.answer({ type: "packet", body: { frame: 4, size: unit.length } }, unit);
+    const bulkBytes = () =>
+      bench.guest.received
+        .filter(({ message }) => message.type === "packet" || message.type === "data")
+        .reduce((sum, { bytes }) => sum + bytes, 0);
+    expect(bulkBytes()).toBeLessThanOrEqual(window);
+    expect(bulkBytes()).toBeGreaterThan(window - LIMITS.MAX_MESSAGE_BYTES);
+    const held = bench.guest.all("data").length;
+    bench.session.answer({ type: "drained", body: { token: 1 } });
+    bench.session.send({ type: "frameDone", body: { frame: 5 } });
+    expect(bench.guest.types().at(-1)).toBe("frameDone");
+    bench.guest.send({ type: "credit", body: { grantedBytes: 10 * window } });
+    expect(bench.guest.all("data").length).toBeGreaterThan(held);
+    expect(bench.guest.types().at(-1)).toBe("drained");
+    expect(Buffer.concat(bench.guest.all("data").map(({ bytes }) => bytes)).equals(unit)).toBe(true);
+    expect(bench.guest.all("data").map(({ offset }) => offset)).toEqual(
+      [0, 1, 2, 3, 4, 5].map((n) => n * MAX_DATA_BYTES),
+    );
+  });
+
+  it("numbers what it sends without a gap", () => {
+    bench.guest.hello();
+    bench.session.answer({ type: "packet", body: { frame: 1, size: 3 } }, Buffer.from("abc"));
+    bench.session.send({ type: "frameDone", body: { frame: 2 } });
+    const numbers = bench.guest.received.map(({ envelope }) => envelope.sequence).filter((n) => n > 0);
+    expect(numbers).toEqual([1, 2, 3]);
+  });
+
+  it("ends a session whose guest grants no credit, instead of keeping its answers for ever", () => {
+    bench.guest.hello(0);
+    for (let frame = 0; frame < 100; frame++) {
+      bench.session.answer({ type: "packet", body: { frame, size: 1 } }, Buffer.from("x"));
+    }
+    expect(bench.server.isOpen).toBe(false);
+  });
+
+  it("ends a session whose guest does not read", () => {
+    bench.guest.hello();
+    bench.unsentBytes = LIMITS.HOST_WINDOW_BYTES + LIMITS.CONTROL_RESERVE_BYTES + 1;
+    bench.session.send({ type: "frameDone", body: { frame: 2 } });
+    expect(bench.server.isOpen).toBe(false);
+  });
+
+  it("grants credit as it reads, and refuses what exceeds it", () => {
+    bench.guest.hello();
+    const data = { type: "frame", body: { frame: 1 } } as const;
+    let sent = 0;
+    while (bench.guest.all("credit").length === 0 && sent < LIMITS.GUEST_WINDOW_BYTES) {
+      bench.guest.send(data);
+      sent += LIMITS.HEADER_BYTES;
+    }
+    expect(bench.guest.all("credit")[0]?.body.grantedBytes).toBeGreaterThan(LIMITS.GUEST_WINDOW_BYTES);
+  });
+
+  it("answers a broken rule with a fatal Error and ends", () => {
+    bench.guest.hello();
+    bench.guest.send({ type: "flush", body: { token: 1 } });
+    expect(bench.guest.all("error")).toMatchObject([{ body: { fatal: true, text: "as the test wants it" } }]);
+    expect(bench.server.isOpen).toBe(false);
+  });
+
+  it("says goodbye when it closes", () => {
+    bench.guest.hello();
+    bench.server.close();
+    expect(bench.guest.all("bye").length).toBe(1);
+  });
+});
+
+describe("truncate", () => {
+  it("keeps texts within their bound, in whole characters", () => {
+    expect(truncate("short")).toBe("short");
+    const cut = truncate("ü".repeat(200));
+    expect(Buffer.byteLength(cut)).toBeLessThanOrEqual(LIMITS.MAX_TEXT_BYTES);
+    expect(cut).toMatch(/^ü+$/);
+  });
+});

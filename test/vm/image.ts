@@ -1,0 +1,190 @@
+/**
+ * The test guest's image: a Debian 13 root disk, its kernel and initrd, and a build tree (the same system with
+ * compilers) in which the guest's own software is compiled. Made by image/build-image.sh from the machine's Debian
+ * mirror, cached by the content of everything that determines it.
+ *
+ * The script runs in a mount namespace of its own, so nothing that it mounts outlives it; an ordinary user gets a user
+ * namespace too, in which he is root (needs the package uidmap and ids in /etc/subuid).
+ */
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { cacheRoot, contentKey, staleEntries, touch, withLock } from "./cache.ts";
+import { findDebianMirror } from "./debian-mirror.ts";
+import { ImageError, messageOf, tail } from "./errors.ts";
+
+const SCRIPTS = join(dirname(fileURLToPath(import.meta.url)), "image");
+const SUITE = "trixie";
+/** The cloud kernel boots no faster and lacks virtio_gpu and 9p. */
+const KERNEL_PACKAGE = "linux-image-amd64";
+
+/** What runs in the guest. */
+const RUNTIME_PACKAGES = [
+  "busybox-static", // the initrd's shell
+  "kmod", // modprobe
+  "procps", // ps, pgrep, pkill for tests
+  "strace", // to see ioctls
+  "libdrm2",
+  "libdrm-tests", // modetest
+  "gstreamer1.0-tools",
+  "gstreamer1.0-plugins-base", // videotestsrc, videoconvert, appsrc
+  "gstreamer1.0-plugins-good",
+  "gstreamer1.0-plugins-bad", // h264parse, kmssink, waylandsink's allocators
+];
+
+/** What compiles the guest's own software, on top of the above. */
+const BUILD_PACKAGES = [
+  "gcc",
+  "g++",
+  "cmake",
+  "ninja-build",
+  "pkg-config",
+  "libgstreamer1.0-dev",
+  "libgstreamer-plugins-base1.0-dev",
+  "libgstreamer-plugins-bad1.0-dev",
+  "libdrm-dev",
+  "libnanopb-dev",
+  "zlib1g-dev",
+];
+
+/** Loaded in the initrd, with what they depend on: disk, file systems, entropy, GPU. Ports are built into the kernel. */
+const MODULES = ["virtio_blk", "ext4", "9p", "9pnet_virtio", "virtio_rng", "virtio_gpu"];
+
+/** Two, so that a checkout with another recipe does not undo this one's at every turn. */
+const IMAGES_KEPT = 2;
+const BUILD_TIMEOUT_MS = 20 * 60_000;
+
+export interface GuestImage {
+  key: string;
+  directory: string;
+  kernel: string;
+  initrd: string;
+  rootDisk: string;
+  /** The root folder of the system with compilers. */
+  buildTree: string;
+}
+
+/** The image for this recipe, made now if there is none. */
+export async function ensureImage(log: (line: string) => void): Promise<GuestImage> {
+  const script = readFileSync(join(SCRIPTS, "build-image.sh"));
+  const lists = [RUNTIME_PACKAGES, BUILD_PACKAGES, MODULES].map((list) => list.join(" "));
+  const key = contentKey([script, SUITE, KERNEL_PACKAGE, ...lists]);
+  const directory = join(cacheRoot(), `image-${key}`);
+  const image: GuestImage = {
+    key,
+    directory,
+    kernel: join(directory, "kernel"),
+    initrd: join(directory, "initrd"),
+    rootDisk: join(directory, "root.img"),
+    buildTree: join(directory, "tree"),
+  };
+  if (existsSync(directory)) {
+    touch(directory);
+    return image;
+  }
+  const waiting = () => log("waiting for another process which makes the test guest's image");
+  await withLock("image", waiting, async () => {
+    if (!existsSync(directory)) {
+      await makeImage(directory, log);
+    }
+  });
+  return image;
+}
+
+async function makeImage(directory: string, log: (line: string) => void): Promise<void> {
+  const mirror = findDebianMirror();
+  const started = Date.now();
+  const unfinished = join(cacheRoot(), "unfinished-image");
+  log(`making the test guest's image (once, two to four minutes, 3 GB in ${dirname(directory)})`);
+  await removeTree(unfinished);
+  mkdirSync(unfinished, { recursive: true });
+  const environment = {
+    SUITE,
+    MIRROR: mirror.url,
+    KEYRING: mirror.keyring,
+    KERNEL_PACKAGE,
+    RUNTIME_PACKAGES: RUNTIME_PACKAGES.join(","),
+    BUILD_PACKAGES: BUILD_PACKAGES.join(" "),
+    MODULES: MODULES.join(" "),
+  };
+  await runAsRoot(join(SCRIPTS, "build-image.sh"), unfinished, environment, BUILD_TIMEOUT_MS, log);
+  renameSync(unfinished, directory);
+  log(`the image is ready after ${Math.round((Date.now() - started) / 1000)} s`);
+  for (const path of staleEntries(cacheRoot(), "image-", IMAGES_KEPT)) {
+    await removeTree(path);
+  }
+}
+
+/** Removes a folder whose files may belong to other ids of the user's range. */
+export async function removeTree(path: string): Promise<void> {
+  if (existsSync(path)) {
+    await spawnAsRoot(["rm", "-rf", "--one-file-system", path], cacheRoot(), {}, BUILD_TIMEOUT_MS, () => {});
+  }
+}
+
+/** Runs one of our scripts as root in a mount namespace; its "vsockenc-progress:" lines go to `log`. */
+export async function runAsRoot(
+  script: string,
+  directory: string,
+  environment: Record<string, string>,
+  timeoutMs: number,
+  log: (line: string) => void,
+): Promise<void> {
+  await spawnAsRoot(["sh", script], directory, environment, timeoutMs, log);
+}
+
+async function spawnAsRoot(
+  command: string[],
+  directory: string,
+  environment: Record<string, string>,
+  timeoutMs: number,
+  log: (line: string) => void,
+): Promise<void> {
+  // --kill-child: whatever a failed or ended script started ends with it.
+  const identity = process.getuid?.() === 0 ? [] : ["--map-root-user", "--map-auto"];
+  const flags = [...identity, "--mount", "--pid", "--fork", "--kill-child"];
+  const child = spawn("unshare", [...flags, "--", ...command], {
+    cwd: directory,
+    env: {
+      ...process.env,
+      LC_ALL: "C",
+      PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`,
+      ...environment,
+    },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  const keep = (line: string): void => {
+    const progress = /^vsockenc-progress: (.*)/.exec(line)?.[1];
+    if (progress !== undefined) {
+      log(`  ${progress}`);
+    }
+    output = `${output}${line}\n`.slice(-64 * 1024);
+  };
+  createInterface({ input: child.stdout }).on("line", keep);
+  createInterface({ input: child.stderr }).on("line", keep);
+  const end = (): void => void child.kill("SIGKILL");
+  const timer = setTimeout(end, timeoutMs);
+  process.once("exit", end);
+  try {
+    const status = await new Promise<number | null>((resolve, reject) => {
+      child.once("error", reject);
+      child.once("close", resolve);
+    });
+    if (status !== 0) {
+      const what =
+        status === null ? `was ended (limit ${timeoutMs / 1000} s)` : `failed with status ${status}`;
+      throw new ImageError(
+        `${command.join(" ")} ${what}. Is all of "npm run setup -- --for vm" done?`,
+        tail(output, 40),
+      );
+    }
+  } catch (error) {
+    throw error instanceof ImageError ? error : new ImageError(`Cannot run unshare: ${messageOf(error)}`);
+  } finally {
+    clearTimeout(timer);
+    process.removeListener("exit", end);
+  }
+}

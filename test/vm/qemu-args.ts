@@ -1,0 +1,134 @@
+/** QEMU's command line for a test guest: a pure function of what the guest shall have. */
+
+export const GPU_KINDS = ["vsockenc", "stock", "none"] as const;
+export type GpuKind = (typeof GPU_KINDS)[number];
+
+/** The name by which the element finds its port in the guest. */
+export const VSOCKENC_PORT = "org.vsockenc.0";
+export const AGENT_PORT = "org.vsockenc.agent";
+
+export interface QemuLayout {
+  accelerator: "kvm" | "tcg";
+  memoryMiB: number;
+  gpu: GpuKind;
+  heads: number;
+  kernel: string;
+  initrd: string;
+  rootDisk: string;
+  payloadDisk: string | undefined;
+  /** Host folders shown to the guest. */
+  controlDir: string;
+  inDir: string | undefined;
+  outDir: string | undefined;
+  /** UNIX sockets; all but vgpu are made by QEMU. */
+  qmpSocket: string;
+  agentSocket: string;
+  portSocket: string;
+  vgpuSocket: string;
+  serialLog: string;
+  /** More of the guest kernel's messages on the serial console. */
+  verboseKernel: boolean;
+  extra: readonly string[];
+}
+
+/** A value inside one of QEMU's comma-separated options. */
+function quoted(value: string): string {
+  return value.replaceAll(",", ",,");
+}
+
+/** What the guest's kernel is told: mostly what it need not do, because every second of TCG is a second of each test. */
+function kernelCommandLine(verbose: boolean): string {
+  return [
+    "console=ttyS0",
+    verbose ? "loglevel=7" : "quiet loglevel=4",
+    "rdinit=/init",
+    "oops=panic", // a crash in a driver under test must not go unseen
+    "mitigations=off",
+    "nokaslr",
+    "no_timer_check",
+    "tsc=reliable",
+    "random.trust_cpu=on",
+    "rcupdate.rcu_expedited=1",
+    "cryptomgr.notests",
+    "8250.nr_uarts=1",
+    "audit=0",
+    "apparmor=0",
+  ].join(" ");
+}
+
+function share(tag: string, directory: string, readOnly: boolean): string[] {
+  // "none": files belong to the user who runs QEMU, and a guest's chown that cannot be done is no error.
+  const mode = `security_model=none,multidevs=remap${readOnly ? ",readonly=on" : ""}`;
+  return [
+    "-fsdev",
+    `local,id=${tag},path=${quoted(directory)},${mode}`,
+    "-device",
+    `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`,
+  ];
+}
+
+function disk(id: string, file: string, readOnly: boolean): string[] {
+  // snapshot=on: writes go to a throw-away file, so that any number of guests can share the image.
+  const mode = readOnly ? "readonly=on" : "snapshot=on,cache=unsafe";
+  return [
+    "-drive",
+    `if=none,id=${id},format=raw,file=${quoted(file)},${mode}`,
+    "-device",
+    `virtio-blk-pci,drive=${id}`,
+  ];
+}
+
+function serverSocket(id: string, path: string): string[] {
+  return ["-chardev", `socket,id=${id},path=${quoted(path)},server=on,wait=off`];
+}
+
+function gpuDevice(layout: QemuLayout): string[] {
+  switch (layout.gpu) {
+    case "vsockenc":
+      return [
+        ...["-chardev", `socket,id=vgpu,path=${quoted(layout.vgpuSocket)}`],
+        ...["-device", `vhost-user-gpu-pci,chardev=vgpu,max_outputs=${layout.heads}`],
+      ];
+    case "stock":
+      return ["-device", `virtio-gpu-pci,max_outputs=${layout.heads}`];
+    case "none":
+      return [];
+  }
+}
+
+/** The arguments after the program's name. */
+export function qemuArguments(layout: QemuLayout): string[] {
+  return [
+    ...["-name", "vsockenc-test", "-nodefaults", "-no-user-config", "-display", "none"],
+    ...["-accel", layout.accelerator],
+    // A plain CPU is a little faster to emulate than everything that TCG knows (-cpu max).
+    ...["-cpu", layout.accelerator === "kvm" ? "host" : "Nehalem"],
+    ...["-smp", "2", "-m", `${layout.memoryMiB}M`],
+    // Shared memory with a descriptor: vhost-user devices see the guest's pages through it.
+    ...["-object", `memory-backend-memfd,id=mem,size=${layout.memoryMiB}M,share=on`],
+    ...["-machine", "q35,memory-backend=mem,vmport=off,smm=off"],
+    ...[
+      "-kernel",
+      layout.kernel,
+      "-initrd",
+      layout.initrd,
+      "-append",
+      kernelCommandLine(layout.verboseKernel),
+    ],
+    ...["-serial", `file:${layout.serialLog}`],
+    ...["-qmp", `unix:${quoted(layout.qmpSocket)},server=on,wait=off`],
+    ...disk("root", layout.rootDisk, false),
+    ...(layout.payloadDisk === undefined ? [] : disk("payload", layout.payloadDisk, true)),
+    ...["-device", "virtio-rng-pci"],
+    ...["-device", "virtio-serial-pci"],
+    ...serverSocket("agent", layout.agentSocket),
+    ...["-device", `virtserialport,chardev=agent,name=${AGENT_PORT}`],
+    ...serverSocket("vport0", layout.portSocket),
+    ...["-device", `virtserialport,chardev=vport0,name=${VSOCKENC_PORT}`],
+    ...share("vsockenc-control", layout.controlDir, false),
+    ...(layout.inDir === undefined ? [] : share("vsockenc-in", layout.inDir, true)),
+    ...(layout.outDir === undefined ? [] : share("vsockenc-out", layout.outDir, false)),
+    ...gpuDevice(layout),
+    ...layout.extra,
+  ];
+}

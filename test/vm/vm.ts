@@ -1,0 +1,417 @@
+/**
+ * A real guest for tests: Debian 13 under stock QEMU, with our GPU process and relay beside it.
+ *
+ * Theory of operation. Vm.boot() makes sure of the image (image.ts) and of the compiled guest software (payload.ts),
+ * both cached by content; starts `vsockenc gpu` if wanted; starts QEMU with direct kernel boot, the shared root disk as
+ * a throw-away snapshot, and a few UNIX sockets in a fresh private folder; starts the relay on the virtserialport's
+ * socket, through a counting proxy if wanted; and waits until the guest's agent (guest-agent.ts) says that it takes
+ * commands. From then on run() and start() run commands in it.
+ *
+ * Whatever ends the machine (QEMU or the GPU process ending by itself, a kernel panic on the serial console) becomes
+ * the error of every running command, with the tail of the log that explains it. Everything that was started ends
+ * with shutdown(), by pid, and at the latest with this process.
+ */
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Accelerator, checkQemu, chooseAccelerator, QEMU } from "./accelerator.ts";
+import { SupervisedProcess } from "./child.ts";
+import { makeCpio } from "./cpio.ts";
+import { GuestPanicError, RequirementError, tail, VmError, VmTimeoutError } from "./errors.ts";
+import { GuestAgent, type Job, type RunOptions, type RunResult } from "./guest-agent.ts";
+import { relayConfiguration, startGpu, startRelay } from "./host-processes.ts";
+import { ensureImage, type GuestImage } from "./image.ts";
+import { ensurePayload } from "./payload.ts";
+import { PortCounter } from "./port-counter.ts";
+import { type GpuKind, qemuArguments } from "./qemu-args.ts";
+import { QmpClient } from "./qmp.ts";
+import { poll } from "./wait.ts";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+
+export interface VmOptions {
+  /** Default "vsockenc". */
+  gpu?: GpuKind;
+  /** Whether our relay serves the port; default true. */
+  relay?: boolean;
+  /** A TOML file put before the relay's [[vm]] section. */
+  relayConfig?: string;
+  /** Put a counting proxy between relay and port; default false. */
+  countPort?: boolean;
+  /** With countPort: a folder for the first bytes of both directions. */
+  recordPort?: string;
+  memoryMiB?: number;
+  /** Host folders that appear as /in (read-only) and /out. */
+  inDir?: string;
+  outDir?: string;
+  /** The GPU's number of outputs, and the first one's size as WIDTHxHEIGHT (gpu "vsockenc"). */
+  heads?: number;
+  mode?: string;
+  /** Whether the guest gets the project's own software at /opt/vsockenc; default true. */
+  payload?: boolean;
+  qemuArgs?: readonly string[];
+  /** From QEMU's start until the guest takes commands; default two minutes. */
+  timeoutMs?: number;
+  /** Progress, one line a call; default: nothing. */
+  log?: (line: string) => void;
+  /** Also log what QEMU, GPU and relay print, and the guest kernel's messages. */
+  verbose?: boolean;
+}
+
+const DEFAULT_MEMORY_MIB = 1024;
+const DEFAULT_BOOT_MS = 120_000;
+const QEMU_START_MS = 20_000;
+const SERIAL_LOOK_MS = 200;
+const SERIAL_KEPT = 512 * 1024;
+/** What a UNIX socket's address can hold, with a little room. */
+const SOCKET_PATH_LIMIT = 100;
+
+const live = new Set<Vm>();
+let hooked = false;
+
+/** On Ctrl-C or SIGTERM everything ends in order; on exit at least the folders go (children have a hook of their own). */
+function hookEndOfProcess(): void {
+  if (hooked) {
+    return;
+  }
+  hooked = true;
+  process.on("exit", () => {
+    for (const vm of live) {
+      rmSync(vm.stateDir, { recursive: true, force: true });
+    }
+  });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.once(signal, () => {
+      void Promise.allSettled([...live].map((vm) => vm.shutdown())).then(() =>
+        process.kill(process.pid, signal),
+      );
+    });
+  }
+}
+
+export class Vm {
+  /** A private folder with the machine's sockets and logs; gone after shutdown(). */
+  readonly stateDir: string;
+  readonly options: VmOptions;
+  /** How it was started, for reports. */
+  accelerator: Accelerator = "tcg";
+  qemuVersion = "";
+  /** From QEMU's start until the first command could run. */
+  bootMs = 0;
+  gpu: SupervisedProcess | undefined;
+  relay: SupervisedProcess | undefined;
+  portProxy: PortCounter | undefined;
+  /** The exporter's socket, with gpu "vsockenc". */
+  readonly exportSocket: string;
+  /** QEMU's end of org.vsockenc.0: what a relay connects to. */
+  readonly portSocket: string;
+  #qemu: SupervisedProcess | undefined;
+  #qmp: QmpClient | undefined;
+  #agent: GuestAgent | undefined;
+  #serial = "";
+  #serialRead = 0;
+  #watching: NodeJS.Timeout | undefined;
+  #failure: Error | undefined;
+  #ending: Promise<void> | undefined;
+
+  private constructor(options: VmOptions) {
+    this.options = options;
+    this.stateDir = mkdtempSync(join(tmpdir(), "vsockenc-vm-"));
+    this.exportSocket = join(this.stateDir, "export.sock");
+    this.portSocket = join(this.stateDir, "port0.sock");
+    if (this.exportSocket.length > SOCKET_PATH_LIMIT) {
+      rmSync(this.stateDir, { recursive: true });
+      throw new RequirementError(
+        `${tmpdir()} is too long a folder name for sockets. Set TMPDIR to a shorter one.`,
+      );
+    }
+  }
+
+  /** Boots a guest; resolves when it takes commands. */
+  static async boot(options: VmOptions = {}): Promise<Vm> {
+    const vm = new Vm(options);
+    live.add(vm);
+    hookEndOfProcess();
+    try {
+      await vm.#boot();
+      return vm;
+    } catch (error) {
+      await vm.shutdown();
+      throw error;
+    }
+  }
+
+  /** Runs a command (bash) in the guest and waits for its end. */
+  run(command: string, options: RunOptions = {}): Promise<RunResult> {
+    return this.start(command, options).done;
+  }
+
+  /** Starts a command in the guest. */
+  start(command: string, options: RunOptions = {}): Job {
+    return this.#required(this.#agent).start(command, options);
+  }
+
+  get qmp(): QmpClient {
+    return this.#required(this.#qmp);
+  }
+
+  get qemu(): SupervisedProcess {
+    return this.#required(this.#qemu);
+  }
+
+  /** What the guest wrote to its serial console; the last 512 KiB. */
+  get guestSerialLog(): string {
+    this.#readSerial();
+    return this.#serial;
+  }
+
+  /** Resolves when the guest takes commands: after a reboot that it, or qmp.execute("system_reset"), began. */
+  async ready(timeoutMs = DEFAULT_BOOT_MS): Promise<void> {
+    await this.#required(this.#agent).ready(
+      timeoutMs,
+      () =>
+        new VmTimeoutError(`The guest took no commands within ${timeoutMs / 1000} s.`, this.#explanation()),
+    );
+  }
+
+  /** Resets the machine, as its reset button would, and waits until it takes commands again. */
+  async reset(timeoutMs = DEFAULT_BOOT_MS): Promise<void> {
+    const reset = this.qmp.waitForEvent("RESET");
+    await this.qmp.execute("system_reset");
+    await reset;
+    await this.ready(timeoutMs);
+  }
+
+  /** Ends everything; safe to call twice. */
+  shutdown(): Promise<void> {
+    this.#ending ??= this.#shutdown();
+    return this.#ending;
+  }
+
+  #required<T>(value: T | undefined): T {
+    if (value === undefined) {
+      throw this.#failure ?? new VmError("The virtual machine does not run.");
+    }
+    return value;
+  }
+
+  #log(line: string): void {
+    this.options.log?.(line);
+  }
+
+  /** A logger for one process's output, silent unless verbose. */
+  #output(name: string): (text: string) => void {
+    return (text) => {
+      if (this.options.verbose === true) {
+        for (const line of text.trimEnd().split("\n")) {
+          this.#log(`${name}: ${line}`);
+        }
+      }
+    };
+  }
+
+  async #boot(): Promise<void> {
+    const { options } = this;
+    const log = (line: string): void => this.#log(line);
+    const checkout = resolve(HERE, "../..");
+    for (const directory of [options.inDir, options.outDir]) {
+      if (directory !== undefined && !existsSync(directory)) {
+        throw new VmError(`The folder ${directory} does not exist. Make it first.`);
+      }
+    }
+    this.qemuVersion = checkQemu();
+    const image = await ensureImage(log);
+    const payloadDisk = options.payload === false ? undefined : await ensurePayload(image, checkout, log);
+    const initrd = this.#makeInitrd(image);
+    this.accelerator = await chooseAccelerator(image, initrd, this.qemuVersion, log);
+    const gpu = options.gpu ?? "vsockenc";
+    const vgpuSocket = join(this.stateDir, "vgpu.sock");
+    const started = Date.now();
+    log(`starting the guest (QEMU ${this.qemuVersion}, ${this.accelerator}, GPU: ${gpu})`);
+    if (gpu === "vsockenc") {
+      const where = { socketPath: vgpuSocket, exportPath: this.exportSocket };
+      const what = { heads: options.heads ?? 1, mode: options.mode };
+      this.gpu = await startGpu(checkout, { ...where, ...what }, this.#output("gpu"));
+      const process = this.gpu;
+      process.onUnexpectedEnd = (ending) => this.#fail(process.endedError(ending));
+    }
+    const controlDir = join(this.stateDir, "control");
+    mkdirSync(controlDir);
+    const qmpSocket = join(this.stateDir, "qmp.sock");
+    const agentSocket = join(this.stateDir, "agent.sock");
+    const serialLog = join(this.stateDir, "serial.log");
+    writeFileSync(serialLog, "");
+    const args = qemuArguments({
+      ...{ accelerator: this.accelerator, memoryMiB: options.memoryMiB ?? DEFAULT_MEMORY_MIB },
+      ...{
+        gpu,
+        heads: options.heads ?? 1,
+        kernel: image.kernel,
+        initrd,
+        rootDisk: image.rootDisk,
+        payloadDisk,
+      },
+      ...{ controlDir, inDir: absolute(options.inDir), outDir: absolute(options.outDir) },
+      ...{ qmpSocket, agentSocket, portSocket: this.portSocket, vgpuSocket, serialLog },
+      ...{ verboseKernel: options.verbose === true, extra: options.qemuArgs ?? [] },
+    });
+    this.#startQemu(args);
+    this.#qmp = await this.#connectQmp(qmpSocket);
+    this.#agent = await GuestAgent.connect(agentSocket, controlDir);
+    this.#qmp.on("event", (event) => {
+      if (event.event === "RESET") {
+        this.#agent?.rebooted();
+      }
+    });
+    if (options.countPort === true) {
+      this.portProxy = new PortCounter({
+        listenPath: join(this.stateDir, "counter.sock"),
+        targetPath: this.portSocket,
+        ...(options.recordPort === undefined ? {} : { recordTo: options.recordPort }),
+      });
+      await this.portProxy.start();
+    }
+    if (options.relay !== false) {
+      this.#startRelay(checkout, gpu === "vsockenc" ? this.exportSocket : undefined);
+    }
+    if (this.#failure !== undefined) {
+      this.#agent.fail(this.#failure); // it came before there was an agent to tell
+    }
+    await this.ready(options.timeoutMs ?? DEFAULT_BOOT_MS);
+    this.bootMs = Date.now() - started;
+    log(`the guest takes commands after ${(this.bootMs / 1000).toFixed(1)} s`);
+  }
+
+  /** The image's drivers, then our scripts: the kernel unpacks both. */
+  #makeInitrd(image: GuestImage): string {
+    const scripts = ["init", "stage2", "agent"].map((name) => ({
+      name,
+      content: readFileSync(join(HERE, "guest", name)),
+      executable: true,
+    }));
+    const initrd = join(this.stateDir, "initrd");
+    writeFileSync(initrd, Buffer.concat([readFileSync(image.initrd), makeCpio(scripts)]));
+    return initrd;
+  }
+
+  #startQemu(args: string[]): void {
+    const qemu = new SupervisedProcess("QEMU", [QEMU, ...args]);
+    this.#qemu = qemu;
+    qemu.onOutput = this.#output("qemu");
+    qemu.onUnexpectedEnd = (ending) => {
+      this.#fail(
+        new VmError(`${qemu.endedError(ending).message}\nThe guest's console:`, tail(this.guestSerialLog)),
+      );
+    };
+    qemu.start();
+    this.#watching = setInterval(() => this.#readSerial(), SERIAL_LOOK_MS);
+  }
+
+  async #connectQmp(path: string): Promise<QmpClient> {
+    return poll(
+      async () => {
+        if (this.#failure !== undefined) {
+          throw this.#failure;
+        }
+        return existsSync(path)
+          ? await QmpClient.connect(path, QEMU_START_MS).catch(() => undefined)
+          : undefined;
+      },
+      QEMU_START_MS,
+      "QEMU's QMP socket",
+    );
+  }
+
+  #startRelay(checkout: string, exportSocket: string | undefined): void {
+    const config = join(this.stateDir, "relay.toml");
+    const port = this.portProxy?.listenPath ?? this.portSocket;
+    writeFileSync(config, relayConfiguration(this.options.relayConfig, port, exportSocket));
+    const relay = startRelay(checkout, config, this.#output("relay"));
+    this.relay = relay;
+    // Not the machine's end: the relay may die, that is part of the design.
+    relay.onUnexpectedEnd = (ending) => this.#log(`warning: ${relay.endedError(ending).message}`);
+  }
+
+  #readSerial(): void {
+    const path = join(this.stateDir, "serial.log");
+    if (!existsSync(path)) {
+      return;
+    }
+    const file = openSync(path, "r");
+    try {
+      const buffer = Buffer.allocUnsafe(64 * 1024);
+      for (;;) {
+        const count = readSync(file, buffer, 0, buffer.length, this.#serialRead);
+        if (count === 0) {
+          break;
+        }
+        this.#serialRead += count;
+        const text = buffer.toString("utf8", 0, count).replaceAll("\r", "");
+        this.#serial = (this.#serial + text).slice(-SERIAL_KEPT);
+        this.#output("guest")(text);
+      }
+    } finally {
+      closeSync(file);
+    }
+    if (this.#failure === undefined && this.#serial.includes("Kernel panic - not syncing")) {
+      this.#fail(new GuestPanicError("The guest's kernel panicked:", tail(this.#serial, 60)));
+    }
+  }
+
+  #fail(error: Error): void {
+    if (this.#ending === undefined) {
+      this.#failure ??= error;
+      this.#agent?.fail(this.#failure);
+    }
+  }
+
+  /** What the logs say, for an error about a silence. */
+  #explanation(): string {
+    const parts = [`serial console:\n${tail(this.guestSerialLog)}`];
+    for (const process of [this.#qemu, this.gpu, this.relay]) {
+      if (process !== undefined && process.log !== "") {
+        parts.push(`${process.name}:\n${tail(process.log, 10)}`);
+      }
+    }
+    return parts.join("\n");
+  }
+
+  async #shutdown(): Promise<void> {
+    clearInterval(this.#watching);
+    this.#agent?.fail(this.#failure ?? new VmError("The virtual machine was shut down."));
+    await this.relay?.stop();
+    await this.portProxy?.stop();
+    this.#agent?.close();
+    this.#qmp?.close();
+    // The guest's disk is a throw-away: nothing in it need be told.
+    this.#qemu?.kill("SIGKILL");
+    await this.#qemu?.ended();
+    await this.gpu?.stop();
+    this.#readSerialQuietly();
+    rmSync(this.stateDir, { recursive: true, force: true });
+    live.delete(this);
+  }
+
+  /** The log stays readable after the end. */
+  #readSerialQuietly(): void {
+    this.#failure ??= new VmError("The virtual machine was shut down.");
+    this.#readSerial();
+    this.#qmp = undefined;
+    this.#agent = undefined;
+  }
+}
+
+function absolute(path: string | undefined): string | undefined {
+  return path === undefined ? undefined : resolve(path);
+}

@@ -39,7 +39,7 @@ export interface EncoderConfiguration {
   readonly bitrateKbps: number;
   /** Frames from one key frame to the next; 0: the back end chooses. */
   readonly keyframeInterval: number;
-  /** Of the pictures in memory; RGB has matrix 0. */
+  /** Of the pictures in memory; RGB has matrix 0. What is encoded is in EncoderDescription. */
   readonly colorimetry: Colorimetry;
   readonly pixelAspectRatio: { readonly numerator: number; readonly denominator: number };
 }
@@ -89,11 +89,18 @@ export interface EncoderSession {
   readonly description: EncoderDescription;
   /**
    * Queues one frame. The picture stays mapped until `onFrameRead`, also when its owner closes it meanwhile.
+   * A frame of another size than the session's, or whose time stamp does not exceed the last one's, is answered
+   * by `onError` with FrameRefusedError, after this has returned.
    *
-   * @throws EncoderBusyError when more than the session's bound are queued (the relay's credits prevent that).
+   * @throws EncoderBusyError when MAX_IN_FLIGHT_FRAMES are unanswered (the relay's credits prevent that);
+   *   EncoderFailedError when the session has failed or is closed.
    */
   encode(picture: Picture, request: FrameRequest): void;
-  /** Changes bit rate and key-frame interval from the next frame on; false if it needs a new session instead. */
+  /**
+   * Changes bit rate and key-frame interval from the next frame on; false if it needs a new session instead.
+   *
+   * @throws EncoderUnavailableError when the encoder could not do it in a new session either.
+   */
   reconfigure(configuration: EncoderConfiguration): boolean;
   /** Settles when every frame queued so far has been answered. The session can go on afterwards. */
   drain(): Promise<void>;
@@ -124,6 +131,11 @@ export class EncoderUnavailableError extends EncoderError {
 /** The encoder refused or broke; the message carries its own words. */
 export class EncoderFailedError extends EncoderError {
   override readonly name = "EncoderFailedError";
+}
+
+/** This frame cannot be encoded (its size, its time stamp, a closed picture); the session goes on. */
+export class FrameRefusedError extends EncoderError {
+  override readonly name = "FrameRefusedError";
 }
 
 /** More frames queued than the session takes. */

@@ -20,8 +20,8 @@ void ConvertTo420(const Picture &picture, bool full_range, AVFrame &frame) {
               frame.linesize[1], frame.data[2], frame.linesize[2], from.width, from.height) != 0) {
     throw std::invalid_argument("libyuv refuses the picture");
   }
-  // libyuv has averaged the chroma of an odd edge over the pixels that exist, which is what repeating
-  // them gives; luma is left.
+  // libyuv has averaged the chroma of an odd edge over the pixels that exist, which is what
+  // repeating them gives; luma is left.
   uint8_t *luma = frame.data[0];
   if (from.width % 2 != 0) {
     for (int y = 0; y < from.height; ++y) {

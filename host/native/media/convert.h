@@ -6,9 +6,9 @@ struct AVFrame;
 
 namespace vsockenc {
 
-// Converts the visible part of a picture into a writable yuv420p frame whose size is that of the visible
-// part, rounded up to even numbers: the last column and row are repeated, because 4:2:0 H.264 can only be
-// cropped by pairs of pixels.
+// Converts the visible part of a picture into a writable yuv420p frame whose size is that of the
+// visible part, rounded up to even numbers: the last column and row are repeated, because 4:2:0
+// H.264 can only be cropped by pairs of pixels.
 //
 // The matrix is always BT.601, the only one that libyuv's public functions have for RGB
 // (xxxToI420 limited, xxxToJ420 full range); the stream's VUI has to say so. Each chroma
@@ -18,6 +18,8 @@ namespace vsockenc {
 void ConvertTo420(const Picture &picture, bool full_range, AVFrame &frame);
 
 // To an even number.
-constexpr int RoundUpToEven(int size) { return (size + 1) & ~1; }
+constexpr int RoundUpToEven(int size) {
+  return (size + 1) & ~1;
+}
 
 }  // namespace vsockenc

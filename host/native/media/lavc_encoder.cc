@@ -13,14 +13,15 @@ extern "C" {
 namespace vsockenc {
 namespace {
 
-// x264's X264_KEYINT_MAX_INFINITE. No encoder places key frames by itself: the session forces each, so that
-// the interval can change in mid-stream and counts from the last key frame, however that one came about.
+// x264's X264_KEYINT_MAX_INFINITE. No encoder places key frames by itself: the session forces each,
+// so that the interval can change in mid-stream and counts from the last key frame, however that
+// one came about.
 constexpr int kEndlessGop = 1 << 30;
 
-// VBV: the decoder's buffer holds what the channel carries in one second, and the channel carries no
-// more than the bit rate. A key frame may therefore be up to a second's worth (about 30 ordinary frames), which
-// keeps text readable at once; a smaller buffer would blur every key frame, a larger one would let a
-// burst delay what follows for longer.
+// VBV: the decoder's buffer holds what the channel carries in one second, and the channel carries
+// no more than the bit rate. A key frame may therefore be up to a second's worth (about 30 ordinary
+// frames), which keeps text readable at once; a smaller buffer would blur every key frame, a larger
+// one would let a burst delay what follows for longer.
 void SetRate(AVCodecContext &context, int64_t bits_per_second) {
   context.bit_rate = bits_per_second;
   context.rc_max_rate = bits_per_second;
@@ -57,8 +58,12 @@ void Open(AVCodecContext *context, const AVCodec *codec, const EncoderSettings &
 void FreeCodecContext::operator()(AVCodecContext *context) const {
   avcodec_free_context(&context);
 }
-void FreeFrame::operator()(AVFrame *frame) const { av_frame_free(&frame); }
-void FreePacket::operator()(AVPacket *packet) const { av_packet_free(&packet); }
+void FreeFrame::operator()(AVFrame *frame) const {
+  av_frame_free(&frame);
+}
+void FreePacket::operator()(AVPacket *packet) const {
+  av_packet_free(&packet);
+}
 
 LavcEncoder::LavcEncoder(const EncoderSettings &settings) {
   const LavcLog log;
@@ -116,16 +121,18 @@ AVFrame &LavcEncoder::WritableFrame() {
   return *frame_;
 }
 
-// The encoder is given frame numbers, not time stamps. x264 without B frames, look-ahead and delay (tune
-// zerolatency) does not use them for rate control anyway: its variable-rate mode (b_vfr_input) has to see the next
-// frame first, which is a frame of latency. So each frame gets its share of the nominal rate. The
-// stream's own time stamps need not pass through here, as packets come out in order, one a frame.
+// The encoder is given frame numbers, not time stamps. x264 without B frames, look-ahead and delay
+// (tune zerolatency) does not use them for rate control anyway: its variable-rate mode
+// (b_vfr_input) has to see the next frame first, which is a frame of latency. So each frame gets
+// its share of the nominal rate. The stream's own time stamps need not pass through here, as
+// packets come out in order, one a frame.
 PacketPointer LavcEncoder::Encode(bool key) {
   const LavcLog log;
   frame_->pts = next_pts_++;
   frame_->pict_type = key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
   int result = avcodec_send_frame(context_.get(), frame_.get());
-  if (result < 0) throw EncoderError("the encoder refuses a frame: " + AvError(result) + log.Words());
+  if (result < 0)
+    throw EncoderError("the encoder refuses a frame: " + AvError(result) + log.Words());
 
   PacketPointer packet(av_packet_alloc());
   if (!packet) throw EncoderError("no memory for a packet");
@@ -140,7 +147,10 @@ PacketPointer LavcEncoder::Encode(bool key) {
   return packet;
 }
 
-// libavcodec's libx264 compares these with what it has set before every frame, and reconfigures x264.
-void LavcEncoder::SetBitRate(int64_t bits_per_second) { SetRate(*context_, bits_per_second); }
+// libavcodec's libx264 compares these with what it has set before every frame, and reconfigures
+// x264.
+void LavcEncoder::SetBitRate(int64_t bits_per_second) {
+  SetRate(*context_, bits_per_second);
+}
 
 }  // namespace vsockenc

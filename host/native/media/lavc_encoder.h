@@ -59,8 +59,8 @@ class EncoderError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// One libavcodec encoder that gives the access unit of a frame before it takes the next one. To be used
-// on one thread, the opening included.
+// One libavcodec encoder that gives the access unit of a frame before it takes the next one. To be
+// used on one thread, the opening included.
 class LavcEncoder {
  public:
   // Throws EncoderError.
@@ -69,8 +69,8 @@ class LavcEncoder {
   // The yuv420p frame that Encode takes, with a buffer that nobody else reads. Throws EncoderError.
   AVFrame &WritableFrame();
 
-  // Encodes WritableFrame(); `key` makes it an IDR. Throws EncoderError, after which the encoder is of no
-  // use any more.
+  // Encodes WritableFrame(); `key` makes it an IDR. Throws EncoderError, after which the encoder is
+  // of no use any more.
   PacketPointer Encode(bool key);
 
   // From the next frame on.

@@ -35,8 +35,12 @@ LavcLog::LavcLog() : outer_(collector) {
   collector = &words_;
 }
 
-LavcLog::~LavcLog() { collector = outer_; }
+LavcLog::~LavcLog() {
+  collector = outer_;
+}
 
-std::string LavcLog::Words() const { return words_.empty() ? "" : " (" + words_ + ")"; }
+std::string LavcLog::Words() const {
+  return words_.empty() ? "" : " (" + words_ + ")";
+}
 
 }  // namespace vsockenc

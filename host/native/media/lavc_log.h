@@ -4,8 +4,9 @@
 
 namespace vsockenc {
 
-// While one exists, what libav logs on this thread as an error is collected instead of lost: return codes alone
-// rarely tell what is wrong. Nothing is ever written to standard error, which belongs to the program.
+// While one exists, what libav logs on this thread as an error is collected instead of lost: return
+// codes alone rarely tell what is wrong. Nothing is ever written to standard error, which belongs
+// to the program.
 class LavcLog {
  public:
   LavcLog();

@@ -47,8 +47,8 @@ std::vector<Extent> MergeRuns(std::span<const Extent> extents, uint64_t bytes) {
   }
   if (left > 0) {
     throw PictureError(PictureFault::kLayoutOutsideResource,
-                       "the extents have " + std::to_string(bytes - left) + " bytes, the layout needs " +
-                           std::to_string(bytes));
+                       "the extents have " + std::to_string(bytes - left) +
+                           " bytes, the layout needs " + std::to_string(bytes));
   }
   return runs;
 }
@@ -74,8 +74,9 @@ void CheckMemories(std::span<const Extent> runs) {
     if (known == sizes.end()) {
       struct stat status;
       if (fstat(run.fd, &status) != 0) {
-        throw PictureError(PictureFault::kMapFailed,
-                           std::string("the memory's descriptor is not usable: ") + strerror(errno));
+        throw PictureError(
+            PictureFault::kMapFailed,
+            std::string("the memory's descriptor is not usable: ") + strerror(errno));
       }
       // memfd, files of a tmpfs and POSIX shared memory are all regular files to fstat.
       if (!S_ISREG(status.st_mode)) {
@@ -85,9 +86,9 @@ void CheckMemories(std::span<const Extent> runs) {
       known = sizes.emplace(run.fd, static_cast<uint64_t>(status.st_size)).first;
     }
     if (run.offset > known->second || run.length > known->second - run.offset) {
-      throw PictureError(PictureFault::kMapFailed,
-                         "a run of " + Describe(run) + " is not inside its memory of " +
-                             std::to_string(known->second) + " bytes");
+      throw PictureError(PictureFault::kMapFailed, "a run of " + Describe(run) +
+                                                       " is not inside its memory of " +
+                                                       std::to_string(known->second) + " bytes");
     }
   }
 }
@@ -97,8 +98,8 @@ void TakeRuns(size_t count) {
   do {
     if (count > LinearMapping::kRunBudget - used) {
       throw PictureError(PictureFault::kUnstitchable,
-                         "the picture consists of " + std::to_string(count) + " runs of pages, and " +
-                             std::to_string(used) + " of at most " +
+                         "the picture consists of " + std::to_string(count) +
+                             " runs of pages, and " + std::to_string(used) + " of at most " +
                              std::to_string(LinearMapping::kRunBudget) +
                              " are mapped already; attach fewer buffers at a time");
     }
@@ -123,9 +124,10 @@ uint64_t TotalBytes(std::span<const Extent> extents) {
 LinearMapping::LinearMapping(std::span<const Extent> extents, uint64_t bytes) : bytes_(bytes) {
   TotalBytes(extents);
   if (bytes == 0 || bytes > kMaxBytes) {
-    throw PictureError(PictureFault::kUnstitchable,
-                       "the layout needs " + std::to_string(bytes) + " linear bytes; between 1 and " +
-                           std::to_string(kMaxBytes) + " can be mapped");
+    throw PictureError(PictureFault::kUnstitchable, "the layout needs " + std::to_string(bytes) +
+                                                        " linear bytes; between 1 and " +
+                                                        std::to_string(kMaxBytes) +
+                                                        " can be mapped");
   }
   const std::vector<Extent> runs = MergeRuns(extents, bytes);
   CheckPages(runs);
@@ -148,9 +150,9 @@ void LinearMapping::MapRuns(std::span<const Extent> runs) {
   void *reserved =
       mmap(nullptr, reserved_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (reserved == MAP_FAILED) {
-    throw PictureError(PictureFault::kMapFailed, "no address space for " +
-                                                     std::to_string(reserved_) +
-                                                     " bytes: " + strerror(errno));
+    throw PictureError(
+        PictureFault::kMapFailed,
+        "no address space for " + std::to_string(reserved_) + " bytes: " + strerror(errno));
   }
   data_ = static_cast<uint8_t *>(reserved);
   uint64_t position = 0;
@@ -160,10 +162,9 @@ void LinearMapping::MapRuns(std::span<const Extent> runs) {
     if (mapped == MAP_FAILED) {
       const int error = errno;
       // EINVAL is what a memory of huge pages answers to an offset that is none of its own pages.
-      throw PictureError(
-          error == EINVAL ? PictureFault::kUnstitchable : PictureFault::kMapFailed,
-          "a run of " + Describe(run) + " cannot be mapped: " + strerror(error) +
-              (error == EINVAL ? " (memory of huge pages?)" : ""));
+      throw PictureError(error == EINVAL ? PictureFault::kUnstitchable : PictureFault::kMapFailed,
+                         "a run of " + Describe(run) + " cannot be mapped: " + strerror(error) +
+                             (error == EINVAL ? " (memory of huge pages?)" : ""));
     }
     position += run.length;
   }
@@ -174,6 +175,8 @@ LinearMapping::~LinearMapping() {
   runs_in_use -= runs_;
 }
 
-size_t LinearMapping::RunsInUse() { return runs_in_use.load(); }
+size_t LinearMapping::RunsInUse() {
+  return runs_in_use.load();
+}
 
 }  // namespace vsockenc

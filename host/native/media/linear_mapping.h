@@ -7,7 +7,8 @@
 
 namespace vsockenc {
 
-// A run of bytes of a shareable memory. The bytes of a resource are its extents, one after the other.
+// A run of bytes of a shareable memory. The bytes of a resource are its extents, one after the
+// other.
 struct Extent {
   int fd;
   uint64_t offset;
@@ -29,8 +30,8 @@ class LinearMapping {
   // Of one mapping. A picture of 16384 x 16384 has 1 GiB; the rest is room for padded rows.
   static constexpr uint64_t kMaxBytes = uint64_t{4} << 30;
 
-  // Maps the first `bytes` bytes (at least 1) of the extents. The descriptors may be closed afterwards.
-  // Throws PictureError.
+  // Maps the first `bytes` bytes (at least 1) of the extents. The descriptors may be closed
+  // afterwards. Throws PictureError.
   LinearMapping(std::span<const Extent> extents, uint64_t bytes);
   ~LinearMapping();
   LinearMapping(const LinearMapping &) = delete;

@@ -52,8 +52,8 @@ const PixelFormat *CheckFormat(const PictureLayout &layout) {
   return format;
 }
 
-// The byte after the plane's last pixel. No step can overflow: stride and height are bounded, and the
-// offset is compared with what the resource has before anything is added to it.
+// The byte after the plane's last pixel. No step can overflow: stride and height are bounded, and
+// the offset is compared with what the resource has before anything is added to it.
 uint64_t PlaneEnd(const PictureLayout &layout, const PlaneLayout &plane, const PixelFormat &format,
                   uint64_t available) {
   const uint64_t row = layout.width * format.bytes_per_pixel;

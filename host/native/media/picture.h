@@ -45,7 +45,8 @@ struct PackedPixels {
 class Picture {
  public:
   static constexpr uint64_t kMaxDimension = 16384;
-  // Sixteen times the widest row of four bytes a pixel. Far below 2^31, because libyuv computes with int.
+  // Sixteen times the widest row of four bytes a pixel. Far below 2^31, because libyuv computes
+  // with int.
   static constexpr uint64_t kMaxStride = uint64_t{1} << 20;
 
   // `resources` holds the extents of each resource that the planes name. Throws PictureError.
@@ -59,7 +60,8 @@ class Picture {
   size_t runs() const;
   uint64_t bytes() const;
 
-  // Called by whichever thread unmaps the picture, after it has. Set it before giving up a reference.
+  // Called by whichever thread unmaps the picture, after it has. Set it before giving up a
+  // reference.
   void OnUnmapped(std::function<void()> callback) { on_unmapped_ = std::move(callback); }
 
  private:

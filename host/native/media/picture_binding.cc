@@ -33,8 +33,8 @@ const char *FaultCode(PictureFault fault) {
   return "MAP_FAILED";
 }
 
-// The caller's descriptors, duplicated: it may close them, and the system use the numbers for something
-// else, before the mapping thread comes to them.
+// The caller's descriptors, duplicated: it may close them, and the system use the numbers for
+// something else, before the mapping thread comes to them.
 class OwnDescriptors {
  public:
   OwnDescriptors() = default;
@@ -59,7 +59,8 @@ class OwnDescriptors {
   std::map<int, int> descriptors_;
 };
 
-// TypeScript has checked that it is a whole number in 0 … 2^53-1; a cast of anything else would be undefined.
+// TypeScript has checked that it is a whole number in 0 … 2^53-1; a cast of anything else would be
+// undefined.
 uint64_t Whole(const Napi::Value &value) {
   const double number = value.As<Napi::Number>().DoubleValue();
   if (!(number >= 0 && number < 9007199254740992.0)) {
@@ -232,8 +233,8 @@ std::shared_ptr<Picture> PictureBinding::Share(Napi::Value value) {
 
 PictureBinding::PictureBinding(const Napi::CallbackInfo &info) : ObjectWrap(info) {}
 
-// close(): Promise<void>, which settles when the last user of the mapping has let go and it is unmapped.
-// Once only.
+// close(): Promise<void>, which settles when the last user of the mapping has let go and it is
+// unmapped. Once only.
 Napi::Value PictureBinding::Close(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
   if (!picture_) throw Napi::TypeError::New(env, "the picture is closed");
@@ -241,7 +242,8 @@ Napi::Value PictureBinding::Close(const Napi::CallbackInfo &info) {
   const auto nothing = Napi::Function::New(env, [](const Napi::CallbackInfo &) {});
   const auto settle = Napi::ThreadSafeFunction::New(env, nothing, "picture unmapped", 0, 1);
   picture_->OnUnmapped([settle, deferred] {
-    settle.NonBlockingCall([deferred](Napi::Env at, Napi::Function) { deferred.Resolve(at.Undefined()); });
+    settle.NonBlockingCall(
+        [deferred](Napi::Env at, Napi::Function) { deferred.Resolve(at.Undefined()); });
     settle.Release();
   });
   (new UnmapWorker(env, std::move(picture_)))->Queue();  // it deletes itself

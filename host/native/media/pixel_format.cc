@@ -26,7 +26,9 @@ constexpr std::array kFormats{
 
 }  // namespace
 
-std::span<const PixelFormat> PixelFormats() { return kFormats; }
+std::span<const PixelFormat> PixelFormats() {
+  return kFormats;
+}
 
 const PixelFormat *FindPixelFormat(uint32_t fourcc) {
   const auto found = std::ranges::find(kFormats, fourcc, &PixelFormat::fourcc);

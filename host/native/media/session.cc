@@ -66,7 +66,9 @@ void Session::Reconfigure(int64_t bits_per_second, int keyframe_interval) {
   Push(RateJob{bits_per_second, keyframe_interval});
 }
 
-void Session::Mark(uint32_t token) { Push(MarkJob{token}); }
+void Session::Mark(uint32_t token) {
+  Push(MarkJob{token});
+}
 
 void Session::CancelFrames() {
   const std::lock_guard lock(mutex_);

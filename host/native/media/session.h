@@ -17,10 +17,10 @@ namespace vsockenc {
 
 // Theory of operation
 //
-// A session is a thread with a queue of jobs and an encoder of its own. The caller's thread only ever
-// appends to the queue; the answers come on the session's thread, through SessionEvents, in the order
-// of the jobs. Opening the encoder is the thread's first act and closing it the last, so a driver that takes
-// its time delays nobody else.
+// A session is a thread with a queue of jobs and an encoder of its own. The caller's thread only
+// ever appends to the queue; the answers come on the session's thread, through SessionEvents, in
+// the order of the jobs. Opening the encoder is the thread's first act and closing it the last, so
+// a driver that takes its time delays nobody else.
 //
 // Flushing cannot take jobs out of the queue without answering them out of order. It marks them
 // instead: the thread answers a cancelled frame without looking at its pixels.
@@ -43,7 +43,8 @@ class SessionEvents {
   // First event: either of these two. After OnOpenFailed only OnClosed follows.
   virtual void OnOpened() = 0;
   virtual void OnOpenFailed(const std::string &why) = 0;
-  // The frame's pixels will not be read again. Every frame gets one, ahead of one of the next three.
+  // The frame's pixels will not be read again. Every frame gets one, ahead of one of the next
+  // three.
   virtual void OnRead(uint32_t frame) = 0;
   virtual void OnPacket(uint32_t frame, PacketPointer packet, FrameTimes times) = 0;
   virtual void OnDropped(uint32_t frame, DropReason reason) = 0;
@@ -72,7 +73,8 @@ class Session {
   void CancelFrames();
   void Close();
 
-  // Waits until the thread has ended; after Close() that takes one frame's encoding at the most. Once only.
+  // Waits until the thread has ended; after Close() that takes one frame's encoding at the most.
+  // Once only.
   void Join() { thread_.join(); }
 
  private:

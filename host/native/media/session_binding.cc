@@ -40,7 +40,8 @@ struct Passed {
   uint32_t token;
 };
 struct Closed {};
-using Event = std::variant<Opened, OpenFailed, Read, Packet, Dropped, FrameFailed, Failed, Passed, Closed>;
+using Event =
+    std::variant<Opened, OpenFailed, Read, Packet, Dropped, FrameFailed, Failed, Passed, Closed>;
 
 // The objects that NativeEvent of host/encoders/native-session.ts describes.
 class EventObject {
@@ -61,9 +62,10 @@ class EventObject {
     Kind("packet");
     object_.Set("frame", event.frame);
     object_.Set("key", (packet.flags & AV_PKT_FLAG_KEY) != 0);
-    // The only copy of an access unit. An external buffer would save it, and cost a finalizer and memory
-    // that the collector does not see.
-    object_.Set("data", Napi::Buffer<uint8_t>::Copy(env_, packet.data, static_cast<size_t>(packet.size)));
+    // The only copy of an access unit. An external buffer would save it, and cost a finalizer and
+    // memory that the collector does not see.
+    object_.Set("data",
+                Napi::Buffer<uint8_t>::Copy(env_, packet.data, static_cast<size_t>(packet.size)));
     object_.Set("queueUs", event.times.queue_us);
     object_.Set("convertUs", event.times.convert_us);
     object_.Set("encodeUs", event.times.encode_us);
@@ -142,15 +144,16 @@ EncoderSettings ReadSettings(const Napi::Object &from) {
   const Napi::Array keys = options.GetPropertyNames();
   for (uint32_t i = 0; i < keys.Length(); ++i) {
     const Napi::Value key = keys[i];
-    settings.options.emplace_back(key.ToString().Utf8Value(), options.Get(key).ToString().Utf8Value());
+    settings.options.emplace_back(key.ToString().Utf8Value(),
+                                  options.Get(key).ToString().Utf8Value());
   }
   return settings;
 }
 
 }  // namespace
 
-// Hands the events of a session's thread to the JavaScript thread, in order and without waiting. The queue
-// between them is bounded by the frames in flight, three events for each.
+// Hands the events of a session's thread to the JavaScript thread, in order and without waiting.
+// The queue between them is bounded by the frames in flight, three events for each.
 class SessionBinding::EventPoster : public SessionEvents {
  public:
   EventPoster(Napi::Env env, Napi::Function listener)
@@ -163,7 +166,9 @@ class SessionBinding::EventPoster : public SessionEvents {
     Post(Packet{frame, std::move(packet), times});
   }
   void OnDropped(uint32_t frame, DropReason reason) override { Post(Dropped{frame, reason}); }
-  void OnFrameFailed(uint32_t frame, const std::string &why) override { Post(FrameFailed{frame, why}); }
+  void OnFrameFailed(uint32_t frame, const std::string &why) override {
+    Post(FrameFailed{frame, why});
+  }
   void OnFailed(const std::string &why) override { Post(Failed{why}); }
   void OnMark(uint32_t token) override { Post(Passed{token}); }
   void OnClosed() override {
@@ -193,12 +198,13 @@ class SessionBinding::JoinWorker : public Napi::AsyncWorker {
   explicit JoinWorker(SessionBinding &binding)
       : AsyncWorker(binding.Env()),
         binding_(binding),
+        session_(std::move(binding.session_)),
         deferred_(Napi::Promise::Deferred::New(binding.Env())) {}
 
   Napi::Promise Promise() const { return deferred_.Promise(); }
 
  protected:
-  void Execute() override { binding_.session_.reset(); }
+  void Execute() override { session_.reset(); }
   void OnOK() override {
     binding_.Unref();
     deferred_.Resolve(Env().Undefined());
@@ -206,19 +212,21 @@ class SessionBinding::JoinWorker : public Napi::AsyncWorker {
 
  private:
   SessionBinding &binding_;  // holds itself until Unref
+  std::unique_ptr<Session> session_;
   Napi::Promise::Deferred deferred_;
 };
 
 void SessionBinding::Register(Napi::Env env, Napi::Object exports) {
-  exports.Set("NativeSession", DefineClass(env, "NativeSession",
-                                           {
-                                               InstanceMethod<&SessionBinding::Encode>("encode"),
-                                               InstanceMethod<&SessionBinding::Reconfigure>("reconfigure"),
-                                               InstanceMethod<&SessionBinding::Mark>("mark"),
-                                               InstanceMethod<&SessionBinding::Flush>("flush"),
-                                               InstanceMethod<&SessionBinding::Close>("close"),
-                                               InstanceMethod<&SessionBinding::Join>("join"),
-                                           }));
+  exports.Set("NativeSession",
+              DefineClass(env, "NativeSession",
+                          {
+                              InstanceMethod<&SessionBinding::Encode>("encode"),
+                              InstanceMethod<&SessionBinding::Reconfigure>("reconfigure"),
+                              InstanceMethod<&SessionBinding::Mark>("mark"),
+                              InstanceMethod<&SessionBinding::Flush>("flush"),
+                              InstanceMethod<&SessionBinding::Close>("close"),
+                              InstanceMethod<&SessionBinding::Join>("join"),
+                          }));
 }
 
 SessionBinding::SessionBinding(const Napi::CallbackInfo &info) : ObjectWrap(info) {

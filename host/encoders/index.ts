@@ -1,0 +1,74 @@
+/** The encoders of this machine as one back end, in the order of a preference list. */
+import {
+  type EncoderBackend,
+  type EncoderConfiguration,
+  type EncoderEvents,
+  type EncoderOffer,
+  type EncoderSession,
+  EncoderUnavailableError,
+} from "./encoder.ts";
+import {
+  LIBAVCODEC_ENCODERS,
+  LibavcodecBackend,
+  type LibavcodecEncoderName,
+  type LibavcodecOptions,
+} from "./libavcodec.ts";
+import { NullBackend } from "./null.ts";
+
+/** What a preference list may name. */
+export type EncoderName = LibavcodecEncoderName | "null";
+
+/** Every name there is; `null` encodes nothing, so it is only used when asked for. */
+export const ENCODER_NAMES: readonly EncoderName[] = [...LIBAVCODEC_ENCODERS, "null"];
+
+/** Used where nothing else is configured. */
+export const DEFAULT_ENCODERS: readonly EncoderName[] = LIBAVCODEC_ENCODERS;
+
+/** Whether a name from a configuration file can stand in a preference list. */
+export function isEncoderName(name: string): name is EncoderName {
+  return (ENCODER_NAMES as readonly string[]).includes(name);
+}
+
+/**
+ * A back end of the named encoders, best first.
+ *
+ * @throws RangeError for an option out of range.
+ */
+export function createBackend(
+  preference: readonly EncoderName[] = DEFAULT_ENCODERS,
+  options: LibavcodecOptions = {},
+): PreferredBackend {
+  return new PreferredBackend(
+    preference.map((name) => (name === "null" ? new NullBackend() : new LibavcodecBackend(name, options))),
+  );
+}
+
+/** Several back ends as one: what they offer, in order, and the first that opens. */
+export class PreferredBackend implements EncoderBackend {
+  readonly name = "preferred";
+  readonly #backends: readonly EncoderBackend[];
+
+  constructor(backends: readonly EncoderBackend[]) {
+    this.#backends = backends;
+  }
+
+  async offers(): Promise<readonly EncoderOffer[]> {
+    return (await Promise.all(this.#backends.map((backend) => backend.offers()))).flat();
+  }
+
+  /** @throws EncoderUnavailableError with the reason of each back end. */
+  async open(configuration: EncoderConfiguration, events: EncoderEvents): Promise<EncoderSession> {
+    const reasons: string[] = [];
+    for (const backend of this.#backends) {
+      try {
+        return await backend.open(configuration, events);
+      } catch (error) {
+        reasons.push(`${backend.name}: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
+    const { codec, width, height } = configuration;
+    throw new EncoderUnavailableError(
+      `no encoder for ${codec} ${width}x${height}: ${reasons.join("; ") || "none is configured"}`,
+    );
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * The JavaScript half of a libavcodec session: it refuses what must not reach the encoder, counts the frames that
+ * have no answer yet, and turns the native events into the interface's.
+ */
+import { isDeepStrictEqual } from "node:util";
+import { LIMITS } from "../../proto/limits.ts";
+import type { Picture } from "../native/picture.ts";
+import {
+  EncoderBusyError,
+  type EncoderConfiguration,
+  type EncoderDescription,
+  type EncoderEvents,
+  EncoderFailedError,
+  type EncoderSession,
+  FrameRefusedError,
+  type FrameRequest,
+} from "./encoder.ts";
+import { type NativeEvent, type NativeSession, type NativeSettings, startSession } from "./native-session.ts";
+
+type MakeSettings = (configuration: EncoderConfiguration) => NativeSettings;
+
+export class LibavcodecSession implements EncoderSession {
+  readonly description: EncoderDescription;
+  readonly #makeSettings: MakeSettings;
+  readonly #settings: NativeSettings;
+  readonly #events: EncoderEvents;
+  readonly #native: NativeSession;
+  readonly #opening = withResolver();
+  readonly #closing = withResolver();
+  /** Waiters for the "passed" events, by token. */
+  readonly #marks = new Map<number, () => void>();
+  #nextMark = 1;
+  /** Frames without packet, dropped or error. */
+  #unanswered = 0;
+  #lastPtsNs = -1;
+  #failure: EncoderFailedError | undefined;
+  #closed = false;
+
+  private constructor(
+    makeSettings: MakeSettings,
+    hardware: boolean,
+    configuration: EncoderConfiguration,
+    events: EncoderEvents,
+  ) {
+    this.#makeSettings = makeSettings;
+    this.#settings = makeSettings(configuration);
+    this.#events = events;
+    this.description = {
+      encoder: this.#settings.name,
+      hardware,
+      width: roundUpToEven(this.#settings.width),
+      height: roundUpToEven(this.#settings.height),
+      colorimetry: this.#settings.colorimetry,
+    };
+    this.#native = startSession(this.#settings, (event) => this.#onEvent(event));
+  }
+
+  /** @throws EncoderUnavailableError from `makeSettings`; EncoderFailedError when the encoder does not open. */
+  static async open(
+    makeSettings: MakeSettings,
+    hardware: boolean,
+    configuration: EncoderConfiguration,
+    events: EncoderEvents,
+  ): Promise<LibavcodecSession> {
+    const session = new LibavcodecSession(makeSettings, hardware, configuration, events);
+    try {
+      await session.#opening.promise;
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
+    return session;
+  }
+
+  encode(picture: Picture, request: FrameRequest): void {
+    if (this.#closed) throw new EncoderFailedError("the session is closed");
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#unanswered >= LIMITS.MAX_IN_FLIGHT_FRAMES) {
+      throw new EncoderBusyError(
+        `frame ${request.frame} is one more than the ${LIMITS.MAX_IN_FLIGHT_FRAMES} that may be unanswered`,
+      );
+    }
+    this.#unanswered++;
+    const refusal = this.#refusal(picture, request);
+    if (refusal !== undefined) {
+      // Never from within encode(): the caller is not done with the frame yet.
+      queueMicrotask(() => {
+        this.#unanswered--;
+        this.#events.onFrameRead(request.frame);
+        this.#events.onError(request.frame, new FrameRefusedError(refusal));
+      });
+      return;
+    }
+    this.#lastPtsNs = request.ptsNs;
+    this.#native.encode(picture.handle, request.frame, request.forceKeyFrame);
+  }
+
+  /** Why the frame cannot be encoded, though the session can go on. */
+  #refusal(picture: Picture, { frame, ptsNs }: FrameRequest): string | undefined {
+    const { width, height } = this.#settings;
+    const { visible } = picture.layout;
+    if (picture.closed) return `frame ${frame}: its picture is closed`;
+    if (visible.width !== width || visible.height !== height) {
+      return (
+        `frame ${frame} is ${visible.width}x${visible.height}, the session is configured for ` +
+        `${width}x${height}; configure the new size first`
+      );
+    }
+    if (!Number.isSafeInteger(ptsNs) || ptsNs <= this.#lastPtsNs) {
+      return `frame ${frame} has the time stamp ${ptsNs} ns, not a whole number above ${this.#lastPtsNs}`;
+    }
+    return undefined;
+  }
+
+  reconfigure(configuration: EncoderConfiguration): boolean {
+    if (this.#closed || this.#failure !== undefined) return false;
+    const wanted = this.#makeSettings(configuration);
+    const { bitsPerSecond, keyframeInterval } = wanted;
+    if (!isDeepStrictEqual(wanted, { ...this.#settings, bitsPerSecond, keyframeInterval })) return false;
+    this.#native.reconfigure(bitsPerSecond, keyframeInterval);
+    return true;
+  }
+
+  drain(): Promise<void> {
+    if (this.#closed) return this.#closing.promise;
+    const token = this.#nextMark++;
+    const { promise, resolve } = withResolver();
+    this.#marks.set(token, resolve);
+    this.#native.mark(token);
+    return promise;
+  }
+
+  flush(): Promise<void> {
+    if (!this.#closed) this.#native.flush();
+    return this.drain();
+  }
+
+  close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true;
+      this.#native.close();
+    }
+    return this.#closing.promise;
+  }
+
+  #onEvent(event: NativeEvent): void {
+    switch (event.kind) {
+      case "opened":
+        this.#opening.resolve();
+        break;
+      case "open-failed":
+        this.#opening.reject(new EncoderFailedError(event.message));
+        break;
+      case "read":
+        this.#events.onFrameRead(event.frame);
+        break;
+      case "packet":
+        this.#unanswered--;
+        this.#events.onPacket(event);
+        break;
+      case "dropped":
+        this.#unanswered--;
+        this.#events.onDropped(event.frame, event.reason);
+        break;
+      case "frame-failed":
+        this.#unanswered--;
+        this.#events.onError(event.frame, new EncoderFailedError(event.message));
+        break;
+      case "failed":
+        this.#failure = new EncoderFailedError(event.message);
+        this.#events.onError(undefined, this.#failure);
+        break;
+      case "passed":
+        this.#marks.get(event.token)?.();
+        this.#marks.delete(event.token);
+        break;
+      case "closed":
+        this.#closing.resolve(this.#native.join());
+        break;
+    }
+  }
+}
+
+/** A promise and the functions that settle it (Promise.withResolvers came with Node 22). */
+function withResolver(): {
+  readonly promise: Promise<void>;
+  readonly resolve: (value?: Promise<void>) => void;
+  readonly reject: (reason: Error) => void;
+} {
+  let resolve: (value?: Promise<void>) => void = () => {};
+  let reject: (reason: Error) => void = () => {};
+  const promise = new Promise<void>((fulfil, refuse) => {
+    resolve = fulfil as (value?: Promise<void>) => void;
+    reject = refuse;
+  });
+  return { promise, resolve, reject };
+}
+
+/** As RoundUpToEven in host/native/media/convert.h. */
+function roundUpToEven(size: number): number {
+  return size + (size % 2);
+}

@@ -1,0 +1,79 @@
+/** The native encoder session of media.node (host/native/media/session_binding.cc), as TypeScript sees it. */
+import { loadAddon } from "../native/load.ts";
+import type { NativePicture } from "../native/picture.ts";
+import type { Colorimetry } from "./encoder.ts";
+
+interface Fraction {
+  readonly numerator: number;
+  readonly denominator: number;
+}
+
+/** All numbers are checked by the caller and below 2^31. */
+export interface NativeSettings {
+  /** libavcodec's name of the encoder. */
+  readonly name: string;
+  /** Visible size in pixels. */
+  readonly width: number;
+  readonly height: number;
+  readonly framerate: Fraction;
+  readonly pixelAspectRatio: Fraction;
+  readonly colorimetry: Colorimetry;
+  readonly bitsPerSecond: number;
+  readonly keyframeInterval: number;
+  readonly threads: number;
+  /** Private options of the codec. */
+  readonly options: Readonly<Record<string, string>>;
+}
+
+/**
+ * What the session's thread reports, in order. The first is opened or open-failed, the last is closed; each frame
+ * has one read and then one of packet, dropped, frame-failed.
+ */
+export type NativeEvent =
+  | { readonly kind: "opened" }
+  | { readonly kind: "open-failed"; readonly message: string }
+  | { readonly kind: "read"; readonly frame: number }
+  | {
+      readonly kind: "packet";
+      readonly frame: number;
+      readonly key: boolean;
+      readonly data: Uint8Array;
+      readonly queueUs: number;
+      readonly convertUs: number;
+      readonly encodeUs: number;
+    }
+  | { readonly kind: "dropped"; readonly frame: number; readonly reason: "flushed" | "encoder" }
+  | { readonly kind: "frame-failed"; readonly frame: number; readonly message: string }
+  | { readonly kind: "failed"; readonly message: string }
+  | { readonly kind: "passed"; readonly token: number }
+  | { readonly kind: "closed" };
+
+/** None of the methods blocks; all but join() only queue. */
+export interface NativeSession {
+  /** @throws TypeError when the picture is closed. */
+  encode(picture: NativePicture, frame: number, forceKeyFrame: boolean): void;
+  reconfigure(bitsPerSecond: number, keyframeInterval: number): void;
+  /** A "passed" event follows when everything queued so far has been answered. */
+  mark(token: number): void;
+  /** The frames that wait are answered as dropped. */
+  flush(): void;
+  /** Frames that wait are dropped, then a "closed" event follows. */
+  close(): void;
+  /** After "closed", once: settles when the thread has ended. */
+  join(): Promise<void>;
+}
+
+interface SessionAddon {
+  readonly NativeSession: new (
+    settings: NativeSettings,
+    onEvent: (event: NativeEvent) => void,
+  ) => NativeSession;
+}
+
+let addon: SessionAddon | undefined;
+
+/** Starts the session's thread, which opens the encoder. */
+export function startSession(settings: NativeSettings, onEvent: (event: NativeEvent) => void): NativeSession {
+  addon ??= loadAddon("media") as SessionAddon;
+  return new addon.NativeSession(settings, onEvent);
+}

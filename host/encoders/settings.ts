@@ -1,0 +1,128 @@
+/**
+ * What every back end decides in the same way from a configuration: limits, the rates it chooses when it is told
+ * none, and the colour of what it makes.
+ */
+import { LIMITS } from "../../proto/limits.ts";
+import { type Colorimetry, type EncoderConfiguration, EncoderUnavailableError } from "./encoder.ts";
+
+/** A fraction in lowest terms. */
+export interface Fraction {
+  readonly numerator: number;
+  readonly denominator: number;
+}
+
+/** MaxFS of H.264 level 6.2 (Rec. ITU-T H.264, table A-1): no level allows a larger picture. */
+const MAX_MACROBLOCKS = 139_264;
+/** Frames a second that rate control counts with when the rate varies. */
+const ASSUMED_FRAMERATE: Fraction = { numerator: 60, denominator: 1 };
+const MAX_FRAMERATE = 1000;
+const MIN_FRAMERATE = 1 / 60;
+/** Bits a pixel: 10 Mbit/s at 1920×1080 and 60 frames a second. */
+const DEFAULT_BITS_PER_PIXEL = 0.08;
+const DEFAULT_BITRATE_KBPS = { least: 300, most: 100_000 };
+const DEFAULT_KEYFRAME_SECONDS = 2;
+/** Largest term of a pixel aspect ratio (sar_width and sar_height are u(16) in the VUI). */
+const MAX_ASPECT_TERM = 65_535;
+
+/** @throws EncoderUnavailableError that names the field and its limits. */
+export function checkConfiguration(configuration: EncoderConfiguration): void {
+  const { width, height, bitrateKbps, keyframeInterval } = configuration;
+  inRange("width", width, LIMITS.MIN_DIMENSION, LIMITS.MAX_DIMENSION);
+  inRange("height", height, LIMITS.MIN_DIMENSION, LIMITS.MAX_DIMENSION);
+  inRange("bitrateKbps", bitrateKbps, 0, LIMITS.MAX_BITRATE_KBPS);
+  inRange("keyframeInterval", keyframeInterval, 0, 0xffffffff);
+  for (const field of ["framerate", "pixelAspectRatio"] as const) {
+    inRange(`${field}.numerator`, configuration[field].numerator, 0, 0xffffffff);
+    inRange(`${field}.denominator`, configuration[field].denominator, 0, 0xffffffff);
+  }
+  const macroblocks = Math.ceil(width / 16) * Math.ceil(height / 16);
+  if (macroblocks > MAX_MACROBLOCKS) {
+    throw new EncoderUnavailableError(
+      `${width}x${height} is ${macroblocks} macroblocks, H.264 has at most ${MAX_MACROBLOCKS} (level 6.2)`,
+    );
+  }
+  nominalFramerate(configuration);
+}
+
+function inRange(field: string, value: number, least: number, most: number): void {
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  throw new EncoderUnavailableError(`${field} is ${value}, not a whole number from ${least} to ${most}`);
+}
+
+/**
+ * The rate that rate control counts with, each frame having its share of the bit rate.
+ *
+ * A stream of varying rate (0/1, as PipeWire's are) counts as 60 frames a second: what a screen shows at the most,
+ * so the bit rate is never exceeded; a slower stream uses less than it may. Measuring the rate from time stamps is
+ * no way out: x264 then holds back every frame until it has seen the next (see LavcEncoder::Encode).
+ */
+export function nominalFramerate({ framerate }: EncoderConfiguration): Fraction {
+  const { numerator, denominator } = framerate;
+  if (numerator === 0 || denominator === 0) return ASSUMED_FRAMERATE;
+  const rate = numerator / denominator;
+  if (rate < MIN_FRAMERATE || rate > MAX_FRAMERATE) {
+    throw new EncoderUnavailableError(
+      `framerate is ${numerator}/${denominator}, not from 1/60 to ${MAX_FRAMERATE}/1 (or 0/1 when it varies)`,
+    );
+  }
+  return approximate(framerate, 0x7fffffff);
+}
+
+/** The configured bit rate, or one by pixels and rate. */
+export function bitsPerSecond(configuration: EncoderConfiguration): number {
+  if (configuration.bitrateKbps > 0) return configuration.bitrateKbps * 1000;
+  const { numerator, denominator } = nominalFramerate(configuration);
+  const pixels = configuration.width * configuration.height * Math.min(numerator / denominator, 60);
+  const kbps = Math.round((pixels * DEFAULT_BITS_PER_PIXEL) / 1000);
+  return Math.min(Math.max(kbps, DEFAULT_BITRATE_KBPS.least), DEFAULT_BITRATE_KBPS.most) * 1000;
+}
+
+/** Frames from key frame to key frame: as configured, or two seconds' worth. */
+export function keyframeInterval(configuration: EncoderConfiguration): number {
+  if (configuration.keyframeInterval > 0) return Math.min(configuration.keyframeInterval, 0x7fffffff);
+  const { numerator, denominator } = nominalFramerate(configuration);
+  return Math.max(1, Math.round((numerator / denominator) * DEFAULT_KEYFRAME_SECONDS));
+}
+
+/** Square pixels when either term is 0. */
+export function pixelAspectRatio(configuration: EncoderConfiguration): Fraction {
+  const { numerator, denominator } = configuration.pixelAspectRatio;
+  if (numerator === 0 || denominator === 0) return { numerator: 1, denominator: 1 };
+  return approximate(configuration.pixelAspectRatio, MAX_ASPECT_TERM);
+}
+
+/** In lowest terms; rounded where a term is still above `most`. */
+function approximate(fraction: Fraction, most: number): Fraction {
+  let [a, b] = [fraction.numerator, fraction.denominator];
+  while (b !== 0) [a, b] = [b, a % b];
+  const scale = Math.max(a, Math.max(fraction.numerator, fraction.denominator) / most);
+  const term = (value: number): number => Math.min(most, Math.max(1, Math.round(value / scale)));
+  return { numerator: term(fraction.numerator), denominator: term(fraction.denominator) };
+}
+
+/** Matrix of ISO/IEC 23091-2 that libyuv's RGB conversions use: SMPTE 170M, the same as BT.601. */
+const MATRIX_BT601 = 6;
+const PRIMARIES_BT709 = 1;
+const TRANSFER_SRGB = 13;
+
+/**
+ * The colour of the encoded stream, as its VUI and EncoderDescription say it.
+ *
+ * - Matrix: BT.601, whatever the size. The pictures are RGB and the host picks the matrix; libyuv's public
+ *   functions convert RGB with this one only (convert.h, convert_from_argb.h of Debian 12), and a decoder that
+ *   reads the VUI gets the same pixels back as with any other.
+ * - Range: limited, because some decoders ignore the flag; the range in the configuration is that of the RGB, which
+ *   uses all of 0 … 255. `fullRange` asks for the other.
+ * - Primaries and transfer are the pictures' own, as no conversion touches them. Untold (0, 2) or reserved
+ *   values count as BT.709 and sRGB, what a computer draws.
+ */
+export function encodedColorimetry(configuration: EncoderConfiguration, fullRange: boolean): Colorimetry {
+  const { primaries, transfer } = configuration.colorimetry;
+  const told = (value: number, last: number): boolean => value === 1 || (value >= 4 && value <= last);
+  return {
+    primaries: told(primaries, 12) ? primaries : PRIMARIES_BT709,
+    transfer: told(transfer, 18) ? transfer : TRANSFER_SRGB,
+    matrix: MATRIX_BT601,
+    fullRange,
+  };
+}

@@ -7,6 +7,8 @@
 import { readFileSync } from "node:fs";
 import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
+import { DEFAULT_ENCODERS, ENCODER_NAMES } from "./encoders/index.ts";
+import { LOG_LEVELS } from "./log.ts";
 
 /** The configuration is absent or wrong; the message names file, field and what it may be. */
 export class ConfigurationError extends Error {
@@ -46,19 +48,20 @@ const vm = z.strictObject({
   gpu: gpu.optional(),
 });
 
-const encoderNames = ["libx264", "null"] as const;
-
 const schema = z
   .strictObject({
     log: z
       .strictObject({
-        level: z.enum(["fatal", "error", "warn", "info", "debug", "trace"]).default("info"),
+        level: z.enum(LOG_LEVELS).default("info"),
       })
       .prefault({}),
     encoder: z
       .strictObject({
         /** Encoders to try, best first. "null" encodes nothing: for measuring everything else. */
-        order: z.array(z.enum(encoderNames)).min(1).default(["libx264"]),
+        order: z
+          .array(z.enum(ENCODER_NAMES))
+          .min(1)
+          .default([...DEFAULT_ENCODERS]),
       })
       .prefault({}),
     vm: z.array(vm).min(1, "at least one [[vm]] is needed"),
@@ -80,7 +83,6 @@ const schema = z
 
 export type Configuration = z.infer<typeof schema>;
 export type VmConfiguration = Configuration["vm"][number];
-export type EncoderName = (typeof encoderNames)[number];
 
 /**
  * Checks the text of a configuration file.

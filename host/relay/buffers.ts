@@ -1,59 +1,19 @@
 /**
  * The attached buffers of one session: numbers that stand for pictures in the VM's memory.
  *
- * A picture is mapped once, at Attach. It may have to go while frames are still being read from it (Detach of a
- * hostile guest, a revoked resource, the end of the session): then it is retired, and let go after the last read.
+ * A picture is mapped once, at Attach. When it has to go (Detach, a revoked resource, the end of the session) a
+ * frame may still be being read from it; the picture stays mapped until then, and only after that does its resource
+ * go back to the exporter.
  */
 import { LIMITS } from "../../proto/limits.ts";
-import type { Picture } from "../native/picture.ts";
+import { Picture, type ResourceBytes } from "../native/picture.ts";
 import { RequestError, SessionError } from "./errors.ts";
-import { mapPicture } from "./map-picture.ts";
 import type { AttachRequest } from "./requests.ts";
 import type { HeldResource, ResourceSource } from "./resources.ts";
 
-/** An attached buffer, while it can be read. */
-export interface AttachedBuffer {
+interface Entry {
   readonly picture: Picture;
-  /** Marks the start of a read; the returned function marks its end. */
-  beginRead(): () => void;
-}
-
-class Entry implements AttachedBuffer {
-  readonly picture: Picture;
-  readonly #held: readonly HeldResource[];
-  #readers = 0;
-  #retired = false;
-
-  constructor(picture: Picture, held: readonly HeldResource[]) {
-    this.picture = picture;
-    this.#held = held;
-  }
-
-  get isRetired(): boolean {
-    return this.#retired;
-  }
-
-  beginRead(): () => void {
-    this.#readers += 1;
-    let reading = true;
-    return () => {
-      if (!reading) return;
-      reading = false;
-      this.#readers -= 1;
-      if (this.#retired && this.#readers === 0) this.#letGo();
-    };
-  }
-
-  retire(): void {
-    if (this.#retired) return;
-    this.#retired = true;
-    if (this.#readers === 0) this.#letGo();
-  }
-
-  #letGo(): void {
-    this.picture.close();
-    for (const held of this.#held) held.release();
-  }
+  readonly held: readonly HeldResource[];
 }
 
 export class BufferTable {
@@ -61,6 +21,7 @@ export class BufferTable {
   readonly #entries = new Map<number, Entry>();
   #closed = false;
 
+  /** @param source undefined in a link that belongs to no VM */
   constructor(source: ResourceSource | undefined) {
     this.#source = source;
   }
@@ -68,7 +29,7 @@ export class BufferTable {
   /**
    * Acquires and maps what the guest attaches.
    *
-   * @throws RequestError why this buffer cannot be read
+   * @throws RequestError, PictureError: why this buffer cannot be read
    * @throws SessionError when the guest broke the rules of numbering
    */
   async attach(request: AttachRequest): Promise<Picture> {
@@ -81,58 +42,83 @@ export class BufferTable {
     if (this.#entries.has(request.buffer)) {
       throw new SessionError("PROTOCOL_VIOLATION", `buffer ${request.buffer} is attached already`);
     }
-    if (this.#source === undefined) {
-      throw new RequestError(
-        "NO_EXPORTER",
-        "this link belongs to no VM, so resource ids mean nothing here: name the VM's export socket in the relay's configuration",
-      );
-    }
-    let revokedEarly = false;
+    let revoked = false;
     let entry: Entry | undefined;
     const held: HeldResource[] = [];
-    const onRevoked = (): void => {
-      revokedEarly = true;
-      entry?.retire();
-    };
     try {
-      for (const plane of request.planes) held.push(await this.#source.acquire(plane.resource, onRevoked));
-      entry = new Entry(await mapPicture(request, held), held);
+      const planes = [];
+      const acquired = new Map<number, ResourceBytes>();
+      for (const { resource, offset, stride } of request.planes) {
+        const memory =
+          acquired.get(resource) ??
+          (await this.#acquire(resource, held, () => {
+            revoked = true;
+            if (entry !== undefined) letGo(entry);
+          }));
+        acquired.set(resource, memory);
+        planes.push({ memory, offset, stride });
+      }
+      entry = { picture: await Picture.map({ ...request, planes }), held };
     } catch (error) {
       for (const each of held) each.release();
       throw error;
     }
-    if (revokedEarly || this.#closed) {
-      entry.retire();
+    if (revoked || this.#closed) {
+      letGo(entry);
       throw new RequestError("NO_SUCH_RESOURCE", "the guest freed the resource while it was being attached");
     }
     this.#entries.set(request.buffer, entry);
     return entry.picture;
   }
 
-  /** @throws RequestError UNKNOWN_BUFFER or NO_SUCH_RESOURCE */
-  get(buffer: number): AttachedBuffer {
+  /**
+   * The picture that a frame names.
+   *
+   * @throws RequestError UNKNOWN_BUFFER or NO_SUCH_RESOURCE
+   */
+  get(buffer: number): Picture {
     const entry = this.#entries.get(buffer);
     if (entry === undefined) {
       throw new RequestError("UNKNOWN_BUFFER", `buffer ${buffer} is not attached`);
     }
-    if (entry.isRetired) {
+    if (entry.picture.closed) {
       throw new RequestError(
         "NO_SUCH_RESOURCE",
         `the resource of buffer ${buffer} was freed: attach it again`,
       );
     }
-    return entry;
+    return entry.picture;
   }
 
   detach(buffer: number): void {
-    this.#entries.get(buffer)?.retire();
+    const entry = this.#entries.get(buffer);
+    if (entry === undefined) return;
     this.#entries.delete(buffer);
+    letGo(entry);
   }
 
   /** Lets go of everything, now or after the last read. */
   close(): void {
     this.#closed = true;
-    for (const entry of this.#entries.values()) entry.retire();
-    this.#entries.clear();
+    for (const buffer of [...this.#entries.keys()]) this.detach(buffer);
   }
+
+  async #acquire(resource: number, held: HeldResource[], onRevoked: () => void): Promise<ResourceBytes> {
+    if (this.#source === undefined) {
+      throw new RequestError(
+        "NO_EXPORTER",
+        "this link belongs to no VM, so resource ids mean nothing here: set `export` of the [[vm]] in the host's configuration",
+      );
+    }
+    const hold = await this.#source.acquire(resource, onRevoked);
+    held.push(hold);
+    return hold.bytes;
+  }
+}
+
+/** Unmaps the picture once nothing reads it, then gives its resources back. Harmless a second time. */
+function letGo({ picture, held }: Entry): void {
+  void picture.close().then(() => {
+    for (const each of held) each.release();
+  });
 }

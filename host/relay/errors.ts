@@ -1,4 +1,11 @@
 import { vsockenc } from "../../proto/protobuf.ts";
+import { EncoderBusyError, EncoderError, EncoderUnavailableError } from "../encoders/encoder.ts";
+import {
+  InvalidLayoutError,
+  LayoutOutsideResourceError,
+  PictureError,
+  UnsupportedFormatError,
+} from "../native/picture.ts";
 
 const { ErrorCode } = vsockenc;
 
@@ -26,4 +33,17 @@ export class SessionError extends Error {
     super(text);
     this.code = code;
   }
+}
+
+/** What a failed request is called on the wire; undefined for an error that is no fault of the request. */
+export function wireErrorCode(error: unknown): WireErrorCode | undefined {
+  if (error instanceof RequestError) return error.code;
+  if (error instanceof InvalidLayoutError) return "INVALID_VALUE";
+  if (error instanceof UnsupportedFormatError) return "UNSUPPORTED_FORMAT";
+  if (error instanceof LayoutOutsideResourceError) return "LAYOUT_OUTSIDE_RESOURCE";
+  if (error instanceof PictureError) return "LIMIT_EXCEEDED";
+  if (error instanceof EncoderUnavailableError) return "ENCODER_UNAVAILABLE";
+  if (error instanceof EncoderBusyError) return "LIMIT_EXCEEDED";
+  if (error instanceof EncoderError) return "ENCODER_FAILED";
+  return undefined;
 }

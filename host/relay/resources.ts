@@ -6,14 +6,21 @@
  * within the relay are counted here, and the hold goes back with the last of them.
  */
 import type { Logger } from "pino";
+import type { ResourceBytes } from "../native/picture.ts";
 import { RequestError } from "./errors.ts";
-import { ExportClient, type ExportedResource } from "./export-client.ts";
+import {
+  ExportClient,
+  ExportClosedError,
+  type ExportedResource,
+  ExportRefusedError,
+} from "./export-client.ts";
 
 const RETRY_MS = 500;
 
 /** A resource that somebody in the relay reads. */
 export interface HeldResource {
-  readonly resource: ExportedResource;
+  /** Descriptors stay open as long as the exporter's connection; map them before anything else is awaited. */
+  readonly bytes: ResourceBytes;
   /** Ends this use; after the pixels are no longer mapped. */
   release(): void;
 }
@@ -28,15 +35,18 @@ export interface ResourceSource {
   acquire(resource: number, onRevoked: () => void): Promise<HeldResource>;
 }
 
-interface Hold {
-  readonly resource: ExportedResource;
-  readonly users: Set<() => void>;
-}
+/** The users of one hold, by what tells them that it is revoked. */
+type Users = Set<() => void>;
+
+const holdKey = (resource: number, generation: number): string => `${resource}:${generation}`;
 
 export class VmResources implements ResourceSource {
   readonly #path: string;
   readonly #log: Logger;
-  readonly #holds = new Map<string, Hold>();
+  readonly #holds = new Map<string, Users>();
+  /** Revoked before the Acquire's answer had found its way to who asked. Only kept while some are asked for. */
+  readonly #revokedEarly = new Set<string>();
+  #asking = 0;
   #client: ExportClient | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -70,25 +80,42 @@ export class VmResources implements ResourceSource {
         `nothing answers at the VM's export socket ${this.#path}: is \`vsockenc gpu\` running for this VM?`,
       );
     }
-    const resource = await client.acquire(id);
-    const key = `${resource.resource}:${resource.generation}`;
-    const hold = this.#holds.get(key) ?? { resource, users: new Set() };
-    this.#holds.set(key, hold);
-    hold.users.add(onRevoked);
+    const resource = await this.#ask(client, id);
+    const { generation } = resource;
+    const key = holdKey(id, generation);
+    const users = this.#holds.get(key) ?? new Set();
+    this.#holds.set(key, users.add(onRevoked));
     return {
-      resource,
+      bytes: bytesOf(resource),
       release: () => {
-        if (!hold.users.delete(onRevoked) || hold.users.size > 0) return;
-        if (this.#holds.get(key) === hold) this.#holds.delete(key);
-        client.release(resource.resource, resource.generation);
+        if (!users.delete(onRevoked) || users.size > 0) return;
+        if (this.#holds.get(key) === users) this.#holds.delete(key);
+        client.release(id, generation);
       },
     };
+  }
+
+  async #ask(client: ExportClient, id: number): Promise<ExportedResource> {
+    this.#asking += 1;
+    try {
+      const resource = await client.acquire(id);
+      if (!this.#revokedEarly.has(holdKey(id, resource.generation))) return resource;
+      client.release(id, resource.generation);
+      throw new RequestError("NO_SUCH_RESOURCE", `the guest has just freed resource ${id}`);
+    } catch (error) {
+      if (error instanceof ExportRefusedError) throw new RequestError("NO_SUCH_RESOURCE", error.message);
+      if (error instanceof ExportClosedError) throw new RequestError("NO_EXPORTER", error.message);
+      throw error;
+    } finally {
+      this.#asking -= 1;
+      if (this.#asking === 0) this.#revokedEarly.clear();
+    }
   }
 
   async #connect(): Promise<void> {
     try {
       const client = await ExportClient.connect(this.#path, {
-        onRevoke: (resource, generation) => this.#revoke(`${resource}:${generation}`),
+        onRevoke: (resource, generation) => this.#revoke(holdKey(resource, generation)),
         onScanout: () => undefined,
         onDamage: () => undefined,
         onClose: () => this.#disconnected(),
@@ -124,9 +151,21 @@ export class VmResources implements ResourceSource {
   }
 
   #revoke(key: string): void {
-    const hold = this.#holds.get(key);
-    if (hold === undefined) return;
+    const users = this.#holds.get(key);
+    if (users === undefined) {
+      if (this.#asking > 0) this.#revokedEarly.add(key);
+      return;
+    }
     this.#holds.delete(key);
-    for (const revoked of [...hold.users]) revoked();
+    for (const revoked of [...users]) revoked();
   }
+}
+
+function bytesOf({ extents, memories }: ExportedResource): ResourceBytes {
+  return {
+    extents: extents.flatMap(({ memory, offset, length }) => {
+      const descriptor = memories.get(memory)?.descriptor;
+      return descriptor === undefined ? [] : [{ fd: descriptor, offset, length }];
+    }),
+  };
 }

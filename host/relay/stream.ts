@@ -8,18 +8,16 @@
 import type { Logger } from "pino";
 import { LIMITS } from "../../proto/limits.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
-import {
-  type EncodedPacket,
-  type EncoderBackend,
-  EncoderBusyError,
-  type EncoderConfiguration,
+import type {
+  EncodedPacket,
+  EncoderBackend,
+  EncoderConfiguration,
   EncoderError,
-  type EncoderEvents,
-  type EncoderSession,
-  EncoderUnavailableError,
+  EncoderEvents,
+  EncoderSession,
 } from "../encoders/encoder.ts";
 import { BufferTable } from "./buffers.ts";
-import { RequestError, SessionError, type WireErrorCode } from "./errors.ts";
+import { RequestError, SessionError, wireErrorCode } from "./errors.ts";
 import { checkAttach, checkConfigure } from "./requests.ts";
 import type { ResourceSource } from "./resources.ts";
 import { type SessionHandler, type SessionMessage, type SessionOutput, truncate } from "./session.ts";
@@ -42,18 +40,14 @@ interface Encoder {
   serial: number;
 }
 
-interface FrameInFlight {
-  readonly endRead: () => void;
-  read: boolean;
-}
-
 export class Stream implements SessionHandler {
   readonly #output: SessionOutput;
   readonly #options: StreamOptions;
   readonly #log: Logger;
   readonly #buffers: BufferTable;
   readonly #waiting: SessionMessage[] = [];
-  readonly #inFlight = new Map<number, FrameInFlight>();
+  /** Frames that the encoder has, and whether it has read them. */
+  readonly #inFlight = new Map<number, { read: boolean }>();
   #busy = false;
   #ended = false;
   #encoder: Encoder | undefined;
@@ -227,7 +221,6 @@ export class Stream implements SessionHandler {
       this.#encode(body);
     } catch (error) {
       if (error instanceof SessionError) throw error;
-      this.#inFlight.get(frame)?.endRead();
       this.#inFlight.delete(frame);
       this.#output.send({ type: "frameDone", body: { frame } });
       this.#answerError(ErrorSubject.FRAME_NUMBER, frame, error);
@@ -242,9 +235,9 @@ export class Stream implements SessionHandler {
     if (!Number.isSafeInteger(body.ptsNs) || body.ptsNs <= this.#lastPtsNs) {
       throw new RequestError("INVALID_VALUE", `pts_ns is ${body.ptsNs}; it must exceed ${this.#lastPtsNs}`);
     }
-    const buffer = this.#buffers.get(body.buffer);
-    this.#inFlight.set(body.frame, { endRead: buffer.beginRead(), read: false });
-    encoder.session.encode(buffer.picture, {
+    const picture = this.#buffers.get(body.buffer);
+    this.#inFlight.set(body.frame, { read: false });
+    encoder.session.encode(picture, {
       frame: body.frame,
       ptsNs: body.ptsNs,
       durationNs: body.durationNs,
@@ -272,7 +265,6 @@ export class Stream implements SessionHandler {
     const inFlight = this.#inFlight.get(frame);
     if (inFlight === undefined || inFlight.read) return;
     inFlight.read = true;
-    inFlight.endRead();
     this.#output.send({ type: "frameDone", body: { frame } });
   }
 
@@ -297,7 +289,7 @@ export class Stream implements SessionHandler {
 
   /** Answers a request with an Error; what is not a request's fault ends the session instead. */
   #answerError(subject: vsockenc.ErrorSubject, id: number, error: unknown): void {
-    const code = errorCode(error);
+    const code = wireErrorCode(error);
     if (code === undefined) throw error;
     const text = truncate(error instanceof Error ? error.message : String(error));
     this.#log.warn({ subject: ErrorSubject[subject], id, code }, text);
@@ -313,12 +305,4 @@ export class Stream implements SessionHandler {
       this.#log.error({ err: error }, "the encoder did not close in order");
     }
   }
-}
-
-function errorCode(error: unknown): WireErrorCode | undefined {
-  if (error instanceof RequestError) return error.code;
-  if (error instanceof EncoderUnavailableError) return "ENCODER_UNAVAILABLE";
-  if (error instanceof EncoderBusyError) return "LIMIT_EXCEEDED";
-  if (error instanceof EncoderError) return "ENCODER_FAILED";
-  return undefined;
 }

@@ -1,0 +1,136 @@
+/**
+ * `npm test`: runs every suite, one after the other, and ends with the line `N passed, N failed`.
+ *
+ * The numbers are what the runners themselves report (vitest's and ctest's result files); a runner that fails without
+ * having reported a failed test counts as one.
+ */
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Command } from "commander";
+import { packageRoot } from "../host/package-root.ts";
+
+interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+}
+
+interface Suite {
+  readonly name: string;
+  readonly what: string;
+  /** @param scratch an empty folder for result files */
+  run(scratch: string): Promise<Counts>;
+}
+
+/** Runs a program with its output shown; settles with its exit status. */
+function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      cwd: packageRoot,
+      stdio: ["ignore", "inherit", "inherit"],
+      env: { ...process.env, ...env },
+    });
+    child.on("error", reject);
+    child.on("close", (code) => resolve(code ?? 1));
+  });
+}
+
+function counted(status: number, counts: Counts): Counts {
+  return status !== 0 && counts.failed === 0 ? { ...counts, failed: 1 } : counts;
+}
+
+/** A check that is one test: it passes when every command does. */
+async function check(...commands: readonly (readonly string[])[]): Promise<Counts> {
+  for (const [command = "", ...args] of commands) {
+    if ((await run(command, args)) !== 0) return { passed: 0, failed: 1 };
+  }
+  return { passed: 1, failed: 0 };
+}
+
+async function vitest(project: string, scratch: string): Promise<Counts> {
+  const file = join(scratch, "vitest.json");
+  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
+  const status = await run("npx", ["vitest", "run", "--project", project, ...reporters]);
+  const report = readJson(file) as { numPassedTests: number; numFailedTests: number } | undefined;
+  return counted(status, { passed: report?.numPassedTests ?? 0, failed: report?.numFailedTests ?? 0 });
+}
+
+function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Builds the plugin and the C tests with these sanitizers and runs ctest. */
+async function ctest(scratch: string, sanitizers: string): Promise<Counts> {
+  const build = join(packageRoot, "build", sanitizers === "" ? "element" : "element-sanitized");
+  mkdirSync(build, { recursive: true });
+  const configure = ["-S", packageRoot, "-B", build, "-G", "Ninja", `-DVSOCKENC_SANITIZE=${sanitizers}`];
+  if ((await run("cmake", configure)) !== 0) return { passed: 0, failed: 1 };
+  if ((await run("cmake", ["--build", build])) !== 0) return { passed: 0, failed: 1 };
+  const junit = join(scratch, "ctest.xml");
+  const status = await run("ctest", ["--test-dir", build, "--output-on-failure", "--output-junit", junit]);
+  const suite = /<testsuite[^>]*>/.exec(readFileSync(junit, "utf8"))?.[0] ?? "";
+  const number = (name: string): number => Number(new RegExp(`${name}="(\\d+)"`).exec(suite)?.[1] ?? 0);
+  const failed = number("failures") + number("errors");
+  return counted(status, {
+    passed: number("tests") - failed - number("skipped") - number("disabled"),
+    failed,
+  });
+}
+
+const SUITES: readonly Suite[] = [
+  {
+    name: "lint",
+    what: "formatting, lint and types",
+    run: () =>
+      check(
+        ["npx", "biome", "check", "."],
+        ["npx", "tsc", "--noEmit"],
+        ["npx", "tsx", "scripts/check-c-format.ts"],
+      ),
+  },
+  {
+    name: "unit",
+    what: "TypeScript and native code on this machine",
+    run: (scratch) => vitest("unit", scratch),
+  },
+  { name: "element", what: "the GStreamer element on this machine", run: (scratch) => ctest(scratch, "") },
+  {
+    name: "sanitized",
+    what: "the C code under AddressSanitizer and UndefinedBehaviorSanitizer",
+    run: (scratch) => ctest(scratch, "address,undefined"),
+  },
+  { name: "vm", what: "real guests under QEMU", run: (scratch) => vitest("vm", scratch) },
+];
+
+async function main(): Promise<void> {
+  const program = new Command("test")
+    .description("run the test suites")
+    .option("--only <suites...>", `some of: ${SUITES.map(({ name }) => name).join(", ")}`)
+    .parse();
+  const { only } = program.opts<{ only?: string[] }>();
+  const unknown = only?.filter((name) => !SUITES.some((suite) => suite.name === name)) ?? [];
+  if (unknown.length > 0) program.error(`no such suite: ${unknown.join(", ")}`);
+
+  const rows: { name: string; passed: number; failed: number; seconds: number }[] = [];
+  for (const suite of SUITES.filter(({ name }) => only === undefined || only.includes(name))) {
+    console.log(`\n== ${suite.name}: ${suite.what}`);
+    const scratch = mkdtempSync(join(tmpdir(), "vsockenc-test-"));
+    const started = performance.now();
+    const counts = await suite.run(scratch).finally(() => rmSync(scratch, { recursive: true, force: true }));
+    rows.push({ name: suite.name, ...counts, seconds: Math.round((performance.now() - started) / 1000) });
+  }
+  const sum = (key: "passed" | "failed"): number => rows.reduce((total, row) => total + row[key], 0);
+  console.log("");
+  for (const { name, passed, failed, seconds } of rows) {
+    console.log(`${name.padEnd(10)} ${passed} passed, ${failed} failed in ${seconds} s`);
+  }
+  console.log(`${sum("passed")} passed, ${sum("failed")} failed`);
+  process.exitCode = sum("failed") === 0 && sum("passed") > 0 ? 0 : 1;
+}
+
+await main();

@@ -1,0 +1,305 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parseConfiguration } from "../../../host/config.ts";
+import { mappedRuns } from "../../../host/native/picture.ts";
+import { Relay } from "../../../host/relay/relay.ts";
+import { LIMITS } from "../../../proto/limits.ts";
+import type { Message } from "../../../proto/messages.ts";
+import { vsockenc } from "../../../proto/protobuf.ts";
+import { GuestPeer } from "../../support/guest-peer.ts";
+import { MemoryExporter } from "../../support/memory-exporter.ts";
+import { until } from "../../support/until.ts";
+
+const { ErrorCode, ErrorSubject } = vsockenc;
+const WIDTH = 320;
+const HEIGHT = 240;
+const PICTURE_BYTES = WIDTH * HEIGHT * 4;
+const PAGE = 4096;
+const XR24 = 0x34325258;
+
+/** A relay with one VM: the test stands in for QEMU's chardev and for the guest, with a real exporter socket. */
+class Bench {
+  readonly folder = mkdtempSync(join(tmpdir(), "vsockenc-relay-"));
+  readonly exporter: MemoryExporter;
+  readonly #server: Server;
+  #socket: Socket | undefined;
+  #relay: Relay | undefined;
+  guest: GuestPeer;
+
+  constructor() {
+    this.exporter = new MemoryExporter(join(this.folder, "export"), 8 * PICTURE_BYTES);
+    this.guest = new GuestPeer((bytes) => this.#socket?.write(bytes));
+    this.#server = createServer((socket) => {
+      this.#socket = socket;
+      socket.on("data", (chunk) => this.guest.push(chunk));
+      socket.on("error", () => undefined);
+    }).listen(join(this.folder, "port"));
+  }
+
+  async start(encoder = "null", exported = true): Promise<void> {
+    const exportLine = exported ? `export = "${join(this.folder, "export")}"` : "";
+    const text = `encoder.order = ["${encoder}"]\n[[vm]]\nname = "t"\nports = ["${join(this.folder, "port")}"]\n${exportLine}`;
+    this.#relay = await Relay.start(parseConfiguration(text, "test"), pino({ level: "silent" }));
+    await until(() => this.guest.all("greeting").length > 0, "a greeting");
+  }
+
+  stop(): void {
+    this.#relay?.stop();
+    this.#server.close();
+    this.#socket?.destroy();
+    this.exporter.close();
+    rmSync(this.folder, { recursive: true });
+  }
+
+  async open(): Promise<void> {
+    await until(async () => {
+      this.guest.epoch += 1;
+      this.guest.hello();
+      await this.next("welcome");
+      return this.guest.all("welcome").at(-1)?.body.resources === true;
+    }, "a session with resources");
+  }
+
+  /** Settles with the newest message of a type, once there are `count`. */
+  async next<T extends Message["type"]>(type: T, count = this.guest.all(type).length + 1) {
+    await until(() => this.guest.all(type).length >= count, `${count} × ${type}`);
+    const message = this.guest.all(type)[count - 1];
+    if (message === undefined) throw new Error("unreachable");
+    return message;
+  }
+
+  /** A resource of shuffled pages with one grey level. */
+  addResource(id: number, grey: number): void {
+    const pages = Array.from({ length: Math.ceil(PICTURE_BYTES / PAGE) }, (_, index) => index);
+    const base = (id % 8) * PICTURE_BYTES;
+    const extents = pages.reverse().map((page) => ({ memory: 0, offset: base + page * PAGE, length: PAGE }));
+    this.exporter.write(Buffer.alloc(PICTURE_BYTES, grey), base);
+    this.exporter.add(id, { width: WIDTH, height: HEIGHT, extents });
+  }
+
+  attach(buffer: number, resource: number, stride = WIDTH * 4): void {
+    const planes = [{ resource, stride }];
+    this.guest.send({ type: "attach", body: { buffer, width: WIDTH, height: HEIGHT, fourcc: XR24, planes } });
+  }
+
+  configure(serial: number, change: Partial<vsockenc.Configure> = {}): void {
+    const body = {
+      serial,
+      codec: vsockenc.Codec.H264,
+      width: WIDTH,
+      height: HEIGHT,
+      bitrateKbps: 1000,
+      ...change,
+    };
+    this.guest.send({
+      type: "configure",
+      body: { ...body, framerateNumerator: 30, framerateDenominator: 1 },
+    });
+  }
+
+  frame(frame: number, buffer: number, configuration = 1, forceKey = false): void {
+    const ptsNs = frame * 33_333_333;
+    this.guest.send({ type: "frame", body: { frame, buffer, configuration, ptsNs, forceKey } });
+  }
+}
+
+describe("Relay", () => {
+  let bench: Bench;
+  beforeEach(() => {
+    bench = new Bench();
+  });
+  afterEach(() => bench.stop());
+
+  it("encodes what the guest's resources hold, in order, and answers each frame twice", async () => {
+    await bench.start("libx264");
+    await bench.open();
+    for (const id of [1, 2, 3]) bench.addResource(id, id * 60);
+    bench.configure(1);
+    for (const id of [1, 2, 3]) bench.attach(id, id);
+    for (let frame = 0; frame < 30; frame += 1) {
+      bench.frame(frame, 1 + (frame % 3), 1, frame === 7);
+      await bench.next("packet", frame + 1);
+    }
+    bench.guest.send({ type: "drain", body: { token: 5 } });
+    await bench.next("drained");
+    const packets = bench.guest.all("packet");
+    expect(packets.map(({ body }) => body.frame)).toEqual(Array.from({ length: 30 }, (_, n) => n));
+    expect(packets.filter(({ body }) => body.key).map(({ body }) => body.frame)).toEqual([0, 7]);
+    expect(bench.guest.all("frameDone").map(({ body }) => body.frame)).toEqual(
+      packets.map(({ body }) => body.frame),
+    );
+    expect(bench.guest.all("attached")).toMatchObject(
+      [1, 2, 3].map((buffer) => ({ body: { buffer, tier: 1 } })),
+    );
+    const sizes = packets.reduce((sum, { body }) => sum + body.size, 0);
+    expect(bench.guest.all("data").reduce((sum, { bytes }) => sum + bytes.length, 0)).toBe(sizes);
+    expect(bench.guest.all("error")).toEqual([]);
+  });
+
+  it("offers its encoders and limits", async () => {
+    await bench.start("libx264");
+    await bench.open();
+    expect(bench.guest.all("welcome").at(-1)?.body).toMatchObject({
+      maxInFlight: LIMITS.MAX_IN_FLIGHT_FRAMES,
+      maxAttached: LIMITS.MAX_ATTACHED_BUFFERS,
+      encoders: [{ name: "libx264", codec: vsockenc.Codec.H264 }],
+    });
+  });
+
+  it("refuses a resource that does not exist, and the frames that would have used it", async () => {
+    await bench.start();
+    await bench.open();
+    bench.configure(1);
+    bench.attach(0, 99);
+    bench.frame(1, 0);
+    expect((await bench.next("error", 1)).body).toMatchObject({
+      code: ErrorCode.NO_SUCH_RESOURCE,
+      subject: ErrorSubject.BUFFER,
+      fatal: false,
+    });
+    expect((await bench.next("error", 2)).body).toMatchObject({
+      code: ErrorCode.UNKNOWN_BUFFER,
+      subject: ErrorSubject.FRAME_NUMBER,
+      id: 1,
+    });
+    expect(bench.guest.all("frameDone").length).toBe(1);
+  });
+
+  it("refuses a layout outside its resource and names the bytes", async () => {
+    await bench.start();
+    await bench.open();
+    bench.addResource(1, 0);
+    bench.attach(0, 1, WIDTH * 8);
+    const { body } = await bench.next("error");
+    expect(body).toMatchObject({ code: ErrorCode.LAYOUT_OUTSIDE_RESOURCE, subject: ErrorSubject.BUFFER });
+    expect(body.text).toMatch(/\d/);
+    await until(() => bench.exporter.received.some(({ type }) => type === "release"), "the release");
+  });
+
+  it.each([
+    ["width", { width: 8 }],
+    ["height", { height: 20000 }],
+    ["bitrate_kbps", { bitrateKbps: 2_000_000 }],
+    ["codec", { codec: 9 as vsockenc.Codec }],
+    ["framerate", { framerateDenominator: 0 }],
+  ])("refuses a configuration with a wrong %s", async (field, change) => {
+    await bench.start();
+    await bench.open();
+    const body = { serial: 1, codec: vsockenc.Codec.H264, width: WIDTH, height: HEIGHT };
+    bench.guest.send({
+      type: "configure",
+      body: { ...body, framerateNumerator: 30, framerateDenominator: 1, ...change },
+    });
+    const answer = await bench.next("error");
+    expect(answer.body).toMatchObject({ subject: ErrorSubject.CONFIGURATION, id: 1, fatal: false });
+    expect(answer.body.text).toContain(field);
+  });
+
+  it("lets a revoked resource go, and refuses its buffer from then on", async () => {
+    await bench.start();
+    await bench.open();
+    bench.addResource(1, 10);
+    bench.configure(1);
+    bench.attach(0, 1);
+    await bench.next("attached");
+    expect(mappedRuns()).toBeGreaterThan(0);
+    bench.exporter.revoke(1);
+    await until(() => bench.exporter.received.some(({ type }) => type === "release"), "the release");
+    expect(mappedRuns()).toBe(0);
+    bench.frame(1, 0);
+    expect((await bench.next("error")).body.code).toBe(ErrorCode.NO_SUCH_RESOURCE);
+    bench.guest.send({ type: "detach", body: { buffer: 0 } });
+    bench.addResource(1, 20);
+    bench.attach(0, 1);
+    bench.frame(2, 0);
+    await bench.next("packet");
+  });
+
+  it("unmaps and releases everything when the session ends", async () => {
+    await bench.start();
+    await bench.open();
+    for (const id of [1, 2]) {
+      bench.addResource(id, 0);
+      bench.attach(id, id);
+    }
+    await bench.next("attached", 2);
+    bench.guest.send({ type: "bye", body: {} });
+    await until(
+      () => bench.exporter.received.filter(({ type }) => type === "release").length === 2,
+      "releases",
+    );
+    expect(mappedRuns()).toBe(0);
+  });
+
+  it("changes the bit rate in mid-stream without a key frame, and the size with one", async () => {
+    await bench.start("libx264");
+    await bench.open();
+    bench.addResource(1, 50);
+    bench.configure(1);
+    bench.attach(0, 1);
+    bench.frame(1, 0);
+    bench.configure(2, { bitrateKbps: 500 });
+    bench.frame(2, 0, 2);
+    bench.configure(3, { width: 160, height: 120 });
+    const planes = [{ resource: 1, stride: WIDTH * 4 }];
+    const attach = { buffer: 1, width: 160, height: 120, fourcc: XR24, planes };
+    bench.guest.send({ type: "attach", body: attach });
+    bench.frame(3, 1, 3);
+    await bench.next("packet", 3);
+    expect(bench.guest.all("packet").map(({ body }) => body.key)).toEqual([true, false, true]);
+    expect(bench.guest.all("configured").map(({ body }) => body.width)).toEqual([WIDTH, WIDTH, 160]);
+    bench.frame(4, 1, 2);
+    expect((await bench.next("error")).body.code).toBe(ErrorCode.UNKNOWN_CONFIGURATION);
+  });
+
+  it.each([
+    ["a frame number that does not rise", (b: Bench) => [b.frame(5, 0), b.frame(5, 0)]],
+    ["a buffer number beyond the limit", (b: Bench) => b.attach(64, 1)],
+    ["a serial that does not rise", (b: Bench) => [b.configure(2), b.configure(2)]],
+    ["a message for guests", (b: Bench) => b.guest.send({ type: "packet", body: { frame: 1 } })],
+  ])("ends the session at %s", async (_what, misbehave) => {
+    await bench.start();
+    await bench.open();
+    bench.addResource(1, 0);
+    misbehave(bench);
+    await until(() => bench.guest.all("error").some(({ body }) => body.fatal), "a fatal error");
+  });
+
+  it("tells a guest on a link without a VM that resources mean nothing there", async () => {
+    await bench.start("null", false);
+    bench.guest.hello();
+    expect((await bench.next("welcome")).body.resources).toBe(false);
+    bench.attach(0, 1);
+    const { body } = await bench.next("error");
+    expect(body.code).toBe(ErrorCode.NO_EXPORTER);
+    expect(body.text).toContain("export");
+  });
+
+  it("survives the exporter, and finds it again", async () => {
+    await bench.start();
+    await bench.open();
+    bench.addResource(1, 0);
+    bench.attach(0, 1);
+    await bench.next("attached");
+    const path = join(bench.folder, "export");
+    bench.exporter.close();
+    await until(() => mappedRuns() === 0, "the end of the mapping");
+    const again = new MemoryExporter(path, PICTURE_BYTES * 8);
+    try {
+      again.add(1, {
+        width: WIDTH,
+        height: HEIGHT,
+        extents: [{ memory: 0, offset: 0, length: PICTURE_BYTES }],
+      });
+      await bench.open();
+      bench.attach(0, 1);
+      await bench.next("attached");
+    } finally {
+      again.close();
+    }
+  });
+});

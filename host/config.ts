@@ -26,53 +26,60 @@ const socketPath = z
   });
 
 const gpu = z.strictObject({
-  /** Where `vsockenc gpu` listens for QEMU's vhost-user chardev. */
-  socket: socketPath,
-  /** Heads (connectors) that the guest sees; the device needs max_outputs of at least as many. */
-  heads: z.int().min(1).max(16).default(1),
-  /** Preferred mode of every head. */
+  socket: socketPath.describe(
+    "UNIX socket on which the VM's GPU process listens for QEMU's vhost-user chardev.",
+  ),
+  heads: z.int().min(1).max(16).default(1).describe("Heads (connectors) that the guest sees."),
   mode: z
     .string()
     .regex(/^\d{2,5}x\d{2,5}$/, 'must be WIDTHxHEIGHT, e.g. "1280x800"')
-    .default("1280x800"),
+    .default("1280x800")
+    .describe("Preferred mode of every head."),
 });
 
 const vm = z.strictObject({
-  /** Name in the log. */
-  name: z.string().regex(/^[\w.-]{1,63}$/, "must be 1 to 63 letters, digits, dots, dashes or underscores"),
-  /** QEMU's chardev sockets of the ports org.vsockenc.0, .1, … in that order. */
-  ports: z.array(socketPath).min(1).max(4),
-  /** Export socket of the VM's GPU process; without it the guest has no resources to name. */
-  export: socketPath.optional(),
-  /** How `vsockenc host` starts the VM's GPU process; `vsockenc relay` does not read it. */
-  gpu: gpu.optional(),
+  name: z
+    .string()
+    .regex(/^[\w.-]{1,63}$/, "must be 1 to 63 letters, digits, dots, dashes or underscores")
+    .describe("Name of the VM, in logs and on command lines."),
+  ports: z
+    .array(socketPath)
+    .min(1)
+    .max(4)
+    .describe("UNIX sockets on which QEMU listens for the ports org.vsockenc.0, .1, … in that order."),
+  export: socketPath
+    .optional()
+    .describe("Export socket of the VM's GPU process. Without it the guest has no resources to name."),
+  gpu: gpu
+    .optional()
+    .describe("How `vsockenc host` starts the VM's GPU process; `vsockenc relay` does not read it."),
 });
 
 const schema = z
   .strictObject({
     log: z
       .strictObject({
-        level: z.enum(LOG_LEVELS).default("info"),
+        level: z.enum(LOG_LEVELS).default("info").describe("Least severe messages that are logged."),
       })
       .prefault({}),
     encoder: z
       .strictObject({
-        /** Encoders to try, best first. "null" encodes nothing: for measuring everything else. */
         order: z
           .array(z.enum(ENCODER_NAMES))
           .min(1)
-          .default([...DEFAULT_ENCODERS]),
+          .default([...DEFAULT_ENCODERS])
+          .describe('Encoders to try, best first. "null" encodes nothing: for measuring everything else.'),
       })
       .prefault({}),
-    vm: z.array(vm).min(1, "at least one [[vm]] is needed"),
+    vm: z.array(vm).min(1, "at least one [[vm]] is needed").describe("One table for each VM."),
   })
   .superRefine((configuration, context) => {
-    const seen = new Map<string, string>();
+    const seen = new Set<string>();
     const once = (value: string, what: string, path: (string | number)[]): void => {
       if (seen.has(value)) {
         context.addIssue({ code: "custom", path, message: `${what} ${value} stands here a second time` });
       }
-      seen.set(value, what);
+      seen.add(value);
     };
     for (const [index, { name, ports, gpu }] of configuration.vm.entries()) {
       once(name, "the name", ["vm", index, "name"]);
@@ -83,6 +90,57 @@ const schema = z
 
 export type Configuration = z.infer<typeof schema>;
 export type VmConfiguration = Configuration["vm"][number];
+
+/** One row of the reference in docs/configuration.md. */
+export interface ConfigurationField {
+  /** As in the file, e.g. "vm[].gpu.heads". */
+  readonly name: string;
+  readonly type: string;
+  /** As JSON; undefined where the field has none. */
+  readonly defaultValue: string | undefined;
+  readonly required: boolean;
+  readonly description: string;
+}
+
+interface JsonSchema {
+  readonly type?: string;
+  readonly enum?: readonly unknown[];
+  readonly default?: unknown;
+  readonly description?: string;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly items?: JsonSchema;
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly required?: readonly string[];
+}
+
+/** Every field of the configuration, read from the schema. */
+export function configurationFields(): ConfigurationField[] {
+  return describe(z.toJSONSchema(schema, { io: "input" }) as JsonSchema, "");
+}
+
+function describe(node: JsonSchema, prefix: string): ConfigurationField[] {
+  return Object.entries(node.properties ?? {}).flatMap(([key, field]) => {
+    const name = `${prefix}${key}`;
+    const row: ConfigurationField = {
+      name,
+      type: typeName(field),
+      defaultValue: field.default === undefined ? undefined : JSON.stringify(field.default),
+      required: node.required?.includes(key) ?? false,
+      description: field.description ?? "",
+    };
+    const inner = [...describe(field, `${name}.`), ...describe(field.items ?? {}, `${name}[].`)];
+    return field.properties !== undefined && row.description === "" ? inner : [row, ...inner];
+  });
+}
+
+function typeName(field: JsonSchema): string {
+  if (field.enum !== undefined) return field.enum.map((value) => JSON.stringify(value)).join(", ");
+  if (field.type === "array") return `array of ${typeName(field.items ?? {})}`;
+  if (field.type === "object") return "table";
+  if (field.type === "integer") return `${field.minimum} … ${field.maximum}`;
+  return field.type ?? "";
+}
 
 /**
  * Checks the text of a configuration file.

@@ -7,9 +7,10 @@
  *     proto/PROTOCOL.md                the tables between the "generated" marks
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { replaceGenerated } from "./generated-marks.ts";
 import { FIELD_BOUNDS, HEADER_FIELDS, LIMIT_DOCUMENTATION, LIMITS } from "./limits.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -99,22 +100,10 @@ function headerTable(): string {
   return ["| offset | bytes | field | meaning |", "|---|---|---|---|", ...rows].join("\n");
 }
 
-function documentation(): void {
-  const file = join(here, "PROTOCOL.md");
-  const between = (text: string, name: string, table: string): string =>
-    text.replace(
-      new RegExp(`(<!-- generated: ${name} -->\n)[\\s\\S]*?(<!-- end -->)`),
-      (_whole, begin: string, end: string) => `${begin}${table}\n${end}`,
-    );
-  const text = readFileSync(file, "utf8");
-  const updated = between(between(text, "header", headerTable()), "limits", limitTable());
-  if (updated !== text) writeFileSync(file, updated);
-}
-
 rmSync(generated, { recursive: true, force: true });
 mkdirSync(generatedC, { recursive: true });
 typescriptCodecs();
 cCodecs();
 writeFileSync(join(generatedC, "vsockenc-limits.h"), cLimits());
-documentation();
+replaceGenerated(join(here, "PROTOCOL.md"), { header: headerTable(), limits: limitTable() });
 console.log(`generated ${relative(process.cwd(), generated)}`);

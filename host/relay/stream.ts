@@ -273,6 +273,7 @@ export class Stream implements SessionHandler {
     this.#inFlight.delete(packet.frame);
     const { frame, key, queueUs, convertUs, encodeUs } = packet;
     const body = { frame, size: packet.data.length, key, queueUs, convertUs, encodeUs };
+    this.#log.trace(body, "packet");
     this.#output.answer({ type: "packet", body }, packet.data);
   }
 

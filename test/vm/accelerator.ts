@@ -14,7 +14,7 @@ import { isAtLeast, MINIMUM_QEMU, parseQemuVersion } from "./qemu-version.mjs";
 export const QEMU = "qemu-system-x86_64";
 export type Accelerator = "kvm" | "tcg";
 
-const PROBE_TIMEOUT_MS = 15_000;
+const PROBE_TIMEOUT_MS = 8_000;
 
 /** QEMU's version, or an error with the fix when it is missing or too old. */
 export function checkQemu(): string {

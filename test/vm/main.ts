@@ -3,6 +3,7 @@ import { mkdirSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { messageOf, VmTimeoutError } from "./errors.ts";
 import { GPU_KINDS, type GpuKind } from "./qemu-args.ts";
+import { shellText } from "./shell-text.ts";
 import { Vm } from "./vm.ts";
 
 /** As timeout(1) has them: the command took too long; it could not be run at all. */
@@ -38,17 +39,6 @@ function wholeNumber(text: string): number {
     throw new InvalidArgumentError("It must be a whole number.");
   }
   return value;
-}
-
-/** One word is a line for the shell; several are a program and its arguments, as they are. */
-export function shellText(words: readonly string[]): string {
-  const [only] = words;
-  if (words.length === 1 && only !== undefined) {
-    return only;
-  }
-  return words
-    .map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`))
-    .join(" ");
 }
 
 async function run(words: string[], options: Options): Promise<number> {

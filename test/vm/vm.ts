@@ -92,11 +92,17 @@ function hookEndOfProcess(): void {
     }
   });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.once(signal, () => {
-      void Promise.allSettled([...live].map((vm) => vm.shutdown())).then(() =>
-        process.kill(process.pid, signal),
-      );
-    });
+    let ending = false;
+    const end = (): void => {
+      if (!ending) {
+        ending = true; // an impatient second Ctrl-C changes nothing: the wait is bounded
+        void Promise.allSettled([...live].map((vm) => vm.shutdown())).then(() => {
+          process.off(signal, end);
+          process.kill(process.pid, signal);
+        });
+      }
+    };
+    process.on(signal, end);
   }
 }
 

@@ -35,6 +35,7 @@ interface Waiting {
 
 class NullSession implements EncoderSession {
   readonly description: EncoderDescription;
+  readonly #configuration: EncoderConfiguration;
   readonly #events: EncoderEvents;
   readonly #waiting = new Set<Waiting>();
   /** Settles when everything so far has been answered. */
@@ -45,6 +46,7 @@ class NullSession implements EncoderSession {
 
   constructor(configuration: EncoderConfiguration, events: EncoderEvents) {
     checkConfiguration(configuration);
+    this.#configuration = configuration;
     this.#events = events;
     this.#interval = keyframeInterval(configuration);
     this.description = {
@@ -95,8 +97,8 @@ class NullSession implements EncoderSession {
 
   reconfigure(configuration: EncoderConfiguration): boolean {
     checkConfiguration(configuration);
-    const { width, height } = this.description;
-    if (configuration.width !== width || configuration.height !== height) return false;
+    const { width, height } = configuration;
+    if (width !== this.#configuration.width || height !== this.#configuration.height) return false;
     this.#interval = keyframeInterval(configuration);
     return true;
   }

@@ -1,0 +1,139 @@
+import { describe, expect, it } from "vitest";
+import {
+  EncoderBusyError,
+  EncoderFailedError,
+  type EncoderSession,
+  EncoderUnavailableError,
+} from "../../../host/encoders/encoder.ts";
+import { createBackend, isEncoderName, PreferredBackend } from "../../../host/encoders/index.ts";
+import { LibavcodecBackend } from "../../../host/encoders/libavcodec.ts";
+import { NullBackend } from "../../../host/encoders/null.ts";
+import { bitsPerSecond, encodedColorimetry, keyframeInterval } from "../../../host/encoders/settings.ts";
+import type { Picture } from "../../../host/native/picture.ts";
+import { LIMITS } from "../../../proto/limits.ts";
+import { NAL, nalTypes } from "./support/annexb.ts";
+import { configurationOf } from "./support/encode.ts";
+import { Recorder } from "./support/recorder.ts";
+
+describe("createBackend", () => {
+  it("offers in the order of the preference list", async () => {
+    const names = async (...list: ("libx264" | "null")[]): Promise<string[]> =>
+      (await createBackend(list).offers()).map(({ name }) => name);
+    expect(await names("libx264", "null")).toEqual(["libx264", "null"]);
+    expect(await names("null", "libx264")).toEqual(["null", "libx264"]);
+    expect((await createBackend().offers())[0]).toMatchObject({
+      name: "libx264",
+      codec: "h264",
+      hardware: false,
+    });
+  });
+
+  it("opens the first that can", async () => {
+    const broken = new LibavcodecBackend("libx264", { options: { preset: "warp" } });
+    expect(await broken.offers()).toEqual([]);
+    const session = await new PreferredBackend([broken, new NullBackend()]).open(
+      configurationOf(),
+      new Recorder(),
+    );
+    expect(session.description.encoder).toBe("null");
+    await session.close();
+  });
+
+  it("says why none can", async () => {
+    const none = createBackend(["libx264", "null"]).open(configurationOf({ codec: "h265" }), new Recorder());
+    await expect(none).rejects.toBeInstanceOf(EncoderUnavailableError);
+    await expect(none).rejects.toThrow(
+      /no encoder for h265 320x240: libx264: it makes h264, not h265; null: it makes h264, not h265/,
+    );
+    await expect(createBackend([]).open(configurationOf(), new Recorder())).rejects.toThrow(
+      /none is configured/,
+    );
+  });
+
+  it("knows the names of encoders", () => {
+    expect(["libx264", "null", "libx265", "toString"].map(isEncoderName)).toEqual([true, true, false, false]);
+  });
+
+  it("refuses absurd numbers of threads", () => {
+    expect(() => createBackend(["libx264"], { threads: 0 })).toThrow(
+      /threads is 0, not a whole number from 1 to 64/,
+    );
+  });
+});
+
+describe("settings", () => {
+  it("choose a bit rate by pixels and rate, within bounds", () => {
+    const kbps = (width: number, height: number, rate: number): number =>
+      bitsPerSecond(
+        configurationOf({ width, height, bitrateKbps: 0, framerate: { numerator: rate, denominator: 1 } }),
+      ) / 1000;
+    expect(kbps(1920, 1080, 60)).toBe(9953);
+    expect(kbps(1920, 1080, 240)).toBe(9953);
+    expect(kbps(1280, 720, 30)).toBe(2212);
+    expect(kbps(160, 120, 30)).toBe(300);
+    expect(kbps(16384, 2048, 60)).toBe(100000);
+    expect(kbps(1920, 1080, 0)).toBe(9953);
+  });
+
+  it("choose two seconds between key frames", () => {
+    const frames = (numerator: number, denominator: number): number =>
+      keyframeInterval(configurationOf({ keyframeInterval: 0, framerate: { numerator, denominator } }));
+    expect([frames(30, 1), frames(0, 1), frames(30000, 1001), frames(1, 10)]).toEqual([60, 120, 60, 1]);
+  });
+
+  it("describe colours that are not told, or reserved, as what a computer draws", () => {
+    const of = (primaries: number, transfer: number) =>
+      encodedColorimetry(
+        configurationOf({ colorimetry: { primaries, transfer, matrix: 0, fullRange: true } }),
+        false,
+      );
+    const usual = { primaries: 1, transfer: 13, matrix: 6, fullRange: false };
+    for (const untold of [0, 2, 3, 255]) expect(of(untold, untold)).toEqual(usual);
+    expect(of(9, 18)).toEqual({ ...usual, primaries: 9, transfer: 18 });
+  });
+});
+
+describe("the null back end", () => {
+  // It must not look at the picture, so there is none.
+  const picture = undefined as unknown as Picture;
+  const encode = (session: EncoderSession, frame: number, forceKeyFrame = false): void =>
+    session.encode(picture, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame });
+
+  async function open(recorder: Recorder): Promise<EncoderSession> {
+    return await new NullBackend().open(configurationOf({ width: 33, keyframeInterval: 4 }), recorder);
+  }
+
+  it("answers every frame, later, with key frames by interval and by force", async () => {
+    const recorder = new Recorder();
+    const session = await open(recorder);
+    for (let frame = 0; frame < 14; frame++) {
+      encode(session, frame, frame === 6);
+      expect(recorder.answered).toBe(frame);
+      await session.drain();
+    }
+    expect(recorder.keys).toEqual([0, 4, 6, 10]);
+    for (const { key, data } of recorder.packets) {
+      expect(nalTypes(data)).toEqual(key ? [NAL.sps, NAL.pps, NAL.idr] : [NAL.slice]);
+    }
+    expect(session.description).toMatchObject({ width: 34, height: 240 });
+    expect(session.reconfigure(configurationOf({ width: 33, keyframeInterval: 2 }))).toBe(true);
+    expect(session.reconfigure(configurationOf({ width: 34 }))).toBe(false);
+    await session.close();
+    expect(recorder.broken).toEqual([]);
+  });
+
+  it("has the bound, flush and close of the real one", async () => {
+    const recorder = new Recorder();
+    const session = await open(recorder);
+    for (let frame = 0; frame < LIMITS.MAX_IN_FLIGHT_FRAMES; frame++) encode(session, frame);
+    expect(() => encode(session, 99)).toThrow(EncoderBusyError);
+    await session.flush();
+    expect(recorder.dropped).toHaveLength(LIMITS.MAX_IN_FLIGHT_FRAMES);
+    encode(session, 100);
+    await session.drain();
+    expect(recorder.packets.map(({ frame }) => frame)).toEqual([100]);
+    await session.close();
+    expect(() => encode(session, 101)).toThrow(EncoderFailedError);
+    expect(recorder.broken).toEqual([]);
+  });
+});

@@ -1,0 +1,257 @@
+import { closeSync, openSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, describe, expect, it } from "vitest";
+import {
+  InvalidLayoutError,
+  LayoutOutsideResourceError,
+  mappedRuns,
+  Picture,
+  type PictureLayout,
+  PictureMapError,
+  PictureUnstitchableError,
+  pixelFormats,
+  type ResourceBytes,
+  UnsupportedFormatError,
+} from "../../../host/native/picture.ts";
+import { PAGE, ScatteredMemory, TestMemory } from "./support/memory.ts";
+import { FORMATS } from "./support/pattern.ts";
+
+const memories: TestMemory[] = [];
+const pictures: Picture[] = [];
+
+function memoryOf(size: number): TestMemory {
+  const memory = new TestMemory(size);
+  memories.push(memory);
+  return memory;
+}
+
+function layoutOf(
+  memory: ResourceBytes,
+  changes: Partial<PictureLayout> & { offset?: number; stride?: number } = {},
+) {
+  const { offset = 0, stride = 256, ...rest } = changes;
+  const [width, height] = [changes.width ?? 64, changes.height ?? 64];
+  return {
+    width,
+    height,
+    fourcc: FORMATS.XR24.fourcc,
+    planes: [{ memory, offset, stride }],
+    visible: { x: 0, y: 0, width, height },
+    ...rest,
+  } satisfies PictureLayout;
+}
+
+async function map(layout: PictureLayout): Promise<Picture> {
+  const picture = await Picture.map(layout);
+  pictures.push(picture);
+  return picture;
+}
+
+function whole(memory: TestMemory): ResourceBytes {
+  return { extents: [{ fd: memory.fd, offset: 0, length: memory.size }] };
+}
+
+afterEach(async () => {
+  await Promise.all(pictures.splice(0).map((picture) => picture.close()));
+  for (const memory of memories.splice(0)) memory.remove();
+  expect(mappedRuns()).toBe(0);
+});
+
+describe("Picture.map", () => {
+  it("maps what the layout needs, adjacent extents as one run", async () => {
+    const memory = memoryOf(16 * PAGE);
+    const extents = [0, 1, 2, 3, 8, 9, 6].map((page) => ({
+      fd: memory.fd,
+      offset: page * PAGE,
+      length: PAGE,
+    }));
+    const picture = await map(layoutOf({ extents }, { offset: 2 * PAGE, height: 65 }));
+    // 2 pages of offset and 65 rows of 256 bytes: pages 0 to 3, and 8, 9, and 256 bytes of 6.
+    expect(picture.bytes).toBe(2 * PAGE + 65 * 256);
+    expect(picture.runs).toBe(3);
+    expect(mappedRuns()).toBe(3);
+  });
+
+  it("takes extents with an unaligned end in the middle if the next one continues it", async () => {
+    const memory = memoryOf(4 * PAGE);
+    const extents = [
+      { fd: memory.fd, offset: 0, length: 100 },
+      { fd: memory.fd, offset: 100, length: 0 },
+      { fd: memory.fd, offset: 100, length: 4 * PAGE - 100 },
+    ];
+    expect((await map(layoutOf({ extents }))).runs).toBe(1);
+  });
+
+  it("does not need the descriptors once it has been called", async () => {
+    const scattered = new ScatteredMemory(64 * 256);
+    const promise = Picture.map(layoutOf(scattered.resource));
+    closeSync(scattered.memory.fd);
+    const picture = await promise;
+    expect(picture.runs).toBeGreaterThan(1);
+    await picture.close();
+    scattered.memory.remove(true);
+  });
+
+  it("is gone from the process once close() has settled, also when that is called twice", async () => {
+    const scattered = new ScatteredMemory(64 * 256);
+    const maps = (): number => readFileSync("/proc/self/maps", "utf8").split("vsockenc-memory-").length - 1;
+    const before = maps();
+    const picture = await Picture.map(layoutOf(scattered.resource));
+    expect(maps()).toBe(before + picture.runs);
+    await Promise.all([picture.close(), picture.close()]);
+    await picture.close();
+    expect(maps()).toBe(before);
+    scattered.memory.remove();
+  });
+
+  it("knows the formats", () => {
+    const known = Object.values(FORMATS).map(({ fourcc, name }) => ({ fourcc, name }));
+    expect(pixelFormats()).toEqual(known);
+  });
+});
+
+describe("a hostile layout", () => {
+  const SIZE = 64 * 256;
+  const cases: [string, object, new (message: string) => Error, RegExp][] = [
+    ["stride 0", { stride: 0 }, InvalidLayoutError, /stride is 0, not between the 256 bytes/],
+    ["stride below a row", { stride: 255 }, InvalidLayoutError, /stride is 255/],
+    ["a stride whose rows overflow", { stride: 2 ** 52 }, InvalidLayoutError, /stride is 4503599627370496/],
+    ["a stride of 2^31", { stride: 2 ** 31 }, InvalidLayoutError, /and 1048576/],
+    ["a negative stride", { stride: -256 }, InvalidLayoutError, /planes\[0\]\.stride is -256/],
+    ["a fractional stride", { stride: 256.5 }, InvalidLayoutError, /whole number/],
+    ["a stride that is no number", { stride: Number.NaN }, InvalidLayoutError, /NaN/],
+    [
+      "an offset of 1 byte too much",
+      { offset: 1 },
+      LayoutOutsideResourceError,
+      /16384 bytes from byte 1 on.* 16384/,
+    ],
+    [
+      "an offset of 2^53-1",
+      { offset: 2 ** 53 - 1 },
+      LayoutOutsideResourceError,
+      /from byte 9007199254740991/,
+    ],
+    ["an offset of 2^53", { offset: 2 ** 53 }, InvalidLayoutError, /offset is 9007199254740992/],
+    ["a row too many", { height: 65 }, LayoutOutsideResourceError, /16640 bytes/],
+    ["width 0", { width: 0 }, InvalidLayoutError, /width is 0/],
+    ["width 16385", { width: 16385 }, InvalidLayoutError, /width is 16385, not between 1 and 16384/],
+    ["height 2^32", { height: 2 ** 32 }, InvalidLayoutError, /height is 4294967296/],
+    ["no planes", { planes: [] }, UnsupportedFormatError, /BGRx has 1 plane\(s\), the layout has 0/],
+    ["an unknown format", { fourcc: 0x3231564e }, UnsupportedFormatError, /none of BGRx, BGRA, RGBx, RGBA/],
+    ["a format above 32 bits", { fourcc: 2 ** 40 }, UnsupportedFormatError, /fourcc 1099511627776/],
+    [
+      "a visible part that ends outside",
+      { visible: { x: 1, y: 0, width: 64, height: 64 } },
+      InvalidLayoutError,
+      /64x64 at 1,0, is not inside the picture of 64x64/,
+    ],
+    [
+      "a visible part whose end overflows",
+      { visible: { x: 2 ** 53 - 1, y: 0, width: 16, height: 16 } },
+      InvalidLayoutError,
+      /not inside/,
+    ],
+    [
+      "an empty visible part",
+      { visible: { x: 0, y: 0, width: 0, height: 64 } },
+      InvalidLayoutError,
+      /visible.width is 0/,
+    ],
+  ];
+  it.each(cases)("with %s is refused", async (_name, changes, Fault, message) => {
+    const memory = memoryOf(SIZE);
+    const refused = Picture.map(layoutOf(whole(memory), changes));
+    await expect(refused).rejects.toBeInstanceOf(Fault);
+    await expect(refused).rejects.toThrow(message);
+  });
+
+  it("with a last row that is not padded is legal", async () => {
+    const memory = memoryOf(SIZE);
+    const extents = [{ fd: memory.fd, offset: 0, length: 63 * 256 + 4 * 60 }];
+    expect((await map(layoutOf({ extents }, { width: 60 }))).bytes).toBe(63 * 256 + 240);
+  });
+});
+
+describe("hostile extents", () => {
+  async function refusal(extents: ResourceBytes["extents"]): Promise<unknown> {
+    return Picture.map(layoutOf({ extents })).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+  }
+
+  it("that begin inside a page cannot be stitched", async () => {
+    const { fd } = memoryOf(8 * PAGE);
+    expect(await refusal([{ fd, offset: 512, length: 5 * PAGE }])).toBeInstanceOf(PictureUnstitchableError);
+  });
+
+  it("that end inside a page, with another behind, cannot be stitched", async () => {
+    const { fd } = memoryOf(8 * PAGE);
+    const error = await refusal([
+      { fd, offset: 0, length: PAGE + 8 },
+      { fd, offset: 4 * PAGE, length: 4 * PAGE },
+    ]);
+    expect(error).toBeInstanceOf(PictureUnstitchableError);
+    expect(String(error)).toMatch(/run 0 \(4104 bytes at offset 0\)/);
+  });
+
+  it("beyond the memory are refused before anything could raise SIGBUS", async () => {
+    const { fd } = memoryOf(4 * PAGE - 1);
+    const error = await refusal([{ fd, offset: 0, length: 4 * PAGE }]);
+    expect(error).toBeInstanceOf(PictureMapError);
+    expect(String(error)).toMatch(/not inside its memory of 16383 bytes/);
+  });
+
+  it("whose sum overflows are refused", async () => {
+    const { fd } = memoryOf(PAGE);
+    const huge = { fd, offset: 0, length: 2 ** 53 - 1 };
+    const error = await refusal(Array.from({ length: 2048 }, () => huge));
+    expect(error).toBeInstanceOf(InvalidLayoutError);
+  });
+
+  it.each([0x80000000, -1, 1.5])("with descriptor %s are refused", async (fd) => {
+    expect(await refusal([{ fd, offset: 0, length: 16384 }])).toBeInstanceOf(InvalidLayoutError);
+  });
+
+  it("with a descriptor that is closed, a folder or a socket are refused", async () => {
+    const folder = openSync(tmpdir(), "r");
+    const closed = openSync(tmpdir(), "r");
+    closeSync(closed);
+    const server = createServer();
+    await new Promise<void>((resolve) => {
+      server.listen(join(tmpdir(), `vsockenc-picture-test-${process.pid}.sock`), resolve);
+    });
+    const { _handle } = server as unknown as { _handle: { fd: number } };
+    for (const fd of [folder, closed, _handle.fd]) {
+      expect(await refusal([{ fd, offset: 0, length: 16384 }])).toBeInstanceOf(PictureMapError);
+    }
+    closeSync(folder);
+    await new Promise((resolve) => server.close(resolve));
+  });
+
+  it("that are too many for the wire are refused", async () => {
+    const { fd } = memoryOf(PAGE);
+    const error = await refusal(Array.from({ length: 16385 }, () => ({ fd, offset: 0, length: PAGE })));
+    expect(error).toBeInstanceOf(PictureUnstitchableError);
+  });
+
+  it("share a budget of 16,384 runs, which comes back", async () => {
+    const { fd } = memoryOf(3 * PAGE);
+    const extents = Array.from({ length: 16384 }, (_, index) => ({
+      fd,
+      offset: (index % 2) * 2 * PAGE,
+      length: PAGE,
+    }));
+    const all = layoutOf({ extents }, { width: 1024, height: 16384, stride: PAGE });
+    const picture = await Picture.map(all);
+    expect(picture.runs).toBe(16384);
+    const refused = Picture.map(layoutOf({ extents }));
+    await expect(refused).rejects.toBeInstanceOf(PictureUnstitchableError);
+    await expect(refused).rejects.toThrow(/4 runs of pages, and 16384 of at most 16384 are mapped/);
+    await picture.close();
+    expect((await map(layoutOf({ extents }))).runs).toBe(4);
+  });
+});

@@ -1,0 +1,276 @@
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  EncoderBusyError,
+  type EncoderConfiguration,
+  EncoderFailedError,
+  type EncoderSession,
+  EncoderUnavailableError,
+  FrameRefusedError,
+} from "../../../host/encoders/encoder.ts";
+import { LibavcodecBackend, type LibavcodecOptions } from "../../../host/encoders/libavcodec.ts";
+import { mappedRuns, type Picture } from "../../../host/native/picture.ts";
+import { packageRoot } from "../../../host/package-root.ts";
+import { LIMITS } from "../../../proto/limits.ts";
+import { decode } from "./support/decode.ts";
+import { Canvas, configurationOf, placement } from "./support/encode.ts";
+import { drawPattern } from "./support/pattern.ts";
+import { Recorder } from "./support/recorder.ts";
+
+const [WIDTH, HEIGHT] = [640, 360];
+const CONFIGURATION = configurationOf({ width: WIDTH, height: HEIGHT });
+const MOST = LIMITS.MAX_IN_FLIGHT_FRAMES;
+
+let canvas: Canvas;
+let recorder: Recorder;
+
+beforeEach(async () => {
+  canvas = await Canvas.create(WIDTH, HEIGHT, placement({ width: WIDTH, height: HEIGHT }));
+  canvas.draw(drawPattern(WIDTH, HEIGHT, 0));
+  recorder = new Recorder();
+});
+
+afterEach(async () => {
+  await canvas.remove();
+  expect(recorder.broken).toEqual([]);
+  expect(mappedRuns()).toBe(0);
+});
+
+function open(
+  changes: Partial<EncoderConfiguration> = {},
+  options: LibavcodecOptions = {},
+): Promise<EncoderSession> {
+  return new LibavcodecBackend("libx264", options).open({ ...CONFIGURATION, ...changes }, recorder);
+}
+
+function encode(
+  session: EncoderSession,
+  frame: number,
+  picture: Picture = canvas.picture,
+  ptsNs = frame,
+): void {
+  session.encode(picture, { frame, ptsNs, durationNs: 0, forceKeyFrame: false });
+}
+
+const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
+
+describe("a libx264 session", () => {
+  it("answers in order, with the times of each stage, and drains", async () => {
+    const session = await open();
+    for (const frame of range(MOST)) encode(session, frame);
+    expect(recorder.answered).toBe(0);
+    await session.drain();
+    expect(recorder.read).toEqual(range(MOST));
+    expect(recorder.packets.map(({ frame }) => frame)).toEqual(range(MOST));
+    for (const { convertUs, encodeUs } of recorder.packets) {
+      expect(convertUs).toBeGreaterThan(0);
+      expect(encodeUs).toBeGreaterThan(0);
+    }
+    // The last one has waited for the others.
+    expect(recorder.packets.at(-1)?.queueUs).toBeGreaterThan(recorder.packets.at(-2)?.encodeUs ?? 0);
+    encode(session, MOST);
+    await session.drain();
+    await session.drain();
+    expect(recorder.keys).toEqual([0]);
+    await session.close();
+    expect(decode(recorder.stream, WIDTH, HEIGHT)).toHaveLength(MOST + 1);
+  });
+
+  it("takes no more than the bound, and more once there are answers", async () => {
+    const session = await open();
+    for (const frame of range(MOST)) encode(session, frame);
+    expect(() => encode(session, MOST)).toThrow(EncoderBusyError);
+    expect(() => encode(session, MOST)).toThrow(/frame 8 is one more than the 8/);
+    await session.drain();
+    encode(session, MOST);
+    await session.close();
+    expect(recorder.answered).toBe(MOST + 1);
+  });
+
+  it("flushes what waits, and goes on without a key frame", async () => {
+    const session = await open();
+    encode(session, 0);
+    await session.drain();
+    for (const frame of range(MOST)) encode(session, frame + 1);
+    await session.flush();
+    expect(recorder.answered).toBe(MOST + 1);
+    expect(recorder.dropped.length).toBeGreaterThanOrEqual(MOST - 1);
+    expect(recorder.dropped.every(({ reason }) => reason === "flushed")).toBe(true);
+    encode(session, 100);
+    await session.drain();
+    expect(recorder.packets.at(-1)).toMatchObject({ frame: 100, key: false });
+    await session.close();
+    expect(decode(recorder.stream, WIDTH, HEIGHT)).toHaveLength(recorder.packets.length);
+  });
+
+  it("can be closed while it is busy, and closed again; nothing follows", async () => {
+    const session = await open();
+    for (const frame of range(MOST)) encode(session, frame);
+    const drained = session.drain();
+    await Promise.all([session.close(), session.close()]);
+    await drained;
+    expect(recorder.answered).toBe(MOST);
+    expect(() => encode(session, MOST)).toThrow(EncoderFailedError);
+    await session.close();
+    await session.flush();
+    await session.drain();
+    expect(session.reconfigure(CONFIGURATION)).toBe(false);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(recorder.answered).toBe(MOST);
+  });
+
+  it("keeps a picture mapped that is closed while frames of it wait", async () => {
+    const session = await open();
+    for (const frame of range(MOST)) encode(session, frame);
+    await canvas.picture.close();
+    // close() settles when the last frame has been read, so all but its event are here.
+    expect(mappedRuns()).toBe(0);
+    await session.drain();
+    expect(recorder.packets).toHaveLength(MOST);
+    await session.close();
+  });
+
+  it("refuses a frame of another size, a stale time stamp and a closed picture, and goes on", async () => {
+    const session = await open();
+    const small = await Canvas.create(320, 240, placement({ width: 320, height: 240 }));
+    encode(session, 0);
+    encode(session, 1, small.picture);
+    encode(session, 2, canvas.picture, 0);
+    encode(session, 3, canvas.picture, -1);
+    encode(session, 4, canvas.picture, 0.5);
+    await small.remove();
+    encode(session, 5, small.picture);
+    expect(recorder.answered).toBe(4);
+    encode(session, 6);
+    await session.drain();
+    expect(recorder.errors.map(({ frame }) => frame)).toEqual([1, 2, 3, 4, 5]);
+    for (const { error } of recorder.errors) expect(error).toBeInstanceOf(FrameRefusedError);
+    expect(String(recorder.errors[0]?.error)).toMatch(/frame 1 is 320x240, .* configured for 640x360/);
+    expect(String(recorder.errors[1]?.error)).toMatch(/time stamp 0 ns, not a whole number above 0/);
+    expect(recorder.packets.map(({ frame }) => frame)).toEqual([0, 6]);
+    await session.close();
+  });
+
+  it("takes time stamps up to 2^53-1", async () => {
+    const session = await open();
+    encode(session, 1, canvas.picture, 0);
+    encode(session, 2, canvas.picture, 2 ** 53 - 2);
+    encode(session, 3, canvas.picture, 2 ** 53 - 1);
+    await session.drain();
+    expect(recorder.packets).toHaveLength(3);
+    await session.close();
+  });
+
+  it("wants a new session for another size, rate or colour", async () => {
+    const session = await open();
+    expect(session.reconfigure({ ...CONFIGURATION, bitrateKbps: 100, keyframeInterval: 7 })).toBe(true);
+    expect(session.reconfigure({ ...CONFIGURATION, width: 642 })).toBe(false);
+    expect(session.reconfigure({ ...CONFIGURATION, framerate: { numerator: 60, denominator: 1 } })).toBe(
+      false,
+    );
+    const colorimetry = { ...CONFIGURATION.colorimetry, primaries: 9 };
+    expect(session.reconfigure({ ...CONFIGURATION, colorimetry })).toBe(false);
+    expect(() => session.reconfigure({ ...CONFIGURATION, width: 8 })).toThrow(EncoderUnavailableError);
+    await session.close();
+  });
+
+  it("says in the encoder's words why it does not open", async () => {
+    await expect(open({}, { options: { preset: "warp" } })).rejects.toThrow(/libx264 does not open: .*warp/);
+    const unknown = open({}, { options: { "no-such-option": "1" } });
+    await expect(unknown).rejects.toBeInstanceOf(EncoderFailedError);
+    await expect(unknown).rejects.toThrow(/no option no-such-option/);
+  });
+
+  it("refuses what cannot be encoded, naming field and limit", async () => {
+    const wrong: [Partial<EncoderConfiguration>, RegExp][] = [
+      [{ codec: "h265" }, /makes h264, not h265/],
+      [{ width: 15 }, /width is 15, not a whole number from 16 to 16384/],
+      [{ height: 16385 }, /height is 16385/],
+      [{ width: 16384, height: 16384 }, /1048576 macroblocks, H.264 has at most 139264/],
+      [{ bitrateKbps: 1000001 }, /bitrateKbps is 1000001/],
+      [{ framerate: { numerator: 100000, denominator: 1 } }, /framerate is 100000\/1/],
+      [{ keyframeInterval: -1 }, /keyframeInterval is -1/],
+    ];
+    for (const [changes, message] of wrong) {
+      await expect(open(changes)).rejects.toBeInstanceOf(EncoderUnavailableError);
+      await expect(open(changes)).rejects.toThrow(message);
+    }
+  });
+
+  it("opens at the extremes of what it allows", async () => {
+    for (const changes of [
+      { bitrateKbps: 1, framerate: { numerator: 1, denominator: 60 } },
+      { bitrateKbps: 1_000_000, framerate: { numerator: 1000, denominator: 1 } },
+      { framerate: { numerator: 0xffffffff, denominator: 0xfffffffe }, keyframeInterval: 0xffffffff },
+      { pixelAspectRatio: { numerator: 0xffffffff, denominator: 3 } },
+      { pixelAspectRatio: { numerator: 0, denominator: 0 } },
+      { bitrateKbps: 0, keyframeInterval: 0 },
+    ]) {
+      recorder = new Recorder();
+      const session = await open(changes);
+      for (const frame of range(3)) encode(session, frame);
+      await session.close();
+      expect(recorder.errors).toEqual([]);
+    }
+  });
+});
+
+describe("many sessions", () => {
+  it("read one picture at the same time", async () => {
+    const recorders = range(4).map(() => new Recorder());
+    const sessions = await Promise.all(
+      recorders.map((events) => new LibavcodecBackend("libx264").open(CONFIGURATION, events)),
+    );
+    for (const frame of range(MOST)) for (const session of sessions) encode(session, frame);
+    await Promise.all(sessions.map((session) => session.drain()));
+    for (const { packets, stream } of recorders) {
+      expect(packets).toHaveLength(MOST);
+      expect(stream.equals(recorders[0]?.stream ?? Buffer.alloc(0))).toBe(true);
+    }
+    await Promise.all(sessions.map((session) => session.close()));
+  });
+
+  it("leave no thread, mapping or descriptor behind", async () => {
+    const threads = (): number =>
+      readdirSync("/proc/self/task").filter((id) => {
+        try {
+          return readFileSync(`/proc/self/task/${id}/comm`, "utf8").startsWith("vsockenc-encode");
+        } catch {
+          return false; // it has ended meanwhile
+        }
+      }).length;
+    const descriptors = (): number => readdirSync("/proc/self/fd").length;
+    const mappings = (): number => readFileSync("/proc/self/maps", "utf8").split("vsockenc-memory-").length;
+    const once = async (round: number): Promise<void> => {
+      const other = await Canvas.create(WIDTH, HEIGHT, placement({ width: WIDTH, height: HEIGHT }), round);
+      const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, new Recorder());
+      for (const frame of range(MOST)) encode(session, frame, other.picture);
+      // Half of them are cut off in the middle.
+      if (round % 2 === 0) await session.drain();
+      const unmapped = other.remove();
+      await session.close();
+      await unmapped;
+    };
+    await once(0);
+    expect(threads()).toBe(0);
+    const before = { descriptors: descriptors(), mappings: mappings(), rss: process.memoryUsage.rss() };
+    for (let round = 0; round < 50; round++) await once(round);
+    expect({ threads: threads(), descriptors: descriptors(), mappings: mappings() }).toEqual({
+      threads: 0,
+      descriptors: before.descriptors,
+      mappings: before.mappings,
+    });
+    // One session has 640 x 360 x 1.5 bytes a frame and several frames: 50 leaked ones would be above 100 MB.
+    expect(process.memoryUsage.rss() - before.rss).toBeLessThan(64 * 2 ** 20);
+  });
+
+  it("do not keep a process from ending in the middle of its work", () => {
+    const script = `${packageRoot}/test/unit/encoders/support/exit-while-busy.ts`;
+    const { status, signal, stderr } = spawnSync(process.execPath, ["--import", "tsx", script], {
+      cwd: packageRoot,
+      encoding: "utf8",
+    });
+    expect({ status, signal, stderr }).toEqual({ status: 7, signal: null, stderr: "" });
+  });
+});

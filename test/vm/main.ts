@@ -103,6 +103,7 @@ const program = new Command("npm run vm --")
     `\nCOMMAND's exit status is the exit status; ${STATUS_HARNESS} means that it could not be run.
 Example: npm run vm -- --gpu stock --no-relay --out result -- 'uname -a | tee /out/kernel'`,
   )
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : STATUS_HARNESS))
   .action(async (words: string[], options: Options) => {
     try {
       process.exitCode = await run(words, options);

@@ -11,24 +11,13 @@
  * the error of every running command, with the tail of the log that explains it. Everything that was started ends
  * with shutdown(), by pid, and at the latest with this process.
  */
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  readSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Accelerator, checkQemu, chooseAccelerator, QEMU } from "./accelerator.ts";
 import { SupervisedProcess } from "./child.ts";
 import { makeCpio } from "./cpio.ts";
-import { GuestPanicError, RequirementError, tail, VmError, VmTimeoutError } from "./errors.ts";
+import { tail, VmError, VmTimeoutError } from "./errors.ts";
 import { GuestAgent, type Job, type RunOptions, type RunResult } from "./guest-agent.ts";
 import { relayConfiguration, startGpu, startRelay } from "./host-processes.ts";
 import { ensureImage, type GuestImage } from "./image.ts";
@@ -36,6 +25,8 @@ import { ensurePayload } from "./payload.ts";
 import { PortCounter } from "./port-counter.ts";
 import { type GpuKind, qemuArguments } from "./qemu-args.ts";
 import { QmpClient } from "./qmp.ts";
+import { SerialLog } from "./serial-log.ts";
+import { makeStateDir, registerOwner, releaseOwner } from "./state-dir.ts";
 import { poll } from "./wait.ts";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -72,39 +63,6 @@ export interface VmOptions {
 const DEFAULT_MEMORY_MIB = 1024;
 const DEFAULT_BOOT_MS = 120_000;
 const QEMU_START_MS = 20_000;
-const SERIAL_LOOK_MS = 200;
-const SERIAL_KEPT = 512 * 1024;
-/** What a UNIX socket's address can hold, with a little room. */
-const SOCKET_PATH_LIMIT = 100;
-
-const live = new Set<Vm>();
-let hooked = false;
-
-/** On Ctrl-C or SIGTERM everything ends in order; on exit at least the folders go (children have a hook of their own). */
-function hookEndOfProcess(): void {
-  if (hooked) {
-    return;
-  }
-  hooked = true;
-  process.on("exit", () => {
-    for (const vm of live) {
-      rmSync(vm.stateDir, { recursive: true, force: true });
-    }
-  });
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    let ending = false;
-    const end = (): void => {
-      if (!ending) {
-        ending = true; // an impatient second Ctrl-C changes nothing: the wait is bounded
-        void Promise.allSettled([...live].map((vm) => vm.shutdown())).then(() => {
-          process.off(signal, end);
-          process.kill(process.pid, signal);
-        });
-      }
-    };
-    process.on(signal, end);
-  }
-}
 
 export class Vm {
   /** A private folder with the machine's sockets and logs; gone after shutdown(). */
@@ -122,33 +80,27 @@ export class Vm {
   readonly exportSocket: string;
   /** QEMU's end of org.vsockenc.0: what a relay connects to. */
   readonly portSocket: string;
+  readonly #serial: SerialLog;
   #qemu: SupervisedProcess | undefined;
   #qmp: QmpClient | undefined;
   #agent: GuestAgent | undefined;
-  #serial = "";
-  #serialRead = 0;
-  #watching: NodeJS.Timeout | undefined;
   #failure: Error | undefined;
   #ending: Promise<void> | undefined;
 
   private constructor(options: VmOptions) {
     this.options = options;
-    this.stateDir = mkdtempSync(join(tmpdir(), "vsockenc-vm-"));
+    this.stateDir = makeStateDir();
     this.exportSocket = join(this.stateDir, "export.sock");
     this.portSocket = join(this.stateDir, "port0.sock");
-    if (this.exportSocket.length > SOCKET_PATH_LIMIT) {
-      rmSync(this.stateDir, { recursive: true });
-      throw new RequirementError(
-        `${tmpdir()} is too long a folder name for sockets. Set TMPDIR to a shorter one.`,
-      );
-    }
+    this.#serial = new SerialLog(join(this.stateDir, "serial.log"), this.#output("guest"), (error) =>
+      this.#fail(error),
+    );
   }
 
   /** Boots a guest; resolves when it takes commands. */
   static async boot(options: VmOptions = {}): Promise<Vm> {
     const vm = new Vm(options);
-    live.add(vm);
-    hookEndOfProcess();
+    registerOwner(vm);
     try {
       await vm.#boot();
       return vm;
@@ -178,8 +130,7 @@ export class Vm {
 
   /** What the guest wrote to its serial console; the last 512 KiB. */
   get guestSerialLog(): string {
-    this.#readSerial();
-    return this.#serial;
+    return this.#serial.text;
   }
 
   /** Resolves when the guest takes commands: after a reboot that it, or qmp.execute("system_reset"), began. */
@@ -256,8 +207,6 @@ export class Vm {
     mkdirSync(controlDir);
     const qmpSocket = join(this.stateDir, "qmp.sock");
     const agentSocket = join(this.stateDir, "agent.sock");
-    const serialLog = join(this.stateDir, "serial.log");
-    writeFileSync(serialLog, "");
     const args = qemuArguments({
       ...{ accelerator: this.accelerator, memoryMiB: options.memoryMiB ?? DEFAULT_MEMORY_MIB },
       ...{
@@ -269,7 +218,7 @@ export class Vm {
         payloadDisk,
       },
       ...{ controlDir, inDir: absolute(options.inDir), outDir: absolute(options.outDir) },
-      ...{ qmpSocket, agentSocket, portSocket: this.portSocket, vgpuSocket, serialLog },
+      ...{ qmpSocket, agentSocket, portSocket: this.portSocket, vgpuSocket, serialLog: this.#serial.path },
       ...{ verboseKernel: options.verbose === true, extra: options.qemuArgs ?? [] },
     });
     this.#startQemu(args);
@@ -321,7 +270,6 @@ export class Vm {
       );
     };
     qemu.start();
-    this.#watching = setInterval(() => this.#readSerial(), SERIAL_LOOK_MS);
   }
 
   async #connectQmp(path: string): Promise<QmpClient> {
@@ -349,32 +297,6 @@ export class Vm {
     relay.onUnexpectedEnd = (ending) => this.#log(`warning: ${relay.endedError(ending).message}`);
   }
 
-  #readSerial(): void {
-    const path = join(this.stateDir, "serial.log");
-    if (!existsSync(path)) {
-      return;
-    }
-    const file = openSync(path, "r");
-    try {
-      const buffer = Buffer.allocUnsafe(64 * 1024);
-      for (;;) {
-        const count = readSync(file, buffer, 0, buffer.length, this.#serialRead);
-        if (count === 0) {
-          break;
-        }
-        this.#serialRead += count;
-        const text = buffer.toString("utf8", 0, count).replaceAll("\r", "");
-        this.#serial = (this.#serial + text).slice(-SERIAL_KEPT);
-        this.#output("guest")(text);
-      }
-    } finally {
-      closeSync(file);
-    }
-    if (this.#failure === undefined && this.#serial.includes("Kernel panic - not syncing")) {
-      this.#fail(new GuestPanicError("The guest's kernel panicked:", tail(this.#serial, 60)));
-    }
-  }
-
   #fail(error: Error): void {
     if (this.#ending === undefined) {
       this.#failure ??= error;
@@ -394,7 +316,6 @@ export class Vm {
   }
 
   async #shutdown(): Promise<void> {
-    clearInterval(this.#watching);
     this.#agent?.fail(this.#failure ?? new VmError("The virtual machine was shut down."));
     await this.relay?.stop();
     await this.portProxy?.stop();
@@ -404,17 +325,11 @@ export class Vm {
     this.#qemu?.kill("SIGKILL");
     await this.#qemu?.ended();
     await this.gpu?.stop();
-    this.#readSerialQuietly();
-    rmSync(this.stateDir, { recursive: true, force: true });
-    live.delete(this);
-  }
-
-  /** The log stays readable after the end. */
-  #readSerialQuietly(): void {
+    this.#serial.close();
     this.#failure ??= new VmError("The virtual machine was shut down.");
-    this.#readSerial();
     this.#qmp = undefined;
     this.#agent = undefined;
+    releaseOwner(this);
   }
 }
 

@@ -90,6 +90,8 @@ export class ExportClient {
   readonly #pending = new Map<number, Pending>();
   /** Releases that wait, by resource: the generations. */
   readonly #deferred = new Map<number, Set<number>>();
+  /** Revoked and not yet released, by resource: the generation. */
+  readonly #revoked = new Map<number, number>();
   #opening: Opening | undefined;
   #nextRequest = 1;
   #closed = false;
@@ -157,8 +159,10 @@ export class ExportClient {
 
   /** Ends the hold; also the answer to onRevoke. A hold that is over already is no error. */
   release(resource: number, generation: number): void {
-    const awaited = [...this.#pending.values()].some((pending) => pending.resource === resource);
-    if (!awaited) {
+    const revoked = this.#revoked.get(resource) === generation;
+    if (revoked) this.#revoked.delete(resource);
+    // The exporter answers no Acquire while it waits for the answer to a Revoke.
+    if (revoked || !this.#isAwaited(resource)) {
       this.#channel.send({ type: "release", resource, generation });
       return;
     }
@@ -169,6 +173,10 @@ export class ExportClient {
   /** Closes the connection; onClose follows before this returns. */
   close(): void {
     this.#channel.close();
+  }
+
+  #isAwaited(resource: number): boolean {
+    return [...this.#pending.values()].some((pending) => pending.resource === resource);
   }
 
   #receive(message: ExportMessage): void {
@@ -194,6 +202,7 @@ export class ExportClient {
         );
         break;
       case "revoke":
+        this.#revoked.set(message.resource, message.generation);
         this.#events.onRevoke(message.resource, message.generation);
         break;
       case "scanout":
@@ -263,7 +272,7 @@ export class ExportClient {
     if (deferred === undefined) return;
     // Held again by whoever asked: their release will do.
     if (generation !== undefined) deferred.delete(generation);
-    if ([...this.#pending.values()].some((other) => other.resource === resource)) return;
+    if (this.#isAwaited(resource)) return;
     this.#deferred.delete(resource);
     for (const old of deferred) this.#channel.send({ type: "release", resource, generation: old });
   }

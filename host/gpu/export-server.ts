@@ -1,0 +1,140 @@
+/**
+ * The export socket of a VM's GPU: tells relays where the bytes of resource N are (PROTOCOL.md, "Export protocol").
+ *
+ * A relay that holds a resource is asked before the guest gets the pages back, and has REVOKE_HOLD_MS to answer.
+ * One that let that time pass is not waited for again until it has answered. No relay can stop the guest for longer,
+ * and none can make this process keep more than its bounds: who breaks them is disconnected.
+ */
+import type { Logger } from "pino";
+import type { ExportMessage, Rectangle } from "../../proto/export.ts";
+import { LIMITS } from "../../proto/limits.ts";
+import { closeDescriptor } from "../native/descriptor.ts";
+import { FdListener } from "../native/fd-socket.ts";
+import type { GpuDevice, PictureReader, Scanout } from "./device.ts";
+import { ExportConnection } from "./export-connection.ts";
+import { Hold } from "./hold.ts";
+import { GPU_LIMITS } from "./limits.ts";
+import type { Backing } from "./resources.ts";
+import type { SharedMemories } from "./shared-memories.ts";
+
+export interface ExportServerOptions {
+  /** Of the socket. */
+  readonly path: string;
+  /** Users that may connect, besides our own and root. */
+  readonly users: readonly number[];
+}
+
+/** What the server serves. */
+export interface ExportSource {
+  readonly device: GpuDevice;
+  readonly memories: SharedMemories;
+  /** Connected heads. */
+  readonly heads: number;
+  /** Whether a driver has the device. */
+  isReady(): boolean;
+  /** Calls back when the commands that the guest has queued are carried out. */
+  whenSettled(listener: () => void): void;
+}
+
+interface Revocation {
+  readonly hold: Hold;
+  readonly waitingFor: Set<ExportConnection>;
+}
+
+export class ExportServer implements PictureReader {
+  readonly #source: ExportSource;
+  readonly #users: ReadonlySet<number>;
+  readonly #log: Logger;
+  readonly #listener: FdListener;
+  readonly #connections = new Set<ExportConnection>();
+  /** By generation. */
+  readonly #revocations = new Map<number, Revocation>();
+
+  /** @throws SocketError */
+  constructor(options: ExportServerOptions, source: ExportSource, log: Logger) {
+    this.#source = source;
+    this.#log = log;
+    this.#users = new Set([process.getuid?.() ?? 0, 0, ...options.users]);
+    this.#listener = FdListener.listen(options.path, (fd) => this.#accept(fd));
+  }
+
+  /** Ends every connection and removes the socket. */
+  close(): void {
+    this.#listener.close();
+    for (const connection of [...this.#connections]) connection.close();
+  }
+
+  revoke(resource: number, { generation }: Backing): Hold | undefined {
+    const waitingFor = new Set<ExportConnection>();
+    for (const connection of [...this.#connections]) {
+      if (!connection.holds(generation)) continue;
+      if (!connection.isLate) waitingFor.add(connection);
+      connection.revoke(resource, generation);
+    }
+    for (const connection of waitingFor)
+      if (!this.#connections.has(connection)) waitingFor.delete(connection);
+    if (waitingFor.size === 0) return undefined;
+    const hold = new Hold(LIMITS.REVOKE_HOLD_MS, () => {
+      this.#log.warn(
+        { resource, relays: waitingFor.size },
+        `a relay has not released a resource within ${LIMITS.REVOKE_HOLD_MS} ms; the guest gets its pages back`,
+      );
+      for (const connection of waitingFor) connection.markLate(generation);
+      this.#revocations.delete(generation);
+    });
+    this.#revocations.set(generation, { hold, waitingFor });
+    return hold;
+  }
+
+  scanoutChanged(head: number, { resource, rectangle }: Scanout): void {
+    this.#broadcast({ type: "scanout", head, resource, rectangle });
+  }
+
+  damaged(head: number, rectangle: Rectangle): void {
+    this.#broadcast({ type: "damage", head, rectangle });
+  }
+
+  #broadcast(message: ExportMessage): void {
+    for (const connection of [...this.#connections]) connection.send(message);
+  }
+
+  #accept(fd: number): void {
+    if (this.#connections.size >= GPU_LIMITS.EXPORT_CLIENTS) {
+      this.#log.warn(
+        `more than ${GPU_LIMITS.EXPORT_CLIENTS} connections to the export socket: one was refused`,
+      );
+      closeDescriptor(fd);
+      return;
+    }
+    const connection: ExportConnection = new ExportConnection(fd, this.#source, {
+      onReleased: (generation) => this.#released(connection, generation),
+      onClose: (error) => this.#closed(connection, error),
+    });
+    this.#connections.add(connection);
+    if (!this.#users.has(connection.peerUser)) {
+      this.#log.warn(
+        { user: connection.peerUser },
+        "a user who may not read the guest's memory connected to the export socket (see --export-uid)",
+      );
+      connection.close();
+      return;
+    }
+    this.#log.info("a relay has connected");
+    connection.open();
+  }
+
+  #released(connection: ExportConnection, generation: number): void {
+    const revocation = this.#revocations.get(generation);
+    if (revocation === undefined || !revocation.waitingFor.delete(connection)) return;
+    if (revocation.waitingFor.size > 0) return;
+    this.#revocations.delete(generation);
+    revocation.hold.end();
+  }
+
+  #closed(connection: ExportConnection, error: Error | undefined): void {
+    this.#connections.delete(connection);
+    if (error === undefined) this.#log.info("a relay has gone");
+    else this.#log.warn({ reason: error.message }, "a relay was disconnected");
+    for (const generation of [...this.#revocations.keys()]) this.#released(connection, generation);
+  }
+}

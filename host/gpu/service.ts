@@ -1,0 +1,135 @@
+/**
+ * The GPU of one VM: a vhost-user back end for QEMU, and the export socket for relays.
+ *
+ * It serves one connection of QEMU and ends with it. QEMU never connects a second time for the same VM (a
+ * vhost-user-gpu is not reconnected), so waiting for another would only leave a process and its sockets behind;
+ * whoever starts the VM again starts the GPU again.
+ */
+import type { Logger } from "pino";
+import { adoptDescriptor, FdListener, SocketError } from "../native/fd-socket.ts";
+import { Queue } from "./constants.ts";
+import { GpuDevice, type GpuOptions } from "./device.ts";
+import { ExportServer } from "./export-server.ts";
+import { GuestWarnings } from "./guest-warnings.ts";
+import { SharedMemories } from "./shared-memories.ts";
+import { VhostUserBackend } from "./vhost-user-backend.ts";
+import { Vring } from "./vring.ts";
+
+/** Where QEMU is found: a path to listen on, or a descriptor of a socket (connected, or listening). */
+export type VhostEndpoint =
+  | { readonly kind: "path"; readonly path: string }
+  | { readonly kind: "descriptor"; readonly fd: number };
+
+export interface GpuServiceOptions extends GpuOptions {
+  readonly endpoint: VhostEndpoint;
+  /** Without it the GPU is a display that nobody can read. */
+  readonly exportPath?: string | undefined;
+  /** Users that may read the guest's memory, besides our own and root. */
+  readonly exportUsers: readonly number[];
+}
+
+export class GpuService {
+  /** Settles when QEMU has gone or the service was closed; rejects if the connection broke. */
+  readonly ended: Promise<void>;
+  readonly #log: Logger;
+  readonly #memories = new SharedMemories();
+  readonly #device: GpuDevice;
+  readonly #rings: readonly Vring[];
+  readonly #exports: ExportServer | undefined;
+  #listener: FdListener | undefined;
+  #backend: VhostUserBackend | undefined;
+  #settle: (error?: Error) => void = () => undefined;
+  #closed = false;
+
+  /** Listens. @throws SocketError */
+  constructor(options: GpuServiceOptions, log: Logger) {
+    this.#log = log;
+    this.ended = new Promise((resolve, reject) => {
+      this.#settle = (error) => (error === undefined ? resolve() : reject(error));
+    });
+    const warnings = new GuestWarnings(log);
+    const device = new GpuDevice(options, this.#memories, warnings);
+    const control = new Vring("control", (command) => device.control(command), warnings);
+    const cursor = new Vring("cursor", (command) => device.cursor(command), warnings);
+    this.#device = device;
+    const rings: Vring[] = [];
+    rings[Queue.CONTROL] = control;
+    rings[Queue.CURSOR] = cursor;
+    this.#rings = rings;
+    this.#exports = this.#openExports(options, control);
+    try {
+      this.#openEndpoint(options.endpoint);
+    } catch (error) {
+      this.#exports?.close();
+      throw error;
+    }
+  }
+
+  /** Ends the service and removes its sockets. */
+  close(): void {
+    this.#end(undefined);
+  }
+
+  #openExports(options: GpuServiceOptions, control: Vring): ExportServer | undefined {
+    const { exportPath, exportUsers, heads } = options;
+    if (exportPath === undefined) {
+      this.#log.warn("without --export-path this is a display only: no relay can read the guest's pictures");
+      return undefined;
+    }
+    const source = {
+      device: this.#device,
+      memories: this.#memories,
+      heads,
+      isReady: () => control.wasStarted,
+      whenSettled: (listener: () => void) => control.whenSettled(listener),
+    };
+    const server = new ExportServer({ path: exportPath, users: exportUsers }, source, this.#log);
+    this.#device.setReader(server);
+    return server;
+  }
+
+  #openEndpoint(endpoint: VhostEndpoint): void {
+    if (endpoint.kind === "path") {
+      this.#listener = FdListener.listen(endpoint.path, (fd) => this.#accept(fd));
+      this.#log.info({ path: endpoint.path }, "waiting for QEMU");
+      return;
+    }
+    switch (adoptDescriptor(endpoint.fd)) {
+      case "connected":
+        this.#connect(endpoint.fd);
+        break;
+      case "listening":
+        this.#listener = FdListener.adopt(endpoint.fd, (fd) => this.#accept(fd));
+        break;
+      case "other":
+        throw new SocketError(
+          `descriptor ${endpoint.fd} is not a stream socket: pass the vhost-user socket with --fd, or use --socket-path`,
+        );
+    }
+  }
+
+  #accept(fd: number): void {
+    // One VM: another QEMU that finds the path gets an error at once, instead of a silent wait.
+    this.#listener?.close();
+    this.#listener = undefined;
+    this.#connect(fd);
+  }
+
+  #connect(fd: number): void {
+    this.#log.info("QEMU has connected");
+    this.#backend = new VhostUserBackend(fd, this.#device, this.#rings, this.#log, (error) => {
+      this.#log.info("QEMU has gone");
+      this.#end(error);
+    });
+  }
+
+  #end(error: Error | undefined): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#listener?.close();
+    this.#backend?.close();
+    this.#exports?.close();
+    this.#memories.close();
+    this.#settle(error);
+  }
+}

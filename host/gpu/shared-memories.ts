@@ -1,0 +1,49 @@
+/**
+ * The memories that resources lie in, with numbers for the export protocol that stay the same over stop and cont,
+ * when the front end sends the same memory again with fresh descriptors.
+ */
+import { LIMITS } from "../../proto/limits.ts";
+import { closeDescriptor } from "../native/descriptor.ts";
+import type { GuestMemory } from "../native/guest-memory.ts";
+
+export interface SharedMemory {
+  /** From 1. */
+  readonly id: number;
+  /** In bytes. */
+  readonly size: number;
+  /** Read-only; open as long as this process serves the VM. */
+  readonly descriptor: number;
+}
+
+/** Number of a memory that cannot be handed out. */
+export const NOT_SHAREABLE = 0;
+
+export class SharedMemories {
+  readonly #byIdentity = new Map<string, SharedMemory>();
+
+  /**
+   * Opens what is new in a memory table.
+   *
+   * @returns the numbers of its memories, in their order; NOT_SHAREABLE for those beyond MAX_MEMORIES
+   */
+  register(memory: GuestMemory): readonly number[] {
+    return memory.memories.map(({ identity, size }, i) => {
+      const known = this.#byIdentity.get(identity);
+      if (known !== undefined) return known.id;
+      if (this.#byIdentity.size >= LIMITS.MAX_MEMORIES) return NOT_SHAREABLE;
+      const id = this.#byIdentity.size + 1;
+      this.#byIdentity.set(identity, { id, size, descriptor: memory.openMemory(i) });
+      return id;
+    });
+  }
+
+  get(id: number): SharedMemory | undefined {
+    for (const memory of this.#byIdentity.values()) if (memory.id === id) return memory;
+    return undefined;
+  }
+
+  close(): void {
+    for (const { descriptor } of this.#byIdentity.values()) closeDescriptor(descriptor);
+    this.#byIdentity.clear();
+  }
+}

@@ -1,0 +1,230 @@
+/**
+ * One ring of the device as vhost-user drives it (QEMU docs/interop/vhost-user.rst, "Ring states"): set up piece by
+ * piece, started by its kick descriptor, disabled or enabled, stopped by GET_VRING_BASE.
+ *
+ * Commands are taken in order and answered at once. When one is held, those behind it stay in the ring until the
+ * hold ends. One turn takes what waited at its start; a guest that queues without end cannot keep the event loop.
+ */
+import { Bell, BellListener } from "../native/doorbell.ts";
+import type { GuestMemory } from "../native/guest-memory.ts";
+import { type Popped, Virtqueue, VirtqueueError } from "../native/virtqueue.ts";
+import type { Outcome } from "./device.ts";
+import type { GuestWarnings } from "./guest-warnings.ts";
+import type { Hold } from "./hold.ts";
+import { MAX_COMMAND_BYTES } from "./limits.ts";
+
+/** SET_VRING_ADDR, in QEMU's virtual addresses. */
+export interface RingAddresses {
+  readonly descriptors: number;
+  readonly available: number;
+  readonly used: number;
+}
+
+/** What SET_FEATURES says about rings. */
+export interface RingFeatures {
+  readonly eventIndex: boolean;
+  readonly indirect: boolean;
+}
+
+interface HeldCommand {
+  readonly head: number;
+  readonly response: Buffer;
+  readonly hold: Hold;
+}
+
+const NO_ANSWER = Buffer.alloc(0);
+
+export class Vring {
+  readonly #name: string;
+  readonly #execute: (command: Buffer) => Outcome;
+  readonly #warnings: GuestWarnings;
+  #size = 0;
+  #base = 0;
+  #addresses: RingAddresses | undefined;
+  #kick: BellListener | undefined;
+  #call: Bell | undefined;
+  #enabled = false;
+  #wasStarted = false;
+  #queue: Virtqueue | undefined;
+  #held: HeldCommand | undefined;
+  /** Called when the commands that waited at the time of asking have been carried out. */
+  #settled: (() => void)[] = [];
+  #continuation: NodeJS.Immediate | undefined;
+
+  /** @param execute carries one command out; must not throw */
+  constructor(name: string, execute: (command: Buffer) => Outcome, warnings: GuestWarnings) {
+    this.#name = name;
+    this.#execute = execute;
+    this.#warnings = warnings;
+  }
+
+  setSize(entries: number): void {
+    this.#size = entries;
+  }
+
+  setBase(base: number): void {
+    this.#base = base;
+  }
+
+  setAddresses(addresses: RingAddresses): void {
+    this.#addresses = addresses;
+  }
+
+  /** @param fd undefined: the front end polls and wants no calls */
+  setCall(fd: number | undefined): void {
+    this.#call?.close();
+    this.#call = fd === undefined ? undefined : new Bell(fd);
+  }
+
+  setEnabled(enabled: boolean): void {
+    this.#enabled = enabled;
+    // Kicks that came before were for nothing.
+    this.drain();
+  }
+
+  /**
+   * SET_VRING_KICK: takes the descriptor over and starts the ring if it is not running.
+   *
+   * @throws VirtqueueError
+   */
+  start(kick: number, memory: GuestMemory | undefined, features: RingFeatures): void {
+    this.#kick?.close();
+    this.#kick = new BellListener(kick, () => this.drain());
+    if (this.#queue !== undefined) return;
+    if (memory === undefined || this.#addresses === undefined) {
+      throw new VirtqueueError(
+        `the ${this.#name} ring was started before its memory and addresses were told`,
+      );
+    }
+    this.#queue = new Virtqueue(memory, {
+      size: this.#size,
+      ...this.#addresses,
+      base: this.#base,
+      ...features,
+    });
+    this.#wasStarted = true;
+    this.drain();
+  }
+
+  /** SET_MEM_TABLE while the ring runs. @throws VirtqueueError; the ring is stopped then */
+  rebind(memory: GuestMemory): void {
+    try {
+      this.#queue?.rebind(memory);
+    } catch (error) {
+      this.stop();
+      throw error;
+    }
+  }
+
+  /** GET_VRING_BASE: a held command ends at once. Returns where the ring goes on when it is started again. */
+  stop(): number {
+    this.#held?.hold.end();
+    this.#kick?.close();
+    this.#kick = undefined;
+    if (this.#queue !== undefined) this.#base = this.#queue.nextAvailable;
+    this.#queue = undefined;
+    this.#runSettled();
+    return this.#base;
+  }
+
+  /** RESET_DEVICE: stopped, disabled and to be set up anew. */
+  reset(): void {
+    this.stop();
+    this.#addresses = undefined;
+    this.#base = 0;
+    this.#enabled = false;
+    this.#wasStarted = false;
+  }
+
+  /** Ends everything. */
+  close(): void {
+    this.reset();
+    clearImmediate(this.#continuation);
+    this.setCall(undefined);
+  }
+
+  /** Whether a driver has used the ring since the last reset; also true while the VM is stopped. */
+  get wasStarted(): boolean {
+    return this.#wasStarted;
+  }
+
+  /** Calls back when every command that is in the ring now has been carried out; at once if the ring is stopped. */
+  whenSettled(listener: () => void): void {
+    this.#settled.push(listener);
+    this.drain();
+  }
+
+  /** Carries out the commands that wait. */
+  drain(): void {
+    if (this.#held !== undefined) return;
+    const queue = this.#queue;
+    if (queue === undefined || !this.#enabled) {
+      this.#runSettled();
+      return;
+    }
+    for (let waiting = queue.pending; waiting > 0 && this.#held === undefined; waiting--) {
+      const popped = queue.pop(MAX_COMMAND_BYTES);
+      if (popped === undefined || !this.#take(queue, popped)) break;
+    }
+    this.#notify(queue);
+    if (this.#held !== undefined) return;
+    this.#runSettled();
+    if (this.#queue === queue && queue.enableKicks()) this.#continueLater();
+  }
+
+  /** False if nothing more can come from the ring. */
+  #take(queue: Virtqueue, popped: Popped): boolean {
+    if (popped.kind === "broken") {
+      this.#warnings.warn(
+        { ring: this.#name, reason: popped.reason },
+        "the guest broke the ring; it is dead until the device is reset",
+      );
+      return false;
+    }
+    const { head } = popped;
+    if (popped.kind === "fault") {
+      this.#warnings.warn({ ring: this.#name, reason: popped.reason }, "a wrong descriptor chain");
+      queue.push(head, NO_ANSWER);
+      return true;
+    }
+    const { response, hold } = this.#execute(popped.readable);
+    if (hold === undefined) {
+      this.#push(queue, head, response);
+      return true;
+    }
+    this.#held = { head, response, hold };
+    hold.whenEnded(() => this.#finishHeld());
+    return true;
+  }
+
+  #finishHeld(): void {
+    const held = this.#held;
+    const queue = this.#queue;
+    this.#held = undefined;
+    if (held === undefined || queue === undefined) return;
+    this.#push(queue, held.head, held.response);
+    this.#notify(queue);
+    this.#continueLater();
+  }
+
+  #push(queue: Virtqueue, head: number, response: Buffer): void {
+    if (queue.push(head, response)) return;
+    this.#warnings.warn({ ring: this.#name }, "the place for an answer is not in the guest's memory");
+  }
+
+  #notify(queue: Virtqueue): void {
+    if (queue.takeNotification()) this.#call?.ring();
+  }
+
+  /** The event loop comes first. */
+  #continueLater(): void {
+    this.#continuation ??= setImmediate(() => {
+      this.#continuation = undefined;
+      this.drain();
+    });
+  }
+
+  #runSettled(): void {
+    for (const listener of this.#settled.splice(0)) listener();
+  }
+}

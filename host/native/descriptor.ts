@@ -1,0 +1,26 @@
+/**
+ * File descriptors as plain numbers, and the few things done with them. Whoever holds one closes it, once.
+ */
+import { type MemoryStatus, os } from "./os-addon.ts";
+
+export type { MemoryStatus };
+
+/** Closes a descriptor. */
+export const closeDescriptor = (fd: number): void => os.closeDescriptor(fd);
+
+/** Another descriptor of the same file, closed on exec. */
+export const duplicateDescriptor = (fd: number): number => os.duplicate(fd);
+
+/** Identity and size of the memory behind a descriptor. */
+export const memoryStatus = (fd: number): MemoryStatus => os.status(fd);
+
+/**
+ * Anonymous shareable memory: a sealed memfd on Linux, elsewhere POSIX shared memory without a name.
+ *
+ * @param name for diagnostics
+ * @param size in bytes
+ */
+export const createMemory = (name: string, size: number): number => os.createMemory(name, size);
+
+/** A descriptor of the same memory that cannot write, where the system has that; else a duplicate. */
+export const reopenReadOnly = (fd: number): number => os.reopenReadOnly(fd);

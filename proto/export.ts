@@ -1,0 +1,241 @@
+/**
+ * The export protocol's messages and framing (PROTOCOL.md, "Export protocol"): a byte stream with descriptors on one
+ * side, typed messages on the other. Used by exporters and by the relay.
+ *
+ * A message is a u32 length and a protobuf ExportMessage. Lengths are checked before anything is allocated, and
+ * every number before it is believed: the two sides may belong to different users.
+ */
+import { LIMITS } from "./limits.ts";
+import { vsockenc } from "./protobuf.ts";
+
+export interface Rectangle {
+  readonly x: number;
+  readonly y: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Consecutive bytes of a memory. */
+export interface Extent {
+  readonly memory: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Why an Acquire was refused, by the names of export.proto. */
+export type ExportErrorCode = keyof typeof vsockenc.ExportErrorCode;
+
+export type ExportMessage =
+  | { readonly type: "hello"; readonly version: number; readonly exporter: string }
+  /** `descriptor` belongs to the receiver of a decoded message, and to the sender of one to be sent. */
+  | { readonly type: "memory"; readonly memory: number; readonly size: number; readonly descriptor: number }
+  | { readonly type: "acquire"; readonly request: number; readonly resource: number }
+  | {
+      readonly type: "acquired";
+      readonly request: number;
+      readonly resource: number;
+      readonly generation: number;
+      readonly width: number;
+      readonly height: number;
+      /** VIRTIO_GPU_FORMAT_*. */
+      readonly format: number;
+      readonly extents: readonly Extent[];
+    }
+  | {
+      readonly type: "refused";
+      readonly request: number;
+      readonly resource: number;
+      readonly code: ExportErrorCode;
+      readonly text: string;
+    }
+  | { readonly type: "release"; readonly resource: number; readonly generation: number }
+  | { readonly type: "revoke"; readonly resource: number; readonly generation: number }
+  | {
+      readonly type: "scanout";
+      readonly head: number;
+      readonly resource: number;
+      readonly rectangle: Rectangle;
+    }
+  | { readonly type: "damage"; readonly head: number; readonly rectangle: Rectangle };
+
+/** The peer broke the export protocol; the connection ends. */
+export class ExportProtocolError extends Error {
+  override readonly name = "ExportProtocolError";
+}
+
+const LENGTH_BYTES = 4;
+
+/** Serialises a message with its length. A Memory message's descriptor has to be sent along. */
+export function encodeExportMessage(message: ExportMessage): Buffer {
+  const body = vsockenc.ExportMessage.encode(toProtobuf(message)).finish();
+  const framed = Buffer.allocUnsafe(LENGTH_BYTES + body.length);
+  framed.writeUInt32LE(body.length, 0);
+  framed.set(body, LENGTH_BYTES);
+  return framed;
+}
+
+function toProtobuf(message: ExportMessage): vsockenc.ExportMessage.$Properties {
+  switch (message.type) {
+    case "memory":
+      return { memory: { memory: message.memory, size: message.size } };
+    case "acquired":
+      return { acquired: { ...message, extents: [...message.extents] } };
+    case "refused":
+      return { refused: { ...message, code: vsockenc.ExportErrorCode[message.code] } };
+    default:
+      return { [message.type]: message };
+  }
+}
+
+function fail(what: string): never {
+  throw new ExportProtocolError(`the peer broke the export protocol: ${what}`);
+}
+
+/** A 64-bit field: absent is 0, and what a double cannot hold is refused. */
+function count(value: number | null | undefined, field: string): number {
+  const number = value ?? 0;
+  return Number.isSafeInteger(number) && number >= 0 ? number : fail(`${field} is not below 2^53`);
+}
+
+function rectangle(value: vsockenc.Rectangle.$Properties | null | undefined): Rectangle {
+  return { x: value?.x ?? 0, y: value?.y ?? 0, width: value?.width ?? 0, height: value?.height ?? 0 };
+}
+
+function extents(list: readonly vsockenc.Extent.$Properties[] | null | undefined): readonly Extent[] {
+  const given = list ?? [];
+  if (given.length > LIMITS.MAX_EXTENTS) fail(`${given.length} extents, at most ${LIMITS.MAX_EXTENTS}`);
+  return given.map((extent) => {
+    const offset = count(extent.offset, "Extent.offset");
+    const length = count(extent.length, "Extent.length");
+    count(offset + length, "Extent.offset + length");
+    return { memory: extent.memory ?? 0, offset, length };
+  });
+}
+
+function codeName(code: number | null | undefined): ExportErrorCode {
+  const name = vsockenc.ExportErrorCode[code ?? 0];
+  return name !== undefined ? (name as ExportErrorCode) : "EXPORT_ERROR_UNSPECIFIED";
+}
+
+/**
+ * Turns a connection's bytes and descriptors into messages. Descriptors keep the order of the Memory messages that
+ * they belong to, so it does not matter how the bytes are cut.
+ */
+export class ExportDecoder {
+  readonly #maxMessageBytes: number;
+  readonly #maxDescriptors: number;
+  readonly #closeDescriptor: (fd: number) => void;
+  readonly #descriptors: number[] = [];
+  readonly #length = Buffer.alloc(LENGTH_BYTES);
+  #body: Buffer | undefined;
+  /** Bytes that the length, or the body once there is one, has so far. */
+  #filled = 0;
+
+  /**
+   * @param maxMessageBytes longest body that is accepted
+   * @param maxDescriptors descriptors that may wait for their message; 0 where none is expected
+   * @param closeDescriptor for those that nobody takes
+   */
+  constructor(maxMessageBytes: number, maxDescriptors: number, closeDescriptor: (fd: number) => void) {
+    this.#maxMessageBytes = maxMessageBytes;
+    this.#maxDescriptors = maxDescriptors;
+    this.#closeDescriptor = closeDescriptor;
+  }
+
+  /**
+   * Takes what was received; yields every message that is complete now. Unknown messages are skipped.
+   *
+   * @throws ExportProtocolError; the connection is to be closed then
+   */
+  *push(bytes: Uint8Array, descriptors: readonly number[]): Generator<ExportMessage> {
+    this.#descriptors.push(...descriptors);
+    if (this.#descriptors.length > this.#maxDescriptors) fail("a descriptor that was not asked for");
+    for (let at = 0; at < bytes.length; ) {
+      const target = this.#body ?? this.#length;
+      const part = bytes.subarray(at, at + target.length - this.#filled);
+      target.set(part, this.#filled);
+      this.#filled += part.length;
+      at += part.length;
+      if (this.#filled < target.length) return;
+      this.#filled = 0;
+      if (this.#body === undefined) {
+        this.#startBody();
+      } else {
+        this.#body = undefined;
+        const message = this.#decode(target);
+        if (message !== undefined) yield message;
+      }
+    }
+  }
+
+  /** Closes the descriptors that no message has taken. */
+  close(): void {
+    this.#descriptors.splice(0).forEach(this.#closeDescriptor);
+  }
+
+  #startBody(): void {
+    const length = this.#length.readUInt32LE(0);
+    if (length === 0 || length > this.#maxMessageBytes) {
+      fail(`a message of ${length} bytes, at least 1 and at most ${this.#maxMessageBytes} are allowed`);
+    }
+    this.#body = Buffer.alloc(length);
+  }
+
+  #decode(body: Buffer): ExportMessage | undefined {
+    let decoded: vsockenc.ExportMessage.$Properties;
+    try {
+      decoded = vsockenc.ExportMessage.decode(body);
+    } catch (error) {
+      return fail(error instanceof Error ? error.message : String(error));
+    }
+    const { hello, memory, acquire, acquired, refused, release, revoke, scanout, damage } = decoded;
+    if (hello) return { type: "hello", version: hello.version ?? 0, exporter: hello.exporter ?? "" };
+    if (memory) {
+      const size = count(memory.size, "Memory.size");
+      const descriptor = this.#descriptors.shift() ?? fail("a Memory message without its descriptor");
+      return { type: "memory", memory: memory.memory ?? 0, size, descriptor };
+    }
+    if (acquire) return { type: "acquire", request: acquire.request ?? 0, resource: acquire.resource ?? 0 };
+    if (acquired) {
+      return {
+        type: "acquired",
+        request: acquired.request ?? 0,
+        resource: acquired.resource ?? 0,
+        generation: count(acquired.generation, "Acquired.generation"),
+        width: acquired.width ?? 0,
+        height: acquired.height ?? 0,
+        format: acquired.format ?? 0,
+        extents: extents(acquired.extents),
+      };
+    }
+    if (refused) {
+      const { request, resource, code, text } = refused;
+      return {
+        type: "refused",
+        request: request ?? 0,
+        resource: resource ?? 0,
+        code: codeName(code),
+        text: text ?? "",
+      };
+    }
+    if (release) {
+      const generation = count(release.generation, "Release.generation");
+      return { type: "release", resource: release.resource ?? 0, generation };
+    }
+    if (revoke) {
+      const generation = count(revoke.generation, "Revoke.generation");
+      return { type: "revoke", resource: revoke.resource ?? 0, generation };
+    }
+    if (scanout) {
+      const { head, resource } = scanout;
+      return {
+        type: "scanout",
+        head: head ?? 0,
+        resource: resource ?? 0,
+        rectangle: rectangle(scanout.rectangle),
+      };
+    }
+    if (damage) return { type: "damage", head: damage.head ?? 0, rectangle: rectangle(damage.rectangle) };
+    return undefined;
+  }
+}

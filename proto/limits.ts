@@ -19,7 +19,11 @@ const LIMIT_TABLE = {
   MAGIC: limit(0x434e4556, "u32", 'the bytes "VENC" at the start of every header'),
   HEADER_BYTES: limit(24, "bytes", "size of the fixed header"),
   MAX_MESSAGE_BYTES: limit(32768, "bytes", "header and body: one write of a virtserialport moves no more"),
-  FLUSH_NULS: limit(32768, "bytes", "NUL bytes that complete a dead predecessor's half message, however long it was to be"),
+  FLUSH_NULS: limit(
+    32768,
+    "bytes",
+    "NUL bytes that complete a dead predecessor's half message, however long it was to be",
+  ),
   DATA_PREFIX_BYTES: limit(8, "bytes", "frame number and offset ahead of a Data chunk's bytes"),
   GUEST_WINDOW_BYTES: limit(
     131072,

@@ -1,0 +1,80 @@
+/** What the demo measures, and how it is shown. */
+
+/** 50th and 95th percentile, in milliseconds. */
+export interface Percentiles {
+  readonly p50: number;
+  readonly p95: number;
+}
+
+export interface DemoFigures {
+  readonly framesIn: number;
+  readonly framesOut: number;
+  readonly keyFrames: number;
+  /** How the host reached the pixels. */
+  readonly tier: string;
+  readonly encoder: string;
+  readonly width: number;
+  readonly height: number;
+  /** Raw bytes on the port after the opening, divided by the frames; counted by a proxy that knows no protocol. */
+  readonly bytesPerFrame: { readonly guestToHost: number; readonly hostToGuest: number };
+  /** Bytes of Data messages from guest to host: pixels that went over the port. */
+  readonly pixelBytesOverPort: number;
+  /** Frames by the guest's wall clock, from the first drawn to the last encoded. */
+  readonly fps: number;
+  readonly stagesMs: Readonly<Record<string, Percentiles>>;
+  /** Of the decoded stream against the same frames drawn on the host, as RGB, in dB. */
+  readonly psnr: { readonly average: number; readonly minimum: number };
+  readonly machine: { readonly qemu: string; readonly accelerator: string; readonly guestKernel: string };
+}
+
+export const MINIMUM_PSNR_DB = 30;
+
+/** @param values in milliseconds; an empty list gives NaN */
+export function percentiles(values: readonly number[]): Percentiles {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+  return { p50: at(0.5), p95: at(0.95) };
+}
+
+/** What is wrong with the figures, a line each; nothing if the demo has shown what it is to show. */
+export function shortcomings(figures: DemoFigures): string[] {
+  const { framesIn, framesOut, tier, psnr, pixelBytesOverPort } = figures;
+  return [
+    ...(framesOut === framesIn ? [] : [`${framesIn} frames went in, ${framesOut} came out`]),
+    ...(tier === "resource" ? [] : [`the source tier was ${tier}, not resource`]),
+    ...(psnr.minimum >= MINIMUM_PSNR_DB ? [] : [`the worst frame has a PSNR of ${psnr.minimum} dB`]),
+    ...(pixelBytesOverPort === 0 ? [] : [`${pixelBytesOverPort} bytes of pixels went over the port`]),
+  ];
+}
+
+/** The table that the demo prints. */
+export function renderTable(figures: DemoFigures): string {
+  const number = (value: number, digits = 0): string =>
+    value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const pictureBytes = figures.width * figures.height * 4;
+  const rows: [string, string][] = [
+    ["frames in / out", `${figures.framesIn} / ${figures.framesOut}`],
+    ["key frames", String(figures.keyFrames)],
+    ["encoder", figures.encoder],
+    ["source tier", figures.tier],
+    [
+      "guest→host bytes a frame",
+      `${number(figures.bytesPerFrame.guestToHost, 1)} (the picture has ${number(pictureBytes)})`,
+    ],
+    ["host→guest bytes a frame", number(figures.bytesPerFrame.hostToGuest, 1)],
+    ["pixel bytes over the port", number(figures.pixelBytesOverPort)],
+    ["frames a second", `${number(figures.fps, 1)} (${figures.machine.accelerator})`],
+    ...Object.entries(figures.stagesMs).map(([stage, { p50, p95 }]): [string, string] => [
+      `${stage}, p50 / p95`,
+      `${number(p50, 2)} / ${number(p95, 2)} ms`,
+    ]),
+    [
+      "PSNR, mean / worst frame",
+      `${number(figures.psnr.average, 1)} / ${number(figures.psnr.minimum, 1)} dB`,
+    ],
+    ["guest", `Linux ${figures.machine.guestKernel}, QEMU ${figures.machine.qemu}`],
+  ];
+  const width = Math.max(...rows.map(([label]) => label.length));
+  return rows.map(([label, value]) => `  ${label.padEnd(width)}  ${value}`).join("\n");
+}

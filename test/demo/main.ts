@@ -1,0 +1,154 @@
+/**
+ * `npm run demo`: the main job, end to end, on real input.
+ *
+ * A real guest under stock QEMU draws moving pictures into DmaBufs of its virtio-gpu and encodes them with vsockenc; the
+ * host then draws the same pictures itself and compares. Everything measured is measured here: bytes by a proxy on the
+ * port that knows nothing of the protocol, frames and quality by ffmpeg, times by the host's relay and the guest.
+ */
+import { spawn } from "node:child_process";
+import { createReadStream, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { Command, InvalidArgumentError } from "commander";
+import { packageRoot } from "../../host/package-root.ts";
+import { MessageParser } from "../../proto/framing.ts";
+import { inspectStream, makeShowpieces, psnr, type Quality } from "../support/ffmpeg.ts";
+import { relayPackets } from "../support/relay-log.ts";
+import { Vm } from "../vm/vm.ts";
+import { type DemoFigures, percentiles, renderTable, shortcomings } from "./figures.ts";
+
+const SIZE = { width: 1280, height: 720 };
+const FPS = 30;
+const BITRATE_KBPS = 8000;
+
+interface Options {
+  readonly out: string;
+  readonly frames: number;
+  readonly json?: string;
+}
+
+/** What dmabufsrc writes with --stats-json (test/guest/dmabufsrc.c). */
+interface GuestStats {
+  readonly frames: number;
+  readonly seconds: number;
+  readonly tier: string;
+  readonly round_trip_us: readonly number[];
+}
+
+function say(line: string): void {
+  console.error(`[demo] ${line}`);
+}
+
+function frameCount(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1 && value <= 65535) return value;
+  throw new InvalidArgumentError("a whole number from 1 to 65535.");
+}
+
+/** Draws the same frames as the guest did, on this machine, and compares. */
+async function compare(file: string, frames: number): Promise<Quality> {
+  const pattern = join(packageRoot, "build", "element", "test", "guest", "pattern");
+  const size = ["--width", String(SIZE.width), "--height", String(SIZE.height), "--format", "BGRx"];
+  const drawer = spawn(pattern, ["--frames", String(frames), ...size], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  drawer.on("error", (error) =>
+    say(`the reference cannot be drawn: ${error.message}; npm run build:element`),
+  );
+  return await psnr(file, drawer.stdout, SIZE, "bgr0");
+}
+
+/** Bytes that went to the host as Data, by the recording of the port. */
+async function pixelBytes(recording: string): Promise<number> {
+  const parser = new MessageParser();
+  let bytes = 0;
+  for await (const chunk of createReadStream(recording)) {
+    for (const event of parser.push(chunk as Buffer)) {
+      if (event.kind === "message" && event.message.type === "data") bytes += event.message.bytes.length;
+    }
+  }
+  return bytes;
+}
+
+async function encodeInGuest(folder: string, frames: number) {
+  const relayConfig = join(folder, "relay.toml");
+  writeFileSync(relayConfig, '[log]\nlevel = "trace"\n');
+  const recordPort = join(folder, "port");
+  mkdirSync(recordPort, { recursive: true });
+  const vm = await Vm.boot({ outDir: folder, countPort: true, recordPort, relayConfig, log: say });
+  try {
+    const kernel = (await vm.run("uname -r")).stdout.trim();
+    const opened = vm.portProxy?.counts();
+    say(`encoding ${frames} frames of ${SIZE.width}x${SIZE.height} in the guest`);
+    const tail = `vsockenc name=encoder bitrate=${BITRATE_KBPS} ! h264parse ! filesink location=/out/demo.h264`;
+    const draw = `--frames ${frames} --width ${SIZE.width} --height ${SIZE.height} --format BGRx --fps ${FPS}`;
+    const command = `dmabufsrc --allocator resource ${draw} --stats-json /out/stats.json --pipeline '${tail}'`;
+    const result = await vm.run(command, { onOutput: (_stream, data) => process.stderr.write(data) });
+    if (result.status !== 0) throw new Error(`the guest's pipeline failed with status ${result.status}`);
+    const closed = vm.portProxy?.counts();
+    if (opened === undefined || closed === undefined) throw new Error("the port was not counted");
+    return {
+      kernel,
+      qemu: vm.qemuVersion,
+      accelerator: vm.accelerator,
+      guestToHost: closed.guestToHost - opened.guestToHost,
+      hostToGuest: closed.hostToGuest - opened.hostToGuest,
+      relayLog: vm.relay?.log ?? "",
+      recording: join(recordPort, "guest-to-host.bin"),
+      guest: JSON.parse(readFileSync(join(folder, "stats.json"), "utf8")) as GuestStats,
+    };
+  } finally {
+    await vm.shutdown();
+  }
+}
+
+async function demo({ out, frames, json }: Options): Promise<number> {
+  const folder = resolve(out);
+  mkdirSync(folder, { recursive: true });
+  const stream = join(folder, "demo.h264");
+  rmSync(stream, { force: true });
+  const run = await encodeInGuest(folder, frames);
+
+  say("decoding and comparing with the same frames drawn on this machine");
+  const report = inspectStream(stream);
+  makeShowpieces(stream, FPS, join(folder, "demo.mp4"), join(folder, "demo.png"), Math.floor(frames / 2));
+  const { encoder, packets } = relayPackets(run.relayLog);
+  const microseconds = (values: readonly number[]) => percentiles(values.map((us) => us / 1000));
+  const figures: DemoFigures = {
+    framesIn: frames,
+    framesOut: report.frames,
+    keyFrames: report.keyFrames,
+    tier: run.guest.tier,
+    encoder,
+    ...SIZE,
+    bytesPerFrame: { guestToHost: run.guestToHost / frames, hostToGuest: run.hostToGuest / frames },
+    pixelBytesOverPort: await pixelBytes(run.recording),
+    fps: frames / run.guest.seconds,
+    stagesMs: {
+      "in the encoder's queue": microseconds(packets.map(({ queueUs }) => queueUs)),
+      conversion: microseconds(packets.map(({ convertUs }) => convertUs)),
+      encode: microseconds(packets.map(({ encodeUs }) => encodeUs)),
+      "guest's round trip, all included": microseconds(run.guest.round_trip_us),
+    },
+    psnr: await compare(stream, frames),
+    machine: { qemu: run.qemu, accelerator: run.accelerator, guestKernel: run.kernel },
+  };
+  console.log(`\n${renderTable(figures)}\n`);
+  if (json !== undefined) writeFileSync(json, `${JSON.stringify(figures, undefined, 2)}\n`);
+  const kilobytes = Math.round(statSync(join(folder, "demo.mp4")).size / 1024);
+  console.log(`demo.mp4 (${kilobytes} KiB) and demo.png are in ${folder}`);
+  const wrong = shortcomings(figures);
+  for (const line of wrong) console.error(`[demo] not as it should be: ${line}`);
+  return wrong.length === 0 ? 0 : 1;
+}
+
+const program = new Command("demo")
+  .description("encode frames of a real guest by resource id, and show what came of it")
+  .option("--out <dir>", "folder for demo.mp4, demo.png and demo.h264", "out/demo")
+  .option("--json <file>", "write the figures there too")
+  .option("--frames <n>", "frames to encode", frameCount, 300)
+  .parse();
+
+process.exitCode = await demo(program.opts<Options>()).catch((error: unknown) => {
+  console.error(`[demo] ${error instanceof Error ? error.message : String(error)}`);
+  return 1;
+});

@@ -1,0 +1,100 @@
+/** What tests and the demo ask of the ffmpeg command: an H.264 decoder that is not ours. */
+import { spawn, spawnSync } from "node:child_process";
+import type { Readable } from "node:stream";
+
+/** ffmpeg failed or is not there. */
+export class FfmpegError extends Error {
+  override readonly name = "FfmpegError";
+}
+
+const QUIET = ["-hide_banner", "-nostdin", "-loglevel", "error"];
+
+function ffmpeg(args: readonly string[], maxBuffer = 1 << 30): Buffer {
+  const { status, stdout, stderr, error } = spawnSync("ffmpeg", [...QUIET, ...args], { maxBuffer });
+  if (error !== undefined) throw new FfmpegError(`ffmpeg does not start (${error.message}): npm run setup`);
+  if (status !== 0)
+    throw new FfmpegError(`ffmpeg ${args.join(" ")} failed: ${stderr.toString().slice(-2000)}`);
+  return stdout;
+}
+
+/** Decodes a stream to 8-bit grey frames, one Buffer each, `width`×`height` bytes. */
+export function decodeGray(file: string, width: number, height: number): Buffer[] {
+  const raw = ffmpeg(["-i", file, "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-"]);
+  const size = width * height;
+  return Array.from({ length: Math.floor(raw.length / size) }, (_, n) =>
+    raw.subarray(n * size, (n + 1) * size),
+  );
+}
+
+export interface StreamReport {
+  readonly frames: number;
+  readonly keyFrames: number;
+}
+
+/** Counts the frames of a stream by decoding each. */
+export function inspectStream(file: string): StreamReport {
+  const args = [
+    "-v",
+    "error",
+    "-select_streams",
+    "v:0",
+    "-show_entries",
+    "frame=key_frame",
+    "-of",
+    "csv=p=0",
+    file,
+  ];
+  const { status, stdout, stderr } = spawnSync("ffprobe", args, { maxBuffer: 1 << 26 });
+  if (status !== 0) throw new FfmpegError(`ffprobe ${file} failed: ${stderr?.toString().slice(-2000)}`);
+  if (stderr.length > 0)
+    throw new FfmpegError(`${file} does not decode cleanly: ${stderr.toString().slice(0, 2000)}`);
+  const flags = stdout.toString().match(/^[01]/gm) ?? [];
+  return { frames: flags.length, keyFrames: flags.filter((flag) => flag === "1").length };
+}
+
+/** Puts an Annex B stream of constant frame rate into an MP4, and one decoded frame of it into a PNG. */
+export function makeShowpieces(file: string, fps: number, mp4: string, png: string, pngFrame: number): void {
+  ffmpeg(["-y", "-r", String(fps), "-i", file, "-c", "copy", "-movflags", "+faststart", mp4]);
+  ffmpeg(["-y", "-i", file, "-vf", `select=eq(n\\,${pngFrame})`, "-frames:v", "1", png]);
+}
+
+export interface Quality {
+  /** Mean over all frames, dB; Infinity when identical. */
+  readonly average: number;
+  /** Of the worst frame. */
+  readonly minimum: number;
+}
+
+/**
+ * PSNR of a decoded stream against raw frames, both as RGB, so that a wrong matrix, range or channel order counts.
+ *
+ * @param reference `pixelFormat` frames (ffmpeg's name, e.g. "bgr0"), in the stream's order and number
+ */
+export async function psnr(
+  file: string,
+  reference: Readable,
+  size: { readonly width: number; readonly height: number },
+  pixelFormat: string,
+): Promise<Quality> {
+  const raw = ["-f", "rawvideo", "-pix_fmt", pixelFormat, "-s", `${size.width}x${size.height}`, "-r", "25"];
+  const filter = "[0:v]settb=1/25,setpts=N,format=gbrp[a];[1:v]settb=1/25,setpts=N,format=gbrp[b];[a][b]psnr";
+  const args = ["-hide_banner", "-loglevel", "info", "-r", "25", "-i", file, ...raw, "-i", "pipe:0"];
+  const child = spawn("ffmpeg", [...args, "-lavfi", filter, "-f", "null", "-"], {
+    stdio: ["pipe", "ignore", "pipe"],
+  });
+  let log = "";
+  child.stderr.on("data", (text: Buffer) => {
+    log = (log + text.toString()).slice(-20_000);
+  });
+  // ffmpeg may end before it has read everything; its status says why.
+  child.stdin.on("error", () => undefined);
+  reference.pipe(child.stdin);
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", resolve);
+  });
+  const match = /PSNR .*average:(\S+) min:(\S+)/.exec(log);
+  if (status !== 0 || match === null) throw new FfmpegError(`ffmpeg's psnr failed: ${log.slice(-2000)}`);
+  const number = (text: string | undefined): number => (text === "inf" ? Infinity : Number(text));
+  return { average: number(match[1]), minimum: number(match[2]) };
+}

@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import { LIMITS } from "../../proto/limits.ts";
 import type { Picture } from "../native/picture.ts";
 import {
+  type EncodedPacket,
   EncoderBusyError,
   type EncoderConfiguration,
   type EncoderDescription,
@@ -33,6 +34,8 @@ export class LibavcodecSession implements EncoderSession {
   /** Frames without packet, dropped or error. */
   #unanswered = 0;
   #lastPtsNs = -1;
+  /** An access unit is missing in the stream: the next frame must not refer to it. */
+  #keyDue = false;
   #failure: EncoderFailedError | undefined;
   #closed = false;
 
@@ -92,7 +95,8 @@ export class LibavcodecSession implements EncoderSession {
       return;
     }
     this.#lastPtsNs = request.ptsNs;
-    this.#native.encode(picture.handle, request.frame, request.forceKeyFrame);
+    this.#native.encode(picture.handle, request.frame, request.forceKeyFrame || this.#keyDue);
+    this.#keyDue = false;
   }
 
   /** Why the frame cannot be encoded, though the session can go on. */
@@ -143,6 +147,22 @@ export class LibavcodecSession implements EncoderSession {
     return this.#closing.promise;
   }
 
+  #onPacket(packet: EncodedPacket): void {
+    const { frame, data } = packet;
+    if (data.length <= LIMITS.MAX_ACCESS_UNIT_BYTES) {
+      this.#events.onPacket(packet);
+      return;
+    }
+    this.#keyDue = true;
+    const most = LIMITS.MAX_ACCESS_UNIT_BYTES;
+    this.#events.onError(
+      frame,
+      new EncoderFailedError(
+        `frame ${frame} became ${data.length} bytes, at most ${most} can be sent; lower the bit rate`,
+      ),
+    );
+  }
+
   #onEvent(event: NativeEvent): void {
     switch (event.kind) {
       case "opened":
@@ -156,7 +176,7 @@ export class LibavcodecSession implements EncoderSession {
         break;
       case "packet":
         this.#unanswered--;
-        this.#events.onPacket(event);
+        this.#onPacket(event);
         break;
       case "dropped":
         this.#unanswered--;

@@ -72,8 +72,21 @@ interface SessionAddon {
 
 let addon: SessionAddon | undefined;
 
-/** Starts the session's thread, which opens the encoder. */
+/**
+ * Starts the session's thread, which opens the encoder.
+ *
+ * What `onEvent` throws becomes an uncaught exception, as from any other callback of Node. Left to a
+ * thread-safe function, Node 20 only prints a warning (DEP0168).
+ */
 export function startSession(settings: NativeSettings, onEvent: (event: NativeEvent) => void): NativeSession {
   addon ??= loadAddon("media") as SessionAddon;
-  return new addon.NativeSession(settings, onEvent);
+  return new addon.NativeSession(settings, (event) => {
+    try {
+      onEvent(event);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  });
 }

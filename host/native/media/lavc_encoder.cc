@@ -1,5 +1,7 @@
 #include "lavc_encoder.h"
 
+#include <algorithm>
+
 #include "convert.h"
 #include "lavc_log.h"
 
@@ -18,6 +20,10 @@ namespace {
 // one came about.
 constexpr int kEndlessGop = 1 << 30;
 
+// Most bits of the VBV buffer, and so roughly of one access unit: below the wire's
+// MAX_ACCESS_UNIT_BYTES.
+constexpr int64_t kMostBufferBits = 100'000'000;
+
 // VBV: the decoder's buffer holds what the channel carries in one second, and the channel carries
 // no more than the bit rate. A key frame may therefore be up to a second's worth (about 30 ordinary
 // frames), which keeps text readable at once; a smaller buffer would blur every key frame, a larger
@@ -25,7 +31,7 @@ constexpr int kEndlessGop = 1 << 30;
 void SetRate(AVCodecContext &context, int64_t bits_per_second) {
   context.bit_rate = bits_per_second;
   context.rc_max_rate = bits_per_second;
-  context.rc_buffer_size = static_cast<int>(bits_per_second);
+  context.rc_buffer_size = static_cast<int>(std::min(bits_per_second, kMostBufferBits));
 }
 
 std::string AvError(int code) {

@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
@@ -10,12 +11,13 @@ import {
   FrameRefusedError,
 } from "../../../host/encoders/encoder.ts";
 import { LibavcodecBackend, type LibavcodecOptions } from "../../../host/encoders/libavcodec.ts";
-import { mappedRuns, type Picture } from "../../../host/native/picture.ts";
+import { mappedRuns, Picture } from "../../../host/native/picture.ts";
 import { packageRoot } from "../../../host/package-root.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { decode } from "./support/decode.ts";
 import { Canvas, configurationOf, placement } from "./support/encode.ts";
-import { drawPattern } from "./support/pattern.ts";
+import { linearMemory } from "./support/memory.ts";
+import { drawPattern, FORMATS } from "./support/pattern.ts";
 import { Recorder } from "./support/recorder.ts";
 
 const [WIDTH, HEIGHT] = [640, 360];
@@ -24,6 +26,7 @@ const MOST = LIMITS.MAX_IN_FLIGHT_FRAMES;
 
 let canvas: Canvas;
 let recorder: Recorder;
+const opened: EncoderSession[] = [];
 
 beforeEach(async () => {
   canvas = await Canvas.create(WIDTH, HEIGHT, placement({ width: WIDTH, height: HEIGHT }));
@@ -32,16 +35,22 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  await Promise.all(opened.splice(0).map((session) => session.close()));
   await canvas.remove();
   expect(recorder.broken).toEqual([]);
   expect(mappedRuns()).toBe(0);
 });
 
-function open(
+async function open(
   changes: Partial<EncoderConfiguration> = {},
   options: LibavcodecOptions = {},
 ): Promise<EncoderSession> {
-  return new LibavcodecBackend("libx264", options).open({ ...CONFIGURATION, ...changes }, recorder);
+  const session = await new LibavcodecBackend("libx264", options).open(
+    { ...CONFIGURATION, ...changes },
+    recorder,
+  );
+  opened.push(session);
+  return session;
 }
 
 function encode(
@@ -141,7 +150,7 @@ describe("a libx264 session", () => {
     encode(session, 4, canvas.picture, 0.5);
     await small.remove();
     encode(session, 5, small.picture);
-    expect(recorder.answered).toBe(4);
+    expect(recorder.errors).toHaveLength(4);
     encode(session, 6);
     await session.drain();
     expect(recorder.errors.map(({ frame }) => frame)).toEqual([1, 2, 3, 4, 5]);
@@ -173,6 +182,50 @@ describe("a libx264 session", () => {
     expect(session.reconfigure({ ...CONFIGURATION, colorimetry })).toBe(false);
     expect(() => session.reconfigure({ ...CONFIGURATION, width: 8 })).toThrow(EncoderUnavailableError);
     await session.close();
+  });
+
+  it("fails as a whole when the native side refuses, and answers what waits", async () => {
+    const session = await open();
+    const small = await Canvas.create(320, 240, placement({ width: 320, height: 240 }));
+    // What the TypeScript side would refuse.
+    const impostor = { layout: canvas.picture.layout, handle: small.picture.handle, closed: false };
+    encode(session, 0);
+    encode(session, 1, impostor as Picture);
+    encode(session, 2);
+    await session.drain();
+    expect(recorder.packets.map(({ frame }) => frame)).toEqual([0]);
+    expect(recorder.errors.map(({ frame }) => frame)).toEqual([1, undefined]);
+    expect(recorder.errors[1]?.error).toBeInstanceOf(EncoderFailedError);
+    expect(recorder.dropped).toEqual([{ frame: 2, reason: "encoder" }]);
+    expect(() => encode(session, 3)).toThrow(/the picture's size is not that of the encoder/);
+    expect(session.reconfigure(CONFIGURATION)).toBe(false);
+    await session.close();
+    await small.remove();
+  });
+
+  it("answers with an error what is too large for the wire, and goes on with a key frame", async () => {
+    const [width, height] = [4096, 3072];
+    const { memory, resource } = linearMemory(randomBytes(width * height * 4));
+    const picture = await Picture.map({
+      width,
+      height,
+      fourcc: FORMATS.XR24.fourcc,
+      planes: [{ memory: resource, offset: 0, stride: width * 4 }],
+      visible: { x: 0, y: 0, width, height },
+    });
+    // Constant quality: rate control alone would not let it happen.
+    const session = await open({ width, height }, { options: { qp: "1" } });
+    encode(session, 0, picture);
+    await session.drain();
+    expect(recorder.errors).toMatchObject([{ frame: 0, error: { name: "EncoderFailedError" } }]);
+    expect(String(recorder.errors[0]?.error)).toMatch(/became \d+ bytes, at most 16777216 can be sent/);
+    memory.write(0, Buffer.alloc(memory.size));
+    encode(session, 1, picture);
+    await session.drain();
+    expect(recorder.keys).toEqual([1]);
+    await session.close();
+    await picture.close();
+    memory.remove();
   });
 
   it("says in the encoder's words why it does not open", async () => {

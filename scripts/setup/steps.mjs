@@ -14,6 +14,11 @@ export function say(line) {
   process.stderr.write(`[setup] ${line}\n`);
 }
 
+/** The end of the output, and its beginning too: npm names the error first and explains its options afterwards. */
+function excerpt(lines) {
+  return lines.length <= 40 ? lines : [...lines.slice(0, 12), "…", ...lines.slice(-27)];
+}
+
 /**
  * Runs one step. While it runs, says from time to time how long it has taken and what it printed last; when it fails,
  * throws with the end of its output and `advice`.
@@ -48,9 +53,9 @@ export async function step(title, command, args, advice, environment = {}) {
   });
   clearInterval(still);
   if (status !== 0) {
-    const end = output.trimEnd().split("\n").slice(-30).join("\n  | ");
+    const end = excerpt(output.trimEnd().split("\n")).join("\n  | ");
     throw new SetupError(
-      `${command} ${args.join(" ")} failed (${status}). The end of its output:\n  | ${end}\n${advice}`,
+      `${command} ${args.join(" ")} failed (${status}). Its output:\n  | ${end}\n${advice}`,
     );
   }
   if (seconds() >= 2) {

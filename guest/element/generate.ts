@@ -30,6 +30,11 @@ const lower = (name: string): string => name.replaceAll("-", "_");
 const snake = (name: string): string => name.replace(/(?!^)([A-Z])/g, "_$1").toLowerCase();
 const quote = (text: string): string => JSON.stringify(text);
 
+/** The four characters as a little-endian number. */
+function fourcc(text: string): string {
+  return `0x${Buffer.from(text, "latin1").readUInt32LE().toString(16)}u`;
+}
+
 function enumOf(property: EnumProperty): EnumSpec {
   const found = (ENUMS as Readonly<Record<string, EnumSpec>>)[property.of];
   if (!found) throw new Error(`spec.ts: property ${property.name} has the unknown enum ${property.of}`);
@@ -92,6 +97,9 @@ function cHeader(): string {
 #define VSOCKENC_FORMATS "{ ${formats} }"
 #define VSOCKENC_DRM_FORMATS "{ ${drmFormats} }"
 #define VSOCKENC_OUTPUT_CAPS ${quote(OUTPUT_CAPS)}
+
+/* X(GstVideoFormat, DRM fourcc) for each format. */
+#define VSOCKENC_FORMAT_LIST(X) ${FORMATS.map(({ gst, drm }) => `X(GST_VIDEO_FORMAT_${gst}, ${fourcc(drm)})`).join(" ")}
 
 ${enums.join("\n")}
 /* Property ids. */

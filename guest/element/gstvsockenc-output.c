@@ -1,0 +1,166 @@
+/*
+ * What comes from the host, pushed downstream.
+ *
+ * A task of the source pad does it: not the streaming thread, because output must not wait for the
+ * next input frame; and not the session's I/O thread, which must never wait for the pipeline.
+ */
+#include <gst/pbutils/pbutils.h>
+#include <string.h>
+
+#include "gstvsockenc-private.h"
+
+/* Without a frame rate a frame is taken to last so long, for the latency alone. */
+#define ASSUMED_DURATION (GST_SECOND / 30)
+
+static void set_downstream(GstVsockEnc *self, GstFlowReturn flow) {
+  GST_OBJECT_LOCK(self);
+  gst_vsock_enc_private(self)->downstream = flow;
+  GST_OBJECT_UNLOCK(self);
+}
+
+void gst_vsock_enc_drop_frame(GstVsockEnc *self, GstVideoCodecFrame *frame) {
+#if GST_CHECK_VERSION(1, 26, 0)
+  gst_video_encoder_drop_frame(GST_VIDEO_ENCODER(self), frame);
+#else
+  /* Without an output buffer this drops, posts QoS and keeps the frame's events. */
+  gst_video_encoder_finish_frame(GST_VIDEO_ENCODER(self), frame);
+#endif
+}
+
+/* Caps from what the access unit says of itself. Stream lock held. */
+static gboolean negotiate(GstVsockEnc *self, const VencOutput *output) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  guint size = 0;
+  const guint8 *sps =
+      output->key ? gst_vsock_enc_find_sps(output->bytes, output->size, &size) : NULL;
+  gboolean has_profile = sps && size >= sizeof priv->profile;
+
+  if (has_profile && memcmp(sps, priv->profile, sizeof priv->profile) != 0) priv->negotiate = TRUE;
+  if (!priv->negotiate) return TRUE;
+
+  g_autoptr(GstCaps) caps = gst_caps_from_string(VSOCKENC_OUTPUT_CAPS);
+  if (has_profile) {
+    memcpy(priv->profile, sps, sizeof priv->profile);
+    gst_codec_utils_h264_caps_set_level_and_profile(caps, sps, size);
+  } else {
+    GST_WARNING_OBJECT(self, "the first access unit has no SPS: caps without profile and level");
+  }
+  GstVideoCodecState *state = gst_video_encoder_set_output_state(
+      GST_VIDEO_ENCODER(self), g_steal_pointer(&caps), priv->input);
+  const vsockenc_Configured *configured = &priv->configured;
+  state->info.width = (gint)(configured->width ? configured->width : (priv->info.width + 1u) & ~1u);
+  state->info.height =
+      (gint)(configured->height ? configured->height : (priv->info.height + 1u) & ~1u);
+  gst_vsock_enc_colorimetry_from_wire(&configured->colorimetry, &state->info.colorimetry);
+  gst_video_codec_state_unref(state);
+  priv->negotiate = FALSE;
+  if (gst_video_encoder_negotiate(GST_VIDEO_ENCODER(self))) return TRUE;
+  GST_ELEMENT_ERROR(self, CORE, NEGOTIATION, (NULL), ("downstream refused the encoder's caps"));
+  return FALSE;
+}
+
+/* A frame takes as long as those that were seen to be with the host; only ever raised. */
+static void update_latency(GstVsockEnc *self) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  const GstVideoInfo *info = &priv->info;
+  GstClockTime duration = info->fps_n > 0
+                              ? gst_util_uint64_scale_int(GST_SECOND, info->fps_d, info->fps_n)
+                              : ASSUMED_DURATION;
+  GstClockTime latency = duration * MAX(priv->max_pending, 1);
+  if (priv->told_latency != GST_CLOCK_TIME_NONE && latency <= priv->told_latency) return;
+  priv->told_latency = latency;
+  gst_video_encoder_set_latency(GST_VIDEO_ENCODER(self), latency, latency);
+}
+
+static GstFlowReturn push_packet(GstVsockEnc *self, VencOutput *output) {
+  GstVideoEncoder *encoder = GST_VIDEO_ENCODER(self);
+  GstVideoCodecFrame *frame = g_steal_pointer(&output->frame->user);
+
+  GST_VIDEO_ENCODER_STREAM_LOCK(self);
+  if (!negotiate(self, output)) {
+    gst_vsock_enc_drop_frame(self, frame);
+    GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
+    return GST_FLOW_NOT_NEGOTIATED;
+  }
+  update_latency(self);
+  GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
+
+  frame->output_buffer = gst_buffer_new_wrapped(g_steal_pointer(&output->bytes), output->size);
+  if (output->key)
+    GST_VIDEO_CODEC_FRAME_SET_SYNC_POINT(frame);
+  else
+    GST_VIDEO_CODEC_FRAME_UNSET_SYNC_POINT(frame);
+  return gst_video_encoder_finish_frame(encoder, frame);
+}
+
+static GstFlowReturn handle_output(GstVsockEnc *self, VencOutput *output) {
+  switch (output->kind) {
+    case VENC_OUTPUT_PACKET:
+      return push_packet(self, output);
+    case VENC_OUTPUT_DROPPED:
+      gst_vsock_enc_drop_frame(self, g_steal_pointer(&output->frame->user));
+      return GST_FLOW_OK;
+    case VENC_OUTPUT_LOST:
+      GST_ELEMENT_WARNING(
+          self, RESOURCE, READ,
+          ("The encoder's host is away: %s. Trying to reach it again.", output->text), (NULL));
+      return GST_FLOW_OK;
+    case VENC_OUTPUT_BACK:
+      GST_ELEMENT_INFO(self, RESOURCE, READ,
+                       ("The encoder's host is back; the stream goes on with a key frame."),
+                       (NULL));
+      return GST_FLOW_OK;
+    case VENC_OUTPUT_WARNING:
+      GST_ELEMENT_WARNING(self, STREAM, ENCODE, ("The host says: %s", output->text), (NULL));
+      return GST_FLOW_OK;
+    case VENC_OUTPUT_FAILED:
+      if (output->code == VENC_ERROR_LOST)
+        GST_ELEMENT_ERROR(self, RESOURCE, READ, ("The encoder's host is away: %s.", output->text),
+                          (NULL));
+      else
+        GST_ELEMENT_ERROR(self, STREAM, ENCODE, ("The host cannot encode this: %s", output->text),
+                          (NULL));
+      return GST_FLOW_ERROR;
+  }
+  g_assert_not_reached();
+}
+
+static void output_loop(gpointer data) {
+  GstVsockEnc *self = GST_VSOCK_ENC(data);
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  VencOutput *output = venc_session_pop_output(priv->session);
+  GstFlowReturn flow = GST_FLOW_FLUSHING;
+
+  if (output) {
+    flow = handle_output(self, output);
+    venc_output_free(output);
+    venc_session_output_done(priv->session);
+  }
+  if (flow == GST_FLOW_OK) return;
+  GST_DEBUG_OBJECT(self, "output pauses: %s", gst_flow_get_name(flow));
+  if (output) {
+    set_downstream(self, flow);
+    /* Nobody takes what is still to come: whoever waits for it must not. */
+    venc_session_interrupt(priv->session, TRUE);
+  }
+  gst_pad_pause_task(GST_VIDEO_ENCODER_SRC_PAD(self));
+}
+
+gboolean gst_vsock_enc_start_output(GstVsockEnc *self) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  set_downstream(self, GST_FLOW_OK);
+  venc_session_interrupt(priv->session, FALSE);
+  return gst_pad_start_task(GST_VIDEO_ENCODER_SRC_PAD(self), output_loop, self, NULL);
+}
+
+void gst_vsock_enc_pause_output(GstVsockEnc *self) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  if (priv->session) venc_session_interrupt(priv->session, TRUE);
+  gst_pad_pause_task(GST_VIDEO_ENCODER_SRC_PAD(self));
+}
+
+void gst_vsock_enc_stop_output(GstVsockEnc *self) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  if (priv->session) venc_session_interrupt(priv->session, TRUE);
+  gst_pad_stop_task(GST_VIDEO_ENCODER_SRC_PAD(self));
+}

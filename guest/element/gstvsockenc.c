@@ -1,0 +1,278 @@
+/*
+ * SECTION:element-vsockenc
+ *
+ * Encodes video on the host of a virtual machine. The pixels stay in the guest's memory: the host
+ * is told the virtio-gpu resource that they are in, and sends back H.264.
+ *
+ * Three threads meet here. The streaming thread submits frames (gstvsockenc-input.c), the session's
+ * I/O thread talks to the host (session*.c), and a task of the source pad pushes what comes back
+ * (gstvsockenc-output.c). The session's queue of outputs is all that they share.
+ */
+#include "gstvsockenc.h"
+
+#include <string.h>
+
+#include "gstvsockenc-private.h"
+
+#define SOFTWARE "vsockenc-gst/" PACKAGE_VERSION
+
+GST_DEBUG_CATEGORY(gst_vsock_enc_debug);
+
+G_DEFINE_TYPE_WITH_CODE(GstVsockEnc, gst_vsock_enc, GST_TYPE_VIDEO_ENCODER,
+                        G_ADD_PRIVATE(GstVsockEnc)
+                            GST_DEBUG_CATEGORY_INIT(gst_vsock_enc_debug, VSOCKENC_FACTORY, 0,
+                                                    VSOCKENC_LONG_NAME))
+
+GstVsockEncPrivate *gst_vsock_enc_private(GstVsockEnc *self) {
+  return gst_vsock_enc_get_instance_private(self);
+}
+
+/* Reports why the host cannot be reached, with GStreamer's nearest code. */
+static void post_open_error(GstVsockEnc *self, const GError *error) {
+  switch (error->code) {
+    case VENC_ERROR_NOT_FOUND:
+      GST_ELEMENT_ERROR(self, RESOURCE, NOT_FOUND, ("No way to the host: %s.", error->message),
+                        (NULL));
+      break;
+    case VENC_ERROR_BUSY:
+      GST_ELEMENT_ERROR(self, RESOURCE, BUSY, ("No way to the host: %s.", error->message), (NULL));
+      break;
+    case VENC_ERROR_PERMISSION:
+      GST_ELEMENT_ERROR(self, RESOURCE, NOT_AUTHORIZED, ("No way to the host: %s.", error->message),
+                        (NULL));
+      break;
+    default:
+      GST_ELEMENT_ERROR(self, RESOURCE, OPEN_READ_WRITE,
+                        ("No answer from the host: %s.", error->message), (NULL));
+      break;
+  }
+}
+
+/* Takes what belongs to the open element away from readers of properties, then frees it. */
+static gboolean gst_vsock_enc_close(GstVideoEncoder *encoder) {
+  GstVsockEnc *self = GST_VSOCK_ENC(encoder);
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+
+  GST_OBJECT_LOCK(self);
+  VencSession *session = g_steal_pointer(&priv->session);
+  GST_OBJECT_UNLOCK(self);
+  venc_buffers_free(g_steal_pointer(&priv->buffers));
+  venc_session_free(session);
+  gst_clear_object(&priv->allocator);
+  g_clear_pointer(&priv->gpu, venc_gpu_unref);
+  g_clear_error(&priv->gpu_error);
+  return TRUE;
+}
+
+static gboolean gst_vsock_enc_open(GstVideoEncoder *encoder) {
+  GstVsockEnc *self = GST_VSOCK_ENC(encoder);
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  GstVsockEncSettings settings;
+  g_autoptr(GError) error = NULL;
+
+  gst_vsock_enc_settings_init(&settings);
+  GST_OBJECT_LOCK(self);
+  gst_vsock_enc_settings_copy(&settings, &priv->settings);
+  priv->frames_in = priv->frames_copied = 0;
+  GST_OBJECT_UNLOCK(self);
+
+  VencSession *session = venc_session_new(settings.device, settings.socket_path, SOFTWARE);
+  gboolean opened = venc_session_open(session, settings.connect_timeout, &error);
+  gst_vsock_enc_settings_clear(&settings);
+  if (!opened) {
+    venc_session_free(session);
+    post_open_error(self, error);
+    return FALSE;
+  }
+  /* Whether it is needed is known with the caps. */
+  priv->gpu = venc_gpu_new(GST_VSOCK_ENC_GET_CLASS(self)->gpu_ops, &priv->gpu_error);
+  if (priv->gpu) {
+    priv->allocator = venc_allocator_new(priv->gpu);
+    priv->buffers = venc_buffers_new(priv->gpu, session);
+    GST_INFO_OBJECT(self, "virtio-gpu at %s", venc_gpu_get_node(priv->gpu));
+  }
+  GST_OBJECT_LOCK(self);
+  priv->session = session;
+  GST_OBJECT_UNLOCK(self);
+  return TRUE;
+}
+
+static gboolean gst_vsock_enc_start(GstVideoEncoder *encoder) {
+  GstVsockEnc *self = GST_VSOCK_ENC(encoder);
+  gst_vsock_enc_reset_input(self);
+  return gst_vsock_enc_start_output(self);
+}
+
+static gboolean gst_vsock_enc_stop(GstVideoEncoder *encoder) {
+  GstVsockEnc *self = GST_VSOCK_ENC(encoder);
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  gst_vsock_enc_stop_output(self);
+  venc_session_flush(priv->session);
+  if (priv->buffers) venc_buffers_clear(priv->buffers);
+  gst_vsock_enc_reset_input(self);
+  return TRUE;
+}
+
+static GstFlowReturn gst_vsock_enc_finish(GstVideoEncoder *encoder) {
+  return gst_vsock_enc_drain(GST_VSOCK_ENC(encoder));
+}
+
+static gboolean gst_vsock_enc_flush(GstVideoEncoder *encoder) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(GST_VSOCK_ENC(encoder));
+  venc_session_flush(priv->session);
+  priv->last_pts = GST_CLOCK_TIME_NONE;
+  return TRUE;
+}
+
+static gboolean gst_vsock_enc_sink_event(GstVideoEncoder *encoder, GstEvent *event) {
+  GstVsockEnc *self = GST_VSOCK_ENC(encoder);
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  GstEventType type = GST_EVENT_TYPE(event);
+  g_autoptr(GstCaps) caps = NULL;
+
+  if (type == GST_EVENT_FLUSH_START && priv->session) {
+    venc_session_interrupt(priv->session, TRUE);
+  } else if (type == GST_EVENT_FLUSH_STOP) {
+    /* Downstream is flushing, so a push that the task is in returns. */
+    gst_vsock_enc_pause_output(self);
+  } else if (type == GST_EVENT_CAPS) {
+    GstCaps *borrowed;
+    gst_event_parse_caps(event, &borrowed);
+    caps = gst_caps_ref(borrowed);
+  }
+  gboolean result = GST_VIDEO_ENCODER_CLASS(gst_vsock_enc_parent_class)->sink_event(encoder, event);
+  if (type == GST_EVENT_FLUSH_STOP && priv->session) {
+    gst_vsock_enc_start_output(self);
+  } else if (caps && result) {
+    /* The base class overlooks a change of drm-format alone. */
+    GST_VIDEO_ENCODER_STREAM_LOCK(self);
+    gst_vsock_enc_update_caps(self, caps);
+    GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
+  }
+  return result;
+}
+
+static GstStateChangeReturn gst_vsock_enc_change_state(GstElement *element,
+                                                       GstStateChange transition) {
+  GstVsockEnc *self = GST_VSOCK_ENC(element);
+  /* The pads are deactivated first, and that waits for the threads that are in them. */
+  if (transition == GST_STATE_CHANGE_PAUSED_TO_READY)
+    venc_session_interrupt(gst_vsock_enc_private(self)->session, TRUE);
+  return GST_ELEMENT_CLASS(gst_vsock_enc_parent_class)->change_state(element, transition);
+}
+
+static void gst_vsock_enc_set_property(GObject *object, guint id, const GValue *value,
+                                       GParamSpec *spec) {
+  GstVsockEnc *self = GST_VSOCK_ENC(object);
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  GST_OBJECT_LOCK(self);
+  gboolean known = gst_vsock_enc_settings_set(&priv->settings, id, value);
+  if (known) g_atomic_int_set(&priv->settings_changed, TRUE);
+  GST_OBJECT_UNLOCK(self);
+  if (!known) G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
+}
+
+static const gchar *source_nick(vsockenc_SourceTier tier, GstVsockEncSource *source) {
+  *source = tier == vsockenc_SourceTier_RESOURCE ? GST_VSOCK_ENC_SOURCE_RESOURCE
+                                                 : GST_VSOCK_ENC_SOURCE_NONE;
+  return *source == GST_VSOCK_ENC_SOURCE_RESOURCE ? "resource" : "none";
+}
+
+static GstStructure *make_stats(GstVsockEnc *self, GstVsockEncSource *source) {
+  static const gchar *const stages[VENC_STAGES] = {"queue-us", "convert-us", "encode-us",
+                                                   "round-trip-us"};
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  VencStatistics stats = {0};
+  g_autofree gchar *transport = NULL;
+
+  GST_OBJECT_LOCK(self);
+  guint64 frames_in = priv->frames_in, copied = priv->frames_copied;
+  if (priv->session) {
+    venc_session_get_statistics(priv->session, &stats);
+    transport = venc_session_dup_transport(priv->session);
+  }
+  GST_OBJECT_UNLOCK(self);
+  GstStructure *structure = gst_structure_new(
+      "vsockenc-stats", "frames-in", G_TYPE_UINT64, frames_in, "frames-encoded", G_TYPE_UINT64,
+      stats.packets, "key-frames", G_TYPE_UINT64, stats.key_frames, "dropped-newer", G_TYPE_UINT64,
+      stats.dropped[VENC_DROPPED_NEWER], "dropped-disconnected", G_TYPE_UINT64,
+      stats.dropped[VENC_DROPPED_DISCONNECTED], "dropped-encoder", G_TYPE_UINT64,
+      stats.dropped[VENC_DROPPED_ENCODER], "dropped-flushed", G_TYPE_UINT64,
+      stats.dropped[VENC_DROPPED_FLUSHED], "frames-copied", G_TYPE_UINT64, copied, "bytes-sent",
+      G_TYPE_UINT64, stats.bytes_sent, "bytes-received", G_TYPE_UINT64, stats.bytes_received,
+      "frame-bytes-sent", G_TYPE_UINT64, stats.frame_bytes_sent, "sessions", G_TYPE_UINT64,
+      stats.sessions, "attaches", G_TYPE_UINT64, stats.attaches, "attached", G_TYPE_UINT,
+      stats.attached, "runs", G_TYPE_UINT, stats.runs, "tier", G_TYPE_STRING,
+      source_nick(stats.tier, source), "transport", G_TYPE_STRING, transport ? transport : "",
+      "host", G_TYPE_STRING, stats.host, "encoder", G_TYPE_STRING, stats.encoder, NULL);
+  for (guint i = 0; i < VENC_STAGES; i++) {
+    g_autofree gchar *p50 = g_strconcat(stages[i], "-p50", NULL);
+    g_autofree gchar *p95 = g_strconcat(stages[i], "-p95", NULL);
+    gst_structure_set(structure, p50, G_TYPE_UINT, stats.p50_us[i], p95, G_TYPE_UINT,
+                      stats.p95_us[i], NULL);
+  }
+  return structure;
+}
+
+static void gst_vsock_enc_get_property(GObject *object, guint id, GValue *value, GParamSpec *spec) {
+  GstVsockEnc *self = GST_VSOCK_ENC(object);
+  GstVsockEncSource source;
+
+  GST_OBJECT_LOCK(self);
+  gboolean known = gst_vsock_enc_settings_get(&gst_vsock_enc_private(self)->settings, id, value);
+  GST_OBJECT_UNLOCK(self);
+  if (known) return;
+  if (id != VSOCKENC_PROP_SOURCE && id != VSOCKENC_PROP_STATS) {
+    G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
+    return;
+  }
+  g_autoptr(GstStructure) stats = make_stats(self, &source);
+  if (id == VSOCKENC_PROP_SOURCE)
+    g_value_set_enum(value, source);
+  else
+    g_value_take_boxed(value, g_steal_pointer(&stats));
+}
+
+static void gst_vsock_enc_finalize(GObject *object) {
+  gst_vsock_enc_settings_clear(&gst_vsock_enc_private(GST_VSOCK_ENC(object))->settings);
+  G_OBJECT_CLASS(gst_vsock_enc_parent_class)->finalize(object);
+}
+
+static void gst_vsock_enc_class_init(GstVsockEncClass *klass) {
+  GObjectClass *object_class = G_OBJECT_CLASS(klass);
+  GstElementClass *element_class = GST_ELEMENT_CLASS(klass);
+  GstVideoEncoderClass *encoder_class = GST_VIDEO_ENCODER_CLASS(klass);
+  g_autoptr(GstCaps) sink = gst_vsock_enc_sink_caps();
+  g_autoptr(GstCaps) src = gst_caps_from_string(VSOCKENC_OUTPUT_CAPS);
+
+  klass->gpu_ops = &venc_gpu_kernel;
+  object_class->set_property = gst_vsock_enc_set_property;
+  object_class->get_property = gst_vsock_enc_get_property;
+  object_class->finalize = gst_vsock_enc_finalize;
+  gst_vsock_enc_install_properties(object_class);
+
+  element_class->change_state = GST_DEBUG_FUNCPTR(gst_vsock_enc_change_state);
+  gst_element_class_set_static_metadata(element_class, VSOCKENC_LONG_NAME, VSOCKENC_KLASS,
+                                        VSOCKENC_DESCRIPTION, VSOCKENC_AUTHOR);
+  gst_element_class_add_pad_template(
+      element_class, gst_pad_template_new("sink", GST_PAD_SINK, GST_PAD_ALWAYS, sink));
+  gst_element_class_add_pad_template(element_class,
+                                     gst_pad_template_new("src", GST_PAD_SRC, GST_PAD_ALWAYS, src));
+
+  encoder_class->open = GST_DEBUG_FUNCPTR(gst_vsock_enc_open);
+  encoder_class->close = GST_DEBUG_FUNCPTR(gst_vsock_enc_close);
+  encoder_class->start = GST_DEBUG_FUNCPTR(gst_vsock_enc_start);
+  encoder_class->stop = GST_DEBUG_FUNCPTR(gst_vsock_enc_stop);
+  encoder_class->set_format = GST_DEBUG_FUNCPTR(gst_vsock_enc_set_format);
+  encoder_class->handle_frame = GST_DEBUG_FUNCPTR(gst_vsock_enc_handle_frame);
+  encoder_class->finish = GST_DEBUG_FUNCPTR(gst_vsock_enc_finish);
+  encoder_class->flush = GST_DEBUG_FUNCPTR(gst_vsock_enc_flush);
+  encoder_class->sink_event = GST_DEBUG_FUNCPTR(gst_vsock_enc_sink_event);
+  encoder_class->propose_allocation = GST_DEBUG_FUNCPTR(gst_vsock_enc_propose_allocation);
+}
+
+static void gst_vsock_enc_init(GstVsockEnc *self) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  gst_vsock_enc_settings_init(&priv->settings);
+  priv->last_pts = priv->told_latency = GST_CLOCK_TIME_NONE;
+}

@@ -1,0 +1,198 @@
+#include "virtgpu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include <virtgpu_drm.h>
+#include <xf86drm.h>
+
+#define DRIVER "virtio_gpu"
+#define FIRST_RENDER_NODE 128
+#define NODES 64
+/* Of VIRTIO_GPU_FORMAT and PIPE_TEXTURE: what a picture of 32-bit pixels needs. */
+#define FORMAT_B8G8R8X8 2
+#define TARGET_2D 2
+#define BIND_RENDER_TARGET (1 << 1)
+/* Widths of resources whose shape means nothing: few rows, and no dimension above the limit. */
+#define RESOURCE_WIDTH 4096u
+#define MAX_RESOURCE_HEIGHT 16384u
+
+struct _VencGpu {
+  gint references;
+  const VencGpuOps *ops;
+  int fd;
+  gchar *node;
+};
+
+G_DEFINE_QUARK(venc - gpu - error - quark, venc_gpu_error)
+
+static gboolean is_virtio_gpu(int fd) {
+  drmVersionPtr version = drmGetVersion(fd);
+  gboolean is = version && g_strcmp0(version->name, DRIVER) == 0;
+  if (version) drmFreeVersion(version);
+  return is;
+}
+
+static int open_node(const gchar *format, guint number, gchar **node, gboolean *refused) {
+  g_autofree gchar *path = g_strdup_printf(format, number);
+  int fd = open(path, O_RDWR | O_CLOEXEC);
+  if (fd < 0) {
+    if (errno == EACCES || errno == EPERM) *refused = TRUE;
+    return -errno;
+  }
+  if (!is_virtio_gpu(fd)) {
+    close(fd);
+    return -ENODEV;
+  }
+  *node = g_steal_pointer(&path);
+  return fd;
+}
+
+/* By the driver's name, because the first node may be another device's. Render nodes need no rights
+ * over the display, so they come first. */
+static int kernel_open(gchar **node, gboolean *refused) {
+  for (guint i = 0; i < NODES; i++) {
+    int fd = open_node("/dev/dri/renderD%u", FIRST_RENDER_NODE + i, node, refused);
+    if (fd >= 0) return fd;
+  }
+  for (guint i = 0; i < NODES; i++) {
+    int fd = open_node("/dev/dri/card%u", i, node, refused);
+    if (fd >= 0) return fd;
+  }
+  return -ENODEV;
+}
+
+static int kernel_import(int drm, int dmabuf, guint32 *handle) {
+  return drmPrimeFDToHandle(drm, dmabuf, handle) ? -errno : 0;
+}
+
+static int kernel_info(int drm, guint32 handle, guint32 *resource, guint64 *size, gboolean *blob) {
+  struct drm_virtgpu_resource_info info = {.bo_handle = handle};
+  if (drmIoctl(drm, DRM_IOCTL_VIRTGPU_RESOURCE_INFO, &info)) return -errno;
+  *resource = info.res_handle;
+  *size = info.size;
+  /* The header calls the word by the name it had before blobs. */
+  *blob = ((const guint32 *)&info)[3] != 0;
+  return 0;
+}
+
+static int kernel_create(int drm, guint32 width, guint32 height, guint64 size, guint32 *handle) {
+  struct drm_virtgpu_resource_create create = {
+      .target = TARGET_2D,
+      .format = FORMAT_B8G8R8X8,
+      .bind = BIND_RENDER_TARGET,
+      .width = width,
+      .height = height,
+      .depth = 1,
+      .array_size = 1,
+      .size = (guint32)size,
+      .stride = width * 4,
+  };
+  if (drmIoctl(drm, DRM_IOCTL_VIRTGPU_RESOURCE_CREATE, &create)) return -errno;
+  *handle = create.bo_handle;
+  return 0;
+}
+
+static int kernel_export(int drm, guint32 handle) {
+  int fd = -1;
+  return drmPrimeHandleToFD(drm, handle, DRM_CLOEXEC | DRM_RDWR, &fd) ? -errno : fd;
+}
+
+static int kernel_close_handle(int drm, guint32 handle) {
+  struct drm_gem_close request = {.handle = handle};
+  return drmIoctl(drm, DRM_IOCTL_GEM_CLOSE, &request) ? -errno : 0;
+}
+
+const VencGpuOps venc_gpu_kernel = {
+    .open = kernel_open,
+    .import = kernel_import,
+    .info = kernel_info,
+    .create = kernel_create,
+    .export = kernel_export,
+    .close_handle = kernel_close_handle,
+};
+
+VencGpu *venc_gpu_new(const VencGpuOps *ops, GError **error) {
+  gboolean refused = FALSE;
+  gchar *node = NULL;
+  int fd = ops->open(&node, &refused);
+  if (fd < 0) {
+    if (refused)
+      g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_NONE,
+                          "no virtio-gpu among the nodes of /dev/dri that this user may open. Add "
+                          "the user to the group \"render\" (or \"video\"), and log in again");
+    else
+      g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_NONE,
+                          "this machine has no virtio-gpu (no node of the driver virtio_gpu in "
+                          "/dev/dri). Give the virtual machine one, such as QEMU's "
+                          "vhost-user-gpu-pci with `vsockenc gpu` behind it");
+    return NULL;
+  }
+  VencGpu *gpu = g_new0(VencGpu, 1);
+  gpu->references = 1;
+  gpu->ops = ops;
+  gpu->fd = fd;
+  gpu->node = node;
+  return gpu;
+}
+
+VencGpu *venc_gpu_ref(VencGpu *gpu) {
+  g_atomic_int_inc(&gpu->references);
+  return gpu;
+}
+
+void venc_gpu_unref(VencGpu *gpu) {
+  if (!gpu || !g_atomic_int_dec_and_test(&gpu->references)) return;
+  close(gpu->fd);
+  g_free(gpu->node);
+  g_free(gpu);
+}
+
+const gchar *venc_gpu_get_node(const VencGpu *gpu) {
+  return gpu->node;
+}
+
+gboolean venc_gpu_lookup(VencGpu *gpu, int dmabuf, VencGpuObject *object, GError **error) {
+  gboolean blob = FALSE;
+  int result = gpu->ops->import(gpu->fd, dmabuf, &object->handle);
+  if (result < 0) {
+    g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FOREIGN,
+                "the DmaBuf is not of the virtio-gpu %s (%s)", gpu->node, g_strerror(-result));
+    return FALSE;
+  }
+  result = gpu->ops->info(gpu->fd, object->handle, &object->resource, &object->size, &blob);
+  if (result == 0 && !blob && object->resource != 0) return TRUE;
+  gpu->ops->close_handle(gpu->fd, object->handle);
+  if (result < 0)
+    g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,
+                "%s does not say which resource a DmaBuf is: %s", gpu->node, g_strerror(-result));
+  else
+    g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FOREIGN,
+                "the DmaBuf's memory is not the virtio-gpu's (%s)", gpu->node);
+  return FALSE;
+}
+
+void venc_gpu_close(VencGpu *gpu, const VencGpuObject *object) {
+  gpu->ops->close_handle(gpu->fd, object->handle);
+}
+
+int venc_gpu_create_dmabuf(VencGpu *gpu, gsize size, GError **error) {
+  gsize row = RESOURCE_WIDTH * 4;
+  gsize height = (size + row - 1) / row;
+  guint32 handle;
+  if (size == 0 || height > MAX_RESOURCE_HEIGHT) {
+    g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED, "no resource can have %zu bytes",
+                size);
+    return -1;
+  }
+  int result = gpu->ops->create(gpu->fd, RESOURCE_WIDTH, (guint32)height, row * height, &handle);
+  if (result == 0) {
+    result = gpu->ops->export(gpu->fd, handle);
+    /* The dma-buf keeps the resource; the handle would only have to be closed at the right time. */
+    gpu->ops->close_handle(gpu->fd, handle);
+  }
+  if (result >= 0) return result;
+  g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED, "%s gives no resource of %zu bytes: %s",
+              gpu->node, size, g_strerror(-result));
+  return -1;
+}

@@ -1,0 +1,55 @@
+/*
+ * The virtual machine's virtio-gpu: which resource is behind a dma-buf, and new resources.
+ *
+ * Its DRM descriptor is the element's own. A GEM handle belongs to a descriptor, and importing one
+ * dma-buf twice gives the same handle, which one close ends for everybody who uses the descriptor;
+ * so nobody shares ours, and venc_gpu_lookup() is called once for a dma-buf.
+ */
+#ifndef VSOCKENC_VIRTGPU_H
+#define VSOCKENC_VIRTGPU_H
+
+#include <glib.h>
+
+/* The kernel's part, replaced in tests. Each function returns 0 (or a descriptor) or -errno. */
+typedef struct {
+  int (*open)(gchar **node, gboolean *refused);
+  int (*import)(int drm, int dmabuf, guint32 *handle);
+  int (*info)(int drm, guint32 handle, guint32 *resource, guint64 *size, gboolean *blob);
+  int (*create)(int drm, guint32 width, guint32 height, guint64 size, guint32 *handle);
+  int (*export)(int drm, guint32 handle);
+  int (*close_handle)(int drm, guint32 handle);
+} VencGpuOps;
+
+extern const VencGpuOps venc_gpu_kernel;
+
+typedef struct _VencGpu VencGpu;
+
+typedef struct {
+  guint32 handle;
+  guint32 resource;
+  guint64 size;
+} VencGpuObject;
+
+#define VENC_GPU_ERROR (venc_gpu_error_quark())
+GQuark venc_gpu_error_quark(void);
+
+typedef enum {
+  VENC_GPU_ERROR_NONE,    /* the machine has no virtio-gpu, or none we may open */
+  VENC_GPU_ERROR_FOREIGN, /* the dma-buf belongs to another device */
+  VENC_GPU_ERROR_FAILED,
+} VencGpuError;
+
+VencGpu *venc_gpu_new(const VencGpuOps *ops, GError **error);
+VencGpu *venc_gpu_ref(VencGpu *gpu);
+void venc_gpu_unref(VencGpu *gpu);
+const gchar *venc_gpu_get_node(const VencGpu *gpu);
+
+gboolean venc_gpu_lookup(VencGpu *gpu, int dmabuf, VencGpuObject *object, GError **error);
+void venc_gpu_close(VencGpu *gpu, const VencGpuObject *object);
+
+/* A new linear resource of at least `size` bytes as a dma-buf, which alone keeps it. -1: error. */
+int venc_gpu_create_dmabuf(VencGpu *gpu, gsize size, GError **error);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VencGpu, venc_gpu_unref)
+
+#endif

@@ -295,9 +295,14 @@ export class VhostUserBackend {
       );
     }
     const memory = new GuestMemory(regions, this.#descriptors.splice(0));
+    const before = this.#memory;
     this.#memory = memory;
-    this.#device.setMemory(memory);
-    for (const ring of this.#rings) ring.rebind(memory);
+    try {
+      this.#device.setMemory(memory);
+      for (const ring of this.#rings) ring.rebind(memory);
+    } finally {
+      before?.close();
+    }
     this.#log.info(
       { regions: regions.length, memories: memory.memories.map(({ identity }) => identity) },
       "the guest's memory is mapped",
@@ -319,6 +324,7 @@ export class VhostUserBackend {
   #end(error: Error | undefined): void {
     for (const ring of this.#rings) ring.close();
     this.#device.reset();
+    this.#memory?.close();
     this.#descriptors.splice(0).forEach(closeDescriptor);
     if (this.#displaySocket !== undefined) closeDescriptor(this.#displaySocket);
     this.#displaySocket = undefined;

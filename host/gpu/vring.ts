@@ -121,8 +121,11 @@ export class Vring {
     this.#held?.hold.end();
     this.#kick?.close();
     this.#kick = undefined;
-    if (this.#queue !== undefined) this.#base = this.#queue.nextAvailable;
-    this.#queue = undefined;
+    if (this.#queue !== undefined) {
+      this.#base = this.#queue.nextAvailable;
+      this.#queue.close();
+      this.#queue = undefined;
+    }
     this.#runSettled();
     return this.#base;
   }

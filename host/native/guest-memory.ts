@@ -84,4 +84,9 @@ export class GuestMemory {
   openMemory(memory: number): number {
     return this.#native.openMemory(memory);
   }
+
+  /** Unmaps, when the last queue in it is closed too. Nothing else may be called afterwards. */
+  close(): void {
+    this.#native.close();
+  }
 }

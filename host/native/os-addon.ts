@@ -30,6 +30,7 @@ export interface NativeGuestMemory {
   translate(ranges: Float64Array, limit: number): Float64Array | null;
   memories(): MemoryStatus[];
   openMemory(index: number): number;
+  close(): void;
 }
 
 export interface VirtqueueSetup {
@@ -68,6 +69,7 @@ export interface NativeVirtqueue {
   takeNotification(): boolean;
   enableKicks(): boolean;
   nextAvailable(): number;
+  close(): void;
 }
 
 interface OsAddon {

@@ -61,4 +61,9 @@ export class Virtqueue {
   enableKicks(): boolean {
     return this.#native.enableKicks();
   }
+
+  /** Lets the memory go. Nothing else may be called afterwards. */
+  close(): void {
+    this.#native.close();
+  }
 }

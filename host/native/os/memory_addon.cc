@@ -52,7 +52,8 @@ class GuestMemoryObject : public Napi::ObjectWrap<GuestMemoryObject> {
                         InstanceMethod<&GuestMemoryObject::Write>("write"),
                         InstanceMethod<&GuestMemoryObject::Translate>("translate"),
                         InstanceMethod<&GuestMemoryObject::Memories>("memories"),
-                        InstanceMethod<&GuestMemoryObject::OpenMemory>("openMemory")});
+                        InstanceMethod<&GuestMemoryObject::OpenMemory>("openMemory"),
+                        InstanceMethod<&GuestMemoryObject::Close>("close")});
   }
 
   // new GuestMemory([{guestAddress, size, userAddress, fileOffset}], [fd]); owns the descriptors.
@@ -75,23 +76,31 @@ class GuestMemoryObject : public Napi::ObjectWrap<GuestMemoryObject> {
     });
   }
 
-  const std::shared_ptr<const GuestMemory> &memory() const { return memory_; }
+  // Throws after close().
+  const std::shared_ptr<const GuestMemory> &memory(Napi::Env env) const {
+    if (!memory_) throw Napi::Error::New(env, "the guest memory is closed");
+    return memory_;
+  }
 
  private:
+  // close(): unmaps, as soon as no queue uses it any more; the garbage collector is too lazy.
+  void Close(const Napi::CallbackInfo &) { memory_.reset(); }
+
   // read(address, length) → Buffer, or null if part is outside.
   Napi::Value Read(const Napi::CallbackInfo &info) {
     const uint64_t length = Unsigned(info[1]);
     if (length > kMaxRead) throw Napi::RangeError::New(info.Env(), "read: too long");
     auto buffer = Napi::Buffer<uint8_t>::New(info.Env(), static_cast<size_t>(length));
-    if (!memory_->Read(Unsigned(info[0]), buffer.Data(), length)) return info.Env().Null();
+    if (!memory(info.Env())->Read(Unsigned(info[0]), buffer.Data(), length))
+      return info.Env().Null();
     return buffer;
   }
 
   // write(address, bytes) → whether all of it lies in memory.
   Napi::Value Write(const Napi::CallbackInfo &info) {
     const auto bytes = info[1].As<Napi::Uint8Array>();
-    return Napi::Boolean::New(info.Env(),
-                              memory_->Write(Unsigned(info[0]), bytes.Data(), bytes.ByteLength()));
+    return Napi::Boolean::New(
+        info.Env(), memory(info.Env())->Write(Unsigned(info[0]), bytes.Data(), bytes.ByteLength()));
   }
 
   // translate([address, length, …], limit) → Float64Array [memory, offset, length, …], or null.
@@ -103,7 +112,7 @@ class GuestMemoryObject : public Napi::ObjectWrap<GuestMemoryObject> {
       ranges.push_back({static_cast<uint64_t>(list[i]), static_cast<uint64_t>(list[i + 1])});
     }
     std::vector<FileRange> found;
-    if (!memory_->Translate(ranges, static_cast<size_t>(Unsigned(info[1])), &found)) {
+    if (!memory(info.Env())->Translate(ranges, static_cast<size_t>(Unsigned(info[1])), &found)) {
       return info.Env().Null();
     }
     auto result = Napi::Float64Array::New(info.Env(), found.size() * 3);
@@ -117,7 +126,7 @@ class GuestMemoryObject : public Napi::ObjectWrap<GuestMemoryObject> {
 
   // memories() → [{identity, size}], in the order of translate's indices.
   Napi::Value Memories(const Napi::CallbackInfo &info) {
-    const auto &memories = memory_->memories();
+    const auto &memories = memory(info.Env())->memories();
     auto list = Napi::Array::New(info.Env(), memories.size());
     for (uint32_t i = 0; i < memories.size(); i++) {
       auto entry = Napi::Object::New(info.Env());
@@ -131,11 +140,11 @@ class GuestMemoryObject : public Napi::ObjectWrap<GuestMemoryObject> {
   // openMemory(index) → fd that only reads; other users are locked out of the file (mode 0600).
   Napi::Value OpenMemory(const Napi::CallbackInfo &info) {
     const auto index = static_cast<size_t>(Unsigned(info[0]));
-    if (index >= memory_->memories().size()) {
+    if (index >= memory(info.Env())->memories().size()) {
       throw Napi::RangeError::New(info.Env(), "openMemory: no such memory");
     }
     return Translated(info.Env(), [&] {
-      const int fd = memory_->memories()[index].fd;
+      const int fd = memory(info.Env())->memories()[index].fd;
       // Fails where the file is another user's, who then decides about its mode.
       [[maybe_unused]] const int changed = fchmod(fd, S_IRUSR | S_IWUSR);
       return Napi::Number::New(info.Env(), ReopenReadOnly(fd).Take());
@@ -155,7 +164,8 @@ class VirtqueueObject : public Napi::ObjectWrap<VirtqueueObject> {
                         InstanceMethod<&VirtqueueObject::Push>("push"),
                         InstanceMethod<&VirtqueueObject::TakeNotification>("takeNotification"),
                         InstanceMethod<&VirtqueueObject::EnableKicks>("enableKicks"),
-                        InstanceMethod<&VirtqueueObject::NextAvailable>("nextAvailable")});
+                        InstanceMethod<&VirtqueueObject::NextAvailable>("nextAvailable"),
+                        InstanceMethod<&VirtqueueObject::Close>("close")});
   }
 
   // new Virtqueue(memory, {size, descriptors, available, used, base, eventIndex, indirect})
@@ -176,22 +186,31 @@ class VirtqueueObject : public Napi::ObjectWrap<VirtqueueObject> {
 
  private:
   static std::shared_ptr<const GuestMemory> Memory(const Napi::CallbackInfo &info) {
-    return GuestMemoryObject::Unwrap(info[0].As<Napi::Object>())->memory();
+    return GuestMemoryObject::Unwrap(info[0].As<Napi::Object>())->memory(info.Env());
   }
 
+  Virtqueue &queue(Napi::Env env) const {
+    if (!queue_) throw Napi::Error::New(env, "the virtqueue is closed");
+    return *queue_;
+  }
+
+  // close(): lets the memory go.
+  void Close(const Napi::CallbackInfo &) { queue_.reset(); }
+
   void Rebind(const Napi::CallbackInfo &info) {
-    Translated(info.Env(), [&] { queue_->Rebind(Memory(info)); });
+    Translated(info.Env(), [&] { queue(info.Env()).Rebind(Memory(info)); });
   }
 
   Napi::Value Pending(const Napi::CallbackInfo &info) {
-    return Napi::Number::New(info.Env(), queue_->Pending());
+    return Napi::Number::New(info.Env(), queue(info.Env()).Pending());
   }
 
   // pop(maxReadable) → null, or {kind: "chain", head, readable, readableLength, writableLength},
   // {kind: "fault", head, reason} or {kind: "broken", reason}.
   Napi::Value Pop(const Napi::CallbackInfo &info) {
     const Napi::Env env = info.Env();
-    const Virtqueue::PopResult popped = queue_->Pop(static_cast<size_t>(Unsigned(info[0])));
+    const Virtqueue::PopResult popped =
+        queue(info.Env()).Pop(static_cast<size_t>(Unsigned(info[0])));
     if (popped.kind == Virtqueue::PopKind::kEmpty) return env.Null();
     auto result = Napi::Object::New(env);
     if (popped.kind == Virtqueue::PopKind::kBroken) {
@@ -219,19 +238,20 @@ class VirtqueueObject : public Napi::ObjectWrap<VirtqueueObject> {
   Napi::Value Push(const Napi::CallbackInfo &info) {
     const auto answer = info[1].As<Napi::Uint8Array>();
     const auto head = static_cast<uint16_t>(Unsigned(info[0]));
-    return Napi::Boolean::New(info.Env(), queue_->Push(head, answer.Data(), answer.ByteLength()));
+    return Napi::Boolean::New(info.Env(),
+                              queue(info.Env()).Push(head, answer.Data(), answer.ByteLength()));
   }
 
   Napi::Value TakeNotification(const Napi::CallbackInfo &info) {
-    return Napi::Boolean::New(info.Env(), queue_->TakeNotification());
+    return Napi::Boolean::New(info.Env(), queue(info.Env()).TakeNotification());
   }
 
   Napi::Value EnableKicks(const Napi::CallbackInfo &info) {
-    return Napi::Boolean::New(info.Env(), queue_->EnableKicks());
+    return Napi::Boolean::New(info.Env(), queue(info.Env()).EnableKicks());
   }
 
   Napi::Value NextAvailable(const Napi::CallbackInfo &info) {
-    return Napi::Number::New(info.Env(), queue_->next_available());
+    return Napi::Number::New(info.Env(), queue(info.Env()).next_available());
   }
 
   std::unique_ptr<Virtqueue> queue_;

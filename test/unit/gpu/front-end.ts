@@ -1,0 +1,402 @@
+/**
+ * A scripted QEMU and guest driver for the GPU process: a real vhost-user socket, real rings in a real shared
+ * memory. Guest memory is written and read through the memory's file, so none of the code under test is trusted to
+ * look at its own work.
+ *
+ * The memory is shown as two regions that are views of one file, the second at guest address 4 GiB, as QEMU does
+ * with more than 3 GiB.
+ */
+import { mkdtempSync, readSync, rmSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { GpuService, type GpuServiceOptions } from "../../../host/gpu/service.ts";
+import { closeDescriptor, createMemory, duplicateDescriptor } from "../../../host/native/descriptor.ts";
+import { connectUnix, FdListener, FdSocket } from "../../../host/native/fd-socket.ts";
+import { ExportClient, type ExportClientEvents } from "../../../host/relay/export-client.ts";
+
+const DEADLINE_MS = 3000;
+export const REGION_BYTES = 4 << 20;
+export const HIGH_ADDRESS = 2 ** 32;
+const USER_ADDRESS = 0x7f00_0000_0000;
+const HIGH_USER_ADDRESS = 0x7f10_0000_0000;
+
+/** What QEMU 10.0 with a Linux guest sends in SET_FEATURES: transport bits that were not offered included. */
+export const QEMU_FEATURES = 0x101_7000_0002n;
+
+export async function until<Value>(what: string, get: () => Value | undefined): Promise<Value> {
+  const end = performance.now() + DEADLINE_MS;
+  for (;;) {
+    const value = get();
+    if (value !== undefined) return value;
+    if (performance.now() > end) throw new Error(`timed out: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+/** Two ends of a stream, as a doorbell where there is no eventfd. */
+async function pair(folder: string): Promise<[number, number]> {
+  let accepted: number | undefined;
+  const listener = FdListener.listen(join(folder, "pair"), (fd) => {
+    accepted = fd;
+  });
+  const connected = connectUnix(join(folder, "pair"));
+  const other = await until("a pair of sockets", () => accepted);
+  listener.close();
+  return [connected, other];
+}
+
+interface RingPlace {
+  readonly size: number;
+  /** Guest addresses in the low region. */
+  readonly descriptors: number;
+  readonly available: number;
+  readonly used: number;
+  /** Where commands and answers of this ring are put. */
+  readonly buffers: number;
+}
+
+const RINGS: readonly RingPlace[] = [
+  { size: 64, descriptors: 0x1000, available: 0x2000, used: 0x3000, buffers: 0x10_0000 },
+  { size: 16, descriptors: 0x5000, available: 0x6000, used: 0x7000, buffers: 0x8_0000 },
+];
+const ANSWER_OFFSET = 0x8_0000;
+const ANSWER_BYTES = 2048;
+
+export interface Descriptor {
+  readonly address: number;
+  readonly length: number;
+  readonly flags: number;
+  readonly next: number;
+}
+export const NEXT = 1;
+export const WRITE = 2;
+export const INDIRECT = 4;
+
+export class FrontEnd {
+  readonly folder: string;
+  readonly memory = createMemory("guest", 2 * REGION_BYTES);
+  readonly service: GpuService;
+  readonly #socket: FdSocket;
+  #received: Buffer = Buffer.alloc(0);
+  #ended = false;
+  #kicks: number[] = [];
+  #calls: number[] = [];
+  readonly #next = [0, 0];
+  readonly #clients: ExportClient[] = [];
+
+  private constructor(folder: string, service: GpuService) {
+    this.folder = folder;
+    this.service = service;
+    const buffer = Buffer.alloc(65536);
+    this.#socket = new FdSocket(
+      connectUnix(join(folder, "gpu")),
+      {
+        onReadable: () => {
+          const received = this.#socket.receive(buffer, 0, buffer.length);
+          if (received.kind === "end") this.#ended = true;
+          if (received.kind === "bytes") {
+            this.#received = Buffer.concat([this.#received, buffer.subarray(0, received.count)]);
+          }
+          if (this.#ended) this.#socket.close();
+        },
+        onClose: () => {
+          this.#ended = true;
+        },
+      },
+      1 << 20,
+    );
+  }
+
+  static async start(options: Partial<GpuServiceOptions> = {}): Promise<FrontEnd> {
+    const folder = mkdtempSync(join(tmpdir(), "vsockenc-gpu-"));
+    const service = new GpuService(
+      {
+        endpoint: { kind: "path", path: join(folder, "gpu") },
+        exportPath: join(folder, "export"),
+        exportUsers: [],
+        heads: 2,
+        mode: { width: 1280, height: 800 },
+        ...options,
+      },
+      pino({ level: "silent" }),
+    );
+    service.ended.catch(() => undefined);
+    const front = new FrontEnd(folder, service);
+    for (let ring = 0; ring < RINGS.length; ring++) {
+      const [kick, kicked] = await pair(folder);
+      const [call, called] = await pair(folder);
+      front.#kicks.push(kick, kicked);
+      front.#calls.push(call, called);
+    }
+    return front;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  async close(): Promise<void> {
+    for (const client of this.#clients) client.close();
+    this.#socket.close();
+    this.service.close();
+    for (const fd of [...this.#kicks, ...this.#calls, this.memory]) closeDescriptor(fd);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    rmSync(this.folder, { recursive: true });
+  }
+
+  async client(events: Partial<ExportClientEvents> = {}): Promise<ExportClient> {
+    const nothing = () => undefined;
+    const client = await ExportClient.connect(join(this.folder, "export"), {
+      onRevoke: nothing,
+      onScanout: nothing,
+      onDamage: nothing,
+      onClose: nothing,
+      ...events,
+    });
+    this.#clients.push(client);
+    return client;
+  }
+
+  // The vhost-user side.
+
+  send(request: number, payload: Buffer = Buffer.alloc(0), descriptors: number[] = [], flags = 1): void {
+    const header = Buffer.alloc(12);
+    header.writeUInt32LE(request, 0);
+    header.writeUInt32LE(flags, 4);
+    header.writeUInt32LE(payload.length, 8);
+    this.#socket.send(Buffer.concat([header, payload]), descriptors);
+  }
+
+  /** Sends and takes the reply's payload. */
+  async ask(
+    request: number,
+    payload: Buffer = Buffer.alloc(0),
+    descriptors: number[] = [],
+    flags = 1,
+  ): Promise<Buffer> {
+    this.send(request, payload, descriptors, flags);
+    const reply = await until(`reply to ${request}`, () => {
+      if (this.#ended) throw new Error(`closed instead of a reply to ${request}`);
+      if (this.#received.length < 12) return undefined;
+      const end = 12 + this.#received.readUInt32LE(8);
+      return this.#received.length < end ? undefined : this.#received.subarray(0, end);
+    });
+    this.#received = this.#received.subarray(reply.length);
+    if (reply.readUInt32LE(0) !== request || reply.readUInt32LE(4) !== 5) {
+      throw new Error(`reply ${reply.readUInt32LE(0)} to ${request}`);
+    }
+    return reply.subarray(12);
+  }
+
+  /** A message that QEMU waits for: 0 is success. */
+  async acknowledged(request: number, payload: Buffer, descriptors: number[] = []): Promise<bigint> {
+    return (await this.ask(request, payload, descriptors, 9)).readBigUInt64LE(0);
+  }
+
+  async negotiate(): Promise<void> {
+    await this.ask(1);
+    await this.ask(15);
+    this.send(16, u64((1n << 3n) | (1n << 9n) | (1n << 13n)));
+    this.send(3);
+    await this.ask(1);
+  }
+
+  memoryTable(): Buffer {
+    const table = Buffer.alloc(8 + 64);
+    table.writeUInt32LE(2, 0);
+    [
+      [0, REGION_BYTES, USER_ADDRESS, 0],
+      [HIGH_ADDRESS, REGION_BYTES, HIGH_USER_ADDRESS, REGION_BYTES],
+    ].forEach((fields, region) => {
+      fields.forEach((field, i) => {
+        table.writeBigUInt64LE(BigInt(field), 8 + region * 32 + i * 8);
+      });
+    });
+    return table;
+  }
+
+  /** DRIVER_OK as QEMU 10.0 does it, from GPU_SET_SOCKET on; bases other than 0 are a `cont`. */
+  async startDevice(
+    options: { bases?: readonly number[]; features?: bigint; enable?: boolean } = {},
+  ): Promise<void> {
+    const { bases = [0, 0], features = QEMU_FEATURES, enable = true } = options;
+    const [display, displayed] = await pair(this.folder);
+    this.send(33, Buffer.alloc(0), [displayed]);
+    for (let ring = 0; ring < RINGS.length; ring++) {
+      this.send(13, u64(BigInt(ring)), [this.#calls[ring * 2 + 1] ?? -1]);
+    }
+    this.send(2, u64(features));
+    const views = [duplicateDescriptor(this.memory), duplicateDescriptor(this.memory)];
+    const status = await this.acknowledged(5, this.memoryTable(), views);
+    for (const fd of [...views, display, displayed]) closeDescriptor(fd);
+    if (status !== 0n) throw new Error("the memory table was refused");
+    RINGS.forEach((place, ring) => {
+      this.send(8, state(ring, place.size));
+      this.send(10, state(ring, bases[ring] ?? 0));
+      const addresses = Buffer.alloc(40);
+      addresses.writeUInt32LE(ring, 0);
+      [place.descriptors, place.used, place.available].forEach((address, i) => {
+        addresses.writeBigUInt64LE(BigInt(USER_ADDRESS + address), 8 + i * 8);
+      });
+      this.send(9, addresses);
+      this.send(12, u64(BigInt(ring)), [this.#kicks[ring * 2 + 1] ?? -1]);
+    });
+    if (!enable) return;
+    for (let ring = 0; ring < RINGS.length; ring++) await this.acknowledged(18, state(ring, 1));
+  }
+
+  /** As QEMU does for `stop` and for a reset. */
+  async stopDevice(): Promise<readonly number[]> {
+    const bases: number[] = [];
+    for (let ring = 0; ring < RINGS.length; ring++) await this.acknowledged(18, state(ring, 0));
+    for (let ring = 0; ring < RINGS.length; ring++) {
+      bases.push((await this.ask(11, state(ring, 0))).readUInt32LE(4));
+    }
+    return bases;
+  }
+
+  // The guest's side.
+
+  write(address: number, bytes: Buffer): void {
+    writeSync(this.memory, bytes, 0, bytes.length, this.#offset(address));
+  }
+
+  read(address: number, length: number): Buffer {
+    const bytes = Buffer.alloc(length);
+    readSync(this.memory, bytes, 0, length, this.#offset(address));
+    return bytes;
+  }
+
+  #offset(address: number): number {
+    return address >= HIGH_ADDRESS ? REGION_BYTES + address - HIGH_ADDRESS : address;
+  }
+
+  usedIndex(ring: number): number {
+    return this.read(place(ring).used + 2, 2).readUInt16LE(0);
+  }
+
+  /** Writes descriptors from the ring's first on and makes `head` available, without a kick. */
+  queue(ring: number, descriptors: readonly Descriptor[], head = 0): void {
+    const { size, available } = place(ring);
+    descriptors.forEach((descriptor, i) => {
+      this.write(place(ring).descriptors + i * 16, descriptorBytes(descriptor));
+    });
+    const next = this.#next[ring] ?? 0;
+    const entry = Buffer.alloc(2);
+    entry.writeUInt16LE(head);
+    this.write(available + 4 + (next % size) * 2, entry);
+    this.setAvailable(ring, next + 1);
+  }
+
+  setAvailable(ring: number, index: number): void {
+    this.#next[ring] = index & 0xffff;
+    const bytes = Buffer.alloc(2);
+    bytes.writeUInt16LE(index & 0xffff);
+    this.write(place(ring).available + 2, bytes);
+  }
+
+  kick(ring: number): void {
+    writeSync(this.#kicks[ring * 2] ?? -1, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]));
+  }
+
+  /** Forgets the rings, as a new driver does. */
+  clearRings(): void {
+    for (const { descriptors, buffers } of RINGS.slice(1))
+      this.write(descriptors, Buffer.alloc(buffers - descriptors));
+    this.write(0x1000, Buffer.alloc(0x4000));
+    this.#next.fill(0);
+  }
+
+  /** Queues a command with room for an answer; returns how to take the answer. */
+  submit(command: Buffer, ring = 0): { kick(): void; isDone(): boolean; answer(): Promise<Buffer> } {
+    const { buffers } = place(ring);
+    const answerAt = buffers + ANSWER_OFFSET;
+    this.write(buffers, command);
+    this.write(answerAt, Buffer.alloc(ANSWER_BYTES, 0xee));
+    const before = this.usedIndex(ring);
+    this.queue(ring, [
+      { address: buffers, length: command.length, flags: NEXT, next: 1 },
+      { address: answerAt, length: ANSWER_BYTES, flags: WRITE, next: 0 },
+    ]);
+    const isDone = () => this.usedIndex(ring) !== before;
+    return {
+      kick: () => this.kick(ring),
+      isDone,
+      answer: async () => {
+        await until("the device's answer", () => (isDone() ? true : undefined));
+        const entry = this.read(place(ring).used + 4 + (before % place(ring).size) * 8, 8);
+        return this.read(answerAt, entry.readUInt32LE(4));
+      },
+    };
+  }
+
+  /** A command from kick to answer. */
+  async command(command: Buffer, ring = 0): Promise<Buffer> {
+    const submitted = this.submit(command, ring);
+    submitted.kick();
+    return await submitted.answer();
+  }
+
+  /** Type of the answer to a command. */
+  async answer(command: Buffer, ring = 0): Promise<number> {
+    return (await this.command(command, ring)).readUInt32LE(0);
+  }
+}
+
+function place(ring: number): RingPlace {
+  const found = RINGS[ring];
+  if (found === undefined) throw new Error(`no ring ${ring}`);
+  return found;
+}
+
+export function descriptorBytes({ address, length, flags, next }: Descriptor): Buffer {
+  const bytes = Buffer.alloc(16);
+  bytes.writeBigUInt64LE(BigInt(address), 0);
+  bytes.writeUInt32LE(length, 8);
+  bytes.writeUInt16LE(flags, 12);
+  bytes.writeUInt16LE(next, 14);
+  return bytes;
+}
+
+export function u64(value: bigint): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(value);
+  return bytes;
+}
+
+export function state(index: number, value: number): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeUInt32LE(index, 0);
+  bytes.writeUInt32LE(value, 4);
+  return bytes;
+}
+
+/** A command's header and 32-bit fields. */
+export function gpuCommand(type: number, fields: readonly number[] = [], fence?: bigint): Buffer {
+  const bytes = Buffer.alloc(24 + fields.length * 4);
+  bytes.writeUInt32LE(type, 0);
+  if (fence !== undefined) {
+    bytes.writeUInt32LE(1, 4);
+    bytes.writeBigUInt64LE(fence, 8);
+  }
+  fields.forEach((field, i) => {
+    bytes.writeUInt32LE(field, 24 + i * 4);
+  });
+  return bytes;
+}
+
+export const create = (id: number, width = 64, height = 64): Buffer =>
+  gpuCommand(0x101, [id, 1, width, height]);
+export const unref = (id: number): Buffer => gpuCommand(0x102, [id, 0]);
+export const setScanout = (head: number, id: number, width = 64, height = 64): Buffer =>
+  gpuCommand(0x103, [0, 0, width, height, head, id]);
+export const flush = (id: number, rectangle: readonly [number, number, number, number]): Buffer =>
+  gpuCommand(0x104, [...rectangle, id, 0]);
+export const attach = (id: number, ranges: readonly (readonly [number, number])[]): Buffer =>
+  gpuCommand(0x106, [
+    id,
+    ranges.length,
+    ...ranges.flatMap(([address, length]) => [address % 2 ** 32, Math.floor(address / 2 ** 32), length, 0]),
+  ]);
+export const detach = (id: number): Buffer => gpuCommand(0x107, [id, 0]);

@@ -1,0 +1,96 @@
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { packageRoot } from "../../../host/package-root.ts";
+import { until } from "../../support/until.ts";
+
+const MAIN = join(packageRoot, "dist", "host", "cli", "main.js");
+
+function vsockenc(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: "utf8" });
+  return { status, stdout, stderr };
+}
+
+describe("vsockenc", () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "vsockenc-cli-"));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  const configure = (text: string): string => {
+    const file = join(folder, "host.toml");
+    writeFileSync(file, text);
+    return file;
+  };
+  const oneVm = (gpu = ""): string =>
+    configure(`[[vm]]\nname = "a"\nports = ["${folder}/p0"]\nexport = "${folder}/e"\n${gpu}\n`);
+
+  it("has help for itself and for every command", () => {
+    const { status, stdout } = vsockenc("--help");
+    expect(status).toBe(0);
+    for (const command of ["host", "gpu", "relay", "qemu-args"]) {
+      expect(stdout).toContain(command);
+      expect(vsockenc(command, "--help")).toMatchObject({ status: 0 });
+    }
+  });
+
+  it("refuses an unknown command, an unknown option and a missing file, in words", () => {
+    expect(vsockenc("encode")).toMatchObject({ status: 1 });
+    expect(vsockenc("relay", "--config", "x", "--loud").stderr).toContain("--loud");
+    const { status, stderr } = vsockenc("relay", "--config", join(folder, "none.toml"));
+    expect(status).toBe(1);
+    expect(stderr).toContain("none.toml");
+    expect(stderr).not.toContain("    at ");
+  });
+
+  it("prints QEMU arguments for a VM of the configuration", () => {
+    const config = oneVm(`gpu = { socket = "${folder}/g", heads = 3 }`);
+    const { stdout } = vsockenc("qemu-args", "--config", config, "--memory", "512");
+    expect(stdout).toContain("max_outputs=3");
+    expect(stdout).toContain("size=512M,share=on");
+    expect(vsockenc("qemu-args", "--config", config, "--vm", "b").stderr).toContain("one of: a");
+    expect(vsockenc("qemu-args", "--config", config, "--memory", "lots").stderr).toContain("MiB");
+  });
+
+  describe("host", () => {
+    let host: ChildProcess;
+    let log = "";
+    const started = (name: string): number[] =>
+      [...log.matchAll(new RegExp(`"process":"${name}","pid":(\\d+)`, "g"))].map(([, pid]) => Number(pid));
+
+    beforeEach(async () => {
+      log = "";
+      host = spawn(process.execPath, [MAIN, "host", "--config", oneVm(`gpu = { socket = "${folder}/g" }`)]);
+      host.stderr?.on("data", (text: Buffer) => {
+        log += text.toString();
+      });
+      await until(
+        () => existsSync(join(folder, "e")) && log.includes("connected to the exporter"),
+        "both processes",
+      );
+    });
+    afterEach(async () => {
+      host.kill("SIGTERM");
+      await until(() => host.exitCode !== null || host.signalCode !== null, "the end of the host");
+    });
+
+    it("starts the relay and the GPU process again when they are killed", async () => {
+      for (const name of ["relay", "gpu a"]) {
+        const [pid] = started(name);
+        if (pid === undefined) throw new Error(`${name} was not started`);
+        process.kill(pid, "SIGKILL");
+        await until(() => started(name).length === 2, `the second ${name}`);
+      }
+    });
+
+    it("takes its children along", async () => {
+      const pids = [...started("relay"), ...started("gpu a")];
+      host.kill("SIGTERM");
+      await until(() => host.exitCode !== null, "the end of the host");
+      for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow();
+    });
+  });
+});

@@ -1,7 +1,7 @@
 /** The native encoder session of media.node (host/native/media/session_binding.cc), as TypeScript sees it. */
 import { loadAddon } from "../native/load.ts";
 import type { NativePicture } from "../native/picture.ts";
-import type { Colorimetry } from "./encoder.ts";
+import { type Colorimetry, EncoderFailedError } from "./encoder.ts";
 
 interface Fraction {
   readonly numerator: number;
@@ -77,10 +77,12 @@ let addon: SessionAddon | undefined;
  *
  * What `onEvent` throws becomes an uncaught exception, as from any other callback of Node. Left to a
  * thread-safe function, Node 20 only prints a warning (DEP0168).
+ *
+ * @throws EncoderFailedError when the system has no thread for it.
  */
 export function startSession(settings: NativeSettings, onEvent: (event: NativeEvent) => void): NativeSession {
   addon ??= loadAddon("media") as SessionAddon;
-  return new addon.NativeSession(settings, (event) => {
+  const surfacing = (event: NativeEvent): void => {
     try {
       onEvent(event);
     } catch (error) {
@@ -88,5 +90,12 @@ export function startSession(settings: NativeSettings, onEvent: (event: NativeEv
         throw error;
       });
     }
-  });
+  };
+  try {
+    return new addon.NativeSession(settings, surfacing);
+  } catch (error) {
+    throw new EncoderFailedError(
+      `${settings.name}: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "../../../proto/gen/c/vsockenc-limits.h"
 #include "linear_mapping.h"
 #include "pixel_format.h"
 
@@ -44,7 +45,7 @@ struct PackedPixels {
 // Immutable, shared between threads by shared_ptr; the last user unmaps.
 class Picture {
  public:
-  static constexpr uint64_t kMaxDimension = 16384;
+  static constexpr uint64_t kMaxDimension = VSOCKENC_MAX_DIMENSION;
   // Sixteen times the widest row of four bytes a pixel. Far below 2^31, because libyuv computes
   // with int.
   static constexpr uint64_t kMaxStride = uint64_t{1} << 20;

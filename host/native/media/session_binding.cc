@@ -1,5 +1,6 @@
 #include "session_binding.h"
 
+#include <exception>
 #include <string>
 #include <utility>
 #include <variant>
@@ -173,6 +174,10 @@ class SessionBinding::EventPoster : public SessionEvents {
   void OnMark(uint32_t token) override { Post(Passed{token}); }
   void OnClosed() override {
     Post(Closed{});
+    Abandon();
+  }
+  // No event will come; else the function would keep the process from ending.
+  void Abandon() {
     if (reachable_) listener_.Release();
   }
 
@@ -232,7 +237,12 @@ void SessionBinding::Register(Napi::Env env, Napi::Object exports) {
 SessionBinding::SessionBinding(const Napi::CallbackInfo &info) : ObjectWrap(info) {
   EncoderSettings settings = ReadSettings(info[0].As<Napi::Object>());
   poster_ = std::make_unique<EventPoster>(info.Env(), info[1].As<Napi::Function>());
-  session_ = std::make_unique<Session>(std::move(settings), *poster_);
+  try {
+    session_ = std::make_unique<Session>(std::move(settings), *poster_);
+  } catch (const std::exception &error) {
+    poster_->Abandon();
+    throw Napi::Error::New(info.Env(), std::string("no thread for the session: ") + error.what());
+  }
   Ref();
 }
 

@@ -125,24 +125,24 @@ void HostileLayouts() {
   Check(LinearMapping::RunsInUse() == 0, "runs are still counted");
 }
 
-// Nothing is read behind the last pixel: it is the last of its page, and the next page cannot be
-// read.
+// Nothing is read behind the last pixel: it is the last of its mapping, and what follows cannot be
+// read. The kernel puts a new mapping right below the last one unless there is a gap for it, so
+// both are larger than gaps usually are.
 void NoReadBehindTheEnd() {
-  const Memory memory(64 * kPage);
+  constexpr uint64_t kMapped = 8 << 20;
+  constexpr uint64_t kGuard = 16 << 20;
+  const Memory memory(kMapped);
   int guarded = 0;
-  for (int width = 1; width <= 300; ++width) {
-    for (const int height : {1, 2, 3, 16}) {
-      const auto row = static_cast<uint64_t>(width) * 4;
-      const uint64_t size = row * static_cast<uint64_t>(height);
-      const uint64_t pages = (size + kPage - 1) / kPage;
-      // The kernel puts a new mapping right below the last one unless there is a gap for it.
-      void *guard = mmap(nullptr, kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-      const Picture picture(Layout(static_cast<uint64_t>(width), static_cast<uint64_t>(height), row,
-                                   pages * kPage - size),
-                            {{{memory.fd(), 0, pages * kPage}}});
-      if (picture.pixels().data + size == guard) ++guarded;
-      ConvertTo420(picture, height == 2, *NewFrame(width, height));
-      munmap(guard, kPage);
+  for (uint64_t width = 1; width <= 300; ++width) {
+    for (const uint64_t height : {1, 2, 3, 16}) {
+      const uint64_t size = width * 4 * height;
+      void *guard = mmap(nullptr, kGuard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      const Picture picture(Layout(width, height, width * 4, kMapped - size),
+                            {{{memory.fd(), 0, kMapped}}});
+      const PackedPixels pixels = picture.pixels();
+      if (pixels.data + size == guard) ++guarded;
+      ConvertTo420(picture, height == 2, *NewFrame(pixels.width, pixels.height));
+      munmap(guard, kGuard);
     }
   }
   std::printf("guarded conversions: %d\n", guarded);

@@ -11,26 +11,26 @@ export class TestMemory {
   readonly fd: number;
   readonly size: number;
   readonly #writer: number;
-  readonly #folder: string;
 
   constructor(size: number) {
     this.size = size;
-    this.#folder = mkdtempSync(join(tmpdir(), "vsockenc-memory-"));
-    const file = join(this.#folder, "memory");
+    const folder = mkdtempSync(join(tmpdir(), "vsockenc-memory-"));
+    const file = join(folder, "memory");
     this.#writer = openSync(file, "w");
     ftruncateSync(this.#writer, size);
     this.fd = openSync(file, "r");
+    // The descriptors keep it; nothing is left behind, however the test ends.
+    rmSync(folder, { recursive: true });
   }
 
   write(offset: number, bytes: Uint8Array): void {
     writeSync(this.#writer, bytes, 0, bytes.length, offset);
   }
 
-  /** The descriptor is closed already when `keepFd`. */
+  /** `keepFd`: the reader is closed already. */
   remove(keepFd = false): void {
     if (!keepFd) closeSync(this.fd);
     closeSync(this.#writer);
-    rmSync(this.#folder, { recursive: true });
   }
 }
 

@@ -6,12 +6,12 @@
  * port that knows nothing of the protocol, frames and quality by ffmpeg, times by the host's relay and the guest.
  */
 import { spawn } from "node:child_process";
-import { createReadStream, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { packageRoot } from "../../host/package-root.ts";
-import { MessageParser } from "../../proto/framing.ts";
 import { inspectStream, makeShowpieces, psnr, type Quality } from "../support/ffmpeg.ts";
+import { portBulk } from "../support/port-recording.ts";
 import { relayPackets } from "../support/relay-log.ts";
 import { Vm } from "../vm/vm.ts";
 import { type DemoFigures, percentiles, renderTable, shortcomings } from "./figures.ts";
@@ -55,18 +55,6 @@ async function compare(file: string, frames: number): Promise<Quality> {
     say(`the reference cannot be drawn: ${error.message}; npm run build:element`),
   );
   return await psnr(file, drawer.stdout, SIZE, "bgr0");
-}
-
-/** Bytes that went to the host as Data, by the recording of the port. */
-async function pixelBytes(recording: string): Promise<number> {
-  const parser = new MessageParser();
-  let bytes = 0;
-  for await (const chunk of createReadStream(recording)) {
-    for (const event of parser.push(chunk as Buffer)) {
-      if (event.kind === "message" && event.message.type === "data") bytes += event.message.bytes.length;
-    }
-  }
-  return bytes;
 }
 
 async function encodeInGuest(folder: string, frames: number) {
@@ -121,7 +109,7 @@ async function demo({ out, frames, json }: Options): Promise<number> {
     encoder,
     ...SIZE,
     bytesPerFrame: { guestToHost: run.guestToHost / frames, hostToGuest: run.hostToGuest / frames },
-    pixelBytesOverPort: await pixelBytes(run.recording),
+    pixelBytesOverPort: (await portBulk(run.recording)).dataBytes,
     fps: frames / run.guest.seconds,
     stagesMs: {
       "in the encoder's queue": microseconds(packets.map(({ queueUs }) => queueUs)),

@@ -80,15 +80,17 @@ describe("MessageParser", () => {
     }
   });
 
-  it.each([0, 1, LIMITS.MAX_MESSAGE_BYTES - LIMITS.HEADER_BYTES + 1, 0xffffffff])(
-    "does not wait for a forged length of %i",
-    (length) => {
-      const forged = ping(1);
-      forged.writeUInt32LE(length, 16);
-      const parser = new MessageParser();
-      expect(tokens([forged, Buffer.alloc(32), ping(2)], parser)).toEqual([2]);
-    },
-  );
+  it.each([
+    0,
+    1,
+    LIMITS.MAX_MESSAGE_BYTES - LIMITS.HEADER_BYTES + 1,
+    0xffffffff,
+  ])("does not wait for a forged length of %i", (length) => {
+    const forged = ping(1);
+    forged.writeUInt32LE(length, 16);
+    const parser = new MessageParser();
+    expect(tokens([forged, Buffer.alloc(32), ping(2)], parser)).toEqual([2]);
+  });
 
   it("takes the longest message and no longer one", () => {
     const bytes = Buffer.alloc(MAX_DATA_BYTES, 0xab);

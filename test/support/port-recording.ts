@@ -1,0 +1,25 @@
+/** What a recording of the port's guest-to-host direction holds. */
+import { createReadStream } from "node:fs";
+import { MessageParser } from "../../proto/framing.ts";
+
+export interface PortBulk {
+  /** Frame messages. */
+  readonly frames: number;
+  /** Bytes in Data messages: pixels. */
+  readonly dataBytes: number;
+}
+
+/** @param file as PortCounter records it */
+export async function portBulk(file: string): Promise<PortBulk> {
+  const parser = new MessageParser();
+  let frames = 0;
+  let dataBytes = 0;
+  for await (const chunk of createReadStream(file)) {
+    for (const event of parser.push(chunk as Buffer)) {
+      if (event.kind !== "message") continue;
+      if (event.message.type === "data") dataBytes += event.message.bytes.length;
+      if (event.message.type === "frame") frames += 1;
+    }
+  }
+  return { frames, dataBytes };
+}

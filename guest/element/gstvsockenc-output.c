@@ -18,12 +18,33 @@ static void set_downstream(GstVsockEnc *self, GstFlowReturn flow) {
   GST_OBJECT_UNLOCK(self);
 }
 
+/* The output's caps, completed by the base class before it pushes next. Stream lock held. */
+static void set_output_caps(GstVsockEnc *self, const guint8 *sps, guint sps_size) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  const vsockenc_Configured *configured = &priv->configured;
+  GstCaps *caps = gst_caps_from_string(VSOCKENC_OUTPUT_CAPS);
+
+  if (sps) gst_codec_utils_h264_caps_set_level_and_profile(caps, sps, sps_size);
+  GstVideoCodecState *state =
+      gst_video_encoder_set_output_state(GST_VIDEO_ENCODER(self), caps, priv->input);
+  state->info.width = (gint)(configured->width ? configured->width : (priv->info.width + 1u) & ~1u);
+  state->info.height =
+      (gint)(configured->height ? configured->height : (priv->info.height + 1u) & ~1u);
+  gst_vsock_enc_colorimetry_from_wire(&configured->colorimetry, &state->info.colorimetry);
+  gst_video_codec_state_unref(state);
+  priv->has_caps = TRUE;
+}
+
 void gst_vsock_enc_drop_frame(GstVsockEnc *self, GstVideoCodecFrame *frame) {
 #if GST_CHECK_VERSION(1, 26, 0)
   gst_video_encoder_drop_frame(GST_VIDEO_ENCODER(self), frame);
 #else
-  /* Without an output buffer this drops, posts QoS and keeps the frame's events. */
+  GST_VIDEO_ENCODER_STREAM_LOCK(self);
+  /* Without an output buffer this drops and posts QoS, but it pushes the frame's events, for which
+   * there have to be caps; profile and level follow with the first access unit. */
+  if (!gst_vsock_enc_private(self)->has_caps) set_output_caps(self, NULL, 0);
   gst_video_encoder_finish_frame(GST_VIDEO_ENCODER(self), frame);
+  GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
 #endif
 }
 
@@ -33,26 +54,15 @@ static gboolean negotiate(GstVsockEnc *self, const VencOutput *output) {
   guint size = 0;
   const guint8 *sps =
       output->key ? gst_vsock_enc_find_sps(output->bytes, output->size, &size) : NULL;
-  gboolean has_profile = sps && size >= sizeof priv->profile;
 
-  if (has_profile && memcmp(sps, priv->profile, sizeof priv->profile) != 0) priv->negotiate = TRUE;
+  if (sps && size < sizeof priv->profile) sps = NULL;
+  if (sps && memcmp(sps, priv->profile, sizeof priv->profile) != 0) priv->negotiate = TRUE;
   if (!priv->negotiate) return TRUE;
-
-  g_autoptr(GstCaps) caps = gst_caps_from_string(VSOCKENC_OUTPUT_CAPS);
-  if (has_profile) {
+  if (sps)
     memcpy(priv->profile, sps, sizeof priv->profile);
-    gst_codec_utils_h264_caps_set_level_and_profile(caps, sps, size);
-  } else {
+  else
     GST_WARNING_OBJECT(self, "the first access unit has no SPS: caps without profile and level");
-  }
-  GstVideoCodecState *state = gst_video_encoder_set_output_state(
-      GST_VIDEO_ENCODER(self), g_steal_pointer(&caps), priv->input);
-  const vsockenc_Configured *configured = &priv->configured;
-  state->info.width = (gint)(configured->width ? configured->width : (priv->info.width + 1u) & ~1u);
-  state->info.height =
-      (gint)(configured->height ? configured->height : (priv->info.height + 1u) & ~1u);
-  gst_vsock_enc_colorimetry_from_wire(&configured->colorimetry, &state->info.colorimetry);
-  gst_video_codec_state_unref(state);
+  set_output_caps(self, sps, size);
   priv->negotiate = FALSE;
   if (gst_video_encoder_negotiate(GST_VIDEO_ENCODER(self))) return TRUE;
   GST_ELEMENT_ERROR(self, CORE, NEGOTIATION, (NULL), ("downstream refused the encoder's caps"));

@@ -36,6 +36,7 @@ typedef struct {
   guint max_pending;         /* most frames that have been with the host */
   GstClockTime told_latency; /* GST_CLOCK_TIME_NONE: none yet */
   vsockenc_Configured configured;
+  gboolean has_caps;  /* of the output, perhaps without profile and level */
   gboolean negotiate; /* before the next access unit: the caps are not those downstream has */
   guint8 profile[3];  /* of the SPS that the output caps were made from */
 } GstVsockEncPrivate;

@@ -1,0 +1,144 @@
+#define _GNU_SOURCE
+#include "fake-gpu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define RESOURCES 4096u
+#define FIRST_RESOURCE 100u
+
+static GMutex lock;
+static FakeGpuCounts counts;
+/* Index is the handle minus 1. */
+static struct {
+  ino_t inode;
+  gsize size;
+  int fd; /* while a handle from create keeps it */
+  gboolean open;
+} resources[RESOURCES];
+static guint n_resources;
+
+static int fake_open(gchar **node, gboolean *refused) {
+  *refused = FALSE;
+  *node = g_strdup("fake-gpu");
+  return open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
+static int make(gsize size, guint32 *handle, int *fd) {
+  struct stat status;
+  *fd = memfd_create("fake-gpu", MFD_CLOEXEC);
+  if (*fd < 0 || ftruncate(*fd, (off_t)size) != 0 || fstat(*fd, &status) != 0) return -errno;
+  g_mutex_lock(&lock);
+  g_assert_cmpuint(n_resources, <, RESOURCES);
+  resources[n_resources].inode = status.st_ino;
+  resources[n_resources].size = size;
+  resources[n_resources].fd = -1;
+  *handle = ++n_resources;
+  g_mutex_unlock(&lock);
+  return 0;
+}
+
+static int fake_import(int drm, int dmabuf, guint32 *handle) {
+  struct stat status;
+  int result = -ENODEV;
+  (void)drm;
+  if (fstat(dmabuf, &status) != 0) return -errno;
+  g_mutex_lock(&lock);
+  counts.imports++;
+  /* Newest first: the inode of a memfd that is gone may come again. */
+  for (guint i = n_resources; i > 0 && result < 0; i--) {
+    if (resources[i - 1].inode != status.st_ino) continue;
+    if (!resources[i - 1].open) counts.open_handles++;
+    resources[i - 1].open = TRUE;
+    *handle = i;
+    result = 0;
+  }
+  g_mutex_unlock(&lock);
+  return result;
+}
+
+static int fake_info(int drm, guint32 handle, guint32 *resource, guint64 *size, gboolean *blob) {
+  (void)drm;
+  g_mutex_lock(&lock);
+  counts.infos++;
+  gboolean valid = handle > 0 && handle <= n_resources && resources[handle - 1].open;
+  if (valid) {
+    *resource = FIRST_RESOURCE + handle;
+    *size = resources[handle - 1].size;
+    *blob = FALSE;
+  } else {
+    counts.mistakes++;
+  }
+  g_mutex_unlock(&lock);
+  return valid ? 0 : -ENOENT;
+}
+
+static int fake_create(int drm, guint32 width, guint32 height, guint64 size, guint32 *handle) {
+  int fd;
+  (void)drm;
+  if ((guint64)width * height * 4 > size) return -EINVAL;
+  int result = make((gsize)size, handle, &fd);
+  if (result < 0) return result;
+  g_mutex_lock(&lock);
+  counts.creates++;
+  counts.open_handles++;
+  resources[*handle - 1].fd = fd;
+  resources[*handle - 1].open = TRUE;
+  g_mutex_unlock(&lock);
+  return 0;
+}
+
+static int fake_export(int drm, guint32 handle) {
+  (void)drm;
+  g_mutex_lock(&lock);
+  int fd = fcntl(resources[handle - 1].fd, F_DUPFD_CLOEXEC, 0);
+  g_mutex_unlock(&lock);
+  return fd < 0 ? -errno : fd;
+}
+
+static int fake_close_handle(int drm, guint32 handle) {
+  (void)drm;
+  g_mutex_lock(&lock);
+  if (handle == 0 || handle > n_resources || !resources[handle - 1].open) {
+    counts.mistakes++;
+  } else {
+    resources[handle - 1].open = FALSE;
+    counts.open_handles--;
+    if (resources[handle - 1].fd >= 0) close(resources[handle - 1].fd);
+    resources[handle - 1].fd = -1;
+  }
+  g_mutex_unlock(&lock);
+  return 0;
+}
+
+const VencGpuOps fake_gpu = {
+    .open = fake_open,
+    .import = fake_import,
+    .info = fake_info,
+    .create = fake_create,
+    .export = fake_export,
+    .close_handle = fake_close_handle,
+};
+
+void fake_gpu_reset(void) {
+  g_mutex_lock(&lock);
+  memset(&counts, 0, sizeof counts);
+  n_resources = 0;
+  g_mutex_unlock(&lock);
+}
+
+void fake_gpu_get_counts(FakeGpuCounts *to) {
+  g_mutex_lock(&lock);
+  *to = counts;
+  g_mutex_unlock(&lock);
+}
+
+int fake_gpu_new_dmabuf(gsize size) {
+  guint32 handle;
+  int fd;
+  return make(size, &handle, &fd) < 0 ? -1 : fd;
+}

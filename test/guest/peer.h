@@ -1,0 +1,48 @@
+/*
+ * A relay that does what a test wants, also what no relay should: it speaks the guest's protocol on
+ * a UNIX socket from a thread of its own, and its "encoder" makes access units of a few bytes.
+ */
+#ifndef TEST_PEER_H
+#define TEST_PEER_H
+
+#include <glib.h>
+
+typedef struct _Peer Peer;
+
+/* How the peer misbehaves; set at any time. */
+typedef enum {
+  PEER_DEAF = 1 << 0,           /* accepts, and never says a word */
+  PEER_NO_ANSWERS = 1 << 1,     /* takes frames, answers Pings, and nothing else */
+  PEER_NO_CONFIGURED = 1 << 2,  /* never answers Configure */
+  PEER_REFUSE = 1 << 3,         /* refuses every configuration */
+  PEER_FOREIGN_FRAME = 1 << 4,  /* Packet for a frame that was never sent */
+  PEER_HUGE_UNIT = 1 << 5,      /* Packet of a size beyond every limit */
+  PEER_WRONG_OFFSET = 1 << 6,   /* Data that does not continue */
+  PEER_SHORT_READS = 1 << 7,    /* writes one byte at a time */
+  PEER_NOISE = 1 << 8,          /* noise between messages */
+  PEER_REFUSE_BUFFERS = 1 << 9, /* Error for every Attach */
+  PEER_DROP_ODD = 1 << 10,      /* Dropped for every other frame */
+} PeerFault;
+
+typedef struct {
+  guint connections, hellos, byes;
+  guint configures, attaches, detaches, frames, forced, flushes, drains;
+  guint attached, most_attached, most_in_flight;
+  guint width, height, bitrate_kbps; /* of the last Configure */
+  guint32 last_fourcc, last_stride;
+  guint64 last_pts;
+  guint violations; /* of the protocol, by the guest */
+} PeerCounts;
+
+/* Listens at `path`, which must not exist. */
+Peer *peer_new(const gchar *path);
+/* Dies without a word, as by SIGKILL; the socket's file stays. */
+void peer_kill(Peer *peer);
+void peer_set_faults(Peer *peer, guint faults);
+/* Milliseconds between a frame's FrameDone and its Packet. */
+void peer_set_delay(Peer *peer, guint ms);
+/* Bytes of an access unit beyond the headers. */
+void peer_set_unit_bytes(Peer *peer, guint bytes);
+void peer_get_counts(Peer *peer, PeerCounts *counts);
+
+#endif

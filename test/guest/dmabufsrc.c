@@ -1,0 +1,327 @@
+/*
+ * Draws the pattern into DmaBufs of its own and puts them through a pipeline, as a compositor
+ * would: a few buffers in rotation, each drawn into again only when everybody has given it back.
+ *
+ *     dmabufsrc --allocator dumb --frames 300 --pipeline "vsockenc ! h264parse ! filesink
+ * location=a.h264"
+ *
+ * Exit status: 0 when the pipeline came to its end without an error.
+ */
+#include <gst/allocators/allocators.h>
+#include <gst/app/gstappsrc.h>
+#include <gst/gst.h>
+#include <gst/video/video.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "dmabuf.h"
+#include "pattern.h"
+
+/* A buffer that does not come back within this time never will. */
+#define RETURN_TIMEOUT_US (30 * G_USEC_PER_SEC)
+#define MAX_BUFFERS 64
+
+static struct {
+  gchar *allocator, *format, *pipeline, *output, *stats_json;
+  gint frames, width, height, buffers, fps, bitrate;
+  gboolean live, drm_caps;
+} options = {.frames = 300, .width = 1280, .height = 720, .buffers = 8, .fps = 30, .bitrate = -1};
+
+typedef struct Source Source;
+
+typedef struct {
+  Source *source;
+  DmaBuf dmabuf;
+  GstMemory *memory;
+  gint64 holds; /* frame number of its pixels, or -1 */
+  gboolean out;
+} Slot;
+
+struct Source {
+  GMutex lock;
+  GCond returned;
+  Slot slots[MAX_BUFFERS];
+  gboolean stop;
+  gint64 drawing_us;
+};
+
+static gboolean parse_options(int *argc, char ***argv) {
+  const GOptionEntry entries[] = {
+      {"allocator", 0, 0, G_OPTION_ARG_STRING, &options.allocator, "dumb or resource", "NAME"},
+      {"frames", 0, 0, G_OPTION_ARG_INT, &options.frames, "how many (300)", "N"},
+      {"width", 0, 0, G_OPTION_ARG_INT, &options.width, "pixels (1280)", "N"},
+      {"height", 0, 0, G_OPTION_ARG_INT, &options.height, "pixels (720)", "N"},
+      {"format", 0, 0, G_OPTION_ARG_STRING, &options.format, "BGRx, BGRA, RGBx or RGBA", "NAME"},
+      {"buffers", 0, 0, G_OPTION_ARG_INT, &options.buffers, "in rotation (8)", "N"},
+      {"fps", 0, 0, G_OPTION_ARG_INT, &options.fps, "frames a second in the caps (30)", "N"},
+      {"live", 0, 0, G_OPTION_ARG_NONE, &options.live, "a live source, paced by the clock", NULL},
+      {"drm-caps", 0, 0, G_OPTION_ARG_NONE, &options.drm_caps, "format=DMA_DRM (1.24)", NULL},
+      {"bitrate", 0, 0, G_OPTION_ARG_INT, &options.bitrate, "of vsockenc, in kbit/s", "N"},
+      {"pipeline", 0, 0, G_OPTION_ARG_STRING, &options.pipeline, "what follows the source", "TEXT"},
+      {"output", 0, 0, G_OPTION_ARG_FILENAME, &options.output, "file of the default pipeline",
+       "FILE"},
+      {"stats-json", 0, 0, G_OPTION_ARG_FILENAME, &options.stats_json, "write figures", "FILE"},
+      G_OPTION_ENTRY_NULL};
+  g_autoptr(GOptionContext) context = g_option_context_new("- draw into DmaBufs and encode them");
+  g_autoptr(GError) error = NULL;
+
+  g_option_context_add_main_entries(context, entries, NULL);
+  g_option_context_add_group(context, gst_init_get_option_group());
+  if (!g_option_context_parse(context, argc, argv, &error)) {
+    fprintf(stderr, "dmabufsrc: %s\n", error->message);
+    return FALSE;
+  }
+  if (!options.allocator) options.allocator = g_strdup("resource");
+  if (!options.format) options.format = g_strdup("BGRx");
+  if (!options.output) options.output = g_strdup("out.h264");
+  if (!options.pipeline)
+    options.pipeline =
+        g_strdup_printf("vsockenc ! h264parse ! filesink location=\"%s\"", options.output);
+  if (options.buffers < 1 || options.buffers > MAX_BUFFERS || options.fps < 1 ||
+      options.frames < 1 || options.width < 16 || options.height < 16 ||
+      (g_strcmp0(options.allocator, "dumb") && g_strcmp0(options.allocator, "resource"))) {
+    fprintf(stderr, "dmabufsrc: an option is out of range; see --help\n");
+    return FALSE;
+  }
+  return TRUE;
+}
+
+static void free_options(void) {
+  g_free(options.allocator);
+  g_free(options.format);
+  g_free(options.pipeline);
+  g_free(options.output);
+  g_free(options.stats_json);
+}
+
+static gboolean create_slots(Source *source) {
+  g_autoptr(GError) error = NULL;
+  g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
+  int device = dmabuf_open_device(options.allocator, &error);
+
+  for (gint i = 0; device >= 0 && i < options.buffers; i++) {
+    Slot *slot = &source->slots[i];
+    slot->source = source;
+    slot->holds = -1;
+    if (!dmabuf_create(device, options.allocator, (guint)options.width, (guint)options.height,
+                       &slot->dmabuf, &error))
+      break;
+    slot->memory = gst_dmabuf_allocator_alloc_with_flags(
+        allocator, slot->dmabuf.fd, slot->dmabuf.size, GST_FD_MEMORY_FLAG_DONT_CLOSE);
+  }
+  if (device >= 0) close(device);
+  if (!error) return TRUE;
+  fprintf(stderr, "dmabufsrc: %s\n", error->message);
+  return FALSE;
+}
+
+static void destroy_slots(Source *source) {
+  for (gint i = 0; i < options.buffers; i++) {
+    Slot *slot = &source->slots[i];
+    if (!slot->memory) continue;
+    gst_memory_unref(slot->memory);
+    dmabuf_destroy(&slot->dmabuf);
+  }
+}
+
+static void buffer_returned(gpointer data, GstMiniObject *where) {
+  Slot *slot = data;
+  (void)where;
+  g_mutex_lock(&slot->source->lock);
+  slot->out = FALSE;
+  g_cond_broadcast(&slot->source->returned);
+  g_mutex_unlock(&slot->source->lock);
+}
+
+/* FALSE: the pipeline has ended, or keeps the buffer for ever. */
+static gboolean wait_returned(Source *source, const Slot *slot) {
+  gint64 deadline = g_get_monotonic_time() + RETURN_TIMEOUT_US;
+  gboolean in_time = TRUE;
+  g_mutex_lock(&source->lock);
+  while (slot->out && !source->stop && in_time)
+    in_time = g_cond_wait_until(&source->returned, &source->lock, deadline);
+  gboolean stop = source->stop;
+  g_mutex_unlock(&source->lock);
+  if (!in_time) fprintf(stderr, "dmabufsrc: a buffer was not given back in time\n");
+  return in_time && !stop;
+}
+
+static GstBuffer *wrap(Slot *slot, guint number) {
+  GstBuffer *buffer = gst_buffer_new();
+  gsize offset[GST_VIDEO_MAX_PLANES] = {0};
+  gint stride[GST_VIDEO_MAX_PLANES] = {(gint)slot->dmabuf.stride};
+
+  gst_buffer_append_memory(buffer, gst_memory_ref(slot->memory));
+  gst_buffer_add_video_meta_full(buffer, GST_VIDEO_FRAME_FLAG_NONE,
+                                 gst_video_format_from_string(options.format), (guint)options.width,
+                                 (guint)options.height, 1, offset, stride);
+  GST_BUFFER_PTS(buffer) = gst_util_uint64_scale_int(GST_SECOND, (gint)number, options.fps);
+  GST_BUFFER_DURATION(buffer) = GST_SECOND / (guint)options.fps;
+  gst_mini_object_weak_ref(GST_MINI_OBJECT_CAST(buffer), buffer_returned, slot);
+  return buffer;
+}
+
+static void push_frames(Source *source, GstAppSrc *appsrc) {
+  Pattern *pattern = pattern_new((unsigned)options.width, (unsigned)options.height, options.format);
+  gint64 begin = g_get_monotonic_time();
+
+  for (gint i = 0; pattern && i < options.frames; i++) {
+    Slot *slot = &source->slots[i % options.buffers];
+    gint64 due = begin + i * G_USEC_PER_SEC / options.fps;
+    if (!wait_returned(source, slot)) break;
+    if (options.live && due > g_get_monotonic_time())
+      g_usleep((gulong)(due - g_get_monotonic_time()));
+    gint64 before = g_get_monotonic_time();
+    dmabuf_begin_write(&slot->dmabuf);
+    pattern_draw(pattern, slot->dmabuf.pixels, slot->dmabuf.stride, (unsigned)i, slot->holds);
+    dmabuf_end_write(&slot->dmabuf);
+    source->drawing_us += g_get_monotonic_time() - before;
+    slot->holds = i;
+    slot->out = TRUE;
+    if (gst_app_src_push_buffer(appsrc, wrap(slot, (guint)i)) != GST_FLOW_OK) break;
+  }
+  gst_app_src_end_of_stream(appsrc);
+  pattern_free(pattern);
+}
+
+typedef struct {
+  Source *source;
+  GstElement *pipeline;
+  gboolean failed;
+  guint warnings;
+} Watcher;
+
+/* Shows the bus's messages until the end of the stream or an error. */
+static gpointer watch_bus(gpointer data) {
+  Watcher *watcher = data;
+  g_autoptr(GstBus) bus = gst_element_get_bus(watcher->pipeline);
+  const GstMessageType types =
+      GST_MESSAGE_EOS | GST_MESSAGE_ERROR | GST_MESSAGE_WARNING | GST_MESSAGE_INFO;
+  for (gboolean more = TRUE; more;) {
+    g_autoptr(GstMessage) message = gst_bus_timed_pop_filtered(bus, GST_CLOCK_TIME_NONE, types);
+    g_autoptr(GError) error = NULL;
+    switch (GST_MESSAGE_TYPE(message)) {
+      case GST_MESSAGE_ERROR:
+        gst_message_parse_error(message, &error, NULL);
+        fprintf(stderr, "dmabufsrc: error: %s\n", error->message);
+        watcher->failed = TRUE;
+        more = FALSE;
+        break;
+      case GST_MESSAGE_WARNING:
+        gst_message_parse_warning(message, &error, NULL);
+        fprintf(stderr, "dmabufsrc: warning: %s\n", error->message);
+        watcher->warnings++;
+        break;
+      case GST_MESSAGE_INFO:
+        gst_message_parse_info(message, &error, NULL);
+        fprintf(stderr, "dmabufsrc: %s\n", error->message);
+        break;
+      default:
+        more = FALSE;
+        break;
+    }
+  }
+  g_mutex_lock(&watcher->source->lock);
+  watcher->source->stop = TRUE;
+  g_cond_broadcast(&watcher->source->returned);
+  g_mutex_unlock(&watcher->source->lock);
+  return NULL;
+}
+
+static GstCaps *source_caps(void) {
+  const gchar *drm = g_str_equal(options.format, "BGRx")   ? "XR24"
+                     : g_str_equal(options.format, "BGRA") ? "AR24"
+                     : g_str_equal(options.format, "RGBx") ? "XB24"
+                                                           : "AB24";
+  g_autofree gchar *format =
+      options.drm_caps ? g_strdup_printf("DMA_DRM,drm-format=%s", drm) : g_strdup(options.format);
+  g_autofree gchar *text =
+      g_strdup_printf("video/x-raw(memory:DMABuf),format=%s,width=%d,height=%d,framerate=%d/1",
+                      format, options.width, options.height, options.fps);
+  return gst_caps_from_string(text);
+}
+
+/* The first vsockenc of the pipeline, or NULL. */
+static GstElement *find_encoder(GstElement *pipeline) {
+  g_autoptr(GstIterator) elements = gst_bin_iterate_recurse(GST_BIN(pipeline));
+  GValue item = G_VALUE_INIT;
+  GstElement *found = NULL;
+  while (!found && gst_iterator_next(elements, &item) == GST_ITERATOR_OK) {
+    GstElement *element = g_value_get_object(&item);
+    GstElementFactory *factory = gst_element_get_factory(element);
+    if (factory && g_str_equal(GST_OBJECT_NAME(factory), "vsockenc"))
+      found = gst_object_ref(element);
+    g_value_reset(&item);
+  }
+  g_value_unset(&item);
+  return found;
+}
+
+static gboolean print_field(GQuark name, const GValue *value, gpointer data) {
+  FILE *file = data;
+  fprintf(file, ",\n  \"%s\": ", g_quark_to_string(name));
+  if (G_VALUE_HOLDS_STRING(value)) {
+    g_autofree gchar *text = g_strescape(g_value_get_string(value), NULL);
+    fprintf(file, "\"%s\"", text);
+  } else {
+    g_autofree gchar *text = gst_value_serialize(value);
+    fputs(text, file);
+  }
+  return TRUE;
+}
+
+static gboolean write_stats(GstElement *encoder, const Source *source, const Watcher *watcher,
+                            gint64 elapsed_us) {
+  FILE *file = fopen(options.stats_json, "w");
+  if (!file) {
+    perror(options.stats_json);
+    return FALSE;
+  }
+  fprintf(file,
+          "{\n  \"frames\": %d,\n  \"elapsed-us\": %" G_GINT64_FORMAT
+          ",\n  \"drawing-us\": %" G_GINT64_FORMAT ",\n  \"warnings\": %u",
+          options.frames, elapsed_us, source->drawing_us, watcher->warnings);
+  if (encoder) {
+    g_autoptr(GstStructure) stats = NULL;
+    g_object_get(encoder, "stats", &stats, NULL);
+    gst_structure_foreach(stats, print_field, file);
+  }
+  fprintf(file, "\n}\n");
+  return fclose(file) == 0;
+}
+
+static gboolean run(Source *source) {
+  g_autofree gchar *text = g_strdup_printf("appsrc name=dmabufsrc ! %s", options.pipeline);
+  g_autoptr(GError) error = NULL;
+  g_autoptr(GstElement) pipeline = gst_parse_launch(text, &error);
+  if (!pipeline || error) {
+    fprintf(stderr, "dmabufsrc: %s\n", error->message);
+    return FALSE;
+  }
+  Watcher watcher = {.source = source, .pipeline = pipeline};
+  g_autoptr(GstElement) appsrc = gst_bin_get_by_name(GST_BIN(pipeline), "dmabufsrc");
+  g_autoptr(GstElement) encoder = find_encoder(pipeline);
+  g_autoptr(GstCaps) caps = source_caps();
+
+  g_object_set(appsrc, "caps", caps, "format", GST_FORMAT_TIME, "is-live", options.live, NULL);
+  if (encoder && options.bitrate >= 0) g_object_set(encoder, "bitrate", options.bitrate, NULL);
+  gint64 begin = g_get_monotonic_time();
+  GThread *watching = g_thread_new("bus", watch_bus, &watcher);
+  if (gst_element_set_state(pipeline, GST_STATE_PLAYING) != GST_STATE_CHANGE_FAILURE)
+    push_frames(source, GST_APP_SRC(appsrc));
+  g_thread_join(watching);
+  gint64 elapsed = g_get_monotonic_time() - begin;
+  gboolean written = !options.stats_json || write_stats(encoder, source, &watcher, elapsed);
+  gst_element_set_state(pipeline, GST_STATE_NULL);
+  return !watcher.failed && written;
+}
+
+int main(int argc, char **argv) {
+  static Source source;
+  if (!parse_options(&argc, &argv)) return 2;
+  gst_init(&argc, &argv);
+  gboolean done = create_slots(&source) && run(&source);
+  destroy_slots(&source);
+  free_options();
+  return done ? 0 : 1;
+}

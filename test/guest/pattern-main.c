@@ -1,0 +1,50 @@
+/*
+ * Writes the frames of pattern.h to standard output, without padding: the reference for PSNR.
+ *
+ *     pattern --frames 300 --width 1280 --height 720 --format BGRx > reference.raw
+ */
+#include <glib.h>
+#include <stdio.h>
+
+#include "pattern.h"
+
+int main(int argc, char **argv) {
+  gint frames = 300, first = 0, width = 1280, height = 720;
+  gchar *format = g_strdup("BGRx");
+  const GOptionEntry options[] = {
+      {"frames", 0, 0, G_OPTION_ARG_INT, &frames, "how many (300)", "N"},
+      {"first", 0, 0, G_OPTION_ARG_INT, &first, "number of the first (0)", "N"},
+      {"width", 0, 0, G_OPTION_ARG_INT, &width, "pixels (1280)", "N"},
+      {"height", 0, 0, G_OPTION_ARG_INT, &height, "pixels (720)", "N"},
+      {"format", 0, 0, G_OPTION_ARG_STRING, &format, "BGRx, BGRA, RGBx or RGBA", "NAME"},
+      G_OPTION_ENTRY_NULL};
+  g_autoptr(GOptionContext) context = g_option_context_new("> frames.raw");
+  g_autoptr(GError) error = NULL;
+
+  g_option_context_add_main_entries(context, options, NULL);
+  if (!g_option_context_parse(context, &argc, &argv, &error)) {
+    fprintf(stderr, "pattern: %s\n", error->message);
+    return 2;
+  }
+  if (width < 16 || height < 16 || width > 16384 || height > 16384 || frames < 0 || first < 0) {
+    fprintf(stderr, "pattern: width and height are 16 to 16384, counts not negative\n");
+    return 2;
+  }
+  Pattern *pattern = pattern_new((unsigned)width, (unsigned)height, format);
+  if (!pattern) {
+    fprintf(stderr, "pattern: the format is BGRx, BGRA, RGBx or RGBA, not %s\n", format);
+    return 2;
+  }
+  gsize stride = (gsize)width * 4, size = stride * (gsize)height;
+  g_autofree guint8 *pixels = g_malloc(size);
+  for (gint i = 0; i < frames; i++) {
+    pattern_draw(pattern, pixels, stride, (unsigned)(first + i), i > 0 ? first + i - 1 : -1);
+    if (fwrite(pixels, 1, size, stdout) != size) {
+      perror("pattern");
+      return 1;
+    }
+  }
+  pattern_free(pattern);
+  g_free(format);
+  return fflush(stdout) == 0 ? 0 : 1;
+}

@@ -2,7 +2,7 @@
  * `vsockenc gpu`: the virtio-gpu of one VM. The options follow QEMU's conventions for vhost-user back ends
  * (docs/interop/vhost-user.rst, "Backend program conventions"), so that libvirt can start it as well.
  */
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { MAX_HEADS } from "../gpu/constants.ts";
 import { type DisplayMode, MODE_LIMITS } from "../gpu/edid.ts";
 import type { VhostEndpoint } from "../gpu/service.ts";
@@ -95,11 +95,13 @@ export function gpuCommand(): Command {
       wholeNumber(text, 0, 2 ** 20),
     )
     .option("--export-path <path>", "listen here for relays")
-    .option(
-      "--export-uid <uid>",
-      "another user that may connect there, i.e. read the guest's memory (repeatable)",
-      (text, users: readonly number[]) => [...users, wholeNumber(text, 0, 2 ** 32 - 2)],
-      [] as readonly number[],
+    .addOption(
+      new Option(
+        "--export-uid <uid>",
+        "another user that may connect there, and so read the guest's memory; repeatable",
+      )
+        .argParser((text, users: readonly number[]) => [...users, wholeNumber(text, 0, 2 ** 32 - 2)])
+        .default([], "only our own and root"),
     )
     .option(
       "--heads <number>",
@@ -107,10 +109,11 @@ export function gpuCommand(): Command {
       (text) => wholeNumber(text, 1, MAX_HEADS),
       1,
     )
-    .option("--mode <size>", "preferred size of each, e.g. 1920x1080 (default: 1280x800)", parseMode, {
-      width: 1280,
-      height: 800,
-    })
+    .addOption(
+      new Option("--mode <size>", "preferred size of each head")
+        .argParser(parseMode)
+        .default({ width: 1280, height: 800 }, "1280x800"),
+    )
     .option("--print-capabilities", "say as JSON what this back end can do (for libvirt), and end")
     .option("--log-level <level>", LOG_LEVELS.join(", "), parseLevel, "info")
     .addHelpText("after", EXAMPLES)

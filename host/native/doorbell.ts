@@ -34,7 +34,8 @@ export class BellListener {
     os.setNonBlocking(fd);
     this.#fd = fd;
     this.#watch = new Watch(fd, () => {
-      os.silence(fd);
+      // A bell whose other end is closed would ring for ever.
+      if (!os.silence(fd)) return;
       // Before the work: a ring during it must be seen.
       this.#watch.arm({ readable: true, writable: false });
       onRing();

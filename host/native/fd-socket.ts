@@ -10,6 +10,8 @@ import { closeDescriptor, duplicateDescriptor } from "./descriptor.ts";
 import { isSystemError, os } from "./os-addon.ts";
 import { Watch } from "./poller.ts";
 
+const ACCEPT_RETRY_MS = 100;
+
 /** Longest path of a UNIX socket on this system, in bytes. */
 export const MAX_SOCKET_PATH_BYTES = os.maxPathBytes;
 
@@ -65,8 +67,13 @@ export class FdSocket {
     this.#events = events;
     this.#maxQueuedBytes = maxQueuedBytes;
     this.#watch = new Watch(fd, (ready) => {
-      if (ready.writable) this.#flush();
-      if (ready.readable && !this.#closed) this.#events.onReadable();
+      try {
+        if (ready.writable) this.#flush();
+        if (ready.readable && !this.#closed) this.#events.onReadable();
+      } catch (error) {
+        // A connection that stayed open unwatched would be a silence that nobody can explain.
+        this.close(asError(error));
+      }
       this.#arm();
     });
     this.#arm();
@@ -224,6 +231,7 @@ export class FdListener {
   readonly #fd: number;
   readonly #path: string | undefined;
   readonly #watch: Watch;
+  #retry: NodeJS.Timeout | undefined;
   #closed = false;
 
   private constructor(fd: number, path: string | undefined, onConnection: (fd: number) => void) {
@@ -231,9 +239,16 @@ export class FdListener {
     this.#path = path;
     this.#watch = new Watch(fd, () => {
       // One for each report: whoever is next is reported at once.
-      const connection = os.accept(fd);
-      if (connection !== null) onConnection(connection);
+      let connection: number | null;
+      try {
+        connection = os.accept(fd);
+      } catch (error) {
+        // No descriptors left, most likely: whoever waits is served when there are some again.
+        this.#retry = setTimeout(() => this.#arm(), ACCEPT_RETRY_MS);
+        throw error;
+      }
       this.#arm();
+      if (connection !== null) onConnection(connection);
     });
     this.#arm();
   }
@@ -258,6 +273,7 @@ export class FdListener {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearTimeout(this.#retry);
     this.#watch.close();
     closeDescriptor(this.#fd);
     if (this.#path === undefined) return;

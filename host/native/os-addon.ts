@@ -94,7 +94,7 @@ interface OsAddon {
   ): { bytes: number; descriptors: number[] } | null;
   closeDescriptor(fd: number): void;
   ring(fd: number): void;
-  silence(fd: number): void;
+  silence(fd: number): boolean;
   setNonBlocking(fd: number): void;
   readonly GuestMemory: new (
     regions: readonly RegionDescription[],

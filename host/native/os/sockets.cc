@@ -241,14 +241,16 @@ void Ring(const Napi::CallbackInfo &info) {
   if (written < 0 && !WouldBlock(errno)) throw SystemError(info.Env(), "ringing", errno);
 }
 
-// silence(fd): takes all rings so far. Rings that come meanwhile are found by the next poll.
-void Silence(const Napi::CallbackInfo &info) {
+// silence(fd) → false at the end; takes all rings so far. Those that come meanwhile are found by
+// the next poll.
+Napi::Value Silence(const Napi::CallbackInfo &info) {
   std::array<char, 512> rings{};
   ssize_t count = 0;
   do {
     count = read(Fd(info), rings.data(), rings.size());
   } while (count < 0 && errno == EINTR);
   if (count < 0 && !WouldBlock(errno)) throw SystemError(info.Env(), "reading a kick", errno);
+  return Napi::Boolean::New(info.Env(), count != 0);
 }
 
 // setNonBlocking(fd)

@@ -119,8 +119,7 @@ static void try_opening(VencSession *session, gint64 now) {
   session->epoch = random_epoch();
   session->state = VENC_STATE_OPENING;
   session->last_received = now;
-  g_byte_array_set_size(session->out, VSOCKENC_FLUSH_NULS);
-  memset(session->out->data, 0, VSOCKENC_FLUSH_NULS);
+  session->hellos = 0;
   venc_session_send_hello(session, now);
 }
 

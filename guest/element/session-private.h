@@ -54,6 +54,7 @@ struct _VencSession {
   gboolean was_open; /* a loss of it is worth a warning */
   gboolean announce; /* that warning has been given; BACK follows */
   guint32 epoch, boot_id;
+  guint hellos; /* sent in this epoch */
   guint32 sequence_out, sequence_in;
   guint max_attached, host_in_flight;
   gint64 retry_at, hello_at, ping_at;

@@ -27,6 +27,12 @@ static gsize finish(VencSession *session, gint64 now) {
 }
 
 void venc_session_send_hello(VencSession *session, gint64 now) {
+  if (session->hellos++ == 1) {
+    /* The first went unanswered: perhaps it was taken for the rest of a predecessor's message. */
+    guint before = session->out->len;
+    g_byte_array_set_size(session->out, before + VSOCKENC_FLUSH_NULS);
+    memset(session->out->data + before, 0, VSOCKENC_FLUSH_NULS);
+  }
   vsockenc_Hello *hello = &begin(session, vsockenc_MessageType_HELLO)->u.hello;
   hello->version_min = hello->version_max = VSOCKENC_PROTOCOL_VERSION;
   hello->window_bytes = VSOCKENC_HOST_WINDOW_BYTES;

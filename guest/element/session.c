@@ -251,6 +251,8 @@ VencResult venc_session_submit(VencSession *session, VencFrame *frame, VencFrame
   if (result == VENC_OK) {
     frame->state = VENC_FRAME_QUEUED;
     g_queue_push_tail(&session->frames, frame);
+    /* At once, or a frame that the host has room for could still be replaced. */
+    if (session->state == VENC_STATE_OPEN) venc_session_pump(session, g_get_monotonic_time());
     venc_session_wake(session);
   }
   venc_session_unlock(session);

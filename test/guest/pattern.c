@@ -4,7 +4,7 @@
 #include <string.h>
 
 #define GLYPH_WIDTH 6u
-#define GLYPH_HEIGHT 8u
+#define GLYPH_HEIGHT 12u
 #define SHAPES 3u
 
 struct Pattern {
@@ -30,12 +30,17 @@ static uint32_t mix(uint32_t value) {
   return value ^ value >> 16;
 }
 
-/* Strokes one pixel wide in cells of the size of letters. */
+/* Strokes one pixel wide in cells of the size of letters, with gaps between words and lines. */
 static bool is_ink(unsigned x, unsigned y) {
   unsigned column = x % GLYPH_WIDTH, row = y % GLYPH_HEIGHT;
-  if (column == GLYPH_WIDTH - 1 || row == GLYPH_HEIGHT - 1) return false;
+  if (column >= 5 || row >= 7) return false;
   uint32_t letter = mix(x / GLYPH_WIDTH + 977u * (y / GLYPH_HEIGHT));
-  return letter >> ((row * 5 + column) % 32) & 1;
+  if (letter >> 28 < 3) return false;
+  /* Two upright and two level strokes, each there or not. */
+  return (column == (letter & 1) && letter & 2) ||
+         (column == 3 + (letter >> 2 & 1) && letter & 8) ||
+         (row == (letter >> 4 & 1) && letter & 32) ||
+         (row == 3 + (letter >> 6 & 3) && letter & 256);
 }
 
 static uint32_t still_pixel(const Pattern *pattern, unsigned x, unsigned y) {
@@ -103,7 +108,7 @@ static Box shape(const Pattern *pattern, unsigned index, unsigned number) {
 }
 
 static Box ticker(const Pattern *pattern) {
-  unsigned height = pattern->height >= 64 ? 4 * GLYPH_HEIGHT : GLYPH_HEIGHT;
+  unsigned height = pattern->height >= 128 ? 2 * GLYPH_HEIGHT : GLYPH_HEIGHT;
   return (Box){.x = 0, .y = pattern->height - height, .width = pattern->width, .height = height};
 }
 
@@ -130,7 +135,7 @@ static void draw_ticker(const Pattern *pattern, uint8_t *pixels, size_t stride, 
   for (unsigned y = 0; y < box.height; y++) {
     uint32_t *row = row_of(pixels, stride, box.y + y);
     for (unsigned x = 0; x < box.width; x++)
-      row[x] = is_ink(x + 4 * number, y / 2 + 1000) ? ink : paper;
+      row[x] = is_ink(x + 4 * number, y / 2 + 20 * GLYPH_HEIGHT) ? ink : paper;
   }
 }
 

@@ -62,7 +62,8 @@ static VencMessage *begin(Peer *peer, vsockenc_MessageType type) {
 }
 
 static void finish(Peer *peer) {
-  static const guint8 noise[] = {'V', 'E', 'N', 0, 0xff, 'V', 'E', 'N', 'C', 1, 0xff};
+  /* Half a magic, and a magic of no known version; a whole false header may cost a message. */
+  static const guint8 noise[] = {'V', 'E', 'N', 0, 0xff, 'V', 'E', 'N', 'C', 9, 0xff};
   guint8 bytes[VSOCKENC_MAX_MESSAGE_BYTES];
   guint8 type = peer->out.header.type;
   if (type != vsockenc_MessageType_WELCOME && type != vsockenc_MessageType_GREETING)

@@ -126,7 +126,6 @@ gboolean gst_vsock_enc_set_format(GstVideoEncoder *encoder, GstVideoCodecState *
   priv->info = info;
   priv->fourcc = fourcc;
   priv->negotiate = TRUE;
-  priv->has_caps = FALSE;
   priv->max_pending = 0;
   priv->told_latency = GST_CLOCK_TIME_NONE;
   clear_copies(priv);
@@ -152,6 +151,7 @@ void gst_vsock_enc_reset_input(GstVsockEnc *self) {
   priv->max_pending = 0;
   priv->told_latency = GST_CLOCK_TIME_NONE;
   priv->has_caps = FALSE;
+  g_queue_clear_full(&priv->drops, (GDestroyNotify)gst_video_codec_frame_unref);
   memset(priv->profile, 0, sizeof priv->profile);
 }
 

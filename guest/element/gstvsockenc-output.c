@@ -11,6 +11,8 @@
 
 /* Without a frame rate a frame is taken to last so long, for the latency alone. */
 #define ASSUMED_DURATION (GST_SECOND / 30)
+/* Frames whose dropping may wait; they have no pixels any more. */
+#define MAX_DROPS 256u
 
 static void set_downstream(GstVsockEnc *self, GstFlowReturn flow) {
   GST_OBJECT_LOCK(self);
@@ -35,17 +37,37 @@ static void set_output_caps(GstVsockEnc *self, const guint8 *sps, guint sps_size
   priv->has_caps = TRUE;
 }
 
-void gst_vsock_enc_drop_frame(GstVsockEnc *self, GstVideoCodecFrame *frame) {
+static void drop_now(GstVsockEnc *self, GstVideoCodecFrame *frame) {
 #if GST_CHECK_VERSION(1, 26, 0)
   gst_video_encoder_drop_frame(GST_VIDEO_ENCODER(self), frame);
 #else
-  GST_VIDEO_ENCODER_STREAM_LOCK(self);
-  /* Without an output buffer this drops and posts QoS, but it pushes the frame's events, for which
-   * there have to be caps; profile and level follow with the first access unit. */
-  if (!gst_vsock_enc_private(self)->has_caps) set_output_caps(self, NULL, 0);
+  /* Without an output buffer this drops, posts QoS and pushes the frame's events. */
   gst_video_encoder_finish_frame(GST_VIDEO_ENCODER(self), frame);
-  GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
 #endif
+}
+
+void gst_vsock_enc_release_drops(GstVsockEnc *self) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  GstVideoCodecFrame *frame;
+  if (priv->drops.length == 0) return;
+  if (!priv->has_caps) {
+    set_output_caps(self, NULL, 0);
+    gst_video_encoder_negotiate(GST_VIDEO_ENCODER(self));
+  }
+  while ((frame = g_queue_pop_head(&priv->drops))) drop_now(self, frame);
+}
+
+/*
+ * The base class cannot drop a frame before there are caps: up to 1.24 it posts an error, and from
+ * 1.26 it sets the frame's events aside and then pushes caps ahead of the stream-start among them.
+ * So the first frames' drops wait for the first access unit.
+ */
+void gst_vsock_enc_drop_frame(GstVsockEnc *self, GstVideoCodecFrame *frame) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  GST_VIDEO_ENCODER_STREAM_LOCK(self);
+  g_queue_push_tail(&priv->drops, frame);
+  if (priv->has_caps || priv->drops.length > MAX_DROPS) gst_vsock_enc_release_drops(self);
+  GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
 }
 
 /* Caps from what the access unit says of itself. Stream lock held. */
@@ -100,7 +122,11 @@ static GstFlowReturn push_packet(GstVsockEnc *self, VencOutput *output) {
     GST_VIDEO_CODEC_FRAME_SET_SYNC_POINT(frame);
   else
     GST_VIDEO_CODEC_FRAME_UNSET_SYNC_POINT(frame);
-  return gst_video_encoder_finish_frame(encoder, frame);
+  GstFlowReturn flow = gst_video_encoder_finish_frame(encoder, frame);
+  GST_VIDEO_ENCODER_STREAM_LOCK(self);
+  gst_vsock_enc_release_drops(self);
+  GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
+  return flow;
 }
 
 static GstFlowReturn handle_output(GstVsockEnc *self, VencOutput *output) {

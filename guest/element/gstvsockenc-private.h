@@ -37,6 +37,7 @@ typedef struct {
   GstClockTime told_latency; /* GST_CLOCK_TIME_NONE: none yet */
   vsockenc_Configured configured;
   gboolean has_caps;  /* of the output, perhaps without profile and level */
+  GQueue drops;       /* frames to be dropped when there are caps */
   gboolean negotiate; /* before the next access unit: the caps are not those downstream has */
   guint8 profile[3];  /* of the SPS that the output caps were made from */
 } GstVsockEncPrivate;
@@ -58,6 +59,8 @@ gboolean gst_vsock_enc_start_output(GstVsockEnc *self);
 void gst_vsock_enc_pause_output(GstVsockEnc *self);
 void gst_vsock_enc_stop_output(GstVsockEnc *self);
 void gst_vsock_enc_drop_frame(GstVsockEnc *self, GstVideoCodecFrame *frame);
+/* Drops what waited for caps; stream lock held. */
+void gst_vsock_enc_release_drops(GstVsockEnc *self);
 
 /* gstvsockenc-formats.c: pure functions. */
 GstCaps *gst_vsock_enc_sink_caps(void);

@@ -114,12 +114,16 @@ static gboolean gst_vsock_enc_stop(GstVideoEncoder *encoder) {
 }
 
 static GstFlowReturn gst_vsock_enc_finish(GstVideoEncoder *encoder) {
-  return gst_vsock_enc_drain(GST_VSOCK_ENC(encoder));
+  GstVsockEnc *self = GST_VSOCK_ENC(encoder);
+  GstFlowReturn flow = gst_vsock_enc_drain(self);
+  gst_vsock_enc_release_drops(self);
+  return flow;
 }
 
 static gboolean gst_vsock_enc_flush(GstVideoEncoder *encoder) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(GST_VSOCK_ENC(encoder));
   venc_session_flush(priv->session);
+  g_queue_clear_full(&priv->drops, (GDestroyNotify)gst_video_codec_frame_unref);
   priv->last_pts = GST_CLOCK_TIME_NONE;
   return TRUE;
 }
@@ -274,5 +278,6 @@ static void gst_vsock_enc_class_init(GstVsockEncClass *klass) {
 static void gst_vsock_enc_init(GstVsockEnc *self) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   gst_vsock_enc_settings_init(&priv->settings);
+  g_queue_init(&priv->drops);
   priv->last_pts = priv->told_latency = GST_CLOCK_TIME_NONE;
 }

@@ -5,7 +5,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { MAX_HEADS } from "../gpu/constants.ts";
 import { type DisplayMode, MODE_LIMITS } from "../gpu/edid.ts";
-import type { VhostEndpoint } from "../gpu/service.ts";
+import type { GpuService, VhostEndpoint } from "../gpu/service.ts";
 import { createLogger, LOG_LEVELS, type LogLevel } from "../log.ts";
 import { onTermination } from "./termination.ts";
 
@@ -57,19 +57,21 @@ async function serve(flags: Flags, command: Command): Promise<void> {
   const log = createLogger("gpu", flags.logLevel);
   const { heads, mode, exportPath, exportUid } = flags;
   // Here, so that --help and --print-capabilities work without the addon.
-  const [{ GpuService }, { onWatchError }] = await Promise.all([
+  const [{ GpuService: Service }, { onWatchError }] = await Promise.all([
     import("../gpu/service.ts"),
     import("../native/poller.ts"),
   ]);
   // QEMU never reconnects a GPU, so this process outlives its own mistakes: they are logged.
   const survive = (error: unknown) => log.error({ err: error }, "an internal error; please report it");
   onWatchError(survive);
-  const service = new GpuService(
+  process.on("uncaughtException", survive);
+  let service: GpuService | undefined;
+  // First, so that no socket file is left behind by a signal that comes at once.
+  onTermination(() => service?.close());
+  service = new Service(
     { endpoint: endpoint(flags, command), exportPath, exportUsers: exportUid, heads, mode },
     log,
   );
-  process.on("uncaughtException", survive);
-  onTermination(() => service.close());
   await service.ended;
 }
 

@@ -1,11 +1,15 @@
 /**
  * The GPU of one VM: a vhost-user back end for QEMU, and the export socket for relays.
  *
+ * QEMU is the first connection that says something. Others only look whether the socket is in use, as a second
+ * `vsockenc gpu` with the same path does, and must not end this one by hanging up.
+ *
  * It serves one connection of QEMU and ends with it. QEMU never connects a second time for the same VM (a
  * vhost-user-gpu is not reconnected), so waiting for another would only leave a process and its sockets behind;
  * whoever starts the VM again starts the GPU again.
  */
 import type { Logger } from "pino";
+import { closeDescriptor } from "../native/descriptor.ts";
 import { adoptDescriptor, FdListener, SocketError } from "../native/fd-socket.ts";
 import { Queue } from "./constants.ts";
 import { GpuDevice, type GpuOptions } from "./device.ts";
@@ -14,6 +18,9 @@ import { GuestWarnings } from "./guest-warnings.ts";
 import { SharedMemories } from "./shared-memories.ts";
 import { VhostUserBackend } from "./vhost-user-backend.ts";
 import { Vring } from "./vring.ts";
+
+/** Connections that have said nothing yet. */
+const MAX_SILENT_CONNECTIONS = 8;
 
 /** Where QEMU is found: a path to listen on, or a descriptor of a socket (connected, or listening). */
 export type VhostEndpoint =
@@ -38,6 +45,7 @@ export class GpuService {
   readonly #exports: ExportServer | undefined;
   #listener: FdListener | undefined;
   #backend: VhostUserBackend | undefined;
+  readonly #silent = new Set<VhostUserBackend>();
   #settle: (error?: Error) => void = () => undefined;
   #closed = false;
 
@@ -109,25 +117,42 @@ export class GpuService {
   }
 
   #accept(fd: number): void {
-    // One VM: another QEMU that finds the path gets an error at once, instead of a silent wait.
-    this.#listener?.close();
-    this.#listener = undefined;
+    if (this.#silent.size >= MAX_SILENT_CONNECTIONS) {
+      closeDescriptor(fd);
+      return;
+    }
     this.#connect(fd);
   }
 
   #connect(fd: number): void {
-    this.#log.info("QEMU has connected");
-    this.#backend = new VhostUserBackend(fd, this.#device, this.#rings, this.#log, (error) => {
-      this.#log.info("QEMU has gone");
-      this.#end(error);
+    const backend: VhostUserBackend = new VhostUserBackend(fd, this.#device, this.#rings, this.#log, {
+      onEngaged: () => this.#engage(backend),
+      onEnd: (error) => {
+        this.#silent.delete(backend);
+        // Without a listener nobody else will come.
+        if (backend === this.#backend || this.#listener === undefined) this.#end(error);
+        else if (error !== undefined) this.#log.warn({ reason: error.message }, "a visitor was not QEMU");
+      },
     });
+    this.#silent.add(backend);
+  }
+
+  #engage(backend: VhostUserBackend): void {
+    this.#log.info("QEMU has connected");
+    this.#silent.delete(backend);
+    this.#backend = backend;
+    // One VM: another QEMU that finds the path gets an error at once, instead of a silent wait.
+    this.#listener?.close();
+    for (const other of [...this.#silent]) other.close();
   }
 
   #end(error: Error | undefined): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#log.info(this.#backend === undefined ? "closed before QEMU came" : "QEMU has gone");
     this.#listener?.close();
     this.#backend?.close();
+    for (const backend of [...this.#silent]) backend.close();
     this.#exports?.close();
     this.#memories.close();
     this.#settle(error);

@@ -67,13 +67,20 @@ const REPLYING: ReadonlySet<number> = new Set([
   Request.GET_CONFIG,
 ]);
 
+export interface VhostUserEvents {
+  /** The peer has said something, so it is a front end and not somebody who looks whether the socket is in use. */
+  onEngaged(): void;
+  /** The connection is over; `error` unless the peer closed it. */
+  onEnd(error?: Error): void;
+}
+
 export class VhostUserBackend {
   readonly #socket: FdSocket;
   readonly #device: GpuDevice;
   /** By queue number. */
   readonly #rings: readonly Vring[];
   readonly #log: Logger;
-  readonly #onEnd: (error?: Error) => void;
+  readonly #events: VhostUserEvents;
   readonly #header = Buffer.alloc(MESSAGE_HEADER_BYTES);
   readonly #payload = Buffer.alloc(MAX_PAYLOAD_BYTES);
   /** The header of the message whose payload is being received. */
@@ -82,27 +89,18 @@ export class VhostUserBackend {
   #filled = 0;
   /** That came with the present message and were not taken. */
   #descriptors: number[] = [];
+  #engaged = false;
   #features = 0n;
   #protocolFeatures = 0n;
   #memory: GuestMemory | undefined;
   #displaySocket: number | undefined;
 
-  /**
-   * Takes a connected socket over.
-   *
-   * @param onEnd the connection is over; `error` unless QEMU closed it
-   */
-  constructor(
-    fd: number,
-    device: GpuDevice,
-    rings: readonly Vring[],
-    log: Logger,
-    onEnd: (error?: Error) => void,
-  ) {
+  /** Takes a connected socket over. Device and rings are touched only after `onEngaged`. */
+  constructor(fd: number, device: GpuDevice, rings: readonly Vring[], log: Logger, events: VhostUserEvents) {
     this.#device = device;
     this.#rings = rings;
     this.#log = log;
-    this.#onEnd = onEnd;
+    this.#events = events;
     this.#socket = new FdSocket(
       fd,
       { onReadable: () => this.#receive(), onClose: (error) => this.#end(error) },
@@ -130,6 +128,7 @@ export class VhostUserBackend {
           this.#message = parseHeader(this.#header);
         } else {
           messages++;
+          this.#engage();
           this.#handle(this.#message, Buffer.from(this.#payload.subarray(0, wanted)));
           this.#message = undefined;
         }
@@ -138,6 +137,12 @@ export class VhostUserBackend {
       }
       if (this.#socket.closed) return;
     }
+  }
+
+  #engage(): void {
+    if (this.#engaged) return;
+    this.#engaged = true;
+    this.#events.onEngaged();
   }
 
   /** True if bytes came. */
@@ -322,12 +327,14 @@ export class VhostUserBackend {
   }
 
   #end(error: Error | undefined): void {
-    for (const ring of this.#rings) ring.close();
-    this.#device.reset();
+    if (this.#engaged) {
+      for (const ring of this.#rings) ring.close();
+      this.#device.reset();
+    }
     this.#memory?.close();
     this.#descriptors.splice(0).forEach(closeDescriptor);
     if (this.#displaySocket !== undefined) closeDescriptor(this.#displaySocket);
     this.#displaySocket = undefined;
-    this.#onEnd(error);
+    this.#events.onEnd(error);
   }
 }

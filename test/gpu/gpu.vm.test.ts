@@ -162,9 +162,3 @@ it("survives the driver's removal and return", { timeout: TEST_MS }, async () =>
   );
   expect(result.stdout.trim()).toBe(String(HEADS));
 });
-
-it("ends in order with the VM", { timeout: TEST_MS }, async () => {
-  const gpu = vm.gpu;
-  await vm.shutdown();
-  expect(await gpu?.ended()).toEqual({ status: 0, signal: null });
-});

@@ -69,9 +69,17 @@ describe("vhost-user", () => {
   });
 
   it("ends a connection whose bytes make no sense", async () => {
+    await front.negotiate();
     const ended = front.service.ended;
     front.send(1, Buffer.alloc(0), [], 0);
     await expect(ended).rejects.toThrow("flags 0x0");
+  });
+
+  it("does not take a visitor for QEMU", async () => {
+    front.send(1, Buffer.alloc(0), [], 0);
+    await until("the end of the visit", () => (front.ended ? true : undefined));
+    const ended = await Promise.race([front.service.ended.then(() => true), Promise.resolve(false)]);
+    expect(ended).toBe(false);
   });
 
   it("ends in order when QEMU goes", async () => {

@@ -27,8 +27,8 @@ static gsize finish(VencSession *session, gint64 now) {
 }
 
 void venc_session_send_hello(VencSession *session, gint64 now) {
-  if (session->hellos++ == 1) {
-    /* The first went unanswered: perhaps it was taken for the rest of a predecessor's message. */
+  if (session->hellos++ == 2) {
+    /* Two went unanswered: perhaps they were taken for the rest of a predecessor's message. */
     guint before = session->out->len;
     g_byte_array_set_size(session->out, before + VSOCKENC_FLUSH_NULS);
     memset(session->out->data + before, 0, VSOCKENC_FLUSH_NULS);

@@ -22,20 +22,14 @@ export interface DemoFigures {
   /** Frames by the guest's wall clock, from the first drawn to the last encoded. */
   readonly fps: number;
   readonly stagesMs: Readonly<Record<string, Percentiles>>;
+  /** Mean time in which the guest drew a frame. */
+  readonly drawingMs: number;
   /** Of the decoded stream against the same frames drawn on the host, as RGB, in dB. */
   readonly psnr: { readonly average: number; readonly minimum: number };
   readonly machine: { readonly qemu: string; readonly accelerator: string; readonly guestKernel: string };
 }
 
 export const MINIMUM_PSNR_DB = 30;
-
-/** @param values in milliseconds; an empty list gives NaN */
-export function percentiles(values: readonly number[]): Percentiles {
-  const sorted = values.toSorted((a, b) => a - b);
-  const at = (share: number): number =>
-    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
-  return { p50: at(0.5), p95: at(0.95) };
-}
 
 /** What is wrong with the figures, a line each; nothing if the demo has shown what it is to show. */
 export function shortcomings(figures: DemoFigures): string[] {

@@ -5,16 +5,15 @@
  * host then draws the same pictures itself and compares. Everything measured is measured here: bytes by a proxy on the
  * port that knows nothing of the protocol, frames and quality by ffmpeg, times by the host's relay and the guest.
  */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { packageRoot } from "../../host/package-root.ts";
 import { inspectStream, makeShowpieces, psnr, type Quality } from "../support/ffmpeg.ts";
 import { portBulk } from "../support/port-recording.ts";
-import { relayPackets } from "../support/relay-log.ts";
 import { Vm } from "../vm/vm.ts";
-import { type DemoFigures, percentiles, renderTable, shortcomings } from "./figures.ts";
+import { type DemoFigures, type Percentiles, renderTable, shortcomings } from "./figures.ts";
 
 const SIZE = { width: 1280, height: 720 };
 const FPS = 30;
@@ -26,12 +25,13 @@ interface Options {
   readonly json?: string;
 }
 
-/** What dmabufsrc writes with --stats-json (test/guest/dmabufsrc.c). */
+/** What dmabufsrc writes with --stats-json: its own times, and the fields of the element's `stats`. */
 interface GuestStats {
-  readonly frames: number;
-  readonly seconds: number;
+  readonly "elapsed-us": number;
+  readonly "drawing-us": number;
   readonly tier: string;
-  readonly round_trip_us: readonly number[];
+  readonly encoder: string;
+  readonly [field: `${string}-us-p50` | `${string}-us-p95`]: number;
 }
 
 function say(line: string): void {
@@ -46,23 +46,23 @@ function frameCount(text: string): number {
 
 /** Draws the same frames as the guest did, on this machine, and compares. */
 async function compare(file: string, frames: number): Promise<Quality> {
+  execFileSync("npm", ["run", "--silent", "build:element"], {
+    cwd: packageRoot,
+    stdio: ["ignore", "ignore", "inherit"],
+  });
   const pattern = join(packageRoot, "build", "element", "test", "guest", "pattern");
   const size = ["--width", String(SIZE.width), "--height", String(SIZE.height), "--format", "BGRx"];
   const drawer = spawn(pattern, ["--frames", String(frames), ...size], {
     stdio: ["ignore", "pipe", "inherit"],
   });
-  drawer.on("error", (error) =>
-    say(`the reference cannot be drawn: ${error.message}; npm run build:element`),
-  );
+  drawer.on("error", (error) => say(`the reference cannot be drawn: ${error.message}`));
   return await psnr(file, drawer.stdout, SIZE, "bgr0");
 }
 
 async function encodeInGuest(folder: string, frames: number) {
-  const relayConfig = join(folder, "relay.toml");
-  writeFileSync(relayConfig, '[log]\nlevel = "trace"\n');
   const recordPort = join(folder, "port");
   mkdirSync(recordPort, { recursive: true });
-  const vm = await Vm.boot({ outDir: folder, countPort: true, recordPort, relayConfig, log: say });
+  const vm = await Vm.boot({ outDir: folder, countPort: true, recordPort, log: say });
   try {
     const kernel = (await vm.run("uname -r")).stdout.trim();
     const opened = vm.portProxy?.counts();
@@ -80,7 +80,6 @@ async function encodeInGuest(folder: string, frames: number) {
       accelerator: vm.accelerator,
       guestToHost: closed.guestToHost - opened.guestToHost,
       hostToGuest: closed.hostToGuest - opened.hostToGuest,
-      relayLog: vm.relay?.log ?? "",
       recording: join(recordPort, "guest-to-host.bin"),
       guest: JSON.parse(readFileSync(join(folder, "stats.json"), "utf8")) as GuestStats,
     };
@@ -99,24 +98,28 @@ async function demo({ out, frames, json }: Options): Promise<number> {
   say("decoding and comparing with the same frames drawn on this machine");
   const report = inspectStream(stream);
   makeShowpieces(stream, FPS, join(folder, "demo.mp4"), join(folder, "demo.png"), Math.floor(frames / 2));
-  const { encoder, packets } = relayPackets(run.relayLog);
-  const microseconds = (values: readonly number[]) => percentiles(values.map((us) => us / 1000));
+  const milliseconds = (field: keyof GuestStats): number => Number(run.guest[field]) / 1000;
+  const stage = (name: string): Percentiles => ({
+    p50: milliseconds(`${name}-us-p50`),
+    p95: milliseconds(`${name}-us-p95`),
+  });
   const figures: DemoFigures = {
     framesIn: frames,
     framesOut: report.frames,
     keyFrames: report.keyFrames,
     tier: run.guest.tier,
-    encoder,
+    encoder: run.guest.encoder,
     ...SIZE,
     bytesPerFrame: { guestToHost: run.guestToHost / frames, hostToGuest: run.hostToGuest / frames },
     pixelBytesOverPort: (await portBulk(run.recording)).dataBytes,
-    fps: frames / run.guest.seconds,
+    fps: (frames * 1e6) / run.guest["elapsed-us"],
     stagesMs: {
-      "in the encoder's queue": microseconds(packets.map(({ queueUs }) => queueUs)),
-      conversion: microseconds(packets.map(({ convertUs }) => convertUs)),
-      encode: microseconds(packets.map(({ encodeUs }) => encodeUs)),
-      "guest's round trip, all included": microseconds(run.guest.round_trip_us),
+      "wait for the encoder": stage("queue"),
+      conversion: stage("convert"),
+      encode: stage("encode"),
+      "guest's round trip, all included": stage("round-trip"),
     },
+    drawingMs: milliseconds("drawing-us") / frames,
     psnr: await compare(stream, frames),
     machine: { qemu: run.qemu, accelerator: run.accelerator, guestKernel: run.kernel },
   };

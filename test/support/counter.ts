@@ -1,0 +1,41 @@
+/** Reads the counter that test/guest/pattern.c draws into its frames; the geometry is pattern.h's. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { packageRoot } from "../../host/package-root.ts";
+
+const header = readFileSync(join(packageRoot, "test", "guest", "pattern.h"), "utf8");
+
+function constant(name: string): number {
+  const value = new RegExp(`#define ${name} (\\d+)u`).exec(header)?.[1];
+  if (value === undefined) throw new Error(`pattern.h does not define ${name}`);
+  return Number(value);
+}
+
+const BLOCK = constant("PATTERN_BLOCK");
+const BITS = constant("PATTERN_BITS");
+/** Video's black and white are 16 and 235, with some loss. */
+const THRESHOLD = 128;
+
+/**
+ * Counters of decoded frames.
+ *
+ * @param frames 8-bit grey, `width` bytes a row
+ * @returns undefined for a frame whose counter and complement disagree
+ */
+export function readCounters(frames: readonly Uint8Array[], width: number): (number | undefined)[] {
+  return frames.map((frame) => {
+    const number = readRow(frame, width, 0);
+    const complement = readRow(frame, width, 1);
+    return (number ^ complement) === 2 ** BITS - 1 ? number : undefined;
+  });
+}
+
+function readRow(frame: Uint8Array, width: number, row: number): number {
+  const y = row * BLOCK + BLOCK / 2;
+  let value = 0;
+  for (let bit = 0; bit < BITS; bit++) {
+    const pixel = frame[y * width + bit * BLOCK + BLOCK / 2] ?? 0;
+    value = value * 2 + (pixel >= THRESHOLD ? 1 : 0);
+  }
+  return value;
+}

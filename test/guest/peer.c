@@ -36,7 +36,7 @@ struct _Peer {
   VencMessage in, out;
   guint32 epoch, sequence_in, sequence_out;
   guint64 bulk_sent, bulk_allowed, bulk_received, bulk_granted;
-  guint64 attached;
+  guint64 attached, refused;
   guint32 last_frame, serial;
   guint64 last_pts;
   gboolean first;
@@ -131,7 +131,7 @@ static void on_hello(Peer *peer, const VencMessage *message) {
     peer->bulk_sent = peer->bulk_received = 0;
     peer->bulk_allowed = message->u.hello.window_bytes;
     peer->bulk_granted = VSOCKENC_GUEST_WINDOW_BYTES;
-    peer->attached = 0;
+    peer->attached = peer->refused = 0;
     peer->counts.attached = 0;
     peer->last_frame = peer->serial = 0;
     peer->last_pts = 0;
@@ -183,6 +183,8 @@ static void on_attach(Peer *peer, const vsockenc_Attach *attach) {
   peer->counts.last_stride = attach->planes[0].stride;
   if (!bit || (peer->attached & bit) || attach->planes_count != 1) peer->counts.violations++;
   if (peer->faults & PEER_REFUSE_BUFFERS) {
+    /* The guest need not wait for this answer, so frames with the buffer may follow. */
+    peer->refused |= bit;
     vsockenc_Error *error = &begin(peer, vsockenc_MessageType_ERROR)->u.error;
     error->code = vsockenc_ErrorCode_NO_EXPORTER;
     error->subject = vsockenc_ErrorSubject_BUFFER;
@@ -221,7 +223,7 @@ static void on_frame(Peer *peer, const vsockenc_Frame *frame) {
   peer->counts.frames++;
   if (frame->force_key) peer->counts.forced++;
   if (frame->frame <= peer->last_frame || (!peer->first && frame->pts_ns <= peer->last_pts) ||
-      frame->buffer >= 64 || !(peer->attached >> frame->buffer & 1) ||
+      frame->buffer >= 64 || !((peer->attached | peer->refused) >> frame->buffer & 1) ||
       frame->configuration != peer->serial)
     peer->counts.violations++;
   peer->first = FALSE;

@@ -24,6 +24,8 @@ beforeAll(async () => {
     relay: false,
     payload: false,
     heads: HEADS,
+    // More than fits below 4 GiB of addresses on q35: file offsets differ from guest addresses.
+    memoryMiB: 3072,
     mode: `${SIZE.width}x${SIZE.height}`,
   });
   client = await ExportClient.connect(vm.exportSocket, {

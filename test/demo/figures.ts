@@ -63,6 +63,7 @@ export function renderTable(figures: DemoFigures): string {
       `${stage}, p50 / p95`,
       `${number(p50, 2)} / ${number(p95, 2)} ms`,
     ]),
+    ["drawing in the guest, mean", `${number(figures.drawingMs, 2)} ms`],
     [
       "PSNR, mean / worst frame",
       `${number(figures.psnr.average, 1)} / ${number(figures.psnr.minimum, 1)} dB`,

@@ -8,8 +8,8 @@
 import { closeSync, fstatSync, mkdirSync, openSync, readSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { GuestRebootError, tail, VmError, VmTimeoutError } from "./errors.ts";
+import { onLines } from "./lines.ts";
 import { within } from "./wait.ts";
 
 export type OutputStream = "stdout" | "stderr";
@@ -198,7 +198,7 @@ export class GuestAgent {
     this.#socket = socket;
     this.#control = controlDir;
     socket.on("error", () => {}); // QEMU's end shows elsewhere
-    createInterface({ input: socket }).on("line", (line) => this.#receive(line));
+    onLines(socket, (line) => this.#receive(line));
   }
 
   static async connect(path: string, controlDir: string): Promise<GuestAgent> {

@@ -3,8 +3,8 @@
  */
 import { EventEmitter } from "node:events";
 import { connect, type Socket } from "node:net";
-import { createInterface } from "node:readline";
 import { QmpError, VmTimeoutError } from "./errors.ts";
+import { onLines } from "./lines.ts";
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 export type JsonObject = { [name: string]: Json };
@@ -35,8 +35,7 @@ export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [] }> {
   private constructor(socket: Socket) {
     super();
     this.#socket = socket;
-    createInterface({ input: socket }).on("line", (line) => this.#receive(line));
-    socket.on("error", () => {}); // "close" follows
+    onLines(socket, (line) => this.#receive(line));
     socket.once("close", () => this.#close());
   }
 

@@ -637,5 +637,8 @@ int main(int argc, char **argv) {
   FAULT("hostile/wrong-offset", test_hostile_host, PEER_WRONG_OFFSET);
   FAULT("hostile/refused-buffers", test_hostile_host, PEER_REFUSE_BUFFERS);
   TEST("no-growth", test_no_growth);
-  return g_test_run();
+  int status = g_test_run();
+  g_type_class_unref(klass);
+  gst_deinit(); /* has GST_TRACERS=leaks report */
+  return status;
 }

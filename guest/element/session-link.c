@@ -88,7 +88,9 @@ void venc_session_lose(VencSession *session, gint64 now, const gchar *format, ..
 }
 
 void venc_session_refused(VencSession *session, gint64 now, gint code, const gchar *text) {
-  if (session->refused_since == 0) session->refused_since = now;
+  if (session->refused_since == 0 || now - session->refused_last > REFUSAL_TIME_US)
+    session->refused_since = now;
+  session->refused_last = now;
   if (now - session->refused_since >= REFUSAL_TIME_US) venc_session_give_up(session, code, text);
   venc_session_lose(session, now, "%s", text);
 }

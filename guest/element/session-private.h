@@ -60,8 +60,9 @@ struct _VencSession {
   gint64 retry_at, hello_at, ping_at;
   gint64 last_received, last_sent;
   guint backoff_ms;
-  gint64 refused_since; /* the host opens, and refuses: first time without success in between */
-  GByteArray *out;      /* bytes not yet taken by the link */
+  /* The host opens, and refuses: first time without success in between, and last time. */
+  gint64 refused_since, refused_last;
+  GByteArray *out; /* bytes not yet taken by the link */
 
   /* Credits: totals of this epoch. */
   guint64 bulk_sent, bulk_allowed;
@@ -72,7 +73,9 @@ struct _VencSession {
   gboolean configuration_changed; /* not yet sent in this epoch */
   gboolean configuration_pending; /* sent and not answered */
   guint32 serial;
+  guint configuring; /* threads waiting for the answer */
   VencConfiguration configuration;
+  VencConfiguration sent;     /* the one of `serial` */
   VencConfiguration accepted; /* the last one that the host took */
   gboolean has_accepted;
   vsockenc_Configured configured;

@@ -18,6 +18,15 @@ static void violated(VencSession *session, gint64 now, const gchar *what) {
   venc_session_refused(session, now, VENC_ERROR_REFUSED, text);
 }
 
+/* GLib's texts must be UTF-8, and what the host calls itself may be anything. */
+static void copy_name(gchar *to, gsize size, const gchar *from) {
+  g_autofree gchar *valid = g_utf8_make_valid(from, -1);
+  gsize length = MIN(strlen(valid), size - 1);
+  while (length > 0 && (valid[length] & 0xc0) == 0x80) length--;
+  memcpy(to, valid, length);
+  to[length] = 0;
+}
+
 static void add_sample(VencSession *session, VencStage stage, guint32 us) {
   VencSamples *samples = &session->samples[stage];
   samples->values[samples->count++ % VENC_SAMPLES] = us;
@@ -39,7 +48,7 @@ static void on_welcome(VencSession *session, gint64 now, const vsockenc_Welcome 
   session->last_received = session->last_sent = session->ping_at = now;
   session->was_open = TRUE;
   session->statistics.sessions++;
-  g_strlcpy(session->statistics.host, welcome->software, sizeof session->statistics.host);
+  copy_name(session->statistics.host, sizeof session->statistics.host, welcome->software);
   if (session->announce) venc_session_push_output(session, VENC_OUTPUT_BACK, 0, NULL);
   session->announce = FALSE;
   g_cond_broadcast(&session->changed);
@@ -63,10 +72,10 @@ static void on_configured(VencSession *session, gint64 now, const vsockenc_Confi
   }
   session->configuration_pending = FALSE;
   session->configured = *configured;
-  session->accepted = session->configuration;
+  session->accepted = session->sent;
   session->has_accepted = TRUE;
   session->backoff_ms = 0;
-  g_strlcpy(session->statistics.encoder, configured->encoder, sizeof session->statistics.encoder);
+  copy_name(session->statistics.encoder, sizeof session->statistics.encoder, configured->encoder);
   g_cond_broadcast(&session->changed);
 }
 
@@ -83,6 +92,10 @@ static void on_configuration_error(VencSession *session, gint64 now, const vsock
     session->configuration = session->accepted;
     session->configuration_changed = TRUE;
     session->has_accepted = FALSE;
+  } else if (session->configuring == 0) {
+    /* It was good enough for the host before this one. */
+    venc_session_refused(session, now, VENC_ERROR_CONFIGURATION, text);
+    return;
   } else {
     session->has_configuration = FALSE;
   }

@@ -94,6 +94,7 @@ static void send_configure(VencSession *session, gint64 now) {
   to->has_colorimetry = from->has_colorimetry;
   to->colorimetry = from->colorimetry;
   finish(session, now);
+  session->sent = *from;
   session->configuration_changed = FALSE;
   session->configuration_pending = TRUE;
 }

@@ -110,12 +110,12 @@ void venc_session_push_output(VencSession *session, VencOutputKind kind, gint co
 }
 
 void venc_session_push_dropped(VencSession *session, VencFrame *frame, VencDropCause cause) {
-  session->statistics.dropped[cause]++;
   venc_session_unhold(session, frame);
   if (frame->discard) {
     venc_session_discard(session, frame);
     return;
   }
+  session->statistics.dropped[cause]++;
   VencOutput *output = g_new0(VencOutput, 1);
   output->kind = VENC_OUTPUT_DROPPED;
   output->frame = frame;
@@ -194,6 +194,7 @@ VencResult venc_session_configure(VencSession *session, const VencConfiguration 
   session->has_configuration = session->configuration_changed = TRUE;
   g_clear_error(&session->configuration_error);
   venc_session_wake(session);
+  if (wait) session->configuring++;
   while (wait && (session->configuration_changed || session->configuration_pending)) {
     if (wait_is_over(session, &result)) break;
     if (session->state != VENC_STATE_OPEN) {
@@ -208,6 +209,7 @@ VencResult venc_session_configure(VencSession *session, const VencConfiguration 
       break;
     }
   }
+  if (wait) session->configuring--;
   if (wait && session->configuration_error) {
     result = VENC_FAILED;
     session->has_configuration = FALSE;

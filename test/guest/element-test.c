@@ -511,6 +511,53 @@ static void test_on_disconnect_error(Fixture *f, gconstpointer data) {
   g_assert_nonnull(message);
 }
 
+/* A host that refuses for good is reported, and nobody waits for it for ever. */
+static void test_refusing_host(Fixture *f, gconstpointer data) {
+  guint fault = GPOINTER_TO_UINT(data);
+  fixture_harness(f, NULL);
+  push(f, 0, 1);
+  pull(f, 0, 1);
+  peer_set_faults(f->peer, fault);
+  peer_hang_up(f->peer);
+  GThread *pusher = g_thread_new("pusher", push_forever, f);
+  g_autoptr(GstMessage) message = wait_message(f, GST_MESSAGE_ERROR, 10);
+  g_assert_nonnull(message);
+  g_thread_join(pusher);
+}
+
+/* Many losses in a row, each at another moment: no frame is lost, none comes twice. */
+static void test_many_losses(Fixture *f, gconstpointer data) {
+  (void)data;
+  peer_set_delay(f->peer, 3);
+  fixture_harness(f, "max-in-flight=4");
+  GThread *pusher = g_thread_new("pusher", push_slowly, f);
+  for (guint i = 0; i < 60; i++) {
+    if (i % 4 == 3) {
+      g_usleep(i * 100);
+      peer_hang_up(f->peer);
+    }
+    pull(f, i, 1);
+  }
+  g_thread_join(pusher);
+}
+
+/* A change that the host refuses leaves things as they were. */
+static void test_refused_change(Fixture *f, gconstpointer data) {
+  PeerCounts counts;
+  (void)data;
+  fixture_harness(f, "bitrate=1000");
+  push(f, 0, 2);
+  pull(f, 0, 2);
+  peer_set_faults(f->peer, PEER_REFUSE_ODD);
+  g_object_set(f->element, "bitrate", 3001, NULL);
+  push(f, 2, 3);
+  pull(f, 2, 3);
+  peer_get_counts(f->peer, &counts);
+  g_assert_cmpuint(counts.bitrate_kbps, ==, 1000);
+  g_autoptr(GstMessage) message = wait_message(f, GST_MESSAGE_WARNING, 1);
+  g_assert_nonnull(message);
+}
+
 /* The newest frame wins; nothing waits. */
 static void test_newest(Fixture *f, gconstpointer data) {
   (void)data;
@@ -627,6 +674,8 @@ int main(int argc, char **argv) {
   TEST("host-lost-lossless", test_host_lost_lossless);
   TEST("host-lost-live", test_host_lost_live);
   TEST("on-disconnect-error", test_on_disconnect_error);
+  TEST("many-losses", test_many_losses);
+  TEST("refused-change", test_refused_change);
   TEST("newest", test_newest);
   TEST("large-units", test_large_units);
   TEST("host-drops", test_host_drops);
@@ -636,6 +685,9 @@ int main(int argc, char **argv) {
   FAULT("hostile/huge-unit", test_hostile_host, PEER_HUGE_UNIT);
   FAULT("hostile/wrong-offset", test_hostile_host, PEER_WRONG_OFFSET);
   FAULT("hostile/refused-buffers", test_hostile_host, PEER_REFUSE_BUFFERS);
+  FAULT("refusing/configuration", test_refusing_host, PEER_REFUSE);
+  FAULT("refusing/buffers", test_refusing_host, PEER_REFUSE_BUFFERS);
+  FAULT("refusing/units", test_refusing_host, PEER_HUGE_UNIT);
   TEST("no-growth", test_no_growth);
   int status = g_test_run();
   g_type_class_unref(klass);

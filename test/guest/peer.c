@@ -145,7 +145,8 @@ static void on_hello(Peer *peer, const VencMessage *message) {
   welcome->max_attached = VSOCKENC_MAX_ATTACHED_BUFFERS;
   welcome->max_in_flight = VSOCKENC_MAX_IN_FLIGHT_FRAMES;
   welcome->resources = true;
-  g_strlcpy(welcome->software, "peer", sizeof welcome->software);
+  /* Not UTF-8. */
+  g_strlcpy(welcome->software, "peer\xff", sizeof welcome->software);
   finish(peer);
 }
 
@@ -157,7 +158,8 @@ static void on_configure(Peer *peer, const vsockenc_Configure *configure) {
   if (configure->serial <= peer->serial) peer->counts.violations++;
   peer->serial = configure->serial;
   if (peer->faults & PEER_NO_CONFIGURED) return;
-  if (peer->faults & PEER_REFUSE) {
+  if ((peer->faults & PEER_REFUSE) ||
+      ((peer->faults & PEER_REFUSE_ODD) && configure->bitrate_kbps % 2 == 1)) {
     vsockenc_Error *error = &begin(peer, vsockenc_MessageType_ERROR)->u.error;
     error->code = vsockenc_ErrorCode_ENCODER_UNAVAILABLE;
     error->subject = vsockenc_ErrorSubject_CONFIGURATION;
@@ -362,6 +364,12 @@ void peer_kill(Peer *peer) {
   g_array_unref(peer->pending);
   g_mutex_clear(&peer->lock);
   g_free(peer);
+}
+
+void peer_hang_up(Peer *peer) {
+  g_mutex_lock(&peer->lock);
+  hang_up(peer);
+  g_mutex_unlock(&peer->lock);
 }
 
 void peer_set_faults(Peer *peer, guint faults) {

@@ -21,6 +21,7 @@ typedef enum {
   PEER_SHORT_READS = 1 << 7,    /* writes one byte at a time */
   PEER_NOISE = 1 << 8,          /* noise between messages */
   PEER_REFUSE_BUFFERS = 1 << 9, /* Error for every Attach */
+  PEER_REFUSE_ODD = 1 << 11,    /* refuses odd bit rates */
   PEER_DROP_ODD = 1 << 10,      /* Dropped for every other frame */
 } PeerFault;
 
@@ -36,6 +37,8 @@ typedef struct {
 
 /* Listens at `path`, which must not exist. */
 Peer *peer_new(const gchar *path);
+/* Ends the connection without a word, as a relay does that is restarted at once. */
+void peer_hang_up(Peer *peer);
 /* Dies without a word, as by SIGKILL; the socket's file stays. */
 void peer_kill(Peer *peer);
 void peer_set_faults(Peer *peer, guint faults);

@@ -9,7 +9,13 @@ export const packageRoot: string = (() => {
   return folder;
 })();
 
+const description = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as {
+  version: string;
+  vsockenc: { minimumQemu: string };
+};
+
 /** Version of the package, e.g. "0.1.0". */
-export const packageVersion: string = (
-  JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string }
-).version;
+export const packageVersion: string = description.version;
+
+/** Oldest QEMU that is tested: one before it cannot start a vhost-user-gpu without KVM. */
+export const minimumQemu: string = description.vsockenc.minimumQemu;

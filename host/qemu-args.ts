@@ -2,9 +2,6 @@
  * What a VM needs on QEMU's command line: memory that can be shared, the vhost-user GPU, and the ports.
  */
 
-/** QEMU before this one cannot start a vhost-user-gpu under TCG, and has other command line options. */
-export const MINIMUM_QEMU = "10.0";
-
 export interface QemuVm {
   /** Socket of `vsockenc gpu`; without it the VM gets ports only. */
   readonly gpuSocket: string | undefined;

@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError } from "commander";
 import { ConfigurationError, readConfiguration } from "../config.ts";
-import { MINIMUM_QEMU, qemuArguments } from "../qemu-args.ts";
+import { minimumQemu } from "../package-root.ts";
+import { qemuArguments } from "../qemu-args.ts";
 
 interface Options {
   readonly config: string;
@@ -23,7 +24,7 @@ function shellQuote(word: string): string {
 /** `vsockenc qemu-args`: prints what to add to a VM's command line. */
 export function qemuArgsCommand(): Command {
   return new Command("qemu-args")
-    .description(`print what to add to a VM's QEMU command line (QEMU ${MINIMUM_QEMU} or newer)`)
+    .description(`print what to add to a VM's QEMU command line (QEMU ${minimumQemu} or newer)`)
     .requiredOption("--config <file>", "TOML configuration that names the VM's sockets")
     .option("--vm <name>", "which [[vm]]; may be left out when there is one only")
     .option("--memory <MiB>", "guest memory in MiB", mebibytes, 2048)

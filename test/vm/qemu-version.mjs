@@ -1,8 +1,10 @@
-// The oldest QEMU that this project is tested with, stated once: the harness and scripts/setup.mjs both read it here.
-// Plain JavaScript because setup runs before anything is installed.
+// QEMU's versions, for the harness and scripts/setup.mjs. Plain JavaScript because setup runs before anything is installed.
+import { readFileSync } from "node:fs";
 
-/** Older ones refuse vhost-user-gpu without KVM ("vhost initialization failed: requires kvm"). */
-export const MINIMUM_QEMU = "10.0";
+const packageFile = new URL("../../package.json", import.meta.url);
+
+/** The oldest that is tested (stated in package.json). Older ones refuse vhost-user-gpu without KVM ("vhost initialization failed: requires kvm"). */
+export const MINIMUM_QEMU = JSON.parse(readFileSync(packageFile, "utf8")).vsockenc.minimumQemu;
 
 /** The version in what `qemu-system-x86_64 --version` prints, e.g. "10.0.2"; undefined when there is none. */
 export function parseQemuVersion(text) {

@@ -87,9 +87,10 @@ export interface Received {
   readonly bytes: number;
 }
 
-/** What the parser found: a message, or one that is whole but wrong. */
+/** What the parser found: a message, one of a later version's types, or one that is whole but wrong. */
 export type ParserEvent =
   | ({ readonly kind: "message" } & Received)
+  | { readonly kind: "unknown"; readonly envelope: Envelope }
   | { readonly kind: "malformed"; readonly envelope: Envelope; readonly error: MessageFormatError };
 
 /** Finds messages in a byte stream that arrives in pieces. Holds at most one message's bytes. */
@@ -120,7 +121,7 @@ export class MessageParser {
         }
         const event = this.#read(input, at, total);
         at += total;
-        if (event !== undefined) yield event;
+        yield event;
       }
     } finally {
       // Copied, so that a few bytes do not keep a large chunk alive, nor change when the caller reuses it.
@@ -159,7 +160,7 @@ export class MessageParser {
     return crc === input.readUInt32LE(at + HEADER_OFFSET.crc) ? total : "impossible";
   }
 
-  #read(input: Buffer, at: number, total: number): ParserEvent | undefined {
+  #read(input: Buffer, at: number, total: number): ParserEvent {
     const envelope: Envelope = {
       stream: input[at + HEADER_OFFSET.stream] ?? 0,
       epoch: input.readUInt32LE(at + HEADER_OFFSET.epoch),
@@ -170,7 +171,8 @@ export class MessageParser {
         input[at + HEADER_OFFSET.type] ?? 0,
         input.subarray(at + HEADER_BYTES, at + total),
       );
-      return message && { kind: "message", envelope, message, bytes: total };
+      if (message === undefined) return { kind: "unknown", envelope };
+      return { kind: "message", envelope, message, bytes: total };
     } catch (error) {
       if (error instanceof MessageFormatError) return { kind: "malformed", envelope, error };
       throw error;

@@ -104,10 +104,20 @@ static void update_latency(GstVsockEnc *self) {
   gst_video_encoder_set_latency(GST_VIDEO_ENCODER(self), latency, latency);
 }
 
+/* Tells whoever watches the property, e.g. gst-launch-1.0 -v. */
+static void notify_source(GstVsockEnc *self) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  GstVsockEncSource source = gst_vsock_enc_get_source(self);
+  if (source == priv->told_source) return;
+  priv->told_source = source;
+  g_object_notify(G_OBJECT(self), "source");
+}
+
 static GstFlowReturn push_packet(GstVsockEnc *self, VencOutput *output) {
   GstVideoEncoder *encoder = GST_VIDEO_ENCODER(self);
   GstVideoCodecFrame *frame = g_steal_pointer(&output->frame->user);
 
+  notify_source(self);
   GST_VIDEO_ENCODER_STREAM_LOCK(self);
   if (!negotiate(self, output)) {
     gst_vsock_enc_drop_frame(self, frame);

@@ -33,8 +33,9 @@ typedef struct {
   GstBufferPool *copies; /* for frames from foreign memory */
   gboolean told_of_copies;
   GstClockTime last_pts;
-  guint max_pending;         /* most frames that have been with the host */
-  GstClockTime told_latency; /* GST_CLOCK_TIME_NONE: none yet */
+  GstVsockEncSource told_source; /* the last that was notified */
+  guint max_pending;             /* most frames that have been with the host */
+  GstClockTime told_latency;     /* GST_CLOCK_TIME_NONE: none yet */
   vsockenc_Configured configured;
   gboolean has_caps;  /* of the output, perhaps without profile and level */
   GQueue drops;       /* frames to be dropped when there are caps */
@@ -43,6 +44,7 @@ typedef struct {
 } GstVsockEncPrivate;
 
 GstVsockEncPrivate *gst_vsock_enc_private(GstVsockEnc *self);
+GstVsockEncSource gst_vsock_enc_get_source(GstVsockEnc *self);
 
 /* gstvsockenc-input.c: streaming thread. */
 gboolean gst_vsock_enc_set_format(GstVideoEncoder *encoder, GstVideoCodecState *state);

@@ -53,6 +53,7 @@ static gboolean gst_vsock_enc_close(GstVideoEncoder *encoder) {
   GstVsockEnc *self = GST_VSOCK_ENC(encoder);
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
 
+  priv->told_source = GST_VSOCK_ENC_SOURCE_NONE;
   GST_OBJECT_LOCK(self);
   VencSession *session = g_steal_pointer(&priv->session);
   GST_OBJECT_UNLOCK(self);
@@ -176,18 +177,28 @@ static void gst_vsock_enc_set_property(GObject *object, guint id, const GValue *
   if (!known) G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
 }
 
-static const gchar *source_nick(vsockenc_SourceTier tier, GstVsockEncSource *source) {
-  *source = tier == vsockenc_SourceTier_RESOURCE ? GST_VSOCK_ENC_SOURCE_RESOURCE
-                                                 : GST_VSOCK_ENC_SOURCE_NONE;
-  return *source == GST_VSOCK_ENC_SOURCE_RESOURCE ? "resource" : "none";
+GstVsockEncSource gst_vsock_enc_get_source(GstVsockEnc *self) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  GST_OBJECT_LOCK(self);
+  vsockenc_SourceTier tier = priv->session ? venc_session_tier(priv->session)
+                                           : vsockenc_SourceTier_SOURCE_TIER_UNSPECIFIED;
+  GST_OBJECT_UNLOCK(self);
+  return tier == vsockenc_SourceTier_RESOURCE ? GST_VSOCK_ENC_SOURCE_RESOURCE
+                                              : GST_VSOCK_ENC_SOURCE_NONE;
 }
 
-static GstStructure *make_stats(GstVsockEnc *self, GstVsockEncSource *source) {
+static gchar *dup_source_nick(GstVsockEnc *self) {
+  g_autoptr(GEnumClass) values = g_type_class_ref(GST_TYPE_VSOCK_ENC_SOURCE);
+  return g_strdup(g_enum_get_value(values, (gint)gst_vsock_enc_get_source(self))->value_nick);
+}
+
+static GstStructure *make_stats(GstVsockEnc *self) {
   static const gchar *const stages[VENC_STAGES] = {"queue-us", "convert-us", "encode-us",
                                                    "round-trip-us"};
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   VencStatistics stats = {0};
   g_autofree gchar *transport = NULL;
+  g_autofree gchar *tier = dup_source_nick(self);
 
   GST_OBJECT_LOCK(self);
   guint64 frames_in = priv->frames_in, copied = priv->frames_copied;
@@ -206,9 +217,9 @@ static GstStructure *make_stats(GstVsockEnc *self, GstVsockEncSource *source) {
       G_TYPE_UINT64, stats.bytes_sent, "bytes-received", G_TYPE_UINT64, stats.bytes_received,
       "frame-bytes-sent", G_TYPE_UINT64, stats.frame_bytes_sent, "sessions", G_TYPE_UINT64,
       stats.sessions, "attaches", G_TYPE_UINT64, stats.attaches, "attached", G_TYPE_UINT,
-      stats.attached, "runs", G_TYPE_UINT, stats.runs, "tier", G_TYPE_STRING,
-      source_nick(stats.tier, source), "transport", G_TYPE_STRING, transport ? transport : "",
-      "host", G_TYPE_STRING, stats.host, "encoder", G_TYPE_STRING, stats.encoder, NULL);
+      stats.attached, "runs", G_TYPE_UINT, stats.runs, "tier", G_TYPE_STRING, tier, "transport",
+      G_TYPE_STRING, transport ? transport : "", "host", G_TYPE_STRING, stats.host, "encoder",
+      G_TYPE_STRING, stats.encoder, NULL);
   for (guint i = 0; i < VENC_STAGES; i++) {
     g_autofree gchar *p50 = g_strconcat(stages[i], "-p50", NULL);
     g_autofree gchar *p95 = g_strconcat(stages[i], "-p95", NULL);
@@ -220,21 +231,21 @@ static GstStructure *make_stats(GstVsockEnc *self, GstVsockEncSource *source) {
 
 static void gst_vsock_enc_get_property(GObject *object, guint id, GValue *value, GParamSpec *spec) {
   GstVsockEnc *self = GST_VSOCK_ENC(object);
-  GstVsockEncSource source;
 
   GST_OBJECT_LOCK(self);
   gboolean known = gst_vsock_enc_settings_get(&gst_vsock_enc_private(self)->settings, id, value);
   GST_OBJECT_UNLOCK(self);
   if (known) return;
-  if (id != VSOCKENC_PROP_SOURCE && id != VSOCKENC_PROP_STATS) {
-    G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
-    return;
+  switch (id) {
+    case VSOCKENC_PROP_SOURCE:
+      g_value_set_enum(value, (gint)gst_vsock_enc_get_source(self));
+      break;
+    case VSOCKENC_PROP_STATS:
+      g_value_take_boxed(value, make_stats(self));
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
   }
-  g_autoptr(GstStructure) stats = make_stats(self, &source);
-  if (id == VSOCKENC_PROP_SOURCE)
-    g_value_set_enum(value, source);
-  else
-    g_value_take_boxed(value, g_steal_pointer(&stats));
 }
 
 static void gst_vsock_enc_finalize(GObject *object) {

@@ -13,13 +13,20 @@
 
 G_DEFINE_QUARK(venc - error - quark, venc_error)
 
-static void set_open_error(GError **error, const gchar *path, int reason) {
+#define PORT_HINT \
+  "Give the virtual machine this port: on its host, `vsockenc qemu-args` prints the arguments"
+#define SOCKET_HINT "Start the relay that listens there"
+
+/* `missing_hint` says what to do when there is nothing at `path`. */
+static void set_open_error(GError **error, const gchar *path, int reason,
+                           const gchar *missing_hint) {
   switch (reason) {
     case ENOENT:
     case ENXIO:
     case ENODEV:
     case ECONNREFUSED:
-      g_set_error(error, VENC_ERROR, VENC_ERROR_NOT_FOUND, "%s: %s", path, g_strerror(reason));
+      g_set_error(error, VENC_ERROR, VENC_ERROR_NOT_FOUND, "%s: %s. %s", path, g_strerror(reason),
+                  missing_hint);
       break;
     case EACCES:
     case EPERM:
@@ -47,7 +54,7 @@ static gboolean open_port(VencLink *link, const gchar *path, GError **error) {
   link->port = TRUE;
   link->fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
   if (link->fd >= 0) return TRUE;
-  set_open_error(error, path, errno);
+  set_open_error(error, path, errno, PORT_HINT);
   return FALSE;
 }
 
@@ -94,7 +101,7 @@ static gboolean open_socket(VencLink *link, const gchar *path, GError **error) {
   link->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (link->fd >= 0 && connect(link->fd, (struct sockaddr *)&address, sizeof address) == 0)
     return TRUE;
-  set_open_error(error, path, errno);
+  set_open_error(error, path, errno, SOCKET_HINT);
   venc_link_close(link);
   return FALSE;
 }

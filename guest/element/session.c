@@ -361,6 +361,13 @@ static gint compare_durations(gconstpointer a, gconstpointer b) {
   return x < y ? -1 : x > y;
 }
 
+vsockenc_SourceTier venc_session_tier(VencSession *session) {
+  venc_session_lock(session);
+  vsockenc_SourceTier tier = session->statistics.tier;
+  venc_session_unlock(session);
+  return tier;
+}
+
 void venc_session_get_statistics(VencSession *session, VencStatistics *statistics) {
   g_autofree guint32 *sorted = g_new(guint32, VENC_SAMPLES);
   venc_session_lock(session);

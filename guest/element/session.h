@@ -170,6 +170,8 @@ void venc_session_output_done(VencSession *session);
 
 /* Frames that have no answer yet. */
 guint venc_session_pending(VencSession *session);
+/* How the host reaches the pixels of the buffer attached last. */
+vsockenc_SourceTier venc_session_tier(VencSession *session);
 void venc_session_get_statistics(VencSession *session, VencStatistics *statistics);
 /* Port or socket, newly allocated. */
 gchar *venc_session_dup_transport(VencSession *session);

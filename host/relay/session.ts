@@ -149,6 +149,8 @@ export class SessionServer implements LinkEvents {
         return;
       }
       session.sequenceIn += 1;
+      // A later version's message: it has its number, and no meaning here.
+      if (event.kind === "unknown") return;
       if (event.kind === "malformed") throw new SessionError("PROTOCOL_VIOLATION", event.error.message);
       this.#dispatch(session, event);
     } catch (error) {

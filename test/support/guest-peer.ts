@@ -33,7 +33,7 @@ export class GuestPeer {
   push(bytes: Uint8Array): void {
     for (const event of this.#parser.push(Buffer.from(bytes))) {
       if (event.kind === "malformed") throw event.error;
-      this.received.push(event);
+      if (event.kind === "message") this.received.push(event);
     }
   }
 

@@ -102,7 +102,7 @@ describe("MessageParser", () => {
     expect(() => encodeMessage(long, envelope)).toThrow(MessageFormatError);
   });
 
-  it("skips a type it does not know, and says when a known one does not parse", () => {
+  it("reports a type it does not know by its envelope, and says when a known one does not parse", () => {
     const unknown = ping(1);
     const parse = (type: number, body: Buffer) => {
       // An encoder of its own, for messages that ours refuses to make: the Data head has the same header.
@@ -116,7 +116,7 @@ describe("MessageParser", () => {
       padded.writeUInt32LE(crc(padded), 20);
       return [...new MessageParser().push(padded)];
     };
-    expect(parse(200, unknown)).toEqual([]);
+    expect(parse(200, unknown)).toMatchObject([{ kind: "unknown", envelope: { epoch: envelope.epoch } }]);
     expect(parse(4, Buffer.from([0x0a, 0xff]))).toMatchObject([{ kind: "malformed" }]);
     expect(parse(64, Buffer.from([1, 2, 3]))).toMatchObject([{ kind: "malformed" }]);
   });

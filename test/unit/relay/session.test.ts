@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { SessionError } from "../../../host/relay/errors.ts";
@@ -8,7 +9,7 @@ import {
   truncate,
 } from "../../../host/relay/session.ts";
 import { encodeMessage, MAX_DATA_BYTES } from "../../../proto/framing.ts";
-import { LIMITS } from "../../../proto/limits.ts";
+import { HEADER_OFFSET, LIMITS } from "../../../proto/limits.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { GuestPeer } from "../../support/guest-peer.ts";
 
@@ -119,6 +120,17 @@ describe("SessionServer", () => {
     expect(bench.handled).toEqual([]);
     bench.guest.send(stray);
     expect(bench.handled.length).toBe(1);
+  });
+
+  it("counts a message of a later version's type, and goes on", () => {
+    bench.guest.hello();
+    const later = encodeMessage({ type: "ping", body: { token: 1 } }, bench.guest.nextEnvelope());
+    later[HEADER_OFFSET.type] = 200;
+    later.writeUInt32LE(0, HEADER_OFFSET.crc);
+    later.writeUInt32LE(crc32(later), HEADER_OFFSET.crc);
+    bench.guest.raw(later);
+    bench.guest.send({ type: "ping", body: { token: 2 } });
+    expect(bench.guest.all("pong")).toMatchObject([{ body: { token: 2 } }]);
   });
 
   it("ends a session in which a message is missing", () => {

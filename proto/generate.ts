@@ -4,12 +4,14 @@
  *     proto/gen/messages.js, .d.ts     protobufjs codecs
  *     proto/gen/c/*.pb.c, *.pb.h       nanopb codecs with static bounds
  *     proto/gen/c/vsockenc-limits.h    limits.ts as C constants
+ *     proto/gen/c/vsockenc-formats.h   formats.ts as a list for C and C++
  *     proto/PROTOCOL.md                the tables between the "generated" marks
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { fourcc, PIXEL_FORMATS } from "./formats.ts";
 import { replaceGenerated } from "./generated-marks.ts";
 import { FIELD_BOUNDS, HEADER_FIELDS, LIMIT_DOCUMENTATION, LIMITS } from "./limits.ts";
 
@@ -87,6 +89,29 @@ function cLimits(): string {
   ].join("\n");
 }
 
+/** `X(name, fourcc, planes, …)` for each format, with bytes, horizontal and vertical of three planes, 0 where none. */
+function cFormats(): string {
+  const rows = PIXEL_FORMATS.map(({ name, drm, planes }) => {
+    const three = [0, 1, 2].map((index) => planes[index] ?? { bytes: 0, horizontal: 0, vertical: 0 });
+    const numbers = three.flatMap(({ bytes, horizontal, vertical }) => [bytes, horizontal, vertical]);
+    return `  X(${[name, `0x${fourcc(drm).toString(16)}u`, planes.length, ...numbers].join(", ")})`;
+  });
+  return [
+    "/* Generated from proto/formats.ts by proto/generate.ts. */",
+    "#ifndef VSOCKENC_FORMATS_H",
+    "#define VSOCKENC_FORMATS_H",
+    "/* X(name, fourcc, planes, and for each of three planes: bytes, horizontal, vertical) */",
+    ["#define VSOCKENC_PIXEL_FORMATS(X)", ...rows].join(" \\\n"),
+    "#endif",
+    "",
+  ].join("\n");
+}
+
+function formatTable(): string {
+  const rows = PIXEL_FORMATS.map(({ name, drm, planes }) => `| ${name} | ${drm} | ${planes.length} |`);
+  return ["| GStreamer | DRM | planes |", "|---|---|---|", ...rows].join("\n");
+}
+
 function limitTable(): string {
   const rows = Object.entries(LIMIT_DOCUMENTATION).map(([name, { value, unit, why }]) => {
     const shown = name === "MAGIC" ? `0x${value.toString(16)}` : value.toLocaleString("en");
@@ -120,6 +145,11 @@ mkdirSync(generatedC, { recursive: true });
 typescriptCodecs();
 cCodecs();
 writeFileSync(join(generatedC, "vsockenc-limits.h"), cLimits());
+writeFileSync(join(generatedC, "vsockenc-formats.h"), cFormats());
 takeOver(generated, finished);
-replaceGenerated(join(here, "PROTOCOL.md"), { header: headerTable(), limits: limitTable() });
+replaceGenerated(join(here, "PROTOCOL.md"), {
+  header: headerTable(),
+  limits: limitTable(),
+  formats: formatTable(),
+});
 console.log(`generated ${relative(process.cwd(), finished)}`);

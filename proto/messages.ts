@@ -25,6 +25,8 @@ const BODIES = {
   attach: { id: MessageType.ATTACH, codec: vsockenc.Attach },
   attached: { id: MessageType.ATTACHED, codec: vsockenc.Attached },
   detach: { id: MessageType.DETACH, codec: vsockenc.Detach },
+  probe: { id: MessageType.PROBE, codec: vsockenc.Probe },
+  probed: { id: MessageType.PROBED, codec: vsockenc.Probed },
   frame: { id: MessageType.FRAME, codec: vsockenc.Frame },
   frameDone: { id: MessageType.FRAME_DONE, codec: vsockenc.FrameDone },
   packet: { id: MessageType.PACKET, codec: vsockenc.Packet },

@@ -30,6 +30,8 @@ static const struct {
     {vsockenc_MessageType_ATTACH, "Attach", vsockenc_Attach_fields},
     {vsockenc_MessageType_ATTACHED, "Attached", vsockenc_Attached_fields},
     {vsockenc_MessageType_DETACH, "Detach", vsockenc_Detach_fields},
+    {vsockenc_MessageType_PROBE, "Probe", vsockenc_Probe_fields},
+    {vsockenc_MessageType_PROBED, "Probed", vsockenc_Probed_fields},
     {vsockenc_MessageType_FRAME, "Frame", vsockenc_Frame_fields},
     {vsockenc_MessageType_FRAME_DONE, "FrameDone", vsockenc_FrameDone_fields},
     {vsockenc_MessageType_PACKET, "Packet", vsockenc_Packet_fields},

@@ -59,6 +59,8 @@ typedef struct {
     vsockenc_Attach attach;
     vsockenc_Attached attached;
     vsockenc_Detach detach;
+    vsockenc_Probe probe;
+    vsockenc_Probed probed;
     vsockenc_Frame frame;
     vsockenc_FrameDone frame_done;
     vsockenc_Packet packet;

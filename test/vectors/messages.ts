@@ -101,6 +101,8 @@ const MESSAGES: readonly OutgoingMessage[] = [
   },
   { type: "attached", body: { buffer: 7, tier: 1, runs: 17 } },
   { type: "detach", body: { buffer: 7 } },
+  { type: "probe", body: { buffer: 7 } },
+  { type: "probed", body: { buffer: 7, crc: 0xcafebabe, bytes: 2 ** 33 } },
   {
     type: "frame",
     body: {
@@ -110,6 +112,7 @@ const MESSAGES: readonly OutgoingMessage[] = [
       ptsNs: 3_600_000_000_000,
       durationNs: 33_333_333,
       forceKey: true,
+      inlineBytes: 3_686_400,
     },
   },
   { type: "frameDone", body: { frame: 300 } },

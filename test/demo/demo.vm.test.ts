@@ -1,0 +1,41 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { packageRoot } from "../../host/package-root.ts";
+import { type DemoFigures, shortcomings } from "./figures.ts";
+
+describe("the demo", () => {
+  const folder = mkdtempSync(join(tmpdir(), "vsockenc-demo-"));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it("encodes in a real guest, says what it measured, and leaves what it promises", () => {
+    const json = join(folder, "figures.json");
+    const args = ["tsx", "test/demo/main.ts", "--frames", "60", "--out", folder, "--json", json];
+    const { status, stdout, stderr } = spawnSync("npx", args, { cwd: packageRoot, encoding: "utf8" });
+    expect(status, stderr).toBe(0);
+    const figures = JSON.parse(readFileSync(json, "utf8")) as DemoFigures;
+    expect(figures).toMatchObject({ framesIn: 60, framesOut: 60, tier: "resource", pixelBytesOverPort: 0 });
+    expect(figures.bytesPerFrame.guestToHost).toBeLessThanOrEqual(128);
+    for (const text of ["frames in / out", "source tier", "pixel bytes", "PSNR"])
+      expect(stdout).toContain(text);
+    for (const file of ["demo.mp4", "demo.png"]) expect(existsSync(join(folder, file))).toBe(true);
+  });
+
+  it("fails when a frame is missing, the tier is another or the picture is wrong", () => {
+    const good = {
+      framesIn: 2,
+      framesOut: 2,
+      tier: "resource",
+      pixelBytesOverPort: 0,
+      psnr: { average: 40, minimum: 35 },
+    };
+    const judge = (change: object): number => shortcomings({ ...good, ...change } as DemoFigures).length;
+    expect(judge({})).toBe(0);
+    expect(judge({ framesOut: 1 })).toBe(1);
+    expect(judge({ tier: "inline" })).toBe(1);
+    expect(judge({ psnr: { average: 40, minimum: 29 } })).toBe(1);
+    expect(judge({ pixelBytesOverPort: 1 })).toBe(1);
+  });
+});

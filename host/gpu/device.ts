@@ -6,6 +6,8 @@
  * shows is told to the reader; there is no screen here.
  */
 import type { Rectangle } from "../../proto/export.ts";
+import type { Scanout } from "../exporters/export-source.ts";
+import type { Hold } from "../exporters/hold.ts";
 import type { GuestMemory } from "../native/guest-memory.ts";
 import {
   CONFIG_BYTES,
@@ -22,16 +24,9 @@ import {
 } from "./constants.ts";
 import { type DisplayMode, generateEdid } from "./edid.ts";
 import type { GuestWarnings } from "./guest-warnings.ts";
-import type { Hold } from "./hold.ts";
 import { GPU_LIMITS } from "./limits.ts";
 import { type Backing, CommandError, type Resource, ResourceTable } from "./resources.ts";
 import type { SharedMemories } from "./shared-memories.ts";
-
-/** What a head shows; resource 0: nothing. */
-export interface Scanout {
-  readonly resource: number;
-  readonly rectangle: Rectangle;
-}
 
 /** Who reads the pictures: the export server. */
 export interface PictureReader {

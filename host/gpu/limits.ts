@@ -18,10 +18,6 @@ export const GPU_LIMITS = {
   TOTAL_EXTENTS: 1 << 20,
   /** Guest memory of all resources together; only a guest that attaches its memory many times over gets there. */
   TOTAL_BACKING_BYTES: 2 ** 40,
-  /** Connections to the export socket at one time. */
-  EXPORT_CLIENTS: 16,
-  /** Unsent bytes of an export connection, after which its relay counts as dead. */
-  EXPORT_QUEUE_BYTES: 4 << 20,
   /** Guest-caused warnings in the log, for each WARNING_PERIOD_MS. */
   WARNINGS: 20,
   WARNING_PERIOD_MS: 10_000,

@@ -9,11 +9,12 @@
  * whoever starts the VM again starts the GPU again.
  */
 import type { Logger } from "pino";
+import { ExportServer } from "../exporters/export-server.ts";
 import { closeDescriptor } from "../native/descriptor.ts";
 import { adoptDescriptor, FdListener, SocketError } from "../native/fd-socket.ts";
 import { Queue } from "./constants.ts";
 import { GpuDevice, type GpuOptions } from "./device.ts";
-import { ExportServer } from "./export-server.ts";
+import { GpuExportSource } from "./export-source.ts";
 import { GuestWarnings } from "./guest-warnings.ts";
 import { SharedMemories } from "./shared-memories.ts";
 import { VhostUserBackend } from "./vhost-user-backend.ts";
@@ -84,13 +85,7 @@ export class GpuService {
       this.#log.warn("without --export-path this is a display only: no relay can read the guest's pictures");
       return undefined;
     }
-    const source = {
-      device: this.#device,
-      memories: this.#memories,
-      heads,
-      isReady: () => control.wasStarted,
-      whenSettled: (listener: () => void) => control.whenSettled(listener),
-    };
+    const source = new GpuExportSource(this.#device, this.#memories, heads, control);
     const server = new ExportServer({ path: exportPath, users: exportUsers }, source, this.#log);
     this.#device.setReader(server);
     return server;

@@ -3,20 +3,9 @@
  * when the front end sends the same memory again with fresh descriptors.
  */
 import { LIMITS } from "../../proto/limits.ts";
+import { NOT_SHAREABLE, type SharedMemory } from "../exporters/export-source.ts";
 import { closeDescriptor } from "../native/descriptor.ts";
 import type { GuestMemory } from "../native/guest-memory.ts";
-
-export interface SharedMemory {
-  /** From 1. */
-  readonly id: number;
-  /** In bytes. */
-  readonly size: number;
-  /** Read-only; open as long as this process serves the VM. */
-  readonly descriptor: number;
-}
-
-/** Number of a memory that cannot be handed out. */
-export const NOT_SHAREABLE = 0;
 
 export class SharedMemories {
   readonly #byIdentity = new Map<string, SharedMemory>();

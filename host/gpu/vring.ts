@@ -5,12 +5,13 @@
  * Commands are taken in order and answered at once. When one is held, those behind it stay in the ring until the
  * hold ends. One turn takes what waited at its start; a guest that queues without end cannot keep the event loop.
  */
+
+import type { Hold } from "../exporters/hold.ts";
 import { Bell, BellListener } from "../native/doorbell.ts";
 import type { GuestMemory } from "../native/guest-memory.ts";
 import { type Popped, Virtqueue, VirtqueueError } from "../native/virtqueue.ts";
 import type { Outcome } from "./device.ts";
 import type { GuestWarnings } from "./guest-warnings.ts";
-import type { Hold } from "./hold.ts";
 import { MAX_COMMAND_BYTES } from "./limits.ts";
 
 /** SET_VRING_ADDR, in QEMU's virtual addresses. */

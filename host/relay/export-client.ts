@@ -12,7 +12,7 @@ import {
   type Rectangle,
 } from "../../proto/export.ts";
 import { LIMITS } from "../../proto/limits.ts";
-import { ExportChannel } from "../gpu/export-channel.ts";
+import { ExportChannel } from "../exporters/export-channel.ts";
 import { closeDescriptor, memoryStatus } from "../native/descriptor.ts";
 import { connectUnix } from "../native/fd-socket.ts";
 

@@ -5,33 +5,36 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parseConfiguration } from "../../../host/config.ts";
+import { MemfdExporter } from "../../../host/exporters/memfd.ts";
 import { mappedRuns } from "../../../host/native/picture.ts";
 import { Relay } from "../../../host/relay/relay.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import type { Message } from "../../../proto/messages.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { GuestPeer } from "../../support/guest-peer.ts";
-import { MemoryExporter } from "../../support/memory-exporter.ts";
 import { until } from "../../support/until.ts";
 
 const { ErrorCode, ErrorSubject } = vsockenc;
 const WIDTH = 320;
 const HEIGHT = 240;
 const PICTURE_BYTES = WIDTH * HEIGHT * 4;
-const PAGE = 4096;
 const XR24 = 0x34325258;
+
+const silent = pino({ level: "silent" });
+const newExporter = (path: string): MemfdExporter =>
+  new MemfdExporter({ path, bytes: 8 * PICTURE_BYTES }, silent);
 
 /** A relay with one VM: the test stands in for QEMU's chardev and for the guest, with a real exporter socket. */
 class Bench {
   readonly folder = mkdtempSync(join(tmpdir(), "vsockenc-relay-"));
-  readonly exporter: MemoryExporter;
+  readonly exporter: MemfdExporter;
   readonly #server: Server;
   #socket: Socket | undefined;
   #relay: Relay | undefined;
   guest: GuestPeer;
 
   constructor() {
-    this.exporter = new MemoryExporter(join(this.folder, "export"), 8 * PICTURE_BYTES);
+    this.exporter = newExporter(join(this.folder, "export"));
     this.guest = new GuestPeer((bytes) => this.#socket?.write(bytes));
     this.#server = createServer((socket) => {
       this.#socket = socket;
@@ -43,7 +46,7 @@ class Bench {
   async start(encoder = "null", exported = true): Promise<void> {
     const exportLine = exported ? `export = "${join(this.folder, "export")}"` : "";
     const text = `encoder.order = ["${encoder}"]\n[[vm]]\nname = "t"\nports = ["${join(this.folder, "port")}"]\n${exportLine}`;
-    this.#relay = await Relay.start(parseConfiguration(text, "test"), pino({ level: "silent" }));
+    this.#relay = await Relay.start(parseConfiguration(text, "test"), silent);
     await until(() => this.guest.all("greeting").length > 0, "a greeting");
   }
 
@@ -74,11 +77,8 @@ class Bench {
 
   /** A resource of shuffled pages with one grey level. */
   addResource(id: number, grey: number): void {
-    const pages = Array.from({ length: Math.ceil(PICTURE_BYTES / PAGE) }, (_, index) => index);
-    const base = (id % 8) * PICTURE_BYTES;
-    const extents = pages.reverse().map((page) => ({ memory: 0, offset: base + page * PAGE, length: PAGE }));
-    this.exporter.write(Buffer.alloc(PICTURE_BYTES, grey), base);
-    this.exporter.add(id, { width: WIDTH, height: HEIGHT, extents });
+    this.exporter.create(id, { width: WIDTH, height: HEIGHT, placement: "scattered" });
+    this.exporter.write(id, Buffer.alloc(PICTURE_BYTES, grey));
   }
 
   attach(buffer: number, resource: number, stride = WIDTH * 4): void {
@@ -177,7 +177,7 @@ describe("Relay", () => {
     const { body } = await bench.next("error");
     expect(body).toMatchObject({ code: ErrorCode.LAYOUT_OUTSIDE_RESOURCE, subject: ErrorSubject.BUFFER });
     expect(body.text).toMatch(/\d/);
-    await until(() => bench.exporter.received.some(({ type }) => type === "release"), "the release");
+    await until(() => bench.exporter.held === 0, "the release");
   });
 
   it.each([
@@ -207,8 +207,8 @@ describe("Relay", () => {
     bench.attach(0, 1);
     await bench.next("attached");
     expect(mappedRuns()).toBeGreaterThan(0);
-    bench.exporter.revoke(1);
-    await until(() => bench.exporter.received.some(({ type }) => type === "release"), "the release");
+    await bench.exporter.free(1);
+    await until(() => bench.exporter.held === 0, "the release");
     expect(mappedRuns()).toBe(0);
     bench.frame(1, 0);
     expect((await bench.next("error")).body.code).toBe(ErrorCode.NO_SUCH_RESOURCE);
@@ -228,10 +228,7 @@ describe("Relay", () => {
     }
     await bench.next("attached", 2);
     bench.guest.send({ type: "bye", body: {} });
-    await until(
-      () => bench.exporter.received.filter(({ type }) => type === "release").length === 2,
-      "releases",
-    );
+    await until(() => bench.exporter.held === 0, "the releases");
     expect(mappedRuns()).toBe(0);
   });
 
@@ -288,13 +285,9 @@ describe("Relay", () => {
     const path = join(bench.folder, "export");
     bench.exporter.close();
     await until(() => mappedRuns() === 0, "the end of the mapping");
-    const again = new MemoryExporter(path, PICTURE_BYTES * 8);
+    const again = newExporter(path);
     try {
-      again.add(1, {
-        width: WIDTH,
-        height: HEIGHT,
-        extents: [{ memory: 0, offset: 0, length: PICTURE_BYTES }],
-      });
+      again.create(1, { width: WIDTH, height: HEIGHT });
       await bench.open();
       bench.attach(0, 1);
       await bench.next("attached");

@@ -1,5 +1,5 @@
 /**
- * The export socket of a VM's GPU: tells relays where the bytes of resource N are (PROTOCOL.md, "Export protocol").
+ * An exporter's socket: tells relays where the bytes of resource N are (PROTOCOL.md, "Export protocol").
  *
  * A relay that holds a resource is asked before the guest gets the pages back, and has REVOKE_HOLD_MS to answer.
  * One that let that time pass is not waited for again until it has answered. No relay can stop the guest for longer,
@@ -10,12 +10,12 @@ import type { ExportMessage, Rectangle } from "../../proto/export.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { closeDescriptor } from "../native/descriptor.ts";
 import { FdListener } from "../native/fd-socket.ts";
-import type { GpuDevice, PictureReader, Scanout } from "./device.ts";
 import { ExportConnection } from "./export-connection.ts";
+import type { ExportSource, Scanout } from "./export-source.ts";
 import { Hold } from "./hold.ts";
-import { GPU_LIMITS } from "./limits.ts";
-import type { Backing } from "./resources.ts";
-import type { SharedMemories } from "./shared-memories.ts";
+
+/** Connections at one time. */
+const MAX_CLIENTS = 16;
 
 export interface ExportServerOptions {
   /** Of the socket. */
@@ -24,24 +24,12 @@ export interface ExportServerOptions {
   readonly users: readonly number[];
 }
 
-/** What the server serves. */
-export interface ExportSource {
-  readonly device: GpuDevice;
-  readonly memories: SharedMemories;
-  /** Connected heads. */
-  readonly heads: number;
-  /** Whether a driver has the device. */
-  isReady(): boolean;
-  /** Calls back when the commands that the guest has queued are carried out. */
-  whenSettled(listener: () => void): void;
-}
-
 interface Revocation {
   readonly hold: Hold;
   readonly waitingFor: Set<ExportConnection>;
 }
 
-export class ExportServer implements PictureReader {
+export class ExportServer {
   readonly #source: ExportSource;
   readonly #users: ReadonlySet<number>;
   readonly #log: Logger;
@@ -58,13 +46,19 @@ export class ExportServer implements PictureReader {
     this.#listener = FdListener.listen(options.path, (fd) => this.#accept(fd));
   }
 
+  /** How many resources the relays hold, each counted once for each of them. */
+  get held(): number {
+    return [...this.#connections].reduce((sum, { held }) => sum + held, 0);
+  }
+
   /** Ends every connection and removes the socket. */
   close(): void {
     this.#listener.close();
     for (const connection of [...this.#connections]) connection.close();
   }
 
-  revoke(resource: number, { generation }: Backing): Hold | undefined {
+  /** The pages go away. Whoever reads them is asked to stop; the Hold, if any, ends when all have. */
+  revoke(resource: number, { generation }: { readonly generation: number }): Hold | undefined {
     const waitingFor = new Set<ExportConnection>();
     for (const connection of [...this.#connections]) {
       if (!connection.holds(generation)) continue;
@@ -86,10 +80,12 @@ export class ExportServer implements PictureReader {
     return hold;
   }
 
+  /** Tells what a head shows now. */
   scanoutChanged(head: number, { resource, rectangle }: Scanout): void {
     this.#broadcast({ type: "scanout", head, resource, rectangle });
   }
 
+  /** @param rectangle in the head's picture */
   damaged(head: number, rectangle: Rectangle): void {
     this.#broadcast({ type: "damage", head, rectangle });
   }
@@ -99,10 +95,8 @@ export class ExportServer implements PictureReader {
   }
 
   #accept(fd: number): void {
-    if (this.#connections.size >= GPU_LIMITS.EXPORT_CLIENTS) {
-      this.#log.warn(
-        `more than ${GPU_LIMITS.EXPORT_CLIENTS} connections to the export socket: one was refused`,
-      );
+    if (this.#connections.size >= MAX_CLIENTS) {
+      this.#log.warn(`more than ${MAX_CLIENTS} connections to the export socket: one was refused`);
       closeDescriptor(fd);
       return;
     }

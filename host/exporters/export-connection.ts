@@ -1,25 +1,17 @@
 /** One relay on the export socket: what it was told and what it holds. */
-import { type ExportErrorCode, type ExportMessage, ExportProtocolError } from "../../proto/export.ts";
+import { type ExportMessage, ExportProtocolError, type Extent } from "../../proto/export.ts";
 import { LIMITS } from "../../proto/limits.ts";
-import { packageVersion } from "../package-root.ts";
 import { ExportChannel } from "./export-channel.ts";
-import type { ExportSource } from "./export-server.ts";
-import { GPU_LIMITS } from "./limits.ts";
-import type { Backing, Resource } from "./resources.ts";
-import { NOT_SHAREABLE } from "./shared-memories.ts";
+import { type ExportSource, type LookUp, NOT_SHAREABLE, type Refusal } from "./export-source.ts";
 
 /** Acquire and Release are the longest that a relay sends. */
 const MAX_REQUEST_BYTES = 64;
+/** Unsent bytes after which the relay counts as dead. */
+const MAX_QUEUED_BYTES = 4 << 20;
 
 export interface ExportConnectionEvents {
   onReleased(generation: number): void;
   onClose(error?: Error): void;
-}
-
-/** Why a resource is not given. */
-interface Refusal {
-  readonly code: ExportErrorCode;
-  readonly text: string;
 }
 
 export class ExportConnection {
@@ -43,7 +35,7 @@ export class ExportConnection {
       {
         maxMessageBytes: MAX_REQUEST_BYTES,
         maxDescriptors: 0,
-        maxQueuedBytes: GPU_LIMITS.EXPORT_QUEUE_BYTES,
+        maxQueuedBytes: MAX_QUEUED_BYTES,
       },
       {
         onMessage: (message) => this.#receive(message),
@@ -68,14 +60,17 @@ export class ExportConnection {
     return this.#held.has(generation);
   }
 
+  /** How many resources the relay may be reading. */
+  get held(): number {
+    return this.#held.size;
+  }
+
   /** Says hello and what the heads show. */
   open(): void {
-    this.send({ type: "hello", version: LIMITS.EXPORT_VERSION, exporter: `vsockenc gpu ${packageVersion}` });
-    this.#source.device.scanouts.forEach(({ resource, rectangle }, head) => {
-      if (head < this.#source.heads || resource !== 0) {
-        this.send({ type: "scanout", head, resource, rectangle });
-      }
-    });
+    this.send({ type: "hello", version: LIMITS.EXPORT_VERSION, exporter: this.#source.software });
+    for (const { head, resource, rectangle } of this.#source.scanouts()) {
+      this.send({ type: "scanout", head, resource, rectangle });
+    }
   }
 
   revoke(resource: number, generation: number): void {
@@ -123,49 +118,44 @@ export class ExportConnection {
   }
 
   #answer(request: number, id: number): void {
-    const resource = this.#source.device.resource(id);
-    const refusal = this.#refusal(id, resource);
-    if (refusal !== undefined || resource?.backing === undefined) {
-      const { code, text } = refusal ?? { code: "RESOURCE_UNKNOWN", text: "" };
-      this.send({ type: "refused", request, resource: id, code, text });
+    const found = this.#check(id, this.#source.lookUp(id));
+    if (found.kind === "refused") {
+      this.send({ type: "refused", request, resource: id, ...found.refusal });
       return;
     }
-    const { width, height, format, backing } = resource;
-    this.#sendMemories(backing);
-    this.#held.add(backing.generation);
+    const { width, height, format, backing } = found.resource;
     const { generation, extents } = backing;
+    this.#sendMemories(extents);
+    this.#held.add(generation);
     this.send({ type: "acquired", request, resource: id, generation, width, height, format, extents });
   }
 
-  #refusal(id: number, resource: Resource | undefined): Refusal | undefined {
-    if (resource === undefined) {
-      if (!this.#source.isReady()) {
-        return { code: "DEVICE_NOT_READY", text: "no driver in the guest has started the GPU" };
-      }
-      return { code: "RESOURCE_UNKNOWN", text: `the guest has no resource ${id} on this GPU` };
+  /** What the protocol and this connection allow of what the exporter has found. */
+  #check(id: number, found: LookUp): LookUp {
+    if (found.kind === "refused") return found;
+    const { generation, extents } = found.resource.backing;
+    const refuse = (code: Refusal["code"], text: string): LookUp => ({
+      kind: "refused",
+      refusal: { code, text },
+    });
+    if (extents.length > LIMITS.MAX_EXTENTS) {
+      const text = `resource ${id} lies in ${extents.length} runs of memory, at most ${LIMITS.MAX_EXTENTS}`;
+      return refuse("RESOURCE_NOT_SHAREABLE", text);
     }
-    const { backing } = resource;
-    if (backing === undefined) {
-      return { code: "RESOURCE_WITHOUT_BACKING", text: `resource ${id} has no pages at the moment` };
-    }
-    if (backing.extents.length > LIMITS.MAX_EXTENTS) {
-      const text = `resource ${id} lies in ${backing.extents.length} runs of memory, at most ${LIMITS.MAX_EXTENTS}`;
-      return { code: "RESOURCE_NOT_SHAREABLE", text };
-    }
-    if (backing.extents.some(({ memory }) => memory === NOT_SHAREABLE)) {
+    if (extents.some(({ memory }) => memory === NOT_SHAREABLE)) {
       const text = `resource ${id} lies in a memory beyond the ${LIMITS.MAX_MEMORIES} that are exported`;
-      return { code: "RESOURCE_NOT_SHAREABLE", text };
+      return refuse("RESOURCE_NOT_SHAREABLE", text);
     }
-    if (this.#held.size >= LIMITS.MAX_ACQUIRED_RESOURCES && !this.#held.has(backing.generation)) {
+    if (this.#held.size >= LIMITS.MAX_ACQUIRED_RESOURCES && !this.#held.has(generation)) {
       const text = `more than ${LIMITS.MAX_ACQUIRED_RESOURCES} resources are acquired: release some`;
-      return { code: "TOO_MANY_ACQUIRED", text };
+      return refuse("TOO_MANY_ACQUIRED", text);
     }
-    return undefined;
+    return found;
   }
 
-  #sendMemories({ extents }: Backing): void {
+  #sendMemories(extents: readonly Extent[]): void {
     for (const id of new Set(extents.map(({ memory }) => memory))) {
-      const memory = this.#source.memories.get(id);
+      const memory = this.#source.memory(id);
       if (memory === undefined || this.#sentMemories.has(id)) continue;
       this.#sentMemories.add(id);
       this.send({ type: "memory", memory: id, size: memory.size, descriptor: memory.descriptor });

@@ -1,0 +1,61 @@
+/**
+ * What an exporter has to know about its resources so that ExportServer can serve them: the seam between "where
+ * pixels live" and "who encodes".
+ */
+import type { ExportErrorCode, Extent, Rectangle } from "../../proto/export.ts";
+
+/** A memory that resources lie in. */
+export interface SharedMemory {
+  /** From 1. */
+  readonly id: number;
+  /** In bytes. */
+  readonly size: number;
+  /** Read-only; open as long as the exporter serves. */
+  readonly descriptor: number;
+}
+
+/** Number of a memory that cannot be handed out. */
+export const NOT_SHAREABLE = 0;
+
+/** A resource that can be read. */
+export interface ExportableResource {
+  /** Pixels. */
+  readonly width: number;
+  readonly height: number;
+  /** VIRTIO_GPU_FORMAT_*, for diagnosis. */
+  readonly format: number;
+  readonly backing: {
+    /** Never the same twice in the exporter's life. */
+    readonly generation: number;
+    /** In order. Memory NOT_SHAREABLE: these bytes cannot be handed out. */
+    readonly extents: readonly Extent[];
+  };
+}
+
+/** Why a resource is not given. */
+export interface Refusal {
+  readonly code: ExportErrorCode;
+  readonly text: string;
+}
+
+export type LookUp =
+  | { readonly kind: "found"; readonly resource: ExportableResource }
+  | { readonly kind: "refused"; readonly refusal: Refusal };
+
+/** What a head shows; resource 0: nothing. */
+export interface Scanout {
+  readonly resource: number;
+  readonly rectangle: Rectangle;
+}
+
+export interface ExportSource {
+  /** Kind and version, for the relay's log. */
+  readonly software: string;
+  /** The newest state of a resource. */
+  lookUp(resource: number): LookUp;
+  memory(id: number): SharedMemory | undefined;
+  /** What a new connection is told of the heads. */
+  scanouts(): readonly (Scanout & { readonly head: number })[];
+  /** Calls back when everything that was asked for earlier is carried out, so that look-ups see it. */
+  whenSettled(listener: () => void): void;
+}

@@ -8,11 +8,11 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { PIXEL_FORMATS } from "../../proto/formats.ts";
 import {
   ENUMS,
   type EnumProperty,
   type EnumSpec,
-  FORMATS,
   METADATA,
   OUTPUT_CAPS,
   PROPERTIES,
@@ -29,11 +29,6 @@ const upper = (name: string): string => name.replaceAll("-", "_").toUpperCase();
 const lower = (name: string): string => name.replaceAll("-", "_");
 const snake = (name: string): string => name.replace(/(?!^)([A-Z])/g, "_$1").toLowerCase();
 const quote = (text: string): string => JSON.stringify(text);
-
-/** The four characters as a little-endian number. */
-function fourcc(text: string): string {
-  return `0x${Buffer.from(text, "latin1").readUInt32LE().toString(16)}u`;
-}
 
 function enumOf(property: EnumProperty): EnumSpec {
   const found = (ENUMS as Readonly<Record<string, EnumSpec>>)[property.of];
@@ -80,8 +75,8 @@ function cHeader(): string {
       "",
     ].join("\n");
   });
-  const formats = FORMATS.map(({ gst }) => gst).join(", ");
-  const drmFormats = FORMATS.map(({ drm }) => drm).join(", ");
+  const formats = PIXEL_FORMATS.map(({ name }) => name).join(", ");
+  const drmFormats = PIXEL_FORMATS.map(({ drm }) => drm).join(", ");
   return `/* ${NOTE} */
 #ifndef VSOCKENC_PROPERTIES_H
 #define VSOCKENC_PROPERTIES_H
@@ -97,9 +92,6 @@ function cHeader(): string {
 #define VSOCKENC_FORMATS "{ ${formats} }"
 #define VSOCKENC_DRM_FORMATS "{ ${drmFormats} }"
 #define VSOCKENC_OUTPUT_CAPS ${quote(OUTPUT_CAPS)}
-
-/* X(GstVideoFormat, DRM fourcc) for each format. */
-#define VSOCKENC_FORMAT_LIST(X) ${FORMATS.map(({ gst, drm }) => `X(GST_VIDEO_FORMAT_${gst}, ${fourcc(drm)})`).join(" ")}
 
 ${enums.join("\n")}
 /* Property ids. */

@@ -2,12 +2,16 @@
 #include <string.h>
 
 #include "gstvsockenc-private.h"
+#include "vsockenc-formats.h"
 
 #define SIZE_CAPS \
   "width = (int) [ " G_STRINGIFY(16) ", " G_STRINGIFY(16384) " ], "             \
   "height = (int) [ " G_STRINGIFY(16) ", " G_STRINGIFY(16384) " ], "            \
   "framerate = (fraction) [ 0/1, MAX ]"
 G_STATIC_ASSERT(VSOCKENC_MIN_DIMENSION == 16 && VSOCKENC_MAX_DIMENSION == 16384);
+
+/* Taller YUV without a matrix in its caps is taken for BT.709, as GStreamer does. */
+#define LAST_SD_HEIGHT 576
 
 #define DMABUF_FEATURE "(" GST_CAPS_FEATURE_MEMORY_DMABUF ")"
 
@@ -30,23 +34,41 @@ gboolean gst_vsock_enc_is_dmabuf_caps(const GstCaps *caps) {
 
 static guint32 fourcc_of(GstVideoFormat format) {
   switch (format) {
-#define FOURCC(gst, drm) \
-  case gst:              \
+#define FOURCC(gst, drm, ...)  \
+  case GST_VIDEO_FORMAT_##gst: \
     return drm;
-    VSOCKENC_FORMAT_LIST(FOURCC)
+    VSOCKENC_PIXEL_FORMATS(FOURCC)
 #undef FOURCC
     default:
       return 0;
   }
 }
 
+/*
+ * What the caps leave open, as the host needs it: YUV has a matrix, the one GStreamer assumes for
+ * the size, and RGB has none, whatever the caps say.
+ */
+static void complete_colorimetry(GstVideoInfo *info) {
+  GstVideoColorimetry *colorimetry = &info->colorimetry;
+  if (!GST_VIDEO_INFO_IS_YUV(info)) {
+    colorimetry->matrix = GST_VIDEO_COLOR_MATRIX_RGB;
+    return;
+  }
+  if (colorimetry->matrix == GST_VIDEO_COLOR_MATRIX_UNKNOWN ||
+      colorimetry->matrix == GST_VIDEO_COLOR_MATRIX_RGB)
+    colorimetry->matrix =
+        info->height > LAST_SD_HEIGHT ? GST_VIDEO_COLOR_MATRIX_BT709 : GST_VIDEO_COLOR_MATRIX_BT601;
+  if (colorimetry->range == GST_VIDEO_COLOR_RANGE_UNKNOWN)
+    colorimetry->range = GST_VIDEO_COLOR_RANGE_16_235;
+}
+
 #if GST_CHECK_VERSION(1, 24, 0)
 static GstVideoFormat format_of(guint32 fourcc) {
   switch (fourcc) {
-#define FORMAT(gst, drm) \
-  case drm:              \
-    return gst;
-    VSOCKENC_FORMAT_LIST(FORMAT)
+#define FORMAT(gst, drm, ...) \
+  case drm:                   \
+    return GST_VIDEO_FORMAT_##gst;
+    VSOCKENC_PIXEL_FORMATS(FORMAT)
 #undef FORMAT
     default:
       return GST_VIDEO_FORMAT_UNKNOWN;
@@ -78,6 +100,7 @@ static gboolean parse_drm_caps(GstCaps *caps, GstVideoInfo *info, guint32 *fourc
   info->interlace_mode = from->interlace_mode;
   if (from->colorimetry.primaries != GST_VIDEO_COLOR_PRIMARIES_UNKNOWN)
     info->colorimetry = from->colorimetry;
+  complete_colorimetry(info);
   *fourcc = drm.drm_fourcc;
   return TRUE;
 }
@@ -99,6 +122,7 @@ gboolean gst_vsock_enc_parse_caps(GstCaps *caps, GstVideoInfo *info, guint32 *fo
                         "interlaced video; put a deinterlace element in front");
     return FALSE;
   }
+  complete_colorimetry(info);
   return TRUE;
 }
 

@@ -228,12 +228,4 @@ export const STATS_STAGES = [
   { name: "round-trip-us", blurb: "from sending the frame to its last byte, by the guest's clock" },
 ] as const;
 
-/** Formats read in place: GStreamer's name and the DRM fourcc of the same bytes. */
-export const FORMATS = [
-  { gst: "BGRx", drm: "XR24" },
-  { gst: "BGRA", drm: "AR24" },
-  { gst: "RGBx", drm: "XB24" },
-  { gst: "RGBA", drm: "AB24" },
-] as const;
-
 export const OUTPUT_CAPS = "video/x-h264, stream-format = (string) byte-stream, alignment = (string) au";

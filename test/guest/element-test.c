@@ -168,7 +168,7 @@ static void test_dmabufs(Fixture *f, gconstpointer data) {
   g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 0);
   PeerCounts counts;
   peer_get_counts(f->peer, &counts);
-  g_assert_cmpuint(counts.last_stride, ==, 320);
+  g_assert_cmpuint(counts.last_plane[0].stride, ==, 320);
   for (guint i = 0; i < G_N_ELEMENTS(ring); i++) gst_buffer_unref(ring[i]);
 }
 
@@ -251,6 +251,72 @@ static void test_missing_times(Fixture *f, gconstpointer data) {
   }
 }
 
+static const gchar *const FORMATS[] = {"BGRx", "BGRA", "RGBx", "RGBA", "xRGB",
+                                       "ARGB", "xBGR", "ABGR", "NV12", "I420"};
+
+/* Every format in memory of the element's own: one resource, all planes in it, the right matrix. */
+static void test_formats(Fixture *f, gconstpointer data) {
+  PeerCounts counts;
+  (void)data;
+  fixture_harness(f, NULL);
+  for (guint i = 0; i < G_N_ELEMENTS(FORMATS); i++) {
+    GstVideoInfo info;
+    g_autofree gchar *text =
+        g_strdup_printf("video/x-raw,format=%s,width=66,height=34,framerate=30/1", FORMATS[i]);
+    gst_harness_set_src_caps_str(f->harness, text);
+    gst_video_info_set_format(&info, gst_video_format_from_string(FORMATS[i]), 66, 34);
+    GstBuffer *buffer = gst_buffer_new_allocate(NULL, info.size, NULL);
+    gst_buffer_memset(buffer, 0, 0, info.size);
+    GST_BUFFER_PTS(buffer) = i * GST_SECOND / 30;
+    g_assert_cmpint(gst_harness_push(f->harness, buffer), ==, GST_FLOW_OK);
+    fixture_pull(f, i, 1);
+    peer_get_counts(f->peer, &counts);
+    g_assert_cmpuint(counts.last_planes, ==, info.finfo->n_planes);
+    g_assert_cmpuint(counts.matrix, ==, GST_VIDEO_INFO_IS_YUV(&info) ? 6 : 0);
+    for (guint plane = 0; plane < counts.last_planes; plane++) {
+      g_assert_cmpuint(counts.last_plane[plane].resource, ==, counts.last_plane[0].resource);
+      g_assert_cmpuint(counts.last_plane[plane].offset, ==, info.offset[plane]);
+      g_assert_cmpuint(counts.last_plane[plane].stride, ==, (guint)info.stride[plane]);
+    }
+  }
+}
+
+/* Planes in memories of their own: each dma-buf has its own resource, offsets are the resource's.
+ */
+static void test_planes_apart(Fixture *f, gconstpointer data) {
+  g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
+  PeerCounts counts;
+  (void)data;
+  fixture_harness(f, NULL);
+  gst_harness_set_src_caps_str(
+      f->harness, "video/x-raw(memory:DMABuf),format=I420,width=64,height=48,framerate=30/1");
+  GstBuffer *buffer = gst_buffer_new();
+  gsize offset[4] = {0}, at = 0;
+  gint stride[4] = {64, 32, 32};
+  for (guint i = 0; i < 3; i++) {
+    GstMemory *memory =
+        gst_dmabuf_allocator_alloc(allocator, fake_gpu_new_dmabuf(65536), 65536 - 256 * i);
+    /* As a share of a larger buffer: its first bytes are somebody else's. */
+    gst_memory_resize(memory, 256 * (gssize)i, 8192);
+    gst_buffer_append_memory(buffer, memory);
+    offset[i] = at;
+    at += 8192;
+  }
+  gst_buffer_add_video_meta_full(buffer, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_FORMAT_I420, 64, 48,
+                                 3, offset, stride);
+  GST_BUFFER_PTS(buffer) = 0;
+  g_assert_cmpint(gst_harness_push(f->harness, buffer), ==, GST_FLOW_OK);
+  fixture_pull(f, 0, 1);
+  peer_get_counts(f->peer, &counts);
+  g_assert_cmpuint(counts.last_planes, ==, 3);
+  for (guint i = 0; i < 3; i++) {
+    g_assert_cmpuint(counts.last_plane[i].resource, ==, counts.last_plane[0].resource + i);
+    g_assert_cmpuint(counts.last_plane[i].offset, ==, 256 * i);
+    g_assert_cmpuint(counts.last_plane[i].stride, ==, i == 0 ? 64 : 32);
+  }
+  g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 0);
+}
+
 static guint count_entries(const gchar *path) {
   g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
   guint n = 0;
@@ -288,6 +354,8 @@ static void add(void) {
   TEST("/element/many-dmabufs", test_many_dmabufs);
   TEST("/element/foreign-dmabuf", test_foreign_dmabuf);
   TEST("/element/pool", test_pool);
+  TEST("/element/formats", test_formats);
+  TEST("/element/planes-apart", test_planes_apart);
   TEST("/element/missing-times", test_missing_times);
   TEST("/element/no-growth", test_no_growth);
 }

@@ -16,7 +16,8 @@ int main(int argc, char **argv) {
       {"first", 0, 0, G_OPTION_ARG_INT, &first, "number of the first (0)", "N"},
       {"width", 0, 0, G_OPTION_ARG_INT, &width, "pixels (1280)", "N"},
       {"height", 0, 0, G_OPTION_ARG_INT, &height, "pixels (720)", "N"},
-      {"format", 0, 0, G_OPTION_ARG_STRING, &format, "BGRx, BGRA, RGBx or RGBA", "NAME"},
+      {"format", 0, 0, G_OPTION_ARG_STRING, &format, "BGRx, or another order of R, G, B and x or A",
+       "NAME"},
       G_OPTION_ENTRY_NULL};
   g_autoptr(GOptionContext) context = g_option_context_new("> frames.raw");
   g_autoptr(GError) error = NULL;
@@ -32,7 +33,7 @@ int main(int argc, char **argv) {
   }
   Pattern *pattern = pattern_new((unsigned)width, (unsigned)height, format);
   if (!pattern) {
-    fprintf(stderr, "pattern: the format is BGRx, BGRA, RGBx or RGBA, not %s\n", format);
+    fprintf(stderr, "pattern: the format is an order of R, G, B and x or A, not %s\n", format);
     return 2;
   }
   gsize stride = (gsize)width * 4, size = stride * (gsize)height;

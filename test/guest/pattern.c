@@ -9,8 +9,8 @@
 
 struct Pattern {
   unsigned width, height;
-  unsigned red, green, blue; /* shifts in a little-endian pixel */
-  uint32_t *still;           /* everything that does not move */
+  unsigned red, green, blue, rest; /* shifts in a little-endian pixel */
+  uint32_t *still;                 /* everything that does not move */
 };
 
 typedef struct {
@@ -18,8 +18,8 @@ typedef struct {
 } Box;
 
 static uint32_t pixel(const Pattern *pattern, unsigned red, unsigned green, unsigned blue) {
-  return 0xff000000u | (red & 0xffu) << pattern->red | (green & 0xffu) << pattern->green |
-         (blue & 0xffu) << pattern->blue;
+  return 0xffu << pattern->rest | (red & 0xffu) << pattern->red |
+         (green & 0xffu) << pattern->green | (blue & 0xffu) << pattern->blue;
 }
 
 static uint32_t mix(uint32_t value) {
@@ -60,11 +60,18 @@ static uint32_t still_pixel(const Pattern *pattern, unsigned x, unsigned y) {
                255 - (x + y) * 255 / (pattern->width + pattern->height));
 }
 
+/* The shift of the byte that `format` calls `letter`; 32 if there is none. */
+static unsigned shift_of(const char *format, char letter) {
+  const char *at = strchr(format, letter);
+  return at ? 8 * (unsigned)(at - format) : 32;
+}
+
 Pattern *pattern_new(unsigned width, unsigned height, const char *format) {
-  bool red_first = strncmp(format, "RGB", 3) == 0;
-  if ((!red_first && strncmp(format, "BGR", 3) != 0) || strlen(format) != 4 ||
-      (format[3] != 'x' && format[3] != 'A'))
-    return NULL;
+  unsigned red = shift_of(format, 'R'), green = shift_of(format, 'G'), blue = shift_of(format, 'B');
+  unsigned rest = shift_of(format, 'x');
+  if (rest == 32) rest = shift_of(format, 'A');
+  /* The order of three names is right if each of the four bytes has one. */
+  if (strlen(format) != 4 || red + green + blue + rest != 0 + 8 + 16 + 24) return NULL;
   Pattern *pattern = calloc(1, sizeof *pattern);
   uint32_t *still = malloc((size_t)width * height * sizeof *still);
   if (!pattern || !still) {
@@ -74,9 +81,10 @@ Pattern *pattern_new(unsigned width, unsigned height, const char *format) {
   }
   *pattern = (Pattern){.width = width,
                        .height = height,
-                       .red = red_first ? 0 : 16,
-                       .green = 8,
-                       .blue = red_first ? 16 : 0,
+                       .red = red,
+                       .green = green,
+                       .blue = blue,
+                       .rest = rest,
                        .still = still};
   for (unsigned y = 0; y < height; y++)
     for (unsigned x = 0; x < width; x++) still[(size_t)y * width + x] = still_pixel(pattern, x, y);

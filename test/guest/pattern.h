@@ -25,7 +25,7 @@
 
 typedef struct Pattern Pattern;
 
-/* `format` is BGRx, BGRA, RGBx or RGBA. NULL: unknown format, or no memory. */
+/* `format` is one of the eight orders of R, G, B and x or A. NULL: another, or no memory. */
 Pattern *pattern_new(unsigned width, unsigned height, const char *format);
 void pattern_free(Pattern *pattern);
 

@@ -155,6 +155,7 @@ static void on_configure(Peer *peer, const vsockenc_Configure *configure) {
   peer->counts.width = configure->width;
   peer->counts.height = configure->height;
   peer->counts.bitrate_kbps = configure->bitrate_kbps;
+  peer->counts.matrix = configure->colorimetry.matrix;
   if (configure->serial <= peer->serial) peer->counts.violations++;
   peer->serial = configure->serial;
   if (peer->faults & PEER_NO_CONFIGURED) return;
@@ -182,8 +183,11 @@ static void on_attach(Peer *peer, const vsockenc_Attach *attach) {
   guint64 bit = attach->buffer < 64 ? G_GUINT64_CONSTANT(1) << attach->buffer : 0;
   peer->counts.attaches++;
   peer->counts.last_fourcc = attach->fourcc;
-  peer->counts.last_stride = attach->planes[0].stride;
-  if (!bit || (peer->attached & bit) || attach->planes_count != 1) peer->counts.violations++;
+  peer->counts.last_planes = attach->planes_count;
+  for (guint i = 0; i < attach->planes_count; i++)
+    peer->counts.last_plane[i] =
+        (PeerPlane){attach->planes[i].resource, attach->planes[i].offset, attach->planes[i].stride};
+  if (!bit || (peer->attached & bit)) peer->counts.violations++;
   if (peer->faults & PEER_REFUSE_BUFFERS) {
     /* The guest need not wait for this answer, so frames with the buffer may follow. */
     peer->refused |= bit;

@@ -26,11 +26,20 @@ typedef enum {
 } PeerFault;
 
 typedef struct {
+  guint32 resource;
+  guint64 offset;
+  guint32 stride;
+} PeerPlane;
+
+typedef struct {
   guint connections, hellos, byes;
   guint configures, attaches, detaches, frames, forced, flushes, drains;
   guint attached, most_attached, most_in_flight;
-  guint width, height, bitrate_kbps; /* of the last Configure */
-  guint32 last_fourcc, last_stride;
+  guint width, height, bitrate_kbps, matrix; /* of the last Configure */
+  /* Of the last Attach. */
+  guint32 last_fourcc;
+  guint last_planes;
+  PeerPlane last_plane[4];
   guint64 last_pts;
   guint violations; /* of the protocol, by the guest */
 } PeerCounts;

@@ -9,6 +9,7 @@ import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
 import { DEFAULT_ENCODERS, ENCODER_NAMES } from "./encoders/index.ts";
 import { LOG_LEVELS } from "./log.ts";
+import { type Address, isLoopback, parseAddress } from "./relay/address.ts";
 
 /** The configuration is absent or wrong; the message names file, field and what it may be. */
 export class ConfigurationError extends Error {
@@ -37,6 +38,34 @@ const gpu = z.strictObject({
     .describe("Preferred mode of every head."),
 });
 
+const users = z.array(z.int().min(0).max(0xffff_fffe)).max(16).default([]);
+
+const listen = z.strictObject({
+  address: z.string().describe("Where the relay listens: `unix:PATH`, `tcp:HOST:PORT` or `vsock:PORT`."),
+  vm: z
+    .string()
+    .optional()
+    .describe(
+      "The VM whose resources those who connect may name. Without it they send pixels through the connection.",
+    ),
+  users: users.describe(
+    "unix: user ids that may connect besides the relay's own and root. With any, the socket has mode 0666 instead of 0600 and the user ids decide.",
+  ),
+  cid: z
+    .int()
+    .min(1)
+    .max(0xffff_fffe)
+    .optional()
+    .describe("vsock: the only context id that may connect; needed with `vm`."),
+  remote: z
+    .boolean()
+    .default(false)
+    .describe(
+      "tcp: allows an address that other machines reach. Nothing is encrypted and nobody is asked who he is.",
+    ),
+  max_clients: z.int().min(1).max(256).default(16).describe("Connections at one time."),
+});
+
 const vm = z.strictObject({
   name: z
     .string()
@@ -44,51 +73,124 @@ const vm = z.strictObject({
     .describe("Name of the VM, in logs and on command lines."),
   ports: z
     .array(socketPath)
-    .min(1)
     .max(4)
-    .describe("UNIX sockets on which QEMU listens for the ports org.vsockenc.0, .1, … in that order."),
+    .default([])
+    .describe("UNIX sockets of the chardevs behind the ports org.vsockenc.0, .1, … in that order."),
+  chardev: z
+    .enum(["server", "client"])
+    .default("server")
+    .describe(
+      'QEMU\'s side of these sockets: "server" (QEMU listens, the relay connects) or "client" (the relay listens, QEMU connects and reconnects).',
+    ),
+  users: users.describe(
+    'User ids that may connect to the ports of chardev = "client", besides the relay\'s own and root. With any, the sockets have mode 0666 instead of 0600 and the user ids decide.',
+  ),
   export: socketPath
     .optional()
-    .describe("Export socket of the VM's GPU process. Without it the guest has no resources to name."),
+    .describe(
+      "Socket of the VM's exporter (its GPU process). Without it the guest has no resources to name.",
+    ),
   gpu: gpu
     .optional()
     .describe("How `vsockenc host` starts the VM's GPU process; `vsockenc relay` does not read it."),
 });
 
-const schema = z
-  .strictObject({
-    log: z
-      .strictObject({
-        level: z.enum(LOG_LEVELS).default("info").describe("Least severe messages that are logged."),
-      })
-      .prefault({}),
-    encoder: z
-      .strictObject({
-        order: z
-          .array(z.enum(ENCODER_NAMES))
-          .min(1)
-          .default([...DEFAULT_ENCODERS])
-          .describe('Encoders to try, best first. "null" encodes nothing: for measuring everything else.'),
-      })
-      .prefault({}),
-    vm: z.array(vm).min(1, "at least one [[vm]] is needed").describe("One table for each VM."),
-  })
-  .superRefine((configuration, context) => {
-    const seen = new Set<string>();
-    const once = (value: string, what: string, path: (string | number)[]): void => {
-      if (seen.has(value)) {
-        context.addIssue({ code: "custom", path, message: `${what} ${value} stands here a second time` });
-      }
-      seen.add(value);
-    };
-    for (const [index, { name, ports, gpu }] of configuration.vm.entries()) {
-      once(name, "the name", ["vm", index, "name"]);
-      for (const [port, path] of ports.entries()) once(path, "the socket", ["vm", index, "ports", port]);
-      if (gpu !== undefined) once(gpu.socket, "the socket", ["vm", index, "gpu", "socket"]);
+/** What one field says about another. */
+function checkConsistency(configuration: Draft, context: z.core.$RefinementCtx): void {
+  const issue = (path: (string | number)[], message: string): void => {
+    context.addIssue({ code: "custom", path, message });
+  };
+  const seen = new Set<string>();
+  const once = (value: string, what: string, path: (string | number)[]): void => {
+    if (seen.has(value)) issue(path, `${what} ${value} stands here a second time`);
+    seen.add(value);
+  };
+  const { vm: vms, listen: listeners } = configuration;
+  if (vms.length + listeners.length === 0) issue(["vm"], "at least one [[vm]] or [[listen]] is needed");
+  for (const [index, { name, ports, gpu }] of vms.entries()) {
+    once(name, "the name", ["vm", index, "name"]);
+    for (const [port, path] of ports.entries()) once(path, "the socket", ["vm", index, "ports", port]);
+    if (gpu !== undefined) once(gpu.socket, "the socket", ["vm", index, "gpu", "socket"]);
+    if (ports.length === 0 && !listeners.some(({ vm: of }) => of === name)) {
+      issue(["vm", index, "ports"], "is empty, and no [[listen]] names this VM: nothing leads to it");
     }
-  });
+  }
+  for (const [index, listener] of listeners.entries()) {
+    const at = (field: string): (string | number)[] => ["listen", index, field];
+    const address = parseAddress(listener.address);
+    if (address === undefined) {
+      issue(at("address"), "must be unix:PATH, tcp:HOST:PORT or vsock:PORT, e.g. tcp:127.0.0.1:15938");
+      continue;
+    }
+    once(address.kind === "unix" ? address.path : listener.address, "the address", at("address"));
+    if (listener.vm !== undefined && !vms.some(({ name }) => name === listener.vm)) {
+      issue(at("vm"), `there is no [[vm]] named ${listener.vm}`);
+    }
+    checkListener(listener, address, (field, message) => issue(at(field), message));
+  }
+}
+
+/** What the kind of an address asks of the other fields. */
+function checkListener(
+  { users: named, cid, remote, vm: bound }: z.infer<typeof listen>,
+  address: Address,
+  issue: (field: string, message: string) => void,
+): void {
+  const { kind } = address;
+  if (kind === "unix" && !socketPath.safeParse(address.path).success) {
+    issue("address", `names a path longer than ${MAX_SOCKET_PATH_BYTES} bytes; use a shorter folder`);
+  }
+  if (kind !== "unix" && named.length > 0) issue("users", "is for unix: addresses only");
+  if (kind !== "vsock" && cid !== undefined) issue("cid", "is for vsock: addresses only");
+  if (kind !== "tcp" && remote) issue("remote", "is for tcp: addresses only");
+  if (kind === "vsock" && bound !== undefined && cid === undefined) {
+    issue("cid", "is needed with `vm`: else every other VM could name this one's resources");
+  }
+  if (kind === "tcp" && !remote && !isLoopback(address.host)) {
+    issue("remote", `must be true for ${address.host}, which other machines may reach; or use 127.0.0.1`);
+  }
+}
+
+const fields = z.strictObject({
+  log: z
+    .strictObject({
+      level: z.enum(LOG_LEVELS).default("info").describe("Least severe messages that are logged."),
+    })
+    .prefault({}),
+  encoder: z
+    .strictObject({
+      order: z
+        .array(z.enum(ENCODER_NAMES))
+        .min(1)
+        .default([...DEFAULT_ENCODERS])
+        .describe('Encoders to try, best first. "null" encodes nothing: for measuring everything else.'),
+    })
+    .prefault({}),
+  status: z
+    .strictObject({
+      enabled: z.boolean().default(true).describe("Whether /metrics and /health are served."),
+      port: z
+        .int()
+        .min(1)
+        .max(65535)
+        .default(9478)
+        .describe("TCP port on 127.0.0.1 for them. If it is taken, the relay warns and works without."),
+    })
+    .prefault({}),
+  vm: z.array(vm).max(256).default([]).describe("One table for each VM."),
+  listen: z
+    .array(listen)
+    .max(64)
+    .default([])
+    .describe("One table for each socket on which the relay listens for guests and programs."),
+});
+
+const schema = fields.superRefine(checkConsistency);
+
+type Draft = z.infer<typeof fields>;
 
 export type Configuration = z.infer<typeof schema>;
+export type ListenConfiguration = Configuration["listen"][number];
 export type VmConfiguration = Configuration["vm"][number];
 
 /** One row of the reference in docs/configuration.md. */
@@ -138,6 +240,7 @@ function typeName(field: JsonSchema): string {
   if (field.enum !== undefined) return field.enum.map((value) => JSON.stringify(value)).join(", ");
   if (field.type === "array") return `array of ${typeName(field.items ?? {})}`;
   if (field.type === "object") return "table";
+  if (field.type === "boolean") return "true, false";
   if (field.type === "integer") return `${field.minimum} … ${field.maximum}`;
   return field.type ?? "";
 }

@@ -6,11 +6,15 @@ export interface QemuVm {
   /** Socket of `vsockenc gpu`; without it the VM gets ports only. */
   readonly gpuSocket: string | undefined;
   readonly heads: number;
-  /** Chardev sockets on which QEMU will listen, for org.vsockenc.0, .1, … */
+  /** Chardev sockets for org.vsockenc.0, .1, … */
   readonly ports: readonly string[];
+  /** Whether QEMU listens on them or connects to them. */
+  readonly chardev: "server" | "client";
   /** Guest memory in MiB, which must be the same as the VM's -m. */
   readonly memoryMiB: number;
 }
+
+const CHARDEV_OPTIONS = { server: "server=on,wait=off", client: "server=off,reconnect-ms=500" } as const;
 
 /** A comma in a value ends it, unless it is doubled (QEMU's manual, "Options"). */
 function quote(value: string): string {
@@ -18,7 +22,7 @@ function quote(value: string): string {
 }
 
 /** Arguments to add to a VM's command line, one array element each. */
-export function qemuArguments({ gpuSocket, heads, ports, memoryMiB }: QemuVm): string[] {
+export function qemuArguments({ gpuSocket, heads, ports, chardev, memoryMiB }: QemuVm): string[] {
   const gpu =
     gpuSocket === undefined
       ? []
@@ -33,7 +37,7 @@ export function qemuArguments({ gpuSocket, heads, ports, memoryMiB }: QemuVm): s
         ];
   const serial = ["-device", "virtio-serial-pci,id=vsockenc-serial"];
   const chardevs = ports.flatMap((path, index) => [
-    ...["-chardev", `socket,id=vsockenc-port${index},path=${quote(path)},server=on,wait=off`],
+    ...["-chardev", `socket,id=vsockenc-port${index},path=${quote(path)},${CHARDEV_OPTIONS[chardev]}`],
     ...[
       "-device",
       `virtserialport,bus=vsockenc-serial.0,chardev=vsockenc-port${index},name=org.vsockenc.${index}`,

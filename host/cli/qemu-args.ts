@@ -41,6 +41,7 @@ export function qemuArgsCommand(): Command {
         gpuSocket: vm.gpu?.socket,
         heads: vm.gpu?.heads ?? 1,
         ports: vm.ports,
+        chardev: vm.chardev,
         memoryMiB: options.memory,
       }).map(shellQuote);
       const text = words.join(" ");

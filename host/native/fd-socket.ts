@@ -83,6 +83,11 @@ export class FdSocket {
     return this.#closed;
   }
 
+  /** Bytes that the system has not taken yet. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
   /** User id of the peer's process. */
   get peerUser(): number {
     return os.peerUser(this.#fd);
@@ -287,6 +292,38 @@ export class FdListener {
   #arm(): void {
     if (!this.#closed) this.#watch.arm({ readable: true, writable: false });
   }
+}
+
+/** User id of the process at the other end of a connected UNIX socket. */
+export function peerUser(fd: number): number {
+  return os.peerUser(fd);
+}
+
+/**
+ * A vsock socket that listens for guests (and, on CID 1, this machine), for FdListener.adopt.
+ *
+ * @throws SocketError where there is no vsock, or the port is taken
+ */
+export function listenVsock(port: number): number {
+  try {
+    return os.listenVsock(port);
+  } catch (error) {
+    if (isSystemError(error, "EADDRINUSE")) {
+      throw new SocketError(`vsock port ${port} is in use: choose another`, { cause: error });
+    }
+    if (isSystemError(error, "EAFNOSUPPORT") || isSystemError(error, "ENODEV")) {
+      throw new SocketError(
+        "this machine has no vsock: load it with `modprobe vhost_vsock` (Linux), or use a port, unix: or tcp:",
+        { cause: error },
+      );
+    }
+    throw new SocketError(`cannot listen on vsock port ${port}: ${asError(error).message}`, { cause: error });
+  }
+}
+
+/** Context id of the machine at the other end of a connected vsock socket. */
+export function peerCid(fd: number): number {
+  return os.peerCid(fd);
 }
 
 /** What an inherited descriptor is; a stream socket is made non-blocking. */

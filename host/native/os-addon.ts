@@ -85,6 +85,8 @@ interface OsAddon {
   accept(fd: number): number | null;
   adopt(fd: number): "listening" | "connected" | "other";
   peerUser(fd: number): number;
+  listenVsock(port: number): number;
+  peerCid(fd: number): number;
   send(fd: number, bytes: Uint8Array, offset: number, descriptors: readonly number[]): number | null;
   receive(
     fd: number,

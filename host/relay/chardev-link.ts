@@ -7,28 +7,15 @@
  */
 import { connect, type Socket } from "node:net";
 import type { Logger } from "pino";
+import type { ByteSink, Link } from "./link.ts";
+import type { SessionServer } from "./session.ts";
 
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 1000;
 
-export interface LinkEvents {
-  onConnect(): void;
-  /** Bytes as they arrive; valid until the callback returns. */
-  onData(chunk: Buffer): void;
-  onDisconnect(): void;
-}
-
-/** What a session needs of the stream below it. */
-export interface ByteSink {
-  /** Writes all pieces in order, without copying them; they must not change afterwards. */
-  write(pieces: readonly Uint8Array[]): void;
-  /** Bytes written that the peer's socket has not taken yet. */
-  readonly unsentBytes: number;
-}
-
-export class ChardevLink implements ByteSink {
-  readonly path: string;
-  readonly #events: LinkEvents;
+export class ChardevLink implements ByteSink, Link {
+  readonly name: string;
+  readonly #server: SessionServer;
   readonly #log: Logger;
   #socket: Socket | undefined;
   #retryMs = FIRST_RETRY_MS;
@@ -37,9 +24,10 @@ export class ChardevLink implements ByteSink {
   #closed = false;
   #reported: string | undefined;
 
-  constructor(path: string, events: LinkEvents, log: Logger) {
-    this.path = path;
-    this.#events = events;
+  constructor(path: string, server: SessionServer, log: Logger) {
+    this.name = path;
+    this.#server = server;
+    server.attach(this);
     this.#log = log;
   }
 
@@ -47,11 +35,17 @@ export class ChardevLink implements ByteSink {
     this.#connect();
   }
 
+  /** Says goodbye to the guest, if there is one, and connects no more. */
   close(): void {
     this.#closed = true;
+    this.#server.close();
     clearTimeout(this.#retryTimer);
     this.#socket?.end();
     this.#socket?.unref();
+  }
+
+  get connections(): number {
+    return this.#connected ? 1 : 0;
   }
 
   get unsentBytes(): number {
@@ -67,22 +61,22 @@ export class ChardevLink implements ByteSink {
   }
 
   #connect(): void {
-    const socket = connect({ path: this.path });
+    const socket = connect({ path: this.name });
     this.#socket = socket;
     socket.on("connect", () => {
       this.#connected = true;
       this.#retryMs = FIRST_RETRY_MS;
       this.#reported = undefined;
-      this.#log.info({ path: this.path }, "connected to QEMU's chardev");
-      this.#events.onConnect();
+      this.#log.info({ path: this.name }, "connected to QEMU's chardev");
+      this.#server.onConnect();
     });
-    socket.on("data", (chunk: Buffer) => this.#events.onData(chunk));
+    socket.on("data", (chunk: Buffer) => this.#server.onData(chunk));
     socket.on("error", (error: NodeJS.ErrnoException) => this.#report(error));
     socket.on("close", () => {
       if (this.#connected) {
         this.#connected = false;
-        this.#log.info({ path: this.path }, "QEMU's chardev has gone; trying again");
-        this.#events.onDisconnect();
+        this.#log.info({ path: this.name }, "QEMU's chardev has gone; trying again");
+        this.#server.onDisconnect();
       }
       if (this.#closed) return;
       this.#retryTimer = setTimeout(() => this.#connect(), this.#retryMs);
@@ -100,6 +94,6 @@ export class ChardevLink implements ByteSink {
         : error.code === "EACCES"
           ? "run the relay as the user that runs QEMU, or give it access to the socket"
           : "trying again";
-    this.#log.warn({ path: this.path, code: error.code }, `cannot connect to the chardev: ${hint}`);
+    this.#log.warn({ path: this.name, code: error.code }, `cannot connect to the chardev: ${hint}`);
   }
 }

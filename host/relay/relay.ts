@@ -7,11 +7,19 @@
 import { randomInt } from "node:crypto";
 import type { Logger } from "pino";
 import { LIMITS } from "../../proto/limits.ts";
-import type { Configuration, VmConfiguration } from "../config.ts";
+import {
+  type Configuration,
+  ConfigurationError,
+  type ListenConfiguration,
+  type VmConfiguration,
+} from "../config.ts";
 import type { EncoderBackend, EncoderOffer } from "../encoders/encoder.ts";
 import { createBackend } from "../encoders/index.ts";
 import { packageVersion } from "../package-root.ts";
+import { type Address, parseAddress } from "./address.ts";
 import { ChardevLink } from "./chardev-link.ts";
+import type { Link } from "./link.ts";
+import { Listener, type ListenerOptions } from "./listener.ts";
 import { codecNumber } from "./requests.ts";
 import { VmResources } from "./resources.ts";
 import { SessionServer, type WelcomeBody } from "./session.ts";
@@ -22,8 +30,9 @@ export class Relay {
   readonly #backend: EncoderBackend;
   readonly #offers: readonly EncoderOffer[];
   readonly #hostBootId = randomInt(1, 0xffffffff);
-  readonly #resources: VmResources[] = [];
-  readonly #ports: { link: ChardevLink; server: SessionServer }[] = [];
+  /** By name of the VM; without those that have no exporter. */
+  readonly #resources = new Map<string, VmResources>();
+  readonly #links: Link[] = [];
 
   private constructor(backend: EncoderBackend, offers: readonly EncoderOffer[], log: Logger) {
     this.#backend = backend;
@@ -35,44 +44,80 @@ export class Relay {
    * Probes the encoders and opens every link; links to VMs that do not run yet are retried for ever.
    *
    * @throws EncoderUnavailableError when no configured encoder works on this machine
+   * @throws SocketError when it cannot listen where it should
    */
   static async start(configuration: Configuration, log: Logger): Promise<Relay> {
     const backend = createBackend(configuration.encoder.order);
     const offers = await backend.offers();
     const relay = new Relay(backend, offers, log);
     log.info({ encoders: offers.map(({ name, codec }) => `${name} (${codec})`) }, "encoders");
-    for (const vm of configuration.vm) relay.#addVm(vm);
+    try {
+      for (const vm of configuration.vm) await relay.#addVm(vm);
+      for (const listen of configuration.listen) await relay.#addListener(listen);
+    } catch (error) {
+      relay.stop();
+      throw error;
+    }
     return relay;
   }
 
   /** Says goodbye to every guest and lets everything go. */
   stop(): void {
-    for (const { server, link } of this.#ports) {
-      server.close();
-      link.close();
-    }
-    for (const resources of this.#resources) resources.close();
+    for (const link of this.#links) link.close();
+    for (const resources of this.#resources.values()) resources.close();
   }
 
-  #addVm(vm: VmConfiguration): void {
-    const resources = vm.export === undefined ? undefined : new VmResources(vm.export, this.#log);
-    if (resources !== undefined) {
-      this.#resources.push(resources);
+  async #addVm(vm: VmConfiguration): Promise<void> {
+    if (vm.export !== undefined) {
+      const resources = new VmResources(vm.export, this.#log);
+      this.#resources.set(vm.name, resources);
       resources.open();
     }
     for (const [index, path] of vm.ports.entries()) {
       const log = this.#log.child({ vm: vm.name, port: index });
-      const server = new SessionServer({
-        hostBootId: this.#hostBootId,
-        welcome: () => this.#welcome(resources),
-        open: (output) => new Stream(output, { backend: this.#backend, resources, log }),
-        log,
-      });
-      const link = new ChardevLink(path, server, log);
-      server.attach(link);
-      this.#ports.push({ link, server });
-      link.open();
+      if (vm.chardev === "server") {
+        const link = new ChardevLink(path, this.#serve(vm.name, log), log);
+        this.#links.push(link);
+        link.open();
+      } else {
+        // A chardev stays connected as long as its VM runs, whether or not a guest has opened the port.
+        const limits = { maxClients: 1, closeIdle: false };
+        await this.#listen({ kind: "unix", path }, vm.name, { users: vm.users, ...limits }, log);
+      }
     }
+  }
+
+  async #addListener({ address, vm, users, cid, max_clients }: ListenConfiguration): Promise<void> {
+    const parsed = parseAddress(address);
+    if (parsed === undefined) throw new ConfigurationError(`${address} is no address`);
+    if (parsed.kind === "tcp" && vm !== undefined) {
+      this.#log.warn({ address, vm }, "every program on this machine can have this VM's pictures encoded");
+    }
+    const log = vm === undefined ? this.#log : this.#log.child({ vm });
+    await this.#listen(parsed, vm, { users, cid, maxClients: max_clients, closeIdle: true }, log);
+  }
+
+  async #listen(
+    address: Address,
+    vm: string | undefined,
+    limits: Pick<ListenerOptions, "users" | "cid" | "maxClients" | "closeIdle">,
+    log: Logger,
+  ): Promise<void> {
+    const serve = (clientLog: Logger): SessionServer => this.#serve(vm, clientLog);
+    const listener = new Listener({ address, serve, ...limits }, log);
+    this.#links.push(listener);
+    await listener.open();
+  }
+
+  /** Sessions that reach the resources of one VM, or of none. */
+  #serve(vm: string | undefined, log: Logger): SessionServer {
+    const resources = vm === undefined ? undefined : this.#resources.get(vm);
+    return new SessionServer({
+      hostBootId: this.#hostBootId,
+      welcome: () => this.#welcome(resources),
+      open: (output) => new Stream(output, { backend: this.#backend, resources, log }),
+      log,
+    });
   }
 
   #welcome(resources: VmResources | undefined): WelcomeBody {

@@ -21,9 +21,9 @@ import {
 import { LIMITS } from "../../proto/limits.ts";
 import type { DataMessage, OutgoingMessage, ProtobufMessage } from "../../proto/messages.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
-import type { ByteSink, LinkEvents } from "./chardev-link.ts";
 import { ReceiveCredit, SendCredit } from "./credits.ts";
 import { SessionError } from "./errors.ts";
+import type { ByteSink, LinkEvents } from "./link.ts";
 
 /** The messages that a handler gets: everything the session does not deal with itself. */
 export type SessionMessage = Exclude<

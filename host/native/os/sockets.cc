@@ -6,6 +6,9 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <linux/vm_sockets.h>
+#endif
 
 #include <array>
 #include <cerrno>
@@ -139,6 +142,42 @@ Napi::Value PeerUser(const Napi::CallbackInfo &info) {
 #endif
 }
 
+// listenVsock(port) → fd, for connections from every guest and from this machine.
+Napi::Value ListenVsock(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+#ifdef __linux__
+  Descriptor fd(socket(AF_VSOCK, SOCK_STREAM, 0));
+  if (fd.get() < 0) throw SystemError(env, "socket", errno);
+  SetFlags(fd.get());
+  sockaddr_vm address{};
+  address.svm_family = AF_VSOCK;
+  address.svm_cid = VMADDR_CID_ANY;
+  address.svm_port = info[0].As<Napi::Number>().Uint32Value();
+  if (bind(fd.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) != 0) {
+    throw SystemError(env, "bind", errno);
+  }
+  if (listen(fd.get(), kBacklog) != 0) throw SystemError(env, "listen", errno);
+  return Napi::Number::New(env, fd.Take());
+#else
+  throw SystemError(env, "socket", EAFNOSUPPORT);
+#endif
+}
+
+// peerCid(fd) → context id of the machine at the other end of a vsock connection.
+Napi::Value PeerCid(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+#ifdef __linux__
+  sockaddr_vm address{};
+  socklen_t length = sizeof address;
+  if (getpeername(Fd(info), reinterpret_cast<sockaddr *>(&address), &length) != 0) {
+    throw SystemError(env, "getpeername", errno);
+  }
+  return Napi::Number::New(env, address.svm_cid);
+#else
+  throw SystemError(env, "getpeername", EAFNOSUPPORT);
+#endif
+}
+
 // send(fd, bytes, offset, descriptors) → bytes taken, or null when the buffer is full.
 Napi::Value Send(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
@@ -268,6 +307,8 @@ void RegisterSockets(Napi::Env env, Napi::Object exports) {
   exports.Set("accept", Napi::Function::New(env, Accept));
   exports.Set("adopt", Napi::Function::New(env, Adopt));
   exports.Set("peerUser", Napi::Function::New(env, PeerUser));
+  exports.Set("listenVsock", Napi::Function::New(env, ListenVsock));
+  exports.Set("peerCid", Napi::Function::New(env, PeerCid));
   exports.Set("send", Napi::Function::New(env, Send));
   exports.Set("receive", Napi::Function::New(env, Receive));
   exports.Set("closeDescriptor", Napi::Function::New(env, CloseDescriptor));

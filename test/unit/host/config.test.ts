@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ConfigurationError, parseConfiguration, readConfiguration } from "../../../host/config.ts";
+import { DEFAULT_ENCODERS } from "../../../host/encoders/index.ts";
 
 const VM = `
 [[vm]]
@@ -22,8 +23,10 @@ describe("configuration", () => {
   it("fills in defaults", () => {
     expect(parseConfiguration(VM, "host.toml")).toEqual({
       log: { level: "info" },
-      encoder: { order: ["libx264"] },
-      vm: [{ name: "desk", ports: ["/run/a.sock"] }],
+      encoder: { order: [...DEFAULT_ENCODERS] },
+      status: { enabled: true, port: 9478 },
+      vm: [{ name: "desk", ports: ["/run/a.sock"], chardev: "server", users: [] }],
+      listen: [],
     });
   });
 
@@ -37,11 +40,36 @@ describe("configuration", () => {
     [`${VM}gpu = { socket = '/g', heads = 17 }`, "vm[0].gpu.heads"],
     [`${VM}gpu = { socket = '/g', mode = 'big' }`, "vm[0].gpu.mode"],
     [`${VM}${VM}`, "a second time"],
+    [`${VM}chardev = 'both'`, "vm[0].chardev"],
+    [`${VM}[[listen]]\naddress = '/run/a'`, "listen[0].address"],
+    [`${VM}[[listen]]\naddress = 'tcp:127.0.0.1:0'`, "listen[0].address"],
+    [`${VM}[[listen]]\naddress = 'tcp:127.0.0.1:65536'`, "listen[0].address"],
+    [`${VM}[[listen]]\naddress = 'unix:/${"a".repeat(200)}'`, "listen[0].address"],
+    [`${VM}[[listen]]\naddress = 'unix:/run/a.sock'`, "a second time"],
+    [`${VM}[[listen]]\naddress = 'tcp:0.0.0.0:5000'`, "listen[0].remote"],
+    [`${VM}[[listen]]\naddress = 'tcp:[::]:5000'`, "listen[0].remote"],
+    [`${VM}[[listen]]\naddress = 'unix:/b'\nremote = true`, "listen[0].remote"],
+    [`${VM}[[listen]]\naddress = 'tcp:127.0.0.1:5000'\nusers = [1]`, "listen[0].users"],
+    [`${VM}[[listen]]\naddress = 'tcp:127.0.0.1:5000'\ncid = 3`, "listen[0].cid"],
+    [`${VM}[[listen]]\naddress = 'vsock:5000'\nvm = 'desk'`, "listen[0].cid"],
+    [`${VM}[[listen]]\naddress = 'unix:/b'\nvm = 'none'`, "listen[0].vm"],
+    [`${VM}[status]\nport = 0`, "status.port"],
     [`[log]\nlevel = 'loud'\n${VM}`, "log.level"],
     [`[encoder]\norder = ['h262']\n${VM}`, "encoder.order[0]"],
   ])("refuses %j and names %s", (text, field) => {
     expect(refusal(text)).toContain("host.toml");
     expect(refusal(text)).toContain(field);
+  });
+
+  it("takes listeners without a VM, and VMs that only a listener leads to", () => {
+    expect(parseConfiguration("[[listen]]\naddress = 'unix:/run/l'", "host.toml").listen[0]).toEqual({
+      address: "unix:/run/l",
+      users: [],
+      remote: false,
+      max_clients: 16,
+    });
+    const bound = "[[vm]]\nname = 'a'\nexport = '/e'\n[[listen]]\naddress = 'vsock:5000'\nvm = 'a'\ncid = 3";
+    expect(parseConfiguration(bound, "host.toml").vm[0]?.ports).toEqual([]);
   });
 
   it("says where TOML breaks", () => {

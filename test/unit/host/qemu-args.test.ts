@@ -6,6 +6,7 @@ describe("qemuArguments", () => {
     gpuSocket: "/run/a,b/gpu.sock",
     heads: 2,
     ports: ["/run/p0.sock", "/run/p1.sock"],
+    chardev: "server",
     memoryMiB: 1024,
   });
 
@@ -25,9 +26,14 @@ describe("qemuArguments", () => {
   });
 
   it("leaves the GPU and the memory alone when there is no GPU process", () => {
-    const portsOnly = qemuArguments({ gpuSocket: undefined, heads: 1, ports: ["/p"], memoryMiB: 1024 }).join(
-      " ",
-    );
+    const portsOnly = qemuArguments({
+      gpuSocket: undefined,
+      heads: 1,
+      ports: ["/p"],
+      chardev: "client",
+      memoryMiB: 1024,
+    }).join(" ");
     expect(portsOnly).not.toMatch(/vhost|memory/);
+    expect(portsOnly).toContain("socket,id=vsockenc-port0,path=/p,server=off,reconnect-ms=");
   });
 });

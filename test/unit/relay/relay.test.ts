@@ -9,16 +9,11 @@ import { MemfdExporter } from "../../../host/exporters/memfd.ts";
 import { mappedRuns } from "../../../host/native/picture.ts";
 import { Relay } from "../../../host/relay/relay.ts";
 import { LIMITS } from "../../../proto/limits.ts";
-import type { Message } from "../../../proto/messages.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
-import { GuestPeer } from "../../support/guest-peer.ts";
+import { HEIGHT, PICTURE_BYTES, RelayGuest, WIDTH, XR24 } from "../../support/relay-guest.ts";
 import { until } from "../../support/until.ts";
 
 const { ErrorCode, ErrorSubject } = vsockenc;
-const WIDTH = 320;
-const HEIGHT = 240;
-const PICTURE_BYTES = WIDTH * HEIGHT * 4;
-const XR24 = 0x34325258;
 
 const silent = pino({ level: "silent" });
 const newExporter = (path: string): MemfdExporter =>
@@ -31,11 +26,11 @@ class Bench {
   readonly #server: Server;
   #socket: Socket | undefined;
   #relay: Relay | undefined;
-  guest: GuestPeer;
+  guest: RelayGuest;
 
   constructor() {
     this.exporter = newExporter(join(this.folder, "export"));
-    this.guest = new GuestPeer((bytes) => this.#socket?.write(bytes));
+    this.guest = new RelayGuest((bytes) => this.#socket?.write(bytes));
     this.#server = createServer((socket) => {
       this.#socket = socket;
       socket.on("data", (chunk) => this.guest.push(chunk));
@@ -58,52 +53,10 @@ class Bench {
     rmSync(this.folder, { recursive: true });
   }
 
-  async open(): Promise<void> {
-    await until(async () => {
-      this.guest.epoch += 1;
-      this.guest.hello();
-      await this.next("welcome");
-      return this.guest.all("welcome").at(-1)?.body.resources === true;
-    }, "a session with resources");
-  }
-
-  /** Settles with the newest message of a type, once there are `count`. */
-  async next<T extends Message["type"]>(type: T, count = this.guest.all(type).length + 1) {
-    await until(() => this.guest.all(type).length >= count, `${count} × ${type}`);
-    const message = this.guest.all(type)[count - 1];
-    if (message === undefined) throw new Error("unreachable");
-    return message;
-  }
-
   /** A resource of shuffled pages with one grey level. */
   addResource(id: number, grey: number): void {
     this.exporter.create(id, { width: WIDTH, height: HEIGHT, placement: "scattered" });
     this.exporter.write(id, Buffer.alloc(PICTURE_BYTES, grey));
-  }
-
-  attach(buffer: number, resource: number, stride = WIDTH * 4): void {
-    const planes = [{ resource, stride }];
-    this.guest.send({ type: "attach", body: { buffer, width: WIDTH, height: HEIGHT, fourcc: XR24, planes } });
-  }
-
-  configure(serial: number, change: Partial<vsockenc.Configure> = {}): void {
-    const body = {
-      serial,
-      codec: vsockenc.Codec.H264,
-      width: WIDTH,
-      height: HEIGHT,
-      bitrateKbps: 1000,
-      ...change,
-    };
-    this.guest.send({
-      type: "configure",
-      body: { ...body, framerateNumerator: 30, framerateDenominator: 1 },
-    });
-  }
-
-  frame(frame: number, buffer: number, configuration = 1, forceKey = false): void {
-    const ptsNs = frame * 33_333_333;
-    this.guest.send({ type: "frame", body: { frame, buffer, configuration, ptsNs, forceKey } });
   }
 }
 
@@ -116,16 +69,16 @@ describe("Relay", () => {
 
   it("encodes what the guest's resources hold, in order, and answers each frame twice", async () => {
     await bench.start("libx264");
-    await bench.open();
+    await bench.guest.open();
     for (const id of [1, 2, 3]) bench.addResource(id, id * 60);
-    bench.configure(1);
-    for (const id of [1, 2, 3]) bench.attach(id, id);
+    bench.guest.configure(1);
+    for (const id of [1, 2, 3]) bench.guest.attach(id, id);
     for (let frame = 0; frame < 30; frame += 1) {
-      bench.frame(frame, 1 + (frame % 3), 1, frame === 7);
-      await bench.next("packet", frame + 1);
+      bench.guest.frame(frame, 1 + (frame % 3), { forceKey: frame === 7 });
+      await bench.guest.next("packet", frame + 1);
     }
     bench.guest.send({ type: "drain", body: { token: 5 } });
-    await bench.next("drained");
+    await bench.guest.next("drained");
     const packets = bench.guest.all("packet");
     expect(packets.map(({ body }) => body.frame)).toEqual(Array.from({ length: 30 }, (_, n) => n));
     expect(packets.filter(({ body }) => body.key).map(({ body }) => body.frame)).toEqual([0, 7]);
@@ -142,7 +95,7 @@ describe("Relay", () => {
 
   it("offers its encoders and limits", async () => {
     await bench.start("libx264");
-    await bench.open();
+    await bench.guest.open();
     expect(bench.guest.all("welcome").at(-1)?.body).toMatchObject({
       maxInFlight: LIMITS.MAX_IN_FLIGHT_FRAMES,
       maxAttached: LIMITS.MAX_ATTACHED_BUFFERS,
@@ -152,16 +105,16 @@ describe("Relay", () => {
 
   it("refuses a resource that does not exist, and the frames that would have used it", async () => {
     await bench.start();
-    await bench.open();
-    bench.configure(1);
-    bench.attach(0, 99);
-    bench.frame(1, 0);
-    expect((await bench.next("error", 1)).body).toMatchObject({
+    await bench.guest.open();
+    bench.guest.configure(1);
+    bench.guest.attach(0, 99);
+    bench.guest.frame(1, 0);
+    expect((await bench.guest.next("error", 1)).body).toMatchObject({
       code: ErrorCode.NO_SUCH_RESOURCE,
       subject: ErrorSubject.BUFFER,
       fatal: false,
     });
-    expect((await bench.next("error", 2)).body).toMatchObject({
+    expect((await bench.guest.next("error", 2)).body).toMatchObject({
       code: ErrorCode.UNKNOWN_BUFFER,
       subject: ErrorSubject.FRAME_NUMBER,
       id: 1,
@@ -171,10 +124,10 @@ describe("Relay", () => {
 
   it("refuses a layout outside its resource and names the bytes", async () => {
     await bench.start();
-    await bench.open();
+    await bench.guest.open();
     bench.addResource(1, 0);
-    bench.attach(0, 1, WIDTH * 8);
-    const { body } = await bench.next("error");
+    bench.guest.attach(0, 1, WIDTH * 8);
+    const { body } = await bench.guest.next("error");
     expect(body).toMatchObject({ code: ErrorCode.LAYOUT_OUTSIDE_RESOURCE, subject: ErrorSubject.BUFFER });
     expect(body.text).toMatch(/\d/);
     await until(() => bench.exporter.held === 0, "the release");
@@ -188,45 +141,45 @@ describe("Relay", () => {
     ["framerate", { framerateDenominator: 0 }],
   ])("refuses a configuration with a wrong %s", async (field, change) => {
     await bench.start();
-    await bench.open();
+    await bench.guest.open();
     const body = { serial: 1, codec: vsockenc.Codec.H264, width: WIDTH, height: HEIGHT };
     bench.guest.send({
       type: "configure",
       body: { ...body, framerateNumerator: 30, framerateDenominator: 1, ...change },
     });
-    const answer = await bench.next("error");
+    const answer = await bench.guest.next("error");
     expect(answer.body).toMatchObject({ subject: ErrorSubject.CONFIGURATION, id: 1, fatal: false });
     expect(answer.body.text).toContain(field);
   });
 
   it("lets a revoked resource go, and refuses its buffer from then on", async () => {
     await bench.start();
-    await bench.open();
+    await bench.guest.open();
     bench.addResource(1, 10);
-    bench.configure(1);
-    bench.attach(0, 1);
-    await bench.next("attached");
+    bench.guest.configure(1);
+    bench.guest.attach(0, 1);
+    await bench.guest.next("attached");
     expect(mappedRuns()).toBeGreaterThan(0);
     await bench.exporter.free(1);
     await until(() => bench.exporter.held === 0, "the release");
     expect(mappedRuns()).toBe(0);
-    bench.frame(1, 0);
-    expect((await bench.next("error")).body.code).toBe(ErrorCode.NO_SUCH_RESOURCE);
+    bench.guest.frame(1, 0);
+    expect((await bench.guest.next("error")).body.code).toBe(ErrorCode.NO_SUCH_RESOURCE);
     bench.guest.send({ type: "detach", body: { buffer: 0 } });
     bench.addResource(1, 20);
-    bench.attach(0, 1);
-    bench.frame(2, 0);
-    await bench.next("packet");
+    bench.guest.attach(0, 1);
+    bench.guest.frame(2, 0);
+    await bench.guest.next("packet");
   });
 
   it("unmaps and releases everything when the session ends", async () => {
     await bench.start();
-    await bench.open();
+    await bench.guest.open();
     for (const id of [1, 2]) {
       bench.addResource(id, 0);
-      bench.attach(id, id);
+      bench.guest.attach(id, id);
     }
-    await bench.next("attached", 2);
+    await bench.guest.next("attached", 2);
     bench.guest.send({ type: "bye", body: {} });
     await until(() => bench.exporter.held === 0, "the releases");
     expect(mappedRuns()).toBe(0);
@@ -234,33 +187,33 @@ describe("Relay", () => {
 
   it("changes the bit rate in mid-stream without a key frame, and the size with one", async () => {
     await bench.start("libx264");
-    await bench.open();
+    await bench.guest.open();
     bench.addResource(1, 50);
-    bench.configure(1);
-    bench.attach(0, 1);
-    bench.frame(1, 0);
-    bench.configure(2, { bitrateKbps: 500 });
-    bench.frame(2, 0, 2);
-    bench.configure(3, { width: 160, height: 120 });
+    bench.guest.configure(1);
+    bench.guest.attach(0, 1);
+    bench.guest.frame(1, 0);
+    bench.guest.configure(2, { bitrateKbps: 500 });
+    bench.guest.frame(2, 0, { configuration: 2 });
+    bench.guest.configure(3, { width: 160, height: 120 });
     const planes = [{ resource: 1, stride: WIDTH * 4 }];
     const attach = { buffer: 1, width: 160, height: 120, fourcc: XR24, planes };
     bench.guest.send({ type: "attach", body: attach });
-    bench.frame(3, 1, 3);
-    await bench.next("packet", 3);
+    bench.guest.frame(3, 1, { configuration: 3 });
+    await bench.guest.next("packet", 3);
     expect(bench.guest.all("packet").map(({ body }) => body.key)).toEqual([true, false, true]);
     expect(bench.guest.all("configured").map(({ body }) => body.width)).toEqual([WIDTH, WIDTH, 160]);
-    bench.frame(4, 1, 2);
-    expect((await bench.next("error")).body.code).toBe(ErrorCode.UNKNOWN_CONFIGURATION);
+    bench.guest.frame(4, 1, { configuration: 2 });
+    expect((await bench.guest.next("error")).body.code).toBe(ErrorCode.UNKNOWN_CONFIGURATION);
   });
 
   it.each([
-    ["a frame number that does not rise", (b: Bench) => [b.frame(5, 0), b.frame(5, 0)]],
-    ["a buffer number beyond the limit", (b: Bench) => b.attach(64, 1)],
-    ["a serial that does not rise", (b: Bench) => [b.configure(2), b.configure(2)]],
+    ["a frame number that does not rise", (b: Bench) => [b.guest.frame(5, 0), b.guest.frame(5, 0)]],
+    ["a buffer number beyond the limit", (b: Bench) => b.guest.attach(64, 1)],
+    ["a serial that does not rise", (b: Bench) => [b.guest.configure(2), b.guest.configure(2)]],
     ["a message for guests", (b: Bench) => b.guest.send({ type: "packet", body: { frame: 1 } })],
   ])("ends the session at %s", async (_what, misbehave) => {
     await bench.start();
-    await bench.open();
+    await bench.guest.open();
     bench.addResource(1, 0);
     misbehave(bench);
     await until(() => bench.guest.all("error").some(({ body }) => body.fatal), "a fatal error");
@@ -269,28 +222,28 @@ describe("Relay", () => {
   it("tells a guest on a link without a VM that resources mean nothing there", async () => {
     await bench.start("null", false);
     bench.guest.hello();
-    expect((await bench.next("welcome")).body.resources).toBe(false);
-    bench.attach(0, 1);
-    const { body } = await bench.next("error");
+    expect((await bench.guest.next("welcome")).body.resources).toBe(false);
+    bench.guest.attach(0, 1);
+    const { body } = await bench.guest.next("error");
     expect(body.code).toBe(ErrorCode.NO_EXPORTER);
     expect(body.text).toContain("export");
   });
 
   it("survives the exporter, and finds it again", async () => {
     await bench.start();
-    await bench.open();
+    await bench.guest.open();
     bench.addResource(1, 0);
-    bench.attach(0, 1);
-    await bench.next("attached");
+    bench.guest.attach(0, 1);
+    await bench.guest.next("attached");
     const path = join(bench.folder, "export");
     bench.exporter.close();
     await until(() => mappedRuns() === 0, "the end of the mapping");
     const again = newExporter(path);
     try {
       again.create(1, { width: WIDTH, height: HEIGHT });
-      await bench.open();
-      bench.attach(0, 1);
-      await bench.next("attached");
+      await bench.guest.open();
+      bench.guest.attach(0, 1);
+      await bench.guest.next("attached");
     } finally {
       again.close();
     }

@@ -1,0 +1,121 @@
+/**
+ * One accepted connection as bytes in and bytes out: Node's sockets for TCP, our own for UNIX and vsock, because
+ * Node neither tells who is at the other end of a UNIX socket nor knows vsock.
+ */
+import type { Socket } from "node:net";
+import { LIMITS } from "../../proto/limits.ts";
+import { closeDescriptor } from "../native/descriptor.ts";
+import { FdSocket } from "../native/fd-socket.ts";
+import type { ByteSink } from "./link.ts";
+
+export interface ConnectionEvents {
+  /** Valid until the callback returns. */
+  onData(chunk: Buffer): void;
+  /** Called once, also for our own close(). */
+  onClose(): void;
+}
+
+export interface Connection extends ByteSink {
+  /** Who it is, for logs. */
+  readonly peer: string;
+  /** Says what becomes of bytes and the end; to be called once, first. */
+  start(events: ConnectionEvents): void;
+  close(): void;
+}
+
+/** A connection that arrived with a Node server. */
+export class NetConnection implements Connection {
+  readonly peer: string;
+  readonly #socket: Socket;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    this.peer = `${socket.remoteAddress}:${socket.remotePort}`;
+    socket.setNoDelay(true);
+    // What goes wrong with a connection ends it, and "close" follows.
+    socket.on("error", () => undefined);
+  }
+
+  start(events: ConnectionEvents): void {
+    this.#socket.on("data", (chunk: Buffer) => events.onData(chunk));
+    this.#socket.on("close", () => events.onClose());
+  }
+
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  write(pieces: readonly Uint8Array[]): void {
+    if (this.#socket.destroyed) return;
+    this.#socket.cork();
+    for (const piece of pieces) this.#socket.write(piece);
+    this.#socket.uncork();
+  }
+
+  close(): void {
+    this.#socket.destroySoon();
+    // A peer that does not read would keep a half-closed socket for ever.
+    setTimeout(() => this.#socket.destroy(), CLOSE_MS).unref();
+  }
+}
+
+const CLOSE_MS = 1000;
+const RECEIVE_BYTES = 65536;
+/** Receptions for one report, so that one busy peer does not keep the others waiting. */
+const RECEIVES_PER_TURN = 4;
+/** What a session may leave unsent (it ends itself beyond that), and the NULs of an opening. */
+const MAX_QUEUED_BYTES =
+  LIMITS.HOST_WINDOW_BYTES +
+  2 * LIMITS.CONTROL_RESERVE_BYTES +
+  2 * LIMITS.FLUSH_NULS +
+  LIMITS.MAX_MESSAGE_BYTES;
+
+/** A connection that is a descriptor. */
+export class FdConnection implements Connection {
+  readonly peer: string;
+  readonly #fd: number;
+  readonly #buffer = Buffer.allocUnsafe(RECEIVE_BYTES);
+  #socket: FdSocket | undefined;
+
+  /** Takes a connected socket over. */
+  constructor(fd: number, peer: string) {
+    this.#fd = fd;
+    this.peer = peer;
+  }
+
+  start(events: ConnectionEvents): void {
+    this.#socket = new FdSocket(
+      this.#fd,
+      { onReadable: () => this.#receive(events), onClose: () => events.onClose() },
+      MAX_QUEUED_BYTES,
+    );
+  }
+
+  get unsentBytes(): number {
+    return this.#socket?.queuedBytes ?? 0;
+  }
+
+  write(pieces: readonly Uint8Array[]): void {
+    for (const piece of pieces) this.#socket?.send(piece);
+  }
+
+  close(): void {
+    this.#socket?.close();
+  }
+
+  #receive(events: ConnectionEvents): void {
+    const socket = this.#socket;
+    for (let turn = 0; turn < RECEIVES_PER_TURN && socket !== undefined; turn++) {
+      const received = socket.receive(this.#buffer, 0, RECEIVE_BYTES);
+      if (received.kind === "nothing") return;
+      // No descriptor was asked for; whoever sends some is no guest.
+      if (received.kind === "end" || received.descriptors.length > 0) {
+        if (received.kind === "bytes") received.descriptors.forEach(closeDescriptor);
+        socket.close();
+        return;
+      }
+      events.onData(this.#buffer.subarray(0, received.count));
+      if (socket.closed) return;
+    }
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * A guest for tests of the whole relay: what GuestPeer does, and the requests of an ordinary stream of small BGRx
+ * pictures.
+ */
+import { connect, type Socket } from "node:net";
+import type { Message } from "../../proto/messages.ts";
+import { vsockenc } from "../../proto/protobuf.ts";
+import { GuestPeer, type Write } from "./guest-peer.ts";
+import { until } from "./until.ts";
+
+export const WIDTH = 320;
+export const HEIGHT = 240;
+export const PICTURE_BYTES = WIDTH * HEIGHT * 4;
+export const XR24 = 0x34325258;
+
+let nextEpoch = 1000;
+
+export class RelayGuest extends GuestPeer {
+  constructor(write: Write) {
+    super(write, nextEpoch++);
+  }
+
+  /** Opens sessions until one of them has what is wanted. */
+  async open(resources = true): Promise<void> {
+    await until(
+      async () => {
+        this.epoch = nextEpoch++;
+        this.hello();
+        await this.next("welcome");
+        return this.all("welcome").at(-1)?.body.resources === resources;
+      },
+      `a session ${resources ? "with" : "without"} resources`,
+    );
+  }
+
+  /** Settles with the newest message of a type, once there are `count`. */
+  async next<T extends Message["type"]>(type: T, count = this.all(type).length + 1) {
+    await until(
+      () => this.all(type).length >= count,
+      `${count} × ${type}; there are ${this.types().slice(-9)}`,
+    );
+    const message = this.all(type)[count - 1];
+    if (message === undefined) throw new Error("unreachable");
+    return message;
+  }
+
+  attach(buffer: number, resource: number, stride = WIDTH * 4): void {
+    const planes = [{ resource, stride }];
+    this.send({ type: "attach", body: { buffer, width: WIDTH, height: HEIGHT, fourcc: XR24, planes } });
+  }
+
+  configure(serial: number, change: Partial<vsockenc.Configure> = {}): void {
+    const rate = { framerateNumerator: 30, framerateDenominator: 1, bitrateKbps: 1000 };
+    const size = { width: WIDTH, height: HEIGHT };
+    this.send({
+      type: "configure",
+      body: { serial, codec: vsockenc.Codec.H264, ...size, ...rate, ...change },
+    });
+  }
+
+  frame(frame: number, buffer: number, change: Partial<vsockenc.Frame> = {}): void {
+    const ptsNs = frame * 33_333_333;
+    this.send({ type: "frame", body: { frame, buffer, configuration: 1, ptsNs, ...change } });
+  }
+}
+
+/** A guest at the other end of a socket on which the relay listens. */
+export class ConnectedGuest extends RelayGuest {
+  readonly socket: Socket;
+  closed = false;
+
+  constructor(where: string | number) {
+    const socket =
+      typeof where === "string" ? connect({ path: where }) : connect({ port: where, host: "127.0.0.1" });
+    super((bytes) => void socket.write(bytes));
+    this.socket = socket;
+    socket.on("data", (chunk) => this.push(chunk));
+    socket.on("error", () => undefined);
+    socket.on("close", () => {
+      this.closed = true;
+    });
+  }
+}

@@ -8,6 +8,7 @@
 import { LIMITS } from "../../proto/limits.ts";
 import { Picture, type ResourceBytes } from "../native/picture.ts";
 import { RequestError, SessionError } from "./errors.ts";
+import type { StreamMetrics } from "./metrics.ts";
 import type { AttachRequest } from "./requests.ts";
 import type { HeldResource, ResourceSource } from "./resources.ts";
 
@@ -19,11 +20,13 @@ interface Entry {
 export class BufferTable {
   readonly #source: ResourceSource | undefined;
   readonly #entries = new Map<number, Entry>();
+  readonly #metrics: StreamMetrics;
   #closed = false;
 
   /** @param source undefined in a link that belongs to no VM */
-  constructor(source: ResourceSource | undefined) {
+  constructor(source: ResourceSource | undefined, metrics: StreamMetrics) {
     this.#source = source;
+    this.#metrics = metrics;
   }
 
   /**
@@ -68,6 +71,7 @@ export class BufferTable {
       throw new RequestError("NO_SUCH_RESOURCE", "the guest freed the resource while it was being attached");
     }
     this.#entries.set(request.buffer, entry);
+    this.#metrics.bufferAttached(entry.picture.tier);
     return entry.picture;
   }
 
@@ -94,6 +98,7 @@ export class BufferTable {
     const entry = this.#entries.get(buffer);
     if (entry === undefined) return;
     this.#entries.delete(buffer);
+    this.#metrics.bufferDetached(entry.picture.tier);
     letGo(entry);
   }
 

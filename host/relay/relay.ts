@@ -20,9 +20,11 @@ import { type Address, parseAddress } from "./address.ts";
 import { ChardevLink } from "./chardev-link.ts";
 import type { Link } from "./link.ts";
 import { Listener, type ListenerOptions } from "./listener.ts";
+import { RelayMetrics } from "./metrics.ts";
 import { codecNumber } from "./requests.ts";
 import { VmResources } from "./resources.ts";
 import { SessionServer, type WelcomeBody } from "./session.ts";
+import { type Health, StatusServer } from "./status.ts";
 import { Stream } from "./stream.ts";
 
 export class Relay {
@@ -32,12 +34,19 @@ export class Relay {
   readonly #hostBootId = randomInt(1, 0xffffffff);
   /** By name of the VM; without those that have no exporter. */
   readonly #resources = new Map<string, VmResources>();
-  readonly #links: Link[] = [];
+  readonly #links: { readonly vm: string; readonly link: Link }[] = [];
+  readonly #metrics: RelayMetrics;
+  #status: StatusServer | undefined;
 
   private constructor(backend: EncoderBackend, offers: readonly EncoderOffer[], log: Logger) {
     this.#backend = backend;
     this.#offers = offers;
     this.#log = log;
+    this.#metrics = new RelayMetrics({
+      exporters: () => [...this.#resources].map(([vm, { available }]) => ({ vm, up: available })),
+      links: () =>
+        this.#links.map(({ vm, link }) => ({ vm, link: link.name, connections: link.connections })),
+    });
   }
 
   /**
@@ -58,12 +67,30 @@ export class Relay {
       relay.stop();
       throw error;
     }
+    const { enabled, port } = configuration.status;
+    if (enabled) {
+      relay.#status = new StatusServer(port, relay.#metrics.registry, () => relay.health(), log);
+    }
     return relay;
+  }
+
+  /**
+   * Whether the relay can do its work. A VM that does not run is no fault; one that runs, and whose pictures
+   * cannot be reached, is.
+   */
+  health(): Health {
+    const reasons = [...this.#resources].flatMap(([vm, { available }]) => {
+      const connected = this.#links.some((entry) => entry.vm === vm && entry.link.connections > 0);
+      if (available || !connected) return [];
+      return [`${vm} is connected, but its exporter does not answer: is \`vsockenc gpu\` running for it?`];
+    });
+    return reasons.length === 0 ? { ok: true } : { ok: false, reasons };
   }
 
   /** Says goodbye to every guest and lets everything go. */
   stop(): void {
-    for (const link of this.#links) link.close();
+    this.#status?.close();
+    for (const { link } of this.#links) link.close();
     for (const resources of this.#resources.values()) resources.close();
   }
 
@@ -77,7 +104,7 @@ export class Relay {
       const log = this.#log.child({ vm: vm.name, port: index });
       if (vm.chardev === "server") {
         const link = new ChardevLink(path, this.#serve(vm.name, log), log);
-        this.#links.push(link);
+        this.#links.push({ vm: vm.name, link });
         link.open();
       } else {
         // A chardev stays connected as long as its VM runs, whether or not a guest has opened the port.
@@ -105,17 +132,19 @@ export class Relay {
   ): Promise<void> {
     const serve = (clientLog: Logger): SessionServer => this.#serve(vm, clientLog);
     const listener = new Listener({ address, serve, ...limits }, log);
-    this.#links.push(listener);
+    this.#links.push({ vm: vm ?? "", link: listener });
     await listener.open();
   }
 
   /** Sessions that reach the resources of one VM, or of none. */
   #serve(vm: string | undefined, log: Logger): SessionServer {
     const resources = vm === undefined ? undefined : this.#resources.get(vm);
+    const metrics = this.#metrics.forVm(vm ?? "");
     return new SessionServer({
       hostBootId: this.#hostBootId,
       welcome: () => this.#welcome(resources),
-      open: (output) => new Stream(output, { backend: this.#backend, resources, log }),
+      open: (output) => new Stream(output, { backend: this.#backend, resources, metrics, log }),
+      meter: metrics,
       log,
     });
   }

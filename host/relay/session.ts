@@ -57,7 +57,14 @@ export interface SessionOptions {
   /** Contents of Welcome, apart from what this class adds (version, boot id, window). */
   readonly welcome: () => WelcomeBody;
   readonly open: (output: SessionOutput) => SessionHandler;
+  /** Told of all bytes of the link. */
+  readonly meter?: ByteMeter;
   readonly log: Logger;
+}
+
+export interface ByteMeter {
+  bytesReceived(count: number): void;
+  bytesSent(count: number): void;
 }
 
 /** Answers about frames, and some Drained and Flushed between them. */
@@ -112,7 +119,7 @@ export class SessionServer implements LinkEvents {
 
   onConnect(): void {
     this.#parser.reset();
-    this.#sink?.write([FLUSH_BYTES]);
+    this.#write([FLUSH_BYTES]);
     this.#greet();
     this.#timer = setInterval(() => this.#tick(), LIMITS.PING_INTERVAL_MS / 2);
   }
@@ -123,6 +130,7 @@ export class SessionServer implements LinkEvents {
   }
 
   onData(chunk: Buffer): void {
+    this.#options.meter?.bytesReceived(chunk.length);
     for (const event of this.#parser.push(chunk)) this.#receive(event);
   }
 
@@ -325,6 +333,7 @@ export class SessionServer implements LinkEvents {
 
   #write(pieces: readonly Uint8Array[]): void {
     this.#lastSent = performance.now();
+    this.#options.meter?.bytesSent(pieces.reduce((sum, { length }) => sum + length, 0));
     this.#sink?.write(pieces);
   }
 

@@ -18,6 +18,7 @@ import type {
 } from "../encoders/encoder.ts";
 import { BufferTable } from "./buffers.ts";
 import { RequestError, SessionError, wireErrorCode } from "./errors.ts";
+import type { StreamMetrics } from "./metrics.ts";
 import { checkAttach, checkConfigure } from "./requests.ts";
 import type { ResourceSource } from "./resources.ts";
 import { type SessionHandler, type SessionMessage, type SessionOutput, truncate } from "./session.ts";
@@ -30,6 +31,7 @@ const MAX_WAITING_MESSAGES = 3 * LIMITS.MAX_ATTACHED_BUFFERS + LIMITS.MAX_IN_FLI
 export interface StreamOptions {
   readonly backend: EncoderBackend;
   readonly resources: ResourceSource | undefined;
+  readonly metrics: StreamMetrics;
   readonly log: Logger;
 }
 
@@ -44,6 +46,7 @@ export class Stream implements SessionHandler {
   readonly #output: SessionOutput;
   readonly #options: StreamOptions;
   readonly #log: Logger;
+  readonly #metrics: StreamMetrics;
   readonly #buffers: BufferTable;
   readonly #waiting: SessionMessage[] = [];
   /** Frames that the encoder has, and whether it has read them. */
@@ -61,7 +64,9 @@ export class Stream implements SessionHandler {
     this.#output = output;
     this.#options = options;
     this.#log = options.log;
-    this.#buffers = new BufferTable(options.resources);
+    this.#metrics = options.metrics;
+    this.#buffers = new BufferTable(options.resources, options.metrics);
+    this.#metrics.sessionOpened();
   }
 
   receive(message: SessionMessage): void {
@@ -82,6 +87,7 @@ export class Stream implements SessionHandler {
 
   end(): void {
     this.#ended = true;
+    this.#metrics.sessionEnded();
     this.#waiting.length = 0;
     this.#buffers.close();
     void this.#closeEncoder();
@@ -193,6 +199,7 @@ export class Stream implements SessionHandler {
       return session.description;
     }
     this.#encoder = { session, configuration, serial };
+    this.#metrics.encoderOpened(session.description);
     this.#needKeyFrame = true;
     this.#log.info({ ...session.description, bitrateKbps: configuration.bitrateKbps }, "encoder opened");
     return session.description;
@@ -217,6 +224,7 @@ export class Stream implements SessionHandler {
       throw new SessionError("LIMIT_EXCEEDED", `more than ${LIMITS.MAX_IN_FLIGHT_FRAMES} frames in flight`);
     }
     this.#lastFrame = frame;
+    this.#metrics.frameReceived();
     try {
       this.#encode(body);
     } catch (error) {
@@ -254,6 +262,7 @@ export class Stream implements SessionHandler {
       onDropped: (frame, reason) => {
         this.#frameRead(frame);
         this.#inFlight.delete(frame);
+        this.#metrics.frameDropped(reason);
         const code = reason === "flushed" ? DropReason.FLUSHED_BY_GUEST : DropReason.ENCODER_DROPPED;
         this.#output.answer({ type: "dropped", body: { frame, reason: code } });
       },
@@ -274,6 +283,7 @@ export class Stream implements SessionHandler {
     const { frame, key, queueUs, convertUs, encodeUs } = packet;
     const body = { frame, size: packet.data.length, key, queueUs, convertUs, encodeUs };
     this.#log.trace(body, "packet");
+    this.#metrics.frameEncoded(packet);
     this.#output.answer({ type: "packet", body }, packet.data);
   }
 
@@ -292,6 +302,7 @@ export class Stream implements SessionHandler {
   #answerError(subject: vsockenc.ErrorSubject, id: number, error: unknown): void {
     const code = wireErrorCode(error);
     if (code === undefined) throw error;
+    if (subject === ErrorSubject.FRAME_NUMBER) this.#metrics.frameFailed(code);
     const text = truncate(error instanceof Error ? error.message : String(error));
     this.#log.warn({ subject: ErrorSubject[subject], id, code }, text);
     this.#output.answer({ type: "error", body: { code: ErrorCode[code], text, fatal: false, subject, id } });
@@ -299,9 +310,11 @@ export class Stream implements SessionHandler {
 
   async #closeEncoder(): Promise<void> {
     const encoder = this.#encoder;
+    if (encoder === undefined) return;
     this.#encoder = undefined;
+    this.#metrics.encoderClosed(encoder.session.description);
     try {
-      await encoder?.session.close();
+      await encoder.session.close();
     } catch (error) {
       this.#log.error({ err: error }, "the encoder did not close in order");
     }

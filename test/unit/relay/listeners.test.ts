@@ -12,20 +12,11 @@ import { formatAddress, isLoopback, parseAddress } from "../../../host/relay/add
 import { IDLE_MS } from "../../../host/relay/listener.ts";
 import { Relay } from "../../../host/relay/relay.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
+import { freePort } from "../../support/free-port.ts";
 import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH } from "../../support/relay-guest.ts";
 import { until } from "../../support/until.ts";
 
 const silent = pino({ level: "silent" });
-
-/** A TCP port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}
 
 let folder: string;
 let relay: Relay | undefined;

@@ -40,7 +40,7 @@ class Bench {
 
   async start(encoder = "null", exported = true): Promise<void> {
     const exportLine = exported ? `export = "${join(this.folder, "export")}"` : "";
-    const text = `encoder.order = ["${encoder}"]\n[[vm]]\nname = "t"\nports = ["${join(this.folder, "port")}"]\n${exportLine}`;
+    const text = `status.enabled = false\nencoder.order = ["${encoder}"]\n[[vm]]\nname = "t"\nports = ["${join(this.folder, "port")}"]\n${exportLine}`;
     this.#relay = await Relay.start(parseConfiguration(text, "test"), silent);
     await until(() => this.guest.all("greeting").length > 0, "a greeting");
   }

@@ -1,0 +1,137 @@
+/**
+ * What the relay counts, for Prometheus. Each number is described here and nowhere else; the label `vm` is the
+ * configured name, or empty for links without a VM, so there are never more series than the configuration allows.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { EncodedPacket, EncoderDescription } from "../encoders/encoder.ts";
+import type { WireErrorCode } from "./errors.ts";
+
+/** From a tenth of a millisecond (nothing to do) to half a second (something is wrong). */
+const STAGE_BUCKETS = [0.0001, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.016, 0.033, 0.066, 0.13, 0.25, 0.5];
+
+export type Tier = "resource" | "resource-gather" | "inline";
+
+/** The counters of one VM's sessions; what a session has to say about itself. */
+export interface StreamMetrics {
+  sessionOpened(): void;
+  sessionEnded(): void;
+  bytesReceived(count: number): void;
+  bytesSent(count: number): void;
+  frameReceived(): void;
+  frameEncoded(packet: EncodedPacket): void;
+  frameDropped(reason: "flushed" | "encoder"): void;
+  frameFailed(code: WireErrorCode): void;
+  bufferAttached(tier: Tier): void;
+  bufferDetached(tier: Tier): void;
+  encoderOpened(description: EncoderDescription): void;
+  encoderClosed(description: EncoderDescription): void;
+}
+
+/** What is asked of the relay at each scrape. */
+export interface RelayState {
+  /** Of each VM that has an exporter: whether it answers. */
+  exporters(): readonly { readonly vm: string; readonly up: boolean }[];
+  links(): readonly { readonly vm: string; readonly link: string; readonly connections: number }[];
+}
+
+export class RelayMetrics {
+  readonly registry = new Registry();
+  readonly #registers = { registers: [this.registry] };
+  readonly #sessions = this.#gauge("sessions", "Open sessions.", ["vm"]);
+  readonly #sessionsOpened = this.#counter("sessions_opened_total", "Sessions opened.", ["vm"]);
+  readonly #encoders = this.#gauge("streams", "Streams with an open encoder.", ["vm", "encoder", "hardware"]);
+  readonly #buffers = this.#gauge("buffers", "Attached buffers, by how their pixels are reached.", [
+    "vm",
+    "tier",
+  ]);
+  readonly #bytes = this.#counter("link_bytes_total", "Bytes on links, by direction from the host's view.", [
+    "vm",
+    "direction",
+  ]);
+  readonly #received = this.#counter("frames_received_total", "Frames that guests sent.", ["vm"]);
+  readonly #encoded = this.#counter("frames_encoded_total", "Frames answered with a packet.", ["vm", "key"]);
+  readonly #encodedBytes = this.#counter("encoded_bytes_total", "Bytes of access units.", ["vm"]);
+  readonly #dropped = this.#counter("frames_dropped_total", "Frames answered with Dropped.", [
+    "vm",
+    "reason",
+  ]);
+  readonly #failed = this.#counter("frames_failed_total", "Frames answered with an error.", ["vm", "code"]);
+  readonly #stages = new Histogram({
+    name: "vsockenc_frame_stage_seconds",
+    help: "Time of a frame on the host: waiting for the encoder's thread, colour conversion, encoding.",
+    labelNames: ["vm", "stage"],
+    buckets: STAGE_BUCKETS,
+    ...this.#registers,
+  });
+
+  /** @param state asked at each scrape */
+  constructor(state: RelayState) {
+    collectDefaultMetrics({ register: this.registry });
+    new Gauge({
+      name: "vsockenc_exporter_up",
+      help: "Whether the VM's exporter answers.",
+      labelNames: ["vm"],
+      ...this.#registers,
+      collect() {
+        for (const { vm, up } of state.exporters()) this.set({ vm }, up ? 1 : 0);
+      },
+    });
+    new Gauge({
+      name: "vsockenc_link_connections",
+      help: "Connections of each link: 1 for a chardev that is connected.",
+      labelNames: ["vm", "link"],
+      ...this.#registers,
+      collect() {
+        for (const { vm, link, connections } of state.links()) this.set({ vm, link }, connections);
+      },
+    });
+  }
+
+  /** @param vm its name; "" for links without one */
+  forVm(vm: string): StreamMetrics {
+    const stages = {
+      queue: this.#stages.labels({ vm, stage: "queue" }),
+      convert: this.#stages.labels({ vm, stage: "convert" }),
+      encode: this.#stages.labels({ vm, stage: "encode" }),
+    };
+    const sessions = this.#sessions.labels({ vm });
+    const opened = this.#sessionsOpened.labels({ vm });
+    const received = this.#received.labels({ vm });
+    const bytesIn = this.#bytes.labels({ vm, direction: "in" });
+    const bytesOut = this.#bytes.labels({ vm, direction: "out" });
+    const encodedBytes = this.#encodedBytes.labels({ vm });
+    const encoders = ({ encoder, hardware }: EncoderDescription) =>
+      this.#encoders.labels({ vm, encoder, hardware: String(hardware) });
+    return {
+      sessionOpened: () => {
+        sessions.inc();
+        opened.inc();
+      },
+      sessionEnded: () => sessions.dec(),
+      bytesReceived: (count) => bytesIn.inc(count),
+      bytesSent: (count) => bytesOut.inc(count),
+      frameReceived: () => received.inc(),
+      frameEncoded: ({ key, data, queueUs, convertUs, encodeUs }) => {
+        this.#encoded.labels({ vm, key: String(key) }).inc();
+        encodedBytes.inc(data.length);
+        stages.queue.observe(queueUs / 1e6);
+        stages.convert.observe(convertUs / 1e6);
+        stages.encode.observe(encodeUs / 1e6);
+      },
+      frameDropped: (reason) => this.#dropped.labels({ vm, reason }).inc(),
+      frameFailed: (code) => this.#failed.labels({ vm, code }).inc(),
+      bufferAttached: (tier) => this.#buffers.labels({ vm, tier }).inc(),
+      bufferDetached: (tier) => this.#buffers.labels({ vm, tier }).dec(),
+      encoderOpened: (description) => encoders(description).inc(),
+      encoderClosed: (description) => encoders(description).dec(),
+    };
+  }
+
+  #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {
+    return new Counter({ name: `vsockenc_${name}`, help, labelNames, ...this.#registers });
+  }
+
+  #gauge<Label extends string>(name: string, help: string, labelNames: Label[]): Gauge<Label> {
+    return new Gauge({ name: `vsockenc_${name}`, help, labelNames, ...this.#registers });
+  }
+}

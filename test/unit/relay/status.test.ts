@@ -1,0 +1,129 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { get } from "node:http";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parseConfiguration } from "../../../host/config.ts";
+import { MemfdExporter } from "../../../host/exporters/memfd.ts";
+import { Relay } from "../../../host/relay/relay.ts";
+import { freePort } from "../../support/free-port.ts";
+import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH } from "../../support/relay-guest.ts";
+import { until } from "../../support/until.ts";
+
+const silent = pino({ level: "silent" });
+
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
+function ask(port: number, path: string, host = "127.0.0.1"): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const request = get({ port, path, host: "127.0.0.1", headers: { host }, agent: false }, (response) => {
+      let text = "";
+      response.on("data", (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
+    });
+    request.on("error", reject);
+  });
+}
+
+describe("the status page", () => {
+  let folder: string;
+  let port: number;
+  let relay: Relay | undefined;
+  let guest: ConnectedGuest | undefined;
+  let exporter: MemfdExporter | undefined;
+
+  const start = async (log = silent): Promise<void> => {
+    const vm = `[[vm]]\nname = "a"\nchardev = "client"\nports = ["${folder}/p"]\nexport = "${folder}/e"\n`;
+    const text = `encoder.order = ["null"]\nstatus.port = ${port}\n${vm}`;
+    relay = await Relay.start(parseConfiguration(text, "test"), log);
+  };
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), "vsockenc-status-"));
+    port = await freePort();
+  });
+  afterEach(() => {
+    guest?.socket.destroy();
+    relay?.stop();
+    exporter?.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  it("counts frames, bytes, tiers and stages, and says what is up", async () => {
+    exporter = new MemfdExporter({ path: join(folder, "e"), bytes: PICTURE_BYTES }, silent);
+    exporter.create(1, { width: WIDTH, height: HEIGHT });
+    await start();
+    guest = new ConnectedGuest(join(folder, "p"));
+    await guest.open();
+    guest.configure(1);
+    guest.attach(0, 1);
+    for (let frame = 1; frame <= 3; frame++) {
+      guest.frame(frame, 0);
+      await guest.next("packet", frame);
+    }
+    guest.frame(4, 9);
+    await guest.next("error");
+    const { status, text } = await ask(port, "/metrics");
+    expect(status).toBe(200);
+    for (const line of [
+      'vsockenc_sessions{vm="a"} 1',
+      'vsockenc_streams{vm="a",encoder="null",hardware="false"} 1',
+      'vsockenc_buffers{vm="a",tier="resource"} 1',
+      'vsockenc_frames_received_total{vm="a"} 4',
+      'vsockenc_frames_encoded_total{vm="a",key="true"} 1',
+      'vsockenc_frames_encoded_total{vm="a",key="false"} 2',
+      'vsockenc_frames_failed_total{vm="a",code="UNKNOWN_BUFFER"} 1',
+      'vsockenc_frame_stage_seconds_count{vm="a",stage="encode"} 3',
+      'vsockenc_exporter_up{vm="a"} 1',
+      `vsockenc_link_connections{vm="a",link="unix:${folder}/p"} 1`,
+    ]) {
+      expect(text).toContain(line);
+    }
+    expect(text).toMatch(/vsockenc_link_bytes_total\{vm="a",direction="in"\} \d{3}/);
+    expect(text).toContain("nodejs_eventloop_lag_p99_seconds");
+    expect((await ask(port, "/health")).status).toBe(200);
+    guest.socket.destroy();
+    await until(
+      async () => (await ask(port, "/metrics")).text.includes('vsockenc_sessions{vm="a"} 0'),
+      "its end",
+    );
+    const ended = (await ask(port, "/metrics")).text;
+    expect(ended).toContain('vsockenc_buffers{vm="a",tier="resource"} 0');
+    expect(ended).toContain('vsockenc_streams{vm="a",encoder="null",hardware="false"} 0');
+  });
+
+  it("is unhealthy, with the reason, when a VM runs whose pictures cannot be reached", async () => {
+    await start();
+    await until(async () => (await ask(port, "/health")).status === 200, "health without the VM");
+    guest = new ConnectedGuest(join(folder, "p"));
+    await guest.open(false);
+    const { status, text } = await ask(port, "/health");
+    expect(status).toBe(503);
+    expect(JSON.parse(text)).toMatchObject({ ok: false, reasons: [expect.stringContaining("vsockenc gpu")] });
+  });
+
+  it("answers nobody who asks under another name, and knows no other page", async () => {
+    await start();
+    await until(async () => (await ask(port, "/nothing")).status === 404, "the server");
+    for (const host of ["evil.example", "evil.example:80", "127.0.0.1.evil.example"]) {
+      expect((await ask(port, "/metrics", host)).status).not.toBe(200);
+    }
+    expect((await ask(port, "/metrics", `localhost:${port}`)).status).toBe(200);
+  });
+
+  it("only warns when its port is taken", async () => {
+    const other = createServer().listen(port, "127.0.0.1");
+    await new Promise((resolve) => other.once("listening", resolve));
+    const lines: string[] = [];
+    await start(pino({ level: "warn" }, { write: (line) => lines.push(line) }));
+    await until(() => lines.some((line) => line.includes("status.port")), "the warning");
+    other.close();
+  });
+});

@@ -7,7 +7,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["test/unit/**/*.test.ts", "test/vm/**/*.test.ts"],
+          include: ["test/unit/**/*.test.ts", "test/vm/**/*.test.ts", "test/bench/**/*.test.ts"],
           exclude: ["**/*.vm.test.ts"],
           testTimeout: 30_000,
         },

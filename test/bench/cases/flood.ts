@@ -1,0 +1,78 @@
+import { LIMITS } from "../../../proto/limits.ts";
+import { until } from "../../support/until.ts";
+import { type Case, HD, KEYFRAME_INTERVAL } from "../case.ts";
+import { median, slope } from "../statistics.ts";
+import type { BenchGuest } from "../support/guest.ts";
+import { closedLoop } from "../support/load.ts";
+import { privateMemory } from "../support/process-usage.ts";
+import { pictureMemory, Rig } from "../support/rig.ts";
+
+/** How many times more than it should a guest sends: frames at once, and frames in all. */
+const FLOOD = 10;
+const BURST = FLOOD * LIMITS.MAX_IN_FLIGHT_FRAMES;
+/** Rounds of burst and honest stream, at most; the first third is warm-up. */
+const MOST_ROUNDS = 60;
+const LEAST_ROUNDS = 9;
+const MOST_GROWTH = 1.1;
+
+/** Sends a burst that no honest guest sends, and waits until the relay has thrown it out. */
+async function burst(guest: BenchGuest): Promise<void> {
+  for (let frame = 0; frame < BURST; frame += 1) guest.sendFrame();
+  const refused = (): boolean => guest.received.some((each) => each.type === "error" && each.body.fatal);
+  await until(refused, "the end of the session");
+}
+
+/** A guest that floods its relay, time and again: what the relay keeps must not grow. */
+export const flood: Case = {
+  name: "flood",
+  what: "memory of the relay under a tenfold flood of frames",
+  inVm: false,
+  async run({ frames }) {
+    const rig = new Rig({ encoder: "null", memory: pictureMemory(HD) });
+    try {
+      const pictures = rig.pictures({ ...HD, drawn: false });
+      const points: { x: number; y: number }[] = [];
+      const rounds = Math.min(MOST_ROUNDS, Math.max(LEAST_ROUNDS, Math.ceil(frames / 10)));
+      const honest = Math.ceil((frames * FLOOD) / rounds);
+      for (let round = 0, sent = 0; round < rounds; round += 1) {
+        await rig.guest.open(HD, pictures, KEYFRAME_INTERVAL);
+        await closedLoop(rig.guest, honest, LIMITS.MAX_IN_FLIGHT_FRAMES);
+        await burst(rig.guest);
+        sent += honest + BURST;
+        points.push({ x: sent, y: privateMemory(rig.pid) / 2 ** 20 });
+      }
+      const warm = points.slice(rounds / 3);
+      const tenth = Math.ceil(rounds / 10);
+      const begin = median(warm.slice(0, tenth).map(({ y }) => y));
+      const end = median(warm.slice(-tenth).map(({ y }) => y));
+      const kibPerThousand = slope(warm) * 1000 * 1024;
+      return {
+        rows: [
+          {
+            name: this.name,
+            what: `relay's private memory at the end of ${rounds} floods; slope after warm-up ${kibPerThousand.toFixed(0)} KiB per 1,000 frames`,
+            unit: "MiB",
+            measured: end,
+            baseline: { what: "after the warm-up third", value: begin },
+            ratio: end / begin,
+            samples: points.at(-1)?.x ?? 0,
+            bound: "flat (within 10 %)",
+            met: end / begin <= MOST_GROWTH,
+          },
+        ],
+        charts: [
+          {
+            file: "memory",
+            kind: "lines",
+            title: "Private memory of a relay that is flooded",
+            xLabel: "frames sent",
+            yLabel: "MiB",
+            lines: [{ label: "RssAnon", points }],
+          },
+        ],
+      };
+    } finally {
+      await rig.stop();
+    }
+  },
+};

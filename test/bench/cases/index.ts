@@ -1,0 +1,11 @@
+import type { Case } from "../case.ts";
+import { flood } from "./flood.ts";
+import { pictureSize } from "./picture-size.ts";
+import { relayCpu } from "./relay-cpu.ts";
+import { relayShare } from "./relay-share.ts";
+import { resume } from "./resume.ts";
+import { streams } from "./streams.ts";
+import { throughput } from "./throughput.ts";
+
+/** All cases, in the order of the table. */
+export const CASES: readonly Case[] = [pictureSize, relayShare, throughput, relayCpu, streams, flood, resume];

@@ -1,0 +1,113 @@
+/**
+ * `npm run bench`: measures the design's bounds, each against a baseline of the same run, and says which are met.
+ *
+ * A miss is no failure of the command: timing depends on the machine and on what else it does. docs/performance.md has
+ * the figures of one machine, how they are taken, and why a bound was missed where one was.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { ENCODER_NAMES } from "../../host/encoders/index.ts";
+import { packageRoot } from "../../host/package-root.ts";
+import type { Case } from "./case.ts";
+import { CASES } from "./cases/index.ts";
+import { type Chart, renderSvg } from "./charts.ts";
+import {
+  describeCommit,
+  describeMachine,
+  type Report,
+  type Row,
+  renderMarkdown,
+  renderTable,
+} from "./report.ts";
+import { VmBench } from "./support/vm-bench.ts";
+
+const FRAMES = 1000;
+const QUICK_FRAMES = 20;
+
+interface Options {
+  readonly only?: readonly string[];
+  readonly frames?: number;
+  readonly encoder: string;
+  readonly vm: boolean;
+  readonly quick?: true;
+  readonly json?: string;
+  readonly markdown?: string;
+  readonly charts?: string;
+}
+
+function say(line: string): void {
+  console.error(`[bench] ${line}`);
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1 && value <= 1_000_000) return value;
+  throw new InvalidArgumentError("a whole number from 1 to 1,000,000.");
+}
+
+function write(file: string, content: string): void {
+  mkdirSync(dirname(resolve(file)), { recursive: true });
+  writeFileSync(file, content);
+}
+
+async function bench(options: Options): Promise<void> {
+  const { encoder } = options;
+  const frames = options.frames ?? (options.quick === true ? QUICK_FRAMES : FRAMES);
+  const chosen = CASES.filter(({ name }) => options.only?.includes(name) ?? true);
+  const machine = describeMachine();
+  const rows: Row[] = [];
+  const charts: Chart[] = [];
+  const skipped: { name: string; why: string }[] = [];
+  let booting: Promise<VmBench> | undefined;
+  const vm = (): Promise<VmBench> => {
+    booting ??= VmBench.boot({ encoder, say });
+    return booting;
+  };
+  const measure = async (each: Case): Promise<void> => {
+    if (each.inVm && !options.vm) {
+      skipped.push({ name: each.name, why: "--no-vm" });
+      return;
+    }
+    say(`${each.name}: ${each.what}`);
+    const findings = await each.run({ frames, encoder, say, vm });
+    rows.push(...findings.rows);
+    charts.push(...findings.charts);
+  };
+  try {
+    for (const each of chosen) await measure(each);
+  } finally {
+    await (await booting)?.shutdown();
+  }
+
+  const command = ["npm run bench --", ...process.argv.slice(2)].join(" ");
+  const report: Report = { command, commit: describeCommit(packageRoot), machine, rows, skipped };
+  console.log(`\n${renderTable(rows)}\n`);
+  for (const { name, why } of skipped) console.log(`${name} was left out: ${why}`);
+  if (options.json !== undefined) write(options.json, `${JSON.stringify(report, undefined, 2)}\n`);
+  if (options.markdown !== undefined) write(options.markdown, `${renderMarkdown(rows)}\n`);
+  if (options.charts !== undefined) {
+    for (const chart of charts) write(join(options.charts, `${chart.file}.svg`), renderSvg(chart));
+  }
+}
+
+const program = new Command("npm run bench --")
+  .description("measure the bounds of the design, each against a baseline of the same run")
+  .addOption(new Option("--only <cases...>", "some of the cases").choices(CASES.map(({ name }) => name)))
+  .option("--frames <n>", `frames behind each median (default: ${FRAMES}, quick: ${QUICK_FRAMES})`, positive)
+  .addOption(new Option("--encoder <name>", "the real encoder").choices(ENCODER_NAMES).default("libx264"))
+  .option("--no-vm", "leave out the cases that boot a VM")
+  .option("--quick", "a few frames only: shows that the bench works, measures nothing")
+  .option("--json <file>", "write the report there")
+  .option("--markdown <file>", "write the table there, for docs/performance.md")
+  .option("--charts <folder>", "write the charts there, as SVG")
+  .addHelpText(
+    "after",
+    `\nCases:\n${CASES.map(({ name, what }) => `  ${name.padEnd(16)} ${what}`).join("\n")}`,
+  )
+  .parse();
+
+await bench(program.opts<Options>()).catch((error: unknown) => {
+  say(error instanceof Error ? error.message : String(error));
+  process.exitCode = 1;
+});

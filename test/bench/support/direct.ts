@@ -1,0 +1,117 @@
+/** The encoder without a relay: the same native session, called in this process on the same pictures. */
+
+import type { EncoderSession } from "../../../host/encoders/encoder.ts";
+import { createBackend, isEncoderName } from "../../../host/encoders/index.ts";
+import { Picture } from "../../../host/native/picture.ts";
+import { ExportClient } from "../../../host/relay/export-client.ts";
+import type { StreamSize } from "./guest.ts";
+
+const XR24 = 0x34325258;
+const FRAME_NS = 16_666_667;
+
+export class DirectEncoder {
+  readonly #session: EncoderSession;
+  readonly #pictures: readonly Picture[];
+  readonly #onPacket: { call: () => void };
+  #nextFrame = 0;
+
+  private constructor(session: EncoderSession, pictures: readonly Picture[], onPacket: { call: () => void }) {
+    this.#session = session;
+    this.#pictures = pictures;
+    this.#onPacket = onPacket;
+  }
+
+  /** Opens `encoder` as the relay does for a guest's Configure, and maps the exporter's resources. */
+  static async open(
+    encoder: string,
+    size: StreamSize,
+    keyframeInterval: number,
+    exportPath: string,
+    resources: readonly number[],
+  ): Promise<DirectEncoder> {
+    if (!isEncoderName(encoder)) throw new RangeError(`there is no encoder ${encoder}`);
+    const onPacket = { call: () => {} };
+    const pictures = await mapPictures(size, exportPath, resources);
+    const session = await createBackend([encoder]).open(
+      {
+        ...{ codec: "h264", ...size, bitrateKbps: 8000, keyframeInterval },
+        framerate: { numerator: 60, denominator: 1 },
+        colorimetry: { primaries: 0, transfer: 0, matrix: 0, fullRange: false },
+        pixelAspectRatio: { numerator: 1, denominator: 1 },
+      },
+      {
+        onFrameRead: () => {},
+        onPacket: () => onPacket.call(),
+        onDropped: (frame) => {
+          throw new Error(`frame ${frame} was dropped`);
+        },
+        onError: (_frame, error) => {
+          throw error;
+        },
+      },
+    );
+    return new DirectEncoder(session, pictures, onPacket);
+  }
+
+  /** Encodes `frames` frames, `inFlight` of them queued at a time; frames a second. */
+  async run(frames: number, inFlight: number): Promise<number> {
+    let sent = 0;
+    let left = frames;
+    const started = performance.now();
+    await new Promise<void>((resolve) => {
+      const send = (): void => {
+        if (sent === frames) return;
+        sent += 1;
+        this.#encode();
+      };
+      this.#onPacket.call = () => {
+        left -= 1;
+        if (left === 0) resolve();
+        send();
+      };
+      for (let ahead = 0; ahead < inFlight; ahead += 1) send();
+    });
+    return (frames * 1000) / (performance.now() - started);
+  }
+
+  async close(): Promise<void> {
+    await this.#session.close();
+    for (const picture of this.#pictures) await picture.close();
+  }
+
+  #encode(): void {
+    const frame = this.#nextFrame++;
+    const picture = this.#pictures[frame % this.#pictures.length];
+    if (picture === undefined) throw new Error("there are no pictures");
+    const ptsNs = frame * FRAME_NS;
+    this.#session.encode(picture, { frame, ptsNs, durationNs: FRAME_NS, forceKeyFrame: frame === 0 });
+  }
+}
+
+async function mapPictures(
+  size: StreamSize,
+  exportPath: string,
+  resources: readonly number[],
+): Promise<Picture[]> {
+  const ignore = (): void => {};
+  const client = await ExportClient.connect(exportPath, {
+    ...{ onRevoke: ignore, onScanout: ignore, onDamage: ignore, onClose: ignore },
+  });
+  const pictures: Picture[] = [];
+  for (const id of resources) {
+    const { extents, memories } = await client.acquire(id);
+    const memory = {
+      extents: extents.map(({ memory, offset, length }) => {
+        const fd = memories.get(memory)?.descriptor;
+        if (fd === undefined) throw new Error("an extent without a memory");
+        return { fd, offset, length };
+      }),
+    };
+    const planes = [{ memory, offset: 0, stride: size.width * 4 }];
+    const visible = { x: 0, y: 0, ...size };
+    pictures.push(await Picture.map({ ...size, fourcc: XR24, planes, visible }));
+  }
+  // The mappings stay; nobody revokes these resources.
+  client.close();
+  return pictures;
+}

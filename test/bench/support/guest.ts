@@ -1,0 +1,214 @@
+/**
+ * A guest that is quick enough to measure a relay with: what the element does on the wire, and nothing else.
+ *
+ * It listens where QEMU's chardev would, so the relay connects to it as it does to a VM. It checks neither CRC nor
+ * order of what it receives (the relay is ours, and its tests check it): the time of a message is the time at which
+ * its bytes came out of the socket, and this side's own work stays small.
+ */
+import { createServer, type Server, type Socket } from "node:net";
+import { encodeMessage } from "../../../proto/framing.ts";
+import { HEADER_OFFSET, LIMITS } from "../../../proto/limits.ts";
+import { decodeBody, type Message, messageId, type OutgoingMessage } from "../../../proto/messages.ts";
+import { vsockenc } from "../../../proto/protobuf.ts";
+import { until } from "../../support/until.ts";
+
+const XR24 = 0x34325258;
+const FRAME_NS = 16_666_667;
+/** Larger than any run's packets, so that no Credit need be sent; the relay's bound on unsent bytes remains. */
+const ENDLESS_WINDOW = 0xffffffff;
+const PING_MS = 1000;
+const { HEADER_BYTES } = LIMITS;
+const DATA = messageId("data");
+
+export interface StreamSize {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** A frame that has been answered in full. */
+export interface Answered {
+  readonly frame: number;
+  readonly key: boolean;
+  /** From the write of Frame to the last byte of its access unit. */
+  readonly microseconds: number;
+}
+
+interface Open {
+  readonly epoch: number;
+  sequence: number;
+  /** Frames sent and not answered: when they were sent. */
+  readonly sent: Map<number, number>;
+  /** The Packet whose Data is coming. */
+  packet: { readonly frame: number; readonly key: boolean; left: number } | undefined;
+  readonly ping: NodeJS.Timeout;
+}
+
+export class BenchGuest {
+  onAnswered: (answered: Answered) => void = () => {};
+  /** Control messages of the present epoch, newest last; cleared by open(). */
+  readonly received: Exclude<Message, { type: "data" }>[] = [];
+  /** Wire bytes of the last Frame sent, and of all that came back since. */
+  lastFrameBytes: Buffer = Buffer.alloc(0);
+  answerBytes: Buffer[] = [];
+  readonly #server: Server;
+  #buffers = 0;
+  #socket: Socket | undefined;
+  #open: Open | undefined;
+  #pending: Buffer = Buffer.alloc(0);
+  #epochs = 0;
+  #nextFrame = 0;
+  #closed = false;
+
+  constructor(path: string) {
+    this.#server = createServer((socket) => this.#accept(socket)).listen(path);
+  }
+
+  get connected(): boolean {
+    return this.#socket !== undefined;
+  }
+
+  get inFlight(): number {
+    return this.#open?.sent.size ?? 0;
+  }
+
+  /** Opens a session in which a stream of this size is configured and `resources` are attached as buffers 0, 1, … */
+  async open(size: StreamSize, resources: readonly number[], keyframeInterval: number): Promise<void> {
+    await until(() => this.connected, "the relay's connection");
+    await this.#hello();
+    this.send({
+      type: "configure",
+      body: {
+        ...{ serial: 1, codec: vsockenc.Codec.H264, ...size, bitrateKbps: 8000, keyframeInterval },
+        ...{ framerateNumerator: 60, framerateDenominator: 1 },
+      },
+    });
+    for (const [buffer, resource] of resources.entries()) {
+      const planes = [{ resource, stride: size.width * 4 }];
+      this.send({ type: "attach", body: { buffer, ...size, fourcc: XR24, planes } });
+    }
+    this.#buffers = resources.length;
+    await until(() => this.#count("configured") === 1, "Configured");
+    await until(() => this.#count("attached") === resources.length, "Attached");
+  }
+
+  /** Sends the next frame, of the buffers in rotation. */
+  sendFrame(): void {
+    const open = this.#opened();
+    const frame = this.#nextFrame++;
+    const body = { frame, buffer: frame % this.#buffers, configuration: 1, ptsNs: frame * FRAME_NS };
+    open.sequence += 1;
+    const envelope = { epoch: open.epoch, sequence: open.sequence, stream: 0 };
+    const bytes = encodeMessage({ type: "frame", body: { ...body, durationNs: FRAME_NS } }, envelope);
+    this.lastFrameBytes = bytes;
+    this.answerBytes = [];
+    open.sent.set(frame, performance.now());
+    this.#socket?.write(bytes);
+  }
+
+  send(message: OutgoingMessage): void {
+    const open = this.#opened();
+    open.sequence += 1;
+    this.#socket?.write(encodeMessage(message, { epoch: open.epoch, sequence: open.sequence, stream: 0 }));
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#forget();
+    this.#socket?.destroy();
+    this.#server.close();
+  }
+
+  async #hello(): Promise<void> {
+    const hello = (): Buffer => {
+      this.#forget();
+      this.#epochs += 1;
+      const epoch = this.#epochs;
+      this.#nextFrame = 0;
+      const ping = setInterval(() => this.send({ type: "ping", body: {} }), PING_MS);
+      this.#open = { epoch, sequence: 0, sent: new Map(), packet: undefined, ping };
+      const body = { versionMin: 1, versionMax: 1, windowBytes: ENDLESS_WINDOW, software: "bench" };
+      return encodeMessage({ type: "hello", body }, { epoch, sequence: 0, stream: 0 });
+    };
+    // The relay may not have found its exporter yet, and says so in Welcome.
+    await until(async () => {
+      this.#socket?.write(hello());
+      await until(() => this.#count("welcome") > 0, "Welcome");
+      return this.received.some(({ type, body }) => type === "welcome" && body.resources);
+    }, "a session with resources");
+  }
+
+  #opened(): Open {
+    if (this.#open === undefined) throw new Error("the guest has no session");
+    return this.#open;
+  }
+
+  #count(type: Message["type"]): number {
+    const refusal = this.received.find((message) => message.type === "error");
+    if (refusal?.type === "error") throw new Error(`the relay refuses: ${refusal.body.text}`);
+    return this.received.filter((message) => message.type === type).length;
+  }
+
+  #forget(): void {
+    clearInterval(this.#open?.ping);
+    this.#open = undefined;
+    this.received.length = 0;
+  }
+
+  #accept(socket: Socket): void {
+    this.#socket = socket;
+    this.#pending = Buffer.alloc(0);
+    socket.on("data", (chunk) => this.#receive(chunk));
+    socket.on("error", () => undefined); // "close" follows
+    socket.on("close", () => {
+      if (this.#socket !== socket) return;
+      this.#socket = undefined;
+      if (!this.#closed) this.#forget();
+    });
+  }
+
+  #receive(chunk: Buffer): void {
+    const now = performance.now();
+    this.answerBytes.push(chunk);
+    const input = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
+    let at = 0;
+    while (input.length - at >= HEADER_BYTES) {
+      if (input.readUInt32LE(at) !== LIMITS.MAGIC) {
+        at += 1;
+        continue;
+      }
+      const end = at + HEADER_BYTES + input.readUInt32LE(at + HEADER_OFFSET.length);
+      if (end > input.length) break;
+      if (input.readUInt32LE(at + HEADER_OFFSET.epoch) === this.#open?.epoch) {
+        const type = input[at + HEADER_OFFSET.type] ?? 0;
+        this.#take(type, input.subarray(at + HEADER_BYTES, end), now);
+      }
+      at = end;
+    }
+    this.#pending = input.subarray(at);
+  }
+
+  #take(type: number, body: Buffer, now: number): void {
+    const open = this.#opened();
+    if (type === DATA) {
+      const packet = open.packet;
+      if (packet === undefined) return;
+      packet.left -= body.length - LIMITS.DATA_PREFIX_BYTES;
+      if (packet.left === 0) this.#answered(open, packet.frame, packet.key, now);
+      return;
+    }
+    const message = decodeBody(type, body);
+    if (message === undefined || message.type === "data") return;
+    if (message.type === "packet") {
+      open.packet = { frame: message.body.frame, key: message.body.key, left: message.body.size };
+    } else if (message.type !== "frameDone" && message.type !== "credit" && message.type !== "pong") {
+      this.received.push(message);
+    }
+  }
+
+  #answered(open: Open, frame: number, key: boolean, now: number): void {
+    open.packet = undefined;
+    const sent = open.sent.get(frame);
+    open.sent.delete(frame);
+    if (sent !== undefined) this.onAnswered({ frame, key, microseconds: (now - sent) * 1000 });
+  }
+}

@@ -1,0 +1,64 @@
+/** How frames are sent: as fast as the answers come, or at a rate. */
+import type { Answered, BenchGuest } from "./guest.ts";
+
+export interface Block {
+  /** Of each frame, in microseconds. */
+  readonly latencies: number[];
+  readonly framesPerSecond: number;
+}
+
+const STALLED_MS = 30_000;
+
+/** Settles when `guest` has had `frames` answers; `onEach` is called after each. */
+function answers(guest: BenchGuest, frames: number, onEach: (answered: Answered) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stalled = setTimeout(() => {
+      const refusals = guest.received.flatMap((each) => (each.type === "error" ? [each.body.text] : []));
+      reject(new Error(`no answers for ${STALLED_MS} ms: ${refusals.join("; ") || "the relay is silent"}`));
+    }, STALLED_MS);
+    let left = frames;
+    guest.onAnswered = (answered) => {
+      left -= 1;
+      if (left === 0) {
+        clearTimeout(stalled);
+        resolve();
+      } else {
+        stalled.refresh();
+      }
+      onEach(answered);
+    };
+  });
+}
+
+/** Keeps `inFlight` frames with the relay until `frames` have been answered. */
+export async function closedLoop(guest: BenchGuest, frames: number, inFlight: number): Promise<Block> {
+  const latencies: number[] = [];
+  let sent = 0;
+  const send = (): void => {
+    if (sent === frames) return;
+    sent += 1;
+    guest.sendFrame();
+  };
+  const done = answers(guest, frames, ({ microseconds }) => {
+    latencies.push(microseconds);
+    send();
+  });
+  const started = performance.now();
+  for (let ahead = 0; ahead < inFlight; ahead += 1) send();
+  await done;
+  return { latencies, framesPerSecond: (frames * 1000) / (performance.now() - started) };
+}
+
+/** Sends `frames` frames at `framesPerSecond`, whatever the answers do. */
+export async function paced(guest: BenchGuest, frames: number, framesPerSecond: number): Promise<Block> {
+  const latencies: number[] = [];
+  const done = answers(guest, frames, ({ microseconds }) => latencies.push(microseconds));
+  const started = performance.now();
+  for (let frame = 0; frame < frames; frame += 1) {
+    const due = started + (frame * 1000) / framesPerSecond;
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, due - performance.now())));
+    guest.sendFrame();
+  }
+  await done;
+  return { latencies, framesPerSecond: (frames * 1000) / (performance.now() - started) };
+}

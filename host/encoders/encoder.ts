@@ -5,7 +5,11 @@
  * JavaScript thread hands over a mapped picture and is told by events when the pixels have been read and when
  * the access unit is there. Nothing here blocks.
  */
+import type { InlineFrame } from "../native/inline-picture.ts";
 import type { Picture } from "../native/picture.ts";
+
+/** What holds the pixels of a frame: a picture in resources, or a frame of an InlinePicture. */
+export type FrameSource = Picture | InlineFrame;
 
 export type CodecName = "h264" | "h265";
 
@@ -39,7 +43,10 @@ export interface EncoderConfiguration {
   readonly bitrateKbps: number;
   /** Frames from one key frame to the next; 0: the back end chooses. */
   readonly keyframeInterval: number;
-  /** Of the pictures in memory; RGB has matrix 0. What is encoded is in EncoderDescription. */
+  /**
+   * Of the pictures in memory. Matrix 0 announces RGB, any other NV12 and I420 (2 where it is not told); a session
+   * takes frames of one of the two kinds. What is encoded is in EncoderDescription.
+   */
   readonly colorimetry: Colorimetry;
   readonly pixelAspectRatio: { readonly numerator: number; readonly denominator: number };
 }
@@ -88,14 +95,14 @@ export interface EncoderEvents {
 export interface EncoderSession {
   readonly description: EncoderDescription;
   /**
-   * Queues one frame. The picture stays mapped until `onFrameRead`, also when its owner closes it meanwhile.
-   * A frame of another size than the session's, or whose time stamp does not exceed the last one's, is answered
+   * Queues one frame. Its pixels stay until `onFrameRead`, also when their owner closes the source meanwhile.
+   * A frame of another size than the session's, of RGB where YUV is configured or the reverse, or whose time stamp does not exceed the last one's, is answered
    * by `onError` with FrameRefusedError, after this has returned.
    *
    * @throws EncoderBusyError when MAX_IN_FLIGHT_FRAMES are unanswered (the relay's credits prevent that);
    *   EncoderFailedError when the session has failed or is closed.
    */
-  encode(picture: Picture, request: FrameRequest): void;
+  encode(source: FrameSource, request: FrameRequest): void;
   /**
    * Changes bit rate and key-frame interval from the next frame on; false if it needs a new session instead.
    *
@@ -112,8 +119,10 @@ export interface EncoderSession {
 
 export interface EncoderBackend {
   readonly name: string;
-  /** What can be opened on this machine, best first. Probed once, by opening. */
+  /** What can be opened on this machine, best first. Probed once, by opening, within bounded time; never rejects. */
   offers(): Promise<readonly EncoderOffer[]>;
+  /** Why `offers` came back empty. */
+  readonly unavailable?: string | undefined;
   /** @throws EncoderUnavailableError, EncoderFailedError */
   open(configuration: EncoderConfiguration, events: EncoderEvents): Promise<EncoderSession>;
 }
@@ -133,7 +142,7 @@ export class EncoderFailedError extends EncoderError {
   override readonly name = "EncoderFailedError";
 }
 
-/** This frame cannot be encoded (its size, its time stamp, a closed picture); the session goes on. */
+/** This frame cannot be encoded (its size, format, time stamp, a closed source); the session goes on. */
 export class FrameRefusedError extends EncoderError {
   override readonly name = "FrameRefusedError";
 }

@@ -7,12 +7,8 @@ import {
   type EncoderSession,
   EncoderUnavailableError,
 } from "./encoder.ts";
-import {
-  LIBAVCODEC_ENCODERS,
-  LibavcodecBackend,
-  type LibavcodecEncoderName,
-  type LibavcodecOptions,
-} from "./libavcodec.ts";
+import { LibavcodecBackend, type LibavcodecOptions } from "./libavcodec.ts";
+import { LIBAVCODEC_ENCODERS, type LibavcodecEncoderName } from "./libavcodec-profiles.ts";
 import { NullBackend } from "./null.ts";
 
 /** What a preference list may name. */
@@ -60,6 +56,11 @@ export class PreferredBackend implements EncoderBackend {
   async open(configuration: EncoderConfiguration, events: EncoderEvents): Promise<EncoderSession> {
     const reasons: string[] = [];
     for (const backend of this.#backends) {
+      // A driver that has failed once is not tried again for every stream.
+      if ((await backend.offers()).length === 0) {
+        reasons.push(`${backend.name}: ${backend.unavailable ?? "it offers nothing"}`);
+        continue;
+      }
       try {
         return await backend.open(configuration, events);
       } catch (error) {

@@ -3,8 +3,8 @@
  * have no answer yet, and turns the native events into the interface's.
  */
 import { isDeepStrictEqual } from "node:util";
+import { fourcc, PIXEL_FORMATS } from "../../proto/formats.ts";
 import { LIMITS } from "../../proto/limits.ts";
-import type { Picture } from "../native/picture.ts";
 import {
   type EncodedPacket,
   EncoderBusyError,
@@ -15,8 +15,14 @@ import {
   type EncoderSession,
   FrameRefusedError,
   type FrameRequest,
+  type FrameSource,
 } from "./encoder.ts";
 import { type NativeEvent, type NativeSession, type NativeSettings, startSession } from "./native-session.ts";
+
+/** RGB formats are the ones in a single plane. */
+const RGB_FOURCCS: ReadonlySet<number> = new Set(
+  PIXEL_FORMATS.filter(({ planes }) => planes.length === 1).map(({ drm }) => fourcc(drm)),
+);
 
 type MakeSettings = (configuration: EncoderConfiguration) => NativeSettings;
 
@@ -75,7 +81,7 @@ export class LibavcodecSession implements EncoderSession {
     return session;
   }
 
-  encode(picture: Picture, request: FrameRequest): void {
+  encode(source: FrameSource, request: FrameRequest): void {
     if (this.#closed) throw new EncoderFailedError("the session is closed");
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#unanswered >= LIMITS.MAX_IN_FLIGHT_FRAMES) {
@@ -84,7 +90,7 @@ export class LibavcodecSession implements EncoderSession {
       );
     }
     this.#unanswered++;
-    const refusal = this.#refusal(picture, request);
+    const refusal = this.#refusal(source, request);
     if (refusal !== undefined) {
       // Never from within encode(): the caller is not done with the frame yet.
       queueMicrotask(() => {
@@ -95,20 +101,25 @@ export class LibavcodecSession implements EncoderSession {
       return;
     }
     this.#lastPtsNs = request.ptsNs;
-    this.#native.encode(picture.handle, request.frame, request.forceKeyFrame || this.#keyDue);
+    this.#native.encode(source.handle, request.frame, request.forceKeyFrame || this.#keyDue);
     this.#keyDue = false;
   }
 
   /** Why the frame cannot be encoded, though the session can go on. */
-  #refusal(picture: Picture, { frame, ptsNs }: FrameRequest): string | undefined {
-    const { width, height } = this.#settings;
-    const { visible } = picture.layout;
-    if (picture.closed) return `frame ${frame}: its picture is closed`;
+  #refusal(source: FrameSource, { frame, ptsNs }: FrameRequest): string | undefined {
+    const { width, height, rgb } = this.#settings;
+    const { visible, fourcc } = source.layout;
+    if (source.closed) return `frame ${frame}: its picture is closed`;
     if (visible.width !== width || visible.height !== height) {
       return (
         `frame ${frame} is ${visible.width}x${visible.height}, the session is configured for ` +
         `${width}x${height}; configure the new size first`
       );
+    }
+    if (RGB_FOURCCS.has(fourcc) !== rgb) {
+      return rgb
+        ? `frame ${frame} is YUV, the session is configured for RGB (matrix 0); configure its matrix first`
+        : `frame ${frame} is RGB, the session is configured for YUV; configure matrix 0 first`;
     }
     if (!Number.isSafeInteger(ptsNs) || ptsNs <= this.#lastPtsNs) {
       return `frame ${frame} has the time stamp ${ptsNs} ns, not a whole number above ${this.#lastPtsNs}`;

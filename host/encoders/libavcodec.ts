@@ -1,10 +1,8 @@
 /**
- * The libavcodec back end: one of its encoders, by name. What distinguishes them is in the table below; opening,
- * threads and conversion are the same for all (host/native/media/session.h has the theory of operation).
+ * The libavcodec back end: one of its encoders, by name. What distinguishes them is in libavcodec-profiles.ts;
+ * opening, threads and conversion are the same for all (host/native/media/session.h has the theory of operation).
  */
-import { LIMITS } from "../../proto/limits.ts";
 import {
-  type CodecName,
   type EncoderBackend,
   type EncoderConfiguration,
   type EncoderEvents,
@@ -12,63 +10,34 @@ import {
   type EncoderSession,
   EncoderUnavailableError,
 } from "./encoder.ts";
+import { ENCODER_PROFILES, type EncoderProfile, type LibavcodecEncoderName } from "./libavcodec-profiles.ts";
 import { LibavcodecSession } from "./libavcodec-session.ts";
 import type { NativeSettings } from "./native-session.ts";
 import {
   bitsPerSecond,
   checkConfiguration,
   encodedColorimetry,
+  isRgb,
   keyframeInterval,
   nominalFramerate,
   pixelAspectRatio,
 } from "./settings.ts";
 
-/** How one of libavcodec's encoders is used. */
-interface EncoderProfile {
-  readonly codec: CodecName;
-  readonly hardware: boolean;
-  readonly maxWidth: number;
-  readonly maxHeight: number;
-  /** Private options (`ffmpeg -h encoder=NAME`). They must make it give each frame's access unit at once. */
-  readonly options: Readonly<Record<string, string>>;
-}
-
-/** A new encoder is an entry here. */
-const ENCODERS = {
-  libx264: {
-    codec: "h264",
-    hardware: false,
-    maxWidth: LIMITS.MAX_DIMENSION,
-    maxHeight: LIMITS.MAX_DIMENSION,
-    options: {
-      // On one thread of a 2-core machine, 1080p at 8 Mbit/s: ultrafast 4.1 ms a frame and 39.4 dB, superfast 8.3 ms
-      // and 40.3 dB, veryfast 11.4 ms and 40.9 dB. A host serves many guests: the decibel is not worth the double.
-      preset: "ultrafast",
-      // No look-ahead, no B frames, no frame threads, rate control by frame numbers.
-      tune: "zerolatency",
-      "forced-idr": "1",
-      // Key frames come when they are asked for, not when the picture changes.
-      "x264-params": "scenecut=0",
-    },
-  },
-} as const satisfies Record<string, EncoderProfile>;
-
-/** An encoder of libavcodec that this back end knows how to use. */
-export type LibavcodecEncoderName = keyof typeof ENCODERS;
-
-/** All that are known, best first. */
-export const LIBAVCODEC_ENCODERS = Object.keys(ENCODERS) as readonly LibavcodecEncoderName[];
-
 export interface LibavcodecOptions {
   /** Threads a session; each beyond the first costs some quality, as every thread codes a slice. Default 1. */
   readonly threads?: number;
-  /** Encode 0 … 255 instead of 16 … 235. Default false. */
+  /** Encode RGB as 0 … 255 instead of 16 … 235 (NV12 and I420 keep their range). Default false. */
   readonly fullRange?: boolean;
+  /** Told once, with the reason, when `offers` finds that the encoder does not open on this machine. */
+  readonly onUnavailable?: (encoder: LibavcodecEncoderName, reason: string) => void;
   /** Added to the encoder's private options, or instead of them. */
   readonly options?: Readonly<Record<string, string>>;
 }
 
 const MAX_THREADS = 64;
+
+/** A driver has opened by then, or hangs. */
+const PROBE_MS = 5000;
 
 /** Large enough for any encoder's least size. */
 const PROBE: EncoderConfiguration = {
@@ -95,7 +64,9 @@ export class LibavcodecBackend implements EncoderBackend {
   readonly #threads: number;
   readonly #fullRange: boolean;
   readonly #options: Readonly<Record<string, string>>;
+  readonly #onUnavailable: NonNullable<LibavcodecOptions["onUnavailable"]>;
   #offers: Promise<readonly EncoderOffer[]> | undefined;
+  #unavailable: string | undefined;
 
   /** @throws RangeError for a number of threads that is not 1 … 64. */
   constructor(name: LibavcodecEncoderName, options: LibavcodecOptions = {}) {
@@ -104,10 +75,11 @@ export class LibavcodecBackend implements EncoderBackend {
       throw new RangeError(`threads is ${threads}, not a whole number from 1 to ${MAX_THREADS}`);
     }
     this.name = name;
-    this.#profile = ENCODERS[name];
+    this.#profile = ENCODER_PROFILES[name];
     this.#threads = threads;
     this.#fullRange = options.fullRange ?? false;
-    this.#options = { ...this.#profile.options, ...options.options };
+    this.#options = { ...this.#profile.options(threads), ...options.options };
+    this.#onUnavailable = options.onUnavailable ?? (() => {});
   }
 
   offers(): Promise<readonly EncoderOffer[]> {
@@ -115,16 +87,25 @@ export class LibavcodecBackend implements EncoderBackend {
     return this.#offers;
   }
 
+  get unavailable(): string | undefined {
+    return this.#unavailable;
+  }
+
   async #probe(): Promise<readonly EncoderOffer[]> {
     const { codec, hardware, maxWidth, maxHeight } = this.#profile;
     try {
-      const session = await this.open({ ...PROBE, codec }, NO_EVENTS);
-      await session.close();
-    } catch {
-      // Not on this machine. Whoever asks for it nevertheless gets the reason from open().
+      await within(PROBE_MS, this.#openAndClose());
+    } catch (error) {
+      this.#unavailable = error instanceof Error ? error.message : String(error);
+      this.#onUnavailable(this.name, this.#unavailable);
       return [];
     }
     return [{ name: this.name, codec, hardware, maxWidth, maxHeight }];
+  }
+
+  async #openAndClose(): Promise<void> {
+    const session = await this.open({ ...PROBE, codec: this.#profile.codec }, NO_EVENTS);
+    await session.close();
   }
 
   async open(configuration: EncoderConfiguration, events: EncoderEvents): Promise<EncoderSession> {
@@ -138,27 +119,48 @@ export class LibavcodecBackend implements EncoderBackend {
 
   /** @throws EncoderUnavailableError when this encoder cannot do it. */
   #settings(configuration: EncoderConfiguration): NativeSettings {
-    const { codec, maxWidth, maxHeight } = this.#profile;
+    const { codec, minSide, maxWidth, maxHeight, input, liveRate } = this.#profile;
     if (configuration.codec !== codec) {
       throw new EncoderUnavailableError(`it makes ${codec}, not ${configuration.codec}`);
     }
     checkConfiguration(configuration);
-    if (configuration.width > maxWidth || configuration.height > maxHeight) {
-      throw new EncoderUnavailableError(
-        `${configuration.width}x${configuration.height} is above its ${maxWidth}x${maxHeight}`,
-      );
+    const { width, height } = configuration;
+    if (width > maxWidth || height > maxHeight) {
+      throw new EncoderUnavailableError(`${width}x${height} is above its ${maxWidth}x${maxHeight}`);
+    }
+    if (width < minSide || height < minSide) {
+      throw new EncoderUnavailableError(`${width}x${height} is below its ${minSide}x${minSide}`);
     }
     return {
       name: this.name,
-      width: configuration.width,
-      height: configuration.height,
+      width,
+      height,
       framerate: nominalFramerate(configuration),
       pixelAspectRatio: pixelAspectRatio(configuration),
       colorimetry: encodedColorimetry(configuration, this.#fullRange),
+      rgb: isRgb(configuration),
+      input,
+      liveRate,
       bitsPerSecond: bitsPerSecond(configuration),
       keyframeInterval: keyframeInterval(configuration),
       threads: this.#threads,
       options: this.#options,
     };
+  }
+}
+
+/** Rejects when the work takes longer. It goes on, as nothing can stop a driver that hangs; its end is ignored. */
+async function within(milliseconds: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new EncoderUnavailableError(`it did not open within ${milliseconds} ms`)),
+      milliseconds,
+    );
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }

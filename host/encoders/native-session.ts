@@ -18,6 +18,12 @@ export interface NativeSettings {
   readonly framerate: Fraction;
   readonly pixelAspectRatio: Fraction;
   readonly colorimetry: Colorimetry;
+  /** Whether frames are RGB; decides where chroma samples are sited. */
+  readonly rgb: boolean;
+  /** What the encoder takes; "vaapi" is NV12 that is uploaded to a surface. */
+  readonly input: "i420" | "nv12" | "vaapi";
+  /** It takes another bit rate in mid-stream; else it is opened anew for that. */
+  readonly liveRate: boolean;
   readonly bitsPerSecond: number;
   readonly keyframeInterval: number;
   readonly threads: number;

@@ -3,7 +3,6 @@
  * everything but the encoder. Its packets look like Annex B (parameter sets, then one slice), but do not decode.
  */
 import { LIMITS } from "../../proto/limits.ts";
-import type { Picture } from "../native/picture.ts";
 import {
   type EncoderBackend,
   EncoderBusyError,
@@ -15,6 +14,7 @@ import {
   type EncoderSession,
   EncoderUnavailableError,
   type FrameRequest,
+  type FrameSource,
 } from "./encoder.ts";
 import { checkConfiguration, encodedColorimetry, keyframeInterval } from "./settings.ts";
 
@@ -58,7 +58,7 @@ class NullSession implements EncoderSession {
     };
   }
 
-  encode(_picture: Picture, request: FrameRequest): void {
+  encode(_source: FrameSource, request: FrameRequest): void {
     if (this.#closed) throw new EncoderFailedError("the session is closed");
     if (this.#waiting.size >= LIMITS.MAX_IN_FLIGHT_FRAMES) {
       throw new EncoderBusyError(

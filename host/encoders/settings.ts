@@ -11,7 +11,10 @@ export interface Fraction {
   readonly denominator: number;
 }
 
-/** MaxFS of H.264 level 6.2 (Rec. ITU-T H.264, table A-1): no level allows a larger picture. */
+/**
+ * MaxFS of H.264 level 6.2 (Rec. ITU-T H.264, table A-1): no level allows a larger picture. MaxLumaPs of H.265's (Rec.
+ * ITU-T H.265, table A.8) is the same number of pixels.
+ */
 const MAX_MACROBLOCKS = 139_264;
 /** Frames a second that rate control counts with when the rate varies. */
 const ASSUMED_FRAMERATE: Fraction = { numerator: 60, denominator: 1 };
@@ -38,7 +41,7 @@ export function checkConfiguration(configuration: EncoderConfiguration): void {
   const macroblocks = Math.ceil(width / 16) * Math.ceil(height / 16);
   if (macroblocks > MAX_MACROBLOCKS) {
     throw new EncoderUnavailableError(
-      `${width}x${height} is ${macroblocks} macroblocks, H.264 has at most ${MAX_MACROBLOCKS} (level 6.2)`,
+      `${width}x${height} is ${macroblocks} macroblocks, H.264 and H.265 have at most ${MAX_MACROBLOCKS} (level 6.2)`,
     );
   }
   nominalFramerate(configuration);
@@ -100,29 +103,49 @@ function approximate(fraction: Fraction, most: number): Fraction {
   return { numerator: term(fraction.numerator), denominator: term(fraction.denominator) };
 }
 
-/** Matrix of ISO/IEC 23091-2 that libyuv's RGB conversions use: SMPTE 170M, the same as BT.601. */
+/** Code points of ISO/IEC 23091-2. */
+const MATRIX_RGB = 0;
+const MATRIX_BT709 = 1;
+/** SMPTE 170M, the same as BT.601: what libyuv's RGB conversions use. */
 const MATRIX_BT601 = 6;
 const PRIMARIES_BT709 = 1;
+const TRANSFER_BT709 = 1;
 const TRANSFER_SRGB = 13;
 
+/** Least height of pictures that are taken for BT.709 when they do not tell, as GStreamer does. */
+const HD_HEIGHT = 720;
+
+/** Whether the frames of a stream are RGB. */
+export function isRgb({ colorimetry }: EncoderConfiguration): boolean {
+  return colorimetry.matrix === MATRIX_RGB;
+}
+
 /**
- * The colour of the encoded stream, as its VUI and EncoderDescription say it.
+ * The colour of the encoded stream, as its VUI and EncoderDescription say it. It depends on the kind of frames that
+ * the configuration announces.
  *
- * - Matrix: BT.601, whatever the size. The pictures are RGB and the host picks the matrix; libyuv's public
- *   functions convert RGB with this one only (convert.h, convert_from_argb.h of Debian 12), and a decoder that
- *   reads the VUI gets the same pixels back as with any other.
+ * RGB (matrix 0):
+ * - Matrix: BT.601, whatever the size. The host picks it; libyuv's public functions convert RGB with this one only
+ *   (convert.h, convert_from_argb.h of Debian 12), and a decoder that reads the VUI gets the same pixels back as with
+ *   any other.
  * - Range: limited, because some decoders ignore the flag; the range in the configuration is that of the RGB, which
  *   uses all of 0 … 255. `fullRange` asks for the other.
- * - Primaries and transfer are the pictures' own, as no conversion touches them. Untold (0, 2) or reserved
- *   values count as BT.709 and sRGB, what a computer draws.
+ *
+ * NV12 and I420 (any other matrix): matrix and range are the pictures' own, as no sample is changed. An untold matrix
+ * (2, or reserved) counts as BT.709 from 720 lines on, else as BT.601.
+ *
+ * Primaries and transfer are the pictures' own in both. Untold (0, 2) or reserved values count as BT.709, and sRGB's
+ * transfer for RGB, what a computer draws.
  */
 export function encodedColorimetry(configuration: EncoderConfiguration, fullRange: boolean): Colorimetry {
-  const { primaries, transfer } = configuration.colorimetry;
+  const { primaries, transfer, matrix, fullRange: sourceRange } = configuration.colorimetry;
+  const rgb = isRgb(configuration);
   const told = (value: number, last: number): boolean => value === 1 || (value >= 4 && value <= last);
+  const untoldMatrix = configuration.height >= HD_HEIGHT ? MATRIX_BT709 : MATRIX_BT601;
   return {
     primaries: told(primaries, 12) ? primaries : PRIMARIES_BT709,
-    transfer: told(transfer, 18) ? transfer : TRANSFER_SRGB,
-    matrix: MATRIX_BT601,
-    fullRange,
+    transfer: told(transfer, 18) ? transfer : rgb ? TRANSFER_SRGB : TRANSFER_BT709,
+    matrix: rgb ? MATRIX_BT601 : told(matrix, 14) ? matrix : untoldMatrix,
+    fullRange: rgb ? fullRange : sourceRange,
   };
 }

@@ -4,12 +4,18 @@
  * A resource's bytes lie in scattered pages of shared memories. `Picture.map` checks a layout (which a guest has
  * made up, so nothing of it is trusted) against the resource's extents and maps the pages one behind the other,
  * read-only, on a thread of libuv's pool. An encoder then reads the picture in place; JavaScript never sees a pixel.
+ * What cannot be mapped so (runs that begin within a page, huge pages, the budget of mappings spent) is copied
+ * together natively at each read instead: tier "resource-gather". Pixels that no resource holds are in
+ * inline-picture.ts.
  *
  * The mapping has users: the Picture, and each encode that has not read it yet. The last one unmaps. The work and
- * the checks are in media/picture.cc and media/linear_mapping.cc, this file gives them their types and errors.
+ * the checks are in media/picture.cc and the files it names; this one gives them their types.
  */
 import { LIMITS } from "../../proto/limits.ts";
 import { loadAddon } from "./load.ts";
+import { InvalidLayoutError, PictureUnstitchableError, pictureError } from "./picture-error.ts";
+
+export * from "./picture-error.ts";
 
 /** A part of a picture, in pixels. */
 export interface PictureRectangle {
@@ -25,25 +31,43 @@ export interface ResourceBytes {
   readonly extents: readonly { readonly fd: number; readonly offset: number; readonly length: number }[];
 }
 
-export interface PicturePlane {
-  /** Planes that name the same object share one mapping. */
-  readonly memory: ResourceBytes;
-  /** Byte of the resource at which the first pixel begins. */
+export interface PlaneGeometry {
+  /** Byte at which the first pixel begins: of the resource, or of an inline frame. */
   readonly offset: number;
   /** Bytes from row to row. */
   readonly stride: number;
 }
 
-/** A picture as the guest describes it. */
-export interface PictureLayout {
+export interface PicturePlane extends PlaneGeometry {
+  /** Planes that name the same object share one mapping. */
+  readonly memory: ResourceBytes;
+}
+
+/** A picture as the guest describes it, wherever its bytes are. */
+export interface PictureGeometry {
   /** Pixels. */
   readonly width: number;
   readonly height: number;
   /** DRM_FORMAT_* of drm_fourcc.h. */
   readonly fourcc: number;
-  readonly planes: readonly PicturePlane[];
-  /** The part that is encoded; it may begin at any pixel. */
+  readonly planes: readonly PlaneGeometry[];
+  /** The part that is encoded; it may begin at any pixel of RGB, at even ones of NV12 and I420. */
   readonly visible: PictureRectangle;
+}
+
+/** A picture in memory that can be mapped. */
+export interface PictureLayout extends PictureGeometry {
+  readonly planes: readonly PicturePlane[];
+}
+
+/** How the pixels are reached: read in place, copied together for each read, or received in messages. */
+export type PictureTier = "resource" | "resource-gather" | "inline";
+
+/** Of the visible pixels: each plane's rows without padding, top to bottom, plane after plane. */
+export interface PictureChecksum {
+  /** CRC-32 (IEEE 802.3). */
+  readonly crc: number;
+  readonly bytes: number;
 }
 
 /** A format that pictures may have. */
@@ -53,56 +77,25 @@ export interface PixelFormat {
   readonly name: string;
 }
 
-/** Base of the errors that `Picture.map` rejects with. */
-export class PictureError extends Error {
-  override readonly name: string = "PictureError";
-}
-
-/** A value that no layout can have: the message names the field and its limits. */
-export class InvalidLayoutError extends PictureError {
-  override readonly name = "InvalidLayoutError";
-}
-
-/** The fourcc, or the number of planes, is not one that the host reads. */
-export class UnsupportedFormatError extends PictureError {
-  override readonly name = "UnsupportedFormatError";
-}
-
-/** The layout names bytes that the resource does not have: the message has the byte numbers. */
-export class LayoutOutsideResourceError extends PictureError {
-  override readonly name = "LayoutOutsideResourceError";
-}
-
-/** The pages cannot be mapped linearly: unaligned runs, huge pages, or too many runs in this process. */
-export class PictureUnstitchableError extends PictureError {
-  override readonly name = "PictureUnstitchableError";
-}
-
-/** A descriptor is not a memory, an extent is not inside it, or the system refuses the mapping. */
-export class PictureMapError extends PictureError {
-  override readonly name = "PictureMapError";
-}
-
-/** Error classes by the codes of FaultCode() in media/picture_binding.cc. */
-const FAULTS: Readonly<Record<string, new (message: string) => PictureError>> = {
-  INVALID_LAYOUT: InvalidLayoutError,
-  UNSUPPORTED_FORMAT: UnsupportedFormatError,
-  LAYOUT_OUTSIDE_RESOURCE: LayoutOutsideResourceError,
-  UNSTITCHABLE: PictureUnstitchableError,
-  MAP_FAILED: PictureMapError,
-};
-
 /** PictureBinding in media/picture_binding.cc. */
 export interface NativePicture {
+  readonly tier: PictureTier;
   readonly runs: number;
   readonly bytes: number;
+  /** False when the bytes do not lie inside. Only of an inline picture that is idle. */
+  write(offset: number, bytes: Uint8Array): boolean;
+  /** No encode or checksum has still to read it. */
+  isIdle(): boolean;
+  checksum(): Promise<PictureChecksum>;
   close(): Promise<void>;
 }
 
 interface PictureAddon {
+  inlinePicture(layout: NativeLayout): NativePicture;
   mapPicture(layout: NativeLayout, extents: BigUint64Array[]): Promise<NativePicture>;
   pixelFormats(): PixelFormat[];
   mappedRuns(): number;
+  stagingBytes(): number;
 }
 
 interface NativeLayout {
@@ -129,18 +122,42 @@ export function mappedRuns(): number {
   return native().mappedRuns();
 }
 
+/** Bytes of staging memory that this process has now, of at most 1 GiB. */
+export function stagingBytes(): number {
+  return native().stagingBytes();
+}
+
+/**
+ * Room for the pixels of one inline frame.
+ *
+ * @throws InvalidLayoutError, UnsupportedFormatError, LayoutOutsideResourceError, PictureStagingError
+ */
+export function createInline(layout: PictureGeometry): NativePicture {
+  const numbers = checkNumbers(
+    layout,
+    layout.planes.map(() => 0),
+  );
+  try {
+    return native().inlinePicture(numbers);
+  } catch (error) {
+    throw pictureError(error);
+  }
+}
+
 export class Picture {
   /** The layout's numbers; its descriptors mean nothing any more. */
   readonly layout: PictureLayout;
-  /** Contiguous runs of memory that the picture was stitched from. */
+  readonly tier: PictureTier;
+  /** Contiguous runs of memory that the picture consists of. */
   readonly runs: number;
-  /** Linear bytes mapped. */
+  /** Linear bytes mapped, or copied for each read. */
   readonly bytes: number;
   readonly #native: NativePicture;
   #closed: Promise<void> | undefined;
 
   private constructor(layout: PictureLayout, native: NativePicture) {
     this.layout = layout;
+    this.tier = native.tier;
     this.runs = native.runs;
     this.bytes = native.bytes;
     this.#native = native;
@@ -151,36 +168,32 @@ export class Picture {
    * without waiting for the promise.
    *
    * The promise rejects with InvalidLayoutError, UnsupportedFormatError, LayoutOutsideResourceError,
-   * PictureUnstitchableError or PictureMapError.
+   * PictureUnstitchableError, PictureStagingError or PictureMapError.
    */
   static async map(layout: PictureLayout): Promise<Picture> {
     const resources: ResourceBytes[] = [];
-    const planes = layout.planes.map((plane, index) => {
-      let resource = resources.indexOf(plane.memory);
-      if (resource < 0) resource = resources.push(plane.memory) - 1;
-      return {
-        resource,
-        offset: whole(`planes[${index}].offset`, plane.offset),
-        stride: whole(`planes[${index}].stride`, plane.stride),
-      };
+    const indices = layout.planes.map(({ memory }) => {
+      const known = resources.indexOf(memory);
+      return known >= 0 ? known : resources.push(memory) - 1;
     });
-    const { visible } = layout;
-    const numbers: NativeLayout = {
-      width: whole("width", layout.width),
-      height: whole("height", layout.height),
-      fourcc: whole("fourcc", layout.fourcc),
-      planes,
-      visible: {
-        x: whole("visible.x", visible.x),
-        y: whole("visible.y", visible.y),
-        width: whole("visible.width", visible.width),
-        height: whole("visible.height", visible.height),
-      },
-    };
+    const numbers = checkNumbers(layout, indices);
     try {
       return new Picture(layout, await native().mapPicture(numbers, resources.map(packExtents)));
     } catch (error) {
-      throw typed(error);
+      throw pictureError(error);
+    }
+  }
+
+  /**
+   * Reads the picture once, on a thread of libuv's pool.
+   *
+   * The promise rejects with PictureStagingError or PictureMapError when it cannot be gathered.
+   */
+  async checksum(): Promise<PictureChecksum> {
+    try {
+      return await this.#native.checksum();
+    } catch (error) {
+      throw pictureError(error);
     }
   }
 
@@ -201,6 +214,27 @@ export class Picture {
   get handle(): NativePicture {
     return this.#native;
   }
+}
+
+/** @throws InvalidLayoutError for what is not a whole number */
+function checkNumbers(layout: PictureGeometry, resources: readonly number[]): NativeLayout {
+  const { visible } = layout;
+  return {
+    width: whole("width", layout.width),
+    height: whole("height", layout.height),
+    fourcc: whole("fourcc", layout.fourcc),
+    planes: layout.planes.map(({ offset, stride }, index) => ({
+      resource: resources[index] ?? 0,
+      offset: whole(`planes[${index}].offset`, offset),
+      stride: whole(`planes[${index}].stride`, stride),
+    })),
+    visible: {
+      x: whole("visible.x", visible.x),
+      y: whole("visible.y", visible.y),
+      width: whole("visible.width", visible.width),
+      height: whole("visible.height", visible.height),
+    },
+  };
 }
 
 function whole(field: string, value: number): number {
@@ -225,10 +259,4 @@ function packExtents({ extents }: ResourceBytes): BigUint64Array {
     packed[index * 3 + 2] = BigInt(whole(`extents[${index}].length`, length));
   });
   return packed;
-}
-
-function typed(error: unknown): unknown {
-  if (!(error instanceof Error) || !("code" in error)) return error;
-  const Fault = FAULTS[String(error.code)];
-  return Fault === undefined ? error : new Fault(error.message);
 }

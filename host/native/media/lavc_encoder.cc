@@ -8,7 +8,6 @@
 extern "C" {
 #include <libavcodec/avcodec.h>
 #include <libavutil/dict.h>
-#include <libavutil/error.h>
 #include <libavutil/frame.h>
 }
 
@@ -34,18 +33,16 @@ void SetRate(AVCodecContext &context, int64_t bits_per_second) {
   context.rc_buffer_size = static_cast<int>(std::min(bits_per_second, kMostBufferBits));
 }
 
-std::string AvError(int code) {
-  char text[AV_ERROR_MAX_STRING_SIZE] = {};
-  av_strerror(code, text, sizeof text);
-  return text;
-}
-
 struct FreeDictionary {
   void operator()(AVDictionary *dictionary) const { av_dict_free(&dictionary); }
 };
 
+AVPixelFormat FrameFormat(EncoderInput input) {
+  return input == EncoderInput::kI420 ? AV_PIX_FMT_YUV420P : AV_PIX_FMT_NV12;
+}
+
 // avcodec_open2 takes the options that it knows out of the dictionary.
-void Open(AVCodecContext *context, const AVCodec *codec, const EncoderSettings &settings) {
+void OpenCodec(AVCodecContext *context, const AVCodec *codec, const EncoderSettings &settings) {
   AVDictionary *raw = nullptr;
   for (const auto &[key, value] : settings.options) {
     av_dict_set(&raw, key.c_str(), value.c_str(), 0);
@@ -61,52 +58,51 @@ void Open(AVCodecContext *context, const AVCodec *codec, const EncoderSettings &
 
 }  // namespace
 
-void FreeCodecContext::operator()(AVCodecContext *context) const {
-  avcodec_free_context(&context);
-}
-void FreeFrame::operator()(AVFrame *frame) const {
-  av_frame_free(&frame);
-}
-void FreePacket::operator()(AVPacket *packet) const {
-  av_packet_free(&packet);
+LavcEncoder::LavcEncoder(const EncoderSettings &settings)
+    : settings_(settings), frame_(av_frame_alloc()) {
+  if (!frame_) throw EncoderError(settings_.name + ": out of memory");
+  Open();
 }
 
-LavcEncoder::LavcEncoder(const EncoderSettings &settings) {
+void LavcEncoder::Open() {
   const LavcLog log;
-  const AVCodec *codec = avcodec_find_encoder_by_name(settings.name.c_str());
+  const AVCodec *codec = avcodec_find_encoder_by_name(settings_.name.c_str());
   if (codec == nullptr) {
-    throw EncoderError(settings.name + ": this libavcodec is built without it");
+    throw EncoderError(settings_.name + ": this libavcodec is built without it");
   }
   context_.reset(avcodec_alloc_context3(codec));
-  frame_.reset(av_frame_alloc());
-  if (!context_ || !frame_) throw EncoderError(settings.name + ": out of memory");
+  if (!context_) throw EncoderError(settings_.name + ": out of memory");
 
   AVCodecContext &context = *context_;
-  context.width = RoundUpToEven(settings.width);
-  context.height = RoundUpToEven(settings.height);
-  context.pix_fmt = AV_PIX_FMT_YUV420P;
+  context.width = RoundUpToEven(settings_.width);
+  context.height = RoundUpToEven(settings_.height);
+  context.pix_fmt = FrameFormat(settings_.input);
   // One tick a frame: see Encode.
-  context.framerate = {settings.framerate.numerator, settings.framerate.denominator};
-  context.time_base = {settings.framerate.denominator, settings.framerate.numerator};
-  context.sample_aspect_ratio = {settings.pixel_aspect_ratio.numerator,
-                                 settings.pixel_aspect_ratio.denominator};
+  context.framerate = {settings_.framerate.numerator, settings_.framerate.denominator};
+  context.time_base = {settings_.framerate.denominator, settings_.framerate.numerator};
+  context.sample_aspect_ratio = {settings_.pixel_aspect_ratio.numerator,
+                                 settings_.pixel_aspect_ratio.denominator};
   context.gop_size = kEndlessGop;
   context.max_b_frames = 0;
   // Frame threads would hold back a frame each; slices cost a little quality instead.
-  context.thread_count = settings.threads;
+  context.thread_count = settings_.threads;
   context.thread_type = FF_THREAD_SLICE;
   // No AV_CODEC_FLAG_GLOBAL_HEADER: parameter sets are in the stream, before every IDR.
   context.flags |= AV_CODEC_FLAG_CLOSED_GOP;
-  context.color_primaries = static_cast<AVColorPrimaries>(settings.colour.primaries);
-  context.color_trc = static_cast<AVColorTransferCharacteristic>(settings.colour.transfer);
-  context.colorspace = static_cast<AVColorSpace>(settings.colour.matrix);
-  context.color_range = settings.colour.full_range ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
-  context.chroma_sample_location = AVCHROMA_LOC_CENTER;  // as ConvertTo420 makes it
-  SetRate(context, settings.bits_per_second);
+  context.color_primaries = static_cast<AVColorPrimaries>(settings_.colour.primaries);
+  context.color_trc = static_cast<AVColorTransferCharacteristic>(settings_.colour.transfer);
+  context.colorspace = static_cast<AVColorSpace>(settings_.colour.matrix);
+  context.color_range = settings_.colour.full_range ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
+  // As Converter makes it; for NV12 and I420, which tell nothing, what everybody assumes.
+  context.chroma_sample_location = settings_.rgb ? AVCHROMA_LOC_CENTER : AVCHROMA_LOC_LEFT;
+  SetRate(context, settings_.bits_per_second);
   try {
-    Open(&context, codec, settings);
+    if (settings_.input == EncoderInput::kVaapi) {
+      hardware_ = std::make_unique<HardwareFrames>(context);
+    }
+    OpenCodec(&context, codec, settings_);
   } catch (const EncoderError &error) {
-    throw EncoderError(settings.name + " does not open: " + error.what() + log.Words());
+    throw EncoderError(settings_.name + " does not open: " + error.what() + log.Words());
   }
 }
 
@@ -114,7 +110,7 @@ AVFrame &LavcEncoder::WritableFrame() {
   // An encoder may go on reading the last frame; a new buffer is cheaper than waiting or copying.
   if (frame_->buf[0] == nullptr || av_frame_is_writable(frame_.get()) == 0) {
     av_frame_unref(frame_.get());
-    frame_->format = context_->pix_fmt;
+    frame_->format = FrameFormat(settings_.input);
     frame_->width = context_->width;
     frame_->height = context_->height;
     const int result = av_frame_get_buffer(frame_.get(), 0);
@@ -136,7 +132,8 @@ PacketPointer LavcEncoder::Encode(bool key) {
   const LavcLog log;
   frame_->pts = next_pts_++;
   frame_->pict_type = key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
-  int result = avcodec_send_frame(context_.get(), frame_.get());
+  const FramePointer surface = hardware_ ? hardware_->Upload(*frame_) : nullptr;
+  int result = avcodec_send_frame(context_.get(), surface ? surface.get() : frame_.get());
   if (result < 0)
     throw EncoderError("the encoder refuses a frame: " + AvError(result) + log.Words());
 
@@ -153,10 +150,18 @@ PacketPointer LavcEncoder::Encode(bool key) {
   return packet;
 }
 
-// libavcodec's libx264 compares these with what it has set before every frame, and reconfigures
-// x264.
+// libx264 and NVENC compare these with what they have set before every frame, and reconfigure the
+// encoder; the others never look again.
 void LavcEncoder::SetBitRate(int64_t bits_per_second) {
-  SetRate(*context_, bits_per_second);
+  if (bits_per_second == settings_.bits_per_second) return;
+  settings_.bits_per_second = bits_per_second;
+  if (settings_.live_rate) {
+    SetRate(*context_, bits_per_second);
+    return;
+  }
+  context_.reset();
+  hardware_.reset();
+  Open();
 }
 
 }  // namespace vsockenc

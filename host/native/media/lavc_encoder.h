@@ -2,30 +2,14 @@
 
 #include <cstdint>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
-struct AVCodecContext;
-struct AVFrame;
-struct AVPacket;
+#include "hardware_frames.h"
+#include "lavc_encoder_types.h"
 
 namespace vsockenc {
-
-// Owners of libavcodec's objects.
-struct FreeCodecContext {
-  void operator()(AVCodecContext *context) const;
-};
-struct FreeFrame {
-  void operator()(AVFrame *frame) const;
-};
-struct FreePacket {
-  void operator()(AVPacket *packet) const;
-};
-using CodecContextPointer = std::unique_ptr<AVCodecContext, FreeCodecContext>;
-using FramePointer = std::unique_ptr<AVFrame, FreeFrame>;
-using PacketPointer = std::unique_ptr<AVPacket, FreePacket>;
 
 // Code points of ISO/IEC 23091-2, which libavutil uses too.
 struct ColourDescription {
@@ -40,6 +24,9 @@ struct Rational {
   int denominator;
 };
 
+// What an encoder takes.
+enum class EncoderInput { kI420, kNv12, kVaapi };
+
 struct EncoderSettings {
   std::string name;  // libavcodec's, e.g. "libx264"
   int width;         // of the visible picture; the encoder gets even numbers
@@ -47,16 +34,13 @@ struct EncoderSettings {
   Rational framerate;  // what rate control counts with; neither is 0
   Rational pixel_aspect_ratio;
   ColourDescription colour;
+  bool rgb;  // what is encoded, rather than NV12 or I420
+  EncoderInput input;
+  bool live_rate;  // it takes another bit rate in mid-stream
   int64_t bits_per_second;
   int keyframe_interval;  // frames from one key frame to the next
   int threads;
   std::vector<std::pair<std::string, std::string>> options;  // of the codec itself
-};
-
-// libavcodec refused or broke. The message carries its words, and what it logged.
-class EncoderError : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
 };
 
 // One libavcodec encoder that gives the access unit of a frame before it takes the next one. To be
@@ -66,17 +50,23 @@ class LavcEncoder {
   // Throws EncoderError.
   explicit LavcEncoder(const EncoderSettings &settings);
 
-  // The yuv420p frame that Encode takes, with a buffer that nobody else reads. Throws EncoderError.
+  // The frame that Encode takes, yuv420p or nv12, with a buffer that nobody else reads. Throws
+  // EncoderError.
   AVFrame &WritableFrame();
 
   // Encodes WritableFrame(); `key` makes it an IDR. Throws EncoderError, after which the encoder is
   // of no use any more.
   PacketPointer Encode(bool key);
 
-  // From the next frame on.
+  // From the next frame on. Where the encoder cannot change it, it is opened anew, and the next
+  // frame is a key frame. Throws EncoderError, after which the encoder is of no use any more.
   void SetBitRate(int64_t bits_per_second);
 
  private:
+  void Open();
+
+  EncoderSettings settings_;
+  std::unique_ptr<HardwareFrames> hardware_;  // of kVaapi
   CodecContextPointer context_;
   FramePointer frame_;
   int64_t next_pts_ = 0;

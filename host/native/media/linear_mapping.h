@@ -3,17 +3,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
+
+#include "extents.h"
+#include "pixel_memory.h"
 
 namespace vsockenc {
-
-// A run of bytes of a shareable memory. The bytes of a resource are its extents, one after the
-// other.
-struct Extent {
-  int fd;
-  uint64_t offset;
-  uint64_t length;
-};
 
 // Scattered pages of shared memories as one linear, read-only range of this process.
 //
@@ -24,7 +18,7 @@ struct Extent {
 //
 // A page beyond the end of its file raises SIGBUS when read: extents are checked against the size
 // of the file. The file must not shrink afterwards; QEMU seals its memfd against that.
-class LinearMapping {
+class LinearMapping : public PixelMemory {
  public:
   static constexpr size_t kRunBudget = 16384;
   // Of one mapping. A picture of 16384 x 16384 has 1 GiB; the rest is room for padded rows.
@@ -33,13 +27,16 @@ class LinearMapping {
   // Maps the first `bytes` bytes (at least 1) of the extents. The descriptors may be closed
   // afterwards. Throws PictureError.
   LinearMapping(std::span<const Extent> extents, uint64_t bytes);
-  ~LinearMapping();
+  ~LinearMapping() override;
   LinearMapping(const LinearMapping &) = delete;
   LinearMapping &operator=(const LinearMapping &) = delete;
 
-  const uint8_t *data() const { return data_; }
-  uint64_t bytes() const { return bytes_; }
-  size_t runs() const { return runs_; }
+  Tier tier() const override { return Tier::kResource; }
+  uint64_t begin() const override { return 0; }
+  uint64_t bytes() const override { return bytes_; }
+  size_t runs() const override { return runs_; }
+  uint64_t staging_bytes() const override { return 0; }
+  const uint8_t *Read(uint8_t *) const override { return data_; }
 
   // Runs that are mapped in this process.
   static size_t RunsInUse();
@@ -52,8 +49,5 @@ class LinearMapping {
   uint64_t reserved_ = 0;
   size_t runs_ = 0;
 };
-
-// Sum of the lengths. Throws PictureError when it, or the end of an extent, exceeds 2^63.
-uint64_t TotalBytes(std::span<const Extent> extents);
 
 }  // namespace vsockenc

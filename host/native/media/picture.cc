@@ -1,124 +1,92 @@
 #include "picture.h"
 
 #include <algorithm>
-#include <string>
 
+#include "gathered_memory.h"
+#include "linear_mapping.h"
 #include "picture_error.h"
 
 namespace vsockenc {
 namespace {
 
-[[noreturn]] void Invalid(const std::string &message) {
-  throw PictureError(PictureFault::kInvalidLayout, message);
-}
-
-void CheckDimension(const char *field, uint64_t value) {
-  if (value < 1 || value > Picture::kMaxDimension) {
-    Invalid(std::string(field) + " is " + std::to_string(value) + ", not between 1 and " +
-            std::to_string(Picture::kMaxDimension));
+std::unique_ptr<PixelMemory> Reach(std::span<const Extent> extents, uint64_t needed,
+                                   ByteRange visible) {
+  try {
+    return std::make_unique<LinearMapping>(extents, needed);
+  } catch (const PictureError &error) {
+    if (error.fault() != PictureFault::kUnstitchable) throw;
   }
-}
-
-void CheckVisible(const PictureLayout &layout) {
-  const Rectangle &visible = layout.visible;
-  CheckDimension("visible.width", visible.width);
-  CheckDimension("visible.height", visible.height);
-  if (visible.width > layout.width || visible.x > layout.width - visible.width ||
-      visible.height > layout.height || visible.y > layout.height - visible.height) {
-    Invalid("the visible rectangle, " + std::to_string(visible.width) + "x" +
-            std::to_string(visible.height) + " at " + std::to_string(visible.x) + "," +
-            std::to_string(visible.y) + ", is not inside the picture of " +
-            std::to_string(layout.width) + "x" + std::to_string(layout.height));
-  }
-}
-
-const PixelFormat *CheckFormat(const PictureLayout &layout) {
-  const PixelFormat *format =
-      layout.fourcc > UINT32_MAX ? nullptr : FindPixelFormat(static_cast<uint32_t>(layout.fourcc));
-  if (format == nullptr) {
-    std::string known;
-    for (const PixelFormat &one : PixelFormats()) {
-      known += (known.empty() ? "" : ", ") + std::string(one.name);
-    }
-    throw PictureError(
-        PictureFault::kUnsupportedFormat,
-        "the format with fourcc " + std::to_string(layout.fourcc) + " is none of " + known);
-  }
-  if (layout.planes.size() != format->planes) {
-    throw PictureError(PictureFault::kUnsupportedFormat,
-                       std::string(format->name) + " has " + std::to_string(format->planes) +
-                           " plane(s), the layout has " + std::to_string(layout.planes.size()));
-  }
-  return format;
-}
-
-// The byte after the plane's last pixel. No step can overflow: stride and height are bounded, and
-// the offset is compared with what the resource has before anything is added to it.
-uint64_t PlaneEnd(const PictureLayout &layout, const PlaneLayout &plane, const PixelFormat &format,
-                  uint64_t available) {
-  const uint64_t row = layout.width * format.bytes_per_pixel;
-  if (plane.stride < row || plane.stride > Picture::kMaxStride) {
-    Invalid("stride is " + std::to_string(plane.stride) + ", not between the " +
-            std::to_string(row) + " bytes of a row and " + std::to_string(Picture::kMaxStride));
-  }
-  // The last row need not be padded.
-  const uint64_t size = (layout.height - 1) * plane.stride + row;
-  if (plane.offset > available || size > available - plane.offset) {
-    throw PictureError(PictureFault::kLayoutOutsideResource,
-                       "the plane has " + std::to_string(size) + " bytes from byte " +
-                           std::to_string(plane.offset) + " on, the resource has only " +
-                           std::to_string(available));
-  }
-  return plane.offset + size;
+  return std::make_unique<GatheredMemory>(extents, visible);
 }
 
 }  // namespace
 
 Picture::Picture(const PictureLayout &layout, const std::vector<std::vector<Extent>> &resources)
-    : layout_(layout) {
-  CheckDimension("width", layout.width);
-  CheckDimension("height", layout.height);
-  CheckVisible(layout);
-  format_ = CheckFormat(layout);
-
-  std::vector<uint64_t> needed(resources.size(), 0);
-  for (const PlaneLayout &plane : layout.planes) {
-    if (plane.resource >= resources.size()) Invalid("a plane names no resource");
-    uint64_t &end = needed[plane.resource];
-    end = std::max(end, PlaneEnd(layout, plane, *format_, TotalBytes(resources[plane.resource])));
-  }
+    : layout_(layout), format_(&CheckLayout(layout)) {
+  std::vector<uint64_t> available;
+  for (const auto &extents : resources) available.push_back(TotalBytes(extents));
+  const std::vector<uint64_t> needed = NeededBytes(layout, *format_, available);
   for (size_t i = 0; i < resources.size(); ++i) {
-    if (needed[i] == 0) Invalid("resource " + std::to_string(i) + " is used by no plane");
-    mappings_.push_back(std::make_unique<LinearMapping>(resources[i], needed[i]));
+    memories_.push_back(Reach(resources[i], needed[i], VisibleBytes(layout, *format_, i)));
   }
+}
+
+Picture::Picture(const PictureLayout &layout) : layout_(layout), format_(&CheckLayout(layout)) {
+  const uint64_t most = Staging::kMaxBytes;
+  const std::vector<uint64_t> needed = NeededBytes(layout, *format_, {&most, 1});
+  auto memory = std::make_unique<InlineMemory>(needed[0]);
+  inline_ = memory.get();
+  memories_.push_back(std::move(memory));
 }
 
 Picture::~Picture() {
-  mappings_.clear();
+  memories_.clear();
   if (on_unmapped_) on_unmapped_();
 }
 
-PackedPixels Picture::pixels() const {
-  const PlaneLayout &plane = layout_.planes.front();
-  const Rectangle &visible = layout_.visible;
-  return {
-      .data = mappings_[plane.resource]->data() + plane.offset + visible.y * plane.stride +
-              visible.x * format_->bytes_per_pixel,
-      .stride = static_cast<int>(plane.stride),
-      .width = static_cast<int>(visible.width),
-      .height = static_cast<int>(visible.height),
+Pixels Picture::Read(Staging &staging) const {
+  uint64_t staged = 0;
+  for (const auto &memory : memories_) staged += memory->staging_bytes();
+  uint8_t *free = staged == 0 ? nullptr : staging.Reserve(staged);
+  std::vector<const uint8_t *> begins;
+  for (const auto &memory : memories_) {
+    begins.push_back(memory->Read(free));
+    if (memory->staging_bytes() > 0) free += memory->staging_bytes();
+  }
+  Pixels pixels{
+      .format = format_,
+      .planes = {},
+      .width = static_cast<int>(layout_.visible.width),
+      .height = static_cast<int>(layout_.visible.height),
   };
+  for (size_t i = 0; i < format_->planes; ++i) {
+    const PlaneLayout &plane = layout_.planes[i];
+    pixels.planes[i] = {begins[plane.resource] + (FirstVisible(layout_, *format_, i) -
+                                                  memories_[plane.resource]->begin()),
+                        static_cast<int>(plane.stride)};
+  }
+  return pixels;
+}
+
+bool Picture::Write(uint64_t offset, std::span<const uint8_t> bytes) {
+  return inline_ != nullptr && inline_->Write(offset, bytes);
+}
+
+Tier Picture::tier() const {
+  const bool gathers = std::ranges::any_of(
+      memories_, [](const auto &memory) { return memory->tier() == Tier::kResourceGather; });
+  return gathers ? Tier::kResourceGather : memories_.front()->tier();
 }
 
 size_t Picture::runs() const {
   size_t runs = 0;
-  for (const auto &mapping : mappings_) runs += mapping->runs();
+  for (const auto &memory : memories_) runs += memory->runs();
   return runs;
 }
 
 uint64_t Picture::bytes() const {
   uint64_t bytes = 0;
-  for (const auto &mapping : mappings_) bytes += mapping->bytes();
+  for (const auto &memory : memories_) bytes += memory->bytes();
   return bytes;
 }
 

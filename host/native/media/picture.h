@@ -1,63 +1,57 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
-#include "../../../proto/gen/c/vsockenc-limits.h"
-#include "linear_mapping.h"
+#include "extents.h"
+#include "inline_memory.h"
+#include "picture_layout.h"
 #include "pixel_format.h"
+#include "pixel_memory.h"
+#include "staging.h"
 
 namespace vsockenc {
 
-struct Rectangle {
-  uint64_t x;
-  uint64_t y;
-  uint64_t width;
-  uint64_t height;
-};
-
-struct PlaneLayout {
-  size_t resource;  // index into the extents lists
-  uint64_t offset;  // of the first pixel, in bytes
-  uint64_t stride;  // from row to row, in bytes
-};
-
-// A picture as the guest described it: nothing of it is trusted.
-struct PictureLayout {
-  uint64_t width;
-  uint64_t height;
-  uint64_t fourcc;
-  std::vector<PlaneLayout> planes;
-  Rectangle visible;  // the part that is encoded
-};
-
-// The plane of a packed picture, from its first visible pixel on.
-struct PackedPixels {
-  const uint8_t *data;
-  int stride;
+// The visible pixels of a picture in linear memory.
+struct Pixels {
+  struct Plane {
+    const uint8_t *data;  // of the first visible sample
+    int stride;
+  };
+  const PixelFormat *format;
+  std::array<Plane, kMaxPlanes> planes;  // of which format->planes count
   int width;
   int height;
 };
 
-// A layout whose every visible byte has been proved to lie in mapped memory, and that memory.
-// Immutable, shared between threads by shared_ptr; the last user unmaps.
+// A layout whose every visible byte has been proved to lie in memory that can be read, and that
+// memory. Shared between threads by shared_ptr; the last user unmaps. Immutable, but for what
+// Write() does.
+//
+// Each resource is mapped (LinearMapping) if it can be, and gathered at each read (GatheredMemory)
+// if not.
 class Picture {
  public:
-  static constexpr uint64_t kMaxDimension = VSOCKENC_MAX_DIMENSION;
-  // Sixteen times the widest row of four bytes a pixel. Far below 2^31, because libyuv computes
-  // with int.
-  static constexpr uint64_t kMaxStride = uint64_t{1} << 20;
-
   // `resources` holds the extents of each resource that the planes name. Throws PictureError.
   Picture(const PictureLayout &layout, const std::vector<std::vector<Extent>> &resources);
+  // A picture whose pixels come by Write(): every plane names resource 0. Throws PictureError.
+  explicit Picture(const PictureLayout &layout);
   ~Picture();
   Picture(const Picture &) = delete;
   Picture &operator=(const Picture &) = delete;
 
   const PixelFormat &format() const { return *format_; }
-  PackedPixels pixels() const;
+  // The pixels as they are now, valid while both this and `staging` live and the latter is not used
+  // for anything else. Any thread. Throws PictureError.
+  Pixels Read(Staging &staging) const;
+  // False when the picture is not inline or the bytes are not inside it. No thread may read it.
+  bool Write(uint64_t offset, std::span<const uint8_t> bytes);
+
+  Tier tier() const;
   size_t runs() const;
   uint64_t bytes() const;
 
@@ -68,7 +62,8 @@ class Picture {
  private:
   PictureLayout layout_;
   const PixelFormat *format_;
-  std::vector<std::unique_ptr<LinearMapping>> mappings_;
+  std::vector<std::unique_ptr<PixelMemory>> memories_;
+  InlineMemory *inline_ = nullptr;  // memories_[0], if it is that
   std::function<void()> on_unmapped_;
 };
 

@@ -1,112 +1,16 @@
 #include "picture_binding.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-#include <map>
-#include <string>
+#include <atomic>
 #include <utility>
 #include <vector>
 
 #include "addon_data.h"
-#include "picture_error.h"
+#include "checksum.h"
+#include "layout_binding.h"
+#include "linear_mapping.h"
 
 namespace vsockenc {
 namespace {
-
-// The codes by which host/native/picture.ts finds the error class.
-const char *FaultCode(PictureFault fault) {
-  switch (fault) {
-    case PictureFault::kInvalidLayout:
-      return "INVALID_LAYOUT";
-    case PictureFault::kUnsupportedFormat:
-      return "UNSUPPORTED_FORMAT";
-    case PictureFault::kLayoutOutsideResource:
-      return "LAYOUT_OUTSIDE_RESOURCE";
-    case PictureFault::kUnstitchable:
-      return "UNSTITCHABLE";
-    case PictureFault::kMapFailed:
-      return "MAP_FAILED";
-  }
-  return "MAP_FAILED";
-}
-
-// The caller's descriptors, duplicated: it may close them, and the system use the numbers for
-// something else, before the mapping thread comes to them.
-class OwnDescriptors {
- public:
-  OwnDescriptors() = default;
-  OwnDescriptors(OwnDescriptors &&) = default;
-  ~OwnDescriptors() {
-    for (const auto &[theirs, ours] : descriptors_) close(ours);
-  }
-
-  int Duplicate(int theirs) {
-    const auto known = descriptors_.find(theirs);
-    if (known != descriptors_.end()) return known->second;
-    const int ours = fcntl(theirs, F_DUPFD_CLOEXEC, 0);
-    if (ours < 0) {
-      throw PictureError(PictureFault::kMapFailed, "descriptor " + std::to_string(theirs) +
-                                                       " is not usable: " + strerror(errno));
-    }
-    descriptors_.emplace(theirs, ours);
-    return ours;
-  }
-
- private:
-  std::map<int, int> descriptors_;
-};
-
-// TypeScript has checked that it is a whole number in 0 … 2^53-1; a cast of anything else would be
-// undefined.
-uint64_t Whole(const Napi::Value &value) {
-  const double number = value.As<Napi::Number>().DoubleValue();
-  if (!(number >= 0 && number < 9007199254740992.0)) {
-    throw PictureError(PictureFault::kInvalidLayout, "a number of the layout is out of range");
-  }
-  return static_cast<uint64_t>(number);
-}
-
-PictureLayout ReadLayout(const Napi::Object &from) {
-  PictureLayout layout{
-      .width = Whole(from.Get("width")),
-      .height = Whole(from.Get("height")),
-      .fourcc = Whole(from.Get("fourcc")),
-      .planes = {},
-      .visible = {},
-  };
-  const auto visible = from.Get("visible").As<Napi::Object>();
-  layout.visible = {
-      .x = Whole(visible.Get("x")),
-      .y = Whole(visible.Get("y")),
-      .width = Whole(visible.Get("width")),
-      .height = Whole(visible.Get("height")),
-  };
-  const auto planes = from.Get("planes").As<Napi::Array>();
-  for (uint32_t i = 0; i < planes.Length(); ++i) {
-    const auto plane = planes.Get(i).As<Napi::Object>();
-    layout.planes.push_back({
-        .resource = static_cast<size_t>(Whole(plane.Get("resource"))),
-        .offset = Whole(plane.Get("offset")),
-        .stride = Whole(plane.Get("stride")),
-    });
-  }
-  return layout;
-}
-
-// Extents come as a flat BigUint64Array of descriptor, offset, length.
-std::vector<Extent> ReadExtents(const Napi::Value &value, OwnDescriptors &descriptors) {
-  const auto packed = value.As<Napi::BigUint64Array>();
-  std::vector<Extent> extents;
-  extents.reserve(packed.ElementLength() / 3);
-  for (size_t i = 0; i + 2 < packed.ElementLength(); i += 3) {
-    const int ours = descriptors.Duplicate(static_cast<int>(packed[i]));
-    extents.push_back({ours, packed[i + 1], packed[i + 2]});
-  }
-  return extents;
-}
 
 // Maps on a thread of libuv's pool: a thousand mmap calls take milliseconds.
 class MapWorker : public Napi::AsyncWorker {
@@ -134,7 +38,7 @@ class MapWorker : public Napi::AsyncWorker {
   void OnOK() override { deferred_.Resolve(PictureBinding::Wrap(Env(), std::move(picture_))); }
 
   void OnError(const Napi::Error &error) override {
-    error.Value().Set("code", FaultCode(fault_));
+    SetFaultCode(error, fault_);
     deferred_.Reject(error.Value());
   }
 
@@ -144,6 +48,48 @@ class MapWorker : public Napi::AsyncWorker {
   std::vector<std::vector<Extent>> resources_;
   OwnDescriptors descriptors_;
   std::shared_ptr<Picture> picture_;
+  PictureFault fault_ = PictureFault::kMapFailed;
+};
+
+// Reads the picture once, on a thread of libuv's pool.
+class ChecksumWorker : public Napi::AsyncWorker {
+ public:
+  ChecksumWorker(Napi::Env env, std::shared_ptr<const Picture> picture)
+      : AsyncWorker(env),
+        deferred_(Napi::Promise::Deferred::New(env)),
+        picture_(std::move(picture)) {}
+
+  Napi::Promise Promise() const { return deferred_.Promise(); }
+
+ protected:
+  void Execute() override {
+    try {
+      Staging staging;
+      checksum_ = ChecksumOf(picture_->Read(staging));
+    } catch (const PictureError &error) {
+      fault_ = error.fault();
+      picture_.reset();
+      throw;  // AsyncWorker keeps what() for OnError
+    }
+    picture_.reset();
+  }
+
+  void OnOK() override {
+    const auto result = Napi::Object::New(Env());
+    result.Set("crc", checksum_.crc);
+    result.Set("bytes", static_cast<double>(checksum_.bytes));
+    deferred_.Resolve(result);
+  }
+
+  void OnError(const Napi::Error &error) override {
+    SetFaultCode(error, fault_);
+    deferred_.Reject(error.Value());
+  }
+
+ private:
+  Napi::Promise::Deferred deferred_;
+  std::shared_ptr<const Picture> picture_;
+  Checksum checksum_{};
   PictureFault fault_ = PictureFault::kMapFailed;
 };
 
@@ -178,11 +124,31 @@ Napi::Value MapPicture(const Napi::CallbackInfo &info) {
     return promise;
   } catch (const PictureError &error) {
     const auto deferred = Napi::Promise::Deferred::New(env);
-    const auto reason = Napi::Error::New(env, error.what());
-    reason.Value().Set("code", FaultCode(error.fault()));
-    deferred.Reject(reason.Value());
+    deferred.Reject(PictureErrorObject(env, error).Value());
     return deferred.Promise();
   }
+}
+
+// inlinePicture(layout): NativePicture
+Napi::Value InlinePicture(const Napi::CallbackInfo &info) {
+  try {
+    return PictureBinding::Wrap(info.Env(),
+                                std::make_shared<Picture>(ReadLayout(info[0].As<Napi::Object>())));
+  } catch (const PictureError &error) {
+    throw PictureErrorObject(info.Env(), error);
+  }
+}
+
+const char *TierName(Tier tier) {
+  switch (tier) {
+    case Tier::kResource:
+      return "resource";
+    case Tier::kResourceGather:
+      return "resource-gather";
+    case Tier::kInline:
+      return "inline";
+  }
+  return "resource";
 }
 
 // pixelFormats(): {fourcc, name}[]
@@ -201,19 +167,32 @@ Napi::Value RunsInUse(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), static_cast<double>(LinearMapping::RunsInUse()));
 }
 
+Napi::Value StagingBytes(const Napi::CallbackInfo &info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(Staging::BytesInUse()));
+}
+
 }  // namespace
 
 void PictureBinding::Register(Napi::Env env, Napi::Object exports) {
   const Napi::Function constructor =
-      DefineClass(env, "NativePicture", {InstanceMethod<&PictureBinding::Close>("close")});
+      DefineClass(env, "NativePicture",
+                  {
+                      InstanceMethod<&PictureBinding::Write>("write"),
+                      InstanceMethod<&PictureBinding::IsIdle>("isIdle"),
+                      InstanceMethod<&PictureBinding::Checksum>("checksum"),
+                      InstanceMethod<&PictureBinding::Close>("close"),
+                  });
   env.GetInstanceData<AddonData>()->picture_class = Napi::Persistent(constructor);
   exports.Set("mapPicture", Napi::Function::New<MapPicture>(env, "mapPicture"));
+  exports.Set("inlinePicture", Napi::Function::New<InlinePicture>(env, "inlinePicture"));
   exports.Set("pixelFormats", Napi::Function::New<ListFormats>(env, "pixelFormats"));
   exports.Set("mappedRuns", Napi::Function::New<RunsInUse>(env, "mappedRuns"));
+  exports.Set("stagingBytes", Napi::Function::New<StagingBytes>(env, "stagingBytes"));
 }
 
 Napi::Object PictureBinding::Wrap(Napi::Env env, std::shared_ptr<Picture> picture) {
   const Napi::Object object = env.GetInstanceData<AddonData>()->picture_class.New({});
+  object.Set("tier", TierName(picture->tier()));
   object.Set("runs", static_cast<double>(picture->runs()));
   object.Set("bytes", static_cast<double>(picture->bytes()));
   Unwrap(object)->picture_ = std::move(picture);
@@ -232,6 +211,35 @@ std::shared_ptr<Picture> PictureBinding::Share(Napi::Value value) {
 }
 
 PictureBinding::PictureBinding(const Napi::CallbackInfo &info) : ObjectWrap(info) {}
+
+// write(offset, bytes): boolean, false when they do not lie inside the picture. Only of an inline
+// picture that is idle.
+Napi::Value PictureBinding::Write(const Napi::CallbackInfo &info) {
+  const double offset = info[0].As<Napi::Number>().DoubleValue();
+  const auto bytes = info[1].As<Napi::Uint8Array>();
+  const bool whole = offset >= 0 && offset < 9007199254740992.0;  // else the cast is undefined
+  return Napi::Boolean::New(info.Env(), whole && picture_ &&
+                                            picture_->Write(static_cast<uint64_t>(offset),
+                                                            {bytes.Data(), bytes.ByteLength()}));
+}
+
+// isIdle(): boolean. No encode or checksum has still to read it. New ones only come from this
+// thread, so the answer holds until then.
+Napi::Value PictureBinding::IsIdle(const Napi::CallbackInfo &info) {
+  const bool idle = picture_.use_count() == 1;
+  // use_count() is a relaxed load; what the last reader did comes before what we write next.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return Napi::Boolean::New(info.Env(), idle);
+}
+
+// checksum(): Promise<{crc, bytes}>
+Napi::Value PictureBinding::Checksum(const Napi::CallbackInfo &info) {
+  if (!picture_) throw Napi::TypeError::New(info.Env(), "the picture is closed");
+  auto *worker = new ChecksumWorker(info.Env(), picture_);
+  const Napi::Promise promise = worker->Promise();
+  worker->Queue();  // it deletes itself
+  return promise;
+}
 
 // close(): Promise<void>, which settles when the last user of the mapping has let go and it is
 // unmapped. Once only.

@@ -20,6 +20,9 @@ class PictureBinding : public Napi::ObjectWrap<PictureBinding> {
   explicit PictureBinding(const Napi::CallbackInfo &info);
 
  private:
+  Napi::Value Write(const Napi::CallbackInfo &info);
+  Napi::Value IsIdle(const Napi::CallbackInfo &info);
+  Napi::Value Checksum(const Napi::CallbackInfo &info);
   Napi::Value Close(const Napi::CallbackInfo &info);
 
   std::shared_ptr<Picture> picture_;

@@ -10,7 +10,8 @@ enum class PictureFault {
   kInvalidLayout,          // a value that no layout can have
   kUnsupportedFormat,      // a fourcc or a number of planes that is not in the format table
   kLayoutOutsideResource,  // the layout names bytes that the resource does not have
-  kUnstitchable,           // page boundaries or a budget forbid one linear mapping
+  kUnstitchable,           // page boundaries or a budget forbid one linear mapping: gather instead
+  kStagingSpent,           // no staging memory to gather or receive the pixels in
   kMapFailed,              // the descriptor is not a memory, or mmap refused
 };
 

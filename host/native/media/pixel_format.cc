@@ -1,28 +1,41 @@
 #include "pixel_format.h"
 
 #include <libyuv/convert.h>
+#include <libyuv/convert_argb.h>
 #include <libyuv/convert_from_argb.h>
 
 #include <algorithm>
-#include <array>
+
+#include "../../../proto/gen/c/vsockenc-formats.h"
 
 namespace vsockenc {
 namespace {
 
-// As fourcc_code() of drm_fourcc.h.
-constexpr uint32_t Fourcc(const char (&code)[5]) {
-  return static_cast<uint32_t>(code[0]) | static_cast<uint32_t>(code[1]) << 8 |
-         static_cast<uint32_t>(code[2]) << 16 | static_cast<uint32_t>(code[3]) << 24;
-}
-
-// DRM and libyuv both name a format by the little-endian word (ARGB is the word 0xAARRGGBB),
-// GStreamer by the bytes in memory (BGRA). Alpha is not encoded, so both of a pair are one.
-constexpr std::array kFormats{
-    PixelFormat{Fourcc("XR24"), "BGRx", 1, 4, libyuv::ARGBToI420, libyuv::ARGBToJ420},
-    PixelFormat{Fourcc("AR24"), "BGRA", 1, 4, libyuv::ARGBToI420, libyuv::ARGBToJ420},
-    PixelFormat{Fourcc("XB24"), "RGBx", 1, 4, libyuv::ABGRToI420, libyuv::ABGRToJ420},
-    PixelFormat{Fourcc("AB24"), "RGBA", 1, 4, libyuv::ABGRToI420, libyuv::ABGRToJ420},
+struct Reading {
+  PixelKind kind;
+  RgbConversions rgb;
 };
+
+// How each format of the generated table is read: one that has no entry here does not compile.
+//
+// libyuv names a format by the little-endian word, as DRM does (ARGB is the word 0xAARRGGBB),
+// GStreamer by the bytes in memory (BGRA). Alpha is not encoded, so both of a pair are one.
+constexpr Reading kBGRx{PixelKind::kRgb, {libyuv::ARGBToI420, libyuv::ARGBToJ420, nullptr}};
+constexpr Reading kBGRA = kBGRx;
+constexpr Reading kRGBx{PixelKind::kRgb, {libyuv::ABGRToI420, libyuv::ABGRToJ420, nullptr}};
+constexpr Reading kRGBA = kRGBx;
+constexpr Reading kxRGB{PixelKind::kRgb, {libyuv::BGRAToI420, nullptr, libyuv::BGRAToARGB}};
+constexpr Reading kARGB = kxRGB;
+constexpr Reading kxBGR{PixelKind::kRgb, {libyuv::RGBAToI420, nullptr, libyuv::RGBAToARGB}};
+constexpr Reading kABGR = kxBGR;
+constexpr Reading kNV12{PixelKind::kNv12, {}};
+constexpr Reading kI420{PixelKind::kI420, {}};
+
+#define FORMAT(name, fourcc, planes, b0, h0, v0, b1, h1, v1, b2, h2, v2)                      \
+  PixelFormat{fourcc,       #name,      planes, {{{b0, h0, v0}, {b1, h1, v1}, {b2, h2, v2}}}, \
+              k##name.kind, k##name.rgb},
+constexpr PixelFormat kFormats[] = {VSOCKENC_PIXEL_FORMATS(FORMAT)};
+#undef FORMAT
 
 }  // namespace
 
@@ -31,8 +44,8 @@ std::span<const PixelFormat> PixelFormats() {
 }
 
 const PixelFormat *FindPixelFormat(uint32_t fourcc) {
-  const auto found = std::ranges::find(kFormats, fourcc, &PixelFormat::fourcc);
-  return found == kFormats.end() ? nullptr : &*found;
+  const auto *found = std::ranges::find(kFormats, fourcc, &PixelFormat::fourcc);
+  return found == std::end(kFormats) ? nullptr : found;
 }
 
 }  // namespace vsockenc

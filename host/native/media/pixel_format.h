@@ -1,26 +1,57 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
 namespace vsockenc {
 
+// One plane of a format: each sample has `bytes` bytes and stands for `horizontal` x `vertical`
+// pixels.
+struct PlaneShape {
+  uint32_t bytes;
+  uint32_t horizontal;
+  uint32_t vertical;
+
+  // Half a sample's worth of pixels at an odd edge is a whole sample.
+  constexpr uint64_t RowBytes(uint64_t width) const {
+    return (width + horizontal - 1) / horizontal * bytes;
+  }
+  constexpr uint64_t Rows(uint64_t height) const { return (height + vertical - 1) / vertical; }
+};
+
 // A libyuv conversion of packed pixels to three planes of 4:2:0: source, stride, then pointer and
 // stride of Y, U and V, then width and height. Odd sizes give (width + 1) / 2 columns of chroma.
 using ToPlanar420 = int (*)(const uint8_t *, int, uint8_t *, int, uint8_t *, int, uint8_t *, int,
                             int, int);
+// A libyuv conversion of packed pixels to what libyuv calls ARGB (bytes B, G, R, A).
+using ToArgb = int (*)(const uint8_t *, int, uint8_t *, int, int, int);
+
+// What libyuv has for an RGB format. The matrix is BT.601 in both.
+struct RgbConversions {
+  ToPlanar420 to_limited;  // 16..235
+  ToPlanar420 to_full;     // 0..255; null where it takes two steps, the first being to_argb
+  ToArgb to_argb;          // null where it is not needed
+};
+
+enum class PixelKind { kRgb, kNv12, kI420 };
+
+constexpr size_t kMaxPlanes = 3;
 
 // What the host knows of a DRM format.
 struct PixelFormat {
   uint32_t fourcc;
   const char *name;  // in GStreamer's words, i.e. by the order of bytes in memory
   uint32_t planes;
-  uint32_t bytes_per_pixel;
-  ToPlanar420 to_limited;  // BT.601 matrix, 16..235
-  ToPlanar420 to_full;     // BT.601 matrix, 0..255
+  std::array<PlaneShape, kMaxPlanes> shapes;  // of which `planes` count
+  PixelKind kind;
+  RgbConversions rgb;  // of kRgb
+
+  bool is_rgb() const { return kind == PixelKind::kRgb; }
 };
 
-// The table of formats: a new one is a line here.
+// The formats of proto/formats.ts, in that order.
 std::span<const PixelFormat> PixelFormats();
 
 // Null when the format is not in the table.

@@ -7,7 +7,7 @@
 #include <limits>
 #include <utility>
 
-#include "convert.h"
+#include "picture_error.h"
 
 extern "C" {
 #include <libavcodec/packet.h>
@@ -32,6 +32,7 @@ struct Match : Visitors... {
 Session::Session(EncoderSettings settings, SessionEvents &events)
     : settings_(std::move(settings)),
       events_(events),
+      converter_(settings_.colour.full_range),
       keyframe_interval_(settings_.keyframe_interval),
       thread_([this] { Run(); }) {}
 
@@ -91,10 +92,7 @@ void Session::Run() {
     Job next = Pop();
     std::visit(Match{
                    [this](FrameJob &job) { EncodeFrame(std::move(job)); },
-                   [this](RateJob &job) {
-                     keyframe_interval_ = job.keyframe_interval;
-                     if (encoder_) encoder_->SetBitRate(job.bits_per_second);
-                   },
+                   [this](RateJob &job) { ChangeRate(job); },
                    [this](MarkJob &job) { events_.OnMark(job.token); },
                    [&open](CloseJob &) { open = false; },
                },
@@ -114,6 +112,17 @@ void Session::OpenEncoder() {
   events_.OnOpened();
 }
 
+void Session::ChangeRate(const RateJob &job) {
+  keyframe_interval_ = job.keyframe_interval;
+  if (!encoder_) return;
+  try {
+    encoder_->SetBitRate(job.bits_per_second);
+  } catch (const std::exception &error) {
+    encoder_.reset();
+    events_.OnFailed(error.what());
+  }
+}
+
 void Session::EncodeFrame(FrameJob job) {
   const auto started = Clock::now();
   if (job.cancelled || !encoder_) {
@@ -123,7 +132,7 @@ void Session::EncodeFrame(FrameJob job) {
     return;
   }
   try {
-    ConvertTo420(*job.picture, settings_.colour.full_range, encoder_->WritableFrame());
+    converter_.Convert(job.picture->Read(staging_), encoder_->WritableFrame());
     const auto converted = Clock::now();
     job.picture.reset();
     events_.OnRead(job.frame);
@@ -137,6 +146,11 @@ void Session::EncodeFrame(FrameJob job) {
                          .convert_us = Microseconds(converted - started),
                          .encode_us = Microseconds(Clock::now() - converted),
                      });
+  } catch (const PictureError &error) {
+    // The encoder has seen nothing of it, so the stream can go on with the next one.
+    job.picture.reset();
+    events_.OnRead(job.frame);
+    events_.OnFrameFailed(job.frame, error.what());
   } catch (const std::exception &error) {
     if (job.picture) {
       job.picture.reset();

@@ -10,6 +10,7 @@
 #include <thread>
 #include <variant>
 
+#include "convert.h"
 #include "lavc_encoder.h"
 #include "picture.h"
 
@@ -101,6 +102,7 @@ class Session {
   Job Pop();
   void Run();
   void OpenEncoder();
+  void ChangeRate(const RateJob &job);
   void EncodeFrame(FrameJob job);
 
   const EncoderSettings settings_;
@@ -112,6 +114,8 @@ class Session {
   bool closing_ = false;  // guarded by mutex_
 
   // Of the session's thread alone.
+  Converter converter_;
+  Staging staging_;                       // for pictures that cannot be read in place
   std::unique_ptr<LavcEncoder> encoder_;  // null before it is open and after it has failed
   int64_t keyframe_interval_;
   int64_t since_key_ = 0;  // frames encoded since the last key frame; 0 at the start

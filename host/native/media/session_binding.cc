@@ -121,6 +121,12 @@ Rational ReadRational(const Napi::Object &from, const char *key) {
   return {Integer(value, "numerator"), Integer(value, "denominator")};
 }
 
+EncoderInput ReadInput(const Napi::Object &from) {
+  const std::string input = from.Get("input").As<Napi::String>().Utf8Value();
+  if (input == "vaapi") return EncoderInput::kVaapi;
+  return input == "nv12" ? EncoderInput::kNv12 : EncoderInput::kI420;
+}
+
 EncoderSettings ReadSettings(const Napi::Object &from) {
   const auto colour = from.Get("colorimetry").As<Napi::Object>();
   EncoderSettings settings{
@@ -136,6 +142,9 @@ EncoderSettings ReadSettings(const Napi::Object &from) {
               .matrix = Integer(colour, "matrix"),
               .full_range = colour.Get("fullRange").ToBoolean(),
           },
+      .rgb = from.Get("rgb").ToBoolean(),
+      .input = ReadInput(from),
+      .live_rate = from.Get("liveRate").ToBoolean(),
       .bits_per_second = from.Get("bitsPerSecond").As<Napi::Number>().Int64Value(),
       .keyframe_interval = Integer(from, "keyframeInterval"),
       .threads = Integer(from, "threads"),

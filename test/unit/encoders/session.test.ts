@@ -240,7 +240,7 @@ describe("a libx264 session", () => {
       [{ codec: "h265" }, /makes h264, not h265/],
       [{ width: 15 }, /width is 15, not a whole number from 16 to 16384/],
       [{ height: 16385 }, /height is 16385/],
-      [{ width: 16384, height: 16384 }, /1048576 macroblocks, H.264 has at most 139264/],
+      [{ width: 16384, height: 16384 }, /1048576 macroblocks, H.264 and H.265 have at most 139264/],
       [{ bitrateKbps: 1000001 }, /bitrateKbps is 1000001/],
       [{ framerate: { numerator: 100000, denominator: 1 } }, /framerate is 100000\/1/],
       [{ keyframeInterval: -1 }, /keyframeInterval is -1/],

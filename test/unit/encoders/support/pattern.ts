@@ -1,5 +1,7 @@
 /** Test pictures: what an error of matrix, range, channel order, stride or crop changes visibly. */
 
+import { fourcc } from "../../../../proto/formats.ts";
+
 /** Pixels as bytes R, G, B without padding. */
 export interface RgbImage {
   readonly width: number;
@@ -51,12 +53,16 @@ export function drawPattern(width: number, height: number, frame: number): RgbIm
 
 const even = (value: number): number => value & ~1;
 
-/** Where the bytes of a pixel stand, by DRM format. */
+/** Where the bytes of an RGB pixel stand, by DRM format. */
 export const FORMATS = {
-  XR24: { fourcc: 0x34325258, name: "BGRx", r: 2, g: 1, b: 0 },
-  AR24: { fourcc: 0x34325241, name: "BGRA", r: 2, g: 1, b: 0 },
-  XB24: { fourcc: 0x34324258, name: "RGBx", r: 0, g: 1, b: 2 },
-  AB24: { fourcc: 0x34324241, name: "RGBA", r: 0, g: 1, b: 2 },
+  XR24: { fourcc: fourcc("XR24"), r: 2, g: 1, b: 0, x: 3 },
+  AR24: { fourcc: fourcc("AR24"), r: 2, g: 1, b: 0, x: 3 },
+  XB24: { fourcc: fourcc("XB24"), r: 0, g: 1, b: 2, x: 3 },
+  AB24: { fourcc: fourcc("AB24"), r: 0, g: 1, b: 2, x: 3 },
+  BX24: { fourcc: fourcc("BX24"), r: 1, g: 2, b: 3, x: 0 },
+  BA24: { fourcc: fourcc("BA24"), r: 1, g: 2, b: 3, x: 0 },
+  RX24: { fourcc: fourcc("RX24"), r: 3, g: 2, b: 1, x: 0 },
+  RA24: { fourcc: fourcc("RA24"), r: 3, g: 2, b: 1, x: 0 },
 } as const;
 export type FormatName = keyof typeof FORMATS;
 
@@ -76,7 +82,7 @@ export interface Placement {
 
 /** The bytes of the picture; all that is not the image is garish, so that reading it shows. */
 export function pack(image: RgbImage, place: Placement): Buffer {
-  const { r, g, b } = FORMATS[place.format];
+  const { r, g, b, x: unused } = FORMATS[place.format];
   const bytes = Buffer.alloc(place.offset + (place.height - 1) * place.stride + place.width * 4, 0x5a);
   for (let y = 0; y < image.height; y++) {
     for (let x = 0; x < image.width; x++) {
@@ -85,7 +91,7 @@ export function pack(image: RgbImage, place: Placement): Buffer {
       bytes[to + r] = image.data[from] ?? 0;
       bytes[to + g] = image.data[from + 1] ?? 0;
       bytes[to + b] = image.data[from + 2] ?? 0;
-      bytes[to + 3] = (x * 7) & 0xff; // alpha means nothing
+      bytes[to + unused] = (x * 7) & 0xff; // alpha means nothing
     }
   }
   return bytes;

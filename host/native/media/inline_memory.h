@@ -1,0 +1,32 @@
+#pragma once
+
+#include <span>
+
+#include "pixel_memory.h"
+#include "staging.h"
+
+namespace vsockenc {
+
+// The pixels of one frame that come in messages. Whoever writes has to know that nobody reads.
+class InlineMemory : public PixelMemory {
+ public:
+  // Throws PictureError.
+  explicit InlineMemory(uint64_t bytes) : data_(staging_.Reserve(bytes)), bytes_(bytes) {}
+
+  // False when the bytes would not lie inside.
+  bool Write(uint64_t offset, std::span<const uint8_t> bytes);
+
+  Tier tier() const override { return Tier::kInline; }
+  uint64_t begin() const override { return 0; }
+  uint64_t bytes() const override { return bytes_; }
+  size_t runs() const override { return 1; }
+  uint64_t staging_bytes() const override { return 0; }
+  const uint8_t *Read(uint8_t *) const override { return data_; }
+
+ private:
+  Staging staging_;
+  uint8_t *data_;
+  uint64_t bytes_;
+};
+
+}  // namespace vsockenc

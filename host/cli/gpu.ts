@@ -19,6 +19,7 @@ interface Flags {
   readonly exportUid: readonly number[];
   readonly heads: number;
   readonly mode: DisplayMode;
+  readonly record?: string;
   readonly logLevel: LogLevel;
   readonly printCapabilities?: true;
 }
@@ -55,7 +56,7 @@ function endpoint(flags: Flags, command: Command): VhostEndpoint {
 /** Serves the VM until QEMU goes (exit status 0) or a signal comes. */
 async function serve(flags: Flags, command: Command): Promise<void> {
   const log = createLogger("gpu", flags.logLevel);
-  const { heads, mode, exportPath, exportUid } = flags;
+  const { heads, mode, exportPath, exportUid, record } = flags;
   // Here, so that --help and --print-capabilities work without the addon.
   const [{ GpuService: Service }, { onWatchError }] = await Promise.all([
     import("../gpu/service.ts"),
@@ -69,7 +70,14 @@ async function serve(flags: Flags, command: Command): Promise<void> {
   // First, so that no socket file is left behind by a signal that comes at once.
   onTermination(() => service?.close());
   service = new Service(
-    { endpoint: endpoint(flags, command), exportPath, exportUsers: exportUid, heads, mode },
+    {
+      endpoint: endpoint(flags, command),
+      exportPath,
+      exportUsers: exportUid,
+      heads,
+      mode,
+      recordPath: record,
+    },
     log,
   );
   await service.ended;
@@ -116,6 +124,7 @@ export function gpuCommand(): Command {
         .argParser(parseMode)
         .default({ width: 1280, height: 800 }, "1280x800"),
     )
+    .option("--record <file>", "write down what QEMU and the guest's driver ask, and the answers (debugging)")
     .option("--print-capabilities", "say as JSON what this back end can do (for libvirt), and end")
     .option("--log-level <level>", LOG_LEVELS.join(", "), parseLevel, "info")
     .addHelpText("after", EXAMPLES)

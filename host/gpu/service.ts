@@ -16,6 +16,7 @@ import { Queue } from "./constants.ts";
 import { GpuDevice, type GpuOptions } from "./device.ts";
 import { GpuExportSource } from "./export-source.ts";
 import { GuestWarnings } from "./guest-warnings.ts";
+import { SessionRecorder } from "./session-recorder.ts";
 import { SharedMemories } from "./shared-memories.ts";
 import { VhostUserBackend } from "./vhost-user-backend.ts";
 import { Vring } from "./vring.ts";
@@ -34,6 +35,8 @@ export interface GpuServiceOptions extends GpuOptions {
   readonly exportPath?: string | undefined;
   /** Users that may read the guest's memory, besides our own and root. */
   readonly exportUsers: readonly number[];
+  /** A file for everything that QEMU and the guest's driver ask, and the answers. */
+  readonly recordPath?: string | undefined;
 }
 
 export class GpuService {
@@ -43,6 +46,7 @@ export class GpuService {
   readonly #memories = new SharedMemories();
   readonly #device: GpuDevice;
   readonly #rings: readonly Vring[];
+  readonly #recorder: SessionRecorder | undefined;
   readonly #exports: ExportServer | undefined;
   #listener: FdListener | undefined;
   #backend: VhostUserBackend | undefined;
@@ -58,8 +62,21 @@ export class GpuService {
     });
     const warnings = new GuestWarnings(log);
     const device = new GpuDevice(options, this.#memories, warnings);
-    const control = new Vring("control", (command) => device.control(command), warnings);
-    const cursor = new Vring("cursor", (command) => device.cursor(command), warnings);
+    const { recordPath } = options;
+    const recorder = recordPath === undefined ? undefined : new SessionRecorder(recordPath, options, log);
+    const control = new Vring(
+      "control",
+      (command) => device.control(command),
+      warnings,
+      recorder?.ring(Queue.CONTROL),
+    );
+    const cursor = new Vring(
+      "cursor",
+      (command) => device.cursor(command),
+      warnings,
+      recorder?.ring(Queue.CURSOR),
+    );
+    this.#recorder = recorder;
     this.#device = device;
     const rings: Vring[] = [];
     rings[Queue.CONTROL] = control;
@@ -120,7 +137,8 @@ export class GpuService {
   }
 
   #connect(fd: number): void {
-    const backend: VhostUserBackend = new VhostUserBackend(fd, this.#device, this.#rings, this.#log, {
+    const target = { device: this.#device, rings: this.#rings, recorder: this.#recorder };
+    const backend: VhostUserBackend = new VhostUserBackend(fd, target, this.#log, {
       onEngaged: () => this.#engage(backend),
       onEnd: (error) => {
         this.#silent.delete(backend);
@@ -150,6 +168,7 @@ export class GpuService {
     for (const backend of [...this.#silent]) backend.close();
     this.#exports?.close();
     this.#memories.close();
+    this.#recorder?.close();
     this.#settle(error);
   }
 }

@@ -19,6 +19,7 @@ import { FdSocket, type Received } from "../native/fd-socket.ts";
 import { GuestMemory, MemoryTableError } from "../native/guest-memory.ts";
 import { Feature, QUEUE_COUNT } from "./constants.ts";
 import type { GpuDevice } from "./device.ts";
+import type { SessionRecorder } from "./session-recorder.ts";
 import {
   configPayload,
   MAX_PAYLOAD_BYTES,
@@ -67,6 +68,14 @@ const REPLYING: ReadonlySet<number> = new Set([
   Request.GET_CONFIG,
 ]);
 
+/** What a connection drives, and who writes it down. */
+export interface VhostUserTarget {
+  readonly device: GpuDevice;
+  /** By queue number. */
+  readonly rings: readonly Vring[];
+  readonly recorder: SessionRecorder | undefined;
+}
+
 export interface VhostUserEvents {
   /** The peer has said something, so it is a front end and not somebody who looks whether the socket is in use. */
   onEngaged(): void;
@@ -77,8 +86,8 @@ export interface VhostUserEvents {
 export class VhostUserBackend {
   readonly #socket: FdSocket;
   readonly #device: GpuDevice;
-  /** By queue number. */
   readonly #rings: readonly Vring[];
+  readonly #recorder: SessionRecorder | undefined;
   readonly #log: Logger;
   readonly #events: VhostUserEvents;
   readonly #header = Buffer.alloc(MESSAGE_HEADER_BYTES);
@@ -96,9 +105,10 @@ export class VhostUserBackend {
   #displaySocket: number | undefined;
 
   /** Takes a connected socket over. Device and rings are touched only after `onEngaged`. */
-  constructor(fd: number, device: GpuDevice, rings: readonly Vring[], log: Logger, events: VhostUserEvents) {
-    this.#device = device;
-    this.#rings = rings;
+  constructor(fd: number, target: VhostUserTarget, log: Logger, events: VhostUserEvents) {
+    this.#device = target.device;
+    this.#rings = target.rings;
+    this.#recorder = target.recorder;
     this.#log = log;
     this.#events = events;
     this.#socket = new FdSocket(
@@ -167,6 +177,7 @@ export class VhostUserBackend {
       { request, bytes: payload.length, descriptors: this.#descriptors.length },
       "vhost-user message",
     );
+    this.#recorder?.message(message, payload, this.#descriptors);
     let failure: Error | undefined;
     let reply: Buffer | undefined;
     try {
@@ -178,10 +189,12 @@ export class VhostUserBackend {
     } finally {
       this.#descriptors.splice(0).forEach(closeDescriptor);
     }
-    if (reply !== undefined) this.#socket.send(serialiseReply(request, reply));
-    else if (needsReply && this.#acknowledges) {
-      this.#socket.send(serialiseReply(request, u64Payload(failure === undefined ? 0n : 1n)));
+    if (reply === undefined && needsReply && this.#acknowledges) {
+      reply = u64Payload(failure === undefined ? 0n : 1n);
     }
+    if (reply === undefined) return;
+    this.#recorder?.reply(reply);
+    this.#socket.send(serialiseReply(request, reply));
   }
 
   get #acknowledges(): boolean {

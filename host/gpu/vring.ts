@@ -27,11 +27,20 @@ export interface RingFeatures {
   readonly indirect: boolean;
 }
 
+/** Is told of everything that was taken from the ring. */
+export interface RingObserver {
+  /** @param room bytes that the driver left for the answer */
+  command(command: Buffer, room: number, answer: Buffer): void;
+  fault(reason: string): void;
+}
+
 interface HeldCommand {
-  readonly head: number;
+  readonly popped: Chain;
   readonly response: Buffer;
   readonly hold: Hold;
 }
+
+type Chain = Extract<Popped, { kind: "chain" }>;
 
 const NO_ANSWER = Buffer.alloc(0);
 
@@ -39,6 +48,7 @@ export class Vring {
   readonly #name: string;
   readonly #execute: (command: Buffer) => Outcome;
   readonly #warnings: GuestWarnings;
+  readonly #observer: RingObserver | undefined;
   #size = 0;
   #base = 0;
   #addresses: RingAddresses | undefined;
@@ -53,10 +63,16 @@ export class Vring {
   #continuation: NodeJS.Immediate | undefined;
 
   /** @param execute carries one command out; must not throw */
-  constructor(name: string, execute: (command: Buffer) => Outcome, warnings: GuestWarnings) {
+  constructor(
+    name: string,
+    execute: (command: Buffer) => Outcome,
+    warnings: GuestWarnings,
+    observer?: RingObserver,
+  ) {
     this.#name = name;
     this.#execute = execute;
     this.#warnings = warnings;
+    this.#observer = observer;
   }
 
   setSize(entries: number): void {
@@ -178,6 +194,7 @@ export class Vring {
 
   /** False if nothing more can come from the ring. */
   #take(queue: Virtqueue, popped: Popped): boolean {
+    if (popped.kind !== "chain") this.#observer?.fault(popped.reason);
     if (popped.kind === "broken") {
       this.#warnings.warn(
         { ring: this.#name, reason: popped.reason },
@@ -185,18 +202,17 @@ export class Vring {
       );
       return false;
     }
-    const { head } = popped;
     if (popped.kind === "fault") {
       this.#warnings.warn({ ring: this.#name, reason: popped.reason }, "a wrong descriptor chain");
-      queue.push(head, NO_ANSWER);
+      queue.push(popped.head, NO_ANSWER);
       return true;
     }
     const { response, hold } = this.#execute(popped.readable);
     if (hold === undefined) {
-      this.#push(queue, head, response);
+      this.#push(queue, popped, response);
       return true;
     }
-    this.#held = { head, response, hold };
+    this.#held = { popped, response, hold };
     hold.whenEnded(() => this.#finishHeld());
     return true;
   }
@@ -206,12 +222,13 @@ export class Vring {
     const queue = this.#queue;
     this.#held = undefined;
     if (held === undefined || queue === undefined) return;
-    this.#push(queue, held.head, held.response);
+    this.#push(queue, held.popped, held.response);
     this.#notify(queue);
     this.#continueLater();
   }
 
-  #push(queue: Virtqueue, head: number, response: Buffer): void {
+  #push(queue: Virtqueue, { head, readable, writableLength }: Chain, response: Buffer): void {
+    this.#observer?.command(readable, writableLength, response);
     if (queue.push(head, response)) return;
     this.#warnings.warn({ ring: this.#name }, "the place for an answer is not in the guest's memory");
   }

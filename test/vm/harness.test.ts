@@ -26,6 +26,7 @@ const LAYOUT: QemuLayout = {
   vgpuSocket: "/state/vgpu",
   serialLog: "/state/serial.log",
   verboseKernel: false,
+  kernelArgs: ["virtio_gpu.virglhack=0"],
   extra: ["-device", "edu"],
 };
 
@@ -51,6 +52,7 @@ describe("QEMU's arguments", () => {
     expect(args).toContain("memory-backend-memfd,id=mem,size=512M,share=on");
     expect(args).toContain("virtserialport,chardev=vport0,name=org.vsockenc.0");
     expect(args).toContain("vhost-user-gpu-pci,chardev=vgpu,max_outputs=2");
+    expect(args[args.indexOf("-append") + 1]).toMatch(/ virtio_gpu.virglhack=0$/);
     expect(args.slice(-2)).toEqual(["-device", "edu"]);
   });
 
@@ -59,9 +61,13 @@ describe("QEMU's arguments", () => {
   });
 
   it("leave out what is not wanted", () => {
-    const args = qemuArguments({ ...LAYOUT, gpu: "none", payloadDisk: undefined, inDir: undefined }).join(
-      " ",
-    );
+    const args = qemuArguments({
+      ...LAYOUT,
+      gpu: "none",
+      payloadDisk: undefined,
+      inDir: undefined,
+      kernelArgs: [],
+    }).join(" ");
     expect(args).not.toMatch(/gpu|payload|vsockenc-in/);
     expect(qemuArguments({ ...LAYOUT, gpu: "stock" })).toContain("virtio-gpu-pci,max_outputs=2");
   });

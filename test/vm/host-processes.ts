@@ -22,6 +22,8 @@ export interface GpuOptions {
   heads: number;
   /** WIDTHxHEIGHT */
   mode: string | undefined;
+  /** A file for the vhost session. */
+  record: string | undefined;
 }
 
 /** Starts the GPU process and waits until both its sockets are there. */
@@ -37,6 +39,7 @@ export async function startGpu(
     ...["--socket-path", options.socketPath, "--export-path", options.exportPath],
     ...["--heads", String(options.heads)],
     ...(options.mode === undefined ? [] : ["--mode", options.mode]),
+    ...(options.record === undefined ? [] : ["--record", options.record]),
   ]);
   gpu.onOutput = onOutput;
   gpu.start();

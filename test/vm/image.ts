@@ -1,7 +1,10 @@
 /**
- * The test guest's image: a Debian 13 root disk, its kernel and initrd, and a build tree (the same system with
- * compilers) in which the guest's own software is compiled. Made by image/build-image.sh from the machine's Debian
- * mirror, cached by the content of everything that determines it.
+ * A test guest's image: a Debian root disk, its kernel and initrd, and a build tree (the same system with compilers)
+ * in which the guest's own software is compiled. Made by image/build-image.sh from the machine's Debian mirror, cached
+ * by the content of everything that determines it.
+ *
+ * Debian 13 (trixie) is where the whole project is tested. Debian 12 (bookworm) shows the GPU to an older kernel: it is
+ * small and has neither GStreamer nor compilers, and so no software of ours.
  *
  * The script runs in a mount namespace of its own, so nothing that it mounts outlives it; an ordinary user gets a user
  * namespace too, in which he is root (needs the package uidmap and ids in /etc/subuid).
@@ -16,18 +19,23 @@ import { findDebianMirror } from "./debian-mirror.ts";
 import { ImageError, messageOf, tail } from "./errors.ts";
 
 const SCRIPTS = join(dirname(fileURLToPath(import.meta.url)), "image");
-const SUITE = "trixie";
+export const SUITES = ["trixie", "bookworm"] as const;
+export type Suite = (typeof SUITES)[number];
 /** The cloud kernel boots no faster and lacks virtio_gpu and 9p. */
 const KERNEL_PACKAGE = "linux-image-amd64";
 
-/** What runs in the guest. */
-const RUNTIME_PACKAGES = [
+/** What every guest needs. */
+const BASE_PACKAGES = [
   "busybox-static", // the initrd's shell
   "kmod", // modprobe
   "procps", // ps, pgrep, pkill for tests
-  "strace", // to see ioctls
   "libdrm2",
   "libdrm-tests", // modetest
+];
+
+/** What runs in a guest with our software, on top of the above. */
+const RUNTIME_PACKAGES = [
+  "strace", // to see ioctls
   "gstreamer1.0-tools",
   "gstreamer1.0-plugins-base", // videotestsrc, videoconvert, appsrc
   "gstreamer1.0-plugins-good",
@@ -49,11 +57,37 @@ const BUILD_PACKAGES = [
   "zlib1g-dev",
 ];
 
-/** Loaded in the initrd, with what they depend on: disk, file systems, entropy, GPU. Ports are built into the kernel. */
-const MODULES = ["virtio_blk", "ext4", "9p", "9pnet_virtio", "virtio_rng", "virtio_gpu"];
+/** Loaded in the initrd, with what they depend on: bus, ports, disk, file systems, entropy, GPU. Some are built in. */
+const MODULES = [
+  "virtio_pci",
+  "virtio_console",
+  "virtio_blk",
+  "ext4",
+  "9p",
+  "9pnet_virtio",
+  "virtio_rng",
+  "virtio_gpu",
+];
 
-/** Two, so that a checkout with another recipe does not undo this one's at every turn. */
-const IMAGES_KEPT = 2;
+interface Recipe {
+  readonly runtime: readonly string[];
+  /** None: an image without a build tree. */
+  readonly build: readonly string[];
+  /** For people who wait. */
+  readonly cost: string;
+}
+
+const RECIPES: Readonly<Record<Suite, Recipe>> = {
+  trixie: {
+    runtime: [...BASE_PACKAGES, ...RUNTIME_PACKAGES],
+    build: BUILD_PACKAGES,
+    cost: "two to four minutes, 3 GB",
+  },
+  bookworm: { runtime: [...BASE_PACKAGES, "mount"], build: [], cost: "about a minute, 1 GB" },
+};
+
+/** Two of each suite, so that a checkout with another recipe does not undo this one's at every turn. */
+const IMAGES_KEPT = 2 * SUITES.length;
 const BUILD_TIMEOUT_MS = 20 * 60_000;
 
 export interface GuestImage {
@@ -62,15 +96,16 @@ export interface GuestImage {
   kernel: string;
   initrd: string;
   rootDisk: string;
-  /** The root folder of the system with compilers. */
-  buildTree: string;
+  /** The root folder of the system with compilers; undefined if the suite has none. */
+  buildTree: string | undefined;
 }
 
-/** The image for this recipe, made now if there is none. */
-export async function ensureImage(log: (line: string) => void): Promise<GuestImage> {
+/** The image of a suite by its present recipe, made now if there is none. */
+export async function ensureImage(suite: Suite, log: (line: string) => void): Promise<GuestImage> {
   const script = readFileSync(join(SCRIPTS, "build-image.sh"));
-  const lists = [RUNTIME_PACKAGES, BUILD_PACKAGES, MODULES].map((list) => list.join(" "));
-  const key = contentKey([script, SUITE, KERNEL_PACKAGE, ...lists]);
+  const { runtime, build } = RECIPES[suite];
+  const lists = [runtime, build, MODULES].map((list) => list.join(" "));
+  const key = contentKey([script, suite, KERNEL_PACKAGE, ...lists]);
   const directory = join(cacheRoot(), `image-${key}`);
   const image: GuestImage = {
     key,
@@ -78,7 +113,7 @@ export async function ensureImage(log: (line: string) => void): Promise<GuestIma
     kernel: join(directory, "kernel"),
     initrd: join(directory, "initrd"),
     rootDisk: join(directory, "root.img"),
-    buildTree: join(directory, "tree"),
+    buildTree: build.length === 0 ? undefined : join(directory, "tree"),
   };
   if (existsSync(directory)) {
     touch(directory);
@@ -87,26 +122,27 @@ export async function ensureImage(log: (line: string) => void): Promise<GuestIma
   const waiting = () => log("waiting for another process which makes the test guest's image");
   await withLock("image", waiting, async () => {
     if (!existsSync(directory)) {
-      await makeImage(directory, log);
+      await makeImage(suite, directory, log);
     }
   });
   return image;
 }
 
-async function makeImage(directory: string, log: (line: string) => void): Promise<void> {
+async function makeImage(suite: Suite, directory: string, log: (line: string) => void): Promise<void> {
+  const { runtime, build, cost } = RECIPES[suite];
   const mirror = findDebianMirror();
   const started = Date.now();
   const unfinished = join(cacheRoot(), "unfinished-image");
-  log(`making the test guest's image (once, two to four minutes, 3 GB in ${dirname(directory)})`);
+  log(`making the test guest's image of ${suite} (once, ${cost} in ${dirname(directory)})`);
   await removeTree(unfinished);
   mkdirSync(unfinished, { recursive: true });
   const environment = {
-    SUITE,
+    SUITE: suite,
     MIRROR: mirror.url,
     KEYRING: mirror.keyring,
     KERNEL_PACKAGE,
-    RUNTIME_PACKAGES: RUNTIME_PACKAGES.join(","),
-    BUILD_PACKAGES: BUILD_PACKAGES.join(" "),
+    RUNTIME_PACKAGES: runtime.join(","),
+    BUILD_PACKAGES: build.join(" "),
     MODULES: MODULES.join(" "),
   };
   await runAsRoot(join(SCRIPTS, "build-image.sh"), unfinished, environment, BUILD_TIMEOUT_MS, log);

@@ -2,6 +2,7 @@
 import { mkdirSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { messageOf, VmTimeoutError } from "./errors.ts";
+import { SUITES, type Suite } from "./image.ts";
 import { GPU_KINDS, type GpuKind } from "./qemu-args.ts";
 import { shellText } from "./shell-text.ts";
 import { Vm } from "./vm.ts";
@@ -11,6 +12,7 @@ const STATUS_TIMEOUT = 124;
 const STATUS_HARNESS = 125;
 
 interface Options {
+  suite: Suite;
   gpu: GpuKind;
   in?: string;
   out?: string;
@@ -47,6 +49,7 @@ async function run(words: string[], options: Options): Promise<number> {
     mkdirSync(options.out, { recursive: true });
   }
   const vm = await Vm.boot({
+    suite: options.suite,
     gpu: options.gpu,
     relay: options.relay,
     payload: options.payload,
@@ -76,6 +79,11 @@ const program = new Command("npm run vm --")
     "Boots a real Debian guest under QEMU with the vsockenc GPU, port and relay, and runs COMMAND in it.",
   )
   .argument("<command...>", "after --: one word is a shell line, several are a program and its arguments")
+  .addOption(
+    new Option("--suite <name>", "the guest's Debian (bookworm: with --no-payload)")
+      .choices(SUITES)
+      .default("trixie"),
+  )
   .addOption(new Option("--gpu <kind>", "the guest's GPU").choices(GPU_KINDS).default("vsockenc"))
   .option("--in <dir>", "a folder of the host that appears as /in, read-only")
   .option("--out <dir>", "a folder of the host that appears as /out, made if absent")

@@ -26,6 +26,10 @@ export async function ensurePayload(
   if (!existsSync(join(checkout, "CMakeLists.txt"))) {
     throw new ImageError(`${checkout} has no CMakeLists.txt: not a checkout of vsockenc.`);
   }
+  const { buildTree } = image;
+  if (buildTree === undefined) {
+    throw new ImageError("This suite has no compilers for our software: use --no-payload (payload: false).");
+  }
   const key = contentKey([
     image.key,
     filesKey(HERE, ["image/build-payload.sh"]),
@@ -48,7 +52,7 @@ export async function ensurePayload(
     mkdirSync(build, { recursive: true });
     touch(build);
     const result = join(build, "payload.img");
-    const environment = { TREE: image.buildTree, CHECKOUT: checkout, BUILD: build, RESULT: result };
+    const environment = { TREE: buildTree, CHECKOUT: checkout, BUILD: build, RESULT: result };
     await runAsRoot(join(HERE, "image", "build-payload.sh"), build, environment, BUILD_TIMEOUT_MS, log);
     renameSync(result, disk);
     log(`${basename(disk)} is ready after ${((Date.now() - started) / 1000).toFixed(1)} s`);

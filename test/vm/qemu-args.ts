@@ -28,6 +28,8 @@ export interface QemuLayout {
   serialLog: string;
   /** More of the guest kernel's messages on the serial console. */
   verboseKernel: boolean;
+  /** More of its command line. */
+  kernelArgs: readonly string[];
   extra: readonly string[];
 }
 
@@ -37,7 +39,7 @@ function quoted(value: string): string {
 }
 
 /** What the guest's kernel is told: mostly what it need not do, because every second of TCG is a second of each test. */
-function kernelCommandLine(verbose: boolean): string {
+function kernelCommandLine(verbose: boolean, more: readonly string[]): string {
   return [
     "console=ttyS0",
     verbose ? "loglevel=7" : "quiet loglevel=4",
@@ -53,6 +55,7 @@ function kernelCommandLine(verbose: boolean): string {
     "8250.nr_uarts=1",
     "audit=0",
     "apparmor=0",
+    ...more,
   ].join(" ");
 }
 
@@ -113,7 +116,7 @@ export function qemuArguments(layout: QemuLayout): string[] {
       "-initrd",
       layout.initrd,
       "-append",
-      kernelCommandLine(layout.verboseKernel),
+      kernelCommandLine(layout.verboseKernel, layout.kernelArgs),
     ],
     ...["-serial", `file:${layout.serialLog}`],
     ...["-qmp", `unix:${quoted(layout.qmpSocket)},server=on,wait=off`],

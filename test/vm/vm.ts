@@ -1,5 +1,5 @@
 /**
- * A real guest for tests: Debian 13 under stock QEMU, with our GPU process and relay beside it.
+ * A real guest for tests: Debian under stock QEMU, with our GPU process and relay beside it.
  *
  * Theory of operation. Vm.boot() makes sure of the image (image.ts) and of the compiled guest software (payload.ts),
  * both cached by content; starts `vsockenc gpu` if wanted; starts QEMU with direct kernel boot, the shared root disk as
@@ -20,7 +20,7 @@ import { makeCpio } from "./cpio.ts";
 import { tail, VmError, VmTimeoutError } from "./errors.ts";
 import { GuestAgent, type Job, type RunOptions, type RunResult } from "./guest-agent.ts";
 import { relayConfiguration, startGpu, startRelay } from "./host-processes.ts";
-import { ensureImage, type GuestImage } from "./image.ts";
+import { ensureImage, type GuestImage, type Suite } from "./image.ts";
 import { ensurePayload } from "./payload.ts";
 import { PortCounter } from "./port-counter.ts";
 import { type GpuKind, qemuArguments } from "./qemu-args.ts";
@@ -32,6 +32,10 @@ import { poll } from "./wait.ts";
 const HERE = dirname(fileURLToPath(import.meta.url));
 
 export interface VmOptions {
+  /** The guest's Debian; default "trixie". Others have no software of ours: payload must be false. */
+  suite?: Suite;
+  /** More for the guest kernel's command line; MODULE.PARAMETER=VALUE reaches modules too. */
+  kernelArgs?: readonly string[];
   /** Default "vsockenc". */
   gpu?: GpuKind;
   /** Whether our relay serves the port; default true. */
@@ -49,6 +53,8 @@ export interface VmOptions {
   /** The GPU's number of outputs, and the first one's size as WIDTHxHEIGHT (gpu "vsockenc"). */
   heads?: number;
   mode?: string;
+  /** A file for the GPU's vhost session (gpu "vsockenc"). */
+  recordSession?: string;
   /** Whether the guest gets the project's own software at /opt/vsockenc; default true. */
   payload?: boolean;
   qemuArgs?: readonly string[];
@@ -188,7 +194,7 @@ export class Vm {
       }
     }
     this.qemuVersion = checkQemu();
-    const image = await ensureImage(log);
+    const image = await ensureImage(options.suite ?? "trixie", log);
     const payloadDisk = options.payload === false ? undefined : await ensurePayload(image, checkout, log);
     const initrd = this.#makeInitrd(image);
     this.accelerator = await chooseAccelerator(image, initrd, this.qemuVersion, log);
@@ -198,7 +204,7 @@ export class Vm {
     log(`starting the guest (QEMU ${this.qemuVersion}, ${this.accelerator}, GPU: ${gpu})`);
     if (gpu === "vsockenc") {
       const where = { socketPath: vgpuSocket, exportPath: this.exportSocket };
-      const what = { heads: options.heads ?? 1, mode: options.mode };
+      const what = { heads: options.heads ?? 1, mode: options.mode, record: options.recordSession };
       this.gpu = await startGpu(checkout, { ...where, ...what }, this.#output("gpu"));
       const process = this.gpu;
       process.onUnexpectedEnd = (ending) => this.#fail(process.endedError(ending));
@@ -219,7 +225,8 @@ export class Vm {
       },
       ...{ controlDir, inDir: absolute(options.inDir), outDir: absolute(options.outDir) },
       ...{ qmpSocket, agentSocket, portSocket: this.portSocket, vgpuSocket, serialLog: this.#serial.path },
-      ...{ verboseKernel: options.verbose === true, extra: options.qemuArgs ?? [] },
+      ...{ verboseKernel: options.verbose === true, kernelArgs: options.kernelArgs ?? [] },
+      extra: options.qemuArgs ?? [],
     });
     this.#startQemu(args);
     this.#qmp = await this.#connectQmp(qmpSocket);

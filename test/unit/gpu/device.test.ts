@@ -18,9 +18,9 @@ import {
   state,
   u64,
   unref,
-  until,
   WRITE,
 } from "./front-end.ts";
+import { until } from "./vhost-socket.ts";
 
 const OK = 0x1100;
 const ERR_UNSPEC = 0x1200;

@@ -17,8 +17,8 @@ import {
   REGION_BYTES,
   setScanout,
   unref,
-  until,
 } from "./front-end.ts";
+import { until } from "./vhost-socket.ts";
 
 const OK = 0x1100;
 let front: FrontEnd;

@@ -12,10 +12,9 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { GpuService, type GpuServiceOptions } from "../../../host/gpu/service.ts";
 import { closeDescriptor, createMemory, duplicateDescriptor } from "../../../host/native/descriptor.ts";
-import { connectUnix, FdListener, FdSocket } from "../../../host/native/fd-socket.ts";
 import { ExportClient, type ExportClientEvents } from "../../../host/relay/export-client.ts";
+import { pair, until, VhostSocket } from "./vhost-socket.ts";
 
-const DEADLINE_MS = 3000;
 export const REGION_BYTES = 4 << 20;
 export const HIGH_ADDRESS = 2 ** 32;
 const USER_ADDRESS = 0x7f00_0000_0000;
@@ -23,28 +22,6 @@ const HIGH_USER_ADDRESS = 0x7f10_0000_0000;
 
 /** What QEMU 10.0 with a Linux guest sends in SET_FEATURES: transport bits that were not offered included. */
 export const QEMU_FEATURES = 0x101_7000_0002n;
-
-export async function until<Value>(what: string, get: () => Value | undefined): Promise<Value> {
-  const end = performance.now() + DEADLINE_MS;
-  for (;;) {
-    const value = get();
-    if (value !== undefined) return value;
-    if (performance.now() > end) throw new Error(`timed out: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-}
-
-/** Two ends of a stream, as a doorbell where there is no eventfd. */
-async function pair(folder: string): Promise<[number, number]> {
-  let accepted: number | undefined;
-  const listener = FdListener.listen(join(folder, "pair"), (fd) => {
-    accepted = fd;
-  });
-  const connected = connectUnix(join(folder, "pair"));
-  const other = await until("a pair of sockets", () => accepted);
-  listener.close();
-  return [connected, other];
-}
 
 interface RingPlace {
   readonly size: number;
@@ -77,9 +54,7 @@ export class FrontEnd {
   readonly folder: string;
   readonly memory = createMemory("guest", 2 * REGION_BYTES);
   readonly service: GpuService;
-  readonly #socket: FdSocket;
-  #received: Buffer = Buffer.alloc(0);
-  #ended = false;
+  readonly #socket: VhostSocket;
   #kicks: number[] = [];
   #calls: number[] = [];
   readonly #next = [0, 0];
@@ -88,24 +63,7 @@ export class FrontEnd {
   private constructor(folder: string, service: GpuService) {
     this.folder = folder;
     this.service = service;
-    const buffer = Buffer.alloc(65536);
-    this.#socket = new FdSocket(
-      connectUnix(join(folder, "gpu")),
-      {
-        onReadable: () => {
-          const received = this.#socket.receive(buffer, 0, buffer.length);
-          if (received.kind === "end") this.#ended = true;
-          if (received.kind === "bytes") {
-            this.#received = Buffer.concat([this.#received, buffer.subarray(0, received.count)]);
-          }
-          if (this.#ended) this.#socket.close();
-        },
-        onClose: () => {
-          this.#ended = true;
-        },
-      },
-      1 << 20,
-    );
+    this.#socket = new VhostSocket(join(folder, "gpu"));
   }
 
   static async start(options: Partial<GpuServiceOptions> = {}): Promise<FrontEnd> {
@@ -133,7 +91,7 @@ export class FrontEnd {
   }
 
   get ended(): boolean {
-    return this.#ended;
+    return this.#socket.ended;
   }
 
   async close(): Promise<void> {
@@ -160,38 +118,16 @@ export class FrontEnd {
 
   // The vhost-user side.
 
-  send(request: number, payload: Buffer = Buffer.alloc(0), descriptors: number[] = [], flags = 1): void {
-    const header = Buffer.alloc(12);
-    header.writeUInt32LE(request, 0);
-    header.writeUInt32LE(flags, 4);
-    header.writeUInt32LE(payload.length, 8);
-    this.#socket.send(Buffer.concat([header, payload]), descriptors);
+  send(request: number, payload?: Buffer, descriptors?: readonly number[], flags?: number): void {
+    this.#socket.send(request, payload, descriptors, flags);
   }
 
-  /** Sends and takes the reply's payload. */
-  async ask(
-    request: number,
-    payload: Buffer = Buffer.alloc(0),
-    descriptors: number[] = [],
-    flags = 1,
-  ): Promise<Buffer> {
-    this.send(request, payload, descriptors, flags);
-    const reply = await until(`reply to ${request}`, () => {
-      if (this.#ended) throw new Error(`closed instead of a reply to ${request}`);
-      if (this.#received.length < 12) return undefined;
-      const end = 12 + this.#received.readUInt32LE(8);
-      return this.#received.length < end ? undefined : this.#received.subarray(0, end);
-    });
-    this.#received = this.#received.subarray(reply.length);
-    if (reply.readUInt32LE(0) !== request || reply.readUInt32LE(4) !== 5) {
-      throw new Error(`reply ${reply.readUInt32LE(0)} to ${request}`);
-    }
-    return reply.subarray(12);
+  ask(request: number, payload?: Buffer, descriptors?: readonly number[]): Promise<Buffer> {
+    return this.#socket.ask(request, payload, descriptors);
   }
 
-  /** A message that QEMU waits for: 0 is success. */
-  async acknowledged(request: number, payload: Buffer, descriptors: number[] = []): Promise<bigint> {
-    return (await this.ask(request, payload, descriptors, 9)).readBigUInt64LE(0);
+  acknowledged(request: number, payload: Buffer, descriptors?: readonly number[]): Promise<bigint> {
+    return this.#socket.acknowledged(request, payload, descriptors);
   }
 
   async negotiate(): Promise<void> {

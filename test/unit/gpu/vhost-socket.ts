@@ -1,0 +1,110 @@
+/** QEMU's end of a vhost-user socket, message by message, and small things that scripted front ends share. */
+import { join } from "node:path";
+import { connectUnix, FdListener, FdSocket } from "../../../host/native/fd-socket.ts";
+
+const DEADLINE_MS = 3000;
+const HEADER_BYTES = 12;
+const VERSION = 1;
+const REPLY = 5;
+const NEED_REPLY = 9;
+
+export async function until<Value>(what: string, get: () => Value | undefined): Promise<Value> {
+  const end = performance.now() + DEADLINE_MS;
+  for (;;) {
+    const value = get();
+    if (value !== undefined) return value;
+    if (performance.now() > end) throw new Error(`timed out: ${what}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** Two ends of a stream, as a doorbell where there is no eventfd. */
+export async function pair(folder: string): Promise<[number, number]> {
+  let accepted: number | undefined;
+  const listener = FdListener.listen(join(folder, "pair"), (fd) => {
+    accepted = fd;
+  });
+  const connected = connectUnix(join(folder, "pair"));
+  const other = await until("a pair of sockets", () => accepted);
+  listener.close();
+  return [connected, other];
+}
+
+export class VhostSocket {
+  readonly #socket: FdSocket;
+  #received: Buffer = Buffer.alloc(0);
+  #ended = false;
+
+  constructor(path: string) {
+    const buffer = Buffer.alloc(65536);
+    this.#socket = new FdSocket(
+      connectUnix(path),
+      {
+        onReadable: () => {
+          const received = this.#socket.receive(buffer, 0, buffer.length);
+          if (received.kind === "end") this.#ended = true;
+          if (received.kind === "bytes") {
+            this.#received = Buffer.concat([this.#received, buffer.subarray(0, received.count)]);
+          }
+          if (this.#ended) this.#socket.close();
+        },
+        onClose: () => {
+          this.#ended = true;
+        },
+      },
+      1 << 20,
+    );
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+
+  send(
+    request: number,
+    payload: Buffer = Buffer.alloc(0),
+    descriptors: readonly number[] = [],
+    flags = VERSION,
+  ): void {
+    const header = Buffer.alloc(HEADER_BYTES);
+    header.writeUInt32LE(request, 0);
+    header.writeUInt32LE(flags, 4);
+    header.writeUInt32LE(payload.length, 8);
+    this.#socket.send(Buffer.concat([header, payload]), [...descriptors]);
+  }
+
+  /** Takes the payload of the reply to `request`. */
+  async reply(request: number): Promise<Buffer> {
+    const reply = await until(`reply to ${request}`, () => {
+      if (this.#ended) throw new Error(`closed instead of a reply to ${request}`);
+      if (this.#received.length < HEADER_BYTES) return undefined;
+      const end = HEADER_BYTES + this.#received.readUInt32LE(8);
+      return this.#received.length < end ? undefined : this.#received.subarray(0, end);
+    });
+    this.#received = this.#received.subarray(reply.length);
+    if (reply.readUInt32LE(0) !== request || reply.readUInt32LE(4) !== REPLY) {
+      throw new Error(`reply ${reply.readUInt32LE(0)} to ${request}`);
+    }
+    return reply.subarray(HEADER_BYTES);
+  }
+
+  /** Sends and takes the reply's payload. */
+  async ask(
+    request: number,
+    payload: Buffer = Buffer.alloc(0),
+    descriptors: readonly number[] = [],
+  ): Promise<Buffer> {
+    this.send(request, payload, descriptors);
+    return await this.reply(request);
+  }
+
+  /** A message that QEMU waits for: 0 is success. */
+  async acknowledged(request: number, payload: Buffer, descriptors: readonly number[] = []): Promise<bigint> {
+    this.send(request, payload, descriptors, NEED_REPLY);
+    return (await this.reply(request)).readBigUInt64LE(0);
+  }
+}

@@ -38,13 +38,20 @@ static bool write_all(int fd, const uint8_t *bytes, size_t size) {
   return true;
 }
 
-/* Whether a message of this type is among those that the parser holds; it takes them out. */
+/* Takes out the messages that the parser holds: whether one is of this type. An Error ends it all.
+ */
 static bool take(uint32_t type) {
   VencMessage message;
   bool found = false;
-  for (VencWireResult result;
-       (result = venc_parser_next(&parser, &message)) != VENC_WIRE_INCOMPLETE;)
-    found = found || (result == VENC_WIRE_MESSAGE && message.header.type == type);
+  VencWireResult result;
+  while ((result = venc_parser_next(&parser, &message)) != VENC_WIRE_INCOMPLETE) {
+    if (result != VENC_WIRE_MESSAGE) continue;
+    if (message.header.type == vsockenc_MessageType_ERROR) {
+      fprintf(stderr, "port-ping: the relay says: %s\n", message.u.error.text);
+      exit(1);
+    }
+    found = found || message.header.type == type;
+  }
   return found;
 }
 

@@ -6,6 +6,20 @@ import { relayShare } from "./relay-share.ts";
 import { resume } from "./resume.ts";
 import { streams } from "./streams.ts";
 import { throughput } from "./throughput.ts";
+import { vmBytes } from "./vm-bytes.ts";
+import { vmGuestEncoder } from "./vm-guest-encoder.ts";
+import { vmRelayShare } from "./vm-relay-share.ts";
 
 /** All cases, in the order of the table. */
-export const CASES: readonly Case[] = [pictureSize, relayShare, throughput, relayCpu, streams, flood, resume];
+export const CASES: readonly Case[] = [
+  pictureSize,
+  relayShare,
+  throughput,
+  relayCpu,
+  streams,
+  flood,
+  resume,
+  vmRelayShare,
+  vmBytes,
+  vmGuestEncoder,
+];

@@ -92,7 +92,7 @@ export function relayProcess(config: string): SupervisedProcess {
 
 /** A configuration that serves `ports`, all from one exporter. */
 export function relayConfiguration(encoder: string, ports: readonly string[], exportPath: string): string {
-  const lines = ['log.level = "warn"', `encoder.order = [${JSON.stringify(encoder)}]`];
+  const lines = [`encoder.order = [${JSON.stringify(encoder)}]`];
   for (let first = 0; first < ports.length; first += PORTS_PER_VM) {
     const own = ports.slice(first, first + PORTS_PER_VM);
     lines.push("[[vm]]", `name = "vm${first}"`, `ports = ${JSON.stringify(own)}`);

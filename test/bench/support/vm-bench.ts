@@ -2,7 +2,7 @@
  * The VM of the cases that run inside one: a guest whose own port has the relay with a real encoder, and two more
  * ports for round trips, one with a relay of the null encoder and one with a bare echo behind it.
  */
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Vm } from "../../vm/vm.ts";
@@ -20,11 +20,12 @@ export class VmBench {
   /** Sockets of the two further ports. */
   readonly relaySocket: string;
   readonly echoSocket: string;
-  readonly #folder: string;
+  /** For sockets and files of the cases; gone after shutdown(). */
+  readonly folder: string;
 
   private constructor(vm: Vm, folder: string) {
     this.vm = vm;
-    this.#folder = folder;
+    this.folder = folder;
     this.inDir = join(folder, "in");
     this.outDir = join(folder, "out");
     this.relaySocket = join(folder, "relay");
@@ -58,14 +59,9 @@ export class VmBench {
     return stdout;
   }
 
-  /** Keeps a file that the guest has left in /out. */
-  keep(name: string, target: string): void {
-    copyFileSync(join(this.outDir, name), target);
-  }
-
   async shutdown(): Promise<void> {
     await this.vm.shutdown();
-    rmSync(this.#folder, { recursive: true });
+    rmSync(this.folder, { recursive: true });
   }
 }
 

@@ -1,0 +1,42 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Case, FULL_HD } from "../case.ts";
+
+const MOST_BYTES = 128;
+const { width, height } = FULL_HD;
+
+/** What a frame costs the port when its pixels stay where they are. */
+export const vmBytes: Case = {
+  name: "vm-bytes",
+  what: "bytes from guest to host for a frame that is sent by resource id",
+  inVm: true,
+  async run(context) {
+    const bench = await context.vm();
+    const counted = (): number => bench.vm.portProxy?.counts().guestToHost ?? Number.NaN;
+    const before = counted();
+    await bench.succeed(
+      `dmabufsrc --allocator resource --frames ${context.frames} --width ${width} --height ${height} ` +
+        "--format BGRx --fps 60 --stats-json /out/bytes.json --pipeline 'vsockenc ! fakesink'",
+    );
+    const bytes = (counted() - before) / context.frames;
+    const { tier } = JSON.parse(readFileSync(join(bench.outDir, "bytes.json"), "utf8")) as { tier: string };
+    if (tier !== "resource") throw new Error(`the source tier was ${tier}, not resource`);
+    const pixels = width * height * 4;
+    return {
+      rows: [
+        {
+          name: this.name,
+          what: "guest to host, 1080p BGRx; everything on the port (opening, buffers, pings) over the frames",
+          unit: "bytes/frame",
+          measured: bytes,
+          baseline: { what: "of pixels, were they sent (computed)", value: pixels },
+          ratio: bytes / pixels,
+          samples: context.frames,
+          bound: `≤ ${MOST_BYTES}`,
+          met: bytes <= MOST_BYTES,
+        },
+      ],
+      charts: [],
+    };
+  },
+};

@@ -1,0 +1,81 @@
+import { BLOCK_FRAMES, type Case } from "../case.ts";
+import type { Row } from "../report.ts";
+import { median } from "../statistics.ts";
+
+const SIZE = { width: 640, height: 360 };
+const BITRATE_KBPS = 2000;
+/** A run of so few frames costs what starting costs; the difference to a longer one is what frames cost. */
+const SHORT_RUN = 10;
+
+const source = (frames: number): string =>
+  `videotestsrc num-buffers=${frames} pattern=smpte horizontal-speed=4 ! ` +
+  `video/x-raw,format=BGRx,width=${SIZE.width},height=${SIZE.height},framerate=30/1`;
+
+/** What follows the source. */
+const VARIANTS = {
+  alone: "fakesink",
+  vsockenc: `vsockenc bitrate=${BITRATE_KBPS} ! fakesink`,
+  openh264enc: `videoconvert ! openh264enc bitrate=${BITRATE_KBPS * 1000} complexity=low ! fakesink`,
+} as const;
+
+type Variant = keyof typeof VARIANTS;
+
+/** What a guest saves by not encoding: the same pictures, encoded in it and by the host. */
+export const vmGuestEncoder: Case = {
+  name: "vm-guest-encoder",
+  what: "a frame with vsockenc, against openh264enc in the same guest",
+  inVm: true,
+  async run(context) {
+    const bench = await context.vm();
+    const seconds = async (variant: Variant, frames: number): Promise<number> => {
+      const pipeline = `gst-launch-1.0 -q ${source(frames)} ! ${VARIANTS[variant]}`;
+      return Number(await bench.succeed(`TIMEFORMAT=%R; { time ${pipeline} 2>/tmp/log >&2; } 2>&1`));
+    };
+    const milliseconds = async (variant: Variant): Promise<number> => {
+      const long = await seconds(variant, SHORT_RUN + BLOCK_FRAMES);
+      return ((long - (await seconds(variant, SHORT_RUN))) * 1000) / BLOCK_FRAMES;
+    };
+    const times: Record<Variant, number[]> = { alone: [], vsockenc: [], openh264enc: [] };
+    const rounds = Math.ceil(context.frames / BLOCK_FRAMES);
+    for (let round = 0; round < rounds; round += 1) {
+      for (const variant of Object.keys(VARIANTS) as Variant[])
+        times[variant].push(await milliseconds(variant));
+    }
+    const whole = { own: median(times.vsockenc), other: median(times.openh264enc) };
+    const alone = median(times.alone);
+    const row = (what: string, own: number, other: number): Row => ({
+      ...{ name: this.name, what, unit: "ms/frame", measured: own, ratio: own / other },
+      baseline: { what: "openh264enc in the guest", value: other },
+      samples: rounds * BLOCK_FRAMES,
+    });
+    const { accelerator } = bench.vm;
+    return {
+      rows: [
+        row(
+          `640x360 in the guest (${accelerator}), vsockenc with ${context.encoder}, drawing included`,
+          whole.own,
+          whole.other,
+        ),
+        row(
+          `the same, drawing apart (${alone.toFixed(1)} ms, measured alone)`,
+          whole.own - alone,
+          whole.other - alone,
+        ),
+      ],
+      charts: [
+        {
+          file: "vm-guest-encoder",
+          kind: "bars",
+          title: `Time of a 640x360 frame in the guest (${accelerator}), drawing included`,
+          yLabel: "ms",
+          series: ["median"],
+          groups: [
+            { label: "drawing alone", values: [alone] },
+            { label: `vsockenc (${context.encoder} on the host)`, values: [whole.own] },
+            { label: "openh264enc in the guest", values: [whole.other] },
+          ],
+        },
+      ],
+    };
+  },
+};

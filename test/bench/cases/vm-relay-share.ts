@@ -1,0 +1,74 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { pino } from "pino";
+import { MemfdExporter } from "../../../host/exporters/memfd.ts";
+import { until } from "../../support/until.ts";
+import { BLOCK_FRAMES, blockCount, type Case, FULL_HD } from "../case.ts";
+import { median, quantile } from "../statistics.ts";
+import { echoProcess } from "../support/echo-client.ts";
+import { echoExchange, echoScript, frameTimes, relayScript } from "../support/port-script.ts";
+import { relayConfiguration, relayProcess } from "../support/rig.ts";
+import { VmBench } from "../support/vm-bench.ts";
+import { shareRows } from "./relay-share.ts";
+
+/** First frames of a block, which meet a process that has just started in the guest. */
+const WARM_UP = 20;
+const RESOURCE = 1;
+
+/**
+ * The relay's share of the latency as the guest sees it: over a virtserialport, through QEMU and back. The guest's
+ * side is a small C program, so that neither GStreamer nor the element is measured.
+ */
+export const vmRelayShare: Case = {
+  name: "vm-relay-share",
+  what: "the relay's share of the latency inside a VM, against a bare echo over the same kind of port",
+  inVm: true,
+  async run(context) {
+    const bench = await context.vm();
+    const exportPath = join(bench.folder, "export");
+    const exporter = new MemfdExporter({ path: exportPath, bytes: 1 << 24 }, pino({ level: "silent" }));
+    exporter.create(RESOURCE, FULL_HD);
+    const config = join(bench.folder, "null.toml");
+    writeFileSync(config, relayConfiguration("null", [bench.relaySocket], exportPath));
+    const exchange = echoExchange();
+    const relay = relayProcess(config);
+    const echo = echoProcess(bench.echoSocket, exchange, bench.folder);
+    try {
+      relay.start();
+      echo.start();
+      await until(() => relay.log.includes("connected to the exporter"), "the relay's exporter");
+      const frames = BLOCK_FRAMES + WARM_UP;
+      const ping = async (name: "relay" | "echo", script: Buffer): Promise<number[]> => {
+        writeFileSync(join(bench.inDir, name), script);
+        const printed = await bench.succeed(`port-ping ${VmBench.device(name)} /in/${name}`);
+        return frameTimes(printed).slice(WARM_UP);
+      };
+      const times = { relay: [] as number[], echo: [] as number[] };
+      for (let block = 0; block < blockCount(context.frames); block += 1) {
+        times.relay.push(...(await ping("relay", relayScript(block + 1, FULL_HD, RESOURCE, frames))));
+        times.echo.push(...(await ping("echo", echoScript(exchange, frames))));
+      }
+      const values = (all: readonly number[]) => [median(all), quantile(all, 0.95)];
+      return {
+        rows: shareRows(this.name, `inside the VM (${bench.vm.accelerator})`, times.relay, times.echo),
+        charts: [
+          {
+            file: "vm-relay-share",
+            kind: "bars",
+            title: `Round trip over a virtserialport (${bench.vm.accelerator}): relay with the null encoder and bare echo`,
+            yLabel: "µs",
+            series: ["p50", "p95"],
+            groups: [
+              { label: "bare echo", values: values(times.echo) },
+              { label: "relay", values: values(times.relay) },
+            ],
+          },
+        ],
+      };
+    } finally {
+      await relay.stop();
+      await echo.stop();
+      exporter.close();
+    }
+  },
+};

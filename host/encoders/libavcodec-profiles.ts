@@ -6,8 +6,6 @@ import type { NativeSettings } from "./native-session.ts";
 export interface EncoderProfile {
   readonly codec: CodecName;
   readonly hardware: boolean;
-  /** Least width and height. */
-  readonly minSide: number;
   readonly maxWidth: number;
   readonly maxHeight: number;
   readonly input: NativeSettings["input"];
@@ -19,9 +17,8 @@ export interface EncoderProfile {
   readonly options: (threads: number) => Readonly<Record<string, string>>;
 }
 
-/** No encoder asks for more room than the largest picture; what a GPU takes, its driver says when it opens. */
+/** What a GPU takes of them, its driver says when it opens. */
 const SIZES = {
-  minSide: LIMITS.MIN_DIMENSION,
   maxWidth: LIMITS.MAX_DIMENSION,
   maxHeight: LIMITS.MAX_DIMENSION,
 } as const;
@@ -82,6 +79,8 @@ export const ENCODER_PROFILES = {
       "x265-params": [
         "scenecut=0",
         "repeat-headers=1",
+        // Else every key frame carries 2.5 KB of its settings as text.
+        "info=0",
         // It would write to standard error, which belongs to the program.
         "log-level=none",
         // x265 has a thread pool of its own, as large as the machine unless told.

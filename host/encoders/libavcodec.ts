@@ -119,7 +119,7 @@ export class LibavcodecBackend implements EncoderBackend {
 
   /** @throws EncoderUnavailableError when this encoder cannot do it. */
   #settings(configuration: EncoderConfiguration): NativeSettings {
-    const { codec, minSide, maxWidth, maxHeight, input, liveRate } = this.#profile;
+    const { codec, maxWidth, maxHeight, input, liveRate } = this.#profile;
     if (configuration.codec !== codec) {
       throw new EncoderUnavailableError(`it makes ${codec}, not ${configuration.codec}`);
     }
@@ -127,9 +127,6 @@ export class LibavcodecBackend implements EncoderBackend {
     const { width, height } = configuration;
     if (width > maxWidth || height > maxHeight) {
       throw new EncoderUnavailableError(`${width}x${height} is above its ${maxWidth}x${maxHeight}`);
-    }
-    if (width < minSide || height < minSide) {
-      throw new EncoderUnavailableError(`${width}x${height} is below its ${minSide}x${minSide}`);
     }
     return {
       name: this.name,

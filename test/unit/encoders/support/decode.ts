@@ -2,8 +2,10 @@
 import { spawnSync } from "node:child_process";
 import type { RgbImage } from "./pattern.ts";
 
-function ffmpeg(options: readonly string[], input: Uint8Array): Buffer {
-  const result = spawnSync("ffmpeg", ["-v", "error", "-f", "h264", "-i", "pipe:0", ...options, "pipe:1"], {
+export type Demuxer = "h264" | "hevc";
+
+function ffmpeg(options: readonly string[], input: Uint8Array, demuxer: Demuxer): Buffer {
+  const result = spawnSync("ffmpeg", ["-v", "error", "-f", demuxer, "-i", "pipe:0", ...options, "pipe:1"], {
     input,
     maxBuffer: 2 ** 30,
   });
@@ -16,16 +18,22 @@ function ffmpeg(options: readonly string[], input: Uint8Array): Buffer {
 }
 
 /**
- * The pictures of an H.264 stream as RGB, by the colour description in the stream itself: swscale takes the
+ * The pictures of a stream as RGB, by the colour description in the stream itself: swscale takes the
  * matrix and range from each frame. Each chroma sample counts for its four pixels.
  */
-export function decode(stream: Uint8Array, width: number, height: number): RgbImage[] {
+export function decode(
+  stream: Uint8Array,
+  width: number,
+  height: number,
+  demuxer: Demuxer = "h264",
+): RgbImage[] {
   const bytes = ffmpeg(
     [
       ...["-fps_mode", "passthrough", "-pix_fmt", "rgb24", "-f", "rawvideo"],
       ...["-sws_flags", "neighbor+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"],
     ],
     stream,
+    demuxer,
   );
   const size = width * height * 3;
   if (bytes.length % size !== 0)
@@ -39,5 +47,24 @@ export function decode(stream: Uint8Array, width: number, height: number): RgbIm
 
 /** The same coded pictures with something else in the VUI, e.g. "matrix_coefficients=1". */
 export function rewriteVui(stream: Uint8Array, change: string): Buffer {
-  return ffmpeg(["-c", "copy", "-bsf:v", `h264_metadata=${change}`, "-f", "h264"], stream);
+  return ffmpeg(["-c", "copy", "-bsf:v", `h264_metadata=${change}`, "-f", "h264"], stream, "h264");
+}
+
+/**
+ * Every syntax element of the headers, in their order, by ffmpeg's parser (the bitstream filter trace_headers); of an
+ * element that occurs more than once all values.
+ */
+export function traceHeaders(stream: Uint8Array, demuxer: Demuxer): ReadonlyMap<string, readonly number[]> {
+  const result = spawnSync(
+    "ffmpeg",
+    ["-v", "info", "-f", demuxer, "-i", "pipe:0", "-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"],
+    { input: stream, maxBuffer: 2 ** 28, encoding: "utf8" },
+  );
+  const values = new Map<string, number[]>();
+  for (const [, name = "", value] of result.stderr.matchAll(
+    /\[trace_headers[^\]]*\] \d+ +(\w+)\S* +[01]+ = (-?\d+)/g,
+  )) {
+    values.set(name, [...(values.get(name) ?? []), Number(value)]);
+  }
+  return values;
 }

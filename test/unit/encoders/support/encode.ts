@@ -1,6 +1,7 @@
 /** Encodes drawn pictures through the real path: memory, mapping, session. */
-import type { EncoderConfiguration, EncoderSession } from "../../../../host/encoders/encoder.ts";
+import type { EncoderConfiguration, EncoderSession, FrameSource } from "../../../../host/encoders/encoder.ts";
 import { LibavcodecBackend, type LibavcodecOptions } from "../../../../host/encoders/libavcodec.ts";
+import type { LibavcodecEncoderName } from "../../../../host/encoders/libavcodec-profiles.ts";
 import { Picture } from "../../../../host/native/picture.ts";
 import { ScatteredMemory } from "./memory.ts";
 import { drawPattern, FORMATS, type Placement, pack, type RgbImage } from "./pattern.ts";
@@ -74,6 +75,27 @@ export class Canvas {
   }
 }
 
+/** Encodes sources one after the other, the next when the last has been read. */
+export async function encodeSources(
+  configuration: EncoderConfiguration,
+  sources: Iterable<FrameSource>,
+  options: LibavcodecOptions & { readonly encoder?: LibavcodecEncoderName } = {},
+): Promise<Recorder> {
+  const recorder = new Recorder();
+  const session = await new LibavcodecBackend(options.encoder ?? "libx264", options).open(
+    configuration,
+    recorder,
+  );
+  let frame = 0;
+  for (const source of sources) {
+    session.encode(source, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame: false });
+    await session.drain();
+    frame++;
+  }
+  await session.close();
+  return recorder;
+}
+
 export interface Encoded {
   readonly recorder: Recorder;
   readonly images: readonly RgbImage[];
@@ -86,6 +108,7 @@ export async function encodePattern(
   frames: number,
   place: Partial<Placement> = {},
   options: LibavcodecOptions & {
+    readonly encoder?: LibavcodecEncoderName;
     /** Frames with a forced key. */
     readonly force?: readonly number[];
     readonly before?: (frame: number, session: EncoderSession) => void;
@@ -94,7 +117,10 @@ export async function encodePattern(
   const { width, height } = configuration;
   const canvas = await Canvas.create(width, height, placement(configuration, place));
   const recorder = new Recorder();
-  const session = await new LibavcodecBackend("libx264", options).open(configuration, recorder);
+  const session = await new LibavcodecBackend(options.encoder ?? "libx264", options).open(
+    configuration,
+    recorder,
+  );
   const images: RgbImage[] = [];
   for (let frame = 0; frame < frames; frame++) {
     const image = drawPattern(width, height, frame);

@@ -2,11 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <gst/allocators/allocators.h>
-#include <poll.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "pixels.h"
+#include "places.h"
 
 /* How long a buffer without GstMemory may be seen again. */
 #define ORPHAN_TIME_US G_TIME_SPAN_SECOND
@@ -50,6 +49,10 @@ typedef struct {
   VencBuffers *buffers;
   Entry *entry;
   GstBuffer *buffer;
+  GstVideoInfo info;
+  GstVideoFrame frame; /* while mapped */
+  VencPixels pixels;
+  gboolean mapped;
 } Hold;
 
 static VencBuffers *buffers_ref(VencBuffers *buffers) {
@@ -70,7 +73,7 @@ VencBuffers *venc_buffers_new(VencGpu *gpu, VencSession *session) {
   VencBuffers *buffers = g_new0(VencBuffers, 1);
   buffers->references = 1;
   g_mutex_init(&buffers->lock);
-  buffers->gpu = venc_gpu_ref(gpu);
+  if (gpu) buffers->gpu = venc_gpu_ref(gpu);
   buffers->session = session;
   buffers->objects = g_hash_table_new(g_int64_hash, g_int64_equal);
   buffers->watched = g_hash_table_new(NULL, NULL);
@@ -123,64 +126,19 @@ static void memory_died(gpointer data, GstMiniObject *where) {
   buffers_unref(buffers);
 }
 
-/* Where one plane is. */
-typedef struct {
-  GstMemory *memory;
-  int fd;
-  gint64 inode;
-  guint64 offset;
-  guint32 stride;
-} Place;
-
-static gboolean find_places(GstBuffer *buffer, const GstVideoInfo *info, Place *places,
-                            GError **error) {
-  const GstVideoMeta *meta = gst_buffer_get_video_meta(buffer);
-  guint n_planes = meta ? meta->n_planes : GST_VIDEO_INFO_N_PLANES(info);
-
-  if (n_planes != GST_VIDEO_INFO_N_PLANES(info) || n_planes > VSOCKENC_MAX_PLANES) {
-    g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED, "a buffer of %u planes", n_planes);
-    return FALSE;
-  }
-  for (guint i = 0; i < n_planes; i++) {
-    gsize offset = meta ? meta->offset[i] : GST_VIDEO_INFO_PLANE_OFFSET(info, i);
-    gint stride = meta ? meta->stride[i] : GST_VIDEO_INFO_PLANE_STRIDE(info, i);
-    guint index, length;
-    gsize skip;
-    struct stat status;
-
-    if (stride <= 0 || !gst_buffer_find_memory(buffer, offset, 1, &index, &length, &skip)) {
-      g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,
-                  "plane %u (offset %zu, stride %d) is not in the buffer's memory", i, offset,
-                  stride);
-      return FALSE;
-    }
-    GstMemory *memory = gst_buffer_peek_memory(buffer, index);
-    places[i].memory = memory;
-    places[i].fd = gst_dmabuf_memory_get_fd(memory);
-    places[i].offset = memory->offset + skip;
-    places[i].stride = (guint32)stride;
-    if (places[i].fd < 0 || fstat(places[i].fd, &status) != 0) {
-      g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED, "plane %u has no descriptor: %s", i,
-                  g_strerror(errno));
-      return FALSE;
-    }
-    places[i].inode = (gint64)status.st_ino;
-  }
-  return TRUE;
+static gboolean same_picture(const VencLayout *a, const VencLayout *b) {
+  return a->width == b->width && a->height == b->height && a->fourcc == b->fourcc &&
+         a->modifier == b->modifier && a->n_planes == b->n_planes;
 }
 
-gboolean venc_buffers_is_dmabuf(GstBuffer *buffer) {
-  guint n = gst_buffer_n_memory(buffer);
-  for (guint i = 0; i < n; i++)
-    if (!gst_is_dmabuf_memory(gst_buffer_peek_memory(buffer, i))) return FALSE;
-  return n > 0;
+/* No dma-buf is behind it: its frames bring their pixels. */
+static gboolean is_inline(const Entry *entry) {
+  return entry->objects[0] == NULL;
 }
 
-static gboolean entry_matches(const Entry *entry, const VencLayout *layout, const Place *places) {
-  if (entry->layout.width != layout->width || entry->layout.height != layout->height ||
-      entry->layout.fourcc != layout->fourcc || entry->layout.modifier != layout->modifier ||
-      entry->layout.n_planes != layout->n_planes)
-    return FALSE;
+static gboolean entry_matches(const Entry *entry, const VencLayout *layout,
+                              const VencPlace *places) {
+  if (is_inline(entry) || !same_picture(&entry->layout, layout)) return FALSE;
   for (guint i = 0; i < layout->n_planes; i++)
     if ((gint64)entry->objects[i]->inode != places[i].inode ||
         entry->layout.planes[i].offset != places[i].offset ||
@@ -189,7 +147,7 @@ static gboolean entry_matches(const Entry *entry, const VencLayout *layout, cons
   return TRUE;
 }
 
-static Object *object_get(VencBuffers *buffers, const Place *place, GError **error) {
+static Object *object_get(VencBuffers *buffers, const VencPlace *place, GError **error) {
   Object *object = g_hash_table_lookup(buffers->objects, &place->inode);
   if (object) {
     object->references++;
@@ -234,6 +192,7 @@ static gboolean has_memory(VencBuffers *buffers, ino_t inode) {
 
 static gboolean is_orphan(VencBuffers *buffers, const Entry *entry, gint64 now) {
   if (entry->frames > 0 || now - entry->last_use < ORPHAN_TIME_US) return FALSE;
+  if (is_inline(entry)) return FALSE;
   for (guint i = 0; i < entry->layout.n_planes; i++)
     if (has_memory(buffers, entry->objects[i]->inode)) return FALSE;
   return TRUE;
@@ -261,29 +220,9 @@ static gint free_slot(VencBuffers *buffers, gint64 now) {
   return slot;
 }
 
-/* Checks that each plane lies in its resource, and fills in the resources. */
-static gboolean place_planes(Entry *entry, const GstVideoInfo *info, GError **error) {
-  for (guint i = 0; i < entry->layout.n_planes; i++) {
-    VencPlane *plane = &entry->layout.planes[i];
-    guint64 rows = GST_VIDEO_INFO_COMP_HEIGHT(info, i);
-    guint64 row =
-        (guint64)GST_VIDEO_INFO_COMP_WIDTH(info, i) * GST_VIDEO_INFO_COMP_PSTRIDE(info, i);
-    guint64 size = entry->objects[i]->gpu.size;
-    if (plane->stride < row || plane->offset > size ||
-        (rows - 1) * plane->stride + row > size - plane->offset) {
-      g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,
-                  "plane %u (offset %" G_GUINT64_FORMAT ", stride %u, %" G_GUINT64_FORMAT
-                  " rows) does not lie inside its DmaBuf of %" G_GUINT64_FORMAT " bytes",
-                  i, plane->offset, plane->stride, rows, size);
-      return FALSE;
-    }
-    plane->resource = entry->objects[i]->gpu.resource;
-  }
-  return TRUE;
-}
-
-static Entry *new_entry(VencBuffers *buffers, const VencLayout *layout, const Place *places,
-                        const GstVideoInfo *info, gint64 now, GError **error) {
+/* An entry with a number of its own, and nothing else. */
+static Entry *new_entry(VencBuffers *buffers, const VencLayout *layout, gint64 now,
+                        GError **error) {
   gint slot = free_slot(buffers, now);
   if (slot < 0) {
     g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED, "all %u buffers are in flight",
@@ -294,26 +233,43 @@ static Entry *new_entry(VencBuffers *buffers, const VencLayout *layout, const Pl
   entry->slot = (guint)slot;
   entry->attachment = ++buffers->next_attachment;
   entry->layout = *layout;
-  for (guint i = 0; i < layout->n_planes; i++) {
-    entry->layout.planes[i].offset = places[i].offset;
-    entry->layout.planes[i].stride = places[i].stride;
-    entry->objects[i] = object_get(buffers, &places[i], error);
-    if (!entry->objects[i]) {
-      entry_free(buffers, entry);
-      return NULL;
-    }
-  }
-  if (!place_planes(entry, info, error)) {
-    entry_free(buffers, entry);
-    return NULL;
-  }
   buffers->slots[slot] = entry;
   return entry;
+}
+
+/* Imports the dma-bufs of `places` and checks that each plane lies in its resource. */
+static gboolean fill_entry(VencBuffers *buffers, Entry *entry, const VencPlace *places,
+                           const GstVideoInfo *info, GError **error) {
+  for (guint i = 0; i < entry->layout.n_planes; i++) {
+    VencPlane *plane = &entry->layout.planes[i];
+    plane->offset = places[i].offset;
+    plane->stride = places[i].stride;
+    entry->objects[i] = object_get(buffers, &places[i], error);
+    if (!entry->objects[i] || !venc_places_fit(info, i, plane, entry->objects[i]->gpu.size, error))
+      return FALSE;
+    plane->resource = entry->objects[i]->gpu.resource;
+  }
+  return TRUE;
+}
+
+static const VencPixels *hold_map(gpointer data, GError **error) {
+  Hold *hold = data;
+  if (hold->mapped) return &hold->pixels;
+  hold->mapped = gst_video_frame_map(&hold->frame, &hold->info, hold->buffer,
+                                     GST_MAP_READ | GST_VIDEO_FRAME_MAP_FLAG_NO_REF);
+  if (!hold->mapped) {
+    g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,
+                        "the frame's memory can be read neither by the host nor by the CPU");
+    return NULL;
+  }
+  venc_pixels_from_frame(&hold->pixels, &hold->frame);
+  return &hold->pixels;
 }
 
 static void hold_release(gpointer data) {
   Hold *hold = data;
   VencBuffers *buffers = hold->buffers;
+  if (hold->mapped) gst_video_frame_unmap(&hold->frame);
   /* First the buffer: it may be the last to keep its memory, whose death takes the lock. */
   gst_buffer_unref(hold->buffer);
   g_mutex_lock(&buffers->lock);
@@ -324,51 +280,87 @@ static void hold_release(gpointer data) {
   g_free(hold);
 }
 
-gboolean venc_buffers_use(VencBuffers *buffers, GstBuffer *buffer, const GstVideoInfo *info,
-                          guint32 fourcc, VencFrame *frame, GError **error) {
-  Place places[VSOCKENC_MAX_PLANES];
-  Entry *entry = NULL;
-  gint64 now = g_get_monotonic_time();
-  VencLayout layout = {
+/* Lets `frame` hold buffer and entry. Lock held. */
+static Hold *hold_new(VencBuffers *buffers, Entry *entry, GstBuffer *buffer,
+                      const GstVideoInfo *info, VencFrame *frame) {
+  Hold *hold = g_new0(Hold, 1);
+  hold->buffers = buffers_ref(buffers);
+  hold->entry = entry;
+  hold->buffer = gst_buffer_ref(buffer);
+  hold->info = *info;
+  entry->frames++;
+  entry->last_use = g_get_monotonic_time();
+  frame->slot = entry->slot;
+  frame->attachment = entry->attachment;
+  frame->layout = entry->layout;
+  frame->hold = hold;
+  frame->map = hold_map;
+  frame->release = hold_release;
+  return hold;
+}
+
+static VencLayout make_layout(const GstVideoInfo *info, guint32 fourcc) {
+  return (VencLayout){
       .width = (guint)GST_VIDEO_INFO_WIDTH(info),
       .height = (guint)GST_VIDEO_INFO_HEIGHT(info),
       .fourcc = fourcc,
       .n_planes = GST_VIDEO_INFO_N_PLANES(info),
   };
+}
 
-  if (!find_places(buffer, info, places, error)) return FALSE;
+gboolean venc_buffers_use(VencBuffers *buffers, GstBuffer *buffer, const GstVideoInfo *info,
+                          guint32 fourcc, VencFrame *frame, GError **error) {
+  VencPlace places[VSOCKENC_MAX_PLANES];
+  Entry *entry = NULL;
+  VencLayout layout = make_layout(info, fourcc);
+
+  if (!buffers->gpu) {
+    g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_NONE, "there is no virtio-gpu");
+    return FALSE;
+  }
+  if (!venc_places_find(buffer, info, places, error)) return FALSE;
   g_mutex_lock(&buffers->lock);
   for (guint i = 0; i < VSOCKENC_MAX_ATTACHED_BUFFERS && !entry; i++)
     if (buffers->slots[i] && entry_matches(buffers->slots[i], &layout, places))
       entry = buffers->slots[i];
-  if (!entry) entry = new_entry(buffers, &layout, places, info, now, error);
+  if (!entry) {
+    entry = new_entry(buffers, &layout, g_get_monotonic_time(), error);
+    if (entry && !fill_entry(buffers, entry, places, info, error)) {
+      forget(buffers, entry);
+      entry = NULL;
+    }
+  }
   if (entry) {
     for (guint i = 0; i < layout.n_planes; i++)
       watch_memory(buffers, places[i].inode, places[i].memory);
-    entry->frames++;
-    entry->last_use = now;
-    Hold *hold = g_new0(Hold, 1);
-    hold->buffers = buffers_ref(buffers);
-    hold->entry = entry;
-    hold->buffer = gst_buffer_ref(buffer);
-    frame->slot = entry->slot;
-    frame->attachment = entry->attachment;
-    frame->layout = entry->layout;
-    frame->hold = hold;
-    frame->release = hold_release;
+    hold_new(buffers, entry, buffer, info, frame);
   }
   g_mutex_unlock(&buffers->lock);
   return entry != NULL;
 }
 
-gboolean venc_buffers_wait_idle(GstBuffer *buffer, gint timeout_ms) {
-  gint64 deadline = g_get_monotonic_time() + timeout_ms * G_TIME_SPAN_MILLISECOND;
-  for (guint i = 0; i < gst_buffer_n_memory(buffer); i++) {
-    GstMemory *memory = gst_buffer_peek_memory(buffer, i);
-    if (!gst_is_dmabuf_memory(memory)) continue;
-    struct pollfd fd = {.fd = gst_dmabuf_memory_get_fd(memory), .events = POLLIN};
-    gint64 left = MAX(deadline - g_get_monotonic_time(), 0) / 1000;
-    if (poll(&fd, 1, (int)left) == 0) return FALSE;
+/* An inline entry of this layout that no frame is using. */
+static Entry *idle_inline(VencBuffers *buffers, const VencLayout *layout) {
+  for (guint i = 0; i < VSOCKENC_MAX_ATTACHED_BUFFERS; i++) {
+    Entry *entry = buffers->slots[i];
+    if (entry && is_inline(entry) && entry->frames == 0 && same_picture(&entry->layout, layout))
+      return entry;
   }
-  return TRUE;
+  return NULL;
+}
+
+gboolean venc_buffers_use_inline(VencBuffers *buffers, GstBuffer *buffer, const GstVideoInfo *info,
+                                 guint32 fourcc, VencFrame *frame, GError **error) {
+  VencLayout layout = make_layout(info, fourcc);
+
+  g_mutex_lock(&buffers->lock);
+  Entry *entry = idle_inline(buffers, &layout);
+  if (!entry) entry = new_entry(buffers, &layout, g_get_monotonic_time(), error);
+  if (entry) {
+    Hold *hold = hold_new(buffers, entry, buffer, info, frame);
+    g_mutex_unlock(&buffers->lock);
+    return hold_map(hold, error) != NULL;
+  }
+  g_mutex_unlock(&buffers->lock);
+  return FALSE;
 }

@@ -7,7 +7,8 @@
  * honest host never finds the resource gone. Numbers are used again, least recently used first, but
  * never while a frame with them is with the host. A buffer whose GstMemory has died is forgotten a
  * moment later: not at once, because some producers wrap the same dma-buf in a new GstMemory every
- * frame.
+ * frame. Pixels that are in no dma-buf of the virtio-gpu get numbers too, one for each such frame
+ * that is held at one time, and are sent along with the frames.
  */
 #ifndef VSOCKENC_BUFFERS_H
 #define VSOCKENC_BUFFERS_H
@@ -19,22 +20,25 @@
 
 typedef struct _VencBuffers VencBuffers;
 
+/* Without `gpu` there are inline buffers only. */
 VencBuffers *venc_buffers_new(VencGpu *gpu, VencSession *session);
 /* Detaches everything; buffers in flight are let go when their frames are. */
 void venc_buffers_free(VencBuffers *buffers);
 
-/* TRUE if every plane of `buffer` is in a dma-buf, so that venc_buffers_use() is worth a try. */
-gboolean venc_buffers_is_dmabuf(GstBuffer *buffer);
-
 /*
- * Fills slot, attachment, layout, hold and release of `frame`. Takes its own reference to `buffer`,
- * which `hold` keeps. Errors are of VENC_GPU_ERROR.
+ * Fills slot, attachment, layout, hold, map and release of `frame`. Takes its own reference to
+ * `buffer`, which `hold` keeps. Errors are of VENC_GPU_ERROR: NONE and FOREIGN mean that the pixels
+ * have to take another way.
  */
 gboolean venc_buffers_use(VencBuffers *buffers, GstBuffer *buffer, const GstVideoInfo *info,
                           guint32 fourcc, VencFrame *frame, GError **error);
 
-/* Waits until nobody else writes to the buffer's dma-bufs; FALSE after `timeout_ms`. */
-gboolean venc_buffers_wait_idle(GstBuffer *buffer, gint timeout_ms);
+/*
+ * The same for pixels that the host cannot reach: they will go over the link. They stay mapped for
+ * as long as `frame` holds them. If it fails `frame` may hold something nevertheless.
+ */
+gboolean venc_buffers_use_inline(VencBuffers *buffers, GstBuffer *buffer, const GstVideoInfo *info,
+                                 guint32 fourcc, VencFrame *frame, GError **error);
 
 /* Forgets every buffer, as at the end of a stream. */
 void venc_buffers_clear(VencBuffers *buffers);

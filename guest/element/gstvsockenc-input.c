@@ -8,6 +8,7 @@
 #include <gst/allocators/allocators.h>
 
 #include "gstvsockenc-private.h"
+#include "places.h"
 
 /* Writers of a DmaBuf that have not finished by then are waited for no longer. */
 #define FENCE_TIMEOUT_MS 500
@@ -108,11 +109,6 @@ gboolean gst_vsock_enc_set_format(GstVideoEncoder *encoder, GstVideoCodecState *
   GstVideoInfo info;
   guint32 fourcc = 0;
 
-  if (!priv->gpu) {
-    GST_ELEMENT_ERROR(self, RESOURCE, NOT_FOUND,
-                      ("Frames cannot reach the host: %s.", priv->gpu_error->message), (NULL));
-    return FALSE;
-  }
   if (!gst_vsock_enc_parse_caps(state->caps, &info, &fourcc, &error)) {
     GST_ELEMENT_ERROR(self, CORE, NEGOTIATION, ("Cannot encode this: %s.", error->message),
                       ("%" GST_PTR_FORMAT, state->caps));
@@ -147,7 +143,7 @@ void gst_vsock_enc_reset_input(GstVsockEnc *self) {
   g_clear_pointer(&priv->input, gst_video_codec_state_unref);
   clear_copies(priv);
   priv->last_pts = GST_CLOCK_TIME_NONE;
-  priv->told_of_copies = FALSE;
+  g_clear_pointer(&priv->copy_reason, g_free);
   priv->max_pending = 0;
   priv->told_latency = GST_CLOCK_TIME_NONE;
   priv->has_caps = FALSE;
@@ -229,13 +225,23 @@ static GstBuffer *copy_pixels(GstVsockEnc *self, GstBuffer *buffer, GError **err
     gst_clear_buffer(&copy);
     return NULL;
   }
-  GST_OBJECT_LOCK(self);
-  priv->frames_copied++;
-  GST_OBJECT_UNLOCK(self);
   return copy;
 }
 
-/* Finds the frame's buffer among those the host knows, by way of a copy where it must be. */
+/* Counts a copy, and keeps why the first was made. */
+static void note_copy(GstVsockEnc *self, const GError *reason) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  GST_OBJECT_LOCK(self);
+  priv->frames_copied++;
+  if (!priv->copy_reason)
+    priv->copy_reason = g_strdup(reason ? reason->message : "upstream did not take its pool");
+  GST_OBJECT_UNLOCK(self);
+}
+
+/*
+ * Finds a way to the host for the pixels: the resource that they are in, a copy in a resource, or
+ * the link.
+ */
 static gboolean use_buffer(GstVsockEnc *self, GstBuffer *buffer, VencFrame *out, GError **error) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   g_autoptr(GError) reason = NULL;
@@ -244,20 +250,21 @@ static gboolean use_buffer(GstVsockEnc *self, GstBuffer *buffer, VencFrame *out,
     g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED, "a buffer without memory");
     return FALSE;
   }
-  if (venc_buffers_is_dmabuf(buffer)) {
+  if (venc_places_are_dmabufs(buffer)) {
     if (venc_buffers_use(priv->buffers, buffer, &priv->info, priv->fourcc, out, &reason))
       return TRUE;
-    if (!g_error_matches(reason, VENC_GPU_ERROR, VENC_GPU_ERROR_FOREIGN)) {
+    if (g_error_matches(reason, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED)) {
       g_propagate_error(error, g_steal_pointer(&reason));
       return FALSE;
     }
   }
-  if (!priv->told_of_copies)
-    GST_INFO_OBJECT(self, "each frame is copied once: %s",
-                    reason ? reason->message : "upstream did not take this element's pool");
-  priv->told_of_copies = TRUE;
+  if (!priv->gpu || !venc_session_wants_resources(priv->session))
+    return venc_buffers_use_inline(priv->buffers, buffer, &priv->info, priv->fourcc, out, error);
   g_autoptr(GstBuffer) copy = copy_pixels(self, buffer, error);
-  return copy && venc_buffers_use(priv->buffers, copy, &priv->info, priv->fourcc, out, error);
+  if (!copy) return FALSE;
+  note_copy(self, reason);
+  out->copied = TRUE;
+  return venc_buffers_use(priv->buffers, copy, &priv->info, priv->fourcc, out, error);
 }
 
 /* Some sources give no times, or 0 always; downstream needs them to rise. */
@@ -298,22 +305,19 @@ static VencFrame *new_frame(GstVsockEnc *self, GstVideoCodecFrame *frame, GError
 
 /* Leaves the frame its metadata only: who keeps the pixels, and until when, is the session's
  * affair. */
-static GstBuffer *take_pixels(GstVideoCodecFrame *frame) {
-  GstBuffer *pixels = frame->input_buffer;
+static void leave_pixels(GstVideoCodecFrame *frame) {
+  g_autoptr(GstBuffer) pixels = frame->input_buffer;
   frame->input_buffer = gst_buffer_new();
   gst_buffer_copy_into(frame->input_buffer, pixels,
                        GST_BUFFER_COPY_FLAGS | GST_BUFFER_COPY_TIMESTAMPS | GST_BUFFER_COPY_META, 0,
                        (gsize)-1);
-  return pixels;
 }
 
-static GstFlowReturn submit(GstVsockEnc *self, VencFrame *out, GstBuffer *pixels) {
+static GstFlowReturn submit(GstVsockEnc *self, VencFrame *out) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   VencFrame *replaced = NULL;
 
   GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
-  if (!venc_buffers_wait_idle(pixels, FENCE_TIMEOUT_MS))
-    GST_WARNING_OBJECT(self, "a DmaBuf is still written to after %d ms", FENCE_TIMEOUT_MS);
   VencResult result = venc_session_submit(priv->session, out, &replaced);
   GST_VIDEO_ENCODER_STREAM_LOCK(self);
 
@@ -338,6 +342,17 @@ static GstFlowReturn submit(GstVsockEnc *self, VencFrame *out, GstBuffer *pixels
   return downstream_flow(self, result == VENC_FAILED ? GST_FLOW_ERROR : GST_FLOW_FLUSHING);
 }
 
+/* Whoever draws into the frame's DmaBufs has to be done before anybody reads them. */
+static void wait_for_writers(GstVsockEnc *self, GstBuffer *buffer) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  if (!venc_places_are_dmabufs(buffer)) return;
+  GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
+  VencResult result = venc_places_wait_idle(buffer, priv->session, FENCE_TIMEOUT_MS);
+  GST_VIDEO_ENCODER_STREAM_LOCK(self);
+  if (result == VENC_FAILED)
+    GST_WARNING_OBJECT(self, "a DmaBuf is still written to after %d ms", FENCE_TIMEOUT_MS);
+}
+
 /* A live change: frames from here on belong to it, and nothing has to wait for the answer. */
 static void apply_settings(GstVsockEnc *self) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
@@ -360,6 +375,7 @@ GstFlowReturn gst_vsock_enc_handle_frame(GstVideoEncoder *encoder, GstVideoCodec
   GST_OBJECT_LOCK(self);
   priv->frames_in++;
   GST_OBJECT_UNLOCK(self);
+  wait_for_writers(self, frame->input_buffer);
   apply_settings(self);
   VencFrame *out = new_frame(self, frame, &error);
   if (!out) {
@@ -369,6 +385,6 @@ GstFlowReturn gst_vsock_enc_handle_frame(GstVideoEncoder *encoder, GstVideoCodec
     gst_vsock_enc_drop_frame(self, frame);
     return GST_FLOW_ERROR;
   }
-  g_autoptr(GstBuffer) pixels = take_pixels(frame);
-  return submit(self, out, pixels);
+  leave_pixels(frame);
+  return submit(self, out);
 }

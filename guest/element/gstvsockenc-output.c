@@ -104,20 +104,47 @@ static void update_latency(GstVsockEnc *self) {
   gst_video_encoder_set_latency(GST_VIDEO_ENCODER(self), latency, latency);
 }
 
-/* Tells whoever watches the property, e.g. gst-launch-1.0 -v. */
-static void notify_source(GstVsockEnc *self) {
+static void warn_of_copies(GstVsockEnc *self) {
+  GST_OBJECT_LOCK(self);
+  g_autofree gchar *reason = g_strdup(gst_vsock_enc_private(self)->copy_reason);
+  GST_OBJECT_UNLOCK(self);
+  GST_ELEMENT_WARNING(self, RESOURCE, SETTINGS,
+                      ("Each frame is copied once before the host can read it: %s. Give the "
+                       "element DmaBufs of the virtio-gpu, or put it right behind an element that "
+                       "takes its buffer pool, such as videoconvert.",
+                       reason ? reason : "its memory is not the virtio-gpu's"),
+                      (NULL));
+}
+
+static void warn_of_inline(GstVsockEnc *self) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  g_autofree gchar *refusal = venc_session_dup_refusal(priv->session);
+  const gchar *reason = priv->gpu_error ? priv->gpu_error->message : refusal;
+  GST_ELEMENT_WARNING(self, RESOURCE, SETTINGS,
+                      ("Each frame's pixels go over the link to the host, which is slow: %s.",
+                       reason ? reason : "the host takes no resource of the virtio-gpu"),
+                      (NULL));
+}
+
+/* Tells whoever watches the property, e.g. gst-launch-1.0 -v, and warns of a slow way, once. */
+static void announce_source(GstVsockEnc *self) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   GstVsockEncSource source = gst_vsock_enc_get_source(self);
+  gboolean warned = priv->warned_sources >> source & 1;
   if (source == priv->told_source) return;
   priv->told_source = source;
+  priv->warned_sources |= 1u << source;
   g_object_notify(G_OBJECT(self), "source");
+  if (warned) return;
+  if (source == GST_VSOCK_ENC_SOURCE_RESOURCE_COPY) warn_of_copies(self);
+  if (source == GST_VSOCK_ENC_SOURCE_INLINE) warn_of_inline(self);
 }
 
 static GstFlowReturn push_packet(GstVsockEnc *self, VencOutput *output) {
   GstVideoEncoder *encoder = GST_VIDEO_ENCODER(self);
   GstVideoCodecFrame *frame = g_steal_pointer(&output->frame->user);
 
-  notify_source(self);
+  announce_source(self);
   GST_VIDEO_ENCODER_STREAM_LOCK(self);
   if (!negotiate(self, output)) {
     gst_vsock_enc_drop_frame(self, frame);

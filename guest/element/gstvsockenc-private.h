@@ -16,6 +16,7 @@ typedef struct {
   GstVsockEncSettings settings;
   gint settings_changed; /* atomic: a property that matters to the host was set */
   guint64 frames_in, frames_copied;
+  gchar *copy_reason;       /* of the first copy */
   GstFlowReturn downstream; /* what downstream said last */
 
   /* From NULL→READY to READY→NULL; pointers change under the object lock. */
@@ -23,7 +24,7 @@ typedef struct {
   VencGpu *gpu;
   VencBuffers *buffers;
   GstAllocator *allocator;
-  GError *gpu_error; /* why there is no gpu */
+  GError *gpu_error; /* why there is no gpu; pixels go over the link then */
 
   /* Of the stream, under the stream lock. */
   GstVideoCodecState *input; /* NULL: no caps yet */
@@ -31,9 +32,9 @@ typedef struct {
   guint32 fourcc;
   gboolean live;
   GstBufferPool *copies; /* for frames from foreign memory */
-  gboolean told_of_copies;
   GstClockTime last_pts;
   GstVsockEncSource told_source; /* the last that was notified */
+  guint warned_sources;          /* bits of those that were warned of */
   guint max_pending;             /* most frames that have been with the host */
   GstClockTime told_latency;     /* GST_CLOCK_TIME_NONE: none yet */
   vsockenc_Configured configured;

@@ -54,6 +54,7 @@ static gboolean gst_vsock_enc_close(GstVideoEncoder *encoder) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
 
   priv->told_source = GST_VSOCK_ENC_SOURCE_NONE;
+  priv->warned_sources = 0;
   GST_OBJECT_LOCK(self);
   VencSession *session = g_steal_pointer(&priv->session);
   GST_OBJECT_UNLOCK(self);
@@ -85,11 +86,11 @@ static gboolean gst_vsock_enc_open(GstVideoEncoder *encoder) {
     post_open_error(self, error);
     return FALSE;
   }
-  /* Whether it is needed is known with the caps. */
+  /* Without one the pixels go over the link. */
   priv->gpu = venc_gpu_new(GST_VSOCK_ENC_GET_CLASS(self)->gpu_ops, &priv->gpu_error);
+  priv->buffers = venc_buffers_new(priv->gpu, session);
   if (priv->gpu) {
     priv->allocator = venc_allocator_new(priv->gpu);
-    priv->buffers = venc_buffers_new(priv->gpu, session);
     GST_INFO_OBJECT(self, "virtio-gpu at %s", venc_gpu_get_node(priv->gpu));
   }
   GST_OBJECT_LOCK(self);
@@ -109,7 +110,7 @@ static gboolean gst_vsock_enc_stop(GstVideoEncoder *encoder) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   gst_vsock_enc_stop_output(self);
   venc_session_flush(priv->session);
-  if (priv->buffers) venc_buffers_clear(priv->buffers);
+  venc_buffers_clear(priv->buffers);
   gst_vsock_enc_reset_input(self);
   return TRUE;
 }
@@ -179,12 +180,22 @@ static void gst_vsock_enc_set_property(GObject *object, guint id, const GValue *
 
 GstVsockEncSource gst_vsock_enc_get_source(GstVsockEnc *self) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  vsockenc_SourceTier tier = vsockenc_SourceTier_SOURCE_TIER_UNSPECIFIED;
+  gboolean copied = FALSE;
+
   GST_OBJECT_LOCK(self);
-  vsockenc_SourceTier tier = priv->session ? venc_session_tier(priv->session)
-                                           : vsockenc_SourceTier_SOURCE_TIER_UNSPECIFIED;
+  if (priv->session) tier = venc_session_tier(priv->session, &copied);
   GST_OBJECT_UNLOCK(self);
-  return tier == vsockenc_SourceTier_RESOURCE ? GST_VSOCK_ENC_SOURCE_RESOURCE
-                                              : GST_VSOCK_ENC_SOURCE_NONE;
+  switch (tier) {
+    case vsockenc_SourceTier_RESOURCE:
+      return copied ? GST_VSOCK_ENC_SOURCE_RESOURCE_COPY : GST_VSOCK_ENC_SOURCE_RESOURCE;
+    case vsockenc_SourceTier_RESOURCE_GATHER:
+      return GST_VSOCK_ENC_SOURCE_RESOURCE_GATHER;
+    case vsockenc_SourceTier_INLINE:
+      return GST_VSOCK_ENC_SOURCE_INLINE;
+    default:
+      return GST_VSOCK_ENC_SOURCE_NONE;
+  }
 }
 
 static gchar *dup_source_nick(GstVsockEnc *self) {
@@ -213,13 +224,14 @@ static GstStructure *make_stats(GstVsockEnc *self) {
       stats.dropped[VENC_DROPPED_NEWER], "dropped-disconnected", G_TYPE_UINT64,
       stats.dropped[VENC_DROPPED_DISCONNECTED], "dropped-encoder", G_TYPE_UINT64,
       stats.dropped[VENC_DROPPED_ENCODER], "dropped-flushed", G_TYPE_UINT64,
-      stats.dropped[VENC_DROPPED_FLUSHED], "frames-copied", G_TYPE_UINT64, copied, "bytes-sent",
-      G_TYPE_UINT64, stats.bytes_sent, "bytes-received", G_TYPE_UINT64, stats.bytes_received,
-      "frame-bytes-sent", G_TYPE_UINT64, stats.frame_bytes_sent, "sessions", G_TYPE_UINT64,
-      stats.sessions, "attaches", G_TYPE_UINT64, stats.attaches, "attached", G_TYPE_UINT,
-      stats.attached, "runs", G_TYPE_UINT, stats.runs, "tier", G_TYPE_STRING, tier, "transport",
-      G_TYPE_STRING, transport ? transport : "", "host", G_TYPE_STRING, stats.host, "encoder",
-      G_TYPE_STRING, stats.encoder, NULL);
+      stats.dropped[VENC_DROPPED_FLUSHED], "frames-copied", G_TYPE_UINT64, copied, "frames-inline",
+      G_TYPE_UINT64, stats.frames_inline, "bytes-sent", G_TYPE_UINT64, stats.bytes_sent,
+      "bytes-received", G_TYPE_UINT64, stats.bytes_received, "frame-bytes-sent", G_TYPE_UINT64,
+      stats.frame_bytes_sent, "pixel-bytes-sent", G_TYPE_UINT64, stats.pixel_bytes_sent, "sessions",
+      G_TYPE_UINT64, stats.sessions, "attaches", G_TYPE_UINT64, stats.attaches, "attached",
+      G_TYPE_UINT, stats.attached, "runs", G_TYPE_UINT, stats.runs, "tier", G_TYPE_STRING, tier,
+      "transport", G_TYPE_STRING, transport ? transport : "", "host", G_TYPE_STRING, stats.host,
+      "encoder", G_TYPE_STRING, stats.encoder, NULL);
   for (guint i = 0; i < VENC_STAGES; i++) {
     g_autofree gchar *p50 = g_strconcat(stages[i], "-p50", NULL);
     g_autofree gchar *p95 = g_strconcat(stages[i], "-p95", NULL);
@@ -249,7 +261,9 @@ static void gst_vsock_enc_get_property(GObject *object, guint id, GValue *value,
 }
 
 static void gst_vsock_enc_finalize(GObject *object) {
-  gst_vsock_enc_settings_clear(&gst_vsock_enc_private(GST_VSOCK_ENC(object))->settings);
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(GST_VSOCK_ENC(object));
+  gst_vsock_enc_settings_clear(&priv->settings);
+  g_free(priv->copy_reason);
   G_OBJECT_CLASS(gst_vsock_enc_parent_class)->finalize(object);
 }
 

@@ -16,6 +16,8 @@
 #define PORT_LOOK_MS 100u
 /* A host that refuses what the stream needs may be starting: try that long before giving up. */
 #define REFUSAL_TIME_US (5 * G_TIME_SPAN_SECOND)
+/* Mapping a large buffer takes the host milliseconds; a host that answers Ping alone is ill. */
+#define ATTACH_TIMEOUT_US (5 * G_TIME_SPAN_SECOND)
 #define MS(n) ((gint64)(n)*G_TIME_SPAN_MILLISECOND)
 
 void venc_session_wake(VencSession *session) {
@@ -61,6 +63,9 @@ static void end_epoch(VencSession *session) {
   session->drain_sent = FALSE;
   session->force_next_key = TRUE;
   memset(session->slots, 0, sizeof session->slots);
+  session->asked_at = 0;
+  session->pixels = NULL;
+  session->pixels_frame = session->pixels_size = session->pixels_sent = 0;
   g_clear_pointer(&session->unit, g_free);
 }
 
@@ -150,11 +155,14 @@ static gint64 keep_open(VencSession *session, gint64 now) {
         MIN(ping_at, MAX(waiting_since, session->ping_at) + MS(VSOCKENC_FRAME_DONE_TIMEOUT_MS) / 3);
     silent_at = MIN(silent_at, waiting_since + MS(VSOCKENC_FRAME_DONE_TIMEOUT_MS));
   }
+  if (session->asked_at > 0) silent_at = MIN(silent_at, session->asked_at + ATTACH_TIMEOUT_US);
   /* On a busy machine it may be this thread that was late, not the host. */
   if (now >= silent_at && !is_readable(session)) {
     venc_session_lose(session, now, "the host has been silent for %d ms%s",
                       (int)((now - session->last_received) / G_TIME_SPAN_MILLISECOND),
-                      unread ? " with a frame to read" : "");
+                      unread              ? " with a frame to read"
+                      : session->asked_at ? " about a buffer"
+                                          : "");
     return now;
   }
   if (now >= ping_at) {

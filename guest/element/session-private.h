@@ -18,8 +18,11 @@ typedef enum {
 
 typedef struct {
   guint64 attachment; /* 0: the number is free */
-  guint in_use;       /* frames sent and not yet read by the host */
-  gboolean detach;    /* as soon as in_use is 0 */
+  gboolean asked;     /* Attach has not been answered */
+  gboolean is_inline; /* it has been attached without resources */
+  vsockenc_SourceTier tier;
+  guint in_use;    /* frames sent and not yet read by the host */
+  gboolean detach; /* as soon as in_use is 0 */
   guint64 last_use;
 } VencSlot;
 
@@ -33,7 +36,8 @@ struct _VencSession {
   GMutex lock;
   GCond changed;
   GThread *thread;
-  int wake; /* eventfd: makes the I/O thread look at the state again */
+  int wake;   /* eventfd: makes the I/O thread look at the state again */
+  int cancel; /* eventfd: readable while `interrupted` */
   gchar *device, *socket_path, *software;
   gboolean closing;
   gboolean interrupted;
@@ -59,6 +63,7 @@ struct _VencSession {
   guint max_attached, host_in_flight;
   gint64 retry_at, hello_at, ping_at;
   gint64 last_received, last_sent;
+  gint64 asked_at; /* the Attach that has no answer; 0: there is none */
   guint backoff_ms;
   /* The host opens, and refuses: first time without success in between, and last time. */
   gint64 refused_since, refused_last;
@@ -93,6 +98,14 @@ struct _VencSession {
   gint64 pts_shift; /* wire time minus stream time; grows when the stream jumps back */
   VencSlot slots[VSOCKENC_MAX_ATTACHED_BUFFERS];
 
+  /* Why resources are not used at present, and when to ask again; NULL: they are. */
+  gchar *refusal;
+  gint64 ask_again_at;
+  /* The pixels being sent: no other frame may follow before all of them. Without `pixels` the host
+   * needs them no more, and has only been promised that many bytes. */
+  guint32 pixels_frame, pixels_size, pixels_sent;
+  const VencPixels *pixels;
+
   /* The access unit being received. */
   guint8 *unit;
   gsize unit_size, unit_received;
@@ -123,6 +136,21 @@ void venc_session_send_credit(VencSession *session, gint64 now);
 void venc_session_send_bye(VencSession *session, gint64 now);
 void venc_session_send_flush(VencSession *session, gint64 now);
 void venc_session_send_error(VencSession *session, gint64 now, const gchar *text);
+
+/* session-source.c: by which way pixels reach the host. */
+void venc_session_refuse_resources(VencSession *session, gint64 now, const gchar *text);
+gboolean venc_session_is_inline(const VencSession *session, const VencFrame *frame, gint64 now);
+/* Begins to send the frame's pixels, behind its Frame. */
+void venc_session_begin_pixels(VencSession *session, const VencFrame *frame,
+                               const VencPixels *pixels);
+/* Sends what there is credit for; TRUE when nothing is left. */
+gboolean venc_session_send_pixels(VencSession *session, gint64 now);
+/* The host needs the frame's pixels no more. */
+void venc_session_release_pixels(VencSession *session, const VencFrame *frame);
+
+/* session-send.c */
+VencMessage *venc_session_begin(VencSession *session, vsockenc_MessageType type);
+gsize venc_session_finish(VencSession *session, gint64 now);
 
 /* session-receive.c */
 void venc_session_receive(VencSession *session, gint64 now);

@@ -6,6 +6,10 @@
 
 #include "session-private.h"
 
+#define NO_RESOURCES                                                                              \
+  "the relay reaches no virtio-gpu of this virtual machine. On the host, run `vsockenc gpu` for " \
+  "it and name its export socket in the relay's configuration"
+
 /* The host is told, in case it is a newer one whose maker reads its log. */
 static void violated(VencSession *session, gint64 now, const gchar *what) {
   g_autofree gchar *text = g_strdup_printf("the host broke the protocol: %s", what);
@@ -49,6 +53,11 @@ static void on_welcome(VencSession *session, gint64 now, const vsockenc_Welcome 
   session->was_open = TRUE;
   session->statistics.sessions++;
   copy_name(session->statistics.host, sizeof session->statistics.host, welcome->software);
+  g_clear_pointer(&session->refusal, g_free);
+  if (!welcome->resources) {
+    venc_session_refuse_resources(session, now, NO_RESOURCES);
+    session->ask_again_at = now; /* its exporter may have come since */
+  }
   if (session->announce) venc_session_push_output(session, VENC_OUTPUT_BACK, 0, NULL);
   session->announce = FALSE;
   g_cond_broadcast(&session->changed);
@@ -104,13 +113,40 @@ static void on_configuration_error(VencSession *session, gint64 now, const vsock
   g_cond_broadcast(&session->changed);
 }
 
+/* The slot whose Attach is being answered, or NULL after a violation. */
+static VencSlot *answered_slot(VencSession *session, gint64 now, guint32 buffer) {
+  if (buffer >= VSOCKENC_MAX_ATTACHED_BUFFERS || !session->slots[buffer].asked) {
+    violated(session, now, "an answer about a buffer that was not asked for");
+    return NULL;
+  }
+  VencSlot *slot = &session->slots[buffer];
+  slot->asked = FALSE;
+  session->asked_at = 0;
+  for (guint i = 0; i < VSOCKENC_MAX_ATTACHED_BUFFERS; i++)
+    if (session->slots[i].asked) session->asked_at = now;
+  return slot;
+}
+
 static void on_attached(VencSession *session, gint64 now, const vsockenc_Attached *attached) {
-  if (attached->buffer >= VSOCKENC_MAX_ATTACHED_BUFFERS) {
-    violated(session, now, "Attached for a buffer beyond MAX_ATTACHED_BUFFERS");
+  VencSlot *slot = answered_slot(session, now, attached->buffer);
+  if (!slot) return;
+  slot->tier = attached->tier;
+  session->statistics.runs = attached->runs;
+  /* Resources can be used, again perhaps. */
+  if (!slot->is_inline) g_clear_pointer(&session->refusal, g_free);
+}
+
+static void on_buffer_error(VencSession *session, gint64 now, const vsockenc_Error *error,
+                            const gchar *text) {
+  VencSlot *slot = answered_slot(session, now, error->id);
+  if (!slot) return;
+  if (slot->is_inline) {
+    /* There is no other way. */
+    venc_session_refused(session, now, VENC_ERROR_REFUSED, text);
     return;
   }
-  session->statistics.tier = attached->tier;
-  session->statistics.runs = attached->runs;
+  memset(slot, 0, sizeof *slot);
+  venc_session_refuse_resources(session, now, text);
 }
 
 static VencFrame *find_frame(VencSession *session, guint32 number) {
@@ -138,6 +174,8 @@ static void on_frame_done(VencSession *session, gint64 now, guint32 number) {
   }
   frame->state = VENC_FRAME_READ;
   session->slots[frame->slot].in_use--;
+  session->statistics.tier = session->slots[frame->slot].tier;
+  session->statistics.copied = frame->copied;
   if (!session->lossless || frame->discard) venc_session_unhold(session, frame);
 }
 
@@ -214,6 +252,15 @@ static void on_dropped(VencSession *session, gint64 now, guint32 number, VencDro
   venc_session_push_dropped(session, frame, cause);
 }
 
+/* The resource behind a frame has gone (with its exporter, say): ask for it anew. */
+static void on_lost_buffer(VencSession *session, const vsockenc_Error *error) {
+  const VencFrame *frame = find_frame(session, error->id);
+  if (frame && (error->code == vsockenc_ErrorCode_UNKNOWN_BUFFER ||
+                error->code == vsockenc_ErrorCode_NO_SUCH_RESOURCE ||
+                error->code == vsockenc_ErrorCode_NO_EXPORTER))
+    session->slots[frame->slot].detach = TRUE;
+}
+
 static void on_error(VencSession *session, gint64 now, const vsockenc_Error *error) {
   g_autofree gchar *text = g_utf8_make_valid(error->text, -1);
   if (error->code == vsockenc_ErrorCode_VERSION_MISMATCH) {
@@ -221,8 +268,7 @@ static void on_error(VencSession *session, gint64 now, const vsockenc_Error *err
     venc_session_lose(session, now, "%s", text);
     return;
   }
-  if (error->fatal || error->subject == vsockenc_ErrorSubject_BUFFER) {
-    /* A buffer that cannot be attached now may be when the host has found its exporter again. */
+  if (error->fatal) {
     venc_session_refused(session, now, VENC_ERROR_REFUSED, text);
     return;
   }
@@ -230,7 +276,11 @@ static void on_error(VencSession *session, gint64 now, const vsockenc_Error *err
     case vsockenc_ErrorSubject_CONFIGURATION:
       on_configuration_error(session, now, error);
       break;
+    case vsockenc_ErrorSubject_BUFFER:
+      on_buffer_error(session, now, error, text);
+      break;
     case vsockenc_ErrorSubject_FRAME_NUMBER:
+      on_lost_buffer(session, error);
       venc_session_push_output(session, VENC_OUTPUT_WARNING, VENC_ERROR_REFUSED, text);
       on_dropped(session, now, error->id, VENC_DROPPED_ENCODER);
       break;

@@ -1,10 +1,11 @@
 /* What the session sends, and when it may (proto/PROTOCOL.md, "Credits" and "Frames"). */
 #include <string.h>
 
+#include "pixels.h"
 #include "session-private.h"
 
 /* A new message, all fields 0. */
-static VencMessage *begin(VencSession *session, vsockenc_MessageType type) {
+VencMessage *venc_session_begin(VencSession *session, vsockenc_MessageType type) {
   VencMessage *message = &session->sending;
   memset(message, 0, sizeof *message);
   message->header.type = (guint8)type;
@@ -13,7 +14,7 @@ static VencMessage *begin(VencSession *session, vsockenc_MessageType type) {
 }
 
 /* Appends the message to the bytes to be written; returns its length. */
-static gsize finish(VencSession *session, gint64 now) {
+gsize venc_session_finish(VencSession *session, gint64 now) {
   VencMessage *message = &session->sending;
   guint before = session->out->len;
   if (message->header.type != vsockenc_MessageType_HELLO)
@@ -33,54 +34,55 @@ void venc_session_send_hello(VencSession *session, gint64 now) {
     g_byte_array_set_size(session->out, before + VSOCKENC_FLUSH_NULS);
     memset(session->out->data + before, 0, VSOCKENC_FLUSH_NULS);
   }
-  vsockenc_Hello *hello = &begin(session, vsockenc_MessageType_HELLO)->u.hello;
+  vsockenc_Hello *hello = &venc_session_begin(session, vsockenc_MessageType_HELLO)->u.hello;
   hello->version_min = hello->version_max = VSOCKENC_PROTOCOL_VERSION;
   hello->window_bytes = VSOCKENC_HOST_WINDOW_BYTES;
   g_strlcpy(hello->software, session->software, sizeof hello->software);
-  finish(session, now);
+  venc_session_finish(session, now);
   session->hello_at = now + VSOCKENC_HELLO_INTERVAL_MS * G_TIME_SPAN_MILLISECOND;
 }
 
 void venc_session_send_ping(VencSession *session, gint64 now) {
-  begin(session, vsockenc_MessageType_PING)->u.ping.token = ++session->next_token;
-  finish(session, now);
+  venc_session_begin(session, vsockenc_MessageType_PING)->u.ping.token = ++session->next_token;
+  venc_session_finish(session, now);
   session->ping_at = now;
 }
 
 void venc_session_send_pong(VencSession *session, gint64 now, guint32 token) {
-  begin(session, vsockenc_MessageType_PONG)->u.pong.token = token;
-  finish(session, now);
+  venc_session_begin(session, vsockenc_MessageType_PONG)->u.pong.token = token;
+  venc_session_finish(session, now);
 }
 
 void venc_session_send_credit(VencSession *session, gint64 now) {
   guint64 granted = session->bulk_received + VSOCKENC_HOST_WINDOW_BYTES;
   if (granted - session->bulk_granted < VSOCKENC_HOST_WINDOW_BYTES / 4) return;
   session->bulk_granted = granted;
-  begin(session, vsockenc_MessageType_CREDIT)->u.credit.granted_bytes = granted;
-  finish(session, now);
+  venc_session_begin(session, vsockenc_MessageType_CREDIT)->u.credit.granted_bytes = granted;
+  venc_session_finish(session, now);
 }
 
 void venc_session_send_bye(VencSession *session, gint64 now) {
-  begin(session, vsockenc_MessageType_BYE);
-  finish(session, now);
+  venc_session_begin(session, vsockenc_MessageType_BYE);
+  venc_session_finish(session, now);
 }
 
 void venc_session_send_flush(VencSession *session, gint64 now) {
-  begin(session, vsockenc_MessageType_FLUSH)->u.flush.token = ++session->next_token;
-  finish(session, now);
+  venc_session_begin(session, vsockenc_MessageType_FLUSH)->u.flush.token = ++session->next_token;
+  venc_session_finish(session, now);
 }
 
 void venc_session_send_error(VencSession *session, gint64 now, const gchar *text) {
-  vsockenc_Error *error = &begin(session, vsockenc_MessageType_ERROR)->u.error;
+  vsockenc_Error *error = &venc_session_begin(session, vsockenc_MessageType_ERROR)->u.error;
   error->code = vsockenc_ErrorCode_PROTOCOL_VIOLATION;
   error->fatal = true;
   g_strlcpy(error->text, text, sizeof error->text);
-  finish(session, now);
+  venc_session_finish(session, now);
 }
 
 static void send_configure(VencSession *session, gint64 now) {
   const VencConfiguration *from = &session->configuration;
-  vsockenc_Configure *to = &begin(session, vsockenc_MessageType_CONFIGURE)->u.configure;
+  vsockenc_Configure *to =
+      &venc_session_begin(session, vsockenc_MessageType_CONFIGURE)->u.configure;
   to->serial = ++session->serial;
   to->codec = from->codec;
   to->width = from->width;
@@ -93,21 +95,21 @@ static void send_configure(VencSession *session, gint64 now) {
   to->par_denominator = from->par_d;
   to->has_colorimetry = from->has_colorimetry;
   to->colorimetry = from->colorimetry;
-  finish(session, now);
+  venc_session_finish(session, now);
   session->sent = *from;
   session->configuration_changed = FALSE;
   session->configuration_pending = TRUE;
 }
 
 static void send_detach(VencSession *session, gint64 now, guint slot) {
-  begin(session, vsockenc_MessageType_DETACH)->u.detach.buffer = slot;
-  finish(session, now);
+  venc_session_begin(session, vsockenc_MessageType_DETACH)->u.detach.buffer = slot;
+  venc_session_finish(session, now);
   memset(&session->slots[slot], 0, sizeof session->slots[slot]);
 }
 
-static void send_attach(VencSession *session, gint64 now, const VencFrame *frame) {
-  const VencLayout *layout = &frame->layout;
-  vsockenc_Attach *attach = &begin(session, vsockenc_MessageType_ATTACH)->u.attach;
+static void send_attach(VencSession *session, gint64 now, const VencFrame *frame,
+                        const VencLayout *layout, gboolean is_inline) {
+  vsockenc_Attach *attach = &venc_session_begin(session, vsockenc_MessageType_ATTACH)->u.attach;
   attach->buffer = frame->slot;
   attach->width = layout->width;
   attach->height = layout->height;
@@ -120,8 +122,11 @@ static void send_attach(VencSession *session, gint64 now, const VencFrame *frame
     attach->planes[i].offset = layout->planes[i].offset;
     attach->planes[i].stride = layout->planes[i].stride;
   }
-  finish(session, now);
+  venc_session_finish(session, now);
   session->slots[frame->slot].attachment = frame->attachment;
+  session->slots[frame->slot].asked = TRUE;
+  session->slots[frame->slot].is_inline = is_inline;
+  session->asked_at = now;
   session->statistics.attaches++;
 }
 
@@ -133,7 +138,8 @@ static gboolean make_room(VencSession *session, gint64 now) {
     VencSlot *slot = &session->slots[i];
     if (slot->attachment == 0) continue;
     attached++;
-    if (slot->in_use == 0 && (!oldest || slot->last_use < oldest->last_use)) oldest = slot;
+    if (slot->in_use == 0 && !slot->asked && (!oldest || slot->last_use < oldest->last_use))
+      oldest = slot;
   }
   if (attached < session->max_attached) return TRUE;
   if (!oldest) return FALSE;
@@ -141,15 +147,25 @@ static gboolean make_room(VencSession *session, gint64 now) {
   return TRUE;
 }
 
-/* FALSE: not yet; the host still reads from what has this number now. */
-static gboolean ensure_attached(VencSession *session, gint64 now, const VencFrame *frame) {
+/*
+ * FALSE: not yet. The host still reads from what has this number now, or has not answered the
+ * Attach. The protocol would let frames follow at once, but then each would be lost of which the
+ * buffer is refused, and that is how one learns that resources cannot be used.
+ */
+static gboolean ensure_attached(VencSession *session, gint64 now, const VencFrame *frame,
+                                const VencPixels *pixels) {
   VencSlot *slot = &session->slots[frame->slot];
-  if (slot->attachment == frame->attachment) return TRUE;
+  VencLayout layout = frame->layout;
+  if (slot->asked) return FALSE;
+  if (slot->attachment == frame->attachment && slot->is_inline == (pixels != NULL))
+    /* A host may keep inline pixels by the number of their buffer. */
+    return !pixels || slot->in_use == 0;
   if (slot->in_use > 0) return FALSE;
   if (slot->attachment) send_detach(session, now, frame->slot);
   if (!make_room(session, now)) return FALSE;
-  send_attach(session, now, frame);
-  return TRUE;
+  if (pixels) venc_pixels_place(pixels, &layout);
+  send_attach(session, now, frame, &layout, pixels != NULL);
+  return FALSE;
 }
 
 /* Times on the wire rise strictly within an epoch, also when the stream jumps back. */
@@ -165,17 +181,19 @@ static guint64 wire_pts(VencSession *session, const VencFrame *frame) {
 }
 
 /* Encodes into `sending`, because whether there is credit depends on the length. */
-static gboolean send_frame(VencSession *session, gint64 now, VencFrame *frame) {
+static gboolean send_frame(VencSession *session, gint64 now, VencFrame *frame,
+                           const VencPixels *pixels) {
   if (session->bulk_sent + VSOCKENC_HEADER_BYTES + vsockenc_Frame_size > session->bulk_allowed)
     return FALSE;
-  vsockenc_Frame *to = &begin(session, vsockenc_MessageType_FRAME)->u.frame;
+  vsockenc_Frame *to = &venc_session_begin(session, vsockenc_MessageType_FRAME)->u.frame;
   frame->number = to->frame = ++session->next_frame;
   to->buffer = frame->slot;
   to->configuration = session->serial;
   to->pts_ns = wire_pts(session, frame);
   to->duration_ns = frame->duration;
   to->force_key = frame->force_key || session->force_next_key;
-  gsize size = finish(session, now);
+  if (pixels) to->inline_bytes = (uint32_t)venc_pixels_size(pixels);
+  gsize size = venc_session_finish(session, now);
   session->force_next_key = FALSE;
   session->bulk_sent += size;
   session->statistics.frame_bytes_sent += size;
@@ -183,7 +201,23 @@ static gboolean send_frame(VencSession *session, gint64 now, VencFrame *frame) {
   session->slots[frame->slot].last_use = session->next_frame;
   frame->state = VENC_FRAME_SENT;
   frame->sent_at = now;
+  if (pixels) venc_session_begin_pixels(session, frame, pixels);
   return TRUE;
+}
+
+/* FALSE: no more can be sent now. */
+static gboolean try_frame(VencSession *session, gint64 now, VencFrame *frame) {
+  const VencPixels *pixels = NULL;
+  if (venc_session_is_inline(session, frame, now)) {
+    g_autoptr(GError) error = NULL;
+    pixels = frame->map(frame->hold, &error);
+    if (!pixels) {
+      venc_session_give_up(session, VENC_ERROR_REFUSED, error->message);
+      return FALSE;
+    }
+  }
+  return ensure_attached(session, now, frame, pixels) && send_frame(session, now, frame, pixels) &&
+         venc_session_send_pixels(session, now);
 }
 
 /* TRUE when every frame has been sent. */
@@ -198,7 +232,7 @@ static gboolean send_frames(VencSession *session, gint64 now) {
     }
     /* Access units that nobody has taken yet count too, so that a slow pipeline slows us down. */
     if (with_host + session->outputs.length + (session->output_busy ? 1 : 0) >= limit ||
-        !ensure_attached(session, now, frame) || !send_frame(session, now, frame))
+        !try_frame(session, now, frame))
       return FALSE;
     with_host++;
   }
@@ -207,7 +241,9 @@ static gboolean send_frames(VencSession *session, gint64 now) {
 
 void venc_session_pump(VencSession *session, gint64 now) {
   for (guint i = 0; i < VSOCKENC_MAX_ATTACHED_BUFFERS; i++)
-    if (session->slots[i].detach && session->slots[i].in_use == 0) send_detach(session, now, i);
+    if (session->slots[i].detach && session->slots[i].in_use == 0 && !session->slots[i].asked)
+      send_detach(session, now, i);
+  if (!venc_session_send_pixels(session, now)) return;
   /* A frame sent before the answer would be lost if the host refused. */
   if (!session->has_configuration || session->configuration_pending) return;
   if (session->configuration_changed) {
@@ -216,8 +252,8 @@ void venc_session_pump(VencSession *session, gint64 now) {
   }
   if (send_frames(session, now) && session->draining > 0 && !session->drain_sent &&
       session->frames.length > 0) {
-    begin(session, vsockenc_MessageType_DRAIN)->u.drain.token = ++session->next_token;
-    finish(session, now);
+    venc_session_begin(session, vsockenc_MessageType_DRAIN)->u.drain.token = ++session->next_token;
+    venc_session_finish(session, now);
     session->drain_sent = TRUE;
   }
 }

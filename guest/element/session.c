@@ -31,6 +31,7 @@ VencSession *venc_session_new(const gchar *device, const gchar *socket_path,
   g_mutex_init(&session->lock);
   g_cond_init(&session->changed);
   session->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  session->cancel = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   session->device = g_strdup(device);
   session->socket_path = g_strdup(socket_path);
   session->software = g_strndup(software, VSOCKENC_MAX_NAME_BYTES);
@@ -62,6 +63,8 @@ void venc_session_free(VencSession *session) {
   g_clear_error(&session->link_error);
   g_clear_error(&session->configuration_error);
   if (session->wake >= 0) close(session->wake);
+  if (session->cancel >= 0) close(session->cancel);
+  g_free(session->refusal);
   g_free(session->device);
   g_free(session->socket_path);
   g_free(session->software);
@@ -85,6 +88,7 @@ void venc_session_unlock(VencSession *session) {
 
 void venc_session_unhold(VencSession *session, VencFrame *frame) {
   if (!frame->hold) return;
+  venc_session_release_pixels(session, frame);
   VencFrame *shell = g_new0(VencFrame, 1);
   shell->hold = g_steal_pointer(&frame->hold);
   shell->release = frame->release;
@@ -179,6 +183,11 @@ void venc_session_set_mode(VencSession *session, gboolean lossless, gboolean fai
 
 void venc_session_interrupt(VencSession *session, gboolean interrupted) {
   venc_session_lock(session);
+  guint64 count = 1;
+  /* Neither can fail in a way that matters: the counter is 0 or not. */
+  ssize_t done = interrupted ? write(session->cancel, &count, sizeof count)
+                             : read(session->cancel, &count, sizeof count);
+  (void)done;
   session->interrupted = interrupted;
   g_cond_broadcast(&session->changed);
   venc_session_unlock(session);
@@ -243,7 +252,7 @@ VencResult venc_session_submit(VencSession *session, VencFrame *frame, VencFrame
     if (session->state != VENC_STATE_OPEN) {
       session->statistics.dropped[VENC_DROPPED_DISCONNECTED]++;
       result = VENC_AWAY;
-    } else if (last && last->state == VENC_FRAME_QUEUED) {
+    } else if (last && last->state == VENC_FRAME_QUEUED && !session->slots[last->slot].asked) {
       /* What was asked of the replaced frame is asked of this one. */
       frame->force_key |= last->force_key;
       session->statistics.dropped[VENC_DROPPED_NEWER]++;
@@ -361,8 +370,9 @@ static gint compare_durations(gconstpointer a, gconstpointer b) {
   return x < y ? -1 : x > y;
 }
 
-vsockenc_SourceTier venc_session_tier(VencSession *session) {
+vsockenc_SourceTier venc_session_tier(VencSession *session, gboolean *copied) {
   venc_session_lock(session);
+  *copied = session->statistics.copied;
   vsockenc_SourceTier tier = session->statistics.tier;
   venc_session_unlock(session);
   return tier;

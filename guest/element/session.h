@@ -34,7 +34,7 @@ typedef enum {
 } VencDropCause;
 
 typedef struct {
-  guint32 resource;
+  guint32 resource; /* 0: the pixels come with the frame */
   guint64 offset;
   guint32 stride;
 } VencPlane;
@@ -47,6 +47,9 @@ typedef struct {
   VencPlane planes[VSOCKENC_MAX_PLANES];
 } VencLayout;
 
+/* Pixels where the CPU finds them; see pixels.h. */
+typedef struct _VencPixels VencPixels;
+
 /* A frame on its way. Filled by the caller, then owned by the session and its outputs. */
 typedef struct {
   guint slot;         /* number of its buffer, below MAX_ATTACHED_BUFFERS */
@@ -54,8 +57,11 @@ typedef struct {
   VencLayout layout;
   guint64 pts, duration;
   gboolean force_key;
-  gpointer hold; /* keeps the pixels */
+  gboolean copied; /* by the element, into memory that the host can reach */
+  gpointer hold;   /* keeps the pixels */
   GDestroyNotify release;
+  /* The pixels of `hold`, for as long as it lives. It may be called in any thread. */
+  const VencPixels *(*map)(gpointer hold, GError **error);
   gpointer user; /* given back in the output */
   GDestroyNotify free_user;
 
@@ -114,7 +120,9 @@ typedef struct {
   guint64 bytes_sent, bytes_received, frame_bytes_sent;
   guint64 sessions, attaches;
   guint attached, runs;
-  vsockenc_SourceTier tier;
+  guint64 frames_inline, pixel_bytes_sent;
+  vsockenc_SourceTier tier; /* of the last frame that was read, */
+  gboolean copied;          /* and whether it had been copied */
   guint32 p50_us[VENC_STAGES], p95_us[VENC_STAGES];
   gchar host[VSOCKENC_MAX_NAME_BYTES + 1];
   gchar encoder[VSOCKENC_MAX_NAME_BYTES + 1];
@@ -150,7 +158,8 @@ VencResult venc_session_configure(VencSession *session, const VencConfiguration 
 
 /*
  * Takes `frame` if the result is VENC_OK. Lossless: waits while as many as allowed are out. Else
- * never waits, and gives back in `replaced` the frame whose place it took.
+ * never waits, and gives back in `replaced` the frame whose place it took: one that waits for room,
+ * not one that waits for the answer to its Attach.
  */
 VencResult venc_session_submit(VencSession *session, VencFrame *frame, VencFrame **replaced);
 
@@ -170,8 +179,14 @@ void venc_session_output_done(VencSession *session);
 
 /* Frames that have no answer yet. */
 guint venc_session_pending(VencSession *session);
-/* How the host reaches the pixels of the buffer attached last. */
-vsockenc_SourceTier venc_session_tier(VencSession *session);
+/* How the host reached the pixels that it read last, and whether they had been copied for it. */
+vsockenc_SourceTier venc_session_tier(VencSession *session, gboolean *copied);
+/* Why the host takes no resources, newly allocated; NULL if it does. */
+gchar *venc_session_dup_refusal(VencSession *session);
+/* FALSE while frames in a resource would be sent inline all the same. */
+gboolean venc_session_wants_resources(VencSession *session);
+/* Waits for `fd` until `deadline` (g_get_monotonic_time()): VENC_FAILED when it has passed. */
+VencResult venc_session_wait_readable(VencSession *session, int fd, gint64 deadline);
 void venc_session_get_statistics(VencSession *session, VencStatistics *statistics);
 /* Port or socket, newly allocated. */
 gchar *venc_session_dup_transport(VencSession *session);

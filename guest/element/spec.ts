@@ -86,6 +86,9 @@ export const ENUMS = {
     values: [
       { nick: "none", blurb: "no frame has been sent yet" },
       { nick: "resource", blurb: "read in place from the virtio-gpu resource" },
+      { nick: "resource-copy", blurb: "the same, after the element has copied the frame into one" },
+      { nick: "resource-gather", blurb: "copied together by the host from the resource's scattered pages" },
+      { nick: "inline", blurb: "sent over the link with each frame" },
     ],
   },
 } as const satisfies Record<string, EnumSpec>;
@@ -203,9 +206,11 @@ export const STATS_FIELDS = [
     type: "guint64",
     blurb: "frames that were copied into a buffer of the virtio-gpu",
   },
+  { name: "frames-inline", type: "guint64", blurb: "frames whose pixels went over the link" },
   { name: "bytes-sent", type: "guint64", blurb: "bytes to the host, protocol included" },
   { name: "bytes-received", type: "guint64", blurb: "bytes from the host, protocol included" },
   { name: "frame-bytes-sent", type: "guint64", blurb: "bytes of the Frame messages among those sent" },
+  { name: "pixel-bytes-sent", type: "guint64", blurb: "bytes of pixels among those sent" },
   {
     name: "sessions",
     type: "guint64",

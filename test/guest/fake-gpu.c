@@ -28,10 +28,10 @@ static int fake_open(gchar **node, gboolean *refused) {
   return open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 
-static int make(gsize size, guint32 *handle, int *fd) {
+/* From now on `fd` is a resource. */
+static int adopt(int fd, gsize size, guint32 *handle) {
   struct stat status;
-  *fd = memfd_create("fake-gpu", MFD_CLOEXEC);
-  if (*fd < 0 || ftruncate(*fd, (off_t)size) != 0 || fstat(*fd, &status) != 0) return -errno;
+  if (fstat(fd, &status) != 0) return -errno;
   g_mutex_lock(&lock);
   g_assert_cmpuint(n_resources, <, RESOURCES);
   resources[n_resources].inode = status.st_ino;
@@ -40,6 +40,12 @@ static int make(gsize size, guint32 *handle, int *fd) {
   *handle = ++n_resources;
   g_mutex_unlock(&lock);
   return 0;
+}
+
+static int make(gsize size, guint32 *handle, int *fd) {
+  *fd = memfd_create("fake-gpu", MFD_CLOEXEC);
+  if (*fd < 0 || ftruncate(*fd, (off_t)size) != 0) return -errno;
+  return adopt(*fd, size, handle);
 }
 
 static int fake_import(int drm, int dmabuf, guint32 *handle) {
@@ -124,6 +130,14 @@ const VencGpuOps fake_gpu = {
     .close_handle = fake_close_handle,
 };
 
+static int no_open(gchar **node, gboolean *refused) {
+  *node = NULL;
+  *refused = FALSE;
+  return -ENODEV;
+}
+
+const VencGpuOps no_gpu = {.open = no_open};
+
 void fake_gpu_reset(void) {
   g_mutex_lock(&lock);
   memset(&counts, 0, sizeof counts);
@@ -141,4 +155,13 @@ int fake_gpu_new_dmabuf(gsize size) {
   guint32 handle;
   int fd;
   return make(size, &handle, &fd) < 0 ? -1 : fd;
+}
+
+int fake_gpu_new_busy_dmabuf(gsize size, int *writer) {
+  guint32 handle;
+  int ends[2];
+  /* Like a dma-buf with a fence, an empty pipe is not readable. */
+  if (pipe2(ends, O_CLOEXEC) != 0) return -1;
+  *writer = ends[1];
+  return adopt(ends[0], size, &handle) < 0 ? -1 : ends[0];
 }

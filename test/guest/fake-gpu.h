@@ -8,6 +8,8 @@
 #include "virtgpu.h"
 
 extern const VencGpuOps fake_gpu;
+/* A machine without a virtio-gpu. */
+extern const VencGpuOps no_gpu;
 
 typedef struct {
   guint imports, infos, creates; /* ioctls so far */
@@ -19,5 +21,7 @@ void fake_gpu_reset(void);
 void fake_gpu_get_counts(FakeGpuCounts *counts);
 /* A dma-buf of the device, as another program would have made it. */
 int fake_gpu_new_dmabuf(gsize size);
+/* One that somebody is drawing into for as long as the descriptor in `writer` is open. */
+int fake_gpu_new_busy_dmabuf(gsize size, int *writer);
 
 #endif

@@ -107,6 +107,36 @@ gchar *fixture_error_text(GstMessage *message) {
   return g_strdup(error->message);
 }
 
+guint fixture_count_warnings(Fixture *f, const gchar *text) {
+  GstMessage *message;
+  guint n = 0;
+  while ((message = gst_bus_pop_filtered(f->bus, GST_MESSAGE_WARNING))) {
+    g_autoptr(GError) error = NULL;
+    gst_message_parse_warning(message, &error, NULL);
+    if (strstr(error->message, text)) n++;
+    gst_message_unref(message);
+  }
+  return n;
+}
+
+gchar *fixture_source(Fixture *f) {
+  g_autoptr(GstStructure) stats = NULL;
+  g_object_get(f->element, "stats", &stats, NULL);
+  return g_strdup(gst_structure_get_string(stats, "tier"));
+}
+
+guint fixture_push_until_source(Fixture *f, const gchar *nick, guint first) {
+  gint64 deadline = g_get_monotonic_time() + 10 * G_TIME_SPAN_SECOND;
+  for (;; first++) {
+    fixture_push(f, first, 1);
+    fixture_pull(f, first, 1);
+    g_autofree gchar *source = fixture_source(f);
+    if (g_str_equal(source, nick)) return first + 1;
+    g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+    g_usleep(20000);
+  }
+}
+
 int fixture_main(int argc, char **argv, void (*add)(void)) {
   gst_init(&argc, &argv);
   g_test_init(&argc, &argv, NULL);

@@ -40,6 +40,12 @@ guint64 fixture_stat(Fixture *f, const gchar *field);
 /* NULL: none came in time. */
 GstMessage *fixture_wait_message(Fixture *f, GstMessageType type, guint seconds);
 gchar *fixture_error_text(GstMessage *message);
+/* How many warnings with `text` in them are waiting; they are taken from the bus. */
+guint fixture_count_warnings(Fixture *f, const gchar *text);
+/* Waits until the property `source` is `nick` while frames are pushed and pulled, from `first` on;
+ * returns the number of the next frame. */
+guint fixture_push_until_source(Fixture *f, const gchar *nick, guint first);
+gchar *fixture_source(Fixture *f);
 
 /* Registers the element, with a virtio-gpu made of memfds, and runs the tests that `add` adds. */
 int fixture_main(int argc, char **argv, void (*add)(void));

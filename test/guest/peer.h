@@ -23,6 +23,9 @@ typedef enum {
   PEER_REFUSE_BUFFERS = 1 << 9, /* Error for every Attach */
   PEER_REFUSE_ODD = 1 << 11,    /* refuses odd bit rates */
   PEER_DROP_ODD = 1 << 10,      /* Dropped for every other frame */
+  PEER_NO_RESOURCES = 1 << 12,  /* has no exporter: says so in Welcome, and refuses resources */
+  PEER_GATHER = 1 << 13,        /* copies scattered pages together */
+  PEER_NO_CREDIT = 1 << 14,     /* grants nothing beyond the first window */
 } PeerFault;
 
 typedef struct {
@@ -41,7 +44,10 @@ typedef struct {
   guint last_planes;
   PeerPlane last_plane[4];
   guint64 last_pts;
-  guint violations; /* of the protocol, by the guest */
+  guint frames_inline;
+  guint64 pixel_bytes; /* in Data */
+  guint32 last_crc;    /* of the last inline frame's pixels */
+  guint violations;    /* of the protocol, by the guest */
 } PeerCounts;
 
 /* Listens at `path`, which must not exist. */
@@ -55,6 +61,8 @@ void peer_set_faults(Peer *peer, guint faults);
 void peer_set_delay(Peer *peer, guint ms);
 /* Bytes of an access unit beyond the headers. */
 void peer_set_unit_bytes(Peer *peer, guint bytes);
+/* Grants what the guest has used up, after PEER_NO_CREDIT. */
+void peer_grant(Peer *peer);
 void peer_get_counts(Peer *peer, PeerCounts *counts);
 
 #endif

@@ -1,0 +1,54 @@
+/* The scripted relay's insides, shared by the peer*.c files. */
+#ifndef TEST_PEER_PRIVATE_H
+#define TEST_PEER_PRIVATE_H
+
+#include "peer.h"
+#include "wire.h"
+
+typedef struct {
+  guint32 frame;
+  guint buffer;
+  gboolean key;
+  guint32 missing; /* bytes of inline pixels still to come */
+  gint64 due;
+} Pending;
+
+struct _Peer {
+  GMutex lock;
+  GThread *thread;
+  gboolean stop;
+  int listener, wake;
+  guint32 boot_id;
+  guint faults, delay_ms, unit_bytes;
+  PeerCounts counts;
+
+  /* Of the present connection; the thread's alone. */
+  int client;
+  VencParser parser;
+  VencMessage in, out;
+  guint32 epoch, sequence_in, sequence_out;
+  guint64 bulk_sent, bulk_allowed, bulk_received, bulk_granted;
+  guint64 attached, refused, inlined; /* bits of buffer numbers */
+  guint32 pixel_crc, pixel_offset;    /* of the inline frame that is coming in */
+  guint32 last_frame, serial;
+  guint64 last_pts;
+  gboolean first;
+  GArray *pending;
+  guint32 probe_crc; /* what it says when it is asked */
+  guint64 probe_bytes;
+};
+
+/* peer.c: a message to the guest, all fields 0, and its sending. */
+VencMessage *peer_begin(Peer *peer, vsockenc_MessageType type);
+void peer_finish(Peer *peer);
+
+/* peer-stream.c: buffers and frames. */
+void peer_on_attach(Peer *peer, const vsockenc_Attach *attach);
+void peer_on_detach(Peer *peer, guint buffer);
+void peer_on_probe(Peer *peer, guint buffer);
+void peer_on_frame(Peer *peer, const vsockenc_Frame *frame);
+void peer_on_data(Peer *peer, const VencData *data);
+/* Answers what is due, in order, as far as the guest's credit reaches. */
+void peer_answer(Peer *peer, gint64 now);
+
+#endif

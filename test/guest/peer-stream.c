@@ -1,0 +1,156 @@
+/* What the scripted relay makes of buffers and frames. */
+#include <string.h>
+#include <zlib.h>
+
+#include "peer-private.h"
+
+/* Constrained baseline, level 3; no more of it is read than profile and level. */
+static const guint8 PARAMETER_SETS[] = {0,    0,    0, 1, 0x67, 0x42, 0xc0, 0x1e, 0xda, 0x02, 0x80,
+                                        0xf6, 0x94, 0, 0, 0,    1,    0x68, 0xce, 0x3c, 0x80};
+
+static void send_unit(Peer *peer, const Pending *pending) {
+  g_autoptr(GByteArray) unit = g_byte_array_new();
+  const guint8 slice[] = {0, 0, 0, 1, pending->key ? 0x65 : 0x41, 0x88};
+  if (pending->key) g_byte_array_append(unit, PARAMETER_SETS, sizeof PARAMETER_SETS);
+  g_byte_array_append(unit, slice, sizeof slice);
+  guint head = unit->len;
+  g_byte_array_set_size(unit, head + peer->unit_bytes);
+  memset(unit->data + head, 0x5a, peer->unit_bytes);
+
+  vsockenc_Packet *packet = &peer_begin(peer, vsockenc_MessageType_PACKET)->u.packet;
+  packet->frame = pending->frame + (peer->faults & PEER_FOREIGN_FRAME ? 1000 : 0);
+  packet->size = peer->faults & PEER_HUGE_UNIT ? G_MAXUINT32 : unit->len;
+  packet->key = pending->key;
+  packet->queue_us = 10;
+  packet->encode_us = 1000;
+  peer_finish(peer);
+  for (guint at = 0; at < unit->len;) {
+    guint size = MIN(unit->len - at, 30000u);
+    VencData *data = &peer_begin(peer, vsockenc_MessageType_DATA)->u.data;
+    data->frame = pending->frame;
+    data->offset = at + (peer->faults & PEER_WRONG_OFFSET ? 1 : 0);
+    data->bytes = unit->data + at;
+    data->size = size;
+    peer_finish(peer);
+    at += size;
+  }
+}
+
+void peer_answer(Peer *peer, gint64 now) {
+  while (peer->pending->len > 0 && !(peer->faults & PEER_NO_ANSWERS)) {
+    Pending pending = g_array_index(peer->pending, Pending, 0);
+    /* A unit larger than the window would need partial sending; no test makes one. */
+    if (pending.due > now || pending.missing > 0 ||
+        peer->bulk_sent + peer->unit_bytes + 4096 > peer->bulk_allowed)
+      return;
+    peer_begin(peer, vsockenc_MessageType_FRAME_DONE)->u.frame_done.frame = pending.frame;
+    peer_finish(peer);
+    if ((peer->faults & PEER_DROP_ODD) && pending.frame % 2 == 1) {
+      vsockenc_Dropped *dropped = &peer_begin(peer, vsockenc_MessageType_DROPPED)->u.dropped;
+      dropped->frame = pending.frame;
+      dropped->reason = vsockenc_DropReason_ENCODER_DROPPED;
+      peer_finish(peer);
+    } else {
+      send_unit(peer, &pending);
+    }
+    g_array_remove_index(peer->pending, 0);
+  }
+}
+
+void peer_on_attach(Peer *peer, const vsockenc_Attach *attach) {
+  guint64 bit = attach->buffer < 64 ? G_GUINT64_CONSTANT(1) << attach->buffer : 0;
+  peer->counts.attaches++;
+  peer->counts.last_fourcc = attach->fourcc;
+  peer->counts.last_planes = attach->planes_count;
+  for (guint i = 0; i < attach->planes_count; i++)
+    peer->counts.last_plane[i] =
+        (PeerPlane){attach->planes[i].resource, attach->planes[i].offset, attach->planes[i].stride};
+  if (!bit || (peer->attached & bit)) peer->counts.violations++;
+  gboolean inlined = attach->planes[0].resource == 0;
+  if ((peer->faults & PEER_REFUSE_BUFFERS) || (!inlined && (peer->faults & PEER_NO_RESOURCES))) {
+    /* The guest need not wait for this answer, so frames with the buffer may follow. */
+    peer->refused |= bit;
+    vsockenc_Error *error = &peer_begin(peer, vsockenc_MessageType_ERROR)->u.error;
+    error->code = vsockenc_ErrorCode_NO_EXPORTER;
+    error->subject = vsockenc_ErrorSubject_BUFFER;
+    error->id = attach->buffer;
+    g_strlcpy(error->text, "no exporter", sizeof error->text);
+    peer_finish(peer);
+    return;
+  }
+  peer->attached |= bit;
+  peer->inlined = inlined ? peer->inlined | bit : peer->inlined & ~bit;
+  peer->counts.attached++;
+  peer->counts.most_attached = MAX(peer->counts.most_attached, peer->counts.attached);
+  vsockenc_Attached *attached = &peer_begin(peer, vsockenc_MessageType_ATTACHED)->u.attached;
+  attached->buffer = attach->buffer;
+  attached->tier = inlined                      ? vsockenc_SourceTier_INLINE
+                   : peer->faults & PEER_GATHER ? vsockenc_SourceTier_RESOURCE_GATHER
+                                                : vsockenc_SourceTier_RESOURCE;
+  attached->runs = inlined ? 0 : 3;
+  peer_finish(peer);
+}
+
+void peer_on_detach(Peer *peer, guint buffer) {
+  guint64 bit = buffer < 64 ? G_GUINT64_CONSTANT(1) << buffer : 0;
+  peer->counts.detaches++;
+  if (!(peer->attached & bit)) peer->counts.violations++;
+  peer->attached &= ~bit;
+  peer->counts.attached--;
+  for (guint i = 0; i < peer->pending->len; i++)
+    if (g_array_index(peer->pending, Pending, i).buffer == buffer) peer->counts.violations++;
+}
+
+void peer_on_frame(Peer *peer, const vsockenc_Frame *frame) {
+  Pending pending = {
+      .frame = frame->frame,
+      .buffer = frame->buffer,
+      .key = peer->first || frame->force_key,
+      .missing = frame->inline_bytes,
+      .due = g_get_monotonic_time() + peer->delay_ms * G_TIME_SPAN_MILLISECOND,
+  };
+  peer->counts.frames++;
+  if (frame->force_key) peer->counts.forced++;
+  if (frame->frame <= peer->last_frame || (!peer->first && frame->pts_ns <= peer->last_pts) ||
+      frame->buffer >= 64 || !((peer->attached | peer->refused) >> frame->buffer & 1) ||
+      frame->configuration != peer->serial)
+    peer->counts.violations++;
+  /* Pixels come for inline buffers, for all of them, and before any other frame. */
+  if ((frame->inline_bytes > 0) != (gboolean)(peer->inlined >> frame->buffer & 1) ||
+      (peer->pending->len > 0 &&
+       g_array_index(peer->pending, Pending, peer->pending->len - 1).missing > 0))
+    peer->counts.violations++;
+  if (frame->inline_bytes > 0) peer->counts.frames_inline++;
+  peer->pixel_crc = (guint32)crc32(0, NULL, 0);
+  peer->pixel_offset = 0;
+  peer->first = FALSE;
+  peer->last_frame = frame->frame;
+  peer->counts.last_pts = peer->last_pts = frame->pts_ns;
+  g_array_append_val(peer->pending, pending);
+  peer->counts.most_in_flight = MAX(peer->counts.most_in_flight, peer->pending->len);
+}
+
+void peer_on_data(Peer *peer, const VencData *data) {
+  Pending *last = peer->pending->len > 0
+                      ? &g_array_index(peer->pending, Pending, peer->pending->len - 1)
+                      : NULL;
+  if (!last || last->frame != data->frame || data->size == 0 || data->size > last->missing ||
+      data->offset != peer->pixel_offset) {
+    peer->counts.violations++;
+    return;
+  }
+  peer->pixel_crc = (guint32)crc32(peer->pixel_crc, data->bytes, (uInt)data->size);
+  peer->pixel_offset += (guint32)data->size;
+  last->missing -= (guint32)data->size;
+  peer->counts.pixel_bytes += data->size;
+  if (last->missing == 0) peer->counts.last_crc = peer->pixel_crc;
+}
+
+void peer_on_probe(Peer *peer, guint buffer) {
+  if (!(peer->attached >> buffer & 1)) peer->counts.violations++;
+  vsockenc_Probed *probed = &peer_begin(peer, vsockenc_MessageType_PROBED)->u.probed;
+  probed->buffer = buffer;
+  probed->crc = peer->probe_crc;
+  probed->bytes = peer->probe_bytes;
+  peer_finish(peer);
+}

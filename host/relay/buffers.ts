@@ -1,19 +1,22 @@
 /**
- * The attached buffers of one session: numbers that stand for pictures in the VM's memory.
+ * The attached buffers of one session: numbers that stand for pictures, in the VM's memory or (inline) in
+ * what comes with each frame.
  *
  * A picture is mapped once, at Attach. When it has to go (Detach, a revoked resource, the end of the session) a
  * frame may still be being read from it; the picture stays mapped until then, and only after that does its resource
  * go back to the exporter.
  */
 import { LIMITS } from "../../proto/limits.ts";
+import { InlinePicture } from "../native/inline-picture.ts";
 import { Picture, type ResourceBytes } from "../native/picture.ts";
 import { RequestError, SessionError } from "./errors.ts";
 import type { StreamMetrics } from "./metrics.ts";
 import type { AttachRequest } from "./requests.ts";
 import type { HeldResource, ResourceSource } from "./resources.ts";
 
+/** A picture and what it has borrowed. */
 interface Entry {
-  readonly picture: Picture;
+  readonly picture: Picture | InlinePicture;
   readonly held: readonly HeldResource[];
 }
 
@@ -35,7 +38,7 @@ export class BufferTable {
    * @throws RequestError, PictureError: why this buffer cannot be read
    * @throws SessionError when the guest broke the rules of numbering
    */
-  async attach(request: AttachRequest): Promise<Picture> {
+  async attach(request: AttachRequest): Promise<Picture | InlinePicture> {
     if (request.buffer >= LIMITS.MAX_ATTACHED_BUFFERS) {
       throw new SessionError(
         "LIMIT_EXCEEDED",
@@ -45,6 +48,19 @@ export class BufferTable {
     if (this.#entries.has(request.buffer)) {
       throw new SessionError("PROTOCOL_VIOLATION", `buffer ${request.buffer} is attached already`);
     }
+    const entry = request.inline
+      ? { picture: new InlinePicture(request), held: [] }
+      : await this.#map(request);
+    if (this.#closed) {
+      letGo(entry);
+      throw new RequestError("NO_SUCH_RESOURCE", "the session ended meanwhile");
+    }
+    this.#entries.set(request.buffer, entry);
+    this.#metrics.bufferAttached(entry.picture.tier);
+    return entry.picture;
+  }
+
+  async #map(request: AttachRequest): Promise<Entry> {
     let revoked = false;
     let entry: Entry | undefined;
     const held: HeldResource[] = [];
@@ -66,13 +82,9 @@ export class BufferTable {
       for (const each of held) each.release();
       throw error;
     }
-    if (revoked || this.#closed) {
-      letGo(entry);
-      throw new RequestError("NO_SUCH_RESOURCE", "the guest freed the resource while it was being attached");
-    }
-    this.#entries.set(request.buffer, entry);
-    this.#metrics.bufferAttached(entry.picture.tier);
-    return entry.picture;
+    if (!revoked) return entry;
+    letGo(entry);
+    throw new RequestError("NO_SUCH_RESOURCE", "the guest freed the resource while it was being attached");
   }
 
   /**
@@ -80,7 +92,7 @@ export class BufferTable {
    *
    * @throws RequestError UNKNOWN_BUFFER or NO_SUCH_RESOURCE
    */
-  get(buffer: number): Picture {
+  get(buffer: number): Picture | InlinePicture {
     const entry = this.#entries.get(buffer);
     if (entry === undefined) {
       throw new RequestError("UNKNOWN_BUFFER", `buffer ${buffer} is not attached`);
@@ -112,7 +124,7 @@ export class BufferTable {
     if (this.#source === undefined) {
       throw new RequestError(
         "NO_EXPORTER",
-        "this link belongs to no VM, so resource ids mean nothing here: set `export` of the [[vm]] in the host's configuration",
+        "this link belongs to no VM, so resource ids mean nothing here: send pixels inline, or set `export` of the [[vm]] in the host's configuration",
       );
     }
     const hold = await this.#source.acquire(resource, onRevoked);

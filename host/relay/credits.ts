@@ -25,11 +25,12 @@ export class SendCredit {
   }
 }
 
-/** The receiver's account: grants a window's worth ahead of what it has taken. */
+/** The receiver's account: grants a window's worth ahead of what has been dealt with, so no more than that ever waits. */
 export class ReceiveCredit {
   readonly #window: number;
   #granted: number;
   #received = 0;
+  #consumed = 0;
 
   /** @param window bytes granted by Welcome */
   constructor(window: number) {
@@ -38,15 +39,23 @@ export class ReceiveCredit {
   }
 
   /**
-   * Accounts for a bulk message that has been dealt with.
+   * Accounts for a bulk message that has arrived.
    *
-   * @returns "exceeded" if the peer sent beyond its grant; a new total to announce once a quarter of the window
-   *   has been used; else undefined.
+   * @returns false if the peer sent beyond its grant
    */
-  receive(bytes: number): "exceeded" | number | undefined {
+  receive(bytes: number): boolean {
     this.#received += bytes;
-    if (this.#received > this.#granted) return "exceeded";
-    const total = this.#received + this.#window;
+    return this.#received <= this.#granted;
+  }
+
+  /**
+   * Accounts for bulk bytes that have been dealt with, and so need no room any more.
+   *
+   * @returns a new total to announce, once a quarter of the window has been used
+   */
+  consume(bytes: number): number | undefined {
+    this.#consumed += bytes;
+    const total = this.#consumed + this.#window;
     if (total - this.#granted < this.#window / 4) return undefined;
     this.#granted = total;
     return total;

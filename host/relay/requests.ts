@@ -12,6 +12,7 @@ import { RequestError } from "./errors.ts";
 const { Codec } = vsockenc;
 
 export interface PlaneRequest {
+  /** 0 in every plane of an inline buffer, and in no other. */
   readonly resource: number;
   readonly offset: number;
   readonly stride: number;
@@ -20,6 +21,8 @@ export interface PlaneRequest {
 /** An Attach whose numbers are sane; whether the planes lie inside their resources is known after acquiring. */
 export interface AttachRequest {
   readonly buffer: number;
+  /** The pixels come with each frame. */
+  readonly inline: boolean;
   readonly width: number;
   readonly height: number;
   readonly fourcc: number;
@@ -98,14 +101,22 @@ export function checkAttach(body: vsockenc.Attach): AttachRequest {
   }
   if (body.planes.length < 1) throw invalid("planes is empty");
   inRange("planes.length", body.planes.length, 1, LIMITS.MAX_PLANES, "planes");
+  const inline = (body.planes[0]?.resource ?? 0) === 0;
   const planes = body.planes.map((plane, index) => {
     const field = `planes[${index}]`;
-    const resource = inRange(`${field}.resource`, plane.resource ?? 0, 1, 0xffffffff, "");
+    const resource = inRange(
+      `${field}.resource`,
+      plane.resource ?? 0,
+      inline ? 0 : 1,
+      inline ? 0 : 0xffffffff,
+      "",
+    );
     const offset = inRange(`${field}.offset`, plane.offset ?? 0, 0, Number.MAX_SAFE_INTEGER, "bytes");
     const stride = inRange(`${field}.stride`, plane.stride ?? 0, 1, 0x7fffffff, "bytes");
     return { resource, offset, stride };
   });
-  return { buffer: body.buffer, width, height, fourcc: body.fourcc, planes, visible: checkVisible(body) };
+  const { buffer, fourcc } = body;
+  return { buffer, inline, width, height, fourcc, planes, visible: checkVisible(body) };
 }
 
 function checkVisible({ visible, width, height }: vsockenc.Attach): AttachRequest["visible"] {

@@ -37,14 +37,21 @@ export interface SessionOutput {
   send(message: OutgoingMessage): void;
   /** Sends behind all earlier answers, when credit allows; `bulk` follows in Data messages of frame `body.frame`. */
   answer(message: OutgoingMessage, bulk?: Uint8Array): void;
+  /** Gives credit back for bulk messages that have been dealt with. */
+  consumed(credit: number): void;
   /** Ends the session with a fatal Error. */
   fail(error: SessionError): void;
 }
 
 /** Gives the messages of one session their meaning. */
 export interface SessionHandler {
-  /** @throws SessionError when the message breaks the protocol */
-  receive(message: SessionMessage): void;
+  /**
+   * Takes a message.
+   *
+   * @param credit bytes to give back by SessionOutput.consumed() when the message has been dealt with
+   * @throws SessionError when the message breaks the protocol
+   */
+  receive(message: SessionMessage, credit: number): void;
   /** The session is over; nothing that is sent any more goes anywhere. */
   end(): void;
 }
@@ -191,19 +198,18 @@ export class SessionServer implements LinkEvents {
         throw new SessionError("PROTOCOL_VIOLATION", `${message.type} is not for a session`);
       case "frame":
       case "data":
-        this.#account(session, bytes);
-        session.handler.receive(message);
+        if (!session.receiveCredit.receive(bytes)) {
+          throw new SessionError("LIMIT_EXCEEDED", "bulk bytes beyond the credit that was granted");
+        }
+        session.handler.receive(message, bytes);
         return;
       default:
-        session.handler.receive(message);
+        session.handler.receive(message, 0);
     }
   }
 
-  #account(session: OpenSession, bytes: number): void {
-    const granted = session.receiveCredit.receive(bytes);
-    if (granted === "exceeded") {
-      throw new SessionError("LIMIT_EXCEEDED", "bulk bytes beyond the credit that was granted");
-    }
+  #consumed(session: OpenSession, bytes: number): void {
+    const granted = session.receiveCredit.consume(bytes);
     if (granted !== undefined) this.#sendNow(session, { type: "credit", body: { grantedBytes: granted } });
   }
 
@@ -232,6 +238,7 @@ export class SessionServer implements LinkEvents {
     const output: SessionOutput = {
       send: (message) => this.#sendNow(session, message),
       answer: (message, bulk) => this.#answer(session, { message, bulk }),
+      consumed: (credit) => this.#consumed(session, credit),
       fail: (error) => this.#fail(session, error),
     };
     const session: OpenSession = {

@@ -2,11 +2,14 @@
  * The meaning of a session's messages: configuration, buffers, frames.
  *
  * Messages take effect in the order in which they were sent. Most do so at once; Attach (mapping), Configure
- * (opening an encoder), Drain and Flush take time, and what follows them waits in a queue. An honest guest is
- * bounded by its frames in flight and its buffers, so the queue has that bound too.
+ * (opening an encoder), Drain, Flush and Probe take time, and what follows them waits in a queue. An honest guest is
+ * bounded by its frames in flight and its buffers, so the queue has that bound too. Behind an inline frame whose
+ * pixels are not all there, everything but these pixels waits in the same queue; pixels cost credit, which is given
+ * back when they have been copied to where they belong.
  */
 import type { Logger } from "pino";
 import { LIMITS } from "../../proto/limits.ts";
+import type { DataMessage } from "../../proto/messages.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
 import type {
   EncodedPacket,
@@ -15,18 +18,19 @@ import type {
   EncoderError,
   EncoderEvents,
   EncoderSession,
+  FrameSource,
 } from "../encoders/encoder.ts";
+import { type InlineFrame, InlinePicture } from "../native/inline-picture.ts";
 import { BufferTable } from "./buffers.ts";
 import { RequestError, SessionError, wireErrorCode } from "./errors.ts";
+import { IncomingPixels } from "./inline-pixels.ts";
+import { MessageQueue } from "./message-queue.ts";
 import type { StreamMetrics } from "./metrics.ts";
 import { checkAttach, checkConfigure } from "./requests.ts";
 import type { ResourceSource } from "./resources.ts";
 import { type SessionHandler, type SessionMessage, type SessionOutput, truncate } from "./session.ts";
 
 const { ErrorCode, ErrorSubject, DropReason, SourceTier } = vsockenc;
-
-/** Attach, Detach and Frame for every buffer, and some configuration, may wait; an honest guest has no more. */
-const MAX_WAITING_MESSAGES = 3 * LIMITS.MAX_ATTACHED_BUFFERS + LIMITS.MAX_IN_FLIGHT_FRAMES;
 
 export interface StreamOptions {
   readonly backend: EncoderBackend;
@@ -42,13 +46,21 @@ interface Encoder {
   serial: number;
 }
 
+const TIERS = {
+  resource: SourceTier.RESOURCE,
+  "resource-gather": SourceTier.RESOURCE_GATHER,
+  inline: SourceTier.INLINE,
+} as const;
+
 export class Stream implements SessionHandler {
   readonly #output: SessionOutput;
   readonly #options: StreamOptions;
   readonly #log: Logger;
   readonly #metrics: StreamMetrics;
   readonly #buffers: BufferTable;
-  readonly #waiting: SessionMessage[] = [];
+  readonly #waiting = new MessageQueue();
+  /** The inline frame whose pixels are not all there; everything but Data waits for them. */
+  #incoming: IncomingPixels | undefined;
   /** Frames that the encoder has, and whether it has read them. */
   readonly #inFlight = new Map<number, { read: boolean }>();
   #busy = false;
@@ -69,26 +81,26 @@ export class Stream implements SessionHandler {
     this.#metrics.sessionOpened();
   }
 
-  receive(message: SessionMessage): void {
-    if (this.#busy) {
-      if (this.#waiting.length >= MAX_WAITING_MESSAGES) {
-        throw new SessionError(
-          "LIMIT_EXCEEDED",
-          `more than ${MAX_WAITING_MESSAGES} messages ahead of the host`,
-        );
-      }
-      // A view of the parser's memory would not outlive this call; Data is refused below in any case.
-      this.#waiting.push(message);
+  receive(message: SessionMessage, credit: number): void {
+    if (this.#busy || (this.#incoming !== undefined && message.type !== "data")) {
+      this.#waiting.push(message, credit);
       return;
     }
-    const work = this.#perform(message);
-    if (work !== undefined) void this.#finish(work);
+    try {
+      const work = this.#perform(message);
+      this.#output.consumed(credit);
+      if (work !== undefined) void this.#finish(work);
+      else if (this.#incoming === undefined && !this.#waiting.isEmpty) void this.#finish(Promise.resolve());
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   end(): void {
     this.#ended = true;
     this.#metrics.sessionEnded();
-    this.#waiting.length = 0;
+    this.#waiting.clear();
+    this.#incoming = undefined;
     this.#buffers.close();
     void this.#closeEncoder();
   }
@@ -98,9 +110,11 @@ export class Stream implements SessionHandler {
     this.#busy = true;
     try {
       await work;
-      for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-        if (this.#ended) break;
-        await this.#perform(next);
+      while (!this.#ended) {
+        const next = this.#waiting.take(this.#incoming !== undefined);
+        if (next === undefined) break;
+        await this.#perform(next.message);
+        this.#output.consumed(next.credit);
       }
     } catch (error) {
       this.#fail(error);
@@ -125,6 +139,11 @@ export class Stream implements SessionHandler {
       case "frame":
         this.#frame(message.body);
         return undefined;
+      case "data":
+        this.#data(message);
+        return undefined;
+      case "probe":
+        return this.#probe(message.body.buffer);
       case "attach":
         return this.#attach(message.body);
       case "detach":
@@ -145,13 +164,22 @@ export class Stream implements SessionHandler {
     try {
       const request = checkAttach(body);
       const picture = await this.#buffers.attach(request);
-      this.#log.debug({ buffer: body.buffer, runs: picture.runs }, "attached");
+      this.#log.debug({ buffer: body.buffer, tier: picture.tier, runs: picture.runs }, "attached");
       this.#output.send({
         type: "attached",
-        body: { buffer: body.buffer, tier: SourceTier.RESOURCE, runs: picture.runs },
+        body: { buffer: body.buffer, tier: TIERS[picture.tier], runs: picture.runs },
       });
     } catch (error) {
       this.#answerError(ErrorSubject.BUFFER, body.buffer, error);
+    }
+  }
+
+  async #probe(buffer: number): Promise<void> {
+    try {
+      const { crc, bytes } = await this.#buffers.get(buffer).checksum();
+      this.#output.send({ type: "probed", body: { buffer, crc, bytes } });
+    } catch (error) {
+      this.#answerError(ErrorSubject.BUFFER, buffer, error);
     }
   }
 
@@ -225,17 +253,53 @@ export class Stream implements SessionHandler {
     }
     this.#lastFrame = frame;
     this.#metrics.frameReceived();
+    let pixels: InlineFrame | undefined;
     try {
-      this.#encode(body);
+      const picture = this.#buffers.get(body.buffer);
+      const expected = picture instanceof InlinePicture ? picture.bytes : 0;
+      if (body.inlineBytes !== expected) {
+        throw new RequestError(
+          "INVALID_VALUE",
+          `inline_bytes is ${body.inlineBytes}; frames of buffer ${body.buffer} bring ${expected}`,
+        );
+      }
+      if (picture instanceof InlinePicture) pixels = picture.beginFrame();
+      else this.#encode(body, picture);
     } catch (error) {
-      if (error instanceof SessionError) throw error;
-      this.#inFlight.delete(frame);
-      this.#output.send({ type: "frameDone", body: { frame } });
-      this.#answerError(ErrorSubject.FRAME_NUMBER, frame, error);
+      this.#refuseFrame(frame, error);
+    }
+    if (body.inlineBytes > 0) this.#incoming = new IncomingPixels(body, pixels);
+  }
+
+  #data(message: DataMessage): void {
+    const incoming = this.#incoming;
+    if (incoming === undefined) {
+      throw new SessionError("PROTOCOL_VIOLATION", `Data of frame ${message.frame}, which brings no pixels`);
+    }
+    if (!incoming.add(message)) return;
+    this.#incoming = undefined;
+    if (incoming.refused) return;
+    const { frame, pixels } = incoming;
+    try {
+      if (pixels === undefined) {
+        throw new RequestError("UNKNOWN_BUFFER", `buffer ${frame.buffer} is not attached any more`);
+      }
+      this.#encode(frame, pixels);
+    } catch (error) {
+      this.#refuseFrame(frame.frame, error);
+    } finally {
+      incoming.close();
     }
   }
 
-  #encode(body: vsockenc.Frame): void {
+  #refuseFrame(frame: number, error: unknown): void {
+    if (error instanceof SessionError) throw error;
+    this.#inFlight.delete(frame);
+    this.#output.send({ type: "frameDone", body: { frame } });
+    this.#answerError(ErrorSubject.FRAME_NUMBER, frame, error);
+  }
+
+  #encode(body: vsockenc.Frame, source: FrameSource): void {
     const encoder = this.#encoder;
     if (encoder === undefined || encoder.serial !== body.configuration) {
       throw new RequestError("UNKNOWN_CONFIGURATION", `configuration ${body.configuration} is not in force`);
@@ -243,9 +307,8 @@ export class Stream implements SessionHandler {
     if (!Number.isSafeInteger(body.ptsNs) || body.ptsNs <= this.#lastPtsNs) {
       throw new RequestError("INVALID_VALUE", `pts_ns is ${body.ptsNs}; it must exceed ${this.#lastPtsNs}`);
     }
-    const picture = this.#buffers.get(body.buffer);
     this.#inFlight.set(body.frame, { read: false });
-    encoder.session.encode(picture, {
+    encoder.session.encode(source, {
       frame: body.frame,
       ptsNs: body.ptsNs,
       durationNs: body.durationNs,

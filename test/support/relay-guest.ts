@@ -3,6 +3,8 @@
  * pictures.
  */
 import { connect, type Socket } from "node:net";
+import { encodeDataHead, encodeMessage, MAX_DATA_BYTES } from "../../proto/framing.ts";
+import { LIMITS } from "../../proto/limits.ts";
 import type { Message } from "../../proto/messages.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
 import { GuestPeer, type Write } from "./guest-peer.ts";
@@ -16,6 +18,9 @@ export const XR24 = 0x34325258;
 let nextEpoch = 1000;
 
 export class RelayGuest extends GuestPeer {
+  /** Bytes of bulk messages sent. */
+  #bulk = 0;
+
   constructor(write: Write) {
     super(write, nextEpoch++);
   }
@@ -25,6 +30,7 @@ export class RelayGuest extends GuestPeer {
     await until(
       async () => {
         this.epoch = nextEpoch++;
+        this.#bulk = 0;
         this.hello();
         await this.next("welcome");
         return this.all("welcome").at(-1)?.body.resources === resources;
@@ -58,9 +64,29 @@ export class RelayGuest extends GuestPeer {
     });
   }
 
+  /** Sends a frame of an inline buffer with its pixels, as far as the relay's credit goes, and waits for more. */
+  async inlineFrame(frame: number, buffer: number, pixels: Uint8Array): Promise<void> {
+    this.frame(frame, buffer, { inlineBytes: pixels.length });
+    for (let offset = 0; offset < pixels.length; offset += MAX_DATA_BYTES) {
+      await this.data(frame, offset, pixels.subarray(offset, offset + MAX_DATA_BYTES));
+    }
+  }
+
+  /** Sends Data when there is credit for it. */
+  async data(frame: number, offset: number, piece: Uint8Array): Promise<void> {
+    const bytes = LIMITS.HEADER_BYTES + LIMITS.DATA_PREFIX_BYTES + piece.length;
+    const granted = (): number => this.all("credit").at(-1)?.body.grantedBytes ?? LIMITS.GUEST_WINDOW_BYTES;
+    await until(() => this.#bulk + bytes <= granted() || this.all("error").length > 0, "credit");
+    this.#bulk += bytes;
+    this.raw(Buffer.concat([encodeDataHead(frame, offset, piece, this.nextEnvelope()), piece]));
+  }
+
   frame(frame: number, buffer: number, change: Partial<vsockenc.Frame> = {}): void {
     const ptsNs = frame * 33_333_333;
-    this.send({ type: "frame", body: { frame, buffer, configuration: 1, ptsNs, ...change } });
+    const message = { type: "frame", body: { frame, buffer, configuration: 1, ptsNs, ...change } } as const;
+    const bytes = encodeMessage(message, this.nextEnvelope());
+    this.#bulk += bytes.length;
+    this.raw(bytes);
   }
 }
 

@@ -8,7 +8,7 @@ import {
   SessionServer,
   truncate,
 } from "../../../host/relay/session.ts";
-import { encodeMessage, MAX_DATA_BYTES } from "../../../proto/framing.ts";
+import { encodeDataHead, encodeMessage, MAX_DATA_BYTES } from "../../../proto/framing.ts";
 import { HEADER_OFFSET, LIMITS } from "../../../proto/limits.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { GuestPeer } from "../../support/guest-peer.ts";
@@ -17,6 +17,8 @@ import { GuestPeer } from "../../support/guest-peer.ts";
 class Bench {
   unsentBytes = 0;
   readonly handled: SessionMessage[] = [];
+  /** Of each handled message. */
+  readonly credits: number[] = [];
   ended = 0;
   output: SessionOutput | undefined;
   readonly guest: GuestPeer;
@@ -29,7 +31,8 @@ class Bench {
       open: (output) => {
         this.output = output;
         return {
-          receive: (message) => {
+          receive: (message, credit) => {
+            this.credits.push(credit);
             if (message.type === "flush")
               throw new SessionError("PROTOCOL_VIOLATION", "as the test wants it");
             this.handled.push(message);
@@ -199,15 +202,33 @@ describe("SessionServer", () => {
     expect(bench.server.isOpen).toBe(false);
   });
 
-  it("grants credit as it reads, and refuses what exceeds it", () => {
+  it("grants credit as its handler consumes", () => {
     bench.guest.hello();
     const data = { type: "frame", body: { frame: 1 } } as const;
     let sent = 0;
     while (bench.guest.all("credit").length === 0 && sent < LIMITS.GUEST_WINDOW_BYTES) {
       bench.guest.send(data);
+      bench.session.consumed(bench.credits.at(-1) ?? 0);
       sent += LIMITS.HEADER_BYTES;
     }
     expect(bench.guest.all("credit")[0]?.body.grantedBytes).toBeGreaterThan(LIMITS.GUEST_WINDOW_BYTES);
+  });
+
+  it("ends a session whose guest sends more than was consumed, at the byte", () => {
+    bench.guest.hello();
+    const piece = Buffer.alloc(MAX_DATA_BYTES);
+    const send = () =>
+      bench.guest.raw(Buffer.concat([encodeDataHead(1, 0, piece, bench.guest.nextEnvelope()), piece]));
+    for (let sent = 0; sent + LIMITS.MAX_MESSAGE_BYTES <= LIMITS.GUEST_WINDOW_BYTES; ) {
+      send();
+      sent += LIMITS.MAX_MESSAGE_BYTES;
+    }
+    expect(bench.server.isOpen).toBe(true);
+    send();
+    expect(bench.guest.all("error")).toMatchObject([
+      { body: { fatal: true, code: vsockenc.ErrorCode.LIMIT_EXCEEDED } },
+    ]);
+    expect(bench.server.isOpen).toBe(false);
   });
 
   it("answers a broken rule with a fatal Error and ends", () => {

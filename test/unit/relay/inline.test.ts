@@ -1,0 +1,212 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { crc32 } from "node:zlib";
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parseConfiguration } from "../../../host/config.ts";
+import { MemfdExporter } from "../../../host/exporters/memfd.ts";
+import { stagingBytes } from "../../../host/native/picture.ts";
+import { Relay } from "../../../host/relay/relay.ts";
+import { vsockenc } from "../../../proto/protobuf.ts";
+import { decodeGray } from "../../support/ffmpeg.ts";
+import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH, XR24 } from "../../support/relay-guest.ts";
+import { until } from "../../support/until.ts";
+
+const { ErrorCode, ErrorSubject, SourceTier } = vsockenc;
+const silent = pino({ level: "silent" });
+const grey = (level: number): Buffer => Buffer.alloc(PICTURE_BYTES, level);
+
+let folder: string;
+let relay: Relay | undefined;
+let guest: ConnectedGuest;
+let exporter: MemfdExporter;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "vsockenc-inline-"));
+  exporter = new MemfdExporter({ path: join(folder, "e"), bytes: 2 * PICTURE_BYTES }, silent);
+});
+afterEach(() => {
+  guest.socket.destroy();
+  relay?.stop();
+  exporter.close();
+  rmSync(folder, { recursive: true });
+});
+
+async function start(encoder = "null", bound = false): Promise<void> {
+  const vm = bound ? `[[vm]]\nname = "a"\nexport = "${folder}/e"\n` : "";
+  const listen = `[[listen]]\naddress = "unix:${folder}/l"\n${bound ? 'vm = "a"' : ""}`;
+  const text = `status.enabled = false\nencoder.order = ["${encoder}"]\n${vm}${listen}`;
+  relay = await Relay.start(parseConfiguration(text, "test"), silent);
+  guest = new ConnectedGuest(join(folder, "l"));
+  await guest.open(bound);
+  guest.configure(1);
+}
+
+const fatal = () => until(() => guest.all("error").some(({ body }) => body.fatal), "a fatal error");
+
+describe("inline pixels", () => {
+  it("are encoded when they are all there, within the credit that comes back", async () => {
+    await start("libx264");
+    guest.attach(0, 0);
+    expect((await guest.next("attached", 1)).body).toMatchObject({ tier: SourceTier.INLINE, runs: 0 });
+    const levels = [40, 120, 200, 80];
+    for (const [index, level] of levels.entries()) {
+      await guest.inlineFrame(index + 1, 0, grey(level));
+      await guest.next("packet", index + 1);
+    }
+    expect(guest.all("frameDone").map(({ body }) => body.frame)).toEqual([1, 2, 3, 4]);
+    expect(guest.all("error")).toEqual([]);
+    const file = join(folder, "out.h264");
+    writeFileSync(file, Buffer.concat(guest.all("data").map(({ bytes }) => bytes)));
+    const means = decodeGray(file, WIDTH, HEIGHT).map(
+      (frame) => frame.reduce((a, b) => a + b, 0) / frame.length,
+    );
+    for (const [index, level] of levels.entries()) {
+      expect(Math.abs((means[index] ?? 0) - level)).toBeLessThan(3);
+    }
+  });
+
+  it("may be several frames ahead of the encoder, and may mix with resources", async () => {
+    await start("null", true);
+    exporter.create(1, { width: WIDTH, height: HEIGHT });
+    guest.attach(0, 0);
+    guest.attach(1, 1);
+    for (let frame = 1; frame <= 8; frame++) {
+      if (frame % 2 === 0) guest.frame(frame, 1);
+      else await guest.inlineFrame(frame, 0, grey(frame));
+    }
+    await guest.next("packet", 8);
+    expect(guest.all("packet").map(({ body }) => body.frame)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  });
+
+  it("let control messages stand between, which wait for the frame to be whole", async () => {
+    await start();
+    guest.attach(0, 0);
+    const pixels = grey(1);
+    guest.frame(1, 0, { inlineBytes: pixels.length });
+    await guest.data(1, 0, pixels.subarray(0, 1000));
+    guest.send({ type: "drain", body: { token: 7 } });
+    guest.send({ type: "ping", body: { token: 8 } });
+    await guest.next("pong", 1);
+    expect(guest.all("drained")).toEqual([]);
+    for (let at = 1000; at < pixels.length; at += 20000)
+      await guest.data(1, at, pixels.subarray(at, at + 20000));
+    await guest.next("drained", 1);
+    expect(guest.types().filter((type) => type === "packet" || type === "drained")).toEqual([
+      "packet",
+      "drained",
+    ]);
+  });
+
+  it.each([
+    ["none at all", 0],
+    ["one too few", PICTURE_BYTES - 1],
+    ["one too many", PICTURE_BYTES + 1],
+  ])("are refused with %s, and the stream goes on", async (_what, bytes) => {
+    await start();
+    guest.attach(0, 0);
+    if (bytes > 0) await guest.inlineFrame(1, 0, Buffer.alloc(bytes));
+    else guest.frame(1, 0);
+    const { body } = await guest.next("error", 1);
+    expect(body).toMatchObject({ code: ErrorCode.INVALID_VALUE, subject: ErrorSubject.FRAME_NUMBER, id: 1 });
+    expect(body.text).toContain(String(PICTURE_BYTES));
+    expect(guest.all("frameDone").length).toBe(1);
+    guest.frame(2, 0, { inlineBytes: PICTURE_BYTES });
+    for (let at = 0; at < PICTURE_BYTES; at += 32000) {
+      guest.raw(Buffer.alloc(0));
+      await guest.data(2, at, Buffer.alloc(Math.min(32000, PICTURE_BYTES - at)));
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    expect((await guest.next("packet", 1)).body.frame).toBe(2);
+  });
+
+  it("are refused for a buffer in a resource", async () => {
+    await start("null", true);
+    exporter.create(1, { width: WIDTH, height: HEIGHT });
+    guest.attach(0, 1);
+    await guest.inlineFrame(1, 0, grey(0));
+    expect((await guest.next("error", 1)).body).toMatchObject({ code: ErrorCode.INVALID_VALUE, id: 1 });
+  });
+
+  it.each([
+    ["of a frame that brings none", () => guest.data(1, 0, Buffer.alloc(10))],
+    [
+      "with a gap",
+      async () => {
+        guest.frame(1, 0, { inlineBytes: PICTURE_BYTES });
+        await guest.data(1, 10, Buffer.alloc(10));
+      },
+    ],
+    [
+      "of another frame",
+      async () => {
+        guest.frame(1, 0, { inlineBytes: PICTURE_BYTES });
+        await guest.data(2, 0, Buffer.alloc(10));
+      },
+    ],
+    [
+      "that are none",
+      async () => {
+        guest.frame(1, 0, { inlineBytes: PICTURE_BYTES });
+        await guest.data(1, 0, Buffer.alloc(0));
+      },
+    ],
+  ])("end the session %s", async (_what, send) => {
+    await start();
+    guest.attach(0, 0);
+    await guest.next("attached", 1);
+    await send();
+    await fatal();
+    expect(guest.all("error").at(-1)?.body.code).toBe(ErrorCode.PROTOCOL_VIOLATION);
+  });
+
+  it("need a layout that begins where the bytes begin and names no resource in part", async () => {
+    await start();
+    const planes = [{ stride: WIDTH * 4 }, { resource: 1, stride: WIDTH * 4 }];
+    const size = { width: WIDTH, height: HEIGHT, fourcc: XR24 };
+    guest.send({ type: "attach", body: { buffer: 0, ...size, planes } });
+    expect((await guest.next("error", 1)).body.text).toContain("planes[1].resource");
+    guest.send({ type: "attach", body: { buffer: 0, ...size, planes: [{ stride: 3 }] } });
+    expect((await guest.next("error", 2)).body.subject).toBe(ErrorSubject.BUFFER);
+  });
+
+  it("give their memory back when the guest goes in the middle of a frame", async () => {
+    await start();
+    const before = stagingBytes();
+    guest.attach(0, 0);
+    guest.frame(1, 0, { inlineBytes: PICTURE_BYTES });
+    await guest.data(1, 0, Buffer.alloc(10));
+    await guest.next("attached", 1);
+    guest.socket.destroy();
+    await until(() => stagingBytes() === before, "the end of the staging memory");
+    guest = new ConnectedGuest(join(folder, "l"));
+    await guest.open(false);
+    guest.configure(1);
+    guest.attach(0, 0);
+    await guest.inlineFrame(1, 0, grey(1));
+    await guest.next("packet", 1);
+  });
+});
+
+describe("Probe", () => {
+  it("tells the checksum of what is in the buffer", async () => {
+    await start("null", true);
+    exporter.create(1, { width: WIDTH, height: HEIGHT, placement: "scattered" });
+    const pixels = Buffer.from(Array.from({ length: PICTURE_BYTES }, (_, n) => (n * 31) & 0xff));
+    exporter.write(1, pixels);
+    guest.attach(0, 1);
+    guest.send({ type: "probe", body: { buffer: 0 } });
+    expect((await guest.next("probed", 1)).body).toMatchObject({
+      buffer: 0,
+      crc: crc32(pixels),
+      bytes: PICTURE_BYTES,
+    });
+    guest.send({ type: "probe", body: { buffer: 5 } });
+    expect((await guest.next("error", 1)).body).toMatchObject({
+      code: ErrorCode.UNKNOWN_BUFFER,
+      subject: ErrorSubject.BUFFER,
+      id: 5,
+    });
+  });
+});

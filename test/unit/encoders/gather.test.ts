@@ -1,0 +1,170 @@
+import { ftruncateSync, openSync } from "node:fs";
+import { crc32 } from "node:zlib";
+import { afterEach, describe, expect, it } from "vitest";
+import { LibavcodecBackend } from "../../../host/encoders/libavcodec.ts";
+import {
+  mappedRuns,
+  Picture,
+  type PictureLayout,
+  PictureMapError,
+  PictureStagingError,
+  type ResourceBytes,
+  stagingBytes,
+} from "../../../host/native/picture.ts";
+import { fourcc } from "../../../proto/formats.ts";
+import { configurationOf, encodeSources } from "./support/encode.ts";
+import { linearMemory, PAGE, TestMemory } from "./support/memory.ts";
+import { drawPattern, pack } from "./support/pattern.ts";
+import { Recorder } from "./support/recorder.ts";
+
+const [WIDTH, HEIGHT, STRIDE] = [160, 90, 700];
+const IMAGE = drawPattern(WIDTH, HEIGHT, 2);
+const BYTES = pack(IMAGE, {
+  format: "XR24",
+  offset: 0,
+  stride: STRIDE,
+  x: 0,
+  y: 0,
+  width: WIDTH,
+  height: HEIGHT,
+});
+const CONFIGURATION = configurationOf({ width: WIDTH, height: HEIGHT });
+
+const memories: TestMemory[] = [];
+const pictures: Picture[] = [];
+
+afterEach(async () => {
+  await Promise.all(pictures.splice(0).map((picture) => picture.close()));
+  for (const memory of memories.splice(0)) memory.remove();
+  expect([mappedRuns(), stagingBytes()]).toEqual([0, 0]);
+});
+
+function layoutOf(memory: ResourceBytes): PictureLayout {
+  return {
+    width: WIDTH,
+    height: HEIGHT,
+    fourcc: fourcc("XR24"),
+    planes: [{ memory, offset: 0, stride: STRIDE }],
+    visible: { x: 0, y: 0, width: WIDTH, height: HEIGHT },
+  };
+}
+
+async function map(layout: PictureLayout): Promise<Picture> {
+  const picture = await Picture.map(layout);
+  pictures.push(picture);
+  return picture;
+}
+
+/** Runs of `length` bytes, in reverse order in the memory, each `gap` bytes from the next. */
+function runsOf(
+  bytes: Uint8Array,
+  length: number,
+  gap: number,
+): { memory: TestMemory; resource: ResourceBytes } {
+  const count = Math.ceil(bytes.length / length);
+  const memory = new TestMemory(count * (length + gap));
+  memories.push(memory);
+  const extents = Array.from({ length: count }, (_, index) => {
+    const offset = (count - 1 - index) * (length + gap);
+    const part = bytes.subarray(index * length, (index + 1) * length);
+    memory.write(offset, part);
+    return { fd: memory.fd, offset, length: part.length };
+  });
+  return { memory, resource: { extents } };
+}
+
+describe("a picture that cannot be stitched", () => {
+  it.each([
+    ["runs that begin and end within pages", 1000, 37],
+    ["runs of a byte more than a page", PAGE + 1, 0],
+    ["one run at an odd offset", BYTES.length, 5],
+  ])("is gathered: %s", async (_title, length, gap) => {
+    const { memory, resource } = linearMemory(BYTES);
+    memories.push(memory);
+    const stitched = await map(layoutOf(resource));
+    const scattered = runsOf(BYTES, length, gap);
+    const { extents } = scattered.resource;
+    // A first extent of one byte puts even a single run off the page.
+    const gathered = await map({
+      ...layoutOf({ extents: [{ fd: scattered.memory.fd, offset: 1, length: 1 }, ...extents] }),
+      planes: [
+        {
+          memory: { extents: [{ fd: scattered.memory.fd, offset: 1, length: 1 }, ...extents] },
+          offset: 1,
+          stride: STRIDE,
+        },
+      ],
+    });
+    expect([stitched.tier, gathered.tier]).toEqual(["resource", "resource-gather"]);
+    expect(mappedRuns()).toBe(1);
+    expect(await gathered.checksum()).toEqual(await stitched.checksum());
+    const [a, b] = [
+      await encodeSources(CONFIGURATION, [stitched, stitched]),
+      await encodeSources(CONFIGURATION, [gathered, gathered]),
+    ];
+    expect(b.errors).toEqual([]);
+    expect(b.stream.equals(a.stream)).toBe(true);
+  });
+
+  it("is copied anew for each frame", async () => {
+    const { memory, resource } = runsOf(BYTES, 1000, 37);
+    const picture = await map(layoutOf(resource));
+    const before = await picture.checksum();
+    const { offset } = resource.extents[3] ?? { offset: 0 };
+    memory.write(offset, Buffer.from([1, 2, 3, 4]));
+    expect(await picture.checksum()).not.toEqual(before);
+  });
+
+  it("needs only the visible part in staging memory, and no descriptor of the caller", async () => {
+    const { memory, resource } = runsOf(BYTES, 1000, 37);
+    const promise = Picture.map({ ...layoutOf(resource), visible: { x: 8, y: 40, width: 100, height: 10 } });
+    const picture = await promise;
+    pictures.push(picture);
+    expect(picture.bytes).toBe(9 * STRIDE + 400);
+    const rows = Array.from({ length: 10 }, (_, y) =>
+      BYTES.subarray((40 + y) * STRIDE + 32, (40 + y) * STRIDE + 432),
+    );
+    expect(await picture.checksum()).toEqual({ crc: crc32(Buffer.concat(rows)), bytes: 4000 });
+    expect(memory.size).toBeGreaterThan(0);
+  });
+
+  it("is an error of the frame, not of the session, when its memory becomes shorter", async () => {
+    const { memory, resource } = runsOf(BYTES, 1000, 37);
+    const good = linearMemory(BYTES);
+    memories.push(good.memory);
+    const [gathered, stitched] = [await map(layoutOf(resource)), await map(layoutOf(good.resource))];
+    const recorder = new Recorder();
+    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, recorder);
+    const writable = openSync(`/proc/self/fd/${memory.fd}`, "r+");
+    ftruncateSync(writable, 5000);
+    session.encode(gathered, { frame: 1, ptsNs: 1, durationNs: 0, forceKeyFrame: false });
+    session.encode(stitched, { frame: 2, ptsNs: 2, durationNs: 0, forceKeyFrame: false });
+    await session.drain();
+    await expect(gathered.checksum()).rejects.toBeInstanceOf(PictureMapError);
+    expect(recorder.errors.map(({ frame }) => frame)).toEqual([1]);
+    expect(String(recorder.errors[0]?.error)).toMatch(/cannot be read: the memory has become shorter/);
+    expect(recorder.packets.map(({ frame }) => frame)).toEqual([2]);
+    expect(recorder.broken).toEqual([]);
+    await session.close();
+  });
+
+  it("is refused when it needs more staging memory than there may be", async () => {
+    const memory = new TestMemory(16384 * 20000);
+    memories.push(memory);
+    const refused = Picture.map({
+      width: 4096,
+      height: 16384,
+      fourcc: fourcc("XR24"),
+      planes: [
+        {
+          memory: { extents: [{ fd: memory.fd, offset: 1, length: memory.size - 1 }] },
+          offset: 0,
+          stride: 20000 - 16,
+        },
+      ],
+      visible: { x: 0, y: 0, width: 4096, height: 16384 },
+    });
+    await expect(refused).rejects.toBeInstanceOf(PictureStagingError);
+    await expect(refused).rejects.toThrow(/327\d+ bytes of staging memory, at most 268435456/);
+  });
+});

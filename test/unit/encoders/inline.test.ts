@@ -1,0 +1,272 @@
+import { crc32 } from "node:zlib";
+import { afterEach, describe, expect, it } from "vitest";
+import { LibavcodecBackend } from "../../../host/encoders/libavcodec.ts";
+import {
+  type InlineFrame,
+  InlinePicture,
+  InlineWriteError,
+  PictureBusyError,
+} from "../../../host/native/inline-picture.ts";
+import {
+  InvalidLayoutError,
+  LayoutOutsideResourceError,
+  Picture,
+  type PictureGeometry,
+  PictureStagingError,
+  stagingBytes,
+  UnsupportedFormatError,
+} from "../../../host/native/picture.ts";
+import { fourcc } from "../../../proto/formats.ts";
+import { LIMITS } from "../../../proto/limits.ts";
+import { configurationOf, encodeSources } from "./support/encode.ts";
+import { linearMemory } from "./support/memory.ts";
+import { drawPattern, pack } from "./support/pattern.ts";
+import { Recorder } from "./support/recorder.ts";
+import { packYuv, yuvFourcc } from "./support/yuv.ts";
+
+const [WIDTH, HEIGHT, STRIDE] = [162, 91, 655];
+const GEOMETRY: PictureGeometry = {
+  width: WIDTH,
+  height: HEIGHT,
+  fourcc: fourcc("BX24"),
+  planes: [{ offset: 3, stride: STRIDE }],
+  visible: { x: 0, y: 0, width: WIDTH, height: HEIGHT },
+};
+const CONFIGURATION = configurationOf({ width: WIDTH, height: HEIGHT });
+/** As Data chunks bring them. */
+const CHUNK = 32_000;
+
+const draw = (frame: number): Buffer =>
+  pack(drawPattern(WIDTH, HEIGHT, frame), {
+    format: "BX24",
+    offset: 3,
+    stride: STRIDE,
+    x: 0,
+    y: 0,
+    width: WIDTH,
+    height: HEIGHT,
+  });
+
+const pictures: InlinePicture[] = [];
+
+function create(changes: Partial<PictureGeometry> = {}): InlinePicture {
+  const picture = new InlinePicture({ ...GEOMETRY, ...changes });
+  pictures.push(picture);
+  return picture;
+}
+
+function receive(picture: InlinePicture, bytes: Uint8Array) {
+  const frame = picture.beginFrame();
+  for (let at = 0; at < bytes.length; at += CHUNK) frame.write(at, bytes.subarray(at, at + CHUNK));
+  return frame;
+}
+
+afterEach(async () => {
+  await Promise.all(pictures.splice(0).map((picture) => picture.close()));
+  expect(stagingBytes()).toBe(0);
+});
+
+describe("an inline picture", () => {
+  it("becomes the same stream as one in a resource", async () => {
+    const picture = create();
+    expect(picture).toMatchObject({ tier: "inline", runs: 0, bytes: draw(0).length });
+    const recorder = new Recorder();
+    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, recorder);
+    for (let frame = 0; frame < 20; frame++) {
+      const received = receive(picture, draw(frame));
+      session.encode(received, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame: false });
+      received.close();
+      // Two frames in flight, as the element has them.
+      if (frame % 2 === 1) await session.drain();
+    }
+    await session.close();
+    expect(recorder.errors).toEqual([]);
+    expect(recorder.broken).toEqual([]);
+
+    const { memory, resource } = linearMemory(draw(0));
+    const mapped = await Picture.map({
+      ...GEOMETRY,
+      planes: [{ memory: resource, offset: 3, stride: STRIDE }],
+    });
+    function* redrawn() {
+      for (let frame = 0; frame < 20; frame++) {
+        memory.write(0, draw(frame));
+        yield mapped;
+      }
+    }
+    const reference = await encodeSources(CONFIGURATION, redrawn());
+    expect(recorder.stream.equals(reference.stream)).toBe(true);
+    await mapped.close();
+    memory.remove();
+  });
+
+  it("never overwrites a frame that has still to be read", async () => {
+    const picture = create();
+    const recorder = new Recorder();
+    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, recorder);
+    const frames = Array.from({ length: LIMITS.MAX_IN_FLIGHT_FRAMES }, (_, index) => {
+      const frame = receive(picture, draw(index));
+      session.encode(frame, { frame: index, ptsNs: index, durationNs: 0, forceKeyFrame: false });
+      return frame;
+    });
+    // All are open: whether they have been read does not matter.
+    expect(() => picture.beginFrame()).toThrow(PictureBusyError);
+    await session.drain();
+    expect(() => picture.beginFrame()).toThrow(/8 frames of the picture have not been read yet/);
+    const held = stagingBytes();
+    for (const frame of frames) frame.close();
+    const again = picture.beginFrame();
+    expect(stagingBytes()).toBe(held);
+    again.close();
+    await session.close();
+  });
+
+  it("does not take a slot again, nor let it be written, that is closed but not read", async () => {
+    const [busy, picture] = [create(), create()];
+    const recorder = new Recorder();
+    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, recorder);
+    const encode = (source: InlineFrame, frame: number, forceKeyFrame: boolean): void =>
+      session.encode(source, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame });
+    const ahead = receive(busy, draw(7));
+    for (let frame = 0; frame < LIMITS.MAX_IN_FLIGHT_FRAMES - 1; frame++) encode(ahead, frame, true);
+    const last = receive(picture, draw(0));
+    encode(last, 7, true);
+    const held = stagingBytes();
+    expect(() => last.write(0, Buffer.alloc(1))).toThrow(/the frame is being read/);
+    last.close();
+    receive(picture, draw(1)).close();
+    expect(stagingBytes()).toBe(held + picture.bytes);
+    await session.close();
+    expect(recorder.broken).toEqual([]);
+  });
+
+  it("refuses bytes outside the frame, and any after it is closed", () => {
+    const picture = create();
+    const frame = picture.beginFrame();
+    frame.write(frame.bytes, Buffer.alloc(0));
+    frame.write(frame.bytes - 1, Buffer.alloc(1));
+    for (const [offset, length] of [
+      [frame.bytes, 1],
+      [frame.bytes - 1, 2],
+      [0, frame.bytes + 1],
+      [2 ** 53 - 1, 1],
+      [2 ** 60, 1],
+      [-1, 1],
+      [0.5, 1],
+      [Number.NaN, 1],
+    ] as const) {
+      expect(() => frame.write(offset, Buffer.alloc(length)), String(offset)).toThrow(InlineWriteError);
+    }
+    expect(() => frame.write(-1, Buffer.alloc(1))).toThrow(
+      /1 bytes at -1 are not inside the frame's \d+ bytes/,
+    );
+    frame.close();
+    frame.close();
+    expect(() => frame.write(0, Buffer.alloc(1))).toThrow(/the frame is closed/);
+  });
+
+  it("is refused by the session when it is closed, and begins no frame", async () => {
+    const picture = create();
+    const frame = picture.beginFrame();
+    await picture.close();
+    expect(frame.closed).toBe(true);
+    expect(() => frame.write(0, Buffer.alloc(1))).toThrow(/closed/);
+    expect(() => picture.beginFrame()).toThrow(/closed/);
+    await expect(picture.checksum()).rejects.toThrow(/closed/);
+    const recorder = await encodeSources(CONFIGURATION, [frame]);
+    expect(String(recorder.errors[0]?.error)).toMatch(/its picture is closed/);
+  });
+
+  it("has hostile layouts refused like any other, before anything is allocated", () => {
+    const cases: [Partial<PictureGeometry>, new (message: string) => Error, RegExp][] = [
+      [{ planes: [{ offset: 0, stride: 10 }] }, InvalidLayoutError, /stride is 10/],
+      [{ planes: [{ offset: -1, stride: STRIDE }] }, InvalidLayoutError, /planes\[0\]\.offset is -1/],
+      [{ planes: [{ offset: 2 ** 53 - 1, stride: STRIDE }] }, LayoutOutsideResourceError, /only 268435456/],
+      [{ planes: [{ offset: 2 ** 28 - 10, stride: STRIDE }] }, LayoutOutsideResourceError, /only 268435456/],
+      [{ planes: [] }, UnsupportedFormatError, /the layout has 0/],
+      [{ fourcc: yuvFourcc("I420") }, UnsupportedFormatError, /I420 has 3 plane\(s\), the layout has 1/],
+      [{ width: 0 }, InvalidLayoutError, /width is 0/],
+    ];
+    for (const [changes, Fault, message] of cases) {
+      expect(() => create(changes)).toThrow(Fault);
+      expect(() => create(changes)).toThrow(message);
+    }
+    expect(stagingBytes()).toBe(0);
+  });
+
+  it("shares a budget of 1 GiB, which comes back", async () => {
+    const large = { planes: [{ offset: 2 ** 28 - 90 * STRIDE - WIDTH * 4, stride: STRIDE }] };
+    const four = Array.from({ length: 4 }, () => create(large));
+    expect(stagingBytes()).toBe(2 ** 30);
+    expect(() => create(large)).toThrow(PictureStagingError);
+    expect(() => create(large)).toThrow(/1073741824 of at most 1073741824 are in use already/);
+    await four[0]?.close();
+    create(large);
+  });
+});
+
+describe("checksum", () => {
+  it("is CRC-32 of the visible pixels of an inline picture's last frame", async () => {
+    const picture = create();
+    const zeros = { crc: crc32(Buffer.alloc(WIDTH * 4 * HEIGHT)), bytes: WIDTH * 4 * HEIGHT };
+    expect(await picture.checksum()).toEqual(zeros);
+    const bytes = draw(4);
+    const frame = receive(picture, bytes);
+    const expected = rowsOf(bytes, 3, STRIDE, WIDTH * 4, HEIGHT);
+    const running = picture.checksum();
+    frame.close();
+    // A frame that begins meanwhile takes another slot.
+    const other = picture.beginFrame();
+    other.write(0, Buffer.alloc(other.bytes, 0xff));
+    other.close();
+    expect(await running).toEqual({ crc: crc32(expected), bytes: expected.length });
+  });
+
+  it.each([
+    "NV12",
+    "I420",
+  ] as const)("goes plane after plane in %s, for odd sizes and parts too", async (name) => {
+    const image = drawPattern(77, 55, 1);
+    const packed = packYuv(image, name, 6, false, 6);
+    const offsets: number[] = [];
+    let end = 0;
+    for (const { bytes } of packed) {
+      offsets.push(end);
+      end += bytes.length;
+    }
+    const all = Buffer.concat(packed.map(({ bytes }) => bytes));
+    const geometry: PictureGeometry = {
+      width: 77,
+      height: 55,
+      fourcc: yuvFourcc(name),
+      planes: packed.map(({ stride }, index) => ({ offset: offsets[index] ?? 0, stride })),
+      visible: { x: 2, y: 4, width: 31, height: 21 },
+    };
+    const { memory, resource } = linearMemory(all);
+    const mapped = await Picture.map({
+      ...geometry,
+      planes: geometry.planes.map((plane) => ({ ...plane, memory: resource })),
+    });
+    const received = create(geometry);
+    receive(received, all).close();
+    const expected = Buffer.concat(
+      packed.map(({ bytes, stride }, index) => {
+        const [bytesAcross, pixels] = index === 0 ? [1, 1] : [name === "NV12" ? 2 : 1, 2];
+        const from = (4 / pixels) * stride + (2 / pixels) * bytesAcross;
+        return rowsOf(bytes, from, stride, Math.ceil(31 / pixels) * bytesAcross, Math.ceil(21 / pixels));
+      }),
+    );
+    const checksum = { crc: crc32(expected), bytes: expected.length };
+    expect(await mapped.checksum()).toEqual(checksum);
+    expect(await received.checksum()).toEqual(checksum);
+    await mapped.close();
+    memory.remove();
+  });
+});
+
+/** The rows of a plane without padding. */
+function rowsOf(bytes: Buffer, from: number, stride: number, length: number, rows: number): Buffer {
+  return Buffer.concat(
+    Array.from({ length: rows }, (_, y) => bytes.subarray(from + y * stride, from + y * stride + length)),
+  );
+}

@@ -14,6 +14,7 @@ GST_DEBUG_CATEGORY_EXTERN(gst_vsock_enc_debug);
 typedef struct {
   /* Under the object lock. */
   GstVsockEncSettings settings;
+  gboolean vsock;        /* one of its properties was set */
   gint settings_changed; /* atomic: a property that matters to the host was set */
   guint64 frames_in, frames_copied;
   gchar *copy_reason;       /* of the first copy */

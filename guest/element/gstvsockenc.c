@@ -75,10 +75,20 @@ static gboolean gst_vsock_enc_open(GstVideoEncoder *encoder) {
   gst_vsock_enc_settings_init(&settings);
   GST_OBJECT_LOCK(self);
   gst_vsock_enc_settings_copy(&settings, &priv->settings);
+  gboolean vsock = priv->vsock;
   priv->frames_in = priv->frames_copied = 0;
   GST_OBJECT_UNLOCK(self);
 
-  VencSession *session = venc_session_new(settings.device, settings.socket_path, SOFTWARE);
+  const VencAddress address = {
+      .device = settings.device,
+      .socket_path = settings.socket_path,
+      .tcp_host = settings.tcp_host,
+      .tcp_port = settings.tcp_port,
+      .vsock = vsock,
+      .cid = settings.cid,
+      .port = settings.port,
+  };
+  VencSession *session = venc_session_new(&address, SOFTWARE);
   gboolean opened = venc_session_open(session, settings.connect_timeout, &error);
   gst_vsock_enc_settings_clear(&settings);
   if (!opened) {
@@ -174,6 +184,7 @@ static void gst_vsock_enc_set_property(GObject *object, guint id, const GValue *
   GST_OBJECT_LOCK(self);
   gboolean known = gst_vsock_enc_settings_set(&priv->settings, id, value);
   if (known) g_atomic_int_set(&priv->settings_changed, TRUE);
+  if (id == VSOCKENC_PROP_CID || id == VSOCKENC_PROP_PORT) priv->vsock = TRUE;
   GST_OBJECT_UNLOCK(self);
   if (!known) G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
 }

@@ -2,9 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define PORT_DIRECTORY "/dev/virtio-ports"
@@ -16,34 +14,35 @@ G_DEFINE_QUARK(venc - error - quark, venc_error)
 #define PORT_HINT \
   "Give the virtual machine this port: on its host, `vsockenc qemu-args` prints the arguments"
 #define SOCKET_HINT "Start the relay that listens there"
+#define PORT_PERMISSION_HINT                                                                   \
+  "Give it to a group the user is in, with a udev rule such as: SUBSYSTEM==\"virtio-ports\", " \
+  "ATTR{name}==\"org.vsockenc.*\", GROUP=\"video\", MODE=\"0660\""
+#define SOCKET_PERMISSION_HINT "Add the user to the group that the relay's listener names"
 
-/* `missing_hint` says what to do when there is nothing at `path`. */
-static void set_open_error(GError **error, const gchar *path, int reason,
-                           const gchar *missing_hint) {
-  switch (reason) {
+void venc_link_set_error(const VencLink *link, GError **error) {
+  const gchar *reason = g_strerror(link->reason);
+  switch (link->reason) {
     case ENOENT:
     case ENXIO:
     case ENODEV:
     case ECONNREFUSED:
-      g_set_error(error, VENC_ERROR, VENC_ERROR_NOT_FOUND, "%s: %s. %s", path, g_strerror(reason),
-                  missing_hint);
+      g_set_error(error, VENC_ERROR, VENC_ERROR_NOT_FOUND, "%s: %s. %s", link->name, reason,
+                  link->port ? PORT_HINT : SOCKET_HINT);
       break;
     case EACCES:
     case EPERM:
-      g_set_error(error, VENC_ERROR, VENC_ERROR_PERMISSION,
-                  "%s may not be opened by this user. Give it to a group the user is in, with a "
-                  "udev rule such as: SUBSYSTEM==\"virtio-ports\", ATTR{name}==\"org.vsockenc.*\", "
-                  "GROUP=\"video\", MODE=\"0660\"",
-                  path);
+      g_set_error(error, VENC_ERROR, VENC_ERROR_PERMISSION, "%s may not be opened by this user. %s",
+                  link->name, link->port ? PORT_PERMISSION_HINT : SOCKET_PERMISSION_HINT);
       break;
     case EBUSY:
       g_set_error(error, VENC_ERROR, VENC_ERROR_BUSY,
                   "%s is in use by another program; a port has one user at a time. Stop that "
                   "program or give the virtual machine another port (org.vsockenc.1 and so on)",
-                  path);
+                  link->name);
       break;
     default:
-      g_set_error(error, VENC_ERROR, VENC_ERROR_NO_ANSWER, "%s: %s", path, g_strerror(reason));
+      g_set_error(error, VENC_ERROR, VENC_ERROR_NO_ANSWER, "%s: %s", link->name,
+                  link->reason ? reason : "closed by the host");
       break;
   }
 }
@@ -51,10 +50,10 @@ static void set_open_error(GError **error, const gchar *path, int reason,
 static gboolean open_port(VencLink *link, const gchar *path, GError **error) {
   g_free(link->name);
   link->name = g_strdup(path);
-  link->port = TRUE;
   link->fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
   if (link->fd >= 0) return TRUE;
-  set_open_error(error, path, errno, PORT_HINT);
+  link->reason = errno;
+  venc_link_set_error(link, error);
   return FALSE;
 }
 
@@ -87,32 +86,35 @@ static gboolean open_any_port(VencLink *link, GError **error) {
   return FALSE;
 }
 
-static gboolean open_socket(VencLink *link, const gchar *path, GError **error) {
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  g_free(link->name);
-  link->name = g_strdup(path);
-  link->port = FALSE;
-  if (strlen(path) >= sizeof address.sun_path) {
-    g_set_error(error, VENC_ERROR, VENC_ERROR_NOT_FOUND,
-                "%s: a socket's path has at most %zu bytes", path, sizeof address.sun_path - 1);
-    return FALSE;
-  }
-  memcpy(address.sun_path, path, strlen(path));
-  link->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (link->fd >= 0 && connect(link->fd, (struct sockaddr *)&address, sizeof address) == 0)
-    return TRUE;
-  set_open_error(error, path, errno, SOCKET_HINT);
-  venc_link_close(link);
-  return FALSE;
+gboolean venc_address_is_socket(const VencAddress *address) {
+  return address->socket_path || address->tcp_host || address->vsock;
 }
 
-gboolean venc_link_open(VencLink *link, const gchar *device, const gchar *socket_path,
-                        GError **error) {
+void venc_address_copy(VencAddress *to, const VencAddress *from) {
+  *to = *from;
+  to->device = g_strdup(from->device);
+  to->socket_path = g_strdup(from->socket_path);
+  to->tcp_host = g_strdup(from->tcp_host);
+}
+
+void venc_address_clear(VencAddress *address) {
+  g_clear_pointer(&address->device, g_free);
+  g_clear_pointer(&address->socket_path, g_free);
+  g_clear_pointer(&address->tcp_host, g_free);
+}
+
+gboolean venc_link_open(VencLink *link, const VencAddress *address, GError **error) {
   venc_link_close(link);
-  if (socket_path) return open_socket(link, socket_path, error);
-  if (!device) return open_any_port(link, error);
-  if (g_path_is_absolute(device)) return open_port(link, device, error);
-  g_autofree gchar *path = g_build_filename(PORT_DIRECTORY, device, NULL);
+  link->port = !venc_address_is_socket(address);
+  link->connecting = !link->port;
+  link->reason = 0;
+  if (address->socket_path) return venc_link_connect_unix(link, address->socket_path, error);
+  if (address->tcp_host)
+    return venc_link_connect_tcp(link, address->tcp_host, address->tcp_port, error);
+  if (address->vsock) return venc_link_connect_vsock(link, address->cid, address->port, error);
+  if (!address->device) return open_any_port(link, error);
+  if (g_path_is_absolute(address->device)) return open_port(link, address->device, error);
+  g_autofree gchar *path = g_build_filename(PORT_DIRECTORY, address->device, NULL);
   return open_port(link, path, error);
 }
 
@@ -130,15 +132,24 @@ static gboolean is_temporary(int reason) {
   return reason == EAGAIN || reason == EWOULDBLOCK || reason == EINTR;
 }
 
+/* What a call on the link came to, `n` with errno. */
+static gssize result(VencLink *link, ssize_t n) {
+  if (n > 0) {
+    link->connecting = FALSE;
+    return n;
+  }
+  if (n < 0 && is_temporary(errno)) return 0;
+  if (n < 0 && errno == ENOTCONN && link->connecting) return 0;
+  link->reason = n < 0 ? errno : 0;
+  return -1;
+}
+
 gssize venc_link_read(VencLink *link, guint8 *bytes, gsize size) {
   ssize_t n = read(link->fd, bytes, size);
-  if (n > 0) return n;
-  if (n < 0) return is_temporary(errno) ? 0 : -1;
-  return link->port ? 0 : -1;
+  return n == 0 && link->port ? 0 : result(link, n);
 }
 
 gssize venc_link_write(VencLink *link, const guint8 *bytes, gsize size) {
   ssize_t n = link->port ? write(link->fd, bytes, size) : send(link->fd, bytes, size, MSG_NOSIGNAL);
-  if (n >= 0) return n;
-  return is_temporary(errno) ? 0 : -1;
+  return n == 0 ? 0 : result(link, n);
 }

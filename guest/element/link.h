@@ -1,9 +1,11 @@
 /*
- * The way to the host: a virtserialport, or a UNIX socket that carries the same bytes.
+ * The way to the host: a virtserialport, or a UNIX, TCP or vsock socket that carries the same
+ * bytes.
  *
  * A virtserialport has no connections. The guest can open it while nobody is there; read() then
  * gives 0, which is not an end of file, and poll() reports POLLHUP at once and for ever, so its
- * user has to look again by a timer. A UNIX socket does end, and is opened anew.
+ * user has to look again by a timer. A socket does end, and is opened anew; it connects while its
+ * user already waits for the first byte, so that nobody waits for a connect().
  */
 #ifndef VSOCKENC_LINK_H
 #define VSOCKENC_LINK_H
@@ -24,22 +26,46 @@ typedef enum {
   VENC_ERROR_INTERRUPTED,   /* the wait was cancelled */
 } VencError;
 
+/* Where the host is. The first of socket_path, tcp_host and vsock that is set counts, else device.
+ */
 typedef struct {
-  int fd;        /* -1: closed */
-  gboolean port; /* a virtserialport, with its own manners */
-  gchar *name;   /* of what is open or was tried last, for messages */
+  gchar *device; /* path or name of a port; NULL: the first free one */
+  gchar *socket_path;
+  gchar *tcp_host; /* name or numeric address */
+  guint tcp_port;
+  gboolean vsock;
+  guint cid, port; /* of vsock */
+} VencAddress;
+
+/* TRUE: a socket, whose listener may come later. */
+gboolean venc_address_is_socket(const VencAddress *address);
+void venc_address_copy(VencAddress *to, const VencAddress *from);
+void venc_address_clear(VencAddress *address);
+
+typedef struct {
+  int fd;              /* -1: closed */
+  gboolean port;       /* a virtserialport, with its own manners */
+  gboolean connecting; /* a socket that has not carried a byte yet */
+  int reason;          /* errno of what ended it */
+  gchar *name;         /* of what is open or was tried last, for messages */
 } VencLink;
 
 #define VENC_LINK_INIT \
   { .fd = -1 }
 
-/* `socket_path` wins over `device`; with neither, the first free port is taken. Never waits. */
-gboolean venc_link_open(VencLink *link, const gchar *device, const gchar *socket_path,
-                        GError **error);
+/* Never waits, but for the resolution of a name (see link-socket.c). */
+gboolean venc_link_open(VencLink *link, const VencAddress *address, GError **error);
 void venc_link_close(VencLink *link);
 void venc_link_clear(VencLink *link);
 /* Bytes moved, 0 for "not now", -1 when the link has ended. */
 gssize venc_link_read(VencLink *link, guint8 *bytes, gsize size);
+/* Why the link has ended, in words for the one who set it up. */
+void venc_link_set_error(const VencLink *link, GError **error);
 gssize venc_link_write(VencLink *link, const guint8 *bytes, gsize size);
+
+/* link-socket.c: begins to connect; FALSE with `link->reason` set. */
+gboolean venc_link_connect_unix(VencLink *link, const gchar *path, GError **error);
+gboolean venc_link_connect_tcp(VencLink *link, const gchar *host, guint port, GError **error);
+gboolean venc_link_connect_vsock(VencLink *link, guint cid, guint port, GError **error);
 
 #endif

@@ -18,6 +18,8 @@
 #define REFUSAL_TIME_US (5 * G_TIME_SPAN_SECOND)
 /* Mapping a large buffer takes the host milliseconds; a host that answers Ping alone is ill. */
 #define ATTACH_TIMEOUT_US (5 * G_TIME_SPAN_SECOND)
+/* The kernel would try for minutes to reach a host that does not answer. */
+#define CONNECT_TIMEOUT_US (3 * G_TIME_SPAN_SECOND)
 #define MS(n) ((gint64)(n)*G_TIME_SPAN_MILLISECOND)
 
 void venc_session_wake(VencSession *session) {
@@ -111,7 +113,7 @@ static guint32 random_epoch(void) {
 static void try_opening(VencSession *session, gint64 now) {
   g_autoptr(GError) error = NULL;
   if (session->link.fd < 0) {
-    if (!venc_link_open(&session->link, session->device, session->socket_path, &error)) {
+    if (!venc_link_open(&session->link, &session->address, &error)) {
       g_clear_error(&session->link_error);
       session->link_error = g_steal_pointer(&error);
       session->retry_at = now + MS(session->backoff_ms);
@@ -120,8 +122,10 @@ static void try_opening(VencSession *session, gint64 now) {
       return;
     }
     venc_parser_reset(&session->parser);
+    session->opened_at = now;
   }
-  g_clear_error(&session->link_error);
+  /* A socket connects only now: what went wrong the last time may go wrong again. */
+  if (session->link.port) g_clear_error(&session->link_error);
   end_epoch(session);
   session->epoch = random_epoch();
   session->state = VENC_STATE_OPENING;
@@ -172,6 +176,15 @@ static gint64 keep_open(VencSession *session, gint64 now) {
   return MIN(ping_at, silent_at);
 }
 
+/* The link is of no use any more; `link.reason` says why. */
+static void link_ended(VencSession *session, gint64 now) {
+  g_clear_error(&session->link_error);
+  venc_link_set_error(&session->link, &session->link_error);
+  g_autofree gchar *text = g_strdup(session->link_error->message);
+  venc_link_close(&session->link);
+  venc_session_lose(session, now, "%s", text);
+}
+
 /* Acts on the state; returns when to look again at the latest. */
 static gint64 step(VencSession *session, gint64 now) {
   switch (session->state) {
@@ -180,6 +193,11 @@ static gint64 step(VencSession *session, gint64 now) {
       if (now >= session->retry_at) try_opening(session, now);
       return session->state == VENC_STATE_CLOSED ? session->retry_at : session->hello_at;
     case VENC_STATE_OPENING:
+      if (session->link.connecting && now >= session->opened_at + CONNECT_TIMEOUT_US) {
+        session->link.reason = ETIMEDOUT;
+        link_ended(session, now);
+        return session->retry_at;
+      }
       if (now < session->hello_at) return session->hello_at;
       /* While nobody reads, one Hello is enough. */
       if (session->out->len == 0)
@@ -204,8 +222,7 @@ static void write_out(VencSession *session, gint64 now) {
     gssize n = venc_link_write(&session->link, session->out->data, size);
     if (n == 0) return;
     if (n < 0) {
-      venc_link_close(&session->link);
-      venc_session_lose(session, now, "%s cannot be written to", session->link.name);
+      link_ended(session, now);
       return;
     }
     session->statistics.bytes_sent += (guint64)n;
@@ -221,8 +238,7 @@ static void read_in(VencSession *session, gint64 now) {
     gssize n = venc_link_read(&session->link, space, room);
     if (n == 0) return;
     if (n < 0) {
-      venc_link_close(&session->link);
-      venc_session_lose(session, now, "%s was closed by the host", session->link.name);
+      link_ended(session, now);
       return;
     }
     session->statistics.bytes_received += (guint64)n;

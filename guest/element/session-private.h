@@ -38,7 +38,8 @@ struct _VencSession {
   GThread *thread;
   int wake;   /* eventfd: makes the I/O thread look at the state again */
   int cancel; /* eventfd: readable while `interrupted` */
-  gchar *device, *socket_path, *software;
+  VencAddress address;
+  gchar *software;
   gboolean closing;
   gboolean interrupted;
   GError *failure; /* set once: the session has given up */
@@ -63,7 +64,8 @@ struct _VencSession {
   guint max_attached, host_in_flight;
   gint64 retry_at, hello_at, ping_at;
   gint64 last_received, last_sent;
-  gint64 asked_at; /* the Attach that has no answer; 0: there is none */
+  gint64 opened_at; /* the link */
+  gint64 asked_at;  /* the Attach that has no answer; 0: there is none */
   guint backoff_ms;
   /* The host opens, and refuses: first time without success in between, and last time. */
   gint64 refused_since, refused_last;

@@ -51,6 +51,7 @@ static void on_welcome(VencSession *session, gint64 now, const vsockenc_Welcome 
   session->host_in_flight = CLAMP(welcome->max_in_flight, 1, VSOCKENC_MAX_IN_FLIGHT_FRAMES);
   session->last_received = session->last_sent = session->ping_at = now;
   session->was_open = TRUE;
+  g_clear_error(&session->link_error);
   session->statistics.sessions++;
   copy_name(session->statistics.host, sizeof session->statistics.host, welcome->software);
   g_clear_pointer(&session->refusal, g_free);

@@ -25,15 +25,13 @@ void venc_output_free(VencOutput *output) {
   g_free(output);
 }
 
-VencSession *venc_session_new(const gchar *device, const gchar *socket_path,
-                              const gchar *software) {
+VencSession *venc_session_new(const VencAddress *address, const gchar *software) {
   VencSession *session = g_new0(VencSession, 1);
   g_mutex_init(&session->lock);
   g_cond_init(&session->changed);
   session->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   session->cancel = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  session->device = g_strdup(device);
-  session->socket_path = g_strdup(socket_path);
+  venc_address_copy(&session->address, address);
   session->software = g_strndup(software, VSOCKENC_MAX_NAME_BYTES);
   session->lossless = TRUE;
   session->max_in_flight = VSOCKENC_DEFAULT_IN_FLIGHT_FRAMES;
@@ -65,8 +63,7 @@ void venc_session_free(VencSession *session) {
   if (session->wake >= 0) close(session->wake);
   if (session->cancel >= 0) close(session->cancel);
   g_free(session->refusal);
-  g_free(session->device);
-  g_free(session->socket_path);
+  venc_address_clear(&session->address);
   g_free(session->software);
   g_mutex_clear(&session->lock);
   g_cond_clear(&session->changed);
@@ -149,7 +146,7 @@ gboolean venc_session_open(VencSession *session, guint timeout_ms, GError **erro
   venc_session_lock(session);
   while (session->state != VENC_STATE_OPEN && !session->failure) {
     /* Neither of these mends itself while one waits. */
-    gboolean hopeless = session->link_error && !session->socket_path &&
+    gboolean hopeless = session->link_error && !venc_address_is_socket(&session->address) &&
                         (g_error_matches(session->link_error, VENC_ERROR, VENC_ERROR_NOT_FOUND) ||
                          g_error_matches(session->link_error, VENC_ERROR, VENC_ERROR_PERMISSION));
     if (hopeless || !g_cond_wait_until(&session->changed, &session->lock, deadline)) break;
@@ -159,9 +156,13 @@ gboolean venc_session_open(VencSession *session, guint timeout_ms, GError **erro
     g_propagate_error(error, g_error_copy(session->failure));
   } else if (!opened && session->link_error) {
     g_propagate_error(error, g_error_copy(session->link_error));
-    if (session->socket_path)
+    if (venc_address_is_socket(&session->address))
       g_prefix_error(error, "no relay answered within %u ms; is `vsockenc relay` running? ",
                      timeout_ms);
+  } else if (!opened && venc_address_is_socket(&session->address)) {
+    g_set_error(error, VENC_ERROR, VENC_ERROR_NO_ANSWER,
+                "no relay answered at %s within %u ms; is `vsockenc relay` running?",
+                session->link.name, timeout_ms);
   } else if (!opened) {
     g_set_error(error, VENC_ERROR, VENC_ERROR_NO_ANSWER,
                 "%s is open, but no relay answered within %u ms. Start `vsockenc relay` on the "

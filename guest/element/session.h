@@ -135,7 +135,7 @@ typedef enum {
   VENC_FAILED,      /* the session has given up */
 } VencResult;
 
-VencSession *venc_session_new(const gchar *device, const gchar *socket_path, const gchar *software);
+VencSession *venc_session_new(const VencAddress *address, const gchar *software);
 /* Says Bye and waits for the I/O thread, which waits for nothing. */
 void venc_session_free(VencSession *session);
 

@@ -1,6 +1,7 @@
 #include "peer.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -215,21 +216,33 @@ static gpointer run(gpointer data) {
   return NULL;
 }
 
-Peer *peer_new(const gchar *path) {
+static Peer *listen_at(int family, const struct sockaddr *address, socklen_t size) {
   Peer *peer = g_new0(Peer, 1);
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  g_strlcpy(address.sun_path, path, sizeof address.sun_path);
   g_mutex_init(&peer->lock);
   peer->boot_id = g_random_int();
   peer->client = -1;
   peer->unit_bytes = 100;
   peer->pending = g_array_new(FALSE, FALSE, sizeof(Pending));
   peer->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  peer->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (bind(peer->listener, (struct sockaddr *)&address, sizeof address) != 0 ||
-      listen(peer->listener, 8) != 0)
-    g_error("%s: %s", path, g_strerror(errno));
+  peer->listener = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (bind(peer->listener, address, size) != 0 || listen(peer->listener, 8) != 0)
+    g_error("peer: %s", g_strerror(errno));
   peer->thread = g_thread_new("peer", run, peer);
+  return peer;
+}
+
+Peer *peer_new(const gchar *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  g_strlcpy(address.sun_path, path, sizeof address.sun_path);
+  return listen_at(AF_UNIX, (const struct sockaddr *)&address, sizeof address);
+}
+
+Peer *peer_new_tcp(guint16 *port) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  socklen_t size = sizeof address;
+  Peer *peer = listen_at(AF_INET, (const struct sockaddr *)&address, sizeof address);
+  getsockname(peer->listener, (struct sockaddr *)&address, &size);
+  *port = ntohs(address.sin_port);
   return peer;
 }
 

@@ -52,6 +52,8 @@ typedef struct {
 
 /* Listens at `path`, which must not exist. */
 Peer *peer_new(const gchar *path);
+/* Listens at a TCP port of 127.0.0.1. */
+Peer *peer_new_tcp(guint16 *port);
 /* Ends the connection without a word, as a relay does that is restarted at once. */
 void peer_hang_up(Peer *peer);
 /* Dies without a word, as by SIGKILL; the socket's file stays. */

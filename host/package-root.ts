@@ -11,6 +11,7 @@ export const packageRoot: string = (() => {
 
 const description = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as {
   version: string;
+  engines: { node: string };
   vsockenc: { minimumQemu: string };
 };
 
@@ -19,3 +20,6 @@ export const packageVersion: string = description.version;
 
 /** Oldest QEMU that is tested: one before it cannot start a vhost-user-gpu without KVM. */
 export const minimumQemu: string = description.vsockenc.minimumQemu;
+
+/** Oldest Node.js, e.g. "20.15". */
+export const minimumNode: string = description.engines.node.replace(/^>=/, "");

@@ -21,8 +21,18 @@ function quote(value: string): string {
   return value.replaceAll(",", ",,");
 }
 
+/** The GPU's chardev and device; nothing if the VM has none. */
+export function gpuArguments({ gpuSocket, heads }: Pick<QemuVm, "gpuSocket" | "heads">): string[] {
+  if (gpuSocket === undefined) return [];
+  return [
+    ...["-chardev", `socket,id=vsockenc-gpu,path=${quote(gpuSocket)}`],
+    ...["-device", `vhost-user-gpu-pci,chardev=vsockenc-gpu,max_outputs=${heads}`],
+  ];
+}
+
 /** Arguments to add to a VM's command line, one array element each. */
-export function qemuArguments({ gpuSocket, heads, ports, chardev, memoryMiB }: QemuVm): string[] {
+export function qemuArguments(vm: QemuVm): string[] {
+  const { gpuSocket, ports, chardev, memoryMiB } = vm;
   const gpu =
     gpuSocket === undefined
       ? []
@@ -30,8 +40,7 @@ export function qemuArguments({ gpuSocket, heads, ports, chardev, memoryMiB }: Q
           ...["-m", `${memoryMiB}M`],
           ...["-object", `memory-backend-memfd,id=vsockenc-mem,size=${memoryMiB}M,share=on`],
           ...["-machine", "memory-backend=vsockenc-mem"],
-          ...["-chardev", `socket,id=vsockenc-gpu,path=${quote(gpuSocket)}`],
-          ...["-device", `vhost-user-gpu-pci,chardev=vsockenc-gpu,max_outputs=${heads}`],
+          ...gpuArguments(vm),
           // VNC and D-Bus displays without GL end QEMU when they meet this device.
           ...["-display", "none"],
         ];

@@ -2,10 +2,13 @@
 /** The command `vsockenc`: one file of this folder for each subcommand. */
 import { Command } from "commander";
 import { packageVersion } from "../package-root.ts";
+import { doctorCommand } from "./doctor.ts";
 import { gpuCommand } from "./gpu.ts";
 import { hostCommand } from "./host.ts";
+import { libvirtXmlCommand } from "./libvirt-xml.ts";
 import { qemuArgsCommand } from "./qemu-args.ts";
 import { relayCommand } from "./relay.ts";
+import { runProgram } from "./run-program.ts";
 
 const program = new Command("vsockenc")
   .description(
@@ -16,14 +19,8 @@ const program = new Command("vsockenc")
   .addCommand(hostCommand())
   .addCommand(gpuCommand())
   .addCommand(relayCommand())
-  .addCommand(qemuArgsCommand());
+  .addCommand(doctorCommand())
+  .addCommand(qemuArgsCommand())
+  .addCommand(libvirtXmlCommand());
 
-try {
-  await program.parseAsync();
-} catch (error) {
-  // Our errors say what is wrong and what to do; a stack would only hide it. VSOCKENC_DEBUG shows it.
-  const shown =
-    error instanceof Error ? (process.env["VSOCKENC_DEBUG"] ? error.stack : error.message) : error;
-  console.error(`vsockenc: ${shown}`);
-  process.exitCode = 1;
-}
+await runProgram(program);

@@ -30,6 +30,8 @@ export const PACKAGES = {
     ["gstreamer1.0-plugins-bad", "h264parse"],
     ["ffmpeg", "decodes what was encoded, independently of us"],
     ["valgrind", "leaks in the plugin"],
+    ["libvirt-clients", "libvirt's schema, against which our domain is checked"],
+    ["libxml2-utils", "xmllint, with which it checks"],
   ],
   vm: [
     ["mmdebstrap", "makes the test guest's system"],

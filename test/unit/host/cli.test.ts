@@ -31,7 +31,7 @@ describe("vsockenc", () => {
   it("has help for itself and for every command", () => {
     const { status, stdout } = vsockenc("--help");
     expect(status).toBe(0);
-    for (const command of ["host", "gpu", "relay", "qemu-args"]) {
+    for (const command of ["host", "gpu", "relay", "doctor", "qemu-args", "libvirt-xml"]) {
       expect(stdout).toContain(command);
       expect(vsockenc(command, "--help")).toMatchObject({ status: 0 });
     }
@@ -53,6 +53,23 @@ describe("vsockenc", () => {
     expect(stdout).toContain("size=512M,share=on");
     expect(vsockenc("qemu-args", "--config", config, "--vm", "b").stderr).toContain("one of: a");
     expect(vsockenc("qemu-args", "--config", config, "--memory", "lots").stderr).toContain("MiB");
+  });
+
+  it("says what is missing, for people and as JSON, with a status that scripts can use", () => {
+    const config = oneVm(`gpu = { socket = "${folder}/none/g" }`);
+    const { status, stdout } = vsockenc("doctor", "--config", config, "--json");
+    expect(status).toBe(1);
+    const { ok, checks } = JSON.parse(stdout) as { ok: boolean; checks: { name: string; status: string }[] };
+    expect(ok).toBe(false);
+    expect(checks).toContainEqual(expect.objectContaining({ name: "a: GPU socket", status: "failure" }));
+    expect(vsockenc("doctor", "--config", config).stdout).toContain("→");
+    expect(vsockenc("doctor", "--side", "guest").status).toBe(1);
+  });
+
+  it("prints a libvirt domain for a VM of the configuration", () => {
+    const { status, stdout } = vsockenc("libvirt-xml", "--config", oneVm(), "--memory", "512");
+    expect(status).toBe(0);
+    expect(stdout).toContain("<memory unit='MiB'>512</memory>");
   });
 
   describe("host", () => {

@@ -1,0 +1,125 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parseConfiguration } from "../../../host/config.ts";
+import { formatChecks } from "../../../host/doctor/check.ts";
+import { checkGuest, looksLikeGuest } from "../../../host/doctor/guest.ts";
+import { checkConfiguration, checkHost, checkKvm, checkNode } from "../../../host/doctor/host.ts";
+import { MemfdExporter } from "../../../host/exporters/memfd.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "vsockenc-doctor-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+describe("doctor on a host", () => {
+  it("finds what this machine has", async () => {
+    const checks = await checkHost(undefined);
+    for (const name of ["Node.js", "native addon os", "native addon media", "encoders"]) {
+      expect(checks).toContainEqual(expect.objectContaining({ name, status: "ok" }));
+    }
+    for (const { status, fix } of checks) expect(fix === undefined).toBe(status === "ok");
+  });
+
+  it("knows the oldest Node, and what KVM needs", () => {
+    expect(checkNode("20.15.0").status).toBe("ok");
+    expect(checkNode("22.0.0").status).toBe("ok");
+    expect(checkNode("20.14.9").status).toBe("failure");
+    expect(checkNode("18.20.0").status).toBe("failure");
+    expect(checkKvm(join(folder, "kvm"))).toMatchObject({ status: "warning" });
+    writeFileSync(join(folder, "kvm"), "");
+    expect(checkKvm(join(folder, "kvm")).status).toBe("ok");
+  });
+
+  it("says of each socket of a configuration what is wrong and what to do", async () => {
+    const text = `
+[[vm]]
+name = "a"
+ports = ["${folder}/p0", "${folder}/p1", "${folder}/p2"]
+export = "${folder}/e"
+gpu = { socket = "${folder}/none/g" }
+[[listen]]
+address = "unix:${folder}/l"`;
+    writeFileSync(join(folder, "p1"), "");
+    const qemu = createServer().listen(join(folder, "p2"));
+    await new Promise((resolve) => qemu.once("listening", resolve));
+    const find = async () => {
+      const checks = await checkConfiguration(parseConfiguration(text, "test"), true);
+      return Object.fromEntries(checks.map((check) => [check.name, check]));
+    };
+    const before = await find();
+    expect(before["a: port 0"]).toMatchObject({
+      status: "warning",
+      fix: expect.stringContaining("qemu-args"),
+    });
+    expect(before["a: port 1"]).toMatchObject({
+      status: "failure",
+      detail: expect.stringContaining("not a socket"),
+    });
+    expect(before["a: port 2"]).toMatchObject({ status: "ok" });
+    expect(before["a: GPU socket"]).toMatchObject({
+      status: "failure",
+      fix: expect.stringContaining("install -d"),
+    });
+    expect(before["a: exporter"]).toMatchObject({ status: "warning" });
+    expect(before[`listener unix:${folder}/l`]).toMatchObject({ status: "ok" });
+    const exporter = new MemfdExporter({ path: join(folder, "e"), bytes: 1 }, pino({ level: "silent" }));
+    try {
+      expect((await find())["a: exporter"]).toMatchObject({ status: "ok" });
+    } finally {
+      exporter.close();
+      qemu.close();
+    }
+  });
+
+  it("prints a line for each check, and the fix below it", () => {
+    const text = formatChecks([
+      { name: "a", status: "ok", detail: "b" },
+      { name: "c", status: "failure", detail: "d", fix: "do e" },
+    ]);
+    expect(text).toBe("ok    a: b\nFAIL  c: d\n      → do e");
+  });
+});
+
+describe("doctor in a guest", () => {
+  const check = (name: string) => {
+    const found = checkGuest({ root: folder, probe: false }).find((each) => each.name === name);
+    if (found === undefined) throw new Error(`no check ${name}`);
+    return found;
+  };
+  const render = (node: string, driver: string, below = "") => {
+    const device = join(folder, "sys", "class", "drm", node, "device", below);
+    mkdirSync(device, { recursive: true });
+    symlinkSync(join("..", "drivers", driver), join(device, "driver"));
+    mkdirSync(join(folder, "dev", "dri"), { recursive: true });
+    writeFileSync(join(folder, "dev", "dri", node), "");
+  };
+
+  it("finds the render node by its driver, not by its number", () => {
+    expect(check("virtio-gpu").status).toBe("warning");
+    render("renderD128", "i915");
+    expect(check("virtio-gpu").status).toBe("warning");
+    render("renderD129", "virtio_gpu");
+    expect(check("virtio-gpu")).toMatchObject({ status: "ok", detail: "/dev/dri/renderD129" });
+  });
+
+  it("finds it below a PCI device too", () => {
+    render("renderD128", "virtio_gpu", "virtio1");
+    expect(check("virtio-gpu").status).toBe("ok");
+  });
+
+  it("finds the port by its name, and so that this is a guest", () => {
+    expect(looksLikeGuest(folder)).toBe(false);
+    expect(check("port")).toMatchObject({ status: "failure", fix: expect.stringContaining("qemu-args") });
+    mkdirSync(join(folder, "dev", "virtio-ports"), { recursive: true });
+    writeFileSync(join(folder, "dev", "virtio-ports", "org.qemu.guest_agent.0"), "");
+    expect(looksLikeGuest(folder)).toBe(false);
+    writeFileSync(join(folder, "dev", "virtio-ports", "org.vsockenc.0"), "");
+    expect(looksLikeGuest(folder)).toBe(true);
+    expect(check("port")).toMatchObject({ status: "ok", detail: "/dev/virtio-ports/org.vsockenc.0" });
+  });
+});

@@ -58,6 +58,8 @@ function inRange(field: string, value: number, least: number, most: number): voi
  * A stream of varying rate (0/1, as PipeWire's are) counts as 60 frames a second: what a screen shows at the most,
  * so the bit rate is never exceeded; a slower stream uses less than it may. Measuring the rate from time stamps is
  * no way out: x264 then holds back every frame until it has seen the next (see LavcEncoder::Encode).
+ * For the same reason libx264's VUI says fixed_frame_rate_flag 1 also of such a stream, as x264 ties it to that mode;
+ * and FFmpeg 5.1's h264_metadata cannot take it away (it refuses to write an SPS without HRD whose flag it changed).
  */
 export function nominalFramerate({ framerate }: EncoderConfiguration): Fraction {
   const { numerator, denominator } = framerate;

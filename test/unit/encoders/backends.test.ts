@@ -5,7 +5,12 @@ import {
   type EncoderSession,
   EncoderUnavailableError,
 } from "../../../host/encoders/encoder.ts";
-import { createBackend, isEncoderName, PreferredBackend } from "../../../host/encoders/index.ts";
+import {
+  createBackend,
+  DEFAULT_ENCODERS,
+  isEncoderName,
+  PreferredBackend,
+} from "../../../host/encoders/index.ts";
 import { LibavcodecBackend } from "../../../host/encoders/libavcodec.ts";
 import { NullBackend } from "../../../host/encoders/null.ts";
 import { bitsPerSecond, encodedColorimetry, keyframeInterval } from "../../../host/encoders/settings.ts";
@@ -57,6 +62,49 @@ describe("createBackend", () => {
   it("refuses absurd numbers of threads", () => {
     expect(() => createBackend(["libx264"], { threads: 0 })).toThrow(
       /threads is 0, not a whole number from 1 to 64/,
+    );
+  });
+});
+
+describe("hardware", () => {
+  const hardware = ["h264_vaapi", "h264_nvenc", "hevc_vaapi", "hevc_nvenc"] as const;
+
+  it("comes before software, for each codec", () => {
+    expect(DEFAULT_ENCODERS).toEqual([
+      "h264_vaapi",
+      "h264_nvenc",
+      "libx264",
+      "hevc_vaapi",
+      "hevc_nvenc",
+      "libx265",
+    ]);
+  });
+
+  // A driver that is not there must be told from one that breaks. CI has no such GPU; with one they open.
+  it("that does not open is reported once with the reason, and is not fatal", async () => {
+    const reported: string[] = [];
+    const backend = createBackend([...hardware, "libx264", "libx265"], {
+      onUnavailable: (encoder, reason) => reported.push(`${encoder}: ${reason}`),
+    });
+    const offers = await backend.offers();
+    await backend.offers();
+    const opened = offers.map(({ name }) => name);
+    expect(opened.slice(-2)).toEqual(["libx264", "libx265"]);
+    const missing = hardware.filter((name) => !opened.includes(name));
+    expect(reported.map((line) => line.split(":")[0]).sort()).toEqual([...missing].sort());
+    for (const line of reported) expect(line).toMatch(/^(\w+): \1 does not open: .+/);
+    for (const codec of ["h264", "h265"] as const) {
+      const session = await backend.open(configurationOf({ codec }), new Recorder());
+      expect(session.description.encoder).toBe(offers.find((offer) => offer.codec === codec)?.name);
+      await session.close();
+    }
+    expect(reported).toHaveLength(missing.length);
+  });
+
+  it("that is absent is named when nothing else could do it", async () => {
+    const broken = createBackend(["libx265"], { options: { preset: "warp" } });
+    await expect(broken.open(configurationOf({ codec: "h265" }), new Recorder())).rejects.toThrow(
+      /no encoder for h265 320x240: libx265: libx265 does not open: /,
     );
   });
 });

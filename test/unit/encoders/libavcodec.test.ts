@@ -158,13 +158,18 @@ describe("the bitstream of libx264", () => {
     expect(spsOf(recorder.stream).maxReorderFrames).toBe(0);
   });
 
-  it("is the same for a rate that is not told, counted as 60", async () => {
-    const { recorder } = await encodePattern(
-      configurationOf({ framerate: { numerator: 0, denominator: 1 }, keyframeInterval: 0 }),
+  it("counts a rate that is not told as 60", async () => {
+    const encoded = await encodePattern(
+      configurationOf({ framerate: { numerator: 0, denominator: 1 }, keyframeInterval: 3 }),
       5,
     );
-    expect(recorder.packets).toHaveLength(5);
-    expect(spsOf(recorder.stream).rate).toBe(60);
+    const { recorder } = encoded;
+    expect(recorder.keys).toEqual([0, 3]);
+    for (const { data } of recorder.packets.filter(({ key }) => key)) {
+      expect(spsOf(data)).toMatchObject({ rate: 60, maxReorderFrames: 0, matrix: 6 });
+      expect(nalTypes(data).filter((type) => type !== NAL.sei)).toEqual([NAL.sps, NAL.pps, NAL.idr]);
+    }
+    expect(worst(encoded, decodedOf(encoded))).toBeGreaterThan(LEAST_PSNR);
   });
 });
 

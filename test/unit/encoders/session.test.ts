@@ -270,6 +270,32 @@ describe("a libx264 session", () => {
 });
 
 describe("many sessions", () => {
+  it("do not delay each other, however long one of them takes", async () => {
+    const [width, height] = [2048, 1152];
+    const large = await Canvas.create(width, height, placement({ width, height }));
+    const slowRecorder = new Recorder();
+    // Seconds a frame.
+    const slow = await new LibavcodecBackend("libx264", { options: { preset: "placebo" } }).open(
+      configurationOf({ width, height }),
+      slowRecorder,
+    );
+    for (const frame of range(MOST)) encode(slow, frame, large.picture);
+    const session = await open();
+    const delays: number[] = [];
+    for (const frame of range(30)) {
+      const began = performance.now();
+      encode(session, frame);
+      await session.drain();
+      delays.push(performance.now() - began);
+    }
+    expect(slowRecorder.packets.length).toBeLessThan(MOST);
+    delays.sort((a, b) => a - b);
+    expect(delays[15]).toBeLessThan(100);
+    await slow.flush();
+    await Promise.all([slow.close(), session.close()]);
+    await large.remove();
+  });
+
   it("read one picture at the same time", async () => {
     const recorders = range(4).map(() => new Recorder());
     const sessions = await Promise.all(

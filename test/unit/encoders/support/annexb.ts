@@ -175,3 +175,18 @@ function parseVui(bits: BitReader): Vui {
   }
   return vui;
 }
+
+/** NAL unit types of H.265 (Rec. ITU-T H.265, table 7-1) that an encoder without reordering writes. */
+export const HEVC_NAL = {
+  trail: 1,
+  idrWithLeading: 19,
+  idr: 20,
+  vps: 32,
+  sps: 33,
+  pps: 34,
+  sei: 39,
+} as const;
+
+export function hevcNalTypes(stream: Uint8Array): number[] {
+  return nalUnits(stream).map((unit) => ((unit[0] ?? 0) >> 1) & 0x3f);
+}

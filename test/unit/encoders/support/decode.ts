@@ -51,8 +51,8 @@ export function rewriteVui(stream: Uint8Array, change: string): Buffer {
 }
 
 /**
- * Every syntax element of the headers, in their order, by ffmpeg's parser (the bitstream filter trace_headers); of an
- * element that occurs more than once all values.
+ * Every syntax element of the headers by ffmpeg's parser (the bitstream filter trace_headers); of an element that
+ * occurs more than once all its different values.
  */
 export function traceHeaders(stream: Uint8Array, demuxer: Demuxer): ReadonlyMap<string, readonly number[]> {
   const result = spawnSync(
@@ -64,7 +64,7 @@ export function traceHeaders(stream: Uint8Array, demuxer: Demuxer): ReadonlyMap<
   for (const [, name = "", value] of result.stderr.matchAll(
     /\[trace_headers[^\]]*\] \d+ +(\w+)\S* +[01]+ = (-?\d+)/g,
   )) {
-    values.set(name, [...(values.get(name) ?? []), Number(value)]);
+    values.set(name, [...new Set([...(values.get(name) ?? []), Number(value)])]);
   }
   return values;
 }

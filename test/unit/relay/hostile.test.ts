@@ -1,0 +1,282 @@
+/** Guests that break the rules, on purpose or by dying: what the relay makes of each, and that others notice nothing. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parseConfiguration } from "../../../host/config.ts";
+import { MemfdExporter } from "../../../host/exporters/memfd.ts";
+import { mappedRuns } from "../../../host/native/picture.ts";
+import { Relay } from "../../../host/relay/relay.ts";
+import { encodeDataHead, encodeMessage } from "../../../proto/framing.ts";
+import { HEADER_OFFSET, LIMITS } from "../../../proto/limits.ts";
+import type { OutgoingMessage } from "../../../proto/messages.ts";
+import { vsockenc } from "../../../proto/protobuf.ts";
+import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH, XR24 } from "../../support/relay-guest.ts";
+import { until } from "../../support/until.ts";
+
+const { ErrorCode } = vsockenc;
+const silent = pino({ level: "silent" });
+
+let folder: string;
+let relay: Relay;
+let exporter: MemfdExporter;
+const guests: ConnectedGuest[] = [];
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "vsockenc-hostile-"));
+  exporter = new MemfdExporter({ path: join(folder, "e"), bytes: 8 * PICTURE_BYTES }, silent);
+  const vm = `[[vm]]\nname = "a"\nexport = "${folder}/e"\n`;
+  const listen = `[[listen]]\naddress = "unix:${folder}/l"\nvm = "a"`;
+  const text = `status.enabled = false\nencoder.order = ["null"]\n${vm}${listen}`;
+  relay = await Relay.start(parseConfiguration(text, "test"), silent);
+});
+afterEach(() => {
+  for (const guest of guests.splice(0)) guest.socket.destroy();
+  relay.stop();
+  exporter.close();
+  rmSync(folder, { recursive: true });
+});
+
+async function opened(): Promise<ConnectedGuest> {
+  const guest = new ConnectedGuest(join(folder, "l"));
+  guests.push(guest);
+  await guest.open();
+  return guest;
+}
+
+/** A guest with a stream, and proof that frames go through it. */
+async function streaming(resource: number): Promise<() => Promise<void>> {
+  const guest = await opened();
+  exporter.create(resource, { width: WIDTH, height: HEIGHT });
+  guest.configure(1);
+  guest.attach(0, resource);
+  let frame = 0;
+  const prove = async (): Promise<void> => {
+    frame += 1;
+    guest.frame(frame, 0);
+    await guest.next("packet", frame);
+    expect(guest.all("error")).toEqual([]);
+  };
+  await prove();
+  return prove;
+}
+
+async function refusal(guest: ConnectedGuest, count = 1): Promise<vsockenc.Error> {
+  return (await guest.next("error", count)).body;
+}
+
+describe("resources", () => {
+  it("that were freed are refused", async () => {
+    const guest = await opened();
+    exporter.create(1, { width: WIDTH, height: HEIGHT });
+    await exporter.free(1);
+    guest.attach(0, 1);
+    expect((await refusal(guest)).code).toBe(ErrorCode.NO_SUCH_RESOURCE);
+  });
+
+  it("whose id came back with another size are never read by the old layout", async () => {
+    const guest = await opened();
+    guest.configure(1);
+    exporter.create(1, { width: WIDTH, height: HEIGHT });
+    guest.attach(0, 1);
+    await guest.next("attached", 1);
+    await exporter.free(1);
+    exporter.create(1, { width: 16, height: 16 });
+    guest.frame(1, 0);
+    expect((await refusal(guest)).code).toBe(ErrorCode.NO_SUCH_RESOURCE);
+    guest.send({ type: "detach", body: { buffer: 0 } });
+    guest.attach(0, 1);
+    const { code, text } = await refusal(guest, 2);
+    expect(code).toBe(ErrorCode.LAYOUT_OUTSIDE_RESOURCE);
+    expect(text).toMatch(/\d/);
+    await until(() => exporter.held === 0 && mappedRuns() === 0, "everything let go");
+  });
+
+  const plane = { resource: 1, stride: WIDTH * 4 };
+  it.each([
+    ["width", { width: LIMITS.MAX_DIMENSION + 1 }],
+    ["height", { height: LIMITS.MIN_DIMENSION - 1 }],
+    ["height", { height: 0xffffffff }],
+    ["planes", { planes: [] }],
+    ["stride", { planes: [{ resource: 1, stride: 0 }] }],
+    ["stride", { planes: [{ resource: 1, stride: 0xffffffff }] }],
+    ["", { planes: [{ ...plane, offset: 2 ** 52 }] }],
+    ["", { planes: [{ ...plane, offset: PICTURE_BYTES - 1 }] }],
+    ["modifier", { modifierLow: 1 }],
+    ["", { fourcc: 0 }],
+    ["", { planes: [plane, plane] }],
+    ["visible", { visible: { x: WIDTH - 16, y: 0, width: 17, height: 16 } }],
+    ["visible", { visible: { x: 0xffffffff, y: 0xffffffff, width: 16, height: 16 } }],
+  ])("with a wrong %s are refused, and the session goes on (%j)", async (field, change) => {
+    const guest = await opened();
+    exporter.create(1, { width: WIDTH, height: HEIGHT });
+    const body = { buffer: 0, width: WIDTH, height: HEIGHT, fourcc: XR24, planes: [plane], ...change };
+    guest.send({ type: "attach", body });
+    const { fatal, text } = await refusal(guest);
+    expect(fatal).toBe(false);
+    expect(text).toContain(field);
+    guest.attach(0, 1);
+    await guest.next("attached", 1);
+  });
+});
+
+describe("bytes", () => {
+  it("that mean nothing harm nobody, in any length and with any magic", async () => {
+    const other = await streaming(2);
+    const guest = await opened();
+    const header = encodeMessage({ type: "ping", body: { token: 1 } }, guest.nextEnvelope());
+    guest.sequence -= 1;
+    for (const length of [
+      0,
+      1,
+      LIMITS.MAX_MESSAGE_BYTES,
+      LIMITS.MAX_MESSAGE_BYTES + 1,
+      0x7fffffff,
+      0xffffffff,
+    ]) {
+      const wrong = Buffer.from(header);
+      wrong.writeUInt32LE(length, HEADER_OFFSET.length);
+      guest.raw(wrong);
+    }
+    guest.raw(Buffer.alloc(LIMITS.MAX_MESSAGE_BYTES));
+    guest.raw(Buffer.from("VENC".repeat(1000)));
+    guest.raw(Buffer.alloc(LIMITS.MAX_MESSAGE_BYTES));
+    guest.send({ type: "ping", body: { token: 9 } });
+    expect((await guest.next("pong", 1)).body.token).toBe(9);
+    await other();
+  });
+
+  it("of a session may come cut anywhere, or all in one piece", async () => {
+    exporter.create(1, { width: WIDTH, height: HEIGHT });
+    const pieces: Buffer[] = [];
+    const guest = await opened();
+    const raw = guest.raw.bind(guest);
+    guest.raw = (bytes) => void pieces.push(Buffer.from(bytes));
+    guest.configure(1);
+    guest.attach(0, 1);
+    for (let frame = 1; frame <= 8; frame++) guest.frame(frame, 0);
+    const all = Buffer.concat(pieces.splice(0));
+    raw(all);
+    await guest.next("packet", 8);
+    for (let frame = 9; frame <= 11; frame++) guest.frame(frame, 0);
+    for (const byte of Buffer.concat(pieces)) {
+      raw(Buffer.of(byte));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await guest.next("packet", 11);
+    expect(guest.all("error")).toEqual([]);
+  });
+});
+
+describe("floods", () => {
+  it("of frames end the session that makes them, and no other", async () => {
+    const other = await streaming(2);
+    const guest = await opened();
+    exporter.create(1, { width: WIDTH, height: HEIGHT });
+    guest.configure(1);
+    guest.attach(0, 1);
+    for (let frame = 1; frame <= 5000; frame++) guest.frame(frame, 0);
+    await until(() => guest.all("error").some(({ body }) => body.fatal), "the end");
+    expect(guest.all("error").at(-1)?.body.code).toBe(ErrorCode.LIMIT_EXCEEDED);
+    await other();
+    await until(() => exporter.held === 1, "the release");
+  });
+
+  it("of key frames get key frames, and memory stays flat", async () => {
+    const guest = await opened();
+    exporter.create(1, { width: WIDTH, height: HEIGHT });
+    guest.configure(1);
+    guest.attach(0, 1);
+    for (let frame = 1; frame <= 300; frame++) {
+      guest.frame(frame, 0, { forceKey: true });
+      if (frame % 4 === 0) {
+        await guest.next("packet", frame);
+        const granted = LIMITS.HOST_WINDOW_BYTES + frame * 4096;
+        guest.send({ type: "credit", body: { grantedBytes: granted } });
+      }
+    }
+    expect(guest.all("packet").every(({ body }) => body.key)).toBe(true);
+    expect(mappedRuns()).toBeLessThan(10);
+  });
+
+  it("of pings by a guest that never reads end its session, and cost a bounded queue", async () => {
+    const other = await streaming(2);
+    const guest = await opened();
+    guest.socket.pause();
+    const before = process.memoryUsage.rss();
+    const ping = (): Buffer => encodeMessage({ type: "ping", body: { token: 1 } }, guest.nextEnvelope());
+    for (let round = 0; round < 60; round++) {
+      guest.raw(Buffer.concat(Array.from({ length: 1000 }, ping)));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await other();
+    expect(process.memoryUsage.rss() - before).toBeLessThan(100 << 20);
+    guest.socket.resume();
+    // Greetings, instead of a session: the relay has forgotten it.
+    await until(() => guest.closed || guest.all("greeting").length > 1, "the end of the session");
+  });
+});
+
+describe("a guest that dies", () => {
+  const attach = {
+    buffer: 0,
+    width: WIDTH,
+    height: HEIGHT,
+    fourcc: XR24,
+    planes: [{ resource: 1, stride: 1280 }],
+  };
+  const messages: OutgoingMessage[] = [
+    { type: "ping", body: { token: 1 } },
+    { type: "pong", body: { token: 1 } },
+    { type: "credit", body: { grantedBytes: 1 << 20 } },
+    { type: "error", body: { code: 1, text: "x".repeat(200), fatal: true } },
+    { type: "bye", body: { text: "x".repeat(200) } },
+    { type: "configure", body: { serial: 1, codec: 1, width: 320, height: 240 } },
+    { type: "attach", body: attach },
+    { type: "detach", body: { buffer: 0 } },
+    { type: "probe", body: { buffer: 0 } },
+    { type: "frame", body: { frame: 1, buffer: 0, configuration: 1, ptsNs: 1, inlineBytes: 1000 } },
+    { type: "drain", body: { token: 1 } },
+    { type: "flush", body: { token: 1 } },
+  ];
+
+  /** Half of a message, as its writer's death leaves it in the port; then another process opens the same port. */
+  async function die(guest: ConnectedGuest, bytes: Buffer): Promise<void> {
+    guest.raw(bytes.subarray(0, Math.ceil(bytes.length / 2)));
+    await guest.open();
+    guest.configure(1);
+    guest.attach(0, 1);
+    const done = guest.all("packet").length;
+    guest.frame(1, 0);
+    await guest.next("packet", done + 1);
+  }
+
+  it.each(
+    messages.map((message) => [message.type, message] as const),
+  )("in the middle of %s leaves the port to the next", async (_type, message) => {
+    exporter.create(1, { width: WIDTH, height: HEIGHT });
+    const guest = await opened();
+    await die(guest, encodeMessage(message, guest.nextEnvelope()));
+  });
+
+  it("in the middle of data, and of an inline frame, leaves the port to the next", async () => {
+    exporter.create(1, { width: WIDTH, height: HEIGHT });
+    const guest = await opened();
+    guest.configure(1);
+    guest.attach(0, 0);
+    guest.frame(1, 0, { inlineBytes: PICTURE_BYTES });
+    const pixels = Buffer.alloc(30000, 1);
+    await die(guest, Buffer.concat([encodeDataHead(1, 0, pixels, guest.nextEnvelope()), pixels]));
+  });
+
+  it("while a frame is being encoded leaves nothing behind", async () => {
+    exporter.create(1, { width: WIDTH, height: HEIGHT });
+    const guest = await opened();
+    guest.configure(1);
+    guest.attach(0, 1);
+    for (let frame = 1; frame <= 8; frame++) guest.frame(frame, 0);
+    guest.socket.destroy();
+    await until(() => exporter.held === 0 && mappedRuns() === 0, "everything let go");
+  });
+});

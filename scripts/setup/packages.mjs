@@ -32,6 +32,7 @@ export const PACKAGES = {
     ["valgrind", "leaks in the plugin"],
     ["libvirt-clients", "libvirt's schema, against which our domain is checked"],
     ["libxml2-utils", "xmllint, with which it checks"],
+    ["systemd", "systemd-analyze, which checks our units"],
   ],
   vm: [
     ["mmdebstrap", "makes the test guest's system"],

@@ -1,0 +1,60 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { packageRoot } from "../../../host/package-root.ts";
+
+const folder = join(packageRoot, "packaging");
+const units = readdirSync(join(folder, "systemd"));
+
+/** Exposure by systemd's own count, times ten: below 3.0 is what it calls OK or SAFE. */
+const MAX_EXPOSURE = 30;
+
+/** Runs systemd-analyze on a unit whose program is one that this machine has. */
+function analyze(
+  unit: string,
+  instance: string,
+  args: readonly string[],
+): { status: number | null; text: string } {
+  const temporary = mkdtempSync(join(tmpdir(), "vsockenc-unit-"));
+  try {
+    const file = join(temporary, unit.replace("@", `@${instance}`));
+    const text = readFileSync(join(folder, "systemd", unit), "utf8");
+    writeFileSync(file, text.replace("/usr/bin/vsockenc", "/usr/bin/env"));
+    const { status, stdout, stderr, error } = spawnSync("systemd-analyze", [...args, file], {
+      encoding: "utf8",
+    });
+    if (error !== undefined)
+      throw new Error(`systemd-analyze does not start (${error.message}): npm run setup`);
+    return { status, text: stdout + stderr };
+  } finally {
+    rmSync(temporary, { recursive: true });
+  }
+}
+
+describe.each(units)("%s", (unit) => {
+  it("is a unit that systemd understands", () => {
+    const { status, text } = analyze(unit, "desk", ["verify"]);
+    expect(text).not.toMatch(/desk|vsockenc/);
+    expect(status).toBe(0);
+  });
+
+  it("is hardened", () => {
+    const { status, text } = analyze(unit, "", ["security", "--offline=true", `--threshold=${MAX_EXPOSURE}`]);
+    expect({ status, overall: text.split("\n").filter((line) => line.includes("Overall")) }).toMatchObject({
+      status: 0,
+      overall: [expect.stringMatching(/: \d/)],
+    });
+  });
+});
+
+describe("the udev rule", () => {
+  it("gives the ports to the group that doctor names", () => {
+    const rule = readFileSync(join(folder, "udev", "70-vsockenc.rules"), "utf8");
+    expect(rule).toMatch(
+      /^SUBSYSTEM=="virtio-ports", ATTR\{name\}=="org\.vsockenc\.\*", GROUP="video", MODE="0660"$/m,
+    );
+    expect(readFileSync(join(packageRoot, "host", "doctor", "guest.ts"), "utf8")).toContain("-aG video");
+  });
+});

@@ -124,17 +124,21 @@ describe("an inline picture", () => {
   it("does not take a slot again, nor let it be written, that is closed but not read", async () => {
     const [busy, picture] = [create(), create()];
     const recorder = new Recorder();
-    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, recorder);
+    const [first, second] = [draw(0), draw(1)];
+    // Slow enough that the last of eight frames has not been read when the next line runs.
+    const session = await new LibavcodecBackend("libx264", { options: { preset: "placebo" } }).open(
+      CONFIGURATION,
+      recorder,
+    );
     const encode = (source: InlineFrame, frame: number, forceKeyFrame: boolean): void =>
       session.encode(source, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame });
-    const ahead = receive(busy, draw(7));
+    const [ahead, last] = [receive(busy, first), receive(picture, first)];
     for (let frame = 0; frame < LIMITS.MAX_IN_FLIGHT_FRAMES - 1; frame++) encode(ahead, frame, true);
-    const last = receive(picture, draw(0));
     encode(last, 7, true);
     const held = stagingBytes();
     expect(() => last.write(0, Buffer.alloc(1))).toThrow(/the frame is being read/);
     last.close();
-    receive(picture, draw(1)).close();
+    receive(picture, second).close();
     expect(stagingBytes()).toBe(held + picture.bytes);
     await session.close();
     expect(recorder.broken).toEqual([]);

@@ -1,5 +1,6 @@
 import { BLOCK_FRAMES, blockCount, type Case, HD, KEYFRAME_INTERVAL, UHD } from "../case.ts";
 import { median, quantile } from "../statistics.ts";
+import { leaveLastCore } from "../support/cores.ts";
 import { closedLoop } from "../support/load.ts";
 import { pictureMemory, Rig } from "../support/rig.ts";
 
@@ -9,7 +10,11 @@ export const pictureSize: Case = {
   what: "time of a frame with the null encoder, 4K against 720p",
   inVm: false,
   async run({ frames }) {
-    const rig = new Rig({ encoder: "null", guests: 2, memory: pictureMemory(HD) + pictureMemory(UHD) });
+    const rig = new Rig({
+      ...{ encoder: "null", guests: 2, pinned: true },
+      memory: pictureMemory(HD) + pictureMemory(UHD),
+    });
+    const restore = leaveLastCore();
     try {
       const [small, large] = rig.guests;
       if (small === undefined || large === undefined) throw new Error("unreachable");
@@ -45,6 +50,7 @@ export const pictureSize: Case = {
         charts: [],
       };
     } finally {
+      restore();
       await rig.stop();
     }
   },

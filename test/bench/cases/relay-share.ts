@@ -1,6 +1,7 @@
 import { BLOCK_FRAMES, blockCount, type Case, FULL_HD, KEYFRAME_INTERVAL } from "../case.ts";
 import type { Row } from "../report.ts";
 import { median, quantile } from "../statistics.ts";
+import { leaveLastCore } from "../support/cores.ts";
 import { EchoClient } from "../support/echo-client.ts";
 import { closedLoop } from "../support/load.ts";
 import { pictureMemory, Rig } from "../support/rig.ts";
@@ -50,7 +51,8 @@ export const relayShare: Case = {
   what: "the relay's share of the latency, against a bare echo over the same kind of socket",
   inVm: false,
   async run({ frames }) {
-    const rig = new Rig({ encoder: "null", memory: pictureMemory(FULL_HD) });
+    const rig = new Rig({ encoder: "null", memory: pictureMemory(FULL_HD), pinned: true });
+    const restore = leaveLastCore();
     const { guest } = rig;
     let echo: EchoClient | undefined;
     try {
@@ -87,6 +89,7 @@ export const relayShare: Case = {
         ],
       };
     } finally {
+      restore();
       await echo?.stop();
       await rig.stop();
     }

@@ -31,7 +31,7 @@ export const vmRelayShare: Case = {
     const config = join(bench.folder, "null.toml");
     writeFileSync(config, relayConfiguration("null", [bench.relaySocket], exportPath));
     const exchange = echoExchange();
-    const relay = relayProcess(config);
+    const relay = relayProcess(config, true);
     const echo = echoProcess(bench.echoSocket, exchange, bench.folder);
     try {
       relay.start();

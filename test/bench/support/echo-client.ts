@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { until } from "../../support/until.ts";
 import { SupervisedProcess } from "../../vm/child.ts";
+import { onLastCore } from "./cores.ts";
 
 const PROGRAM = fileURLToPath(new URL("./echo.ts", import.meta.url));
 
@@ -14,12 +15,12 @@ export interface Exchange {
   readonly answer: Buffer;
 }
 
-/** The echo process, which connects to `socketPath` when started. */
+/** The echo process, on the last core; it connects to `socketPath` when started. */
 export function echoProcess(socketPath: string, exchange: Exchange, folder: string): SupervisedProcess {
   const answerFile = join(folder, "answer");
   writeFileSync(answerFile, exchange.answer);
   const args = ["--import", "tsx", PROGRAM, socketPath, String(exchange.request.length), answerFile];
-  return new SupervisedProcess("echo", [process.execPath, ...args]);
+  return new SupervisedProcess("echo", onLastCore([process.execPath, ...args]));
 }
 
 export class EchoClient {

@@ -1,4 +1,5 @@
 /** How frames are sent: as fast as the answers come, or at a rate. */
+import { LIMITS } from "../../../proto/limits.ts";
 import type { Answered, BenchGuest } from "./guest.ts";
 
 export interface Block {
@@ -49,14 +50,15 @@ export async function closedLoop(guest: BenchGuest, frames: number, inFlight: nu
   return { latencies, framesPerSecond: (frames * 1000) / (performance.now() - started) };
 }
 
-/** Sends `frames` frames at `framesPerSecond`, whatever the answers do. */
+/** Sends `frames` frames at `framesPerSecond`; later where the relay still has as many as it takes. */
 export async function paced(guest: BenchGuest, frames: number, framesPerSecond: number): Promise<Block> {
   const latencies: number[] = [];
   const done = answers(guest, frames, ({ microseconds }) => latencies.push(microseconds));
   const started = performance.now();
   for (let frame = 0; frame < frames; frame += 1) {
     const due = started + (frame * 1000) / framesPerSecond;
-    await new Promise((resolve) => setTimeout(resolve, Math.max(0, due - performance.now())));
+    do await new Promise((resolve) => setTimeout(resolve, Math.max(0, due - performance.now())));
+    while (guest.inFlight >= LIMITS.MAX_IN_FLIGHT_FRAMES);
     guest.sendFrame();
   }
   await done;

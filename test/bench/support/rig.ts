@@ -9,6 +9,7 @@ import { pino } from "pino";
 import { MemfdExporter } from "../../../host/exporters/memfd.ts";
 import { packageRoot } from "../../../host/package-root.ts";
 import { SupervisedProcess } from "../../vm/child.ts";
+import { onLastCore } from "./cores.ts";
 import { BenchGuest, type StreamSize } from "./guest.ts";
 import { scrollingText } from "./pixels.ts";
 
@@ -23,6 +24,8 @@ export interface RigOptions {
   readonly guests?: number;
   /** Bytes for pictures. */
   readonly memory: number;
+  /** Puts the relay on the last core (cores.ts). */
+  readonly pinned?: boolean;
 }
 
 export interface PictureOptions extends StreamSize {
@@ -37,14 +40,14 @@ export class Rig {
   readonly exporter: MemfdExporter;
   #nextResource = 1;
 
-  constructor({ encoder, guests = 1, memory }: RigOptions) {
+  constructor({ encoder, guests = 1, memory, pinned = false }: RigOptions) {
     const exportPath = join(this.folder, "export");
     this.exporter = new MemfdExporter({ path: exportPath, bytes: memory }, pino({ level: "silent" }));
     const ports = Array.from({ length: guests }, (_, index) => join(this.folder, `port${index}`));
     this.guests = ports.map((path) => new BenchGuest(path));
     const config = join(this.folder, "relay.toml");
     writeFileSync(config, relayConfiguration(encoder, ports, exportPath));
-    this.relay = relayProcess(config);
+    this.relay = relayProcess(config, pinned);
     this.relay.start();
   }
 
@@ -85,9 +88,10 @@ export const pictureMemory = ({ width, height }: StreamSize): number =>
   PICTURES * Math.ceil((width * height * 4) / 4096) * 4096;
 
 /** The built `vsockenc relay`, not yet started. */
-export function relayProcess(config: string): SupervisedProcess {
+export function relayProcess(config: string, pinned: boolean): SupervisedProcess {
   const main = join(packageRoot, "dist", "host", "cli", "main.js");
-  return new SupervisedProcess("vsockenc relay", [process.execPath, main, "relay", "--config", config]);
+  const command = [process.execPath, main, "relay", "--config", config];
+  return new SupervisedProcess("vsockenc relay", pinned ? onLastCore(command) : command);
 }
 
 /** A configuration that serves `ports`, all from one exporter. */

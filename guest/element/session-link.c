@@ -66,6 +66,7 @@ static void end_epoch(VencSession *session) {
   session->force_next_key = TRUE;
   memset(session->slots, 0, sizeof session->slots);
   session->asked_at = 0;
+  session->probe_sent = FALSE;
   session->pixels = NULL;
   session->pixels_frame = session->pixels_size = session->pixels_sent = 0;
   g_clear_pointer(&session->unit, g_free);

@@ -108,6 +108,12 @@ struct _VencSession {
   guint32 pixels_frame, pixels_size, pixels_sent;
   const VencPixels *pixels;
 
+  /* What the host is asked about a buffer; NULL: nothing. */
+  const VencFrame *probe_frame;
+  gboolean probe_sent;
+  VencProbe probe;
+  GError *probe_error;
+
   /* The access unit being received. */
   guint8 *unit;
   gsize unit_size, unit_received;
@@ -149,6 +155,10 @@ void venc_session_begin_pixels(VencSession *session, const VencFrame *frame,
 gboolean venc_session_send_pixels(VencSession *session, gint64 now);
 /* The host needs the frame's pixels no more. */
 void venc_session_release_pixels(VencSession *session, const VencFrame *frame);
+
+/* session-probe.c; FALSE: nobody asked. */
+gboolean venc_session_probe_refused(VencSession *session, guint buffer, const gchar *text);
+gboolean venc_session_on_probed(VencSession *session, const vsockenc_Probed *probed);
 
 /* session-send.c */
 VencMessage *venc_session_begin(VencSession *session, vsockenc_MessageType type);

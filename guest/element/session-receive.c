@@ -59,6 +59,10 @@ static void on_welcome(VencSession *session, gint64 now, const vsockenc_Welcome 
     venc_session_refuse_resources(session, now, NO_RESOURCES);
     session->ask_again_at = now; /* its exporter may have come since */
   }
+  session->statistics.n_encoders = MIN(welcome->encoders_count, VSOCKENC_MAX_ENCODER_OFFERS);
+  for (guint i = 0; i < session->statistics.n_encoders; i++)
+    copy_name(session->statistics.encoders[i], sizeof session->statistics.encoders[i],
+              welcome->encoders[i].name);
   if (session->announce) venc_session_push_output(session, VENC_OUTPUT_BACK, 0, NULL);
   session->announce = FALSE;
   g_cond_broadcast(&session->changed);
@@ -139,8 +143,13 @@ static void on_attached(VencSession *session, gint64 now, const vsockenc_Attache
 
 static void on_buffer_error(VencSession *session, gint64 now, const vsockenc_Error *error,
                             const gchar *text) {
+  if (session->probe_sent && venc_session_probe_refused(session, error->id, text)) return;
   VencSlot *slot = answered_slot(session, now, error->id);
   if (!slot) return;
+  if (venc_session_probe_refused(session, error->id, text)) {
+    memset(slot, 0, sizeof *slot);
+    return;
+  }
   if (slot->is_inline) {
     /* There is no other way. */
     venc_session_refused(session, now, VENC_ERROR_REFUSED, text);
@@ -332,6 +341,10 @@ static void on_message(VencSession *session, gint64 now, const VencMessage *mess
       break;
     case vsockenc_MessageType_ATTACHED:
       on_attached(session, now, &message->u.attached);
+      break;
+    case vsockenc_MessageType_PROBED:
+      if (!venc_session_on_probed(session, &message->u.probed))
+        violated(session, now, "Probed for a buffer that was not asked about");
       break;
     case vsockenc_MessageType_FRAME_DONE:
       on_frame_done(session, now, message->u.frame_done.frame);

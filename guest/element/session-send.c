@@ -239,11 +239,26 @@ static gboolean send_frames(VencSession *session, gint64 now) {
   return TRUE;
 }
 
+/* Attaches the buffer that is asked about, if need be, and asks. */
+static void send_probe(VencSession *session, gint64 now) {
+  const VencFrame *frame = session->probe_frame;
+  if (!frame || session->probe_sent) return;
+  const VencSlot *slot = &session->slots[frame->slot];
+  if (slot->attachment != frame->attachment) {
+    ensure_attached(session, now, frame, NULL);
+  } else if (!slot->asked) {
+    venc_session_begin(session, vsockenc_MessageType_PROBE)->u.probe.buffer = frame->slot;
+    venc_session_finish(session, now);
+    session->probe_sent = TRUE;
+  }
+}
+
 void venc_session_pump(VencSession *session, gint64 now) {
   for (guint i = 0; i < VSOCKENC_MAX_ATTACHED_BUFFERS; i++)
     if (session->slots[i].detach && session->slots[i].in_use == 0 && !session->slots[i].asked)
       send_detach(session, now, i);
   if (!venc_session_send_pixels(session, now)) return;
+  send_probe(session, now);
   /* A frame sent before the answer would be lost if the host refused. */
   if (!session->has_configuration || session->configuration_pending) return;
   if (session->configuration_changed) {

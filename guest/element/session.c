@@ -60,6 +60,7 @@ void venc_session_free(VencSession *session) {
   g_clear_error(&session->failure);
   g_clear_error(&session->link_error);
   g_clear_error(&session->configuration_error);
+  g_clear_error(&session->probe_error);
   if (session->wake >= 0) close(session->wake);
   if (session->cancel >= 0) close(session->cancel);
   g_free(session->refusal);

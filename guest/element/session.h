@@ -126,7 +126,18 @@ typedef struct {
   guint32 p50_us[VENC_STAGES], p95_us[VENC_STAGES];
   gchar host[VSOCKENC_MAX_NAME_BYTES + 1];
   gchar encoder[VSOCKENC_MAX_NAME_BYTES + 1];
+  /* What the host offers, best first. */
+  guint n_encoders;
+  gchar encoders[VSOCKENC_MAX_ENCODER_OFFERS][VSOCKENC_MAX_NAME_BYTES + 1];
 } VencStatistics;
+
+/* What the host says of a buffer's pixels. */
+typedef struct {
+  guint32 crc; /* see venc_pixels_crc() */
+  guint64 bytes;
+  vsockenc_SourceTier tier;
+  guint runs;
+} VencProbe;
 
 typedef enum {
   VENC_OK,
@@ -176,6 +187,13 @@ void venc_session_detach(VencSession *session, guint slot, guint64 attachment);
  */
 VencOutput *venc_session_pop_output(VencSession *session);
 void venc_session_output_done(VencSession *session);
+
+/*
+ * Has the host read the buffer of `frame`, which stays the caller's: as a resource, or in the
+ * pixels of the last frame with that buffer if it is inline.
+ */
+gboolean venc_session_probe(VencSession *session, const VencFrame *frame, guint timeout_ms,
+                            VencProbe *result, GError **error);
 
 /* Frames that have no answer yet. */
 guint venc_session_pending(VencSession *session);

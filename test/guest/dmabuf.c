@@ -1,8 +1,10 @@
+#define _GNU_SOURCE
 #include "dmabuf.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/dma-buf.h>
+#include <linux/udmabuf.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -23,6 +25,12 @@ static gboolean fail(GError **error, const gchar *what) {
 
 int dmabuf_open_device(const gchar *allocator, GError **error) {
   gboolean dumb = g_strcmp0(allocator, "dumb") == 0;
+  if (g_strcmp0(allocator, "system") == 0) return open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (g_strcmp0(allocator, "udmabuf") == 0) {
+    int fd = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+    if (fd < 0) fail(error, "/dev/udmabuf");
+    return fd;
+  }
   for (guint i = 0; i < NODES; i++) {
     g_autofree gchar *path = dumb ? g_strdup_printf("/dev/dri/card%u", i)
                                   : g_strdup_printf("/dev/dri/renderD%u", 128 + i);
@@ -64,28 +72,53 @@ static gboolean create_resource(int device, guint width, guint height, guint32 *
   return TRUE;
 }
 
+static gboolean map(DmaBuf *buffer, GError **error) {
+  int kind = MAP_SHARED | (buffer->fd < 0 ? MAP_ANONYMOUS : 0);
+  buffer->pixels = mmap(NULL, buffer->size, PROT_READ | PROT_WRITE, kind, buffer->fd, 0);
+  return buffer->pixels != MAP_FAILED || fail(error, "mmap of a dma-buf");
+}
+
+static gboolean create_udmabuf(int device, guint width, guint height, DmaBuf *buffer,
+                               GError **error) {
+  gsize page = (gsize)sysconf(_SC_PAGESIZE);
+  buffer->stride = width * 4;
+  buffer->size = ((gsize)buffer->stride * height + page - 1) & ~(page - 1);
+  int memory = memfd_create("dmabufsrc", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (memory < 0 || ftruncate(memory, (off_t)buffer->size) != 0 ||
+      fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK) != 0)
+    return fail(error, "memfd");
+  struct udmabuf_create create = {
+      .memfd = (guint32)memory, .flags = UDMABUF_FLAGS_CLOEXEC, .size = buffer->size};
+  buffer->fd = ioctl(device, UDMABUF_CREATE, &create);
+  if (buffer->fd < 0) fail(error, "UDMABUF_CREATE");
+  close(memory);
+  return buffer->fd >= 0 && map(buffer, error);
+}
+
 gboolean dmabuf_create(int device, const gchar *allocator, guint width, guint height,
                        DmaBuf *buffer, GError **error) {
   guint32 handle;
   gboolean dumb = g_strcmp0(allocator, "dumb") == 0;
   buffer->fd = -1;
+  if (g_strcmp0(allocator, "system") == 0) {
+    buffer->stride = width * 4;
+    buffer->size = (gsize)buffer->stride * height;
+    return map(buffer, error);
+  }
+  if (g_strcmp0(allocator, "udmabuf") == 0)
+    return create_udmabuf(device, width, height, buffer, error);
   if (!(dumb ? create_dumb : create_resource)(device, width, height, &handle, buffer, error))
     return FALSE;
   int result = drmPrimeHandleToFD(device, handle, DRM_CLOEXEC | DRM_RDWR, &buffer->fd);
   struct drm_gem_close request = {.handle = handle};
   drmIoctl(device, DRM_IOCTL_GEM_CLOSE, &request); /* the dma-buf keeps the memory */
   if (result) return fail(error, "PRIME_HANDLE_TO_FD");
-  buffer->pixels = mmap(NULL, buffer->size, PROT_READ | PROT_WRITE, MAP_SHARED, buffer->fd, 0);
-  if (buffer->pixels != MAP_FAILED) return TRUE;
-  fail(error, "mmap of a dma-buf");
-  close(buffer->fd);
-  return FALSE;
+  return map(buffer, error);
 }
 
 void dmabuf_destroy(DmaBuf *buffer) {
-  if (buffer->fd < 0) return;
   munmap(buffer->pixels, buffer->size);
-  close(buffer->fd);
+  if (buffer->fd >= 0) close(buffer->fd);
   buffer->fd = -1;
 }
 

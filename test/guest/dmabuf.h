@@ -1,6 +1,8 @@
 /*
  * DmaBufs as a producer would make them: dumb buffers of the card node, or resources of the render
- * node, exported by PRIME. Not the element's code, so that one checks the other.
+ * node, exported by PRIME; and plain memory, which no device has, as a dma-buf (udmabuf) or as it
+ * is (system, without a descriptor). Not the element's code,
+ * so that one checks the other.
  */
 #ifndef TEST_DMABUF_H
 #define TEST_DMABUF_H
@@ -14,7 +16,8 @@ typedef struct {
   guint8 *pixels;
 } DmaBuf;
 
-/* `allocator` is "dumb" or "resource". The descriptor of a virtio-gpu's node, or -1. */
+/* `allocator` is "dumb", "resource", "udmabuf" or "system". The descriptor of the device for it, or
+ * -1. */
 int dmabuf_open_device(const gchar *allocator, GError **error);
 gboolean dmabuf_create(int device, const gchar *allocator, guint width, guint height,
                        DmaBuf *buffer, GError **error);

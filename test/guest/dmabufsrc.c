@@ -14,15 +14,17 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "canvas.h"
 #include "dmabuf.h"
-#include "pattern.h"
+#include "vsockenc-formats.h"
 
 /* A buffer that does not come back within this time never will. */
 #define RETURN_TIMEOUT_US (30 * G_USEC_PER_SEC)
 #define MAX_BUFFERS 64
+#define MAX_PLANES 3
 
 static struct {
-  gchar *allocator, *format, *pipeline, *output, *stats_json;
+  gchar *allocator, *planes, *format, *pipeline, *output, *stats_json;
   gint frames, width, height, buffers, fps, bitrate;
   gboolean live, drm_caps;
 } options = {.frames = 300, .width = 1280, .height = 720, .buffers = 8, .fps = 30, .bitrate = -1};
@@ -31,8 +33,9 @@ typedef struct Source Source;
 
 typedef struct {
   Source *source;
-  DmaBuf dmabuf;
-  GstMemory *memory;
+  guint n_dmabufs; /* one for all planes, or one for each */
+  DmaBuf dmabufs[MAX_PLANES];
+  GstMemory *memories[MAX_PLANES];
   gint64 holds; /* frame number of its pixels, or -1 */
   gboolean out;
 } Slot;
@@ -40,6 +43,7 @@ typedef struct {
 struct Source {
   GMutex lock;
   GCond returned;
+  GstVideoInfo info; /* strides and offsets as they are in the dma-bufs */
   Slot slots[MAX_BUFFERS];
   gboolean stop;
   gint64 drawing_us;
@@ -47,11 +51,13 @@ struct Source {
 
 static gboolean parse_options(int *argc, char ***argv) {
   const GOptionEntry entries[] = {
-      {"allocator", 0, 0, G_OPTION_ARG_STRING, &options.allocator, "dumb or resource", "NAME"},
+      {"allocator", 0, 0, G_OPTION_ARG_STRING, &options.allocator,
+       "dumb, resource, udmabuf or system", "NAME"},
+      {"planes", 0, 0, G_OPTION_ARG_STRING, &options.planes, "together or separate", "HOW"},
       {"frames", 0, 0, G_OPTION_ARG_INT, &options.frames, "how many (300)", "N"},
       {"width", 0, 0, G_OPTION_ARG_INT, &options.width, "pixels (1280)", "N"},
       {"height", 0, 0, G_OPTION_ARG_INT, &options.height, "pixels (720)", "N"},
-      {"format", 0, 0, G_OPTION_ARG_STRING, &options.format, "BGRx, BGRA, RGBx or RGBA", "NAME"},
+      {"format", 0, 0, G_OPTION_ARG_STRING, &options.format, "of proto/formats.ts (BGRx)", "NAME"},
       {"buffers", 0, 0, G_OPTION_ARG_INT, &options.buffers, "in rotation (8)", "N"},
       {"fps", 0, 0, G_OPTION_ARG_INT, &options.fps, "frames a second in the caps (30)", "N"},
       {"live", 0, 0, G_OPTION_ARG_NONE, &options.live, "a live source, paced by the clock", NULL},
@@ -73,13 +79,17 @@ static gboolean parse_options(int *argc, char ***argv) {
   }
   if (!options.allocator) options.allocator = g_strdup("resource");
   if (!options.format) options.format = g_strdup("BGRx");
+  if (!options.planes) options.planes = g_strdup("together");
   if (!options.output) options.output = g_strdup("out.h264");
   if (!options.pipeline)
     options.pipeline =
         g_strdup_printf("vsockenc ! h264parse ! filesink location=\"%s\"", options.output);
   if (options.buffers < 1 || options.buffers > MAX_BUFFERS || options.fps < 1 ||
       options.frames < 1 || options.width < 16 || options.height < 16 ||
-      (g_strcmp0(options.allocator, "dumb") && g_strcmp0(options.allocator, "resource"))) {
+      gst_video_format_from_string(options.format) == GST_VIDEO_FORMAT_UNKNOWN ||
+      (g_strcmp0(options.planes, "together") && g_strcmp0(options.planes, "separate")) ||
+      (g_strcmp0(options.allocator, "dumb") && g_strcmp0(options.allocator, "resource") &&
+       g_strcmp0(options.allocator, "udmabuf") && g_strcmp0(options.allocator, "system"))) {
     fprintf(stderr, "dmabufsrc: an option is out of range; see --help\n");
     return FALSE;
   }
@@ -88,26 +98,55 @@ static gboolean parse_options(int *argc, char ***argv) {
 
 static void free_options(void) {
   g_free(options.allocator);
+  g_free(options.planes);
   g_free(options.format);
   g_free(options.pipeline);
   g_free(options.output);
   g_free(options.stats_json);
 }
 
+/* A dma-buf of at least `size` bytes: as wide as the picture, in 32-bit pixels, and as high as that
+ * takes. */
+static gboolean create_dmabuf(Slot *slot, int device, gsize size, GError **error) {
+  g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
+  DmaBuf *dmabuf = &slot->dmabufs[slot->n_dmabufs];
+  gsize row = (gsize)options.width * 4;
+  if (!dmabuf_create(device, options.allocator, (guint)options.width,
+                     (guint)((size + row - 1) / row), dmabuf, error))
+    return FALSE;
+  slot->memories[slot->n_dmabufs++] =
+      dmabuf->fd < 0
+          ? gst_memory_new_wrapped(0, dmabuf->pixels, dmabuf->size, 0, dmabuf->size, NULL, NULL)
+          : gst_dmabuf_allocator_alloc_with_flags(allocator, dmabuf->fd, dmabuf->size,
+                                                  GST_FD_MEMORY_FLAG_DONT_CLOSE);
+  return TRUE;
+}
+
+static gboolean create_slot(Slot *slot, int device, GError **error) {
+  const GstVideoInfo *info = &slot->source->info;
+  if (g_str_equal(options.planes, "together"))
+    return create_dmabuf(slot, device, info->size, error);
+  for (guint i = 0; i < GST_VIDEO_INFO_N_PLANES(info); i++) {
+    gsize rows = (gsize)GST_VIDEO_INFO_COMP_HEIGHT(info, i);
+    if (!create_dmabuf(slot, device, rows * (gsize)info->stride[i], error)) return FALSE;
+  }
+  return TRUE;
+}
+
+/* FALSE: `error` is set. The kernel may have its own mind about a dumb buffer's stride. */
 static gboolean create_slots(Source *source) {
   g_autoptr(GError) error = NULL;
-  g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
   int device = dmabuf_open_device(options.allocator, &error);
 
+  gst_video_info_set_format(&source->info, gst_video_format_from_string(options.format),
+                            (guint)options.width, (guint)options.height);
   for (gint i = 0; device >= 0 && i < options.buffers; i++) {
     Slot *slot = &source->slots[i];
     slot->source = source;
     slot->holds = -1;
-    if (!dmabuf_create(device, options.allocator, (guint)options.width, (guint)options.height,
-                       &slot->dmabuf, &error))
-      break;
-    slot->memory = gst_dmabuf_allocator_alloc_with_flags(
-        allocator, slot->dmabuf.fd, slot->dmabuf.size, GST_FD_MEMORY_FLAG_DONT_CLOSE);
+    if (!create_slot(slot, device, &error)) break;
+    if (GST_VIDEO_INFO_IS_RGB(&source->info))
+      source->info.stride[0] = (gint)slot->dmabufs[0].stride;
   }
   if (device >= 0) close(device);
   if (!error) return TRUE;
@@ -118,9 +157,10 @@ static gboolean create_slots(Source *source) {
 static void destroy_slots(Source *source) {
   for (gint i = 0; i < options.buffers; i++) {
     Slot *slot = &source->slots[i];
-    if (!slot->memory) continue;
-    gst_memory_unref(slot->memory);
-    dmabuf_destroy(&slot->dmabuf);
+    for (guint k = 0; k < slot->n_dmabufs; k++) {
+      gst_memory_unref(slot->memories[k]);
+      dmabuf_destroy(&slot->dmabufs[k]);
+    }
   }
 }
 
@@ -146,42 +186,65 @@ static gboolean wait_returned(Source *source, const Slot *slot) {
   return in_time && !stop;
 }
 
-static GstBuffer *wrap(Slot *slot, guint number) {
-  GstBuffer *buffer = gst_buffer_new();
-  gsize offset[GST_VIDEO_MAX_PLANES] = {0};
-  gint stride[GST_VIDEO_MAX_PLANES] = {(gint)slot->dmabuf.stride};
+/* Where the slot's planes are, in memory and in the buffer. */
+static void place_planes(const Slot *slot, guint8 **planes, gsize *offsets) {
+  const GstVideoInfo *info = &slot->source->info;
+  gsize begin = 0;
+  for (guint i = 0; i < GST_VIDEO_INFO_N_PLANES(info); i++) {
+    if (slot->n_dmabufs == 1) {
+      planes[i] = slot->dmabufs[0].pixels + info->offset[i];
+      offsets[i] = info->offset[i];
+    } else {
+      planes[i] = slot->dmabufs[i].pixels;
+      offsets[i] = begin;
+      begin += slot->dmabufs[i].size;
+    }
+  }
+}
 
-  gst_buffer_append_memory(buffer, gst_memory_ref(slot->memory));
-  gst_buffer_add_video_meta_full(buffer, GST_VIDEO_FRAME_FLAG_NONE,
-                                 gst_video_format_from_string(options.format), (guint)options.width,
-                                 (guint)options.height, 1, offset, stride);
+static GstBuffer *wrap(Slot *slot, guint number, gsize *offsets) {
+  GstBuffer *buffer = gst_buffer_new();
+  GstVideoInfo *info = &slot->source->info;
+
+  for (guint i = 0; i < slot->n_dmabufs; i++)
+    gst_buffer_append_memory(buffer, gst_memory_ref(slot->memories[i]));
+  gst_buffer_add_video_meta_full(buffer, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_INFO_FORMAT(info),
+                                 (guint)options.width, (guint)options.height,
+                                 GST_VIDEO_INFO_N_PLANES(info), offsets, info->stride);
   GST_BUFFER_PTS(buffer) = gst_util_uint64_scale_int(GST_SECOND, (gint)number, options.fps);
   GST_BUFFER_DURATION(buffer) = GST_SECOND / (guint)options.fps;
   gst_mini_object_weak_ref(GST_MINI_OBJECT_CAST(buffer), buffer_returned, slot);
   return buffer;
 }
 
+static void draw(Canvas *canvas, Slot *slot, guint8 **planes, guint number) {
+  gint64 before = g_get_monotonic_time();
+  for (guint i = 0; i < slot->n_dmabufs; i++) dmabuf_begin_write(&slot->dmabufs[i]);
+  canvas_draw(canvas, planes, number, slot->holds);
+  for (guint i = 0; i < slot->n_dmabufs; i++) dmabuf_end_write(&slot->dmabufs[i]);
+  slot->holds = number;
+  slot->source->drawing_us += g_get_monotonic_time() - before;
+}
+
 static void push_frames(Source *source, GstAppSrc *appsrc) {
-  Pattern *pattern = pattern_new((unsigned)options.width, (unsigned)options.height, options.format);
+  Canvas *canvas = canvas_new(&source->info);
   gint64 begin = g_get_monotonic_time();
 
-  for (gint i = 0; pattern && i < options.frames; i++) {
+  for (gint i = 0; canvas && i < options.frames; i++) {
     Slot *slot = &source->slots[i % options.buffers];
     gint64 due = begin + i * G_USEC_PER_SEC / options.fps;
+    gsize offsets[GST_VIDEO_MAX_PLANES] = {0};
+    guint8 *planes[MAX_PLANES] = {NULL};
     if (!wait_returned(source, slot)) break;
     if (options.live && due > g_get_monotonic_time())
       g_usleep((gulong)(due - g_get_monotonic_time()));
-    gint64 before = g_get_monotonic_time();
-    dmabuf_begin_write(&slot->dmabuf);
-    pattern_draw(pattern, slot->dmabuf.pixels, slot->dmabuf.stride, (unsigned)i, slot->holds);
-    dmabuf_end_write(&slot->dmabuf);
-    source->drawing_us += g_get_monotonic_time() - before;
-    slot->holds = i;
+    place_planes(slot, planes, offsets);
+    draw(canvas, slot, planes, (guint)i);
     slot->out = TRUE;
-    if (gst_app_src_push_buffer(appsrc, wrap(slot, (guint)i)) != GST_FLOW_OK) break;
+    if (gst_app_src_push_buffer(appsrc, wrap(slot, (guint)i, offsets)) != GST_FLOW_OK) break;
   }
   gst_app_src_end_of_stream(appsrc);
-  pattern_free(pattern);
+  canvas_free(canvas);
 }
 
 typedef struct {
@@ -228,16 +291,25 @@ static gpointer watch_bus(gpointer data) {
   return NULL;
 }
 
+/* The four characters of a DRM fourcc. */
+static const gchar *drm_name(guint32 code) {
+  static gchar name[5];
+  for (guint i = 0; i < 4; i++) name[i] = (gchar)(code >> (8 * i));
+  return name;
+}
+
 static GstCaps *source_caps(void) {
-  const gchar *drm = g_str_equal(options.format, "BGRx")   ? "XR24"
-                     : g_str_equal(options.format, "BGRA") ? "AR24"
-                     : g_str_equal(options.format, "RGBx") ? "XB24"
-                                                           : "AB24";
+  const gchar *drm = NULL;
+#define DRM(name, code, ...) \
+  if (g_str_equal(options.format, #name)) drm = drm_name(code);
+  VSOCKENC_PIXEL_FORMATS(DRM)
+#undef DRM
   g_autofree gchar *format =
       options.drm_caps ? g_strdup_printf("DMA_DRM,drm-format=%s", drm) : g_strdup(options.format);
   g_autofree gchar *text =
-      g_strdup_printf("video/x-raw(memory:DMABuf),format=%s,width=%d,height=%d,framerate=%d/1",
-                      format, options.width, options.height, options.fps);
+      g_strdup_printf("video/x-raw%s,format=%s,width=%d,height=%d,framerate=%d/1",
+                      g_str_equal(options.allocator, "system") ? "" : "(memory:DMABuf)", format,
+                      options.width, options.height, options.fps);
   return gst_caps_from_string(text);
 }
 

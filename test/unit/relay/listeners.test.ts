@@ -144,8 +144,7 @@ describe("a listener", () => {
     expect(lines.join()).toContain("Helix");
   });
 
-  it("refuses other users, whatever the mode of the socket", async () => {
-    if (process.getuid?.() !== 0) return;
+  it.skipIf(process.getuid?.() !== 0)("refuses other users, whatever the mode of the socket", async () => {
     const path = join(folder, "l");
     chmodSync(folder, 0o755);
     const script = join(folder, "connect.mjs");

@@ -150,7 +150,8 @@ void peer_on_probe(Peer *peer, guint buffer) {
   if (!(peer->attached >> buffer & 1)) peer->counts.violations++;
   vsockenc_Probed *probed = &peer_begin(peer, vsockenc_MessageType_PROBED)->u.probed;
   probed->buffer = buffer;
-  probed->crc = peer->probe_crc;
-  probed->bytes = peer->probe_bytes;
+  gboolean inlined = peer->inlined >> buffer & 1;
+  probed->crc = inlined ? peer->counts.last_crc : peer->probe_crc;
+  probed->bytes = inlined ? peer->pixel_offset : peer->probe_bytes;
   peer_finish(peer);
 }

@@ -290,6 +290,13 @@ void peer_grant(Peer *peer) {
   g_mutex_unlock(&peer->lock);
 }
 
+void peer_set_probe(Peer *peer, guint32 crc, guint64 bytes) {
+  g_mutex_lock(&peer->lock);
+  peer->probe_crc = crc;
+  peer->probe_bytes = bytes;
+  g_mutex_unlock(&peer->lock);
+}
+
 void peer_get_counts(Peer *peer, PeerCounts *counts) {
   g_mutex_lock(&peer->lock);
   *counts = peer->counts;

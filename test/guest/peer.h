@@ -65,6 +65,8 @@ void peer_set_delay(Peer *peer, guint ms);
 void peer_set_unit_bytes(Peer *peer, guint bytes);
 /* Grants what the guest has used up, after PEER_NO_CREDIT. */
 void peer_grant(Peer *peer);
+/* What Probe of a buffer in a resource is answered with. */
+void peer_set_probe(Peer *peer, guint32 crc, guint64 bytes);
 void peer_get_counts(Peer *peer, PeerCounts *counts);
 
 #endif

@@ -1,0 +1,71 @@
+/** Builds the fuzz targets with clang and runs one. */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { packageRoot } from "../../host/package-root.ts";
+import { virtqueueSeeds, wireSeeds } from "./seeds.ts";
+
+const SEEDS = { wire: wireSeeds, virtqueue: virtqueueSeeds } as const;
+export type Target = keyof typeof SEEDS;
+export const TARGETS = Object.keys(SEEDS) as Target[];
+
+/** A target found something, or could not be built. */
+export class FuzzError extends Error {
+  override readonly name = "FuzzError";
+}
+
+const BUILD = join(packageRoot, "build", "fuzz");
+/** Longer inputs find nothing new: a message has at most as many bytes, a guest's page fewer. */
+const MAX_INPUT_BYTES = 40_000;
+
+function run(command: string, args: readonly string[], show: boolean): string {
+  const result = spawnSync(command, args, {
+    cwd: packageRoot,
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+    stdio: ["ignore", "pipe", show ? "inherit" : "pipe"],
+  });
+  const output = `${result.stdout}${result.stderr ?? ""}${result.error?.message ?? ""}`;
+  if (result.status === 0) return output;
+  throw new FuzzError(`${command} ${args.join(" ")} failed:\n${output.slice(-8000)}`);
+}
+
+export function buildTargets(show = false): void {
+  const compilers = ["-DCMAKE_C_COMPILER=clang", "-DCMAKE_CXX_COMPILER=clang++"];
+  run("cmake", ["-S", import.meta.dirname, "-B", BUILD, "-G", "Ninja", ...compilers], show);
+  run("cmake", ["--build", BUILD], show);
+}
+
+export interface FuzzLimits {
+  readonly runs?: number;
+  readonly seconds?: number;
+  /** 0: another at each run. */
+  readonly seed?: number;
+  /** Shows libFuzzer's own progress. */
+  readonly show?: boolean;
+}
+
+/**
+ * Runs a target until a limit. What it finds on the way stays in build/fuzz/corpus-TARGET, for the next run with
+ * `seconds`; a run with `runs` starts from the vectors alone, so that it is the same everywhere.
+ *
+ * @returns libFuzzer's report
+ * @throws FuzzError with the sanitizer's report; the input is in build/fuzz then
+ */
+export function fuzz(target: Target, { runs, seconds, seed = 0, show = false }: FuzzLimits): string {
+  const seeds = join(BUILD, `seeds-${target}`);
+  rmSync(seeds, { recursive: true, force: true });
+  mkdirSync(seeds, { recursive: true });
+  SEEDS[target]().forEach((bytes, i) => {
+    writeFileSync(join(seeds, String(i)), bytes);
+  });
+  const corpus = join(BUILD, `corpus-${target}`);
+  mkdirSync(corpus, { recursive: true });
+  const limits = [
+    ...(runs === undefined ? [] : [`-runs=${runs}`]),
+    ...(seconds === undefined ? [] : [`-max_total_time=${seconds}`]),
+  ];
+  const places = seconds === undefined ? [seeds] : [corpus, seeds];
+  const options = [`-seed=${seed}`, `-max_len=${MAX_INPUT_BYTES}`, `-artifact_prefix=${BUILD}/${target}-`];
+  return run(join(BUILD, target), [...limits, ...options, "-print_final_stats=1", ...places], show);
+}

@@ -1,0 +1,54 @@
+/** Where the fuzzers begin: the vectors, in each target's own form. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type DescriptorFields, parseBytes, parseSession } from "../../host/gpu/session-format.ts";
+import { packageRoot } from "../../host/package-root.ts";
+import { LIMITS } from "../../proto/limits.ts";
+import { readVectors } from "../vectors/messages.ts";
+
+const TYPE_OFFSET = 5;
+
+/** Each message as a stream in small pieces, and as type and body (wire-fuzzer.c). */
+export function wireSeeds(): Buffer[] {
+  return readVectors().flatMap(({ hex }) => {
+    const bytes = Buffer.from(hex, "hex");
+    const body = bytes.subarray(LIMITS.HEADER_BYTES);
+    return [
+      Buffer.concat([Buffer.from([0, 6]), bytes]),
+      Buffer.concat([Buffer.from([1, bytes[TYPE_OFFSET] ?? 0]), body]),
+    ];
+  });
+}
+
+/** virtqueue-fuzzer.cc: entries, where the available ring is, and where the vectors' buffers go. */
+const LOG_SIZE = 4;
+const AVAILABLE = 256;
+const BUFFERS = 2048;
+const VECTOR_BUFFERS = 0x800_0000;
+const EVENT_IDX_AND_INDIRECT = 3;
+
+/** The hostile descriptor chains, and an honest one. */
+export function virtqueueSeeds(): Buffer[] {
+  const file = join(packageRoot, "test", "vectors", "vhost", "hostile-chains.jsonl");
+  const honest = { chain: [[VECTOR_BUFFERS, 24, 1, 1] as const, [VECTOR_BUFFERS + 64, 24, 2, 0] as const] };
+  const faults = parseSession(readFileSync(file, "utf8")).filter((entry) => "fault" in entry);
+  return [honest, ...faults].map((entry) => {
+    const page = Buffer.alloc(4096);
+    ("chain" in entry ? (entry.chain ?? []) : []).forEach((descriptor, i) => {
+      writeDescriptor(page, i * 16, descriptor);
+    });
+    for (const [, bytes] of "memory" in entry ? (entry.memory ?? []) : [])
+      parseBytes(bytes).copy(page, BUFFERS);
+    page.writeUInt16LE(1, AVAILABLE + 2);
+    const setup = Buffer.from([LOG_SIZE, EVENT_IDX_AND_INDIRECT, 0, 0, 0, 4, 24, 0]);
+    return Buffer.concat([setup, page]);
+  });
+}
+
+function writeDescriptor(page: Buffer, at: number, [address, length, flags, next]: DescriptorFields): void {
+  const moved = address >= VECTOR_BUFFERS && address < VECTOR_BUFFERS + 2048;
+  page.writeBigUInt64LE(BigInt(moved ? address - VECTOR_BUFFERS + BUFFERS : address), at);
+  page.writeUInt32LE(length, at + 8);
+  page.writeUInt16LE(flags, at + 12);
+  page.writeUInt16LE(next, at + 14);
+}

@@ -64,7 +64,17 @@ void Session::Encode(uint32_t frame, std::shared_ptr<const Picture> picture, boo
 }
 
 void Session::Reconfigure(int64_t bits_per_second, int keyframe_interval) {
-  Push(RateJob{bits_per_second, keyframe_interval});
+  const RateJob job{bits_per_second, keyframe_interval};
+  {
+    // One that no frame has come after yet is replaced: however often the rate changes, no more
+    // changes than frames wait, and an encoder is not opened anew for each.
+    const std::lock_guard lock(mutex_);
+    if (!jobs_.empty() && std::holds_alternative<RateJob>(jobs_.back())) {
+      jobs_.back() = job;
+      return;
+    }
+  }
+  Push(job);
 }
 
 void Session::Mark(uint32_t token) {

@@ -125,4 +125,30 @@ describe("libx265", () => {
     expect(after).toBeLessThan(400 * 1.3);
     expect(worst(encoded)).toBeGreaterThan(20);
   });
+
+  it("is opened anew once, however often its bit rate changes between two frames", async () => {
+    const configuration = configurationOf({ codec: "h265", width: 1280, height: 720, bitrateKbps: 500 });
+    let took = 0;
+    const { recorder } = await encodePattern(
+      configuration,
+      3,
+      {},
+      {
+        ...ENCODER,
+        before(frame, session) {
+          if (frame !== 2) return;
+          const began = performance.now();
+          for (let kbps = 501; kbps < 8500; kbps++)
+            session.reconfigure({ ...configuration, bitrateKbps: kbps });
+          void session.drain().then(() => {
+            took = performance.now() - began;
+          });
+        },
+      },
+    );
+    expect(recorder.keys).toEqual([0, 2]);
+    expect(took).toBeGreaterThan(0);
+    // Each opening takes more than a millisecond.
+    expect(took).toBeLessThan(4000);
+  });
 });

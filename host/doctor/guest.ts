@@ -1,6 +1,7 @@
 /** The guest's side of `vsockenc doctor`: what the element will need. */
 import { accessSync, constants, readdirSync, readlinkSync } from "node:fs";
 import { basename, join } from "node:path";
+import { z } from "zod";
 import { type Check, failure, ok, run, warning } from "./check.ts";
 
 /** Name of the ports, without their number. */
@@ -121,6 +122,17 @@ function checkPlugin(): Check {
   }
 }
 
+/** What vsockenc-probe prints (guest/element/probe.c). */
+const probeReport = z.object({
+  ok: z.boolean(),
+  device: z.string().nullable(),
+  tier: z.string().nullable(),
+  runs: z.number(),
+  host: z.string().nullable(),
+  error: z.string().nullable(),
+  fix: z.string().nullable(),
+});
+
 /** Draws into one buffer, attaches it, and compares the host's checksum. The program is the element's sibling. */
 function checkProbe(): Check {
   const name = "probe";
@@ -135,9 +147,26 @@ function checkProbe(): Check {
       );
     case "failed":
       return failure(name, result.detail, fix);
-    case "ended": {
-      const detail = result.output.trim();
-      return result.status === 0 ? ok(name, detail) : failure(name, detail || "it failed", fix);
-    }
+    case "ended":
+      return probeCheck(name, result.output, fix);
   }
+}
+
+function probeCheck(name: string, output: string, fix: string): Check {
+  let report: z.infer<typeof probeReport>;
+  try {
+    report = probeReport.parse(JSON.parse(output));
+  } catch {
+    return failure(
+      name,
+      "vsockenc-probe's report cannot be read",
+      "install plugin and command of one version",
+    );
+  }
+  if (!report.ok) return failure(name, report.error ?? "the host reads other pixels", report.fix ?? fix);
+  const { device, tier, runs, host } = report;
+  return ok(
+    name,
+    `${host ?? "the host"} reads what was drawn: tier ${tier}, ${runs} runs, ${device ?? "no GPU"}`,
+  );
 }

@@ -112,6 +112,33 @@ describe("doctor in a guest", () => {
     expect(check("virtio-gpu").status).toBe("ok");
   });
 
+  it.each([
+    [
+      "ok",
+      "resource",
+      `{"ok": true, "device": "/dev/dri/renderD128", "tier": "resource", "runs": 3, "host": "x", "error": null, "fix": null}`,
+    ],
+    [
+      "failure",
+      "differs",
+      `{"ok": false, "device": null, "tier": null, "runs": 0, "host": null, "error": "the checksum differs", "fix": "do it"}`,
+    ],
+    ["failure", "cannot be read", "Segmentation fault"],
+  ])("reports a probe as %s (%s)", (status, detail, report) => {
+    writeFileSync(join(folder, "vsockenc-probe"), `#!/bin/sh\ncat <<'END'\n${report}\nEND\n`, {
+      mode: 0o755,
+    });
+    const path = process.env["PATH"];
+    process.env["PATH"] = `${folder}:${path}`;
+    try {
+      const probe = checkGuest({ root: folder, probe: true }).find(({ name }) => name === "probe");
+      expect(probe).toMatchObject({ status, detail: expect.stringContaining(detail) });
+      if (report.includes("do it")) expect(probe?.fix).toBe("do it");
+    } finally {
+      process.env["PATH"] = path;
+    }
+  });
+
   it("finds the port by its name, and so that this is a guest", () => {
     expect(looksLikeGuest(folder)).toBe(false);
     expect(check("port")).toMatchObject({ status: "failure", fix: expect.stringContaining("qemu-args") });

@@ -119,7 +119,7 @@ function checkConsistency(configuration: Draft, context: z.core.$RefinementCtx):
     const at = (field: string): (string | number)[] => ["listen", index, field];
     const address = parseAddress(listener.address);
     if (address === undefined) {
-      issue(at("address"), "must be unix:PATH, tcp:HOST:PORT or vsock:PORT, e.g. tcp:127.0.0.1:15938");
+      issue(at("address"), "must be unix:PATH, tcp:HOST:PORT or vsock:PORT, e.g. tcp:127.0.0.1:15937");
       continue;
     }
     once(address.kind === "unix" ? address.path : listener.address, "the address", at("address"));

@@ -1,7 +1,6 @@
 import { Command } from "commander";
 import { readConfiguration } from "../config.ts";
 import { createLogger } from "../log.ts";
-import { Relay } from "../relay/relay.ts";
 import { onTermination } from "./termination.ts";
 
 /** `vsockenc relay`: serves the ports of the configuration's VMs until it is told to stop. */
@@ -24,7 +23,15 @@ The relay may be stopped, killed and started at any time; guests go on with a ke
     )
     .action(async ({ config }: { config: string }) => {
       const configuration = readConfiguration(config);
-      const relay = await Relay.start(configuration, createLogger("relay", configuration.log.level));
+      const log = createLogger("relay", configuration.log.level);
+      // Here, so that --help and every other command work without the addons.
+      const [{ Relay }, { onWatchError }] = await Promise.all([
+        import("../relay/relay.ts"),
+        import("../native/poller.ts"),
+      ]);
+      // No descriptors left, most likely; a listener tries again by itself.
+      onWatchError((error) => log.error({ err: error }, "a connection could not be accepted"));
+      const relay = await Relay.start(configuration, log);
       onTermination(() => relay.stop());
     });
 }

@@ -48,7 +48,8 @@ function acceptUnix(
 ): Acceptor {
   const allowed = new Set([process.getuid?.() ?? 0, 0, ...users]);
   const listener = FdListener.listen(path, (fd) => {
-    const user = peerUser(fd);
+    const user = identify(fd, peerUser, log);
+    if (user === undefined) return;
     if (allowed.has(user)) {
       onConnection(new FdConnection(fd, `user ${user}`));
       return;
@@ -68,7 +69,8 @@ function acceptVsock(
   log: Logger,
 ): Acceptor {
   return FdListener.adopt(listenVsock(port), (fd) => {
-    const peer = peerCid(fd);
+    const peer = identify(fd, peerCid, log);
+    if (peer === undefined) return;
     if (cid === undefined || peer === cid) {
       onConnection(new FdConnection(fd, `CID ${peer}`));
       return;
@@ -76,6 +78,17 @@ function acceptVsock(
     closeDescriptor(fd);
     log.warn({ port, cid: peer }, `refused a machine that may not connect: this listener is for CID ${cid}`);
   });
+}
+
+/** Who has connected; undefined, and the descriptor closed, if he has gone already. */
+function identify(fd: number, ask: (fd: number) => number, log: Logger): number | undefined {
+  try {
+    return ask(fd);
+  } catch (error) {
+    closeDescriptor(fd);
+    log.debug({ err: error }, "a client went before it could be asked who it is");
+    return undefined;
+  }
 }
 
 async function acceptTcp(

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -64,6 +64,20 @@ describe("vsockenc", () => {
     expect(checks).toContainEqual(expect.objectContaining({ name: "a: GPU socket", status: "failure" }));
     expect(vsockenc("doctor", "--config", config).stdout).toContain("→");
     expect(vsockenc("doctor", "--side", "guest").status).toBe(1);
+  });
+
+  it("says so when the addons are missing, instead of failing to start", () => {
+    const copy = join(folder, "package");
+    cpSync(join(packageRoot, "dist"), join(copy, "dist"), { recursive: true });
+    cpSync(join(packageRoot, "package.json"), join(copy, "package.json"));
+    symlinkSync(join(packageRoot, "node_modules"), join(copy, "node_modules"));
+    const main = join(copy, "dist", "host", "cli", "main.js");
+    const { status, stdout } = spawnSync(process.execPath, [main, "doctor", "--side", "host"], {
+      encoding: "utf8",
+    });
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/FAIL {2}native addon os.*\n.*npm run build/);
+    expect(spawnSync(process.execPath, [main, "qemu-args", "--config", oneVm()]).status).toBe(0);
   });
 
   it("prints a libvirt domain for a VM of the configuration", () => {

@@ -177,6 +177,27 @@ describe("a listener", () => {
     expect(await attempt(12346)).not.toContain("data");
   });
 
+  it("is not hurt by clients that go as soon as they come", async () => {
+    const path = join(folder, "l");
+    await start(`[[listen]]\naddress = "unix:${path}"`);
+    for (let n = 0; n < 200; n++) {
+      await new Promise<void>((resolve) => {
+        const socket = connect({ path });
+        socket.on("error", () => resolve());
+        socket.on("connect", () => {
+          socket.destroy();
+          resolve();
+        });
+      });
+    }
+    await until(async () => {
+      const client = guest(path);
+      client.hello();
+      await until(() => client.closed || client.all("welcome").length > 0, "an answer");
+      return !client.closed;
+    }, "a place");
+  });
+
   it("says what to do when it cannot listen", async () => {
     const port = await freePort();
     const other = createServer().listen(port, "127.0.0.1");

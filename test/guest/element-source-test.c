@@ -250,6 +250,24 @@ static void test_flush_pixels(Fixture *f, gconstpointer data) {
   set_gpu(&fake_gpu);
 }
 
+/* A host that has no use for a frame says so before it has come whole; the next one is whole. */
+static void test_early_drop(Fixture *f, gconstpointer data) {
+  (void)data;
+  set_gpu(&no_gpu);
+  peer_set_faults(f->peer, PEER_EARLY_DROP);
+  fixture_harness(f, NULL);
+  gst_harness_set_src_caps_str(f->harness, LARGE);
+  g_assert_cmpint(gst_harness_push(f->harness, noise(LARGE_BYTES, 0)), ==, GST_FLOW_OK);
+  while (fixture_stat(f, "dropped-encoder") == 0) g_usleep(1000);
+  peer_set_faults(f->peer, 0);
+  g_autoptr(GstBuffer) buffer = noise(LARGE_BYTES, 1);
+  g_assert_cmpint(gst_harness_push(f->harness, gst_buffer_ref(buffer)), ==, GST_FLOW_OK);
+  fixture_pull(f, 1, 1);
+  assert_pixels(f, 2, crc_of(buffer));
+  g_assert_cmpuint(fixture_stat(f, "sessions"), ==, 1);
+  set_gpu(&fake_gpu);
+}
+
 static gpointer push_busy(gpointer data) {
   Fixture *f = data;
   g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
@@ -298,6 +316,7 @@ static void add(void) {
   TEST("/source/unreadable", test_unreadable);
   TEST("/source/stuck-pixels", test_stuck_pixels);
   TEST("/source/flush-pixels", test_flush_pixels);
+  TEST("/source/early-drop", test_early_drop);
   TEST("/source/busy-dmabuf", test_busy_dmabuf);
 }
 

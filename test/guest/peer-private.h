@@ -34,7 +34,8 @@ struct _Peer {
   guint64 last_pts;
   gboolean first;
   GArray *pending;
-  guint32 probe_crc; /* what it says when it is asked */
+  guint32 early_frame, early_missing; /* dropped already; pixels of it still to come */
+  guint32 probe_crc;                  /* what it says when it is asked */
   guint64 probe_bytes;
 };
 

@@ -36,6 +36,20 @@ static void send_unit(Peer *peer, const Pending *pending) {
   }
 }
 
+/* Has no use for the frame, whose pixels come nevertheless. */
+static void drop_early(Peer *peer) {
+  Pending pending = g_array_index(peer->pending, Pending, 0);
+  peer_begin(peer, vsockenc_MessageType_FRAME_DONE)->u.frame_done.frame = pending.frame;
+  peer_finish(peer);
+  vsockenc_Dropped *dropped = &peer_begin(peer, vsockenc_MessageType_DROPPED)->u.dropped;
+  dropped->frame = pending.frame;
+  dropped->reason = vsockenc_DropReason_ENCODER_DROPPED;
+  peer_finish(peer);
+  peer->early_frame = pending.frame;
+  peer->early_missing = pending.missing;
+  g_array_remove_index(peer->pending, 0);
+}
+
 void peer_answer(Peer *peer, gint64 now) {
   while (peer->pending->len > 0 && !(peer->faults & PEER_NO_ANSWERS)) {
     Pending pending = g_array_index(peer->pending, Pending, 0);
@@ -121,6 +135,7 @@ void peer_on_frame(Peer *peer, const vsockenc_Frame *frame) {
        g_array_index(peer->pending, Pending, peer->pending->len - 1).missing > 0))
     peer->counts.violations++;
   if (frame->inline_bytes > 0) peer->counts.frames_inline++;
+  if (peer->early_missing > 0) peer->counts.violations++;
   peer->pixel_crc = (guint32)crc32(0, NULL, 0);
   peer->pixel_offset = 0;
   peer->first = FALSE;
@@ -128,9 +143,16 @@ void peer_on_frame(Peer *peer, const vsockenc_Frame *frame) {
   peer->counts.last_pts = peer->last_pts = frame->pts_ns;
   g_array_append_val(peer->pending, pending);
   peer->counts.most_in_flight = MAX(peer->counts.most_in_flight, peer->pending->len);
+  if (frame->inline_bytes > 0 && (peer->faults & PEER_EARLY_DROP)) drop_early(peer);
 }
 
 void peer_on_data(Peer *peer, const VencData *data) {
+  if (peer->early_missing > 0) {
+    if (data->frame != peer->early_frame || data->size > peer->early_missing)
+      peer->counts.violations++;
+    peer->early_missing -= (guint32)MIN(data->size, peer->early_missing);
+    return;
+  }
   Pending *last = peer->pending->len > 0
                       ? &g_array_index(peer->pending, Pending, peer->pending->len - 1)
                       : NULL;

@@ -25,6 +25,7 @@ typedef enum {
   PEER_DROP_ODD = 1 << 10,      /* Dropped for every other frame */
   PEER_NO_RESOURCES = 1 << 12,  /* has no exporter: says so in Welcome, and refuses resources */
   PEER_GATHER = 1 << 13,        /* copies scattered pages together */
+  PEER_EARLY_DROP = 1 << 15,    /* drops inline frames before their pixels have come */
   PEER_NO_CREDIT = 1 << 14,     /* grants nothing beyond the first window */
 } PeerFault;
 

@@ -46,6 +46,11 @@ const LIMIT_TABLE = {
   SILENCE_MS: limit(3000, "ms", "silence that ends a session"),
   FRAME_DONE_TIMEOUT_MS: limit(1000, "ms", "wait for FrameDone after which the guest starts a new epoch"),
   MAX_ATTACHED_BUFFERS: limit(64, "buffers", "attached at one time"),
+  MAX_INLINE_BYTES: limit(
+    134217728,
+    "bytes",
+    "all inline buffers of a session together: three pictures of 4K",
+  ),
   MAX_IN_FLIGHT_FRAMES: limit(8, "frames", "most the relay accepts without an answer"),
   DEFAULT_IN_FLIGHT_FRAMES: limit(2, "frames", "what the element sends ahead unless told otherwise"),
   MAX_PLANES: limit(4, "planes", "of one buffer"),

@@ -48,9 +48,7 @@ export class BufferTable {
     if (this.#entries.has(request.buffer)) {
       throw new SessionError("PROTOCOL_VIOLATION", `buffer ${request.buffer} is attached already`);
     }
-    const entry = request.inline
-      ? { picture: new InlinePicture(request), held: [] }
-      : await this.#map(request);
+    const entry = request.inline ? this.#stage(request) : await this.#map(request);
     if (this.#closed) {
       letGo(entry);
       throw new RequestError("NO_SUCH_RESOURCE", "the session ended meanwhile");
@@ -58,6 +56,19 @@ export class BufferTable {
     this.#entries.set(request.buffer, entry);
     this.#metrics.bufferAttached(entry.picture.tier);
     return entry.picture;
+  }
+
+  /** An inline buffer: memory of this process, which a guest may have only so much of. */
+  #stage(request: AttachRequest): Entry {
+    const picture = new InlinePicture(request);
+    const others = [...this.#entries.values()].map((entry) => entry.picture);
+    const staged = others.reduce((sum, { tier, bytes }) => (tier === "inline" ? sum + bytes : sum), 0);
+    if (staged + picture.bytes <= LIMITS.MAX_INLINE_BYTES) return { picture, held: [] };
+    void picture.close();
+    throw new RequestError(
+      "LIMIT_EXCEEDED",
+      `buffer ${request.buffer} would bring the inline buffers to ${staged + picture.bytes} bytes, limit ${LIMITS.MAX_INLINE_BYTES}: detach one`,
+    );
   }
 
   async #map(request: AttachRequest): Promise<Entry> {

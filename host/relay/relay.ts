@@ -56,7 +56,9 @@ export class Relay {
    * @throws SocketError when it cannot listen where it should
    */
   static async start(configuration: Configuration, log: Logger): Promise<Relay> {
-    const backend = createBackend(configuration.encoder.order);
+    const backend = createBackend(configuration.encoder.order, {
+      onUnavailable: (encoder, reason) => log.info({ encoder, reason }, "an encoder is not available here"),
+    });
     const offers = await backend.offers();
     const relay = new Relay(backend, offers, log);
     log.info({ encoders: offers.map(({ name, codec }) => `${name} (${codec})`) }, "encoders");

@@ -62,7 +62,7 @@ export class Stream implements SessionHandler {
   /** The inline frame whose pixels are not all there; everything but Data waits for them. */
   #incoming: IncomingPixels | undefined;
   /** Frames that the encoder has, and whether it has read them. */
-  readonly #inFlight = new Map<number, { read: boolean }>();
+  readonly #inFlight = new Map<number, { readonly buffer: number; read: boolean }>();
   #busy = false;
   #ended = false;
   #encoder: Encoder | undefined;
@@ -263,12 +263,24 @@ export class Stream implements SessionHandler {
           `inline_bytes is ${body.inlineBytes}; frames of buffer ${body.buffer} bring ${expected}`,
         );
       }
-      if (picture instanceof InlinePicture) pixels = picture.beginFrame();
+      if (picture instanceof InlinePicture) pixels = this.#beginInline(body, picture);
       else this.#encode(body, picture);
     } catch (error) {
       this.#refuseFrame(frame, error);
     }
     if (body.inlineBytes > 0) this.#incoming = new IncomingPixels(body, pixels);
+  }
+
+  /** One frame at a time in each inline buffer, so that a session stages no more than it has attached. */
+  #beginInline({ frame, buffer }: vsockenc.Frame, picture: InlinePicture): InlineFrame {
+    for (const [other, inFlight] of this.#inFlight) {
+      if (inFlight.buffer !== buffer || inFlight.read) continue;
+      throw new SessionError(
+        "PROTOCOL_VIOLATION",
+        `frame ${frame} names inline buffer ${buffer} before the FrameDone of frame ${other}`,
+      );
+    }
+    return picture.beginFrame();
   }
 
   #data(message: DataMessage): void {
@@ -307,7 +319,7 @@ export class Stream implements SessionHandler {
     if (!Number.isSafeInteger(body.ptsNs) || body.ptsNs <= this.#lastPtsNs) {
       throw new RequestError("INVALID_VALUE", `pts_ns is ${body.ptsNs}; it must exceed ${this.#lastPtsNs}`);
     }
-    this.#inFlight.set(body.frame, { read: false });
+    this.#inFlight.set(body.frame, { buffer: body.buffer, read: false });
     encoder.session.encode(source, {
       frame: body.frame,
       ptsNs: body.ptsNs,

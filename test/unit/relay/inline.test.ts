@@ -8,6 +8,7 @@ import { parseConfiguration } from "../../../host/config.ts";
 import { MemfdExporter } from "../../../host/exporters/memfd.ts";
 import { stagingBytes } from "../../../host/native/picture.ts";
 import { Relay } from "../../../host/relay/relay.ts";
+import { LIMITS } from "../../../proto/limits.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { decodeGray } from "../../support/ffmpeg.ts";
 import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH, XR24 } from "../../support/relay-guest.ts";
@@ -70,14 +71,46 @@ describe("inline pixels", () => {
   it("may be several frames ahead of the encoder, and may mix with resources", async () => {
     await start("null", true);
     exporter.create(1, { width: WIDTH, height: HEIGHT });
-    guest.attach(0, 0);
-    guest.attach(1, 1);
+    guest.attach(0, 1);
+    for (const buffer of [1, 3, 5, 7]) guest.attach(buffer, 0);
     for (let frame = 1; frame <= 8; frame++) {
-      if (frame % 2 === 0) guest.frame(frame, 1);
-      else await guest.inlineFrame(frame, 0, grey(frame));
+      if (frame % 2 === 0) guest.frame(frame, 0);
+      else await guest.inlineFrame(frame, frame, grey(frame));
     }
     await guest.next("packet", 8);
     expect(guest.all("packet").map(({ body }) => body.frame)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  });
+
+  it("must not be followed by more for the same buffer before they have been read", async () => {
+    await start("libx264");
+    guest.attach(0, 0);
+    const pixels = grey(1);
+    const rest = pixels.length - 1000;
+    guest.frame(1, 0, { inlineBytes: pixels.length });
+    for (let at = 0; at < rest; at += 20000)
+      await guest.data(1, at, pixels.subarray(at, Math.min(at + 20000, rest)));
+    // In one write, so that the relay has both before the encoder's thread can say that it has read the first.
+    guest.socket.cork();
+    await guest.data(1, rest, pixels.subarray(rest));
+    guest.frame(2, 0, { inlineBytes: PICTURE_BYTES });
+    guest.socket.uncork();
+    await fatal();
+    expect(guest.all("error").at(-1)?.body.text).toContain("FrameDone");
+  });
+
+  it("may be staged up to a limit for each session", async () => {
+    await start();
+    const size = { width: 4096, height: 4096 };
+    const planes = [{ resource: 0, stride: 4 * size.width }];
+    for (const buffer of [0, 1, 2]) {
+      guest.send({ type: "attach", body: { buffer, ...size, fourcc: XR24, planes } });
+    }
+    const { body } = await guest.next("error", 1);
+    expect(body).toMatchObject({ code: ErrorCode.LIMIT_EXCEEDED, subject: ErrorSubject.BUFFER, id: 2 });
+    expect(body.text).toContain(String(LIMITS.MAX_INLINE_BYTES));
+    guest.send({ type: "detach", body: { buffer: 0 } });
+    guest.send({ type: "attach", body: { buffer: 2, ...size, fourcc: XR24, planes } });
+    await guest.next("attached", 3);
   });
 
   it("let control messages stand between, which wait for the frame to be whole", async () => {

@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { ProcessEndedError, tail } from "./errors.ts";
 import { within } from "./wait.ts";
 
-const LOG_LIMIT = 256 * 1024;
+const LOG_LIMIT = 4 * 1024 * 1024;
 const running = new Set<ChildProcess>();
 let exitHook = false;
 
@@ -34,7 +34,7 @@ export class SupervisedProcess {
     this.command = command;
   }
 
-  /** Everything that it wrote, over all its lives; the last 256 KiB. */
+  /** Everything that it wrote, over all its lives; the last 4 MiB. */
   get log(): string {
     return this.#log;
   }

@@ -66,6 +66,11 @@ export interface VmOptions {
   verbose?: boolean;
 }
 
+/**
+ * An assertion of QEMU 10.0's own emulator that a busy machine trips over now and then while a guest boots, before any
+ * of our software runs. Only this one is tried again, and only once.
+ */
+const TCG_ASSERTION = /iotlb_to_section: Assertion/;
 const DEFAULT_MEMORY_MIB = 1024;
 const DEFAULT_BOOT_MS = 120_000;
 const QEMU_START_MS = 20_000;
@@ -105,14 +110,20 @@ export class Vm {
 
   /** Boots a guest; resolves when it takes commands. */
   static async boot(options: VmOptions = {}): Promise<Vm> {
-    const vm = new Vm(options);
-    registerOwner(vm);
-    try {
-      await vm.#boot();
-      return vm;
-    } catch (error) {
-      await vm.shutdown();
-      throw error;
+    for (let again = true; ; again = false) {
+      const vm = new Vm(options);
+      registerOwner(vm);
+      try {
+        await vm.#boot();
+        return vm;
+      } catch (error) {
+        const emulatorFault = TCG_ASSERTION.test(vm.#qemu?.log ?? "");
+        await vm.shutdown();
+        if (!emulatorFault || !again) throw error;
+        options.log?.(
+          "QEMU aborted by an assertion of its emulator (a known fault of TCG); starting once more",
+        );
+      }
     }
   }
 

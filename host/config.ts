@@ -166,6 +166,18 @@ const fields = z.strictObject({
         .describe('Encoders to try, best first. "null" encodes nothing: for measuring everything else.'),
     })
     .prefault({}),
+  pictures: z
+    .strictObject({
+      max_runs: z
+        .int()
+        .min(0)
+        .max(1_000_000)
+        .default(16384)
+        .describe(
+          "Runs of guest memory that may be mapped at one time. Pictures beyond are copied together for each frame (tier resource-gather). Stay well below the kernel's vm.max_map_count.",
+        ),
+    })
+    .prefault({}),
   status: z
     .strictObject({
       enabled: z.boolean().default(true).describe("Whether /metrics and /health are served."),

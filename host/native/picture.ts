@@ -95,6 +95,7 @@ interface PictureAddon {
   mapPicture(layout: NativeLayout, extents: BigUint64Array[]): Promise<NativePicture>;
   pixelFormats(): PixelFormat[];
   mappedRuns(): number;
+  setRunBudget(runs: number): void;
   stagingBytes(): number;
 }
 
@@ -117,9 +118,22 @@ export function pixelFormats(): readonly PixelFormat[] {
   return native().pixelFormats();
 }
 
-/** Runs of pages that this process has mapped now, of at most 16,384. */
+/** Runs of pages that this process has mapped now. */
 export function mappedRuns(): number {
   return native().mappedRuns();
+}
+
+/**
+ * How many runs of pages this process may have mapped from now on; pictures beyond it are gathered. Each costs one of
+ * the kernel's vm.max_map_count. 16,384 unless told.
+ *
+ * @throws RangeError unless it is a whole number from 0 to 2^31-1
+ */
+export function setRunBudget(runs: number): void {
+  if (!Number.isInteger(runs) || runs < 0 || runs > 0x7fffffff) {
+    throw new RangeError(`a budget of ${runs} runs; it must be a whole number from 0 to ${0x7fffffff}`);
+  }
+  native().setRunBudget(runs);
 }
 
 /** Bytes of staging memory that this process has now, of at most 1 GiB. */

@@ -15,6 +15,7 @@ import {
 } from "../config.ts";
 import type { EncoderBackend, EncoderOffer } from "../encoders/encoder.ts";
 import { createBackend } from "../encoders/index.ts";
+import { setRunBudget } from "../native/picture.ts";
 import { packageVersion } from "../package-root.ts";
 import { type Address, parseAddress } from "./address.ts";
 import { ChardevLink } from "./chardev-link.ts";
@@ -56,6 +57,7 @@ export class Relay {
    * @throws SocketError when it cannot listen where it should
    */
   static async start(configuration: Configuration, log: Logger): Promise<Relay> {
+    setRunBudget(configuration.pictures.max_runs);
     const backend = createBackend(configuration.encoder.order, {
       onUnavailable: (encoder, reason) => log.info({ encoder, reason }, "an encoder is not available here"),
     });

@@ -136,6 +136,7 @@ export function renderSvg(chart: Chart): string {
   const parts = chart.kind === "bars" ? bars(chart) : lines(chart);
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="11">`,
+    `<title>${escaped(chart.title)}</title>`,
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>`,
     ...parts,
     "</svg>",

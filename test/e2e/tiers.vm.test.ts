@@ -3,7 +3,7 @@
  * comes out of the decoder, by the counter in each frame and by PSNR as RGB.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -121,6 +121,40 @@ describe("a guest with our GPU", () => {
   it("copies DmaBufs that are not the GPU's", async () => {
     const stats = await guest.encode({ allocator: "udmabuf" });
     expect(stats).toMatchObject({ tier: "resource-copy", warnings: 1, "frames-copied": FRAMES });
+  });
+});
+
+describe("a guest whose host may map nothing", () => {
+  const guest = new Guest();
+  const folder = mkdtempSync(join(tmpdir(), "vsockenc-gather-"));
+  beforeAll(() => {
+    const relayConfig = join(folder, "relay.toml");
+    writeFileSync(relayConfig, "[pictures]\nmax_runs = 0\n");
+    return guest.boot({ gpu: "vsockenc", relayConfig });
+  });
+  afterAll(async () => {
+    await guest.shutdown();
+    rmSync(folder, { recursive: true });
+  });
+
+  it("proves the way of gathered pixels", async () => {
+    const probe = await guest.probe();
+    expect(probe).toMatchObject({
+      ok: true,
+      tier: "resource-gather",
+      crc_host: probe.crc_guest,
+      error: null,
+    });
+  });
+
+  it.each(["BGRx", ...planar])("has %s copied together for each frame", async (format) => {
+    const stats = await guest.encode({ allocator: "resource", format });
+    expect(stats).toMatchObject({
+      tier: "resource-gather",
+      warnings: 0,
+      "frames-copied": 0,
+      "frames-inline": 0,
+    });
   });
 });
 

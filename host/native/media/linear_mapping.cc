@@ -14,6 +14,8 @@ namespace vsockenc {
 namespace {
 
 std::atomic<size_t> runs_in_use{0};
+// A quarter of what Linux allows a process by default, until SetRunBudget says otherwise.
+std::atomic<size_t> run_budget{16384};
 
 uint64_t PageSize() {
   static const auto size = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
@@ -34,13 +36,14 @@ void CheckPages(std::span<const Extent> runs) {
 }
 
 void TakeRuns(size_t count) {
+  const size_t budget = run_budget.load();
   size_t used = runs_in_use.load();
   do {
-    if (count > LinearMapping::kRunBudget - used) {
+    if (used + count > budget) {
       throw PictureError(PictureFault::kUnstitchable,
                          "the picture consists of " + std::to_string(count) +
                              " runs of pages, and " + std::to_string(used) + " of at most " +
-                             std::to_string(LinearMapping::kRunBudget) +
+                             std::to_string(budget) +
                              " are mapped already; attach fewer buffers at a time");
     }
   } while (!runs_in_use.compare_exchange_weak(used, used + count));
@@ -107,6 +110,10 @@ LinearMapping::~LinearMapping() {
 
 size_t LinearMapping::RunsInUse() {
   return runs_in_use.load();
+}
+
+void LinearMapping::SetRunBudget(size_t runs) {
+  run_budget = runs;
 }
 
 }  // namespace vsockenc

@@ -14,13 +14,12 @@ namespace vsockenc {
 // Address space is reserved first, and each run of adjacent extents is then mapped over its part of
 // it with MAP_FIXED, so no other mapping can be in the way and none is ever replaced. Each run
 // costs the kernel one of its vm.max_map_count (65,530 by default) mappings, therefore all
-// LinearMappings of the process share a budget of kRunBudget.
+// LinearMappings of the process share a budget of runs.
 //
 // A page beyond the end of its file raises SIGBUS when read: extents are checked against the size
 // of the file. The file must not shrink afterwards; QEMU seals its memfd against that.
 class LinearMapping : public PixelMemory {
  public:
-  static constexpr size_t kRunBudget = 16384;
   // Of one mapping. A picture of 16384 x 16384 has 1 GiB; the rest is room for padded rows.
   static constexpr uint64_t kMaxBytes = uint64_t{4} << 30;
 
@@ -40,6 +39,8 @@ class LinearMapping : public PixelMemory {
 
   // Runs that are mapped in this process.
   static size_t RunsInUse();
+  // What all of them may have from now on; those that are mapped stay.
+  static void SetRunBudget(size_t runs);
 
  private:
   void MapRuns(std::span<const Extent> runs);

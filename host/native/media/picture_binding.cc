@@ -167,6 +167,11 @@ Napi::Value RunsInUse(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), static_cast<double>(LinearMapping::RunsInUse()));
 }
 
+// setRunBudget(runs); checked in picture.ts.
+void SetRunBudget(const Napi::CallbackInfo &info) {
+  LinearMapping::SetRunBudget(info[0].As<Napi::Number>().Uint32Value());
+}
+
 Napi::Value StagingBytes(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), static_cast<double>(Staging::BytesInUse()));
 }
@@ -187,6 +192,7 @@ void PictureBinding::Register(Napi::Env env, Napi::Object exports) {
   exports.Set("inlinePicture", Napi::Function::New<InlinePicture>(env, "inlinePicture"));
   exports.Set("pixelFormats", Napi::Function::New<ListFormats>(env, "pixelFormats"));
   exports.Set("mappedRuns", Napi::Function::New<RunsInUse>(env, "mappedRuns"));
+  exports.Set("setRunBudget", Napi::Function::New<SetRunBudget>(env, "setRunBudget"));
   exports.Set("stagingBytes", Napi::Function::New<StagingBytes>(env, "stagingBytes"));
 }
 

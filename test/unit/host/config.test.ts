@@ -23,6 +23,7 @@ describe("configuration", () => {
   it("fills in defaults", () => {
     expect(parseConfiguration(VM, "host.toml")).toEqual({
       log: { level: "info" },
+      pictures: { max_runs: 16384 },
       encoder: { order: [...DEFAULT_ENCODERS] },
       status: { enabled: true, port: 9478 },
       vm: [{ name: "desk", ports: ["/run/a.sock"], chardev: "server", users: [] }],

@@ -5,10 +5,11 @@
  *     gen/element.ts                   the properties as TypeScript types
  *     docs/element.md                  the tables between the "generated" marks
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PIXEL_FORMATS } from "../../proto/formats.ts";
+import { replaceGenerated } from "../../proto/generated-marks.ts";
 import {
   ENUMS,
   type EnumProperty,
@@ -324,25 +325,14 @@ function statsTable(): string {
   return ["| field | type | meaning |", "|---|---|---|", ...fields, ...stages].join("\n");
 }
 
-function documentation(): void {
-  const file = join(here, "..", "..", "docs", "element.md");
-  const text = readFileSync(file, "utf8");
-  const tables = { properties: propertyTable(), enums: enumTable(), stats: statsTable() };
-  const updated = Object.entries(tables).reduce(
-    (page, [name, table]) =>
-      page.replace(
-        new RegExp(`(<!-- generated: ${name} -->\n)[\\s\\S]*?(<!-- end -->)`),
-        (_whole, begin: string, end: string) => `${begin}${table}\n${end}`,
-      ),
-    text,
-  );
-  if (updated !== text) writeFileSync(file, updated);
-}
-
 rmSync(generated, { recursive: true, force: true });
 mkdirSync(generated, { recursive: true });
 writeFileSync(join(generated, "vsockenc-properties.h"), cHeader());
 writeFileSync(join(generated, "vsockenc-properties.c"), cSource());
 writeFileSync(join(generated, "element.ts"), typescriptTypes());
-documentation();
+replaceGenerated(join(here, "..", "..", "docs", "element.md"), {
+  properties: propertyTable(),
+  enums: enumTable(),
+  stats: statsTable(),
+});
 console.log(`generated ${relative(process.cwd(), generated)}`);

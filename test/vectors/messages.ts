@@ -42,8 +42,12 @@ const MESSAGES: readonly OutgoingMessage[] = [
       resources: true,
       software: "vsockenc 1",
       encoders: [
-        { name: "libx264", codec: 1, maxWidth: 16384, maxHeight: 8192, hardware: false },
-        { name: "hevc_vaapi", codec: 2, maxWidth: 4096, maxHeight: 4096, hardware: true },
+        { name: "libx264", codec: 1, maxWidth: 16384, maxHeight: 8192, hardware: false, profiles: [1, 2, 3] },
+        { name: "hevc_vaapi", codec: 2, maxWidth: 4096, maxHeight: 4096, hardware: true, profiles: [16] },
+      ],
+      modifiers: [
+        { high: 0x01000000, low: 2 },
+        { high: 0x00ffffff, low: 0xffffffff },
       ],
     },
   },
@@ -66,6 +70,9 @@ const MESSAGES: readonly OutgoingMessage[] = [
       colorimetry: { primaries: 1, transfer: 13, matrix: 6, fullRange: true },
       parNumerator: 4,
       parDenominator: 3,
+      profile: 3,
+      levels: [40, 41, 42],
+      rateControl: 2,
     },
   },
   {
@@ -77,6 +84,8 @@ const MESSAGES: readonly OutgoingMessage[] = [
       width: 1366,
       height: 768,
       colorimetry: { primaries: 1, transfer: 13, matrix: 6, fullRange: true },
+      bitrateKbps: 4000,
+      keyframeInterval: 60,
     },
   },
   { type: "drain", body: { token: 1 } },

@@ -35,6 +35,7 @@ const BASE_PACKAGES = [
 
 /** What runs in a guest with our software, on top of the above. */
 const RUNTIME_PACKAGES = [
+  "nodejs", // the command vsockenc
   "strace", // to see ioctls
   "gstreamer1.0-tools",
   "gstreamer1.0-plugins-base", // videotestsrc, videoconvert, appsrc

@@ -1,0 +1,62 @@
+/** `vsockenc doctor` where it is meant to run: in a real guest, whole and with something missing. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { packageRoot } from "../../host/package-root.ts";
+import { Vm } from "../vm/vm.ts";
+
+interface Report {
+  readonly ok: boolean;
+  readonly checks: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly detail: string;
+    readonly fix?: string;
+  }[];
+}
+
+let vm: Vm;
+
+beforeAll(async () => {
+  vm = await Vm.boot({ inDir: packageRoot, log: console.log });
+});
+afterAll(() => vm?.shutdown());
+
+async function doctor(prepare = "", more = "--probe"): Promise<{ status: number; report: Report }> {
+  const result = await vm.run(`${prepare} node /in/dist/host/cli/main.js doctor ${more} --json`);
+  expect(result.stderr).toBe("");
+  return { status: result.status, report: JSON.parse(result.stdout) as Report };
+}
+
+const of = (report: Report, name: string) => report.checks.find((check) => check.name === name);
+
+describe("vsockenc doctor in a guest", () => {
+  it("sends a drawn buffer through the whole path and finds nothing wrong", async () => {
+    const { status, report } = await doctor();
+    expect(report.checks.map(({ name, status }) => [name, status])).toEqual([
+      ["virtio-gpu", "ok"],
+      ["port", "ok"],
+      ["GStreamer plugin", "ok"],
+      ["probe", "ok"],
+    ]);
+    expect(of(report, "probe")?.detail).toMatch(
+      /reads what was drawn: tier resource, \d+ runs, \/dev\/dri\/renderD/,
+    );
+    expect([status, report.ok]).toEqual([0, true]);
+  });
+
+  it("names what mends a plugin that GStreamer does not find", async () => {
+    const { status, report } = await doctor("GST_PLUGIN_PATH=/nowhere", "");
+    expect(of(report, "GStreamer plugin")).toMatchObject({
+      status: "failure",
+      fix: expect.stringContaining("GST_PLUGIN_PATH"),
+    });
+    expect([status, report.ok]).toEqual([1, false]);
+  });
+
+  it("says that the host does not answer when the relay is gone", async () => {
+    await vm.relay?.stop();
+    const { status, report } = await doctor();
+    expect(of(report, "probe")?.status).toBe("failure");
+    expect(of(report, "port")?.status).toBe("ok");
+    expect([status, report.ok]).toEqual([1, false]);
+  });
+});

@@ -5,12 +5,14 @@
  *     dmabufsrc --allocator dumb --frames 300 --pipeline "vsockenc ! h264parse ! filesink
  * location=a.h264"
  *
- * Exit status: 0 when the pipeline came to its end without an error.
+ * SIGINT ends the stream after the frame at hand. Exit status: 0 when the pipeline came to its end
+ * without an error.
  */
 #include <gst/allocators/allocators.h>
 #include <gst/app/gstappsrc.h>
 #include <gst/gst.h>
 #include <gst/video/video.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -46,8 +48,16 @@ struct Source {
   GstVideoInfo info; /* strides and offsets as they are in the dma-bufs */
   Slot slots[MAX_BUFFERS];
   gboolean stop;
+  gint pushed;
   gint64 drawing_us;
 };
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number) {
+  (void)number;
+  interrupted = 1;
+}
 
 static gboolean parse_options(int *argc, char ***argv) {
   const GOptionEntry entries[] = {
@@ -230,7 +240,7 @@ static void push_frames(Source *source, GstAppSrc *appsrc) {
   Canvas *canvas = canvas_new(&source->info);
   gint64 begin = g_get_monotonic_time();
 
-  for (gint i = 0; canvas && i < options.frames; i++) {
+  for (gint i = 0; canvas && i < options.frames && !interrupted; i++) {
     Slot *slot = &source->slots[i % options.buffers];
     gint64 due = begin + i * G_USEC_PER_SEC / options.fps;
     gsize offsets[GST_VIDEO_MAX_PLANES] = {0};
@@ -242,6 +252,7 @@ static void push_frames(Source *source, GstAppSrc *appsrc) {
     draw(canvas, slot, planes, (guint)i);
     slot->out = TRUE;
     if (gst_app_src_push_buffer(appsrc, wrap(slot, (guint)i, offsets)) != GST_FLOW_OK) break;
+    source->pushed++;
   }
   gst_app_src_end_of_stream(appsrc);
   canvas_free(canvas);
@@ -352,7 +363,7 @@ static gboolean write_stats(GstElement *encoder, const Source *source, const Wat
   fprintf(file,
           "{\n  \"frames\": %d,\n  \"elapsed-us\": %" G_GINT64_FORMAT
           ",\n  \"drawing-us\": %" G_GINT64_FORMAT ",\n  \"warnings\": %u",
-          options.frames, elapsed_us, source->drawing_us, watcher->warnings);
+          source->pushed, elapsed_us, source->drawing_us, watcher->warnings);
   if (encoder) {
     g_autoptr(GstStructure) stats = NULL;
     g_object_get(encoder, "stats", &stats, NULL);
@@ -392,6 +403,7 @@ int main(int argc, char **argv) {
   static Source source;
   if (!parse_options(&argc, &argv)) return 2;
   gst_init(&argc, &argv);
+  signal(SIGINT, interrupt);
   gboolean done = create_slots(&source) && run(&source);
   destroy_slots(&source);
   free_options();

@@ -12,8 +12,7 @@ import { PIXEL_FORMATS } from "../../proto/formats.ts";
 import { replaceGenerated } from "../../proto/generated-marks.ts";
 import {
   ENUMS,
-  type EnumProperty,
-  type EnumSpec,
+  enumOf,
   METADATA,
   OUTPUT_CAPS,
   PROPERTIES,
@@ -30,15 +29,6 @@ const upper = (name: string): string => name.replaceAll("-", "_").toUpperCase();
 const lower = (name: string): string => name.replaceAll("-", "_");
 const snake = (name: string): string => name.replace(/(?!^)([A-Z])/g, "_$1").toLowerCase();
 const quote = (text: string): string => JSON.stringify(text);
-
-function enumOf(property: EnumProperty): EnumSpec {
-  const found = (ENUMS as Readonly<Record<string, EnumSpec>>)[property.of];
-  if (!found) throw new Error(`spec.ts: property ${property.name} has the unknown enum ${property.of}`);
-  if (!found.values.some((value) => value.nick === property.default)) {
-    throw new Error(`spec.ts: property ${property.name}: ${property.default} is no value of ${property.of}`);
-  }
-  return found;
-}
 
 const enumConstant = (name: string, nick: string): string =>
   `GST_VSOCK_ENC_${snake(name).toUpperCase()}_${upper(nick)}`;

@@ -93,6 +93,16 @@ export const ENUMS = {
   },
 } as const satisfies Record<string, EnumSpec>;
 
+/** The enum of a property, which must have the property's default. */
+export function enumOf(property: EnumProperty): EnumSpec {
+  const found = (ENUMS as Readonly<Record<string, EnumSpec>>)[property.of];
+  if (!found) throw new Error(`spec.ts: property ${property.name} has the unknown enum ${property.of}`);
+  if (!found.values.some((value) => value.nick === property.default)) {
+    throw new Error(`spec.ts: property ${property.name}: ${property.default} is no value of ${property.of}`);
+  }
+  return found;
+}
+
 export const PROPERTIES: readonly PropertySpec[] = [
   {
     name: "device",

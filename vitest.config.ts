@@ -1,6 +1,9 @@
 import { defineConfig } from "vitest/config";
 
-/** Two projects: what runs anywhere in seconds, and what boots a real guest and so runs one at a time. */
+/**
+ * What runs anywhere in seconds; the element in pipelines with a real relay, and under valgrind; and what boots a real
+ * guest. All but the first run one file at a time: they compile into one folder, and use all of the machine.
+ */
 export default defineConfig({
   test: {
     projects: [
@@ -10,6 +13,25 @@ export default defineConfig({
           include: ["test/unit/**/*.test.ts", "test/vm/**/*.test.ts", "test/bench/**/*.test.ts"],
           exclude: ["**/*.vm.test.ts"],
           testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          name: "pipelines",
+          include: ["test/element/**/*.test.ts"],
+          exclude: ["test/element/valgrind.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: "valgrind",
+          include: ["test/element/valgrind.test.ts"],
+          testTimeout: 240_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
         },
       },
       {

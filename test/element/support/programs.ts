@@ -1,0 +1,100 @@
+/** The element and the programs of test/guest, compiled, and how they are run. */
+import { spawn, spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { packageRoot } from "../../../host/package-root.ts";
+
+/** A folder of cmake's; another one, e.g. with other compiler options, can be named. */
+const BUILD = process.env["VSOCKENC_ELEMENT_BUILD"] ?? join(packageRoot, "build", "element");
+const PLUGINS = join(BUILD, "guest", "element");
+const PROGRAM_MS = 240_000;
+
+/** GStreamer finds the plugin; its list of plugins is the build's own, so that it never knows another one's. */
+export const GST_ENVIRONMENT: Readonly<Record<string, string>> = {
+  GST_PLUGIN_PATH: PLUGINS,
+  GST_REGISTRY: join(BUILD, "registry.bin"),
+};
+
+/** Compiles what the tests run. */
+export function buildElement(...programs: readonly string[]): void {
+  const configure = ["-S", packageRoot, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"];
+  for (const args of [configure, ["--build", BUILD, "--target", "gstvsockenc", ...programs]]) {
+    const { status, stdout, stderr } = spawnSync("cmake", args, { encoding: "utf8" });
+    if (status !== 0) throw new Error(`cmake ${args.join(" ")} failed:\n${stdout}\n${stderr}`);
+  }
+}
+
+/** Where cmake put a program of test/guest. */
+export const programPath = (name: string): string => join(BUILD, "test", "guest", name);
+
+export interface Finished {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command with the element; it is ended after four minutes. */
+export async function run(
+  command: string,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Finished> {
+  const child = spawn(command, args, {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...GST_ENVIRONMENT, ...environment },
+    timeout: PROGRAM_MS,
+    killSignal: "SIGKILL",
+  });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.on("data", (data: Buffer) => {
+    stdout += data.toString();
+  });
+  child.stderr.on("data", (data: Buffer) => {
+    stderr += data.toString();
+  });
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", resolve);
+  });
+  return { status, stdout, stderr };
+}
+
+/** Names of a GLib test program's tests. */
+export function listTests(program: string): string[] {
+  const { status, stdout, stderr } = spawnSync(programPath(program), ["-l"], {
+    encoding: "utf8",
+    env: { ...process.env, ...GST_ENVIRONMENT },
+  });
+  if (status !== 0) throw new Error(`${program} -l failed: ${stderr}`);
+  return stdout.split("\n").filter((line) => line.startsWith("/"));
+}
+
+export interface BusMessage {
+  readonly source: string;
+  readonly text: string;
+}
+
+/** What run-pipeline prints. */
+export interface PipelineReport {
+  readonly end: "eos" | "error" | "timeout";
+  readonly samples: number;
+  readonly keyFrames: number;
+  readonly bytes: number;
+  readonly caps: string | null;
+  readonly errors: readonly BusMessage[];
+  readonly warnings: readonly BusMessage[];
+  readonly infos: readonly BusMessage[];
+  readonly properties: Readonly<Record<string, string | number | boolean | null>>;
+  readonly stats: Readonly<Record<string, string | number>> | null;
+}
+
+/** Reads what run-pipeline printed. @throws Error with what went wrong if it printed nothing */
+export function pipelineReport({ status, stdout, stderr }: Finished): PipelineReport {
+  if (stdout === "") throw new Error(`run-pipeline ended with ${status}: ${stderr}`);
+  return JSON.parse(stdout) as PipelineReport;
+}
+
+/** Runs a pipeline to its end. */
+export async function runPipeline(pipeline: string, ...options: readonly string[]): Promise<PipelineReport> {
+  return pipelineReport(await run(programPath("run-pipeline"), [...options, pipeline]));
+}

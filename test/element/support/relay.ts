@@ -1,0 +1,107 @@
+/** `vsockenc relay` as it is installed, in a process of its own, with a listener of each kind that tests connect to. */
+import { readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { packageRoot } from "../../../host/package-root.ts";
+import { freePort } from "../../support/free-port.ts";
+import { until } from "../../support/until.ts";
+import { SupervisedProcess } from "../../vm/child.ts";
+import { ResourceMemory } from "./resource-memory.ts";
+
+const START_MS = 30_000;
+
+export class TestRelay {
+  /** UNIX listener of no VM: pixels come over the socket. */
+  readonly inlineSocket: string;
+  /** UNIX listener of the VM whose resources are those of `memorySocket`. */
+  readonly resourceSocket: string;
+  /** Where relay-gpu.c has its memory from. */
+  readonly memorySocket: string;
+  /** TCP listener of 127.0.0.1, of no VM. */
+  readonly tcpPort: number;
+  readonly #statusPort: number;
+  readonly #process: SupervisedProcess;
+  readonly #memory: ResourceMemory;
+
+  private constructor(folder: string, tcpPort: number, statusPort: number) {
+    this.inlineSocket = join(folder, "inline.sock");
+    this.resourceSocket = join(folder, "resource.sock");
+    this.memorySocket = join(folder, "memory.sock");
+    this.tcpPort = tcpPort;
+    this.#statusPort = statusPort;
+    const exportPath = join(folder, "export.sock");
+    const config = join(folder, "relay.toml");
+    writeFileSync(
+      config,
+      [
+        'encoder.order = ["libx264", "libx265"]',
+        `status.port = ${statusPort}`,
+        `log.level = "debug"`,
+        "[[vm]]",
+        'name = "vm"',
+        `export = ${JSON.stringify(exportPath)}`,
+        "[[listen]]",
+        `address = ${JSON.stringify(`unix:${this.inlineSocket}`)}`,
+        "[[listen]]",
+        `address = ${JSON.stringify(`unix:${this.resourceSocket}`)}`,
+        'vm = "vm"',
+        "[[listen]]",
+        `address = "tcp:127.0.0.1:${tcpPort}"`,
+      ].join("\n"),
+    );
+    this.#memory = new ResourceMemory(this.memorySocket, exportPath);
+    const main = join(packageRoot, "dist", "host", "cli", "main.js");
+    this.#process = new SupervisedProcess("vsockenc relay", [
+      process.execPath,
+      main,
+      "relay",
+      "--config",
+      config,
+    ]);
+  }
+
+  /** @param folder of its own, for its sockets */
+  static async start(folder: string): Promise<TestRelay> {
+    const relay = new TestRelay(folder, await freePort(), await freePort());
+    relay.#process.start();
+    const ready = async (): Promise<boolean> =>
+      /^vsockenc_exporter_up\{.*\} 1$/m.test(await relay.metrics().catch(() => ""));
+    await until(ready, "the relay's listeners and its exporter", START_MS);
+    return relay;
+  }
+
+  /** Everything it has logged. */
+  get log(): string {
+    return this.#process.log;
+  }
+
+  /** The status page's numbers, in Prometheus' text. */
+  async metrics(): Promise<string> {
+    return await (await fetch(`http://127.0.0.1:${this.#statusPort}/metrics`)).text();
+  }
+
+  /** Sum of all series of a metric. */
+  async metric(name: string): Promise<number> {
+    const lines = (await this.metrics()).matchAll(new RegExp(`^vsockenc_${name}(?:\\{.*\\})? (\\S+)$`, "gm"));
+    return [...lines].reduce((sum, [, value]) => sum + Number(value), 0);
+  }
+
+  /** Waits until every guest has gone and nothing is kept for one. */
+  async idle(): Promise<void> {
+    const kept = ["sessions", "streams", "buffers", "link_connections"];
+    const all = async (): Promise<number> =>
+      (await Promise.all(kept.map((name) => this.metric(name)))).reduce((sum, value) => sum + value, 0);
+    await until(async () => (await all()) === 0, `a relay without ${kept.join(", ")}`);
+  }
+
+  /** Descriptors that its process has open. */
+  get descriptors(): number {
+    const { pid } = this.#process;
+    if (pid === undefined) throw new Error(`the relay has ended: ${this.log}`);
+    return readdirSync(`/proc/${pid}/fd`).length;
+  }
+
+  async stop(): Promise<void> {
+    await this.#process.stop();
+    this.#memory.close();
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * The host's side of test/guest/relay-gpu.c: memory for a program on this machine that plays the guest, handed out over
+ * a UNIX socket, and the exporter that serves the same memory to a relay.
+ *
+ * Unlike the memfd exporter's, each resource is a memory of its own, because the program knows a buffer by the inode
+ * of its descriptor, as it does with DmaBufs. All are of one size, so any that is free will do for the next request.
+ */
+import { pino } from "pino";
+import { ExportServer } from "../../../host/exporters/export-server.ts";
+import type { ExportSource, LookUp, SharedMemory } from "../../../host/exporters/export-source.ts";
+import { closeDescriptor, createMemory, reopenReadOnly } from "../../../host/native/descriptor.ts";
+import { FdListener, FdSocket } from "../../../host/native/fd-socket.ts";
+import { LIMITS } from "../../../proto/limits.ts";
+
+/** Of every resource; only what is drawn into takes memory. */
+const RESOURCE_BYTES = 16 << 20;
+const REQUEST_BYTES = 8;
+const MAX_QUEUED_BYTES = 4096;
+const FORMAT_B8G8R8X8 = 2;
+
+interface Resource {
+  readonly memory: SharedMemory;
+  /** What the program maps. */
+  readonly writable: number;
+  /** The connection that has it. */
+  owner: FdSocket | undefined;
+}
+
+export class ResourceMemory {
+  readonly #resources: Resource[] = [];
+  readonly #connections = new Set<FdSocket>();
+  readonly #listener: FdListener;
+  readonly #server: ExportServer;
+
+  /**
+   * @param allocationPath where programs ask for memory
+   * @param exportPath where relays read it
+   * @throws SocketError
+   */
+  constructor(allocationPath: string, exportPath: string) {
+    const source: ExportSource = {
+      software: "test memory",
+      lookUp: (id) => this.#lookUp(id),
+      memory: (id) => this.#resources[id - 1]?.memory,
+      scanouts: () => [],
+      whenSettled: (listener) => listener(),
+    };
+    this.#server = new ExportServer({ path: exportPath, users: [] }, source, pino({ level: "silent" }));
+    this.#listener = FdListener.listen(allocationPath, (fd) => this.#accept(fd));
+  }
+
+  close(): void {
+    this.#listener.close();
+    for (const connection of [...this.#connections]) connection.close();
+    this.#server.close();
+    for (const { memory, writable } of this.#resources.splice(0)) {
+      closeDescriptor(memory.descriptor);
+      closeDescriptor(writable);
+    }
+  }
+
+  #accept(fd: number): void {
+    const request = Buffer.alloc(REQUEST_BYTES);
+    let filled = 0;
+    const socket = new FdSocket(
+      fd,
+      {
+        onReadable: () => {
+          const received = socket.receive(request, filled, REQUEST_BYTES - filled);
+          if (received.kind === "end") socket.close();
+          if (received.kind !== "bytes") return;
+          filled += received.count;
+          if (filled < REQUEST_BYTES) return;
+          filled = 0;
+          this.#answer(socket, Number(request.readBigUInt64LE()));
+        },
+        onClose: () => {
+          this.#release(socket);
+          this.#connections.delete(socket);
+        },
+      },
+      MAX_QUEUED_BYTES,
+    );
+    this.#connections.add(socket);
+  }
+
+  #answer(socket: FdSocket, bytes: number): void {
+    const reply = Buffer.alloc(4);
+    const resource = bytes === 0 || bytes > RESOURCE_BYTES ? undefined : this.#take(socket);
+    if (bytes === 0) this.#release(socket);
+    reply.writeUInt32LE(resource?.memory.id ?? 0);
+    socket.send(reply, resource === undefined ? [] : [resource.writable]);
+  }
+
+  #release(owner: FdSocket): void {
+    for (const resource of this.#resources) if (resource.owner === owner) resource.owner = undefined;
+  }
+
+  #take(owner: FdSocket): Resource | undefined {
+    let resource = this.#resources.find((each) => each.owner === undefined);
+    if (resource === undefined && this.#resources.length < LIMITS.MAX_MEMORIES) {
+      const writable = createMemory("vsockenc-test", RESOURCE_BYTES);
+      const id = this.#resources.length + 1;
+      const memory = { id, size: RESOURCE_BYTES, descriptor: reopenReadOnly(writable) };
+      resource = { memory, writable, owner };
+      this.#resources.push(resource);
+    }
+    if (resource !== undefined) resource.owner = owner;
+    return resource;
+  }
+
+  #lookUp(id: number): LookUp {
+    const resource = this.#resources[id - 1];
+    if (resource === undefined) {
+      return { kind: "refused", refusal: { code: "RESOURCE_UNKNOWN", text: `there is no resource ${id}` } };
+    }
+    const extents = [{ memory: id, offset: 0, length: RESOURCE_BYTES }];
+    const size = { width: RESOURCE_BYTES / 4, height: 1 };
+    const backing = { generation: id, extents };
+    return { kind: "found", resource: { ...size, format: FORMAT_B8G8R8X8, backing } };
+  }
+}

@@ -6,10 +6,10 @@ import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import { encodeMessage, MAX_DATA_BYTES, MessageParser, type ParserEvent } from "../../../proto/framing.ts";
 import { LIMITS } from "../../../proto/limits.ts";
+import { buildGuestProgram } from "../../support/element-build.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..");
-const build = join(root, "build", "element");
-const program = join(build, "test", "guest", "wire-echo");
+let program = "";
 
 interface Vector {
   readonly name: string;
@@ -31,9 +31,7 @@ function echo(lines: readonly string[], ...options: string[]): { messages: strin
 const hexOf = (line: string): string => line.split(" ")[3] ?? "";
 
 beforeAll(() => {
-  const quiet = { stdio: "ignore", cwd: root } as const;
-  execFileSync("cmake", ["-S", root, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"], quiet);
-  execFileSync("cmake", ["--build", build, "--target", "wire-echo"], quiet);
+  program = buildGuestProgram("wire-echo");
 }, 120_000);
 
 describe("the C codec", () => {

@@ -1,0 +1,4 @@
+// The C API of IOSurface that an encoder needs, for Linux. See ../../README.md.
+#pragma once
+
+#include <IOSurface/IOSurfaceRef.h>

@@ -1,0 +1,5 @@
+#pragma once
+
+#include <CoreFoundation/CoreFoundation.h>
+
+#define VT_EXPORT CF_EXPORT

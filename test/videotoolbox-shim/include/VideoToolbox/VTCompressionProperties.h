@@ -1,0 +1,64 @@
+// Keys and values of compression sessions' properties.
+#pragma once
+
+#include <VideoToolbox/VTBase.h>
+
+// CFNumber
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_NumberOfPendingFrames;  // read only
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_MaxFrameDelayCount;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_MaxKeyFrameInterval;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_MaxKeyFrameIntervalDuration;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_AverageBitRate;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_ConstantBitRate;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_VariableBitRate;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_ExpectedFrameRate;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_ExpectedDuration;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_MaximumRealTimeFrameRate;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_Quality;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_ReferenceBufferCount;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_MaxAllowedFrameQP;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_MinAllowedFrameQP;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_SpatialAdaptiveQPLevel;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_MaxH264SliceBytes;
+
+// CFBoolean
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_AllowFrameReordering;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_AllowTemporalCompression;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_AllowOpenGOP;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_RealTime;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_PrioritizeEncodingSpeedOverQuality;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_MaximizePowerEfficiency;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_UsingHardwareAcceleratedVideoEncoder;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_PixelBufferPoolIsShared;
+
+// CFArray of CFNumber: bytes, seconds, …
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_DataRateLimits;
+// CFDictionary, read only
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_VideoEncoderPixelBufferAttributes;
+
+// CFString
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_ProfileLevel;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_H264EntropyMode;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_ColorPrimaries;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_TransferFunction;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_YCbCrMatrix;
+VT_EXPORT const CFStringRef kVTCompressionPropertyKey_EncoderID;  // read only
+
+VT_EXPORT const CFStringRef kVTProfileLevel_H264_Baseline_AutoLevel;
+VT_EXPORT const CFStringRef kVTProfileLevel_H264_ConstrainedBaseline_AutoLevel;
+VT_EXPORT const CFStringRef kVTProfileLevel_H264_Main_AutoLevel;
+VT_EXPORT const CFStringRef kVTProfileLevel_H264_High_AutoLevel;
+VT_EXPORT const CFStringRef kVTProfileLevel_H264_ConstrainedHigh_AutoLevel;
+VT_EXPORT const CFStringRef kVTProfileLevel_HEVC_Main_AutoLevel;
+VT_EXPORT const CFStringRef kVTProfileLevel_HEVC_Main10_AutoLevel;
+VT_EXPORT const CFStringRef kVTH264EntropyMode_CAVLC;
+VT_EXPORT const CFStringRef kVTH264EntropyMode_CABAC;
+
+// Options of one frame
+VT_EXPORT const CFStringRef kVTEncodeFrameOptionKey_ForceKeyFrame;
+
+// Encoder specification: what VTCompressionSessionCreate chooses an encoder by
+VT_EXPORT const CFStringRef kVTVideoEncoderSpecification_EncoderID;
+VT_EXPORT const CFStringRef kVTVideoEncoderSpecification_EnableHardwareAcceleratedVideoEncoder;
+VT_EXPORT const CFStringRef kVTVideoEncoderSpecification_RequireHardwareAcceleratedVideoEncoder;
+VT_EXPORT const CFStringRef kVTVideoEncoderSpecification_EnableLowLatencyRateControl;

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <VideoToolbox/VTBase.h>
+
+VT_EXPORT const CFStringRef kVTPixelTransferPropertyKey_ScalingMode;
+VT_EXPORT const CFStringRef kVTScalingMode_Normal;
+VT_EXPORT const CFStringRef kVTScalingMode_CropSourceToCleanAperture;
+VT_EXPORT const CFStringRef kVTScalingMode_Letterbox;
+VT_EXPORT const CFStringRef kVTScalingMode_Trim;
+VT_EXPORT const CFStringRef kVTPixelTransferPropertyKey_RealTime;
+VT_EXPORT const CFStringRef kVTPixelTransferPropertyKey_DestinationColorPrimaries;
+VT_EXPORT const CFStringRef kVTPixelTransferPropertyKey_DestinationTransferFunction;
+VT_EXPORT const CFStringRef kVTPixelTransferPropertyKey_DestinationYCbCrMatrix;

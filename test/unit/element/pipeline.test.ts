@@ -10,7 +10,7 @@ import {
 } from "../../../guest/element/pipeline.ts";
 import { ENUMS, enumOf, PROPERTIES, type PropertySpec } from "../../../guest/element/spec.ts";
 import { LIMITS } from "../../../proto/limits.ts";
-import { buildGuestProgram } from "../../support/element-build.ts";
+import { buildElement, programPath } from "../../element/support/programs.ts";
 
 /** Values as someone without types may pass them. */
 const untyped = (properties: unknown, options?: unknown): string =>
@@ -127,10 +127,10 @@ describe("vsockencElement", () => {
 });
 
 describe("what GStreamer reads", () => {
-  let program = "";
+  const program = programPath("print-properties");
 
   beforeAll(() => {
-    program = buildGuestProgram("print-properties");
+    buildElement("print-properties");
   }, 300_000);
 
   /** Settable properties of the first element of `factory` in each description. */

@@ -6,10 +6,10 @@ import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import { encodeMessage, MAX_DATA_BYTES, MessageParser, type ParserEvent } from "../../../proto/framing.ts";
 import { LIMITS } from "../../../proto/limits.ts";
-import { buildGuestProgram } from "../../support/element-build.ts";
+import { buildElement, programPath } from "../../element/support/programs.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..");
-let program = "";
+const program = programPath("wire-echo");
 
 interface Vector {
   readonly name: string;
@@ -31,7 +31,7 @@ function echo(lines: readonly string[], ...options: string[]): { messages: strin
 const hexOf = (line: string): string => line.split(" ")[3] ?? "";
 
 beforeAll(() => {
-  program = buildGuestProgram("wire-echo");
+  buildElement("wire-echo");
 }, 120_000);
 
 describe("the C codec", () => {

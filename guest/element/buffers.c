@@ -255,6 +255,13 @@ static gboolean fill_entry(VencBuffers *buffers, Entry *entry, const VencPlace *
 static const VencPixels *hold_map(gpointer data, GError **error) {
   Hold *hold = data;
   if (hold->mapped) return &hold->pixels;
+  if (hold->entry->layout.modifier != 0) {
+    g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,
+                "the frame has the modifier 0x%016" G_GINT64_MODIFIER
+                "x, and only linear pixels can be sent over the link",
+                hold->entry->layout.modifier);
+    return NULL;
+  }
   hold->mapped = gst_video_frame_map(&hold->frame, &hold->info, hold->buffer,
                                      GST_MAP_READ | GST_VIDEO_FRAME_MAP_FLAG_NO_REF);
   if (!hold->mapped) {
@@ -299,20 +306,23 @@ static Hold *hold_new(VencBuffers *buffers, Entry *entry, GstBuffer *buffer,
   return hold;
 }
 
-static VencLayout make_layout(const GstVideoInfo *info, guint32 fourcc) {
+static VencLayout make_layout(const VencPicture *picture) {
+  const GstVideoInfo *info = &picture->info;
   return (VencLayout){
       .width = (guint)GST_VIDEO_INFO_WIDTH(info),
       .height = (guint)GST_VIDEO_INFO_HEIGHT(info),
-      .fourcc = fourcc,
+      .fourcc = picture->fourcc,
+      .modifier = picture->modifier,
       .n_planes = GST_VIDEO_INFO_N_PLANES(info),
   };
 }
 
-gboolean venc_buffers_use(VencBuffers *buffers, GstBuffer *buffer, const GstVideoInfo *info,
-                          guint32 fourcc, VencFrame *frame, GError **error) {
+gboolean venc_buffers_use(VencBuffers *buffers, GstBuffer *buffer, const VencPicture *picture,
+                          VencFrame *frame, GError **error) {
+  const GstVideoInfo *info = &picture->info;
   VencPlace places[VSOCKENC_MAX_PLANES];
   Entry *entry = NULL;
-  VencLayout layout = make_layout(info, fourcc);
+  VencLayout layout = make_layout(picture);
 
   if (!buffers->gpu) {
     g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_NONE, "there is no virtio-gpu");
@@ -349,15 +359,15 @@ static Entry *idle_inline(VencBuffers *buffers, const VencLayout *layout) {
   return NULL;
 }
 
-gboolean venc_buffers_use_inline(VencBuffers *buffers, GstBuffer *buffer, const GstVideoInfo *info,
-                                 guint32 fourcc, VencFrame *frame, GError **error) {
-  VencLayout layout = make_layout(info, fourcc);
+gboolean venc_buffers_use_inline(VencBuffers *buffers, GstBuffer *buffer,
+                                 const VencPicture *picture, VencFrame *frame, GError **error) {
+  VencLayout layout = make_layout(picture);
 
   g_mutex_lock(&buffers->lock);
   Entry *entry = idle_inline(buffers, &layout);
   if (!entry) entry = new_entry(buffers, &layout, g_get_monotonic_time(), error);
   if (entry) {
-    Hold *hold = hold_new(buffers, entry, buffer, info, frame);
+    Hold *hold = hold_new(buffers, entry, buffer, &picture->info, frame);
     g_mutex_unlock(&buffers->lock);
     return hold_map(hold, error) != NULL;
   }

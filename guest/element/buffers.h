@@ -20,6 +20,13 @@
 
 typedef struct _VencBuffers VencBuffers;
 
+/* How the pixels of a buffer are to be read. */
+typedef struct {
+  GstVideoInfo info;
+  guint32 fourcc;
+  guint64 modifier; /* 0: linear */
+} VencPicture;
+
 /* Without `gpu` there are inline buffers only. */
 VencBuffers *venc_buffers_new(VencGpu *gpu, VencSession *session);
 /* Detaches everything; buffers in flight are let go when their frames are. */
@@ -30,15 +37,16 @@ void venc_buffers_free(VencBuffers *buffers);
  * `buffer`, which `hold` keeps. Errors are of VENC_GPU_ERROR: NONE and FOREIGN mean that the pixels
  * have to take another way.
  */
-gboolean venc_buffers_use(VencBuffers *buffers, GstBuffer *buffer, const GstVideoInfo *info,
-                          guint32 fourcc, VencFrame *frame, GError **error);
+gboolean venc_buffers_use(VencBuffers *buffers, GstBuffer *buffer, const VencPicture *picture,
+                          VencFrame *frame, GError **error);
 
 /*
- * The same for pixels that the host cannot reach: they will go over the link. They stay mapped for
- * as long as `frame` holds them. If it fails `frame` may hold something nevertheless.
+ * The same for pixels that the host cannot reach: they will go over the link, linear ones only.
+ * They stay mapped for as long as `frame` holds them. If it fails `frame` may hold something
+ * nevertheless.
  */
-gboolean venc_buffers_use_inline(VencBuffers *buffers, GstBuffer *buffer, const GstVideoInfo *info,
-                                 guint32 fourcc, VencFrame *frame, GError **error);
+gboolean venc_buffers_use_inline(VencBuffers *buffers, GstBuffer *buffer,
+                                 const VencPicture *picture, VencFrame *frame, GError **error);
 
 /* Forgets every buffer, as at the end of a stream. */
 void venc_buffers_clear(VencBuffers *buffers);

@@ -14,7 +14,7 @@ import {
   ENUMS,
   enumOf,
   METADATA,
-  OUTPUT_CAPS,
+  OUTPUTS,
   PROPERTIES,
   type PropertySpec,
   STATS_FIELDS,
@@ -82,7 +82,12 @@ function cHeader(): string {
 
 #define VSOCKENC_FORMATS "{ ${formats} }"
 #define VSOCKENC_DRM_FORMATS "{ ${drmFormats} }"
-#define VSOCKENC_OUTPUT_CAPS ${quote(OUTPUT_CAPS)}
+/* X(codec, media, stream format with parameter sets in band, the one with them in codec_data) */
+#define VSOCKENC_OUTPUTS(X) \\
+${OUTPUTS.map(({ codec, media, streamFormats: [inBand, packetized] }) => `  X(${codec}, ${quote(media)}, ${quote(inBand)}, ${quote(packetized)})`).join(" \\\n")}
+/* X(codec, name in caps, profile on the wire) */
+#define VSOCKENC_PROFILES(X) \\
+${OUTPUTS.flatMap(({ codec, profiles }) => profiles.map(({ caps, wire }) => `  X(${codec}, ${quote(caps)}, ${wire})`)).join(" \\\n")}
 
 ${enums.join("\n")}
 /* Property ids. */
@@ -264,6 +269,11 @@ function typescriptType(property: PropertySpec): string {
 }
 
 function typescriptTypes(): string {
+  const union = (values: readonly string[]): string => values.map(quote).join(" | ");
+  const outputs = OUTPUTS.map(({ codec, streamFormats, profiles }) => {
+    const profile = union(profiles.map(({ caps }) => caps));
+    return `  | { readonly codec: ${quote(codec.toLowerCase())}; readonly "stream-format"?: ${union(streamFormats)}; readonly profile?: ${profile}; readonly level?: string }`;
+  });
   const fields = SETTINGS.map(
     (property) =>
       `  /** ${property.blurb}. */\n  readonly ${quote(property.name)}?: ${typescriptType(property)};`,
@@ -274,6 +284,10 @@ function typescriptTypes(): string {
 export interface ElementProperties {
 ${fields.join("\n")}
 }
+
+/** Caps behind the element, by GStreamer's names of their fields; what is not given is negotiated. */
+export type OutputCaps =
+${outputs.join("\n")};
 `;
 }
 

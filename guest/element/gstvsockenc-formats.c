@@ -18,13 +18,52 @@ G_STATIC_ASSERT(VSOCKENC_MIN_DIMENSION == 16 && VSOCKENC_MAX_DIMENSION == 16384)
 GstCaps *gst_vsock_enc_sink_caps(void) {
   return gst_caps_from_string(
 #if GST_CHECK_VERSION(1, 24, 0)
-      "video/x-raw" DMABUF_FEATURE
-      ", format = (string) DMA_DRM, drm-format = (string) " VSOCKENC_DRM_FORMATS ", " SIZE_CAPS
+      /* Which drm-formats there are depends on the host; see gst_vsock_enc_limit_caps(). */
+      "video/x-raw" DMABUF_FEATURE ", format = (string) DMA_DRM, " SIZE_CAPS
       "; "
 #endif
       "video/x-raw" DMABUF_FEATURE ", format = (string) " VSOCKENC_FORMATS ", " SIZE_CAPS
       "; "
       "video/x-raw, format = (string) " VSOCKENC_FORMATS ", " SIZE_CAPS);
+}
+
+#if GST_CHECK_VERSION(1, 24, 0)
+/* Every format with every modifier that the host reads; linear ones have no modifier in caps. */
+static void set_drm_formats(GstStructure *structure, const VencHost *host) {
+#define FOURCC(gst, drm, ...) drm,
+  static const guint32 fourccs[] = {VSOCKENC_PIXEL_FORMATS(FOURCC)};
+#undef FOURCC
+  GValue list = G_VALUE_INIT;
+  g_value_init(&list, GST_TYPE_LIST);
+  for (guint m = 0; m <= host->n_modifiers; m++) {
+    guint64 modifier = m == 0 ? 0 : host->modifiers[m - 1];
+    if (m > 0 && modifier == 0) continue;
+    for (guint i = 0; i < G_N_ELEMENTS(fourccs); i++) {
+      GValue name = G_VALUE_INIT;
+      g_value_init(&name, G_TYPE_STRING);
+      g_value_take_string(&name, gst_video_dma_drm_fourcc_to_string(fourccs[i], modifier));
+      gst_value_list_append_and_take_value(&list, &name);
+    }
+  }
+  gst_structure_take_value(structure, "drm-format", &list);
+}
+#endif
+
+void gst_vsock_enc_limit_caps(GstCaps *caps, const VencHost *host, guint max_width,
+                              guint max_height) {
+  for (guint i = 0; i < gst_caps_get_size(caps); i++) {
+    GstStructure *structure = gst_caps_get_structure(caps, i);
+    gst_structure_set(structure, "width", GST_TYPE_INT_RANGE, VSOCKENC_MIN_DIMENSION,
+                      (gint)max_width, "height", GST_TYPE_INT_RANGE, VSOCKENC_MIN_DIMENSION,
+                      (gint)max_height, NULL);
+#if GST_CHECK_VERSION(1, 24, 0)
+    if (g_strcmp0(gst_structure_get_string(structure, "format"), "DMA_DRM") == 0)
+      set_drm_formats(structure, host);
+#endif
+  }
+#if !GST_CHECK_VERSION(1, 24, 0)
+  (void)host;
+#endif
 }
 
 gboolean gst_vsock_enc_is_dmabuf_caps(const GstCaps *caps) {
@@ -75,19 +114,29 @@ static GstVideoFormat format_of(guint32 fourcc) {
   }
 }
 
-static gboolean parse_drm_caps(GstCaps *caps, GstVideoInfo *info, guint32 *fourcc, GError **error) {
+static gboolean host_reads(const VencHost *host, guint64 modifier) {
+  if (modifier == 0) return TRUE;
+  for (guint i = 0; i < host->n_modifiers; i++)
+    if (host->modifiers[i] == modifier) return TRUE;
+  return FALSE;
+}
+
+static gboolean parse_drm_caps(GstCaps *caps, const VencHost *host, VencPicture *picture,
+                               GError **error) {
+  GstVideoInfo *info = &picture->info;
   GstVideoInfoDmaDrm drm;
   if (!gst_video_info_dma_drm_from_caps(&drm, caps)) {
     g_set_error_literal(error, VENC_ERROR, VENC_ERROR_CONFIGURATION, "DMA_DRM caps without format");
     return FALSE;
   }
   GstVideoFormat format = format_of(drm.drm_fourcc);
-  if (format == GST_VIDEO_FORMAT_UNKNOWN || drm.drm_modifier != 0) {
+  if (format == GST_VIDEO_FORMAT_UNKNOWN || !host_reads(host, drm.drm_modifier)) {
     g_autofree gchar *name = gst_video_dma_drm_fourcc_to_string(drm.drm_fourcc, drm.drm_modifier);
     g_set_error(error, VENC_ERROR, VENC_ERROR_CONFIGURATION,
                 "drm-format %s (modifier 0x%016" G_GINT64_MODIFIER
-                "x): the host reads " VSOCKENC_DRM_FORMATS " with the linear modifier only",
-                name, drm.drm_modifier);
+                "x): the host reads " VSOCKENC_DRM_FORMATS " with the linear modifier%s",
+                name, drm.drm_modifier,
+                host->n_modifiers > 0 ? " and the others that the element's caps name" : " only");
     return FALSE;
   }
   GstVideoInfo *from = &drm.vinfo;
@@ -100,29 +149,38 @@ static gboolean parse_drm_caps(GstCaps *caps, GstVideoInfo *info, guint32 *fourc
   info->interlace_mode = from->interlace_mode;
   if (from->colorimetry.primaries != GST_VIDEO_COLOR_PRIMARIES_UNKNOWN)
     info->colorimetry = from->colorimetry;
-  complete_colorimetry(info);
-  *fourcc = drm.drm_fourcc;
+  picture->fourcc = drm.drm_fourcc;
+  picture->modifier = drm.drm_modifier;
   return TRUE;
 }
 #endif
 
-gboolean gst_vsock_enc_parse_caps(GstCaps *caps, GstVideoInfo *info, guint32 *fourcc,
+static gboolean parse_plain_caps(GstCaps *caps, VencPicture *picture, GError **error) {
+  if (gst_video_info_from_caps(&picture->info, caps) &&
+      (picture->fourcc = fourcc_of(GST_VIDEO_INFO_FORMAT(&picture->info))))
+    return TRUE;
+  g_set_error_literal(error, VENC_ERROR, VENC_ERROR_CONFIGURATION,
+                      "the host reads " VSOCKENC_FORMATS " only");
+  return FALSE;
+}
+
+gboolean gst_vsock_enc_parse_caps(GstCaps *caps, const VencHost *host, VencPicture *picture,
                                   GError **error) {
+  *picture = (VencPicture){0};
 #if GST_CHECK_VERSION(1, 24, 0)
-  if (gst_video_is_dma_drm_caps(caps)) return parse_drm_caps(caps, info, fourcc, error);
+  gboolean parsed = gst_video_is_dma_drm_caps(caps) ? parse_drm_caps(caps, host, picture, error)
+                                                    : parse_plain_caps(caps, picture, error);
+#else
+  gboolean parsed = parse_plain_caps(caps, picture, error);
+  (void)host;
 #endif
-  if (!gst_video_info_from_caps(info, caps) ||
-      !(*fourcc = fourcc_of(GST_VIDEO_INFO_FORMAT(info)))) {
-    g_set_error_literal(error, VENC_ERROR, VENC_ERROR_CONFIGURATION,
-                        "the host reads " VSOCKENC_FORMATS " only");
-    return FALSE;
-  }
-  if (GST_VIDEO_INFO_IS_INTERLACED(info)) {
+  if (!parsed) return FALSE;
+  if (GST_VIDEO_INFO_IS_INTERLACED(&picture->info)) {
     g_set_error_literal(error, VENC_ERROR, VENC_ERROR_CONFIGURATION,
                         "interlaced video; put a deinterlace element in front");
     return FALSE;
   }
-  complete_colorimetry(info);
+  complete_colorimetry(&picture->info);
   return TRUE;
 }
 
@@ -147,18 +205,4 @@ void gst_vsock_enc_colorimetry_from_wire(const vsockenc_Colorimetry *from,
   to->matrix =
       from->matrix ? gst_video_color_matrix_from_iso(from->matrix) : GST_VIDEO_COLOR_MATRIX_UNKNOWN;
   to->range = from->full_range ? GST_VIDEO_COLOR_RANGE_0_255 : GST_VIDEO_COLOR_RANGE_16_235;
-}
-
-const guint8 *gst_vsock_enc_find_sps(const guint8 *unit, gsize size, guint *sps_size) {
-  const guint8 nal_sps = 7, nal_slice = 1, nal_idr = 5;
-  for (gsize i = 0; i + 4 < size; i++) {
-    if (unit[i] != 0 || unit[i + 1] != 0 || unit[i + 2] != 1) continue;
-    guint8 type = unit[i + 3] & 0x1f;
-    /* Parameter sets stand before the picture: no need to search all of it. */
-    if (type == nal_slice || type == nal_idr) return NULL;
-    if (type != nal_sps) continue;
-    *sps_size = (guint)MIN(size - (i + 4), G_MAXUINT16);
-    return unit + i + 4;
-  }
-  return NULL;
 }

@@ -5,8 +5,6 @@
  * without the stream lock, which the output task needs to push, and ends when the session is
  * interrupted (flush, PAUSED→READY).
  */
-#include <gst/allocators/allocators.h>
-
 #include "gstvsockenc-private.h"
 #include "places.h"
 
@@ -41,11 +39,31 @@ static gboolean is_live(GstVsockEnc *self) {
   return live;
 }
 
+/*
+ * The property in kbit/s. Helix documents its property in bit/s and passes kbit/s; what no encoder
+ * could mean as the one is taken as the other.
+ */
+static guint bitrate_kbps(GstVsockEnc *self, guint value) {
+  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
+  if (value <= VSOCKENC_MAX_BITRATE_KBPS) return value;
+  guint kbps = MIN(value / 1000, VSOCKENC_MAX_BITRATE_KBPS);
+  if (priv->warned_bitrate != value)
+    GST_ELEMENT_WARNING(self, LIBRARY, SETTINGS,
+                        ("bitrate=%u is above %u kbit/s, so it is taken as bit/s: %u kbit/s.",
+                         value, VSOCKENC_MAX_BITRATE_KBPS, kbps),
+                        (NULL));
+  priv->warned_bitrate = value;
+  return kbps;
+}
+
 static void make_configuration(GstVsockEnc *self, VencConfiguration *configuration) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  const GstVideoInfo *info = &priv->info;
+  const GstVideoInfo *info = &priv->picture.info;
+  const GstVsockEncChoice *choice = &priv->choice;
   *configuration = (VencConfiguration){
-      .codec = vsockenc_Codec_H264,
+      .codec = choice->codec,
+      .profile = choice->profile,
+      .n_levels = choice->n_levels,
       .width = (guint)info->width,
       .height = (guint)info->height,
       .fps_n = (guint)MAX(info->fps_n, 0),
@@ -53,13 +71,18 @@ static void make_configuration(GstVsockEnc *self, VencConfiguration *configurati
       .par_n = (guint)MAX(info->par_n, 1),
       .par_d = (guint)MAX(info->par_d, 1),
   };
+  memcpy(configuration->levels, choice->levels, sizeof configuration->levels);
   configuration->has_colorimetry =
       gst_vsock_enc_colorimetry_to_wire(&info->colorimetry, &configuration->colorimetry);
   GST_OBJECT_LOCK(self);
-  configuration->bitrate_kbps = priv->settings.bitrate;
+  guint bitrate = priv->settings.bitrate;
   configuration->keyframe_interval = priv->settings.keyframe_interval;
+  configuration->rate_control = priv->settings.rate_control == GST_VSOCK_ENC_RATE_CONTROL_VBR
+                                    ? vsockenc_RateControl_VBR
+                                    : vsockenc_RateControl_CBR;
   g_atomic_int_set(&priv->settings_changed, FALSE);
   GST_OBJECT_UNLOCK(self);
+  configuration->bitrate_kbps = bitrate_kbps(self, bitrate);
 }
 
 /* Tells the session how this pipeline treats frames the host has no room for. */
@@ -78,12 +101,6 @@ static void set_mode(GstVsockEnc *self) {
   venc_session_set_mode(priv->session, lossless, fail, max_in_flight);
 }
 
-static void clear_copies(GstVsockEncPrivate *priv) {
-  if (!priv->copies) return;
-  gst_buffer_pool_set_active(priv->copies, FALSE);
-  gst_clear_object(&priv->copies);
-}
-
 static gboolean configure(GstVsockEnc *self) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   VencConfiguration configuration;
@@ -91,8 +108,7 @@ static gboolean configure(GstVsockEnc *self) {
 
   make_configuration(self, &configuration);
   GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
-  VencResult result =
-      venc_session_configure(priv->session, &configuration, TRUE, &priv->configured, &error);
+  VencResult result = venc_session_configure(priv->session, &configuration, TRUE, &error);
   GST_VIDEO_ENCODER_STREAM_LOCK(self);
   if (result == VENC_FAILED)
     GST_ELEMENT_ERROR(self, STREAM, ENCODE,
@@ -106,10 +122,13 @@ gboolean gst_vsock_enc_set_format(GstVideoEncoder *encoder, GstVideoCodecState *
   GstVsockEnc *self = GST_VSOCK_ENC(encoder);
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   g_autoptr(GError) error = NULL;
-  GstVideoInfo info;
-  guint32 fourcc = 0;
+  VencPicture picture;
+  GstVsockEncChoice choice = {0};
+  VencHost host;
 
-  if (!gst_vsock_enc_parse_caps(state->caps, &info, &fourcc, &error)) {
+  venc_session_get_host(priv->session, &host);
+  if (!gst_vsock_enc_parse_caps(state->caps, &host, &picture, &error) ||
+      !gst_vsock_enc_choose(self, &picture.info, &choice, &error)) {
     GST_ELEMENT_ERROR(self, CORE, NEGOTIATION, ("Cannot encode this: %s.", error->message),
                       ("%" GST_PTR_FORMAT, state->caps));
     return FALSE;
@@ -119,158 +138,52 @@ gboolean gst_vsock_enc_set_format(GstVideoEncoder *encoder, GstVideoCodecState *
     gst_video_codec_state_unref(priv->input);
   }
   priv->input = gst_video_codec_state_ref(state);
-  priv->info = info;
-  priv->fourcc = fourcc;
+  priv->picture = picture;
+  priv->choice = choice;
   priv->negotiate = TRUE;
+  g_clear_pointer(&priv->record, g_bytes_unref);
   priv->max_pending = 0;
   priv->told_latency = GST_CLOCK_TIME_NONE;
-  clear_copies(priv);
+  gst_vsock_enc_clear_copies(priv);
   set_mode(self);
   return configure(self);
 }
 
-void gst_vsock_enc_update_caps(GstVsockEnc *self, GstCaps *caps) {
+gboolean gst_vsock_enc_update_caps(GstVsockEnc *self, GstCaps *caps) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  GstVideoInfo info;
-  guint32 fourcc;
-  if (!priv->input || !gst_vsock_enc_parse_caps(caps, &info, &fourcc, NULL)) return;
-  priv->info = info;
-  priv->fourcc = fourcc;
+  g_autoptr(GError) error = NULL;
+  VencPicture picture;
+  VencHost host;
+  if (!priv->input) return TRUE;
+  venc_session_get_host(priv->session, &host);
+  if (!gst_vsock_enc_parse_caps(caps, &host, &picture, &error)) {
+    GST_ELEMENT_ERROR(self, CORE, NEGOTIATION, ("Cannot encode this: %s.", error->message),
+                      ("%" GST_PTR_FORMAT, caps));
+    return FALSE;
+  }
+  priv->picture = picture;
+  return TRUE;
 }
 
 void gst_vsock_enc_reset_input(GstVsockEnc *self) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   g_clear_pointer(&priv->input, gst_video_codec_state_unref);
-  clear_copies(priv);
+  gst_vsock_enc_clear_copies(priv);
   priv->last_pts = GST_CLOCK_TIME_NONE;
   g_clear_pointer(&priv->copy_reason, g_free);
   priv->max_pending = 0;
   priv->told_latency = GST_CLOCK_TIME_NONE;
   priv->has_caps = FALSE;
   g_queue_clear_full(&priv->drops, (GDestroyNotify)gst_video_codec_frame_unref);
-  memset(priv->profile, 0, sizeof priv->profile);
-}
-
-gboolean gst_vsock_enc_propose_allocation(GstVideoEncoder *encoder, GstQuery *query) {
-  GstVsockEnc *self = GST_VSOCK_ENC(encoder);
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  GstAllocationParams params = {.flags = 0, .align = 15};
-  GstCaps *caps = NULL;
-  gboolean need_pool = FALSE;
-  GstVideoInfo info;
-
-  gst_query_parse_allocation(query, &caps, &need_pool);
-  if (!caps) return FALSE;
-  gst_query_add_allocation_meta(query, GST_VIDEO_META_API_TYPE, NULL);
-  GST_OBJECT_LOCK(self);
-  guint buffers = priv->settings.max_in_flight + 2;
-  GST_OBJECT_UNLOCK(self);
-  if (gst_vsock_enc_is_dmabuf_caps(caps) || !priv->allocator) {
-    gst_query_add_allocation_pool(query, NULL, 0, buffers, 0);
-    return TRUE;
-  }
-  if (!gst_video_info_from_caps(&info, caps)) return FALSE;
-  gst_query_add_allocation_param(query, priv->allocator, &params);
-  g_autoptr(GstBufferPool) pool = need_pool ? gst_video_buffer_pool_new() : NULL;
-  if (pool) {
-    GstStructure *config = gst_buffer_pool_get_config(pool);
-    gst_buffer_pool_config_set_params(config, caps, (guint)info.size, buffers, 0);
-    gst_buffer_pool_config_set_allocator(config, priv->allocator, &params);
-    gst_buffer_pool_config_add_option(config, GST_BUFFER_POOL_OPTION_VIDEO_META);
-    if (!gst_buffer_pool_set_config(pool, config)) return FALSE;
-  }
-  gst_query_add_allocation_pool(query, pool, (guint)info.size, buffers, 0);
-  return TRUE;
-}
-
-static GstBufferPool *new_copies(GstVsockEncPrivate *priv) {
-  g_autoptr(GstBufferPool) pool = gst_video_buffer_pool_new();
-  g_autoptr(GstCaps) caps = gst_video_info_to_caps(&priv->info);
-  GstAllocationParams params = {.flags = 0, .align = 15};
-  GstStructure *config = gst_buffer_pool_get_config(pool);
-  gst_buffer_pool_config_set_params(config, caps, (guint)priv->info.size, 0, 0);
-  gst_buffer_pool_config_set_allocator(config, priv->allocator, &params);
-  gst_buffer_pool_config_add_option(config, GST_BUFFER_POOL_OPTION_VIDEO_META);
-  if (!gst_buffer_pool_set_config(pool, config) || !gst_buffer_pool_set_active(pool, TRUE))
-    return NULL;
-  return g_steal_pointer(&pool);
-}
-
-/* A copy of the pixels in memory that the host can read. NULL: `error` is set. */
-static GstBuffer *copy_pixels(GstVsockEnc *self, GstBuffer *buffer, GError **error) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  GstVideoFrame from, to;
-  GstBuffer *copy = NULL;
-
-  if (!priv->copies) priv->copies = new_copies(priv);
-  if (!priv->copies || gst_buffer_pool_acquire_buffer(priv->copies, &copy, NULL) != GST_FLOW_OK) {
-    g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,
-                        "the virtio-gpu gave no memory for a copy");
-    return NULL;
-  }
-  if (!gst_video_frame_map(&from, &priv->info, buffer, GST_MAP_READ)) {
-    g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,
-                        "the frame's memory can be read neither by the host nor by the CPU");
-    gst_buffer_unref(copy);
-    return NULL;
-  }
-  gboolean copied = gst_video_frame_map(&to, &priv->info, copy, GST_MAP_WRITE);
-  if (copied) {
-    copied = gst_video_frame_copy(&to, &from);
-    gst_video_frame_unmap(&to);
-  }
-  gst_video_frame_unmap(&from);
-  if (!copied) {
-    g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED, "a frame cannot be copied");
-    gst_clear_buffer(&copy);
-    return NULL;
-  }
-  return copy;
-}
-
-/* Counts a copy, and keeps why the first was made. */
-static void note_copy(GstVsockEnc *self, const GError *reason) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  GST_OBJECT_LOCK(self);
-  priv->frames_copied++;
-  if (!priv->copy_reason)
-    priv->copy_reason = g_strdup(reason ? reason->message : "upstream did not take its pool");
-  GST_OBJECT_UNLOCK(self);
-}
-
-/*
- * Finds a way to the host for the pixels: the resource that they are in, a copy in a resource, or
- * the link.
- */
-static gboolean use_buffer(GstVsockEnc *self, GstBuffer *buffer, VencFrame *out, GError **error) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  g_autoptr(GError) reason = NULL;
-
-  if (gst_buffer_n_memory(buffer) == 0) {
-    g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED, "a buffer without memory");
-    return FALSE;
-  }
-  if (venc_places_are_dmabufs(buffer)) {
-    if (venc_buffers_use(priv->buffers, buffer, &priv->info, priv->fourcc, out, &reason))
-      return TRUE;
-    if (g_error_matches(reason, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED)) {
-      g_propagate_error(error, g_steal_pointer(&reason));
-      return FALSE;
-    }
-  }
-  if (!priv->gpu || !venc_session_wants_resources(priv->session))
-    return venc_buffers_use_inline(priv->buffers, buffer, &priv->info, priv->fourcc, out, error);
-  g_autoptr(GstBuffer) copy = copy_pixels(self, buffer, error);
-  if (!copy) return FALSE;
-  note_copy(self, reason);
-  out->copied = TRUE;
-  return venc_buffers_use(priv->buffers, copy, &priv->info, priv->fourcc, out, error);
+  g_clear_pointer(&priv->record, g_bytes_unref);
+  g_clear_pointer(&priv->told_encoder, g_free);
+  priv->told_bitrate = 0;
 }
 
 /* Some sources give no times, or 0 always; downstream needs them to rise. */
 static void set_times(GstVsockEnc *self, GstVideoCodecFrame *frame) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  const GstVideoInfo *info = &priv->info;
+  const GstVideoInfo *info = &priv->picture.info;
   GstClockTime last = priv->last_pts;
 
   if (GST_CLOCK_TIME_IS_VALID(last) &&
@@ -290,7 +203,7 @@ static void set_times(GstVsockEnc *self, GstVideoCodecFrame *frame) {
 
 static VencFrame *new_frame(GstVsockEnc *self, GstVideoCodecFrame *frame, GError **error) {
   VencFrame *out = g_new0(VencFrame, 1);
-  if (!use_buffer(self, frame->input_buffer, out, error)) {
+  if (!gst_vsock_enc_use_buffer(self, frame->input_buffer, out, error)) {
     venc_frame_free(out);
     return NULL;
   }
@@ -359,7 +272,14 @@ static void apply_settings(GstVsockEnc *self) {
   VencConfiguration configuration;
   if (!g_atomic_int_get(&priv->settings_changed)) return;
   make_configuration(self, &configuration);
-  venc_session_configure(priv->session, &configuration, FALSE, NULL, NULL);
+  venc_session_configure(priv->session, &configuration, FALSE, NULL);
+}
+
+/* Downstream would throw the frame away (property qos), and this pipeline need not have it. */
+static gboolean is_late(GstVsockEnc *self, GstVideoCodecFrame *frame) {
+  return !GST_VIDEO_CODEC_FRAME_IS_FORCE_KEYFRAME(frame) &&
+         venc_session_may_drop(gst_vsock_enc_private(self)->session) &&
+         gst_video_encoder_get_max_encode_time(GST_VIDEO_ENCODER(self), frame) < 0;
 }
 
 GstFlowReturn gst_vsock_enc_handle_frame(GstVideoEncoder *encoder, GstVideoCodecFrame *frame) {
@@ -372,9 +292,15 @@ GstFlowReturn gst_vsock_enc_handle_frame(GstVideoEncoder *encoder, GstVideoCodec
     gst_vsock_enc_drop_frame(self, frame);
     return flow;
   }
+  gboolean late = is_late(self, frame);
   GST_OBJECT_LOCK(self);
   priv->frames_in++;
+  if (late) priv->frames_late++;
   GST_OBJECT_UNLOCK(self);
+  if (late) {
+    gst_vsock_enc_drop_frame(self, frame);
+    return GST_FLOW_OK;
+  }
   wait_for_writers(self, frame->input_buffer);
   apply_settings(self);
   VencFrame *out = new_frame(self, frame, &error);

@@ -4,9 +4,6 @@
  * A task of the source pad does it: not the streaming thread, because output must not wait for the
  * next input frame; and not the session's I/O thread, which must never wait for the pipeline.
  */
-#include <gst/pbutils/pbutils.h>
-#include <string.h>
-
 #include "gstvsockenc-private.h"
 
 /* Without a frame rate a frame is taken to last so long, for the latency alone. */
@@ -18,23 +15,6 @@ static void set_downstream(GstVsockEnc *self, GstFlowReturn flow) {
   GST_OBJECT_LOCK(self);
   gst_vsock_enc_private(self)->downstream = flow;
   GST_OBJECT_UNLOCK(self);
-}
-
-/* The output's caps, completed by the base class before it pushes next. Stream lock held. */
-static void set_output_caps(GstVsockEnc *self, const guint8 *sps, guint sps_size) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  const vsockenc_Configured *configured = &priv->configured;
-  GstCaps *caps = gst_caps_from_string(VSOCKENC_OUTPUT_CAPS);
-
-  if (sps) gst_codec_utils_h264_caps_set_level_and_profile(caps, sps, sps_size);
-  GstVideoCodecState *state =
-      gst_video_encoder_set_output_state(GST_VIDEO_ENCODER(self), caps, priv->input);
-  state->info.width = (gint)(configured->width ? configured->width : (priv->info.width + 1u) & ~1u);
-  state->info.height =
-      (gint)(configured->height ? configured->height : (priv->info.height + 1u) & ~1u);
-  gst_vsock_enc_colorimetry_from_wire(&configured->colorimetry, &state->info.colorimetry);
-  gst_video_codec_state_unref(state);
-  priv->has_caps = TRUE;
 }
 
 static void drop_now(GstVsockEnc *self, GstVideoCodecFrame *frame) {
@@ -51,7 +31,7 @@ void gst_vsock_enc_release_drops(GstVsockEnc *self) {
   GstVideoCodecFrame *frame;
   if (priv->drops.length == 0) return;
   if (!priv->has_caps) {
-    set_output_caps(self, NULL, 0);
+    gst_vsock_enc_set_bare_caps(self);
     gst_video_encoder_negotiate(GST_VIDEO_ENCODER(self));
   }
   while ((frame = g_queue_pop_head(&priv->drops))) drop_now(self, frame);
@@ -70,31 +50,10 @@ void gst_vsock_enc_drop_frame(GstVsockEnc *self, GstVideoCodecFrame *frame) {
   GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
 }
 
-/* Caps from what the access unit says of itself. Stream lock held. */
-static gboolean negotiate(GstVsockEnc *self, const VencOutput *output) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  guint size = 0;
-  const guint8 *sps =
-      output->key ? gst_vsock_enc_find_sps(output->bytes, output->size, &size) : NULL;
-
-  if (sps && size < sizeof priv->profile) sps = NULL;
-  if (sps && memcmp(sps, priv->profile, sizeof priv->profile) != 0) priv->negotiate = TRUE;
-  if (!priv->negotiate) return TRUE;
-  if (sps)
-    memcpy(priv->profile, sps, sizeof priv->profile);
-  else
-    GST_WARNING_OBJECT(self, "the first access unit has no SPS: caps without profile and level");
-  set_output_caps(self, sps, size);
-  priv->negotiate = FALSE;
-  if (gst_video_encoder_negotiate(GST_VIDEO_ENCODER(self))) return TRUE;
-  GST_ELEMENT_ERROR(self, CORE, NEGOTIATION, (NULL), ("downstream refused the encoder's caps"));
-  return FALSE;
-}
-
 /* A frame takes as long as those that were seen to be with the host; only ever raised. */
 static void update_latency(GstVsockEnc *self) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  const GstVideoInfo *info = &priv->info;
+  const GstVideoInfo *info = &priv->picture.info;
   GstClockTime duration = info->fps_n > 0
                               ? gst_util_uint64_scale_int(GST_SECOND, info->fps_d, info->fps_n)
                               : ASSUMED_DURATION;
@@ -146,20 +105,22 @@ static GstFlowReturn push_packet(GstVsockEnc *self, VencOutput *output) {
 
   announce_source(self);
   GST_VIDEO_ENCODER_STREAM_LOCK(self);
-  if (!negotiate(self, output)) {
+  GstFlowReturn flow = GST_FLOW_OK;
+  GstBuffer *unit = gst_vsock_enc_take_unit(self, output, &flow);
+  if (!unit) {
     gst_vsock_enc_drop_frame(self, frame);
     GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
-    return GST_FLOW_NOT_NEGOTIATED;
+    return flow;
   }
   update_latency(self);
   GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
 
-  frame->output_buffer = gst_buffer_new_wrapped(g_steal_pointer(&output->bytes), output->size);
+  frame->output_buffer = unit;
   if (output->key)
     GST_VIDEO_CODEC_FRAME_SET_SYNC_POINT(frame);
   else
     GST_VIDEO_CODEC_FRAME_UNSET_SYNC_POINT(frame);
-  GstFlowReturn flow = gst_video_encoder_finish_frame(encoder, frame);
+  flow = gst_video_encoder_finish_frame(encoder, frame);
   GST_VIDEO_ENCODER_STREAM_LOCK(self);
   gst_vsock_enc_release_drops(self);
   GST_VIDEO_ENCODER_STREAM_UNLOCK(self);

@@ -11,12 +11,24 @@
 #define GST_CAT_DEFAULT gst_vsock_enc_debug
 GST_DEBUG_CATEGORY_EXTERN(gst_vsock_enc_debug);
 
+/* What downstream and host have agreed on. */
+typedef struct {
+  vsockenc_Codec codec;
+  vsockenc_Profile profile; /* UNSPECIFIED: whatever the encoder makes */
+  guint n_levels;           /* 0: any */
+  guint32 levels[VSOCKENC_MAX_LEVELS];
+  const gchar *media, *stream_format;
+  gboolean packetized; /* parameter sets in codec_data, NAL units behind their lengths */
+} GstVsockEncChoice;
+
 typedef struct {
   /* Under the object lock. */
   GstVsockEncSettings settings;
   gboolean vsock;        /* one of its properties was set */
   gint settings_changed; /* atomic: a property that matters to the host was set */
-  guint64 frames_in, frames_copied;
+  guint64 frames_in, frames_copied, frames_late;
+  guint64 refused_modifiers[8]; /* that were warned of */
+  guint n_refused_modifiers;
   gchar *copy_reason;       /* of the first copy */
   GstFlowReturn downstream; /* what downstream said last */
 
@@ -29,8 +41,8 @@ typedef struct {
 
   /* Of the stream, under the stream lock. */
   GstVideoCodecState *input; /* NULL: no caps yet */
-  GstVideoInfo info;         /* of the pixels, also where the caps say DMA_DRM */
-  guint32 fourcc;
+  VencPicture picture;       /* its info is of the pixels, also where the caps say DMA_DRM */
+  GstVsockEncChoice choice;
   gboolean live;
   GstBufferPool *copies; /* for frames from foreign memory */
   GstClockTime last_pts;
@@ -38,11 +50,13 @@ typedef struct {
   guint warned_sources;          /* bits of those that were warned of */
   guint max_pending;             /* most frames that have been with the host */
   GstClockTime told_latency;     /* GST_CLOCK_TIME_NONE: none yet */
-  vsockenc_Configured configured;
-  gboolean has_caps;  /* of the output, perhaps without profile and level */
-  GQueue drops;       /* frames to be dropped when there are caps */
-  gboolean negotiate; /* before the next access unit: the caps are not those downstream has */
-  guint8 profile[3];  /* of the SPS that the output caps were made from */
+  gboolean has_caps;             /* of the output, perhaps without profile and level */
+  GQueue drops;                  /* frames to be dropped when there are caps */
+  gboolean negotiate;   /* before the next access unit: the caps are not those downstream has */
+  GBytes *record;       /* of the parameter sets that the output caps were made from */
+  gchar *told_encoder;  /* in the tags, */
+  guint told_bitrate;   /* and that, in kbit/s */
+  guint warned_bitrate; /* value of the property that was warned of */
 } GstVsockEncPrivate;
 
 GstVsockEncPrivate *gst_vsock_enc_private(GstVsockEnc *self);
@@ -51,12 +65,21 @@ GstVsockEncSource gst_vsock_enc_get_source(GstVsockEnc *self);
 /* gstvsockenc-input.c: streaming thread. */
 gboolean gst_vsock_enc_set_format(GstVideoEncoder *encoder, GstVideoCodecState *state);
 GstFlowReturn gst_vsock_enc_handle_frame(GstVideoEncoder *encoder, GstVideoCodecFrame *frame);
-gboolean gst_vsock_enc_propose_allocation(GstVideoEncoder *encoder, GstQuery *query);
 /* Adopts what of new caps the base class does not look at. Stream lock held. */
-void gst_vsock_enc_update_caps(GstVsockEnc *self, GstCaps *caps);
+gboolean gst_vsock_enc_update_caps(GstVsockEnc *self, GstCaps *caps);
 void gst_vsock_enc_reset_input(GstVsockEnc *self);
 /* Waits until every frame is out; the stream lock is held before and after, and free meanwhile. */
 GstFlowReturn gst_vsock_enc_drain(GstVsockEnc *self);
+
+/* gstvsockenc-memory.c: streaming thread. */
+gboolean gst_vsock_enc_propose_allocation(GstVideoEncoder *encoder, GstQuery *query);
+/*
+ * Finds a way to the host for the pixels: the resource that they are in, a copy in a resource, or
+ * the link.
+ */
+gboolean gst_vsock_enc_use_buffer(GstVsockEnc *self, GstBuffer *buffer, VencFrame *out,
+                                  GError **error);
+void gst_vsock_enc_clear_copies(GstVsockEncPrivate *priv);
 
 /* gstvsockenc-output.c: the source pad's task. */
 gboolean gst_vsock_enc_start_output(GstVsockEnc *self);
@@ -66,16 +89,33 @@ void gst_vsock_enc_drop_frame(GstVsockEnc *self, GstVideoCodecFrame *frame);
 /* Drops what waited for caps; stream lock held. */
 void gst_vsock_enc_release_drops(GstVsockEnc *self);
 
+/* gstvsockenc-units.c: access units and what goes along with them. Stream lock held. */
+/* Caps without profile and level, for a pipeline that gets no access unit. */
+void gst_vsock_enc_set_bare_caps(GstVsockEnc *self);
+/* Output caps and tags as `output` says, and its bytes as downstream wants them. NULL: posted. */
+GstBuffer *gst_vsock_enc_take_unit(GstVsockEnc *self, VencOutput *output, GstFlowReturn *flow);
+
+/* gstvsockenc-caps.c */
+GstCaps *gst_vsock_enc_src_caps(void); /* all that any host may offer */
+GstCaps *gst_vsock_enc_getcaps(GstVideoEncoder *encoder, GstCaps *filter);
+/* FALSE: the element is not open, and the template is the answer. */
+gboolean gst_vsock_enc_answer_src_caps(GstVsockEnc *self, GstQuery *query);
+void gst_vsock_enc_explain_refusal(GstVsockEnc *self, GstQuery *query);
+/* What to make of pictures such as `info`; on FALSE `error` names what each side wants. */
+gboolean gst_vsock_enc_choose(GstVsockEnc *self, const GstVideoInfo *info,
+                              GstVsockEncChoice *choice, GError **error);
+
 /* gstvsockenc-formats.c: pure functions. */
 GstCaps *gst_vsock_enc_sink_caps(void);
+/* Narrows sink caps to what `host` takes. */
+void gst_vsock_enc_limit_caps(GstCaps *caps, const VencHost *host, guint max_width,
+                              guint max_height);
 gboolean gst_vsock_enc_is_dmabuf_caps(const GstCaps *caps);
 /* The pixels behind `caps`; on FALSE `error` says what the host does not take. */
-gboolean gst_vsock_enc_parse_caps(GstCaps *caps, GstVideoInfo *info, guint32 *fourcc,
+gboolean gst_vsock_enc_parse_caps(GstCaps *caps, const VencHost *host, VencPicture *picture,
                                   GError **error);
 gboolean gst_vsock_enc_colorimetry_to_wire(const GstVideoColorimetry *from,
                                            vsockenc_Colorimetry *to);
 void gst_vsock_enc_colorimetry_from_wire(const vsockenc_Colorimetry *from, GstVideoColorimetry *to);
-/* The SPS, behind its one-byte header, in an access unit; NULL if there is none. */
-const guint8 *gst_vsock_enc_find_sps(const guint8 *unit, gsize size, guint *sps_size);
 
 #endif

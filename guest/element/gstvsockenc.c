@@ -2,11 +2,12 @@
  * SECTION:element-vsockenc
  *
  * Encodes video on the host of a virtual machine. The pixels stay in the guest's memory: the host
- * is told the virtio-gpu resource that they are in, and sends back H.264.
+ * is told the virtio-gpu resource that they are in, and sends back H.264 or H.265.
  *
  * Three threads meet here. The streaming thread submits frames (gstvsockenc-input.c), the session's
  * I/O thread talks to the host (session*.c), and a task of the source pad pushes what comes back
- * (gstvsockenc-output.c). The session's queue of outputs is all that they share.
+ * (gstvsockenc-output.c, gstvsockenc-units.c). The session's queue of outputs is all that they
+ * share.
  */
 #include "gstvsockenc.h"
 
@@ -76,7 +77,9 @@ static gboolean gst_vsock_enc_open(GstVideoEncoder *encoder) {
   GST_OBJECT_LOCK(self);
   gst_vsock_enc_settings_copy(&settings, &priv->settings);
   gboolean vsock = priv->vsock;
-  priv->frames_in = priv->frames_copied = 0;
+  priv->frames_in = priv->frames_copied = priv->frames_late = 0;
+  priv->n_refused_modifiers = 0;
+  priv->warned_bitrate = 0;
   GST_OBJECT_UNLOCK(self);
 
   const VencAddress address = {
@@ -162,11 +165,27 @@ static gboolean gst_vsock_enc_sink_event(GstVideoEncoder *encoder, GstEvent *eve
   } else if (caps && result) {
     /* The base class overlooks a change of drm-format alone. */
     GST_VIDEO_ENCODER_STREAM_LOCK(self);
-    gst_vsock_enc_update_caps(self, caps);
+    result = gst_vsock_enc_update_caps(self, caps);
     GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
   }
   return result;
 }
+
+static gboolean gst_vsock_enc_src_query(GstVideoEncoder *encoder, GstQuery *query) {
+  if (GST_QUERY_TYPE(query) == GST_QUERY_CAPS &&
+      gst_vsock_enc_answer_src_caps(GST_VSOCK_ENC(encoder), query))
+    return TRUE;
+  return GST_VIDEO_ENCODER_CLASS(gst_vsock_enc_parent_class)->src_query(encoder, query);
+}
+
+#if GST_CHECK_VERSION(1, 24, 0)
+static gboolean gst_vsock_enc_sink_query(GstVideoEncoder *encoder, GstQuery *query) {
+  gboolean done = GST_VIDEO_ENCODER_CLASS(gst_vsock_enc_parent_class)->sink_query(encoder, query);
+  if (done && GST_QUERY_TYPE(query) == GST_QUERY_ACCEPT_CAPS)
+    gst_vsock_enc_explain_refusal(GST_VSOCK_ENC(encoder), query);
+  return done;
+}
+#endif
 
 static GstStateChangeReturn gst_vsock_enc_change_state(GstElement *element,
                                                        GstStateChange transition) {
@@ -223,7 +242,7 @@ static GstStructure *make_stats(GstVsockEnc *self) {
   g_autofree gchar *tier = dup_source_nick(self);
 
   GST_OBJECT_LOCK(self);
-  guint64 frames_in = priv->frames_in, copied = priv->frames_copied;
+  guint64 frames_in = priv->frames_in, copied = priv->frames_copied, late = priv->frames_late;
   if (priv->session) {
     venc_session_get_statistics(priv->session, &stats);
     transport = venc_session_dup_transport(priv->session);
@@ -232,17 +251,17 @@ static GstStructure *make_stats(GstVsockEnc *self) {
   GstStructure *structure = gst_structure_new(
       "vsockenc-stats", "frames-in", G_TYPE_UINT64, frames_in, "frames-encoded", G_TYPE_UINT64,
       stats.packets, "key-frames", G_TYPE_UINT64, stats.key_frames, "dropped-newer", G_TYPE_UINT64,
-      stats.dropped[VENC_DROPPED_NEWER], "dropped-disconnected", G_TYPE_UINT64,
-      stats.dropped[VENC_DROPPED_DISCONNECTED], "dropped-encoder", G_TYPE_UINT64,
-      stats.dropped[VENC_DROPPED_ENCODER], "dropped-flushed", G_TYPE_UINT64,
-      stats.dropped[VENC_DROPPED_FLUSHED], "frames-copied", G_TYPE_UINT64, copied, "frames-inline",
-      G_TYPE_UINT64, stats.frames_inline, "bytes-sent", G_TYPE_UINT64, stats.bytes_sent,
-      "bytes-received", G_TYPE_UINT64, stats.bytes_received, "frame-bytes-sent", G_TYPE_UINT64,
-      stats.frame_bytes_sent, "pixel-bytes-sent", G_TYPE_UINT64, stats.pixel_bytes_sent, "sessions",
-      G_TYPE_UINT64, stats.sessions, "attaches", G_TYPE_UINT64, stats.attaches, "attached",
-      G_TYPE_UINT, stats.attached, "runs", G_TYPE_UINT, stats.runs, "tier", G_TYPE_STRING, tier,
-      "transport", G_TYPE_STRING, transport ? transport : "", "host", G_TYPE_STRING, stats.host,
-      "encoder", G_TYPE_STRING, stats.encoder, NULL);
+      stats.dropped[VENC_DROPPED_NEWER], "dropped-late", G_TYPE_UINT64, late,
+      "dropped-disconnected", G_TYPE_UINT64, stats.dropped[VENC_DROPPED_DISCONNECTED],
+      "dropped-encoder", G_TYPE_UINT64, stats.dropped[VENC_DROPPED_ENCODER], "dropped-flushed",
+      G_TYPE_UINT64, stats.dropped[VENC_DROPPED_FLUSHED], "frames-copied", G_TYPE_UINT64, copied,
+      "frames-inline", G_TYPE_UINT64, stats.frames_inline, "bytes-sent", G_TYPE_UINT64,
+      stats.bytes_sent, "bytes-received", G_TYPE_UINT64, stats.bytes_received, "frame-bytes-sent",
+      G_TYPE_UINT64, stats.frame_bytes_sent, "pixel-bytes-sent", G_TYPE_UINT64,
+      stats.pixel_bytes_sent, "sessions", G_TYPE_UINT64, stats.sessions, "attaches", G_TYPE_UINT64,
+      stats.attaches, "attached", G_TYPE_UINT, stats.attached, "runs", G_TYPE_UINT, stats.runs,
+      "tier", G_TYPE_STRING, tier, "transport", G_TYPE_STRING, transport ? transport : "", "host",
+      G_TYPE_STRING, stats.host, "encoder", G_TYPE_STRING, stats.encoder, NULL);
   for (guint i = 0; i < VENC_STAGES; i++) {
     g_autofree gchar *p50 = g_strconcat(stages[i], "-p50", NULL);
     g_autofree gchar *p95 = g_strconcat(stages[i], "-p95", NULL);
@@ -283,7 +302,7 @@ static void gst_vsock_enc_class_init(GstVsockEncClass *klass) {
   GstElementClass *element_class = GST_ELEMENT_CLASS(klass);
   GstVideoEncoderClass *encoder_class = GST_VIDEO_ENCODER_CLASS(klass);
   g_autoptr(GstCaps) sink = gst_vsock_enc_sink_caps();
-  g_autoptr(GstCaps) src = gst_caps_from_string(VSOCKENC_OUTPUT_CAPS);
+  g_autoptr(GstCaps) src = gst_vsock_enc_src_caps();
 
   klass->gpu_ops = &venc_gpu_kernel;
   object_class->set_property = gst_vsock_enc_set_property;
@@ -303,6 +322,11 @@ static void gst_vsock_enc_class_init(GstVsockEncClass *klass) {
   encoder_class->close = GST_DEBUG_FUNCPTR(gst_vsock_enc_close);
   encoder_class->start = GST_DEBUG_FUNCPTR(gst_vsock_enc_start);
   encoder_class->stop = GST_DEBUG_FUNCPTR(gst_vsock_enc_stop);
+  encoder_class->getcaps = GST_DEBUG_FUNCPTR(gst_vsock_enc_getcaps);
+  encoder_class->src_query = GST_DEBUG_FUNCPTR(gst_vsock_enc_src_query);
+#if GST_CHECK_VERSION(1, 24, 0)
+  encoder_class->sink_query = GST_DEBUG_FUNCPTR(gst_vsock_enc_sink_query);
+#endif
   encoder_class->set_format = GST_DEBUG_FUNCPTR(gst_vsock_enc_set_format);
   encoder_class->handle_frame = GST_DEBUG_FUNCPTR(gst_vsock_enc_handle_frame);
   encoder_class->finish = GST_DEBUG_FUNCPTR(gst_vsock_enc_finish);

@@ -26,8 +26,7 @@ typedef struct {
   VencGpu *gpu;
   VencSession *session;
   VencBuffers *buffers;
-  GstVideoInfo info;
-  guint32 fourcc;
+  VencPicture picture;
 } Probe;
 
 static gboolean failed(Probe *probe, const gchar *fix) {
@@ -47,8 +46,8 @@ static gboolean open_all(Probe *probe) {
   if (!venc_session_open(probe->session, options->timeout_ms, &report->error))
     return failed(probe, FIX_LINK);
   probe->buffers = venc_buffers_new(probe->gpu, probe->session);
-  gst_video_info_set_format(&probe->info, GST_VIDEO_FORMAT_BGRx, WIDTH, HEIGHT);
-  probe->fourcc = 0x34325258u; /* DRM_FORMAT_XRGB8888 */
+  gst_video_info_set_format(&probe->picture.info, GST_VIDEO_FORMAT_BGRx, WIDTH, HEIGHT);
+  probe->picture.fourcc = 0x34325258u; /* DRM_FORMAT_XRGB8888 */
   return TRUE;
 }
 
@@ -66,7 +65,7 @@ static void draw(GstBuffer *buffer) {
 static VencFrame *make_frame(Probe *probe) {
   VencProbeReport *report = probe->report;
   g_autoptr(GstAllocator) allocator = probe->gpu ? venc_allocator_new(probe->gpu) : NULL;
-  g_autoptr(GstBuffer) buffer = gst_buffer_new_allocate(allocator, probe->info.size, NULL);
+  g_autoptr(GstBuffer) buffer = gst_buffer_new_allocate(allocator, probe->picture.info.size, NULL);
   VencFrame *frame = g_new0(VencFrame, 1);
   const VencPixels *pixels = NULL;
 
@@ -76,7 +75,7 @@ static VencFrame *make_frame(Probe *probe) {
   } else {
     draw(buffer);
     gboolean found = (probe->gpu ? venc_buffers_use : venc_buffers_use_inline)(
-        probe->buffers, buffer, &probe->info, probe->fourcc, frame, &report->error);
+        probe->buffers, buffer, &probe->picture, frame, &report->error);
     if (found) pixels = frame->map(frame->hold, &report->error);
   }
   if (!pixels) {
@@ -112,7 +111,7 @@ static gboolean send_inline(Probe *probe, VencFrame *frame) {
                                            .par_d = 1};
   VencFrame *replaced = NULL;
   venc_session_set_mode(probe->session, TRUE, TRUE, 1);
-  if (venc_session_configure(probe->session, &configuration, TRUE, NULL, &probe->report->error) !=
+  if (venc_session_configure(probe->session, &configuration, TRUE, &probe->report->error) !=
           VENC_OK ||
       venc_session_submit(probe->session, frame, &replaced) != VENC_OK) {
     venc_frame_free(frame);
@@ -144,7 +143,10 @@ void venc_probe_run(const VencProbeOptions *options, VencProbeReport *report) {
   Probe probe = {.options = options, .report = report};
   *report = (VencProbeReport){0};
   report->ok = open_all(&probe) && ask_host(&probe);
-  if (probe.session) venc_session_get_statistics(probe.session, &report->statistics);
+  if (probe.session) {
+    venc_session_get_statistics(probe.session, &report->statistics);
+    venc_session_get_host(probe.session, &report->offers);
+  }
   venc_buffers_free(probe.buffers);
   venc_session_free(probe.session);
   venc_gpu_unref(probe.gpu);
@@ -194,9 +196,9 @@ gchar *venc_probe_report_to_json(const VencProbeReport *report) {
     add_text(json, "crc_host", NULL);
   add_text(json, "host", *report->statistics.host ? report->statistics.host : NULL);
   g_string_append(json, ", \"encoders\": [");
-  for (guint i = 0; i < report->statistics.n_encoders; i++) {
+  for (guint i = 0; i < report->offers.n_encoders; i++) {
     if (i > 0) g_string_append(json, ", ");
-    add_value(json, report->statistics.encoders[i]);
+    add_value(json, report->offers.encoders[i].name);
   }
   g_string_append_c(json, ']');
   add_text(json, "error", report->error ? report->error->message : NULL);

@@ -23,6 +23,7 @@ typedef struct {
   guint32 crc; /* of what was drawn */
   guint64 bytes;
   VencStatistics statistics;
+  VencHost offers;
   GError *error;    /* NULL: there was none */
   const gchar *fix; /* what to do about it */
 } VencProbeReport;

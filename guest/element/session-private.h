@@ -40,6 +40,7 @@ struct _VencSession {
   int cancel; /* eventfd: readable while `interrupted` */
   VencAddress address;
   gchar *software;
+  VencHost host;
   gboolean closing;
   gboolean interrupted;
   GError *failure; /* set once: the session has given up */

@@ -36,6 +36,19 @@ static void add_sample(VencSession *session, VencStage stage, guint32 us) {
   samples->values[samples->count++ % VENC_SAMPLES] = us;
 }
 
+/* The numbers of lists are nanopb's, which has checked them against the lists' bounds. */
+static void take_host(VencSession *session, const vsockenc_Welcome *welcome) {
+  VencHost *host = &session->host;
+  host->n_encoders = welcome->encoders_count;
+  for (guint i = 0; i < host->n_encoders; i++) {
+    host->encoders[i] = welcome->encoders[i];
+    copy_name(host->encoders[i].name, sizeof host->encoders[i].name, welcome->encoders[i].name);
+  }
+  host->n_modifiers = welcome->modifiers_count;
+  for (guint i = 0; i < host->n_modifiers; i++)
+    host->modifiers[i] = (guint64)welcome->modifiers[i].high << 32 | welcome->modifiers[i].low;
+}
+
 static void on_welcome(VencSession *session, gint64 now, const vsockenc_Welcome *welcome) {
   if (session->state != VENC_STATE_OPENING) return; /* the answer to a repeated Hello */
   if (welcome->version != VSOCKENC_PROTOCOL_VERSION) {
@@ -59,10 +72,7 @@ static void on_welcome(VencSession *session, gint64 now, const vsockenc_Welcome 
     venc_session_refuse_resources(session, now, NO_RESOURCES);
     session->ask_again_at = now; /* its exporter may have come since */
   }
-  session->statistics.n_encoders = MIN(welcome->encoders_count, VSOCKENC_MAX_ENCODER_OFFERS);
-  for (guint i = 0; i < session->statistics.n_encoders; i++)
-    copy_name(session->statistics.encoders[i], sizeof session->statistics.encoders[i],
-              welcome->encoders[i].name);
+  take_host(session, welcome);
   if (session->announce) venc_session_push_output(session, VENC_OUTPUT_BACK, 0, NULL);
   session->announce = FALSE;
   g_cond_broadcast(&session->changed);
@@ -86,6 +96,7 @@ static void on_configured(VencSession *session, gint64 now, const vsockenc_Confi
   }
   session->configuration_pending = FALSE;
   session->configured = *configured;
+  copy_name(session->configured.encoder, sizeof session->configured.encoder, configured->encoder);
   session->accepted = session->sent;
   session->has_accepted = TRUE;
   session->backoff_ms = 0;

@@ -93,6 +93,10 @@ static void send_configure(VencSession *session, gint64 now) {
   to->keyframe_interval = from->keyframe_interval;
   to->par_numerator = from->par_n;
   to->par_denominator = from->par_d;
+  to->profile = from->profile;
+  to->levels_count = (pb_size_t)MIN(from->n_levels, VSOCKENC_MAX_LEVELS);
+  memcpy(to->levels, from->levels, to->levels_count * sizeof *to->levels);
+  to->rate_control = from->rate_control;
   to->has_colorimetry = from->has_colorimetry;
   to->colorimetry = from->colorimetry;
   venc_session_finish(session, now);

@@ -196,13 +196,14 @@ void venc_session_interrupt(VencSession *session, gboolean interrupted) {
 }
 
 VencResult venc_session_configure(VencSession *session, const VencConfiguration *configuration,
-                                  gboolean wait, vsockenc_Configured *configured, GError **error) {
+                                  gboolean wait, GError **error) {
   VencResult result = VENC_OK;
   gint64 deadline = g_get_monotonic_time() + CONFIGURE_TIMEOUT_US;
 
   venc_session_lock(session);
   session->configuration = *configuration;
   session->has_configuration = session->configuration_changed = TRUE;
+  if (wait) session->configured = (vsockenc_Configured){0};
   g_clear_error(&session->configuration_error);
   venc_session_wake(session);
   if (wait) session->configuring++;
@@ -228,7 +229,6 @@ VencResult venc_session_configure(VencSession *session, const VencConfiguration 
   } else if (result == VENC_FAILED) {
     g_propagate_error(error, g_error_copy(session->failure));
   }
-  if (configured) *configured = session->configured;
   venc_session_unlock(session);
   return result;
 }
@@ -239,6 +239,17 @@ static guint frames_out(VencSession *session) {
   for (GList *at = session->frames.head; at; at = at->next)
     if (!((VencFrame *)at->data)->discard) out++;
   return out;
+}
+
+/*
+ * Whether the newest frame is the one for whose buffer the host is being asked: then it stays. What
+ * waits behind it does not, also if it is in the same buffer.
+ */
+static gboolean is_asked_for(VencSession *session) {
+  const GList *last = session->frames.tail;
+  const VencFrame *frame = last->data;
+  const VencFrame *before = last->prev ? last->prev->data : NULL;
+  return session->slots[frame->slot].asked && !(before && before->state == VENC_FRAME_QUEUED);
 }
 
 VencResult venc_session_submit(VencSession *session, VencFrame *frame, VencFrame **replaced) {
@@ -254,7 +265,7 @@ VencResult venc_session_submit(VencSession *session, VencFrame *frame, VencFrame
     if (session->state != VENC_STATE_OPEN) {
       session->statistics.dropped[VENC_DROPPED_DISCONNECTED]++;
       result = VENC_AWAY;
-    } else if (last && last->state == VENC_FRAME_QUEUED && !session->slots[last->slot].asked) {
+    } else if (last && last->state == VENC_FRAME_QUEUED && !is_asked_for(session)) {
       /* What was asked of the replaced frame is asked of this one. */
       frame->force_key |= last->force_key;
       session->statistics.dropped[VENC_DROPPED_NEWER]++;
@@ -351,49 +362,4 @@ void venc_session_output_done(VencSession *session) {
   g_cond_broadcast(&session->changed);
   venc_session_unlock(session);
   venc_session_wake(session);
-}
-
-guint venc_session_pending(VencSession *session) {
-  venc_session_lock(session);
-  guint pending = session->frames.length;
-  venc_session_unlock(session);
-  return pending;
-}
-
-gchar *venc_session_dup_transport(VencSession *session) {
-  venc_session_lock(session);
-  gchar *name = g_strdup(session->link.name);
-  venc_session_unlock(session);
-  return name;
-}
-
-static gint compare_durations(gconstpointer a, gconstpointer b) {
-  guint32 x = *(const guint32 *)a, y = *(const guint32 *)b;
-  return x < y ? -1 : x > y;
-}
-
-vsockenc_SourceTier venc_session_tier(VencSession *session, gboolean *copied) {
-  venc_session_lock(session);
-  *copied = session->statistics.copied;
-  vsockenc_SourceTier tier = session->statistics.tier;
-  venc_session_unlock(session);
-  return tier;
-}
-
-void venc_session_get_statistics(VencSession *session, VencStatistics *statistics) {
-  g_autofree guint32 *sorted = g_new(guint32, VENC_SAMPLES);
-  venc_session_lock(session);
-  *statistics = session->statistics;
-  for (guint i = 0; i < VSOCKENC_MAX_ATTACHED_BUFFERS; i++)
-    if (session->slots[i].attachment) statistics->attached++;
-  for (guint stage = 0; stage < VENC_STAGES; stage++) {
-    const VencSamples *samples = &session->samples[stage];
-    guint n = (guint)MIN(samples->count, VENC_SAMPLES);
-    if (n == 0) continue;
-    memcpy(sorted, samples->values, n * sizeof *sorted);
-    qsort(sorted, n, sizeof *sorted, compare_durations);
-    statistics->p50_us[stage] = sorted[n / 2];
-    statistics->p95_us[stage] = sorted[n * 95 / 100];
-  }
-  venc_session_unlock(session);
 }

@@ -96,8 +96,20 @@ typedef struct {
 
 void venc_output_free(VencOutput *output);
 
+/* What the host has said that it can do. */
+typedef struct {
+  guint n_encoders;
+  vsockenc_EncoderOffer encoders[VSOCKENC_MAX_ENCODER_OFFERS]; /* best first */
+  guint n_modifiers;
+  guint64 modifiers[VSOCKENC_MAX_MODIFIERS]; /* besides linear */
+} VencHost;
+
 typedef struct {
   vsockenc_Codec codec;
+  vsockenc_Profile profile; /* UNSPECIFIED: the host chooses */
+  guint n_levels;           /* 0: any */
+  guint32 levels[VSOCKENC_MAX_LEVELS];
+  vsockenc_RateControl rate_control;
   guint width, height;
   guint fps_n, fps_d;
   guint bitrate_kbps, keyframe_interval;
@@ -126,9 +138,6 @@ typedef struct {
   guint32 p50_us[VENC_STAGES], p95_us[VENC_STAGES];
   gchar host[VSOCKENC_MAX_NAME_BYTES + 1];
   gchar encoder[VSOCKENC_MAX_NAME_BYTES + 1];
-  /* What the host offers, best first. */
-  guint n_encoders;
-  gchar encoders[VSOCKENC_MAX_ENCODER_OFFERS][VSOCKENC_MAX_NAME_BYTES + 1];
 } VencStatistics;
 
 /* What the host says of a buffer's pixels. */
@@ -160,12 +169,16 @@ void venc_session_set_mode(VencSession *session, gboolean lossless, gboolean fai
 void venc_session_interrupt(VencSession *session, gboolean interrupted);
 
 /*
- * What later frames are to become. Waits for the host's answer if `wait` is set; an unopened
- * session of a stream that may lose frames takes it along when it opens. Fills `error` when the
- * host refuses.
+ * What later frames are to become. With `wait` it is another stream: waits for the host's answer;
+ * an unopened session of a stream that may lose frames takes it along when it opens. Fills `error`
+ * when the host refuses.
  */
 VencResult venc_session_configure(VencSession *session, const VencConfiguration *configuration,
-                                  gboolean wait, vsockenc_Configured *configured, GError **error);
+                                  gboolean wait, GError **error);
+/* What the host has said last of the stream; all 0 before. The encoder's name is UTF-8. */
+void venc_session_get_configured(VencSession *session, vsockenc_Configured *configured);
+/* Names are UTF-8. */
+void venc_session_get_host(VencSession *session, VencHost *host);
 
 /*
  * Takes `frame` if the result is VENC_OK. Lossless: waits while as many as allowed are out. Else
@@ -197,6 +210,8 @@ gboolean venc_session_probe(VencSession *session, const VencFrame *frame, guint 
 
 /* Frames that have no answer yet. */
 guint venc_session_pending(VencSession *session);
+/* Whether frames may be dropped to keep up, i.e. the session is not lossless. */
+gboolean venc_session_may_drop(VencSession *session);
 /* How the host reached the pixels that it read last, and whether they had been copied for it. */
 vsockenc_SourceTier venc_session_tier(VencSession *session, gboolean *copied);
 /* Why the host takes no resources, newly allocated; NULL if it does. */

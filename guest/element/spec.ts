@@ -60,7 +60,7 @@ export const METADATA = {
   longName: "Virtual machine video encoder",
   klass: "Codec/Encoder/Video/Hardware",
   description:
-    "Encodes video on the host of a virtual machine: sends the virtio-gpu resource ids of frames and receives H.264",
+    "Encodes video on the host of a virtual machine: sends the virtio-gpu resource ids of frames, receives H.264 or H.265",
   author: "The vsockenc authors",
 } as const;
 
@@ -79,6 +79,13 @@ export const ENUMS = {
     values: [
       { nick: "resume", blurb: "a warning; the stream goes on with a key frame when the host is back" },
       { nick: "error", blurb: "an error" },
+    ],
+  },
+  RateControl: {
+    blurb: "How strictly the bit rate is kept",
+    values: [
+      { nick: "cbr", blurb: "never more than the bit rate, over one second: for streaming" },
+      { nick: "vbr", blurb: "the bit rate on average, for a while up to twice of it: for recording" },
     ],
   },
   Source: {
@@ -177,10 +184,20 @@ export const PROPERTIES: readonly PropertySpec[] = [
     name: "bitrate",
     type: "uint",
     minimum: 0,
-    maximum: LIMITS.MAX_BITRATE_KBPS,
+    maximum: 4_294_967_295,
     default: 0,
     unit: "kbit/s",
     blurb: "Bit rate in kbit/s (0 = the host chooses)",
+    details: `A value above ${LIMITS.MAX_BITRATE_KBPS} is taken as bit/s, with a warning, because some applications pass that.`,
+    mutable: "playing",
+    since: "0.1",
+  },
+  {
+    name: "rate-control",
+    type: "enum",
+    of: "RateControl",
+    default: "cbr",
+    blurb: "How strictly the bit rate is kept",
     mutable: "playing",
     since: "0.1",
   },
@@ -249,6 +266,11 @@ export const STATS_FIELDS = [
   { name: "frames-encoded", type: "guint64", blurb: "access units received from the host" },
   { name: "key-frames", type: "guint64", blurb: "key frames among them" },
   { name: "dropped-newer", type: "guint64", blurb: "replaced by a newer frame while waiting" },
+  {
+    name: "dropped-late",
+    type: "guint64",
+    blurb: "too late for downstream when they arrived (property qos)",
+  },
   { name: "dropped-disconnected", type: "guint64", blurb: "lost because the host was away" },
   { name: "dropped-encoder", type: "guint64", blurb: "the host's encoder gave nothing for them" },
   { name: "dropped-flushed", type: "guint64", blurb: "discarded by a flush or at the end" },
@@ -284,4 +306,39 @@ export const STATS_STAGES = [
   { name: "round-trip-us", blurb: "from sending the frame to its last byte, by the guest's clock" },
 ] as const;
 
-export const OUTPUT_CAPS = "video/x-h264, stream-format = (string) byte-stream, alignment = (string) au";
+/** A profile by the name that it has in caps, and as Configure.profile. */
+export interface OutputProfile {
+  readonly caps: string;
+  readonly wire: string;
+}
+
+/** What comes out, and what downstream can choose by its caps. First is what downstream gets that does not care. */
+export interface OutputSpec {
+  /** Name in the protocol's enum Codec. */
+  readonly codec: string;
+  readonly media: string;
+  /** Parameter sets in band; parameter sets in codec_data, and NAL units behind their lengths. */
+  readonly streamFormats: readonly [inBand: string, packetized: string];
+  readonly profiles: readonly OutputProfile[];
+}
+
+export const OUTPUTS: readonly OutputSpec[] = [
+  {
+    codec: "H264",
+    media: "video/x-h264",
+    streamFormats: ["byte-stream", "avc"],
+    profiles: [
+      { caps: "constrained-baseline", wire: "H264_CONSTRAINED_BASELINE" },
+      // The larger profile: every constrained-baseline stream is one of it.
+      { caps: "baseline", wire: "H264_CONSTRAINED_BASELINE" },
+      { caps: "main", wire: "H264_MAIN" },
+      { caps: "high", wire: "H264_HIGH" },
+    ],
+  },
+  {
+    codec: "H265",
+    media: "video/x-h265",
+    streamFormats: ["byte-stream", "hvc1"],
+    profiles: [{ caps: "main", wire: "H265_MAIN" }],
+  },
+];

@@ -1,0 +1,58 @@
+/*
+ * Access units: from the byte stream of Annex B (Rec. ITU-T H.264 and H.265) to the samples and
+ * decoder configuration records of ISO/IEC 14496-15.
+ *
+ * These are pure functions. The bytes come from the host and are not trusted: whatever they are,
+ * nothing outside of them is read, and what makes no sense is an error.
+ */
+#ifndef VSOCKENC_PARAMETER_SETS_H
+#define VSOCKENC_PARAMETER_SETS_H
+
+#include <glib.h>
+
+#include "session.pb.h"
+
+/* general_profile_space to general_level_idc of H.265's profile_tier_level() (7.3.3). */
+#define VENC_PROFILE_BYTES 12u
+
+typedef struct {
+  const guint8 *bytes; /* from the header on, without start code and trailing zeros */
+  gsize size;
+  guint type;
+} VencNal;
+
+/* Of one stream, as it says of itself. */
+typedef struct {
+  /* H.264: profile_idc, the constraint flags and level_idc; H.265: as above. */
+  guint8 profile[VENC_PROFILE_BYTES];
+  guint profile_size;
+  /* AVCDecoderConfigurationRecord (5.3.3.1) or HEVCDecoderConfigurationRecord (8.3.3.1). */
+  GBytes *record;
+} VencParameterSets;
+
+void venc_parameter_sets_clear(VencParameterSets *sets);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VencParameterSets, venc_parameter_sets_clear)
+
+/*
+ * The next NAL unit of `unit` from `*at` on, which is 0 for the first. FALSE at the end, or with
+ * `error` where there should have been one.
+ */
+gboolean venc_nal_next(vsockenc_Codec codec, const guint8 *unit, gsize size, gsize *at,
+                       VencNal *nal, GError **error);
+
+/*
+ * Collects the parameter sets ahead of the picture. FALSE without `error` if there are none at all;
+ * an error if they are not whole, or not what this file knows to describe.
+ */
+gboolean venc_parameter_sets_find(vsockenc_Codec codec, const guint8 *unit, gsize size,
+                                  VencParameterSets *sets, GError **error);
+
+/*
+ * The NAL units behind lengths of four bytes each, without parameter sets, which the sample entries
+ * avc1 and hvc1 keep out of the samples. Newly allocated; NULL with `error` if `unit` is malformed
+ * or holds no picture.
+ */
+guint8 *venc_unit_to_sample(vsockenc_Codec codec, const guint8 *unit, gsize size,
+                            gsize *sample_size, GError **error);
+
+#endif

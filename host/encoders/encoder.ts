@@ -13,6 +13,20 @@ export type FrameSource = Picture | InlineFrame;
 
 export type CodecName = "h264" | "h265";
 
+/** Profiles that a stream can be asked for, by codec. */
+export const PROFILES = {
+  h264: ["constrained-baseline", "main", "high"],
+  h265: ["main"],
+} as const satisfies Record<CodecName, readonly string[]>;
+
+export type ProfileName = (typeof PROFILES)[CodecName][number];
+
+/**
+ * How strictly the bit rate is kept. "cbr": at no time more than it, over a buffer of one second. "vbr": on average,
+ * with peaks of twice as much and a buffer of two seconds.
+ */
+export type RateControl = "cbr" | "vbr";
+
 /** Code points of ISO/IEC 23091-2; 0 means "not told" on the way in and never occurs on the way out. */
 export interface Colorimetry {
   readonly primaries: number;
@@ -29,6 +43,8 @@ export interface EncoderOffer {
   readonly maxWidth: number;
   readonly maxHeight: number;
   readonly hardware: boolean;
+  /** What it can be configured for, the one that suits it best first. */
+  readonly profiles: readonly ProfileName[];
 }
 
 /** A stream as the guest configured it, checked by the relay. */
@@ -39,8 +55,13 @@ export interface EncoderConfiguration {
   readonly height: number;
   /** Frames a second as a fraction; 0/1 when it varies. */
   readonly framerate: { readonly numerator: number; readonly denominator: number };
+  /** One of its codec's; undefined: the back end chooses. */
+  readonly profile: ProfileName | undefined;
+  /** Numbers of the levels that may be declared (levels.ts), of which the lowest that is enough is taken; empty: any. */
+  readonly levels: readonly number[];
   /** 0: the back end chooses. */
   readonly bitrateKbps: number;
+  readonly rateControl: RateControl;
   /** Frames from one key frame to the next; 0: the back end chooses. */
   readonly keyframeInterval: number;
   /**
@@ -60,6 +81,9 @@ export interface EncoderDescription {
   readonly height: number;
   /** As written into the VUI. */
   readonly colorimetry: Colorimetry;
+  /** In force, also where the back end chose them. */
+  readonly bitrateKbps: number;
+  readonly keyframeInterval: number;
 }
 
 export interface FrameRequest {
@@ -93,6 +117,7 @@ export interface EncoderEvents {
 }
 
 export interface EncoderSession {
+  /** Of the configuration in force: it changes with `reconfigure`. */
   readonly description: EncoderDescription;
   /**
    * Queues one frame. Its pixels stay until `onFrameRead`, also when their owner closes the source meanwhile.
@@ -104,7 +129,8 @@ export interface EncoderSession {
    */
   encode(source: FrameSource, request: FrameRequest): void;
   /**
-   * Changes bit rate and key-frame interval from the next frame on; false if it needs a new session instead.
+   * Changes bit rate and key-frame interval from the next frame on; false if it needs a new session instead, as a
+   * bit rate does that the declared level does not allow.
    *
    * @throws EncoderUnavailableError when the encoder could not do it in a new session either.
    */

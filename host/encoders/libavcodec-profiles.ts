@@ -1,20 +1,33 @@
 /** How each of libavcodec's encoders is used: all that distinguishes them. */
 import { LIMITS } from "../../proto/limits.ts";
-import type { CodecName } from "./encoder.ts";
+import { type CodecName, PROFILES, type ProfileName, type RateControl } from "./encoder.ts";
 import type { NativeSettings } from "./native-session.ts";
+
+/** What an encoder's private options depend on. */
+export interface OptionInputs {
+  readonly threads: number;
+  readonly profile: ProfileName;
+  /** level_idc or general_level_idc, see levels.ts. */
+  readonly level: number;
+  readonly rateControl: RateControl;
+  /** The stream has a frame rate of its own, which the VUI states. */
+  readonly fixedRate: boolean;
+}
 
 export interface EncoderProfile {
   readonly codec: CodecName;
+  readonly profiles: readonly ProfileName[];
   readonly hardware: boolean;
   readonly maxWidth: number;
   readonly maxHeight: number;
   readonly input: NativeSettings["input"];
-  readonly liveRate: boolean;
+  /** Where it takes another bit rate in mid-stream; else it is opened anew for that. */
+  readonly liveRate: readonly RateControl[];
   /**
-   * Private options (`ffmpeg -h encoder=NAME`) for a number of threads. They must make it give each frame's access
-   * unit at once, a forced key frame an IDR, and no key frame by itself.
+   * Private options (`ffmpeg -h encoder=NAME`). They must make it give each frame's access unit at once, a forced key
+   * frame an IDR, no key frame by itself, and declare exactly the profile and level.
    */
-  readonly options: (threads: number) => Readonly<Record<string, string>>;
+  readonly options: (inputs: OptionInputs) => Readonly<Record<string, string>>;
 }
 
 /** What a GPU takes of them, its driver says when it opens. */
@@ -23,39 +36,60 @@ const SIZES = {
   maxHeight: LIMITS.MAX_DIMENSION,
 } as const;
 const SOFTWARE = { hardware: false, input: "i420", ...SIZES } as const;
-/** Its driver makes parameter sets for every IDR. libavcodec reads the bit rate when it opens, never again. */
+/** Hardware has CABAC and the 8x8 transform for nothing. */
+const HARDWARE_H264 = ["high", "main", "constrained-baseline"] as const;
+/**
+ * Its driver makes parameter sets for every IDR. libavcodec reads the bit rate when it opens, never again, and chooses
+ * CBR or VBR by whether the peak exceeds it (rc_mode auto), as far as the driver has them.
+ */
 const VAAPI = {
   hardware: true,
   input: "vaapi",
-  liveRate: false,
-  options: () => ({ async_depth: "1" }),
+  liveRate: [],
+  options: ({ profile, level }: OptionInputs) => ({
+    async_depth: "1",
+    profile: profile.replace("-", "_"),
+    level: String(level),
+  }),
   ...SIZES,
 } as const;
 const NVENC = {
   hardware: true,
   input: "nv12",
-  liveRate: true,
-  options: () => ({
+  liveRate: ["cbr", "vbr"],
+  options: ({ profile, level, rateControl }: OptionInputs) => ({
     preset: "p4",
     tune: "ull",
-    rc: "cbr",
+    rc: rateControl,
     delay: "0",
     zerolatency: "1",
     "forced-idr": "1",
     "no-scenecut": "1",
+    profile: profile === "constrained-baseline" ? "baseline" : profile,
+    level: String(level),
   }),
   ...SIZES,
 } as const;
+/** By x264's names. It writes the lowest profile that has its tools, so each needs the tools that the one below lacks. */
+const X264_PROFILES = {
+  "constrained-baseline": { profile: "baseline", coder: "cavlc", "8x8dct": "0" },
+  main: { profile: "main", coder: "cabac", "8x8dct": "0" },
+  high: { profile: "high", coder: "cabac", "8x8dct": "1" },
+} as const satisfies Record<ProfileName, Readonly<Record<string, string>>>;
 
 /** Best first for each codec. A new encoder is an entry here. */
 export const ENCODER_PROFILES = {
-  h264_vaapi: { codec: "h264", ...VAAPI },
-  h264_nvenc: { codec: "h264", ...NVENC },
+  h264_vaapi: { codec: "h264", profiles: HARDWARE_H264, ...VAAPI },
+  h264_nvenc: { codec: "h264", profiles: HARDWARE_H264, ...NVENC },
   libx264: {
     codec: "h264",
+    // What ultrafast makes by itself comes first.
+    profiles: PROFILES.h264,
     ...SOFTWARE,
-    liveRate: true,
-    options: () => ({
+    // x264_encoder_reconfig changes the rate of CBR at once. Of VBR it keeps the whole past in the average, so that a
+    // stream that has run for long would stay far from a new rate for long.
+    liveRate: ["cbr"],
+    options: ({ profile, level }) => ({
       // On one thread of a 2-core machine, 1080p at 8 Mbit/s: ultrafast 4.1 ms a frame and 39.4 dB, superfast 8.3 ms
       // and 40.3 dB, veryfast 11.4 ms and 40.9 dB. A host serves many guests: the decibel is not worth the double.
       preset: "ultrafast",
@@ -64,18 +98,24 @@ export const ENCODER_PROFILES = {
       "forced-idr": "1",
       // Key frames come when they are asked for, not when the picture changes.
       "x264-params": "scenecut=0",
+      ...X264_PROFILES[profile],
+      level: String(level),
     }),
   },
-  hevc_vaapi: { codec: "h265", ...VAAPI },
-  hevc_nvenc: { codec: "h265", ...NVENC },
+  hevc_vaapi: { codec: "h265", profiles: PROFILES.h265, ...VAAPI },
+  hevc_nvenc: { codec: "h265", profiles: PROFILES.h265, ...NVENC },
   libx265: {
     codec: "h265",
+    profiles: PROFILES.h265,
     ...SOFTWARE,
-    liveRate: false,
-    options: (threads) => ({
+    liveRate: [],
+    // Its VUI is its own but for what is said here: it has no bitstream_restriction, as reordering is forbidden in the
+    // SPS itself (sps_max_num_reorder_pics), and no flag for a fixed frame rate without an HRD.
+    options: ({ threads, level, fixedRate }) => ({
       preset: "ultrafast",
       tune: "zerolatency",
       "forced-idr": "1",
+      profile: "main",
       "x265-params": [
         "scenecut=0",
         "repeat-headers=1",
@@ -86,6 +126,10 @@ export const ENCODER_PROFILES = {
         // x265 has a thread pool of its own, as large as the machine unless told.
         "frame-threads=1",
         threads > 1 ? `pools=${threads}` : "pools=none",
+        // Its option takes ten times the level. The limits of levels.ts are those of the main tier.
+        `level-idc=${level / 3}`,
+        "high-tier=0",
+        `vui-timing-info=${fixedRate ? 1 : 0}`,
       ].join(":"),
     }),
   },

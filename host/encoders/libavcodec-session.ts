@@ -16,20 +16,30 @@ import {
   FrameRefusedError,
   type FrameRequest,
   type FrameSource,
+  type RateControl,
 } from "./encoder.ts";
 import { type NativeEvent, type NativeSession, type NativeSettings, startSession } from "./native-session.ts";
+import type { StreamPlan } from "./plan.ts";
 
 /** RGB formats are the ones in a single plane. */
 const RGB_FOURCCS: ReadonlySet<number> = new Set(
   PIXEL_FORMATS.filter(({ planes }) => planes.length === 1).map(({ drm }) => fourcc(drm)),
 );
 
-type MakeSettings = (configuration: EncoderConfiguration) => NativeSettings;
+/** A configuration in the terms of one encoder. */
+export interface PreparedStream {
+  readonly plan: StreamPlan;
+  readonly rateControl: RateControl;
+  readonly settings: NativeSettings;
+}
+
+/** `current`: the level that the stream has declared, if there is one already. */
+type Prepare = (configuration: EncoderConfiguration, current: number | undefined) => PreparedStream;
 
 export class LibavcodecSession implements EncoderSession {
-  readonly description: EncoderDescription;
-  readonly #makeSettings: MakeSettings;
-  readonly #settings: NativeSettings;
+  readonly #prepare: Prepare;
+  readonly #hardware: boolean;
+  #prepared: PreparedStream;
   readonly #events: EncoderEvents;
   readonly #native: NativeSession;
   readonly #opening = withResolver();
@@ -46,32 +56,39 @@ export class LibavcodecSession implements EncoderSession {
   #closed = false;
 
   private constructor(
-    makeSettings: MakeSettings,
+    prepare: Prepare,
     hardware: boolean,
     configuration: EncoderConfiguration,
     events: EncoderEvents,
   ) {
-    this.#makeSettings = makeSettings;
-    this.#settings = makeSettings(configuration);
+    this.#prepare = prepare;
+    this.#hardware = hardware;
+    this.#prepared = prepare(configuration, undefined);
     this.#events = events;
-    this.description = {
-      encoder: this.#settings.name,
-      hardware,
-      width: roundUpToEven(this.#settings.width),
-      height: roundUpToEven(this.#settings.height),
-      colorimetry: this.#settings.colorimetry,
-    };
-    this.#native = startSession(this.#settings, (event) => this.#onEvent(event));
+    this.#native = startSession(this.#prepared.settings, (event) => this.#onEvent(event));
   }
 
-  /** @throws EncoderUnavailableError from `makeSettings`; EncoderFailedError when the encoder does not open. */
+  get description(): EncoderDescription {
+    const { settings, plan } = this.#prepared;
+    return {
+      encoder: settings.name,
+      hardware: this.#hardware,
+      width: roundUpToEven(settings.width),
+      height: roundUpToEven(settings.height),
+      colorimetry: settings.colorimetry,
+      bitrateKbps: Math.round(plan.rates.bitsPerSecond / 1000),
+      keyframeInterval: plan.keyframeInterval,
+    };
+  }
+
+  /** @throws EncoderUnavailableError from `prepare`; EncoderFailedError when the encoder does not open. */
   static async open(
-    makeSettings: MakeSettings,
+    prepare: Prepare,
     hardware: boolean,
     configuration: EncoderConfiguration,
     events: EncoderEvents,
   ): Promise<LibavcodecSession> {
-    const session = new LibavcodecSession(makeSettings, hardware, configuration, events);
+    const session = new LibavcodecSession(prepare, hardware, configuration, events);
     try {
       await session.#opening.promise;
     } catch (error) {
@@ -107,7 +124,7 @@ export class LibavcodecSession implements EncoderSession {
 
   /** Why the frame cannot be encoded, though the session can go on. */
   #refusal(source: FrameSource, { frame, ptsNs }: FrameRequest): string | undefined {
-    const { width, height, rgb } = this.#settings;
+    const { width, height, rgb } = this.#prepared.settings;
     const { visible, fourcc } = source.layout;
     if (source.closed) return `frame ${frame}: its picture is closed`;
     if (visible.width !== width || visible.height !== height) {
@@ -129,10 +146,13 @@ export class LibavcodecSession implements EncoderSession {
 
   reconfigure(configuration: EncoderConfiguration): boolean {
     if (this.#closed || this.#failure !== undefined) return false;
-    const wanted = this.#makeSettings(configuration);
-    const { bitsPerSecond, keyframeInterval } = wanted;
-    if (!isDeepStrictEqual(wanted, { ...this.#settings, bitsPerSecond, keyframeInterval })) return false;
-    this.#native.reconfigure(bitsPerSecond, keyframeInterval);
+    const current = this.#prepared;
+    const wanted = this.#prepare(configuration, current.plan.level);
+    if (wanted.rateControl !== current.rateControl) return false;
+    const { rates, keyframeInterval } = wanted.settings;
+    if (!isDeepStrictEqual(wanted.settings, { ...current.settings, rates, keyframeInterval })) return false;
+    this.#native.reconfigure(rates, keyframeInterval);
+    this.#prepared = wanted;
     return true;
   }
 

@@ -11,17 +11,9 @@ import {
   EncoderUnavailableError,
 } from "./encoder.ts";
 import { ENCODER_PROFILES, type EncoderProfile, type LibavcodecEncoderName } from "./libavcodec-profiles.ts";
-import { LibavcodecSession } from "./libavcodec-session.ts";
-import type { NativeSettings } from "./native-session.ts";
-import {
-  bitsPerSecond,
-  checkConfiguration,
-  encodedColorimetry,
-  isRgb,
-  keyframeInterval,
-  nominalFramerate,
-  pixelAspectRatio,
-} from "./settings.ts";
+import { LibavcodecSession, type PreparedStream } from "./libavcodec-session.ts";
+import { planStream } from "./plan.ts";
+import { encodedColorimetry, hasFixedRate, isRgb, nominalFramerate, pixelAspectRatio } from "./settings.ts";
 
 export interface LibavcodecOptions {
   /** Threads a session; each beyond the first costs some quality, as every thread codes a slice. Default 1. */
@@ -45,7 +37,10 @@ const PROBE: EncoderConfiguration = {
   width: 256,
   height: 256,
   framerate: { numerator: 30, denominator: 1 },
+  profile: undefined,
+  levels: [],
   bitrateKbps: 1000,
+  rateControl: "cbr",
   keyframeInterval: 30,
   colorimetry: { primaries: 0, transfer: 0, matrix: 0, fullRange: false },
   pixelAspectRatio: { numerator: 1, denominator: 1 },
@@ -78,7 +73,7 @@ export class LibavcodecBackend implements EncoderBackend {
     this.#profile = ENCODER_PROFILES[name];
     this.#threads = threads;
     this.#fullRange = options.fullRange ?? false;
-    this.#options = { ...this.#profile.options(threads), ...options.options };
+    this.#options = options.options ?? {};
     this.#onUnavailable = options.onUnavailable ?? (() => {});
   }
 
@@ -92,7 +87,7 @@ export class LibavcodecBackend implements EncoderBackend {
   }
 
   async #probe(): Promise<readonly EncoderOffer[]> {
-    const { codec, hardware, maxWidth, maxHeight } = this.#profile;
+    const { codec, hardware, maxWidth, maxHeight, profiles } = this.#profile;
     try {
       await within(PROBE_MS, this.#openAndClose());
     } catch (error) {
@@ -100,7 +95,7 @@ export class LibavcodecBackend implements EncoderBackend {
       this.#onUnavailable(this.name, this.#unavailable);
       return [];
     }
-    return [{ name: this.name, codec, hardware, maxWidth, maxHeight }];
+    return [{ name: this.name, codec, hardware, maxWidth, maxHeight, profiles }];
   }
 
   async #openAndClose(): Promise<void> {
@@ -110,7 +105,7 @@ export class LibavcodecBackend implements EncoderBackend {
 
   async open(configuration: EncoderConfiguration, events: EncoderEvents): Promise<EncoderSession> {
     return await LibavcodecSession.open(
-      (wanted) => this.#settings(wanted),
+      (wanted, current) => this.#prepare(wanted, current),
       this.#profile.hardware,
       configuration,
       events,
@@ -118,31 +113,36 @@ export class LibavcodecBackend implements EncoderBackend {
   }
 
   /** @throws EncoderUnavailableError when this encoder cannot do it. */
-  #settings(configuration: EncoderConfiguration): NativeSettings {
-    const { codec, maxWidth, maxHeight, input, liveRate } = this.#profile;
+  #prepare(configuration: EncoderConfiguration, current: number | undefined): PreparedStream {
+    const { codec, profiles, maxWidth, maxHeight, input, liveRate, options } = this.#profile;
     if (configuration.codec !== codec) {
       throw new EncoderUnavailableError(`it makes ${codec}, not ${configuration.codec}`);
     }
-    checkConfiguration(configuration);
-    const { width, height } = configuration;
+    const plan = planStream(configuration, profiles, current);
+    const { width, height, rateControl } = configuration;
     if (width > maxWidth || height > maxHeight) {
       throw new EncoderUnavailableError(`${width}x${height} is above its ${maxWidth}x${maxHeight}`);
     }
-    return {
+    const fixedRate = hasFixedRate(configuration);
+    const { profile, level } = plan;
+    const threads = this.#threads;
+    const settings = {
       name: this.name,
       width,
       height,
       framerate: nominalFramerate(configuration),
+      fixedRate,
       pixelAspectRatio: pixelAspectRatio(configuration),
       colorimetry: encodedColorimetry(configuration, this.#fullRange),
       rgb: isRgb(configuration),
       input,
-      liveRate,
-      bitsPerSecond: bitsPerSecond(configuration),
-      keyframeInterval: keyframeInterval(configuration),
-      threads: this.#threads,
-      options: this.#options,
+      liveRate: liveRate.includes(rateControl),
+      rates: plan.rates,
+      keyframeInterval: plan.keyframeInterval,
+      threads,
+      options: { ...options({ threads, profile, level, rateControl, fixedRate }), ...this.#options },
     };
+    return { plan, rateControl, settings };
   }
 }
 

@@ -2,20 +2,24 @@
 import { loadAddon } from "../native/load.ts";
 import type { NativePicture } from "../native/picture.ts";
 import { type Colorimetry, EncoderFailedError } from "./encoder.ts";
+import type { Rates } from "./plan.ts";
 
 interface Fraction {
   readonly numerator: number;
   readonly denominator: number;
 }
 
-/** All numbers are checked by the caller and below 2^31. */
+/** All numbers are checked by the caller and below 2^31, a peak bit rate below 2^53. */
 export interface NativeSettings {
   /** libavcodec's name of the encoder. */
   readonly name: string;
   /** Visible size in pixels. */
   readonly width: number;
   readonly height: number;
+  /** Frames a second that rate control counts with. */
   readonly framerate: Fraction;
+  /** Whether the VUI states it. */
+  readonly fixedRate: boolean;
   readonly pixelAspectRatio: Fraction;
   readonly colorimetry: Colorimetry;
   /** Whether frames are RGB; decides where chroma samples are sited. */
@@ -24,7 +28,7 @@ export interface NativeSettings {
   readonly input: "i420" | "nv12" | "vaapi";
   /** It takes another bit rate in mid-stream; else it is opened anew for that. */
   readonly liveRate: boolean;
-  readonly bitsPerSecond: number;
+  readonly rates: Rates;
   readonly keyframeInterval: number;
   readonly threads: number;
   /** Private options of the codec. */
@@ -58,7 +62,7 @@ export type NativeEvent =
 export interface NativeSession {
   /** @throws TypeError when the picture is closed. */
   encode(picture: NativePicture, frame: number, forceKeyFrame: boolean): void;
-  reconfigure(bitsPerSecond: number, keyframeInterval: number): void;
+  reconfigure(rates: Rates, keyframeInterval: number): void;
   /** A "passed" event follows when everything queued so far has been answered. */
   mark(token: number): void;
   /** The frames that wait are answered as dropped. */

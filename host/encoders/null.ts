@@ -1,6 +1,7 @@
 /**
  * The null back end: answers every frame with a tiny packet and reads no pixel. For tests, and for measuring
- * everything but the encoder. Its packets look like Annex B (parameter sets, then one slice), but do not decode.
+ * everything but the encoder. Its packets look like Annex B (parameter sets, then one slice), but do not decode, and
+ * say the same whatever profile and level were asked for.
  */
 import { LIMITS } from "../../proto/limits.ts";
 import {
@@ -15,8 +16,10 @@ import {
   EncoderUnavailableError,
   type FrameRequest,
   type FrameSource,
+  PROFILES,
 } from "./encoder.ts";
-import { checkConfiguration, encodedColorimetry, keyframeInterval } from "./settings.ts";
+import { planStream, type StreamPlan } from "./plan.ts";
+import { encodedColorimetry } from "./settings.ts";
 
 const START_CODE = [0, 0, 0, 1];
 /** Constrained baseline, level 1, 16×16. */
@@ -34,27 +37,31 @@ interface Waiting {
 }
 
 class NullSession implements EncoderSession {
-  readonly description: EncoderDescription;
-  readonly #configuration: EncoderConfiguration;
+  #configuration: EncoderConfiguration;
+  #plan: StreamPlan;
   readonly #events: EncoderEvents;
   readonly #waiting = new Set<Waiting>();
   /** Settles when everything so far has been answered. */
   #answered: Promise<void> = Promise.resolve();
-  #interval: number;
   #sinceKey = 0;
   #closed = false;
 
   constructor(configuration: EncoderConfiguration, events: EncoderEvents) {
-    checkConfiguration(configuration);
+    this.#plan = planStream(configuration, PROFILES.h264);
     this.#configuration = configuration;
     this.#events = events;
-    this.#interval = keyframeInterval(configuration);
-    this.description = {
+  }
+
+  get description(): EncoderDescription {
+    const { width, height } = this.#configuration;
+    return {
       encoder: "null",
       hardware: false,
-      width: configuration.width + (configuration.width % 2),
-      height: configuration.height + (configuration.height % 2),
-      colorimetry: encodedColorimetry(configuration, false),
+      width: width + (width % 2),
+      height: height + (height % 2),
+      colorimetry: encodedColorimetry(this.#configuration, false),
+      bitrateKbps: Math.round(this.#plan.rates.bitsPerSecond / 1000),
+      keyframeInterval: this.#plan.keyframeInterval,
     };
   }
 
@@ -83,7 +90,7 @@ class NullSession implements EncoderSession {
       this.#events.onDropped(frame, "flushed");
       return;
     }
-    const key = forceKeyFrame || this.#sinceKey === 0 || this.#sinceKey >= this.#interval;
+    const key = forceKeyFrame || this.#sinceKey === 0 || this.#sinceKey >= this.#plan.keyframeInterval;
     this.#sinceKey = key ? 1 : this.#sinceKey + 1;
     this.#events.onPacket({
       frame,
@@ -96,10 +103,14 @@ class NullSession implements EncoderSession {
   }
 
   reconfigure(configuration: EncoderConfiguration): boolean {
-    checkConfiguration(configuration);
-    const { width, height } = configuration;
-    if (width !== this.#configuration.width || height !== this.#configuration.height) return false;
-    this.#interval = keyframeInterval(configuration);
+    const current = this.#configuration;
+    const plan = planStream(configuration, PROFILES.h264, this.#plan.level);
+    const { width, height, rateControl } = configuration;
+    if (width !== current.width || height !== current.height || rateControl !== current.rateControl)
+      return false;
+    if (plan.profile !== this.#plan.profile || plan.level !== this.#plan.level) return false;
+    this.#configuration = configuration;
+    this.#plan = plan;
     return true;
   }
 
@@ -123,7 +134,16 @@ export class NullBackend implements EncoderBackend {
 
   async offers(): Promise<readonly EncoderOffer[]> {
     const size = LIMITS.MAX_DIMENSION;
-    return [{ name: "null", codec: "h264", maxWidth: size, maxHeight: size, hardware: false }];
+    return [
+      {
+        name: "null",
+        codec: "h264",
+        maxWidth: size,
+        maxHeight: size,
+        hardware: false,
+        profiles: PROFILES.h264,
+      },
+    ];
   }
 
   async open(configuration: EncoderConfiguration, events: EncoderEvents): Promise<EncoderSession> {

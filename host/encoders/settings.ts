@@ -1,6 +1,6 @@
 /**
- * What every back end decides in the same way from a configuration: limits, the rates it chooses when it is told
- * none, and the colour of what it makes.
+ * What every back end decides in the same way from a configuration: limits, the frame rate and key-frame interval it
+ * chooses when it is told none, and the colour of what it makes. Bit rates and levels are in plan.ts.
  */
 import { LIMITS } from "../../proto/limits.ts";
 import { type Colorimetry, type EncoderConfiguration, EncoderUnavailableError } from "./encoder.ts";
@@ -20,9 +20,6 @@ const MAX_MACROBLOCKS = 139_264;
 const ASSUMED_FRAMERATE: Fraction = { numerator: 60, denominator: 1 };
 const MAX_FRAMERATE = 1000;
 const MIN_FRAMERATE = 1 / 60;
-/** Bits a pixel: 10 Mbit/s at 1920×1080 and 60 frames a second. */
-const DEFAULT_BITS_PER_PIXEL = 0.08;
-const DEFAULT_BITRATE_KBPS = { least: 300, most: 100_000 };
 const DEFAULT_KEYFRAME_SECONDS = 2;
 /** Largest term of a pixel aspect ratio (sar_width and sar_height are u(16) in the VUI). */
 const MAX_ASPECT_TERM = 65_535;
@@ -57,13 +54,13 @@ function inRange(field: string, value: number, least: number, most: number): voi
  *
  * A stream of varying rate (0/1, as PipeWire's are) counts as 60 frames a second: what a screen shows at the most,
  * so the bit rate is never exceeded; a slower stream uses less than it may. Measuring the rate from time stamps is
- * no way out: x264 then holds back every frame until it has seen the next (see LavcEncoder::Encode).
- * For the same reason libx264's VUI says fixed_frame_rate_flag 1 also of such a stream, as x264 ties it to that mode;
- * and FFmpeg 5.1's h264_metadata cannot take it away (it refuses to write an SPS without HRD whose flag it changed).
+ * no way out: x264 then holds back every frame until it has seen the next (see LavcEncoder::Encode). The level counts
+ * with the same rate; the VUI states none.
  */
-export function nominalFramerate({ framerate }: EncoderConfiguration): Fraction {
+export function nominalFramerate(configuration: EncoderConfiguration): Fraction {
+  if (!hasFixedRate(configuration)) return ASSUMED_FRAMERATE;
+  const { framerate } = configuration;
   const { numerator, denominator } = framerate;
-  if (numerator === 0 || denominator === 0) return ASSUMED_FRAMERATE;
   const rate = numerator / denominator;
   if (rate < MIN_FRAMERATE || rate > MAX_FRAMERATE) {
     throw new EncoderUnavailableError(
@@ -73,13 +70,9 @@ export function nominalFramerate({ framerate }: EncoderConfiguration): Fraction 
   return approximate(framerate, 0x7fffffff);
 }
 
-/** The configured bit rate, or one by pixels and rate. */
-export function bitsPerSecond(configuration: EncoderConfiguration): number {
-  if (configuration.bitrateKbps > 0) return configuration.bitrateKbps * 1000;
-  const { numerator, denominator } = nominalFramerate(configuration);
-  const pixels = configuration.width * configuration.height * Math.min(numerator / denominator, 60);
-  const kbps = Math.round((pixels * DEFAULT_BITS_PER_PIXEL) / 1000);
-  return Math.min(Math.max(kbps, DEFAULT_BITRATE_KBPS.least), DEFAULT_BITRATE_KBPS.most) * 1000;
+/** Whether the stream has a frame rate of its own (not 0/1). */
+export function hasFixedRate({ framerate }: EncoderConfiguration): boolean {
+  return framerate.numerator !== 0 && framerate.denominator !== 0;
 }
 
 /** Frames from key frame to key frame: as configured, or two seconds' worth. */

@@ -22,7 +22,7 @@ import { ChardevLink } from "./chardev-link.ts";
 import type { Link } from "./link.ts";
 import { Listener, type ListenerOptions } from "./listener.ts";
 import { RelayMetrics } from "./metrics.ts";
-import { codecNumber } from "./requests.ts";
+import { offerBody } from "./requests.ts";
 import { VmResources } from "./resources.ts";
 import { SessionServer, type WelcomeBody } from "./session.ts";
 import { type Health, StatusServer } from "./status.ts";
@@ -159,10 +159,7 @@ export class Relay {
       maxInFlight: LIMITS.MAX_IN_FLIGHT_FRAMES,
       resources: resources?.available ?? false,
       software: `vsockenc ${packageVersion}`,
-      encoders: this.#offers.slice(0, LIMITS.MAX_ENCODER_OFFERS).map((offer) => ({
-        ...offer,
-        codec: codecNumber(offer.codec),
-      })),
+      encoders: this.#offers.slice(0, LIMITS.MAX_ENCODER_OFFERS).map(offerBody),
     };
   }
 }

@@ -6,10 +6,19 @@
  */
 import { LIMITS } from "../../proto/limits.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
-import type { CodecName, EncoderConfiguration } from "../encoders/encoder.ts";
+import {
+  type CodecName,
+  type EncoderConfiguration,
+  type EncoderDescription,
+  type EncoderOffer,
+  PROFILES,
+  type ProfileName,
+  type RateControl,
+} from "../encoders/encoder.ts";
+import { levelNumbers } from "../encoders/levels.ts";
 import { RequestError } from "./errors.ts";
 
-const { Codec } = vsockenc;
+const { Codec, Profile } = vsockenc;
 
 export interface PlaneRequest {
   /** 0 in every plane of an inline buffer, and in no other. */
@@ -40,9 +49,40 @@ export function codecName(codec: vsockenc.Codec): CodecName | undefined {
   return codec === Codec.H264 ? "h264" : codec === Codec.H265 ? "h265" : undefined;
 }
 
-/** Number of a codec on the wire. */
-export function codecNumber(codec: CodecName): vsockenc.Codec {
-  return codec === "h264" ? Codec.H264 : Codec.H265;
+/** Numbers of profiles on the wire. */
+const PROFILE_NUMBERS = {
+  h264: {
+    "constrained-baseline": Profile.H264_CONSTRAINED_BASELINE,
+    main: Profile.H264_MAIN,
+    high: Profile.H264_HIGH,
+  },
+  h265: { main: Profile.H265_MAIN },
+} as const satisfies { [Name in CodecName]: Record<(typeof PROFILES)[Name][number], vsockenc.Profile> };
+
+/** Names of rate controls by their numbers on the wire. */
+const RATE_CONTROLS: readonly RateControl[] = ["cbr", "cbr", "vbr"];
+
+function profileNumber(codec: CodecName, name: ProfileName): vsockenc.Profile {
+  const numbers: Partial<Record<ProfileName, vsockenc.Profile>> = PROFILE_NUMBERS[codec];
+  return numbers[name] ?? Profile.PROFILE_UNSPECIFIED;
+}
+
+/** An offer as Welcome has it. */
+export function offerBody(offer: EncoderOffer): vsockenc.EncoderOffer.$Properties {
+  const { codec, profiles } = offer;
+  return {
+    ...offer,
+    codec: codec === "h264" ? Codec.H264 : Codec.H265,
+    profiles: profiles.slice(0, LIMITS.MAX_PROFILES).map((name) => profileNumber(codec, name)),
+  };
+}
+
+/** The answer to a Configure. */
+export function configuredBody(
+  serial: number,
+  description: EncoderDescription,
+): Partial<vsockenc.Configured> & { serial: number } {
+  return { ...description, serial, colorimetry: { ...description.colorimetry } };
 }
 
 function invalid(text: string): RequestError {
@@ -58,7 +98,32 @@ function dimension(field: string, value: number): number {
   return inRange(field, value, LIMITS.MIN_DIMENSION, LIMITS.MAX_DIMENSION, "pixels");
 }
 
-/** @throws RequestError INVALID_VALUE or ENCODER_UNAVAILABLE */
+function checkProfile(codec: CodecName, number: vsockenc.Profile): ProfileName | undefined {
+  if (number === Profile.PROFILE_UNSPECIFIED) return undefined;
+  const name = PROFILES[codec].find((one) => profileNumber(codec, one) === number);
+  if (name !== undefined) return name;
+  const known = PROFILES[codec].map((one) => `${profileNumber(codec, one)} (${one})`).join(", ");
+  throw invalid(`profile is ${number}; known of ${codec} are ${known}, and 0 for any`);
+}
+
+function checkLevels(codec: CodecName, levels: readonly number[]): readonly number[] {
+  inRange("levels.length", levels.length, 0, LIMITS.MAX_LEVELS, "levels");
+  const known = levelNumbers(codec);
+  for (const [index, level] of levels.entries()) {
+    if (!known.includes(level)) {
+      throw invalid(`levels[${index}] is ${level}; known of ${codec} are ${known.join(", ")}`);
+    }
+  }
+  return levels;
+}
+
+function checkRateControl(number: number): RateControl {
+  const name = RATE_CONTROLS[number];
+  if (name === undefined) throw invalid(`rate_control is ${number}; known are 1 (CBR) and 2 (VBR)`);
+  return name;
+}
+
+/** @throws RequestError INVALID_VALUE */
 export function checkConfigure(body: vsockenc.Configure): EncoderConfiguration {
   const codec = codecName(body.codec);
   if (codec === undefined) throw invalid(`codec is ${body.codec}; known are 1 (H.264) and 2 (H.265)`);
@@ -76,6 +141,9 @@ export function checkConfigure(body: vsockenc.Configure): EncoderConfiguration {
     width: dimension("width", body.width),
     height: dimension("height", body.height),
     framerate: ratio("framerate", body.framerateNumerator, body.framerateDenominator, 0),
+    profile: checkProfile(codec, body.profile),
+    levels: checkLevels(codec, body.levels),
+    rateControl: checkRateControl(body.rateControl),
     bitrateKbps: inRange("bitrate_kbps", body.bitrateKbps, 0, LIMITS.MAX_BITRATE_KBPS, "kbit/s"),
     keyframeInterval: inRange("keyframe_interval", body.keyframeInterval, 0, 0x7fffffff, "frames"),
     colorimetry: {

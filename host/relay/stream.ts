@@ -26,7 +26,7 @@ import { RequestError, SessionError, wireErrorCode } from "./errors.ts";
 import { IncomingPixels } from "./inline-pixels.ts";
 import { MessageQueue } from "./message-queue.ts";
 import type { StreamMetrics } from "./metrics.ts";
-import { checkAttach, checkConfigure } from "./requests.ts";
+import { checkAttach, checkConfigure, configuredBody } from "./requests.ts";
 import type { ResourceSource } from "./resources.ts";
 import { type SessionHandler, type SessionMessage, type SessionOutput, truncate } from "./session.ts";
 
@@ -194,17 +194,7 @@ export class Stream implements SessionHandler {
     try {
       const configuration = checkConfigure(body);
       const description = await this.#applyConfiguration(configuration, body.serial);
-      this.#output.send({
-        type: "configured",
-        body: {
-          serial: body.serial,
-          encoder: description.encoder,
-          hardware: description.hardware,
-          width: description.width,
-          height: description.height,
-          colorimetry: { ...description.colorimetry },
-        },
-      });
+      this.#output.send({ type: "configured", body: configuredBody(body.serial, description) });
     } catch (error) {
       this.#answerError(ErrorSubject.CONFIGURATION, body.serial, error);
     }
@@ -229,7 +219,7 @@ export class Stream implements SessionHandler {
     this.#encoder = { session, configuration, serial };
     this.#metrics.encoderOpened(session.description);
     this.#needKeyFrame = true;
-    this.#log.info({ ...session.description, bitrateKbps: configuration.bitrateKbps }, "encoder opened");
+    this.#log.info(session.description, "encoder opened");
     return session.description;
   }
 

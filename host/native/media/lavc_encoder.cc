@@ -4,9 +4,11 @@
 
 #include "convert.h"
 #include "lavc_log.h"
+#include "sps_vui.h"
 
 extern "C" {
 #include <libavcodec/avcodec.h>
+#include <libavutil/buffer.h>
 #include <libavutil/dict.h>
 #include <libavutil/frame.h>
 }
@@ -19,18 +21,23 @@ namespace {
 // one came about.
 constexpr int kEndlessGop = 1 << 30;
 
-// Most bits of the VBV buffer, and so roughly of one access unit: below the wire's
-// MAX_ACCESS_UNIT_BYTES.
-constexpr int64_t kMostBufferBits = 100'000'000;
+void SetRate(AVCodecContext &context, const Rates &rates) {
+  context.bit_rate = rates.bits_per_second;
+  context.rc_max_rate = rates.peak_bits_per_second;
+  context.rc_buffer_size = rates.buffer_bits;
+}
 
-// VBV: the decoder's buffer holds what the channel carries in one second, and the channel carries
-// no more than the bit rate. A key frame may therefore be up to a second's worth (about 30 ordinary
-// frames), which keeps text readable at once; a smaller buffer would blur every key frame, a larger
-// one would let a burst delay what follows for longer.
-void SetRate(AVCodecContext &context, int64_t bits_per_second) {
-  context.bit_rate = bits_per_second;
-  context.rc_max_rate = bits_per_second;
-  context.rc_buffer_size = static_cast<int>(std::min(bits_per_second, kMostBufferBits));
+// As Converter makes RGB: in the middle of four pixels. NV12 and I420 tell nothing, so what
+// everybody assumes.
+AVChromaLocation ChromaLocation(const EncoderSettings &settings) {
+  return settings.rgb ? AVCHROMA_LOC_CENTER : AVCHROMA_LOC_LEFT;
+}
+
+H264Vui VuiOf(const EncoderSettings &settings) {
+  return {.aspect = settings.pixel_aspect_ratio,
+          .colour = settings.colour,
+          .chroma_location = ChromaLocation(settings) - AVCHROMA_LOC_LEFT,
+          .framerate = settings.fixed_rate ? std::optional(settings.framerate) : std::nullopt};
 }
 
 struct FreeDictionary {
@@ -93,9 +100,8 @@ void LavcEncoder::Open() {
   context.color_trc = static_cast<AVColorTransferCharacteristic>(settings_.colour.transfer);
   context.colorspace = static_cast<AVColorSpace>(settings_.colour.matrix);
   context.color_range = settings_.colour.full_range ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
-  // As Converter makes it; for NV12 and I420, which tell nothing, what everybody assumes.
-  context.chroma_sample_location = settings_.rgb ? AVCHROMA_LOC_CENTER : AVCHROMA_LOC_LEFT;
-  SetRate(context, settings_.bits_per_second);
+  context.chroma_sample_location = ChromaLocation(settings_);
+  SetRate(context, settings_.rates);
   try {
     if (settings_.input == EncoderInput::kVaapi) {
       hardware_ = std::make_unique<HardwareFrames>(context);
@@ -147,16 +153,35 @@ PacketPointer LavcEncoder::Encode(bool key) {
   if (packet->pts != frame_->pts) {
     throw EncoderError("the encoder gave the access unit of another frame");
   }
+  RewriteParameterSets(*packet);
   return packet;
+}
+
+// What an encoder can be told of the VUI differs: x264 claims a fixed rate whenever it counts
+// frames, drivers of hardware write what they like. One that cannot be parsed goes out as it is: a
+// stream with the encoder's own VUI is better than none.
+void LavcEncoder::RewriteParameterSets(AVPacket &packet) const {
+  if (context_->codec_id != AV_CODEC_ID_H264 || (packet.flags & AV_PKT_FLAG_KEY) == 0) return;
+  const auto rewritten =
+      RewriteAccessUnit({packet.data, static_cast<size_t>(packet.size)}, VuiOf(settings_));
+  if (!rewritten) return;
+  AVBufferRef *buffer = av_buffer_alloc(rewritten->size() + AV_INPUT_BUFFER_PADDING_SIZE);
+  if (buffer == nullptr) throw EncoderError("no memory for a packet");
+  std::copy(rewritten->begin(), rewritten->end(), buffer->data);
+  std::fill_n(buffer->data + rewritten->size(), AV_INPUT_BUFFER_PADDING_SIZE, uint8_t{0});
+  av_buffer_unref(&packet.buf);
+  packet.buf = buffer;
+  packet.data = buffer->data;
+  packet.size = static_cast<int>(rewritten->size());
 }
 
 // libx264 and NVENC compare these with what they have set before every frame, and reconfigure the
 // encoder; the others never look again.
-void LavcEncoder::SetBitRate(int64_t bits_per_second) {
-  if (bits_per_second == settings_.bits_per_second) return;
-  settings_.bits_per_second = bits_per_second;
+void LavcEncoder::SetRates(const Rates &rates) {
+  if (rates == settings_.rates) return;
+  settings_.rates = rates;
   if (settings_.live_rate) {
-    SetRate(*context_, bits_per_second);
+    SetRate(*context_, rates);
     return;
   }
   context_.reset();

@@ -8,20 +8,17 @@
 
 #include "hardware_frames.h"
 #include "lavc_encoder_types.h"
+#include "video_signal.h"
 
 namespace vsockenc {
 
-// Code points of ISO/IEC 23091-2, which libavutil uses too.
-struct ColourDescription {
-  int primaries;
-  int transfer;
-  int matrix;
-  bool full_range;
-};
+// What rate control keeps: StreamPlan of host/encoders/plan.ts says why so.
+struct Rates {
+  int64_t bits_per_second;       // on average
+  int64_t peak_bits_per_second;  // over the buffer
+  int buffer_bits;               // of the decoder's buffer for coded pictures (VBV)
 
-struct Rational {
-  int numerator;
-  int denominator;
+  bool operator==(const Rates &) const = default;
 };
 
 // What an encoder takes.
@@ -32,12 +29,13 @@ struct EncoderSettings {
   int width;         // of the visible picture; the encoder gets even numbers
   int height;
   Rational framerate;  // what rate control counts with; neither is 0
+  bool fixed_rate;     // the VUI states it
   Rational pixel_aspect_ratio;
   ColourDescription colour;
   bool rgb;  // what is encoded, rather than NV12 or I420
   EncoderInput input;
   bool live_rate;  // it takes another bit rate in mid-stream
-  int64_t bits_per_second;
+  Rates rates;
   int keyframe_interval;  // frames from one key frame to the next
   int threads;
   std::vector<std::pair<std::string, std::string>> options;  // of the codec itself
@@ -60,10 +58,12 @@ class LavcEncoder {
 
   // From the next frame on. Where the encoder cannot change it, it is opened anew, and the next
   // frame is a key frame. Throws EncoderError, after which the encoder is of no use any more.
-  void SetBitRate(int64_t bits_per_second);
+  void SetRates(const Rates &rates);
 
  private:
   void Open();
+  // Writes the configured VUI into the parameter sets of H.264. Throws EncoderError.
+  void RewriteParameterSets(AVPacket &packet) const;
 
   EncoderSettings settings_;
   std::unique_ptr<HardwareFrames> hardware_;  // of kVaapi

@@ -63,8 +63,8 @@ void Session::Encode(uint32_t frame, std::shared_ptr<const Picture> picture, boo
   Push(FrameJob{frame, std::move(picture), force_key, false, Clock::now()});
 }
 
-void Session::Reconfigure(int64_t bits_per_second, int keyframe_interval) {
-  const RateJob job{bits_per_second, keyframe_interval};
+void Session::Reconfigure(const Rates &rates, int keyframe_interval) {
+  const RateJob job{rates, keyframe_interval};
   {
     // One that no frame has come after yet is replaced: however often the rate changes, no more
     // changes than frames wait, and an encoder is not opened anew for each.
@@ -126,7 +126,7 @@ void Session::ChangeRate(const RateJob &job) {
   keyframe_interval_ = job.keyframe_interval;
   if (!encoder_) return;
   try {
-    encoder_->SetBitRate(job.bits_per_second);
+    encoder_->SetRates(job.rates);
   } catch (const std::exception &error) {
     encoder_.reset();
     events_.OnFailed(error.what());

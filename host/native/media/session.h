@@ -69,7 +69,7 @@ class Session {
 
   // None of these blocks. After Close() they do nothing.
   void Encode(uint32_t frame, std::shared_ptr<const Picture> picture, bool force_key);
-  void Reconfigure(int64_t bits_per_second, int keyframe_interval);
+  void Reconfigure(const Rates &rates, int keyframe_interval);
   void Mark(uint32_t token);
   void CancelFrames();
   void Close();
@@ -89,7 +89,7 @@ class Session {
     Clock::time_point queued;
   };
   struct RateJob {
-    int64_t bits_per_second;
+    Rates rates;
     int keyframe_interval;
   };
   struct MarkJob {

@@ -121,6 +121,12 @@ Rational ReadRational(const Napi::Object &from, const char *key) {
   return {Integer(value, "numerator"), Integer(value, "denominator")};
 }
 
+Rates ReadRates(const Napi::Object &from) {
+  return {.bits_per_second = from.Get("bitsPerSecond").As<Napi::Number>().Int64Value(),
+          .peak_bits_per_second = from.Get("peakBitsPerSecond").As<Napi::Number>().Int64Value(),
+          .buffer_bits = Integer(from, "bufferBits")};
+}
+
 EncoderInput ReadInput(const Napi::Object &from) {
   const std::string input = from.Get("input").As<Napi::String>().Utf8Value();
   if (input == "vaapi") return EncoderInput::kVaapi;
@@ -134,6 +140,7 @@ EncoderSettings ReadSettings(const Napi::Object &from) {
       .width = Integer(from, "width"),
       .height = Integer(from, "height"),
       .framerate = ReadRational(from, "framerate"),
+      .fixed_rate = from.Get("fixedRate").ToBoolean(),
       .pixel_aspect_ratio = ReadRational(from, "pixelAspectRatio"),
       .colour =
           {
@@ -145,7 +152,7 @@ EncoderSettings ReadSettings(const Napi::Object &from) {
       .rgb = from.Get("rgb").ToBoolean(),
       .input = ReadInput(from),
       .live_rate = from.Get("liveRate").ToBoolean(),
-      .bits_per_second = from.Get("bitsPerSecond").As<Napi::Number>().Int64Value(),
+      .rates = ReadRates(from.Get("rates").As<Napi::Object>()),
       .keyframe_interval = Integer(from, "keyframeInterval"),
       .threads = Integer(from, "threads"),
       .options = {},
@@ -267,10 +274,10 @@ Napi::Value SessionBinding::Encode(const Napi::CallbackInfo &info) {
   return info.Env().Undefined();
 }
 
-// reconfigure(bitsPerSecond, keyframeInterval)
+// reconfigure(rates, keyframeInterval)
 Napi::Value SessionBinding::Reconfigure(const Napi::CallbackInfo &info) {
   if (session_) {
-    session_->Reconfigure(info[0].As<Napi::Number>().Int64Value(),
+    session_->Reconfigure(ReadRates(info[0].As<Napi::Object>()),
                           info[1].As<Napi::Number>().Int32Value());
   }
   return info.Env().Undefined();

@@ -36,6 +36,9 @@ export class DirectEncoder {
       {
         ...{ codec: "h264", ...size, bitrateKbps: 8000, keyframeInterval },
         framerate: { numerator: 60, denominator: 1 },
+        profile: undefined,
+        levels: [],
+        rateControl: "cbr",
         colorimetry: { primaries: 0, transfer: 0, matrix: 0, fullRange: false },
         pixelAspectRatio: { numerator: 1, denominator: 1 },
       },

@@ -13,7 +13,8 @@ import {
 } from "../../../host/encoders/index.ts";
 import { LibavcodecBackend } from "../../../host/encoders/libavcodec.ts";
 import { NullBackend } from "../../../host/encoders/null.ts";
-import { bitsPerSecond, encodedColorimetry, keyframeInterval } from "../../../host/encoders/settings.ts";
+import { ratesOf } from "../../../host/encoders/plan.ts";
+import { encodedColorimetry, keyframeInterval } from "../../../host/encoders/settings.ts";
 import type { Picture } from "../../../host/native/picture.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { NAL, nalTypes } from "./support/annexb.ts";
@@ -112,9 +113,10 @@ describe("hardware", () => {
 describe("settings", () => {
   it("choose a bit rate by pixels and rate, within bounds", () => {
     const kbps = (width: number, height: number, rate: number): number =>
-      bitsPerSecond(
+      ratesOf(
         configurationOf({ width, height, bitrateKbps: 0, framerate: { numerator: rate, denominator: 1 } }),
-      ) / 1000;
+        "main",
+      ).bitsPerSecond / 1000;
     expect(kbps(1920, 1080, 60)).toBe(9953);
     expect(kbps(1920, 1080, 240)).toBe(9953);
     expect(kbps(1280, 720, 30)).toBe(2212);

@@ -244,6 +244,9 @@ describe("a libx264 session", () => {
       [{ bitrateKbps: 1000001 }, /bitrateKbps is 1000001/],
       [{ framerate: { numerator: 100000, denominator: 1 } }, /framerate is 100000\/1/],
       [{ keyframeInterval: -1 }, /keyframeInterval is -1/],
+      [{ profile: "main", codec: "h265" }, /makes h264, not h265/],
+      [{ bitrateKbps: 900_000 }, /level 6.2 allows no more than 800000000 bits a second .*, not 900000000/],
+      [{ bitrateKbps: 450_000, rateControl: "vbr" }, /level 6.2 allows no more than 800000000 bits a second/],
     ];
     for (const [changes, message] of wrong) {
       await expect(open(changes)).rejects.toBeInstanceOf(EncoderUnavailableError);
@@ -254,12 +257,14 @@ describe("a libx264 session", () => {
   it("opens at the extremes of what it allows", async () => {
     for (const changes of [
       { bitrateKbps: 1, framerate: { numerator: 1, denominator: 60 } },
-      { bitrateKbps: 1_000_000, framerate: { numerator: 1000, denominator: 1 } },
+      { bitrateKbps: 800_000, framerate: { numerator: 1000, denominator: 1 } },
+      { bitrateKbps: 1_000_000, profile: "high" },
+      { bitrateKbps: 400_000, rateControl: "vbr" },
       { framerate: { numerator: 0xffffffff, denominator: 0xfffffffe }, keyframeInterval: 0xffffffff },
       { pixelAspectRatio: { numerator: 0xffffffff, denominator: 3 } },
       { pixelAspectRatio: { numerator: 0, denominator: 0 } },
       { bitrateKbps: 0, keyframeInterval: 0 },
-    ]) {
+    ] satisfies Partial<EncoderConfiguration>[]) {
       recorder = new Recorder();
       const session = await open(changes);
       for (const frame of range(3)) encode(session, frame);

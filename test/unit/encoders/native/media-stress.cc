@@ -128,12 +128,13 @@ EncoderSettings Settings(const std::string &preset, bool live_rate) {
           .width = 161,
           .height = 121,
           .framerate = {30, 1},
+          .fixed_rate = live_rate,
           .pixel_aspect_ratio = {1, 1},
           .colour = {.primaries = 1, .transfer = 13, .matrix = 6, .full_range = false},
           .rgb = true,
           .input = EncoderInput::kI420,
           .live_rate = live_rate,
-          .bits_per_second = 1000000,
+          .rates = {1000000, 1000000, 1000000},
           .keyframe_interval = 5,
           .threads = 1,
           .options = {{"preset", preset}, {"tune", "zerolatency"}, {"forced-idr", "1"}}};
@@ -160,8 +161,10 @@ void Sessions() {
         picture->OnUnmapped([&unmapped] { ++unmapped; });
         session.Encode(static_cast<uint32_t>(frames++), std::move(picture), random() % 5 == 0);
         if (random() % 6 == 0) session.CancelFrames();
-        if (random() % 6 == 0)
-          session.Reconfigure(static_cast<int64_t>(100000 + random() % 5000000), 3);
+        if (random() % 6 == 0) {
+          const int rate = static_cast<int>(100000 + random() % 5000000);
+          session.Reconfigure({rate, rate, rate}, 3);
+        }
         if (random() % 6 == 0) session.Mark(static_cast<uint32_t>(marks++));
         if (random() % 8 == 0) usleep(500);
       }
@@ -183,6 +186,7 @@ void Sessions() {
 int main() {
   HostileLayouts();
   Conversions();
+  ParameterSets();
   Sessions();
   return 0;
 }

@@ -81,3 +81,6 @@ inline const PixelFormat &Bgrx() {
 // Every format and size: planes to NV12 and I420, gathered and stitched, inline and at the end of
 // readable memory.
 void Conversions();
+
+// Random and damaged ones, rewritten.
+void ParameterSets();

@@ -1,0 +1,18 @@
+#pragma once
+
+namespace vsockenc {
+
+// Code points of ISO/IEC 23091-2, which libavutil uses too.
+struct ColourDescription {
+  int primaries;
+  int transfer;
+  int matrix;
+  bool full_range;
+};
+
+struct Rational {
+  int numerator;
+  int denominator;
+};
+
+}  // namespace vsockenc

@@ -7,15 +7,14 @@
  * Names are GStreamer's throughout, so that the same words stand in gst-inspect-1.0, in docs/element.md and in code.
  */
 import { LIMITS } from "../../proto/limits.ts";
-import type { ElementProperties } from "./gen/element.ts";
+import type { ElementProperties, OutputCaps } from "./gen/element.ts";
 import { isStorable, launchText } from "./launch-text.ts";
 import { expectObject, oneOf, refuse, refuseName } from "./option-error.ts";
-import { capsText, OUTPUT_CAPS_VALUES, type OutputCaps } from "./output-caps.ts";
+import { capsText, isCapsField } from "./output-caps.ts";
 import { enumOf, METADATA, PROPERTIES, type PropertySpec, type UintProperty } from "./spec.ts";
 
-export type { ElementProperties } from "./gen/element.ts";
+export type { ElementProperties, OutputCaps } from "./gen/element.ts";
 export { ElementOptionError } from "./option-error.ts";
-export type { OutputCaps, OutputCodec } from "./output-caps.ts";
 
 /** What a fragment may have besides the element's own properties. */
 export interface ElementOptions {
@@ -60,7 +59,7 @@ function elementName(name: unknown): string {
 function findProperty(name: string): PropertySpec {
   const property = PROPERTIES.find((candidate) => candidate.name === name);
   if (property !== undefined) return property;
-  if (name === "codec" || Object.values(OUTPUT_CAPS_VALUES).some((fields) => Object.hasOwn(fields, name))) {
+  if (isCapsField(name)) {
     return refuse(
       "the name of a property",
       "no field of the output caps",

@@ -2,10 +2,12 @@
 import { execFileSync } from "node:child_process";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
+import { OUTPUT_CHOICES } from "../../../guest/element/output-caps.ts";
 import {
   ElementOptionError,
   type ElementOptions,
   type ElementProperties,
+  type OutputCaps,
   vsockencElement,
 } from "../../../guest/element/pipeline.ts";
 import { ENUMS, enumOf, PROPERTIES, type PropertySpec } from "../../../guest/element/spec.ts";
@@ -218,6 +220,25 @@ describe("what GStreamer reads", () => {
     );
     expect(read(samples.map((sample) => untyped(sample)))).toEqual(
       samples.map((sample) => expect.objectContaining(sample)),
+    );
+  });
+
+  it("has each caps field that was asked for, with levels as text", () => {
+    const samples = OUTPUT_CHOICES.flatMap(({ codec, media, fields }) =>
+      Object.entries(fields).flatMap(([field, values]) =>
+        values.map((value) => ({
+          caps: { codec, [field]: value } as OutputCaps,
+          text: `${media}, ${field}=(string)${value}`,
+        })),
+      ),
+    );
+    // Reading them links the element, so its own caps have each of these values. Without the backslashes of quotes:
+    const filters = read(
+      samples.map(({ caps }) => vsockencElement({}, { caps })),
+      "capsfilter",
+    );
+    expect(filters.map(({ caps }) => String(caps).replaceAll(/[\\"]/g, ""))).toEqual(
+      samples.map(({ text }) => text),
     );
   });
 });

@@ -104,6 +104,16 @@ const SUITES: readonly Suite[] = [
     what: "the C code under AddressSanitizer and UndefinedBehaviorSanitizer",
     run: (scratch) => ctest(scratch, "address,undefined"),
   },
+  {
+    name: "pipelines",
+    what: "the element in pipelines and harnesses with a real relay",
+    run: (scratch) => vitest("pipelines", scratch),
+  },
+  {
+    name: "valgrind",
+    what: "bad accesses and leaks in the element",
+    run: (scratch) => vitest("valgrind", scratch),
+  },
   { name: "vm", what: "real guests under QEMU", run: (scratch) => vitest("vm", scratch) },
 ];
 

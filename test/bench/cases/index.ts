@@ -1,5 +1,6 @@
 import type { Case } from "../case.ts";
 import { flood } from "./flood.ts";
+import { interrupts } from "./interrupts.ts";
 import { pictureSize } from "./picture-size.ts";
 import { relayCpu } from "./relay-cpu.ts";
 import { relayShare } from "./relay-share.ts";
@@ -19,6 +20,7 @@ export const CASES: readonly Case[] = [
   streams,
   flood,
   resume,
+  interrupts,
   vmRelayShare,
   vmBytes,
   vmGuestEncoder,

@@ -1,5 +1,6 @@
 /** The element and the programs of test/guest, compiled, and how they are run. */
 import { spawn, spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../../host/package-root.ts";
 
@@ -14,11 +15,18 @@ export const GST_ENVIRONMENT: Readonly<Record<string, string>> = {
   GST_REGISTRY: join(BUILD, "registry.bin"),
 };
 
-/** Compiles what the tests run. */
+/**
+ * Compiles the plugin and programs of test/guest ("all": every one).
+ *
+ * Test files run side by side, and Ninja does not lock its folder: flock(1) lets them build one after the other.
+ */
 export function buildElement(...programs: readonly string[]): void {
+  mkdirSync(BUILD, { recursive: true });
   const configure = ["-S", packageRoot, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"];
   for (const args of [configure, ["--build", BUILD, "--target", "gstvsockenc", ...programs]]) {
-    const { status, stdout, stderr } = spawnSync("cmake", args, { encoding: "utf8" });
+    const { status, stdout, stderr } = spawnSync("flock", [join(BUILD, ".lock"), "cmake", ...args], {
+      encoding: "utf8",
+    });
     if (status !== 0) throw new Error(`cmake ${args.join(" ")} failed:\n${stdout}\n${stderr}`);
   }
 }
@@ -67,6 +75,28 @@ export function listTests(program: string): string[] {
   });
   if (status !== 0) throw new Error(`${program} -l failed: ${stderr}`);
   return stdout.split("\n").filter((line) => line.startsWith("/"));
+}
+
+/** Arguments by which a GLib test program leaves tests out. */
+export const skip = (names: readonly string[]): string[] => names.flatMap((name) => ["-s", name]);
+
+/** Tests that look at the clock, by program: on a machine that is slow or busy they say nothing. */
+export const TIMED_TESTS: Readonly<Record<string, readonly string[]>> = {
+  "element-host-test": [
+    "/element/no-host",
+    "/element/deaf-host",
+    "/element/hung-host",
+    "/element/hung-drain",
+    "/element/host-lost-lossless",
+    "/element/host-lost-live",
+  ],
+  "element-link-test": ["/link/nobody"],
+};
+
+/** Programs that ctest runs: each has its own host, and needs no relay. */
+export function ctestPrograms(): string[] {
+  const { stdout } = spawnSync("ctest", ["--test-dir", BUILD, "--show-only"], { encoding: "utf8" });
+  return [...stdout.matchAll(/Test +#\d+: (\S+)$/gm)].map(([, name = ""]) => name);
 }
 
 export interface BusMessage {

@@ -1,0 +1,61 @@
+/** GStreamer's leaks tracer: what of its objects is alive when everything has been taken down. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { buildElement, ctestPrograms, programPath, run, skip, TIMED_TESTS } from "./support/programs.ts";
+import { TestRelay } from "./support/relay.ts";
+
+buildElement("all");
+const folder = mkdtempSync(join(tmpdir(), "vsockenc-leaks-"));
+let relay: TestRelay;
+beforeAll(async () => {
+  relay = await TestRelay.start(folder);
+});
+afterAll(async () => {
+  await relay?.stop();
+  rmSync(folder, { recursive: true });
+});
+
+/** Runs a program to its end and gives the objects that it leaves, as the tracer describes them. */
+async function leftAlive(
+  program: string,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<string[]> {
+  const tracer = { GST_TRACERS: "leaks", GST_DEBUG: "GST_TRACER:7", GST_DEBUG_NO_COLOR: "1" };
+  const { status, stdout, stderr } = await run(programPath(program), args, { ...environment, ...tracer });
+  expect(status, `${stdout}\n${stderr.slice(-4000)}`).toBe(0);
+  // The tracer announces the form of its records, so that silence means that nothing is left.
+  expect(stderr).toContain("new format string: object-alive,");
+  return stderr.split("\n").filter((line) => /TRACE .*: object-alive,/.test(line));
+}
+
+describe("the leaks tracer", () => {
+  const pipeline = (): string =>
+    "videotestsrc num-buffers=10 ! video/x-raw,format=NV12 ! " +
+    `vsockenc name=encoder socket-path=${relay.inlineSocket} ! h264parse name=parser ! fakesink`;
+
+  it("finds nothing after a pipeline", async () => {
+    expect(await leftAlive("run-pipeline", [pipeline()])).toEqual([]);
+  });
+
+  it.each(["encoder", "parser"])("finds the %s when it is leaked", async (element) => {
+    const left = await leftAlive("run-pipeline", ["--leak", element, pipeline()]);
+    expect(left.join("\n")).toContain(element);
+  });
+
+  it("finds nothing after harnesses with a relay", async () => {
+    const environment = {
+      VSOCKENC_RELAY_SOCKET: relay.resourceSocket,
+      VSOCKENC_RELAY_MEMORY: relay.memorySocket,
+      VSOCKENC_TEST_CYCLES: "0",
+    };
+    expect(await leftAlive("element-relay-test", [], environment)).toEqual([]);
+  });
+
+  // Side by side, because most of them mostly wait.
+  it.concurrent.each(ctestPrograms())("finds nothing after %s", async (program) => {
+    expect(await leftAlive(program, skip(TIMED_TESTS[program] ?? []))).toEqual([]);
+  });
+});

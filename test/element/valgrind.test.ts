@@ -1,0 +1,79 @@
+/** Valgrind's memcheck over the programs of test/guest: no bad access, and nothing lost. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { packageRoot } from "../../host/package-root.ts";
+import { buildElement, ctestPrograms, programPath, run, skip, TIMED_TESTS } from "./support/programs.ts";
+import { TestRelay } from "./support/relay.ts";
+
+const SUPPRESSIONS = join(packageRoot, "test", "element", "gstreamer.supp");
+const OPTIONS = [
+  "--tool=memcheck",
+  "--leak-check=full",
+  "--show-leak-kinds=definite",
+  "--errors-for-leak-kinds=definite",
+  // Deep enough for suppressions that look for the caller of a library.
+  "--num-callers=40",
+  "--child-silent-after-fork=yes",
+  // Threads take turns in order; else one that polls starves those that it waits for.
+  "--fair-sched=yes",
+  `--suppressions=${SUPPRESSIONS}`,
+  "--error-exitcode=99",
+  "--quiet",
+];
+/** Each block is an allocation of its own, which valgrind can follow. */
+const ENVIRONMENT = { G_SLICE: "always-malloc" };
+
+buildElement("all");
+const folder = mkdtempSync(join(tmpdir(), "vsockenc-valgrind-"));
+let relay: TestRelay;
+beforeAll(async () => {
+  relay = await TestRelay.start(folder);
+});
+afterAll(async () => {
+  await relay?.stop();
+  rmSync(folder, { recursive: true });
+});
+
+async function expectClean(
+  program: string,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const command = [...OPTIONS, programPath(program), ...args];
+  const { status, stdout, stderr } = await run("valgrind", command, { ...ENVIRONMENT, ...environment });
+  expect(status, `${stdout}\n${stderr}`).toBe(0);
+}
+
+describe("valgrind", () => {
+  it.each(ctestPrograms())("finds nothing in %s", async (program) => {
+    await expectClean(program, skip(TIMED_TESTS[program] ?? []));
+  });
+
+  // The cycles count what valgrind keeps as well; a second of stress is a handful of frames here.
+  const inRelayTest = skip(["/relay/cycles"]);
+
+  it("finds nothing in element-relay-test with resources", async () => {
+    const environment = {
+      VSOCKENC_RELAY_SOCKET: relay.resourceSocket,
+      VSOCKENC_RELAY_MEMORY: relay.memorySocket,
+    };
+    await expectClean("element-relay-test", inRelayTest, environment);
+  });
+
+  it("finds nothing in element-relay-test with inline pixels", async () => {
+    await expectClean("element-relay-test", inRelayTest, { VSOCKENC_RELAY_SOCKET: relay.inlineSocket });
+  });
+
+  it("finds nothing in run-pipeline with desktop-bridge's pipeline", async () => {
+    const pipeline =
+      "videotestsrc num-buffers=20 ! videoconvert ! video/x-raw,format=NV12,width=320,height=240 ! " +
+      "queue max-size-buffers=1 leaky=downstream ! " +
+      `vsockenc name=encoder tcp-host=127.0.0.1 tcp-port=${relay.tcpPort} bitrate=10000 keyframe-interval=120 ! ` +
+      "h264parse ! video/x-h264,stream-format=byte-stream ! h264parse config-interval=-1 ! " +
+      "video/x-h264,stream-format=byte-stream,alignment=au ! " +
+      "appsink name=videosink emit-signals=true max-buffers=2 drop=true sync=false";
+    await expectClean("run-pipeline", ["--get", "encoder.source", pipeline]);
+  });
+});

@@ -1,0 +1,112 @@
+/*
+ * How long the element keeps an application waiting that wants something else while the host hangs.
+ *
+ *     interrupt-time [--runs 50]
+ *
+ * A thread is in the element, waiting for the host: for the answer to a configuration, for room
+ * for another frame, or for the last frames at the end of the stream. Then the application stops
+ * the element (PAUSED→READY) or flushes it (FLUSH_START); the time is that until both the
+ * application and the thread are back. Printed as JSON, in microseconds, one list for each pair.
+ */
+#include <stdio.h>
+
+#include "fake-gpu.h"
+#include "fixture.h"
+#include "gstvsockenc.h"
+
+/* Until the thread has come to where it waits; nothing tells when that is. */
+#define SETTLE_US 50000
+
+typedef struct {
+  const gchar *name;
+  guint faults; /* of the host, from before the caps on, */
+  guint later;  /* and from before the first frame on */
+  gpointer (*wait)(gpointer fixture);
+} Situation;
+
+static gpointer push_frames(gpointer data) {
+  Fixture *f = data;
+  for (guint i = 0; gst_harness_push(f->harness, fixture_frame(i)) == GST_FLOW_OK; i++) continue;
+  return NULL;
+}
+
+static gpointer push_caps(gpointer data) {
+  Fixture *f = data;
+  gst_harness_push_event(f->harness, gst_event_new_caps(gst_caps_from_string(CAPS)));
+  return NULL;
+}
+
+static gpointer push_end(gpointer data) {
+  Fixture *f = data;
+  gst_harness_push(f->harness, fixture_frame(0));
+  gst_harness_push_event(f->harness, gst_event_new_eos());
+  return NULL;
+}
+
+static const Situation SITUATIONS[] = {
+    {"configuring", PEER_NO_CONFIGURED, 0, push_caps},
+    {"encoding", 0, PEER_NO_ANSWERS, push_frames},
+    {"draining", 0, PEER_NO_ANSWERS, push_end},
+    {"silent", 0, PEER_DEAF, push_frames},
+};
+
+static void stop(Fixture *f) {
+  gst_element_set_state(f->element, GST_STATE_READY);
+}
+
+static void flush(Fixture *f) {
+  gst_harness_push_event(f->harness, gst_event_new_flush_start());
+}
+
+static const struct {
+  const gchar *name;
+  void (*act)(Fixture *f);
+} ACTIONS[] = {{"stop", stop}, {"flush", flush}};
+
+static gint64 measure(const Situation *situation, void (*act)(Fixture *f)) {
+  Fixture f = {0};
+  fixture_setup(&f, NULL);
+  peer_set_faults(f.peer, situation->faults);
+  fixture_element(&f, NULL);
+  f.harness = gst_harness_new_with_element(f.element, "sink", "src");
+  if (situation->later) gst_harness_set_src_caps_str(f.harness, CAPS);
+  peer_set_faults(f.peer, situation->faults | situation->later);
+  GThread *waiting = g_thread_new("waiting", situation->wait, &f);
+  g_usleep(SETTLE_US);
+  gint64 begin = g_get_monotonic_time();
+  act(&f);
+  g_thread_join(waiting);
+  gint64 time = g_get_monotonic_time() - begin;
+  fixture_teardown(&f, NULL);
+  return time;
+}
+
+int main(int argc, char **argv) {
+  gint runs = 50;
+  const GOptionEntry options[] = {{"runs", 0, 0, G_OPTION_ARG_INT, &runs, "of each pair (50)", "N"},
+                                  G_OPTION_ENTRY_NULL};
+  g_autoptr(GOptionContext) context = g_option_context_new("");
+  g_autoptr(GError) error = NULL;
+
+  g_option_context_add_main_entries(context, options, NULL);
+  if (!g_option_context_parse(context, &argc, &argv, &error)) {
+    fprintf(stderr, "interrupt-time: %s\n", error->message);
+    return 2;
+  }
+  gst_init(NULL, NULL);
+  GstVsockEncClass *klass = g_type_class_ref(GST_TYPE_VSOCK_ENC);
+  klass->gpu_ops = &fake_gpu;
+  gst_element_register(NULL, "vsockenc", GST_RANK_NONE, GST_TYPE_VSOCK_ENC);
+  printf("{");
+  for (guint i = 0; i < G_N_ELEMENTS(SITUATIONS) * G_N_ELEMENTS(ACTIONS); i++) {
+    const Situation *situation = &SITUATIONS[i / G_N_ELEMENTS(ACTIONS)];
+    guint action = i % G_N_ELEMENTS(ACTIONS);
+    printf("%s\"%s %s\":[", i > 0 ? "," : "", situation->name, ACTIONS[action].name);
+    for (gint run = 0; run < runs; run++)
+      printf("%s%" G_GINT64_FORMAT, run > 0 ? "," : "", measure(situation, ACTIONS[action].act));
+    printf("]");
+  }
+  printf("}\n");
+  g_type_class_unref(klass);
+  return 0;
+}

@@ -7,9 +7,8 @@
  *
  * It is a library and has no command: a process that only held memory would have nobody to write into it.
  */
-import { fchmodSync, writeSync } from "node:fs";
 import type { Logger } from "pino";
-import { closeDescriptor, createMemory, reopenReadOnly } from "../native/descriptor.ts";
+import { closeDescriptor, createMemory, reopenReadOnly, writeMemory } from "../native/descriptor.ts";
 import { packageVersion } from "../package-root.ts";
 import { ExportServer } from "./export-server.ts";
 import type { ExportableResource, ExportSource, LookUp, SharedMemory } from "./export-source.ts";
@@ -69,8 +68,6 @@ export class MemfdExporter {
     const size = pages * PAGE_BYTES;
     this.#pages = new PageAllocator(MEMORY_ID, pages);
     this.descriptor = createMemory("vsockenc", size);
-    // A memfd is open to everybody who can reach it through /proc; this one is ours alone.
-    fchmodSync(this.descriptor, 0o600);
     this.#memory = { id: MEMORY_ID, size, descriptor: reopenReadOnly(this.descriptor) };
     const source: ExportSource = {
       software: `vsockenc memfd ${packageVersion}`,
@@ -143,7 +140,7 @@ export class MemfdExporter {
       const to = Math.min(offset + pixels.length, start + extent.length);
       if (from < to) {
         const piece = pixels.subarray(from - offset, to - offset);
-        writeSync(this.descriptor, piece, 0, piece.length, extent.offset + from - start);
+        writeMemory(this.descriptor, extent.offset + from - start, piece);
       }
       start += extent.length;
     }

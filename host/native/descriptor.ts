@@ -15,12 +15,21 @@ export const duplicateDescriptor = (fd: number): number => os.duplicate(fd);
 export const memoryStatus = (fd: number): MemoryStatus => os.status(fd);
 
 /**
- * Anonymous shareable memory: a sealed memfd on Linux, elsewhere POSIX shared memory without a name.
+ * Anonymous shareable memory, which other users cannot open: a sealed memfd on Linux, elsewhere POSIX shared memory
+ * without a name.
  *
  * @param name for diagnostics
  * @param size in bytes
  */
 export const createMemory = (name: string, size: number): number => os.createMemory(name, size);
+
+/**
+ * Copies bytes into a memory: POSIX shared memory of Darwin takes no write(2).
+ *
+ * @param offset in the memory, in bytes
+ */
+export const writeMemory = (fd: number, offset: number, bytes: Uint8Array): void =>
+  os.writeMemory(fd, offset, bytes);
 
 /** A descriptor of the same memory that cannot write, where the system has that; else a duplicate. */
 export const reopenReadOnly = (fd: number): number => os.reopenReadOnly(fd);

@@ -9,12 +9,13 @@ export class NativeAddonError extends Error {
 
 /**
  * Loads one of the two native addons. Callers give the result a type of their own, next to the functions that
- * it describes.
+ * it describes. The variable VSOCKENC_ADDONS names the folder of another build.
  *
  * @throws NativeAddonError with the causes and the command that mends each.
  */
 export function loadAddon(addon: "os" | "media"): unknown {
-  const file = join(packageRoot, "build", "addon", "Release", `${addon}.node`);
+  const folder = process.env["VSOCKENC_ADDONS"] ?? join(packageRoot, "build", "addon", "Release");
+  const file = join(folder, `${addon}.node`);
   try {
     return createRequire(import.meta.url)(file);
   } catch (error) {

@@ -18,7 +18,7 @@ export interface RegionDescription {
 }
 
 export interface MemoryStatus {
-  /** Device and inode: equal exactly for descriptors of the same memory. */
+  /** Device and inode: equal only for descriptors of one memory. Unique where the system does not tell (Darwin). */
   readonly identity: string;
   /** In bytes. */
   readonly size: number;
@@ -104,6 +104,7 @@ interface OsAddon {
   ) => NativeGuestMemory;
   readonly Virtqueue: new (memory: NativeGuestMemory, setup: VirtqueueSetup) => NativeVirtqueue;
   createMemory(name: string, size: number): number;
+  writeMemory(fd: number, offset: number, bytes: Uint8Array): void;
   reopenReadOnly(fd: number): number;
   duplicate(fd: number): number;
   status(fd: number): MemoryStatus;

@@ -12,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "../platform/platform.h"
 #include "guest_memory.h"
 #include "virtqueue.h"
 
@@ -46,7 +47,7 @@ void Require(bool truth) {
 }
 
 struct World {
-  World() : memory_fd(vsockenc::CreateMemory("fuzz", kFile)) {
+  World() : memory_fd(vsockenc::platform::CreateMemory("fuzz", kFile)) {
     void *mapped = mmap(nullptr, kFile, PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd.get(), 0);
     Require(mapped != MAP_FAILED);
     file = static_cast<uint8_t *>(mapped);

@@ -1,12 +1,11 @@
 #include "extents.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <map>
 
+#include "../platform/platform.h"
 #include "picture_error.h"
 
 namespace vsockenc {
@@ -15,17 +14,16 @@ namespace {
 constexpr uint64_t kMaxOffset = uint64_t{1} << 63;
 
 uint64_t MemorySize(int fd) {
-  struct stat status;
-  if (fstat(fd, &status) != 0) {
+  platform::MemoryStatus status;
+  if (platform::StatusOf(fd, &status) != 0) {
     throw PictureError(PictureFault::kMapFailed,
                        std::string("the memory's descriptor is not usable: ") + strerror(errno));
   }
-  // memfd, files of a tmpfs and POSIX shared memory are all regular files to fstat.
-  if (!S_ISREG(status.st_mode)) {
+  if (!status.is_memory) {
     throw PictureError(PictureFault::kMapFailed,
-                       "the memory's descriptor is neither a memfd nor a file");
+                       "the memory's descriptor is neither shared memory nor a file");
   }
-  return static_cast<uint64_t>(status.st_size);
+  return status.size;
 }
 
 }  // namespace

@@ -1,8 +1,6 @@
 #include "guest_memory.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +9,8 @@
 #include <stdexcept>
 #include <system_error>
 #include <utility>
+
+#include "../platform/platform.h"
 
 namespace vsockenc {
 
@@ -24,17 +24,16 @@ bool Overflows(uint64_t start, uint64_t length) {
   return start + length < start;
 }
 
-struct stat Status(int fd) {
-  struct stat status {};
-  if (fstat(fd, &status) != 0) ThrowErrno("fstat of a memory region");
-  return status;
+// Names a region's memory where the system does not.
+std::string Place(const RegionDescription &region, uint64_t size) {
+  return "region:" + std::to_string(region.guest_address) + ":" +
+         std::to_string(region.file_offset) + ":" + std::to_string(size);
 }
 
-// Offsets of huge pages' files must be multiples of the huge page, which st_blksize tells.
-uint64_t MappingAlignment(const struct stat &status) {
-  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  const auto block = static_cast<uint64_t>(status.st_blksize);
-  return block > page && (block & (block - 1)) == 0 ? block : page;
+platform::MemoryStatus Status(int fd) {
+  platform::MemoryStatus status;
+  if (platform::StatusOf(fd, &status) != 0) ThrowErrno("fstat of a memory");
+  return status;
 }
 
 }  // namespace
@@ -50,22 +49,6 @@ Descriptor &Descriptor::operator=(Descriptor &&other) noexcept {
 void Descriptor::Reset() {
   if (fd_ >= 0) close(fd_);
   fd_ = -1;
-}
-
-GuestMemory::Mapping::Mapping(int fd, uint64_t file_offset, uint64_t size, uint64_t alignment) {
-  const uint64_t start = file_offset & ~(alignment - 1);
-  const uint64_t lead = file_offset - start;
-  length_ = static_cast<size_t>((lead + size + alignment - 1) & ~(alignment - 1));
-  base_ = mmap(nullptr, length_, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(start));
-  if (base_ == MAP_FAILED) ThrowErrno("mmap of a memory region");
-  data_ = static_cast<uint8_t *>(base_) + lead;
-}
-
-GuestMemory::Mapping::Mapping(Mapping &&other) noexcept
-    : base_(std::exchange(other.base_, nullptr)), length_(other.length_), data_(other.data_) {}
-
-GuestMemory::Mapping::~Mapping() {
-  if (base_ != nullptr) munmap(base_, length_);
 }
 
 GuestMemory::GuestMemory(std::vector<RegionDescription> descriptions,
@@ -88,20 +71,15 @@ GuestMemory::GuestMemory(std::vector<RegionDescription> descriptions,
       }
     }
     const int fd = descriptors[i].get();
-    const struct stat status = Status(fd);
-    const auto file_size = static_cast<uint64_t>(status.st_size);
-    if (region.file_offset + region.size > file_size) {
+    platform::MemoryStatus status = Status(fd);
+    if (!status.is_memory || region.file_offset + region.size > status.size) {
       throw std::runtime_error("a memory region reaches beyond the end of its file");
     }
+    if (status.identity.empty()) status.identity = Place(region, status.size);
     size_t memory = 0;
-    while (memory < memories_.size() && (memories_[memory].device != status.st_dev ||
-                                         memories_[memory].inode != status.st_ino)) {
-      memory++;
-    }
-    Mapping mapping(fd, region.file_offset, region.size, MappingAlignment(status));
-    if (memory == memories_.size()) {
-      memories_.push_back({status.st_dev, status.st_ino, file_size, fd});
-    }
+    while (memory < memories_.size() && memories_[memory].identity != status.identity) memory++;
+    FileWindow mapping(fd, region.file_offset, region.size, PROT_READ | PROT_WRITE);
+    if (memory == memories_.size()) memories_.push_back({status.identity, status.size, fd});
     regions_.push_back(Region{region, std::move(descriptors[i]), std::move(mapping), memory});
   }
 }
@@ -181,35 +159,24 @@ bool GuestMemory::Translate(const std::vector<AddressRange> &ranges, size_t limi
   });
 }
 
-Descriptor ReopenReadOnly(int fd) {
-#ifdef __linux__
-  const std::string path = "/proc/self/fd/" + std::to_string(fd);
-  Descriptor reopened(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-#else
-  Descriptor reopened(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-#endif
-  if (reopened.get() < 0) ThrowErrno("reopening a memory read-only");
-  return reopened;
-}
-
-Descriptor CreateMemory(const std::string &name, uint64_t size) {
-#ifdef __linux__
-  Descriptor memory(memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (memory.get() < 0) ThrowErrno("memfd_create");
-#else
-  // The name lives only until the next line, and is taken only if it was free.
-  const std::string path = "/" + name.substr(0, 16) + "." + std::to_string(getpid());
-  Descriptor memory(shm_open(path.c_str(), O_RDWR | O_CREAT | O_EXCL, S_IRUSR | S_IWUSR));
-  if (memory.get() < 0) ThrowErrno("shm_open");
-  shm_unlink(path.c_str());
-#endif
-  if (ftruncate(memory.get(), static_cast<off_t>(size)) != 0) ThrowErrno("ftruncate of a memory");
-#ifdef __linux__
-  if (fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
-    ThrowErrno("sealing a memory");
+void WriteMemory(int fd, uint64_t offset, const uint8_t *bytes, size_t length) {
+  const platform::MemoryStatus status = Status(fd);
+  if (!status.is_memory || offset > status.size || length > status.size - offset) {
+    throw std::system_error(EINVAL, std::generic_category(), "writing outside a memory");
   }
-#endif
-  return memory;
+  if (length == 0) return;
+  if (!status.is_file) {
+    const FileWindow window(fd, offset, length, PROT_READ | PROT_WRITE);
+    std::memcpy(window.data(), bytes, length);
+    return;
+  }
+  for (size_t done = 0; done < length;) {
+    const ssize_t count =
+        pwrite(fd, bytes + done, length - done, static_cast<off_t>(offset + done));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) ThrowErrno("writing to a memory");
+    done += static_cast<size_t>(count);
+  }
 }
 
 }  // namespace vsockenc

@@ -4,7 +4,9 @@
 //
 // A region is a view of a shareable file: several regions are often views of one memfd, each with a
 // descriptor of its own, at file offsets that differ from the guest addresses. A memory is such a
-// file, told apart by device and inode.
+// file. Where the system does not tell which descriptors are of the same file (Darwin's POSIX
+// shared memory), each region counts as a memory of its own, named by its place in the table: QEMU
+// sends the same table with fresh descriptors after every stop.
 //
 // Everything is checked against the table; an address outside gives false or nullptr, never a
 // fault. (The file cannot shrink below a region: its size is checked when it is mapped, and QEMU
@@ -12,13 +14,13 @@
 #ifndef VSOCKENC_HOST_NATIVE_OS_GUEST_MEMORY_H_
 #define VSOCKENC_HOST_NATIVE_OS_GUEST_MEMORY_H_
 
-#include <sys/types.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "../platform/file_window.h"
 
 namespace vsockenc {
 
@@ -66,8 +68,8 @@ struct AddressRange {
 };
 
 struct SharedMemory {
-  dev_t device;
-  ino_t inode;
+  // Equal exactly for the same memory, also of a later table.
+  std::string identity;
   uint64_t size;
   // Of one of its regions; owned by the region.
   int fd;
@@ -97,23 +99,10 @@ class GuestMemory {
   const std::vector<SharedMemory> &memories() const { return memories_; }
 
  private:
-  class Mapping {
-   public:
-    Mapping(int fd, uint64_t file_offset, uint64_t size, uint64_t alignment);
-    Mapping(Mapping &&other) noexcept;
-    Mapping &operator=(Mapping &&) = delete;
-    ~Mapping();
-    uint8_t *data() const { return data_; }
-
-   private:
-    void *base_;
-    size_t length_;
-    uint8_t *data_;
-  };
   struct Region {
     RegionDescription description;
     Descriptor descriptor;
-    Mapping mapping;
+    FileWindow mapping;
     size_t memory;
   };
   // A part of a range that lies in one region.
@@ -133,13 +122,9 @@ class GuestMemory {
   std::vector<SharedMemory> memories_;
 };
 
-// Descriptor of the same memory that cannot write, as far as the system has such a thing (Linux: a
-// reopening through /proc; elsewhere a duplicate). Throws std::system_error.
-Descriptor ReopenReadOnly(int fd);
-
-// Anonymous shareable memory of `size` bytes, named `name` in diagnostics. Throws
-// std::system_error.
-Descriptor CreateMemory(const std::string &name, uint64_t size);
+// Copies bytes into a shareable memory, whatever kind it is. Throws std::system_error; EINVAL if
+// they do not lie inside.
+void WriteMemory(int fd, uint64_t offset, const uint8_t *bytes, size_t length);
 
 }  // namespace vsockenc
 

@@ -4,11 +4,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "../platform/platform.h"
 #include "errors.h"
 #include "guest_memory.h"
 #include "virtqueue.h"
@@ -40,8 +43,10 @@ auto Translated(Napi::Env env, Body body) {
   }
 }
 
-std::string Identity(dev_t device, ino_t inode) {
-  return std::to_string(device) + ":" + std::to_string(inode);
+// The descriptor that a system call has given, or its error.
+Napi::Value Made(Napi::Env env, int fd, const char *what) {
+  if (fd < 0) throw SystemError(env, what, errno);
+  return Napi::Number::New(env, fd);
 }
 
 class GuestMemoryObject : public Napi::ObjectWrap<GuestMemoryObject> {
@@ -130,7 +135,7 @@ class GuestMemoryObject : public Napi::ObjectWrap<GuestMemoryObject> {
     auto list = Napi::Array::New(info.Env(), memories.size());
     for (uint32_t i = 0; i < memories.size(); i++) {
       auto entry = Napi::Object::New(info.Env());
-      entry.Set("identity", Identity(memories[i].device, memories[i].inode));
+      entry.Set("identity", memories[i].identity);
       entry.Set("size", Napi::Number::New(info.Env(), static_cast<double>(memories[i].size)));
       list.Set(i, entry);
     }
@@ -143,12 +148,11 @@ class GuestMemoryObject : public Napi::ObjectWrap<GuestMemoryObject> {
     if (index >= memory(info.Env())->memories().size()) {
       throw Napi::RangeError::New(info.Env(), "openMemory: no such memory");
     }
-    return Translated(info.Env(), [&] {
-      const int fd = memory(info.Env())->memories()[index].fd;
-      // Fails where the file is another user's, who then decides about its mode.
-      [[maybe_unused]] const int changed = fchmod(fd, S_IRUSR | S_IWUSR);
-      return Napi::Number::New(info.Env(), ReopenReadOnly(fd).Take());
-    });
+    const int fd = memory(info.Env())->memories()[index].fd;
+    // Fails where the file is another user's, who then decides about its mode, and where memory
+    // without a name has none that matters.
+    [[maybe_unused]] const int changed = fchmod(fd, S_IRUSR | S_IWUSR);
+    return Made(info.Env(), platform::ReopenReadOnly(fd), "reopening a memory read-only");
   }
 
   std::shared_ptr<const GuestMemory> memory_;
@@ -259,36 +263,43 @@ class VirtqueueObject : public Napi::ObjectWrap<VirtqueueObject> {
 
 // createMemory(name, size) → fd
 Napi::Value Create(const Napi::CallbackInfo &info) {
-  return Translated(info.Env(), [&] {
-    const std::string name = info[0].As<Napi::String>().Utf8Value();
-    return Napi::Number::New(info.Env(), CreateMemory(name, Unsigned(info[1])).Take());
-  });
+  const std::string name = info[0].As<Napi::String>().Utf8Value();
+  return Made(info.Env(), platform::CreateMemory(name, Unsigned(info[1])), "creating a memory");
 }
 
 // reopenReadOnly(fd) → fd
 Napi::Value Reopen(const Napi::CallbackInfo &info) {
-  return Translated(info.Env(), [&] {
-    const int fd = info[0].As<Napi::Number>().Int32Value();
-    return Napi::Number::New(info.Env(), ReopenReadOnly(fd).Take());
+  const int fd = info[0].As<Napi::Number>().Int32Value();
+  return Made(info.Env(), platform::ReopenReadOnly(fd), "reopening a memory read-only");
+}
+
+// writeMemory(fd, offset, bytes)
+void WriteBytes(const Napi::CallbackInfo &info) {
+  const auto bytes = info[2].As<Napi::Uint8Array>();
+  Translated(info.Env(), [&] {
+    WriteMemory(info[0].As<Napi::Number>().Int32Value(), Unsigned(info[1]), bytes.Data(),
+                bytes.ByteLength());
   });
 }
 
 // duplicate(fd) → fd
 Napi::Value Duplicate(const Napi::CallbackInfo &info) {
-  const int copy = fcntl(info[0].As<Napi::Number>().Int32Value(), F_DUPFD_CLOEXEC, 0);
-  if (copy < 0) throw SystemError(info.Env(), "duplicating a descriptor", errno);
-  return Napi::Number::New(info.Env(), copy);
+  const int fd = info[0].As<Napi::Number>().Int32Value();
+  return Made(info.Env(), fcntl(fd, F_DUPFD_CLOEXEC, 0), "duplicating a descriptor");
 }
 
-// status(fd) → {identity, size}
+// status(fd) → {identity, size}. Where the system does not tell memories apart, every answer has an
+// identity of its own.
 Napi::Value Status(const Napi::CallbackInfo &info) {
-  struct stat status {};
-  if (fstat(info[0].As<Napi::Number>().Int32Value(), &status) != 0) {
+  static std::atomic<uint64_t> unknown{0};
+  platform::MemoryStatus status;
+  if (platform::StatusOf(info[0].As<Napi::Number>().Int32Value(), &status) != 0) {
     throw SystemError(info.Env(), "fstat", errno);
   }
   auto result = Napi::Object::New(info.Env());
-  result.Set("identity", Identity(status.st_dev, status.st_ino));
-  result.Set("size", Napi::Number::New(info.Env(), static_cast<double>(status.st_size)));
+  result.Set("identity",
+             status.identity.empty() ? "unknown:" + std::to_string(unknown++) : status.identity);
+  result.Set("size", Napi::Number::New(info.Env(), static_cast<double>(status.size)));
   return result;
 }
 
@@ -298,6 +309,7 @@ void RegisterMemory(Napi::Env env, Napi::Object exports) {
   exports.Set("GuestMemory", GuestMemoryObject::Define(env));
   exports.Set("Virtqueue", VirtqueueObject::Define(env));
   exports.Set("createMemory", Napi::Function::New(env, Create));
+  exports.Set("writeMemory", Napi::Function::New(env, WriteBytes));
   exports.Set("reopenReadOnly", Napi::Function::New(env, Reopen));
   exports.Set("duplicate", Napi::Function::New(env, Duplicate));
   exports.Set("status", Napi::Function::New(env, Status));

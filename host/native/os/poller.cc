@@ -1,25 +1,21 @@
 #include "poller.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <utility>
 
+#include "../platform/platform.h"
 #include "errors.h"
 
 namespace vsockenc {
 
 Poller::Poller(Napi::Env env, Napi::Function dispatch) {
   std::array<int, 2> ends{};
-  if (pipe(ends.data()) != 0) throw SystemError(env, "pipe", errno);
+  if (platform::OpenPipe(&ends) != 0) throw SystemError(env, "pipe", errno);
   wake_read_ = Descriptor(ends[0]);
   wake_write_ = Descriptor(ends[1]);
-  for (const int fd : ends) {
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
-    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-  }
   function_ = Napi::ThreadSafeFunction::New(env, dispatch, "vsockenc poller", 0, 1);
   // Only a watch keeps the process alive.
   function_.Unref(env);

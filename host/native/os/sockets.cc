@@ -1,14 +1,9 @@
 #include "sockets.h"
 
-#include <fcntl.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <linux/vm_sockets.h>
-#endif
 
 #include <array>
 #include <cerrno>
@@ -16,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "../platform/platform.h"
 #include "errors.h"
 #include "guest_memory.h"
 
@@ -27,28 +23,8 @@ namespace {
 constexpr size_t kMaxDescriptors = 8;
 constexpr int kBacklog = 16;
 
-#ifdef MSG_NOSIGNAL
-constexpr int kSendFlags = MSG_NOSIGNAL;
-#else
-constexpr int kSendFlags = 0;
-#endif
-#ifdef MSG_CMSG_CLOEXEC
-constexpr int kReceiveFlags = MSG_CMSG_CLOEXEC;
-#else
-constexpr int kReceiveFlags = 0;
-#endif
-
 bool WouldBlock(int number) {
   return number == EAGAIN || number == EWOULDBLOCK;
-}
-
-void SetFlags(int fd) {
-  fcntl(fd, F_SETFD, FD_CLOEXEC);
-  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-#ifdef SO_NOSIGPIPE
-  const int on = 1;
-  setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
-#endif
 }
 
 int Fd(const Napi::CallbackInfo &info) {
@@ -56,9 +32,8 @@ int Fd(const Napi::CallbackInfo &info) {
 }
 
 Descriptor StreamSocket(Napi::Env env) {
-  Descriptor fd(socket(AF_UNIX, SOCK_STREAM, 0));
+  Descriptor fd(platform::OpenSocket(AF_UNIX));
   if (fd.get() < 0) throw SystemError(env, "socket", errno);
-  SetFlags(fd.get());
   return fd;
 }
 
@@ -100,12 +75,11 @@ Napi::Value Connect(const Napi::CallbackInfo &info) {
 // accept(fd) → fd, or null when nobody waits.
 Napi::Value Accept(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
-  Descriptor fd(accept(Fd(info), nullptr, nullptr));
+  Descriptor fd(platform::Accept(Fd(info)));
   if (fd.get() < 0) {
     if (WouldBlock(errno) || errno == EINTR || errno == ECONNABORTED) return env.Null();
     throw SystemError(env, "accept", errno);
   }
-  SetFlags(fd.get());
   return Napi::Number::New(env, fd.Take());
 }
 
@@ -117,7 +91,7 @@ Napi::Value Adopt(const Napi::CallbackInfo &info) {
   if (getsockopt(Fd(info), SOL_SOCKET, SO_TYPE, &type, &length) != 0 || type != SOCK_STREAM) {
     return Napi::String::New(env, "other");
   }
-  SetFlags(Fd(info));
+  platform::Adopt(Fd(info));
   int listening = 0;
   length = sizeof listening;
   getsockopt(Fd(info), SOL_SOCKET, SO_ACCEPTCONN, &listening, &length);
@@ -127,55 +101,26 @@ Napi::Value Adopt(const Napi::CallbackInfo &info) {
 // peerUser(fd) → user id of the process at the other end.
 Napi::Value PeerUser(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
-#ifdef SO_PEERCRED
-  ucred credentials{};
-  socklen_t length = sizeof credentials;
-  if (getsockopt(Fd(info), SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) {
-    throw SystemError(env, "SO_PEERCRED", errno);
-  }
-  return Napi::Number::New(env, credentials.uid);
-#else
   uid_t user = 0;
-  gid_t group = 0;
-  if (getpeereid(Fd(info), &user, &group) != 0) throw SystemError(env, "getpeereid", errno);
+  if (platform::PeerUser(Fd(info), &user) != 0) throw SystemError(env, "peer's user", errno);
   return Napi::Number::New(env, user);
-#endif
 }
 
 // listenVsock(port) → fd, for connections from every guest and from this machine.
 Napi::Value ListenVsock(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
-#ifdef __linux__
-  Descriptor fd(socket(AF_VSOCK, SOCK_STREAM, 0));
-  if (fd.get() < 0) throw SystemError(env, "socket", errno);
-  SetFlags(fd.get());
-  sockaddr_vm address{};
-  address.svm_family = AF_VSOCK;
-  address.svm_cid = VMADDR_CID_ANY;
-  address.svm_port = info[0].As<Napi::Number>().Uint32Value();
-  if (bind(fd.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) != 0) {
-    throw SystemError(env, "bind", errno);
-  }
+  Descriptor fd(platform::BindVsock(info[0].As<Napi::Number>().Uint32Value()));
+  if (fd.get() < 0) throw SystemError(env, "bind", errno);
   if (listen(fd.get(), kBacklog) != 0) throw SystemError(env, "listen", errno);
   return Napi::Number::New(env, fd.Take());
-#else
-  throw SystemError(env, "socket", EAFNOSUPPORT);
-#endif
 }
 
 // peerCid(fd) → context id of the machine at the other end of a vsock connection.
 Napi::Value PeerCid(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
-#ifdef __linux__
-  sockaddr_vm address{};
-  socklen_t length = sizeof address;
-  if (getpeername(Fd(info), reinterpret_cast<sockaddr *>(&address), &length) != 0) {
-    throw SystemError(env, "getpeername", errno);
-  }
-  return Napi::Number::New(env, address.svm_cid);
-#else
-  throw SystemError(env, "getpeername", EAFNOSUPPORT);
-#endif
+  uint32_t cid = 0;
+  if (platform::PeerCid(Fd(info), &cid) != 0) throw SystemError(env, "getpeername", errno);
+  return Napi::Number::New(env, cid);
 }
 
 // send(fd, bytes, offset, descriptors) → bytes taken, or null when the buffer is full.
@@ -207,7 +152,7 @@ Napi::Value Send(const Napi::CallbackInfo &info) {
   }
   ssize_t sent = 0;
   do {
-    sent = sendmsg(Fd(info), &message, kSendFlags);
+    sent = platform::Send(Fd(info), message);
   } while (sent < 0 && errno == EINTR);
   if (sent < 0) {
     if (WouldBlock(errno)) return env.Null();
@@ -235,7 +180,7 @@ Napi::Value Receive(const Napi::CallbackInfo &info) {
   message.msg_controllen = control.size();
   ssize_t received = 0;
   do {
-    received = recvmsg(Fd(info), &message, kReceiveFlags);
+    received = platform::Receive(Fd(info), &message);
   } while (received < 0 && errno == EINTR);
   if (received < 0) {
     if (WouldBlock(errno)) return env.Null();
@@ -249,7 +194,6 @@ Napi::Value Receive(const Napi::CallbackInfo &info) {
     for (size_t i = 0; i < count; i++) {
       int fd = -1;
       std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
-      if (kReceiveFlags == 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
       descriptors.emplace_back(fd);
     }
   }
@@ -270,31 +214,41 @@ void CloseDescriptor(const Napi::CallbackInfo &info) {
   close(Fd(info));
 }
 
-// ring(fd): the doorbell of an eventfd or a pipe. A full one has been rung already.
+// The doorbells of virtqueues are eventfds where QEMU has them, elsewhere pipes (QEMU
+// util/event_notifier-posix.c). Either is rung by writing eight bytes.
+
+// ring(fd). A full one has been rung already; one whose listener has gone has nobody to wake.
 void Ring(const Napi::CallbackInfo &info) {
   const uint64_t one = 1;
   ssize_t written = 0;
   do {
     written = write(Fd(info), &one, sizeof one);
   } while (written < 0 && errno == EINTR);
-  if (written < 0 && !WouldBlock(errno)) throw SystemError(info.Env(), "ringing", errno);
+  if (written < 0 && !WouldBlock(errno) && errno != EPIPE) {
+    throw SystemError(info.Env(), "ringing", errno);
+  }
 }
 
 // silence(fd) → false at the end; takes all rings so far. Those that come meanwhile are found by
 // the next poll.
 Napi::Value Silence(const Napi::CallbackInfo &info) {
+  // An eventfd gives its eight bytes once. A pipe has to be read until it is empty, but not for as
+  // long as somebody may go on writing: kSilences is more than any pipe holds.
+  constexpr int kSilences = 256;
   std::array<char, 512> rings{};
-  ssize_t count = 0;
-  do {
-    count = read(Fd(info), rings.data(), rings.size());
-  } while (count < 0 && errno == EINTR);
-  if (count < 0 && !WouldBlock(errno)) throw SystemError(info.Env(), "reading a kick", errno);
-  return Napi::Boolean::New(info.Env(), count != 0);
+  for (int i = 0; i < kSilences; i++) {
+    const ssize_t count = read(Fd(info), rings.data(), rings.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && !WouldBlock(errno)) throw SystemError(info.Env(), "reading a kick", errno);
+    if (count == 0) return Napi::Boolean::New(info.Env(), false);
+    if (count < static_cast<ssize_t>(rings.size())) break;
+  }
+  return Napi::Boolean::New(info.Env(), true);
 }
 
 // setNonBlocking(fd)
 void SetNonBlocking(const Napi::CallbackInfo &info) {
-  SetFlags(Fd(info));
+  platform::Adopt(Fd(info));
 }
 
 }  // namespace

@@ -35,15 +35,16 @@ struct RawDescriptor {
 };
 static_assert(sizeof(RawDescriptor) == kDescriptorBytes);
 
-// Shared with the driver: every access is an atomic one, the compiler may not read twice.
+// Shared with the driver: every access is an atomic one, the compiler may not read twice. (The
+// compilers' own operations, because libc++ has std::atomic_ref only from LLVM 19 on.)
 template <typename T>
-T Load(const uint8_t *at, std::memory_order order = std::memory_order_relaxed) {
-  return std::atomic_ref<T>(*reinterpret_cast<T *>(const_cast<uint8_t *>(at))).load(order);
+T Load(const uint8_t *at, int order = __ATOMIC_RELAXED) {
+  return __atomic_load_n(reinterpret_cast<const T *>(at), order);
 }
 
 template <typename T>
-void Store(uint8_t *at, T value, std::memory_order order = std::memory_order_relaxed) {
-  std::atomic_ref<T>(*reinterpret_cast<T *>(at)).store(value, order);
+void Store(uint8_t *at, T value, int order = __ATOMIC_RELAXED) {
+  __atomic_store_n(reinterpret_cast<T *>(at), value, order);
 }
 
 RawDescriptor LoadDescriptor(const uint8_t *at) {
@@ -106,7 +107,7 @@ void Virtqueue::Locate() {
 
 uint16_t Virtqueue::LoadAvailableIndex() const {
   // Acquire: the entries and descriptors behind the index are visible after it.
-  return Load<uint16_t>(available_ + kRingIndex, std::memory_order_acquire);
+  return Load<uint16_t>(available_ + kRingIndex, __ATOMIC_ACQUIRE);
 }
 
 uint16_t Virtqueue::Pending() const {
@@ -219,7 +220,7 @@ bool Virtqueue::Push(uint16_t head, const uint8_t *answer, size_t length) {
   Store<uint32_t>(entry + sizeof(uint32_t), static_cast<uint32_t>(written));
   next_used_++;
   // Release: the answer and the entry are visible before the index.
-  Store<uint16_t>(used_ + kRingIndex, next_used_, std::memory_order_release);
+  Store<uint16_t>(used_ + kRingIndex, next_used_, __ATOMIC_RELEASE);
   return stored;
 }
 

@@ -31,7 +31,7 @@ const ERR_PARAMETER = 0x1205;
 let front: FrontEnd;
 
 beforeEach(async () => {
-  front = await FrontEnd.start();
+  front = FrontEnd.start();
 });
 
 afterEach(async () => {
@@ -87,7 +87,7 @@ describe("vhost-user", () => {
     const { ended } = front.service;
     void front.close();
     await expect(ended).resolves.toBeUndefined();
-    front = await FrontEnd.start();
+    front = FrontEnd.start();
   });
 
   it("serves kicks that came before ENABLE", async () => {

@@ -24,7 +24,7 @@ const OK = 0x1100;
 let front: FrontEnd;
 
 beforeEach(async () => {
-  front = await FrontEnd.start();
+  front = FrontEnd.start();
   await front.negotiate();
 });
 

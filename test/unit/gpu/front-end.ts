@@ -13,7 +13,7 @@ import { pino } from "pino";
 import { GpuService, type GpuServiceOptions } from "../../../host/gpu/service.ts";
 import { closeDescriptor, createMemory, duplicateDescriptor } from "../../../host/native/descriptor.ts";
 import { ExportClient, type ExportClientEvents } from "../../../host/relay/export-client.ts";
-import { pair, until, VhostSocket } from "./vhost-socket.ts";
+import { type Pipe, pair, pipes, until, VhostSocket } from "./vhost-socket.ts";
 
 export const REGION_BYTES = 4 << 20;
 export const HIGH_ADDRESS = 2 ** 32;
@@ -37,6 +37,8 @@ const RINGS: readonly RingPlace[] = [
   { size: 64, descriptors: 0x1000, available: 0x2000, used: 0x3000, buffers: 0x10_0000 },
   { size: 16, descriptors: 0x5000, available: 0x6000, used: 0x7000, buffers: 0x8_0000 },
 ];
+/** What QEMU and Linux write into a doorbell, whatever kind it is. */
+export const RING = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
 const ANSWER_OFFSET = 0x8_0000;
 const ANSWER_BYTES = 2048;
 
@@ -55,18 +57,23 @@ export class FrontEnd {
   readonly memory = createMemory("guest", 2 * REGION_BYTES);
   readonly service: GpuService;
   readonly #socket: VhostSocket;
-  #kicks: number[] = [];
-  #calls: number[] = [];
+  /** Of each ring; the device has the reading ends of the kicks, and the writing ends of the calls. */
+  readonly kicks: readonly Pipe[];
+  readonly calls: readonly Pipe[];
   readonly #next = [0, 0];
+  readonly #closed = new Set<number>();
   readonly #clients: ExportClient[] = [];
 
   private constructor(folder: string, service: GpuService) {
     this.folder = folder;
     this.service = service;
     this.#socket = new VhostSocket(join(folder, "gpu"));
+    const bells = pipes(folder, 2 * RINGS.length);
+    this.kicks = bells.slice(0, RINGS.length);
+    this.calls = bells.slice(RINGS.length);
   }
 
-  static async start(options: Partial<GpuServiceOptions> = {}): Promise<FrontEnd> {
+  static start(options: Partial<GpuServiceOptions> = {}): FrontEnd {
     const folder = mkdtempSync(join(tmpdir(), "vsockenc-gpu-"));
     const service = new GpuService(
       {
@@ -80,14 +87,7 @@ export class FrontEnd {
       pino({ level: "silent" }),
     );
     service.ended.catch(() => undefined);
-    const front = new FrontEnd(folder, service);
-    for (let ring = 0; ring < RINGS.length; ring++) {
-      const [kick, kicked] = await pair(folder);
-      const [call, called] = await pair(folder);
-      front.#kicks.push(kick, kicked);
-      front.#calls.push(call, called);
-    }
-    return front;
+    return new FrontEnd(folder, service);
   }
 
   get ended(): boolean {
@@ -98,7 +98,10 @@ export class FrontEnd {
     for (const client of this.#clients) client.close();
     this.#socket.close();
     this.service.close();
-    for (const fd of [...this.#kicks, ...this.#calls, this.memory]) closeDescriptor(fd);
+    for (const { read, write } of [...this.kicks, ...this.calls]) {
+      for (const fd of [read, write]) if (!this.#closed.has(fd)) closeDescriptor(fd);
+    }
+    closeDescriptor(this.memory);
     await new Promise((resolve) => setTimeout(resolve, 5));
     rmSync(this.folder, { recursive: true });
   }
@@ -160,7 +163,7 @@ export class FrontEnd {
     const [display, displayed] = await pair(this.folder);
     this.send(33, Buffer.alloc(0), [displayed]);
     for (let ring = 0; ring < RINGS.length; ring++) {
-      this.send(13, u64(BigInt(ring)), [this.#calls[ring * 2 + 1] ?? -1]);
+      this.send(13, u64(BigInt(ring)), [bell(this.calls, ring).write]);
     }
     this.send(2, u64(features));
     const views = [duplicateDescriptor(this.memory), duplicateDescriptor(this.memory)];
@@ -176,7 +179,7 @@ export class FrontEnd {
         addresses.writeBigUInt64LE(BigInt(USER_ADDRESS + address), 8 + i * 8);
       });
       this.send(9, addresses);
-      this.send(12, u64(BigInt(ring)), [this.#kicks[ring * 2 + 1] ?? -1]);
+      this.send(12, u64(BigInt(ring)), [bell(this.kicks, ring).read]);
     });
     if (!enable) return;
     for (let ring = 0; ring < RINGS.length; ring++) await this.acknowledged(18, state(ring, 1));
@@ -233,7 +236,24 @@ export class FrontEnd {
   }
 
   kick(ring: number): void {
-    writeSync(this.#kicks[ring * 2] ?? -1, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]));
+    writeSync(bell(this.kicks, ring).write, RING);
+  }
+
+  /** Closes one end of a doorbell before its time. */
+  closeBell(fd: number): void {
+    this.#closed.add(fd);
+    closeDescriptor(fd);
+  }
+
+  /** Bytes that wait in a doorbell's pipe; they are gone afterwards. */
+  drain({ read }: Pipe): number {
+    const bytes = Buffer.alloc(1 << 20);
+    try {
+      return readSync(read, bytes);
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "EAGAIN") return 0;
+      throw error;
+    }
   }
 
   /** Forgets the rings, as a new driver does. */
@@ -278,6 +298,12 @@ export class FrontEnd {
   async answer(command: Buffer, ring = 0): Promise<number> {
     return (await this.command(command, ring)).readUInt32LE(0);
   }
+}
+
+function bell(bells: readonly Pipe[], ring: number): Pipe {
+  const found = bells[ring];
+  if (found === undefined) throw new Error(`no ring ${ring}`);
+  return found;
 }
 
 function place(ring: number): RingPlace {

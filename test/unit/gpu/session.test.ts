@@ -28,7 +28,7 @@ it("writes bytes as text that can be read again", () => {
 it("records what was asked and answered, and plays it again", async () => {
   const folder = mkdtempSync(join(tmpdir(), "vsockenc-record-"));
   const recordPath = join(folder, "session");
-  const front = await FrontEnd.start({ recordPath });
+  const front = FrontEnd.start({ recordPath });
   await front.negotiate();
   await front.startDevice();
   await front.answer(create(1));
@@ -54,7 +54,7 @@ it("records what was asked and answered, and plays it again", async () => {
 });
 
 it("goes on with the device when the recording cannot be written", async () => {
-  const front = await FrontEnd.start({ recordPath: "/dev/full" });
+  const front = FrontEnd.start({ recordPath: "/dev/full" });
   await front.negotiate();
   await front.startDevice();
   for (let id = 1; id <= 20; id++) expect(await front.answer(create(id))).toBe(0x1100);

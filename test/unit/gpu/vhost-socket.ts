@@ -1,4 +1,6 @@
 /** QEMU's end of a vhost-user socket, message by message, and small things that scripted front ends share. */
+import { execFileSync } from "node:child_process";
+import { constants, openSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { connectUnix, FdListener, FdSocket } from "../../../host/native/fd-socket.ts";
 
@@ -18,7 +20,26 @@ export async function until<Value>(what: string, get: () => Value | undefined): 
   }
 }
 
-/** Two ends of a stream, as a doorbell where there is no eventfd. */
+/** Both ends of a pipe: what QEMU has for a doorbell where there is no eventfd (util/event_notifier-posix.c). */
+export interface Pipe {
+  readonly read: number;
+  readonly write: number;
+}
+
+/** Makes pipes, which neither end waits for. */
+export function pipes(folder: string, count: number): readonly Pipe[] {
+  const paths = Array.from({ length: count }, (_, index) => join(folder, `pipe${index}`));
+  // Node has no pipe(2). A FIFO is one, once it is open.
+  execFileSync("mkfifo", paths);
+  return paths.map((path) => {
+    const read = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const write = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    unlinkSync(path);
+    return { read, write };
+  });
+}
+
+/** Two ends of a stream. */
 export async function pair(folder: string): Promise<[number, number]> {
   let accepted: number | undefined;
   const listener = FdListener.listen(join(folder, "pair"), (fd) => {

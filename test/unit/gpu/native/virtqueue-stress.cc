@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "../platform/platform.h"
 #include "guest_memory.h"
 #include "virtqueue.h"
 
@@ -143,7 +144,7 @@ void Round(Driver &driver, uint8_t *file, int fd, Counts *counts) {
 int main(int argc, char **argv) {
   const long rounds = argc > 1 ? std::atol(argv[1]) : 1000;
   Driver driver(argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1);
-  const Descriptor memory = vsockenc::CreateMemory("stress", kFile);
+  const Descriptor memory(vsockenc::platform::CreateMemory("stress", kFile));
   void *mapped = mmap(nullptr, kFile, PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
   Check(mapped != MAP_FAILED, "mmap");
   auto *file = static_cast<uint8_t *>(mapped);

@@ -1,0 +1,132 @@
+// Every system but Linux: POSIX, and getpeereid(3), which Darwin and the BSDs have.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+
+#include "platform.h"
+
+namespace vsockenc::platform {
+
+namespace {
+
+#ifdef MSG_NOSIGNAL
+constexpr int kSendFlags = MSG_NOSIGNAL;
+#else
+constexpr int kSendFlags = 0;
+#endif
+
+int Adopted(int fd) {
+  if (fd >= 0) Adopt(fd);
+  return fd;
+}
+
+// Length of a name that every system takes (Darwin: PSHMNAMLEN, 31), less number of the process and
+// of the memory.
+constexpr size_t kNameLength = 12;
+
+}  // namespace
+
+void Adopt(int fd) {
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+#ifdef SO_NOSIGPIPE
+  // Fails, rightly, where the descriptor is no socket.
+  const int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+#endif
+}
+
+int OpenSocket(int family) {
+  return Adopted(socket(family, SOCK_STREAM, 0));
+}
+
+int Accept(int fd) {
+  return Adopted(accept(fd, nullptr, nullptr));
+}
+
+int OpenPipe(std::array<int, 2> *ends) {
+  if (pipe(ends->data()) != 0) return -1;
+  for (const int fd : *ends) Adopt(fd);
+  return 0;
+}
+
+ssize_t Send(int fd, const msghdr &message) {
+  return sendmsg(fd, &message, kSendFlags);
+}
+
+ssize_t Receive(int fd, msghdr *message) {
+  const ssize_t received = recvmsg(fd, message, 0);
+  if (received < 0) return received;
+  for (cmsghdr *header = CMSG_FIRSTHDR(message); header != nullptr;
+       header = CMSG_NXTHDR(message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const auto *at = CMSG_DATA(header);
+    const auto *end = reinterpret_cast<const unsigned char *>(header) + header->cmsg_len;
+    for (int fd = -1; at + sizeof fd <= end; at += sizeof fd) {
+      std::copy(at, at + sizeof fd, reinterpret_cast<unsigned char *>(&fd));
+      fcntl(fd, F_SETFD, FD_CLOEXEC);
+    }
+  }
+  return received;
+}
+
+int PeerUser(int fd, uid_t *user) {
+  gid_t group = 0;
+  return getpeereid(fd, user, &group);
+}
+
+int BindVsock(uint32_t) {
+  errno = EAFNOSUPPORT;
+  return -1;
+}
+
+int PeerCid(int, uint32_t *) {
+  errno = EAFNOSUPPORT;
+  return -1;
+}
+
+int StatusOf(int fd, MemoryStatus *status) {
+  struct stat found {};
+  if (fstat(fd, &found) != 0) return -1;
+  // Darwin gives POSIX shared memory neither a type nor an inode (xnu, bsd/kern/posix_shm.c,
+  // pshm_stat), and no read or write (pshmops).
+  const bool is_file = S_ISREG(found.st_mode);
+  *status = {
+      .is_memory = is_file || (found.st_mode & S_IFMT) == 0,
+      .is_file = is_file,
+      .size = static_cast<uint64_t>(found.st_size),
+      .alignment = static_cast<uint64_t>(sysconf(_SC_PAGESIZE)),
+      .identity = found.st_ino == 0
+                      ? ""
+                      : std::to_string(found.st_dev) + ":" + std::to_string(found.st_ino),
+  };
+  return 0;
+}
+
+int CreateMemory(const std::string &name, uint64_t size) {
+  static std::atomic<unsigned> count{0};
+  // The name is taken only if it was free, and lives only until the next line but one.
+  const std::string path = "/" + name.substr(0, kNameLength) + "." + std::to_string(getpid()) +
+                           "." + std::to_string(count++ % 1000);
+  const int fd = shm_open(path.c_str(), O_RDWR | O_CREAT | O_EXCL, S_IRUSR | S_IWUSR);
+  if (fd < 0) return -1;
+  shm_unlink(path.c_str());
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  if (ftruncate(fd, static_cast<off_t>(size)) == 0) return fd;
+  const int reason = errno;
+  close(fd);
+  errno = reason;
+  return -1;
+}
+
+int ReopenReadOnly(int fd) {
+  // Memory without a name cannot be opened again, and a duplicate has the right to write.
+  return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+}  // namespace vsockenc::platform

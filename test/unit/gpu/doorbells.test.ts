@@ -1,0 +1,91 @@
+/**
+ * Kick and call descriptors that are pipes, as QEMU has them where there is no eventfd (macOS): both sides write
+ * eight bytes for a ring, readers drain, and a pipe that is full has been rung (util/event_notifier-posix.c).
+ */
+import { writeSync } from "node:fs";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { closeDescriptor } from "../../../host/native/descriptor.ts";
+import { BellListener } from "../../../host/native/doorbell.ts";
+import { create, FrontEnd, QEMU_FEATURES, RING, unref } from "./front-end.ts";
+import { type Pipe, pipes, until } from "./vhost-socket.ts";
+
+const OK = 0x1100;
+/** Without it the device calls for every answer. */
+const EVENT_IDX = 1n << 29n;
+
+let front: FrontEnd;
+let kick: Pipe;
+let call: Pipe;
+
+beforeEach(async () => {
+  front = FrontEnd.start();
+  const [[kicked], [called]] = [front.kicks, front.calls];
+  if (kicked === undefined || called === undefined) throw new Error("no doorbells");
+  kick = kicked;
+  call = called;
+  await front.negotiate();
+  await front.startDevice({ features: QEMU_FEATURES & ~EVENT_IDX });
+});
+afterEach(() => front.close());
+
+/** Rings until no more goes in. */
+function fill({ write }: Pipe): void {
+  try {
+    for (;;) writeSync(write, RING);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "EAGAIN")) throw error;
+  }
+}
+
+it("rings once for an answer, with eight bytes", async () => {
+  expect(await front.answer(create(1))).toBe(OK);
+  expect(await until("the call", () => front.drain(call) || undefined)).toBe(RING.length);
+  expect(await front.answer(unref(1))).toBe(OK);
+  expect(await until("the call", () => front.drain(call) || undefined)).toBe(RING.length);
+});
+
+it("hears any number of rings as one", async () => {
+  const command = front.submit(create(1));
+  fill(kick);
+  expect((await command.answer()).readUInt32LE(0)).toBe(OK);
+  expect(await front.answer(unref(1))).toBe(OK);
+
+  const [pipe] = pipes(front.folder, 1);
+  if (pipe === undefined) throw new Error("no pipe");
+  let heard = 0;
+  fill(pipe);
+  const listener = new BellListener(pipe.read, () => {
+    heard += 1;
+  });
+  await until("a ring", () => heard || undefined);
+  // A ring of another bell, which the same thread reports later than what is left of this one.
+  expect(await front.answer(create(2))).toBe(OK);
+  expect(heard).toBe(1);
+  writeSync(pipe.write, RING);
+  await until("another ring", () => (heard === 2 ? true : undefined));
+  listener.close();
+  closeDescriptor(pipe.write);
+});
+
+it("takes a full pipe for one that has been rung", async () => {
+  fill(call);
+  expect(await front.answer(create(1))).toBe(OK);
+  expect(await front.answer(unref(1))).toBe(OK);
+  expect(front.drain(call)).toBeGreaterThan(RING.length);
+  expect(await front.answer(create(1))).toBe(OK);
+  expect(await until("the call", () => front.drain(call) || undefined)).toBe(RING.length);
+});
+
+it("goes on when nobody listens to its calls", async () => {
+  front.closeBell(call.read);
+  expect(await front.answer(create(1))).toBe(OK);
+  expect(await front.answer(unref(1))).toBe(OK);
+});
+
+it("outlives the other end of its kicks, as it does when a VM stops", async () => {
+  expect(await front.answer(create(1))).toBe(OK);
+  front.closeBell(kick.write);
+  const client = await front.client();
+  await expect(client.acquire(1)).rejects.toMatchObject({ code: "RESOURCE_WITHOUT_BACKING" });
+  expect(await front.stopDevice()).toEqual([1, 0]);
+});

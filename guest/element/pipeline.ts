@@ -25,7 +25,8 @@ export interface ElementOptions {
 }
 
 /**
- * The element with these properties. What is not given, or undefined, keeps its default.
+ * The element with these properties. What is not given, or undefined, keeps its default. The properties of every
+ * GstVideoEncoder (qos, min-force-key-unit-interval) are not among them; the application sets them on the element.
  *
  * A fragment can stand at the end of a description, which is why caps become a capsfilter: the short form
  * `! video/x-h264` needs another element behind it.
@@ -52,7 +53,7 @@ export function vsockencElement(properties: ElementProperties = {}, options: Ele
 const ELEMENT_NAME = /^[A-Za-z0-9_][A-Za-z0-9_-]*$/;
 
 function elementName(name: unknown): string {
-  if (typeof name === "string" && ELEMENT_NAME.test(name)) return name;
+  if (typeof name === "string" && ELEMENT_NAME.test(name)) return launchText(name);
   return refuse("name", "ASCII letters, digits, _ and - (not first)", name);
 }
 

@@ -86,8 +86,9 @@ export const ENCODER_PROFILES = {
     // What ultrafast makes by itself comes first.
     profiles: PROFILES.h264,
     ...SOFTWARE,
-    // x264_encoder_reconfig changes the rate of CBR at once. Of VBR it keeps the whole past in the average, so that a
-    // stream that has run for long would stay far from a new rate for long.
+    // Of CBR x264_encoder_reconfig changes the rate at once. Of VBR it changes the cap alone: 15 seconds after a change
+    // from 1 to 4 Mbit/s, noise still got as many bits as before. From one to the other it cannot change at all ("keep
+    // it CBR" in x264's ratecontrol.c), so that needs a new session.
     liveRate: ["cbr"],
     options: ({ profile, level }) => ({
       // On one thread of a 2-core machine, 1080p at 8 Mbit/s: ultrafast 4.1 ms a frame and 39.4 dB, superfast 8.3 ms

@@ -52,6 +52,27 @@ export function inspectStream(file: string): StreamReport {
   return { frames: flags.length, keyFrames: flags.filter((flag) => flag === "1").length };
 }
 
+export interface VideoReport {
+  /** In ffprobe's words, e.g. "Constrained Baseline". */
+  readonly profile: string;
+  /** level_idc or general_level_idc. */
+  readonly level: number;
+}
+
+/** Profile and level of an Annex B stream, as ffprobe understands its flags. */
+export function inspectVideo(stream: Uint8Array, demuxer: "h264" | "hevc"): VideoReport {
+  const entries = ["-select_streams", "v:0", "-show_entries", "stream=profile,level", "-of", "json"];
+  const { status, stdout, stderr } = spawnSync("ffprobe", ["-v", "error", ...entries, "-f", demuxer, "-"], {
+    input: stream,
+    encoding: "utf8",
+  });
+  if (status !== 0) throw new FfmpegError(`ffprobe of a stream failed: ${stderr?.slice(-2000)}`);
+  const { streams }: { streams: VideoReport[] } = JSON.parse(stdout);
+  const [video] = streams;
+  if (video === undefined) throw new FfmpegError("ffprobe finds no video in the stream");
+  return video;
+}
+
 /** Puts an Annex B stream of constant frame rate into an MP4, and one decoded frame of it into a PNG. */
 export function makeShowpieces(file: string, fps: number, mp4: string, png: string, pngFrame: number): void {
   ffmpeg(["-y", "-r", String(fps), "-i", file, "-c", "copy", "-movflags", "+faststart", mp4]);

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <sstream>
+#include <string>
 
 #include "platform.h"
 
@@ -101,21 +103,22 @@ int StatusOf(int fd, MemoryStatus *status) {
       .is_file = is_file,
       .size = static_cast<uint64_t>(found.st_size),
       .alignment = static_cast<uint64_t>(sysconf(_SC_PAGESIZE)),
-      .identity = found.st_ino == 0
-                      ? ""
-                      : std::to_string(found.st_dev) + ":" + std::to_string(found.st_ino),
+      .identity = {},
   };
+  if (found.st_ino != 0) {
+    status->identity = std::to_string(found.st_dev) + ":" + std::to_string(found.st_ino);
+  }
   return 0;
 }
 
 int CreateMemory(const std::string &name, uint64_t size) {
   static std::atomic<unsigned> count{0};
   // The name is taken only if it was free, and lives only until the next line but one.
-  const std::string path = "/" + name.substr(0, kNameLength) + "." + std::to_string(getpid()) +
-                           "." + std::to_string(count++ % 1000);
-  const int fd = shm_open(path.c_str(), O_RDWR | O_CREAT | O_EXCL, S_IRUSR | S_IWUSR);
+  std::ostringstream path;
+  path << '/' << name.substr(0, kNameLength) << '.' << getpid() << '.' << count++ % 1000;
+  const int fd = shm_open(path.str().c_str(), O_RDWR | O_CREAT | O_EXCL, S_IRUSR | S_IWUSR);
   if (fd < 0) return -1;
-  shm_unlink(path.c_str());
+  shm_unlink(path.str().c_str());
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   if (ftruncate(fd, static_cast<off_t>(size)) == 0) return fd;
   const int reason = errno;

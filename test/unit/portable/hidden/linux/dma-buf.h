@@ -1,0 +1,1 @@
+#error "<linux/dma-buf.h> is Linux's alone: use what POSIX has, or host/native/platform"

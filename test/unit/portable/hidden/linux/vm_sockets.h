@@ -1,0 +1,1 @@
+#error "<linux/vm_sockets.h> is Linux's alone: use what POSIX has, or host/native/platform"

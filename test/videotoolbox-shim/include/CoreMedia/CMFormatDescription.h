@@ -26,7 +26,6 @@ typedef struct {
   int32_t height;
 } CMVideoDimensions;
 
-CM_EXPORT const CFStringRef kCMFormatDescriptionExtension_SampleDescriptionExtensionAtoms;
 CM_EXPORT const CFStringRef kCMFormatDescriptionExtension_ColorPrimaries;
 CM_EXPORT const CFStringRef kCMFormatDescriptionExtension_TransferFunction;
 CM_EXPORT const CFStringRef kCMFormatDescriptionExtension_YCbCrMatrix;

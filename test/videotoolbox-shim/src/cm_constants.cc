@@ -1,0 +1,12 @@
+#include <CoreMedia/CoreMedia.h>
+
+#include "string_constant.h"
+
+VT_SHIM_STRING(kCMFormatDescriptionExtension_ColorPrimaries, "CVImageBufferColorPrimaries")
+VT_SHIM_STRING(kCMFormatDescriptionExtension_TransferFunction, "CVImageBufferTransferFunction")
+VT_SHIM_STRING(kCMFormatDescriptionExtension_YCbCrMatrix, "CVImageBufferYCbCrMatrix")
+VT_SHIM_STRING(kCMFormatDescriptionExtension_FullRangeVideo, "FullRangeVideo")
+VT_SHIM_STRING(kCMSampleAttachmentKey_NotSync, "NotSync")
+VT_SHIM_STRING(kCMSampleAttachmentKey_DependsOnOthers, "DependsOnOthers")
+VT_SHIM_STRING(kCMSampleAttachmentKey_IsDependedOnByOthers, "IsDependedOnByOthers")
+VT_SHIM_STRING(kCMSampleAttachmentKey_DisplayImmediately, "DisplayImmediately")

@@ -54,20 +54,23 @@ export class PreferredBackend implements EncoderBackend {
 
   /** @throws EncoderUnavailableError with the reason of each back end. */
   async open(configuration: EncoderConfiguration, events: EncoderEvents): Promise<EncoderSession> {
-    const reasons: string[] = [];
+    const refusals: string[] = [];
+    const absences: string[] = [];
     for (const backend of this.#backends) {
       // A driver that has failed once is not tried again for every stream.
       if ((await backend.offers()).length === 0) {
-        reasons.push(`${backend.name}: ${backend.unavailable ?? "it offers nothing"}`);
+        absences.push(`${backend.name}: ${backend.unavailable ?? "it offers nothing"}`);
         continue;
       }
       try {
         return await backend.open(configuration, events);
       } catch (error) {
-        reasons.push(`${backend.name}: ${error instanceof Error ? error.message : String(error)}`);
+        refusals.push(`${backend.name}: ${error instanceof Error ? error.message : String(error)}`);
       }
     }
     const { codec, width, height } = configuration;
+    // The wire has room for one or two: ahead goes what the configuration can be changed for.
+    const reasons = [...refusals, ...absences];
     throw new EncoderUnavailableError(
       `no encoder for ${codec} ${width}x${height}: ${reasons.join("; ") || "none is configured"}`,
     );

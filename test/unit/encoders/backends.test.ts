@@ -31,7 +31,9 @@ describe("createBackend", () => {
       name: "libx264",
       codec: "h264",
       hardware: false,
+      profiles: ["constrained-baseline", "main", "high"],
     });
+    expect((await createBackend(["libx265"]).offers())[0]?.profiles).toEqual(["main"]);
   });
 
   it("opens the first that can", async () => {
@@ -53,6 +55,14 @@ describe("createBackend", () => {
     );
     await expect(createBackend([]).open(configurationOf(), new Recorder())).rejects.toThrow(
       /none is configured/,
+    );
+  });
+
+  it("says what is wrong with the configuration ahead of what is wrong with the machine", async () => {
+    const broken = new LibavcodecBackend("libx264", { options: { preset: "warp" } });
+    const none = new PreferredBackend([broken, new NullBackend()]);
+    await expect(none.open(configurationOf({ levels: [10] }), new Recorder())).rejects.toThrow(
+      /320x240: null: the stream needs H.264 level 2.1, .*; libx264: libx264 does not open/,
     );
   });
 
@@ -170,6 +180,28 @@ describe("the null back end", () => {
     expect(session.reconfigure(configurationOf({ width: 34 }))).toBe(false);
     await session.close();
     expect(recorder.broken).toEqual([]);
+  });
+
+  it("takes profile, levels and rate control by name, with the values in force", async () => {
+    const backend = new NullBackend();
+    expect((await backend.offers())[0]?.profiles).toEqual(["constrained-baseline", "main", "high"]);
+    const configuration = configurationOf({
+      profile: "high",
+      levels: [31],
+      bitrateKbps: 0,
+      keyframeInterval: 0,
+    });
+    const session = await backend.open(configuration, new Recorder());
+    expect(session.description).toMatchObject({ bitrateKbps: 300, keyframeInterval: 60 });
+    expect(session.reconfigure({ ...configuration, bitrateKbps: 900 })).toBe(true);
+    expect(session.description.bitrateKbps).toBe(900);
+    expect(session.reconfigure({ ...configuration, profile: "main" })).toBe(false);
+    expect(session.reconfigure({ ...configuration, rateControl: "vbr" })).toBe(false);
+    expect(session.reconfigure({ ...configuration, levels: [40] })).toBe(false);
+    await session.close();
+    await expect(backend.open({ ...configuration, levels: [10] }, new Recorder())).rejects.toThrow(
+      /needs H.264 level 1.3, levels allows 1: /,
+    );
   });
 
   it("has the bound, flush and close of the real one", async () => {

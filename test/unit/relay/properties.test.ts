@@ -154,8 +154,12 @@ describe("requests", () => {
       "framerateNumerator",
       "framerateDenominator",
       "bitrateKbps",
+      "profile",
+      "rateControl",
     ] as const;
-    const request = fc.record(Object.fromEntries(names.map((name) => [name, u32])));
+    const numbers = fc.record(Object.fromEntries(names.map((name) => [name, u32])));
+    const levels = fc.record({ levels: fc.array(u32, { maxLength: LIMITS.MAX_LEVELS + 1 }) });
+    const request = fc.tuple(numbers, levels).map(([some, rest]) => ({ ...some, ...rest }));
     fc.assert(
       fc.property(request, (body) => {
         try {

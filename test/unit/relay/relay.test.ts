@@ -99,8 +99,29 @@ describe("Relay", () => {
     expect(bench.guest.all("welcome").at(-1)?.body).toMatchObject({
       maxInFlight: LIMITS.MAX_IN_FLIGHT_FRAMES,
       maxAttached: LIMITS.MAX_ATTACHED_BUFFERS,
-      encoders: [{ name: "libx264", codec: vsockenc.Codec.H264 }],
+      encoders: [{ name: "libx264", codec: vsockenc.Codec.H264, profiles: [1, 2, 3] }],
     });
+  });
+
+  it("says what is in force, also after a change, and keeps it when a change is refused", async () => {
+    await bench.start("libx264");
+    await bench.guest.open();
+    bench.addResource(1, 50);
+    bench.guest.attach(0, 1);
+    bench.guest.configure(1, { bitrateKbps: 0, levels: [40], profile: vsockenc.Profile.H264_MAIN });
+    bench.guest.configure(2, { bitrateKbps: 700, levels: [40], profile: vsockenc.Profile.H264_MAIN });
+    bench.guest.configure(3, { levels: [10] });
+    const { body } = await bench.guest.next("error");
+    expect(body).toMatchObject({
+      ...{ code: ErrorCode.ENCODER_UNAVAILABLE, subject: ErrorSubject.CONFIGURATION, id: 3, fatal: false },
+      text: expect.stringMatching(/the stream needs H.264 level 2, levels allows 1: /),
+    });
+    expect(bench.guest.all("configured").map((message) => message.body)).toMatchObject([
+      { serial: 1, bitrateKbps: 300, keyframeInterval: 60 },
+      { serial: 2, bitrateKbps: 700, keyframeInterval: 60 },
+    ]);
+    bench.guest.frame(1, 0, { configuration: 2 });
+    expect((await bench.guest.next("packet")).body.key).toBe(true);
   });
 
   it("refuses a resource that does not exist, and the frames that would have used it", async () => {

@@ -76,7 +76,13 @@ static GstCaps *offer_caps(const vsockenc_EncoderOffer *offer) {
         gst_structure_new(CODECS[i].media, "alignment", G_TYPE_STRING, "au", NULL);
     gst_structure_take_value(structure, "stream-format", &formats);
     gboolean possible = gst_value_list_get_size(&profiles) > 0;
-    gst_structure_take_value(structure, "profile", &profiles);
+    /* gst_caps_to_string() would show a list of one as such, in errors too. */
+    if (gst_value_list_get_size(&profiles) == 1) {
+      gst_structure_set_value(structure, "profile", gst_value_list_get_value(&profiles, 0));
+      g_value_unset(&profiles);
+    } else {
+      gst_structure_take_value(structure, "profile", &profiles);
+    }
     if (possible)
       gst_caps_append_structure(caps, structure);
     else

@@ -106,6 +106,8 @@ static void update_tags(GstVsockEnc *self) {
       g_strdup_printf("%s, by " VSOCKENC_FACTORY " " PACKAGE_VERSION, configured.encoder);
   g_autoptr(GstTagList) tags =
       gst_tag_list_new(GST_TAG_ENCODER, encoder, GST_TAG_ENCODER_VERSION, version_number(), NULL);
+  g_autoptr(GstCaps) caps = base_caps(&priv->choice);
+  gst_pb_utils_add_codec_description_to_tag_list(tags, GST_TAG_VIDEO_CODEC, caps);
   if (configured.bitrate_kbps > 0 && configured.bitrate_kbps <= VSOCKENC_MAX_BITRATE_KBPS)
     gst_tag_list_add(tags, GST_TAG_MERGE_REPLACE, GST_TAG_NOMINAL_BITRATE,
                      configured.bitrate_kbps * 1000u, NULL);

@@ -97,7 +97,7 @@ static void test_host_lost_lossless(Fixture *f, gconstpointer data) {
   peer_kill(g_steal_pointer(&f->peer));
   g_usleep(300000);
   gint64 back = g_get_monotonic_time();
-  fixture_peer(f);
+  fixture_peer(f, 0);
   fixture_pull(f, 10, 1);
   g_assert_cmpint(g_get_monotonic_time() - back, <, 2000000);
   fixture_pull(f, 11, 49);
@@ -124,7 +124,7 @@ static void test_host_lost_live(Fixture *f, gconstpointer data) {
   g_assert_cmpint(g_get_monotonic_time() - begin, <, 200000);
   dropped = fixture_stat(f, "dropped-disconnected");
   g_assert_cmpuint(dropped, >=, 19);
-  fixture_peer(f);
+  fixture_peer(f, 0);
   for (guint i = 21; fixture_stat(f, "sessions") < 2 && i < 400; i++) {
     fixture_push(f, i, 1);
     g_usleep(5000);

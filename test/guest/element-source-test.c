@@ -157,8 +157,7 @@ static void test_exporter_goes(Fixture *f, gconstpointer data) {
   peer_set_delay(f->peer, 200);
   fixture_push(f, 0, 4);
   peer_kill(g_steal_pointer(&f->peer));
-  fixture_peer(f);
-  peer_set_faults(f->peer, PEER_NO_RESOURCES);
+  fixture_peer(f, PEER_NO_RESOURCES);
   fixture_pull(f, 0, 4);
   assert_source(f, "inline");
   PeerCounts counts;

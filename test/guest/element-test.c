@@ -26,7 +26,7 @@ static void test_encode(Fixture *f, gconstpointer data) {
   g_autoptr(GstCaps) caps = gst_pad_get_current_caps(f->harness->sinkpad);
   g_autofree gchar *text = gst_caps_to_string(caps);
   g_assert_nonnull(strstr(text, "profile=(string)constrained-baseline"));
-  g_assert_nonnull(strstr(text, "level=(string)3"));
+  g_assert_nonnull(strstr(text, "level=(string)1"));
   g_assert_nonnull(strstr(text, "width=(int)64"));
 }
 

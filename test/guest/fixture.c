@@ -5,9 +5,9 @@
 #include "fake-gpu.h"
 #include "gstvsockenc.h"
 
-void fixture_peer(Fixture *f) {
+void fixture_peer(Fixture *f, guint faults) {
   g_unlink(f->path);
-  f->peer = peer_new(f->path);
+  f->peer = peer_new(f->path, faults);
 }
 
 /* `settings` are properties in gst-launch's words. A harness says that it is live, so that
@@ -34,7 +34,7 @@ void fixture_setup(Fixture *f, gconstpointer data) {
   fake_gpu_reset();
   f->directory = g_dir_make_tmp("vsockenc-XXXXXX", NULL);
   f->path = g_build_filename(f->directory, "relay.sock", NULL);
-  fixture_peer(f);
+  fixture_peer(f, 0);
 }
 
 void fixture_teardown(Fixture *f, gconstpointer data) {

@@ -18,8 +18,8 @@ typedef struct {
   GstBus *bus;
 } Fixture;
 
-/* A relay at the fixture's socket, in place of one that was killed. */
-void fixture_peer(Fixture *f);
+/* A relay with `faults` at the fixture's socket, in place of one that was killed. */
+void fixture_peer(Fixture *f, guint faults);
 /* `settings` are properties in gst-launch's words. A harness says that it is live, so that
  * drop=auto would drop. */
 void fixture_element(Fixture *f, const gchar *settings);

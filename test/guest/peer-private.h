@@ -3,6 +3,7 @@
 #define TEST_PEER_PRIVATE_H
 
 #include "peer.h"
+#include "vectors.h"
 #include "wire.h"
 
 typedef struct {
@@ -21,6 +22,13 @@ struct _Peer {
   guint32 boot_id;
   guint faults, delay_ms, unit_bytes;
   PeerCounts counts;
+  vsockenc_EncoderOffer offers[VSOCKENC_MAX_ENCODER_OFFERS];
+  guint n_offers;
+  guint64 modifier;   /* 0: none */
+  const guint8 *unit; /* in the place of what the vector gives */
+  guint unit_size;
+  const Vector *vector; /* what it "encodes" with */
+  guint level;          /* of the stream */
 
   /* Of the present connection; the thread's alone. */
   int client;

@@ -4,19 +4,30 @@
 
 #include "peer-private.h"
 
-/* Constrained baseline, level 3; no more of it is read than profile and level. */
-static const guint8 PARAMETER_SETS[] = {0,    0,    0, 1, 0x67, 0x42, 0xc0, 0x1e, 0xda, 0x02, 0x80,
-                                        0xf6, 0x94, 0, 0, 0,    1,    0x68, 0xce, 0x3c, 0x80};
-
-static void send_unit(Peer *peer, const Pending *pending) {
-  g_autoptr(GByteArray) unit = g_byte_array_new();
-  const guint8 slice[] = {0, 0, 0, 1, pending->key ? 0x65 : 0x41, 0x88};
-  if (pending->key) g_byte_array_append(unit, PARAMETER_SETS, sizeof PARAMETER_SETS);
-  g_byte_array_append(unit, slice, sizeof slice);
+/* Real parameter sets, a slice's head, and nothing that a decoder could use. */
+static void make_unit(Peer *peer, const Pending *pending, GByteArray *unit) {
+  static const guint8 heads[2][2][7] = {
+      {{0, 0, 0, 1, 0x41, 0x9a, 0x5a}, {0, 0, 0, 1, 0x65, 0x88, 0x84}},
+      {{0, 0, 0, 1, 0x02, 0x01, 0xd0}, {0, 0, 0, 1, 0x28, 0x01, 0xaf}},
+  };
+  const Vector *vector = peer->vector;
+  if (peer->unit) {
+    g_byte_array_append(unit, peer->unit, peer->unit_size);
+    return;
+  }
+  if (pending->key) {
+    g_byte_array_append(unit, vector->sets, (guint)vector->sets_size);
+    unit->data[vector->level_at] = (guint8)peer->level;
+  }
+  g_byte_array_append(unit, heads[vector->codec == vsockenc_Codec_H265][pending->key], 7);
   guint head = unit->len;
   g_byte_array_set_size(unit, head + peer->unit_bytes);
   memset(unit->data + head, 0x5a, peer->unit_bytes);
+}
 
+static void send_unit(Peer *peer, const Pending *pending) {
+  g_autoptr(GByteArray) unit = g_byte_array_new();
+  make_unit(peer, pending, unit);
   vsockenc_Packet *packet = &peer_begin(peer, vsockenc_MessageType_PACKET)->u.packet;
   packet->frame = pending->frame + (peer->faults & PEER_FOREIGN_FRAME ? 1000 : 0);
   packet->size = peer->faults & PEER_HUGE_UNIT ? G_MAXUINT32 : unit->len;
@@ -75,6 +86,7 @@ void peer_on_attach(Peer *peer, const vsockenc_Attach *attach) {
   guint64 bit = attach->buffer < 64 ? G_GUINT64_CONSTANT(1) << attach->buffer : 0;
   peer->counts.attaches++;
   peer->counts.last_fourcc = attach->fourcc;
+  peer->counts.last_modifier = (guint64)attach->modifier_high << 32 | attach->modifier_low;
   peer->counts.last_planes = attach->planes_count;
   for (guint i = 0; i < attach->planes_count; i++)
     peer->counts.last_plane[i] =

@@ -65,31 +65,66 @@ static void on_hello(Peer *peer, const VencMessage *message) {
   welcome->max_attached = VSOCKENC_MAX_ATTACHED_BUFFERS;
   welcome->max_in_flight = VSOCKENC_MAX_IN_FLIGHT_FRAMES;
   welcome->resources = !(peer->faults & PEER_NO_RESOURCES);
-  welcome->encoders_count = 1;
-  g_strlcpy(welcome->encoders[0].name, "peer", sizeof welcome->encoders[0].name);
-  welcome->encoders[0].codec = vsockenc_Codec_H264;
+  welcome->encoders_count = (pb_size_t)peer->n_offers;
+  memcpy(welcome->encoders, peer->offers, sizeof welcome->encoders);
+  welcome->modifiers_count = peer->modifier != 0;
+  welcome->modifiers[0].high = (guint32)(peer->modifier >> 32);
+  welcome->modifiers[0].low = (guint32)peer->modifier;
   /* Not UTF-8. */
   g_strlcpy(welcome->software, "peer\xff", sizeof welcome->software);
   peer_finish(peer);
 }
 
+/* The lowest level that the guest allows and the vectors fit; 0: none. */
+static guint choose_level(const Peer *peer, const vsockenc_Configure *configure) {
+  guint level = peer->vector->sets[peer->vector->level_at], best = 0;
+  if (configure->levels_count == 0) return level;
+  for (guint i = 0; i < configure->levels_count; i++)
+    if (configure->levels[i] >= level && (!best || configure->levels[i] < best))
+      best = configure->levels[i];
+  return best;
+}
+
+static void note_configure(PeerCounts *counts, const vsockenc_Configure *configure) {
+  counts->configures++;
+  counts->width = configure->width;
+  counts->height = configure->height;
+  counts->bitrate_kbps = configure->bitrate_kbps;
+  counts->keyframe_interval = configure->keyframe_interval;
+  counts->matrix = configure->colorimetry.matrix;
+  counts->codec = configure->codec;
+  counts->profile = configure->profile;
+  counts->rate_control = configure->rate_control;
+  counts->fps_n = configure->framerate_numerator;
+  counts->par_n = configure->par_numerator;
+  counts->par_d = configure->par_denominator;
+  counts->n_levels = configure->levels_count;
+  for (guint i = 0; i < counts->n_levels; i++) counts->levels[i] = configure->levels[i];
+}
+
+static void refuse(Peer *peer, const vsockenc_Configure *configure, const gchar *text) {
+  vsockenc_Error *error = &peer_begin(peer, vsockenc_MessageType_ERROR)->u.error;
+  error->code = vsockenc_ErrorCode_ENCODER_UNAVAILABLE;
+  error->subject = vsockenc_ErrorSubject_CONFIGURATION;
+  error->id = configure->serial;
+  g_strlcpy(error->text, text, sizeof error->text);
+  peer_finish(peer);
+}
+
 static void on_configure(Peer *peer, const vsockenc_Configure *configure) {
-  peer->counts.configures++;
-  peer->counts.width = configure->width;
-  peer->counts.height = configure->height;
-  peer->counts.bitrate_kbps = configure->bitrate_kbps;
-  peer->counts.matrix = configure->colorimetry.matrix;
+  note_configure(&peer->counts, configure);
   if (configure->serial <= peer->serial) peer->counts.violations++;
   peer->serial = configure->serial;
   if (peer->faults & PEER_NO_CONFIGURED) return;
   if ((peer->faults & PEER_REFUSE) ||
       ((peer->faults & PEER_REFUSE_ODD) && configure->bitrate_kbps % 2 == 1)) {
-    vsockenc_Error *error = &peer_begin(peer, vsockenc_MessageType_ERROR)->u.error;
-    error->code = vsockenc_ErrorCode_ENCODER_UNAVAILABLE;
-    error->subject = vsockenc_ErrorSubject_CONFIGURATION;
-    error->id = configure->serial;
-    g_strlcpy(error->text, "the peer was told to refuse", sizeof error->text);
-    peer_finish(peer);
+    refuse(peer, configure, "the peer was told to refuse");
+    return;
+  }
+  peer->vector = vector_find(configure->codec, configure->profile, (configure->width + 1) & ~1u);
+  peer->level = peer->vector ? choose_level(peer, configure) : 0;
+  if (peer->level == 0) {
+    refuse(peer, configure, "the peer has no such level");
     return;
   }
   vsockenc_Configured *configured =
@@ -98,6 +133,9 @@ static void on_configure(Peer *peer, const vsockenc_Configure *configure) {
   g_strlcpy(configured->encoder, "peer", sizeof configured->encoder);
   configured->width = (configure->width + 1) & ~1u;
   configured->height = (configure->height + 1) & ~1u;
+  /* What the host chooses where it may. */
+  configured->bitrate_kbps = configure->bitrate_kbps ? configure->bitrate_kbps : 777;
+  configured->keyframe_interval = configure->keyframe_interval;
   configured->has_colorimetry = true;
   configured->colorimetry = (vsockenc_Colorimetry){.primaries = 1, .transfer = 1, .matrix = 1};
   peer_finish(peer);
@@ -216,12 +254,30 @@ static gpointer run(gpointer data) {
   return NULL;
 }
 
-static Peer *listen_at(int family, const struct sockaddr *address, socklen_t size) {
+static void offer_everything(Peer *peer) {
+  static const vsockenc_EncoderOffer offers[] = {
+      {.name = "peer",
+       .codec = vsockenc_Codec_H264,
+       .profiles_count = 3,
+       .profiles = {vsockenc_Profile_H264_CONSTRAINED_BASELINE, vsockenc_Profile_H264_MAIN,
+                    vsockenc_Profile_H264_HIGH}},
+      {.name = "peer-hevc",
+       .codec = vsockenc_Codec_H265,
+       .profiles_count = 1,
+       .profiles = {vsockenc_Profile_H265_MAIN}},
+  };
+  peer->n_offers = G_N_ELEMENTS(offers);
+  memcpy(peer->offers, offers, sizeof offers);
+}
+
+static Peer *listen_at(int family, const struct sockaddr *address, socklen_t size, guint faults) {
   Peer *peer = g_new0(Peer, 1);
   g_mutex_init(&peer->lock);
   peer->boot_id = g_random_int();
   peer->client = -1;
   peer->unit_bytes = 100;
+  peer->faults = faults;
+  offer_everything(peer);
   peer->pending = g_array_new(FALSE, FALSE, sizeof(Pending));
   peer->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   peer->listener = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -231,16 +287,16 @@ static Peer *listen_at(int family, const struct sockaddr *address, socklen_t siz
   return peer;
 }
 
-Peer *peer_new(const gchar *path) {
+Peer *peer_new(const gchar *path, guint faults) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   g_strlcpy(address.sun_path, path, sizeof address.sun_path);
-  return listen_at(AF_UNIX, (const struct sockaddr *)&address, sizeof address);
+  return listen_at(AF_UNIX, (const struct sockaddr *)&address, sizeof address, faults);
 }
 
 Peer *peer_new_tcp(guint16 *port) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
   socklen_t size = sizeof address;
-  Peer *peer = listen_at(AF_INET, (const struct sockaddr *)&address, sizeof address);
+  Peer *peer = listen_at(AF_INET, (const struct sockaddr *)&address, sizeof address, 0);
   getsockname(peer->listener, (struct sockaddr *)&address, &size);
   *port = ntohs(address.sin_port);
   return peer;
@@ -269,6 +325,27 @@ void peer_hang_up(Peer *peer) {
 void peer_set_faults(Peer *peer, guint faults) {
   g_mutex_lock(&peer->lock);
   peer->faults = faults;
+  g_mutex_unlock(&peer->lock);
+}
+
+void peer_set_offers(Peer *peer, const vsockenc_EncoderOffer *offers, guint n) {
+  g_assert_cmpuint(n, <=, G_N_ELEMENTS(peer->offers));
+  g_mutex_lock(&peer->lock);
+  memcpy(peer->offers, offers, n * sizeof *offers);
+  peer->n_offers = n;
+  g_mutex_unlock(&peer->lock);
+}
+
+void peer_set_modifier(Peer *peer, guint64 modifier) {
+  g_mutex_lock(&peer->lock);
+  peer->modifier = modifier;
+  g_mutex_unlock(&peer->lock);
+}
+
+void peer_set_unit(Peer *peer, const guint8 *bytes, guint size) {
+  g_mutex_lock(&peer->lock);
+  peer->unit = bytes;
+  peer->unit_size = size;
   g_mutex_unlock(&peer->lock);
 }
 

@@ -7,6 +7,9 @@
 
 #include <glib.h>
 
+#include "session.pb.h"
+#include "vsockenc-limits.h"
+
 typedef struct _Peer Peer;
 
 /* How the peer misbehaves; set at any time. */
@@ -39,9 +42,14 @@ typedef struct {
   guint connections, hellos, byes;
   guint configures, attaches, detaches, frames, forced, flushes, drains;
   guint attached, most_attached, most_in_flight;
-  guint width, height, bitrate_kbps, matrix; /* of the last Configure */
+  /* Of the last Configure. */
+  guint width, height, bitrate_kbps, keyframe_interval, matrix;
+  guint codec, profile, rate_control;
+  guint fps_n, par_n, par_d;
+  guint n_levels, levels[VSOCKENC_MAX_LEVELS];
   /* Of the last Attach. */
   guint32 last_fourcc;
+  guint64 last_modifier;
   guint last_planes;
   PeerPlane last_plane[4];
   guint64 last_pts;
@@ -51,8 +59,8 @@ typedef struct {
   guint violations;    /* of the protocol, by the guest */
 } PeerCounts;
 
-/* Listens at `path`, which must not exist. */
-Peer *peer_new(const gchar *path);
+/* Listens at `path`, which must not exist, and has `faults` from the start. */
+Peer *peer_new(const gchar *path, guint faults);
 /* Listens at a TCP port of 127.0.0.1. */
 Peer *peer_new_tcp(guint16 *port);
 /* Ends the connection without a word, as a relay does that is restarted at once. */
@@ -60,6 +68,12 @@ void peer_hang_up(Peer *peer);
 /* Dies without a word, as by SIGKILL; the socket's file stays. */
 void peer_kill(Peer *peer);
 void peer_set_faults(Peer *peer, guint faults);
+/* What Welcome offers; unless told, every profile of both codecs. */
+void peer_set_offers(Peer *peer, const vsockenc_EncoderOffer *offers, guint n);
+/* The one modifier besides linear that it reads. */
+void peer_set_modifier(Peer *peer, guint64 modifier);
+/* Puts `bytes`, which stay the caller's, in the place of every access unit; NULL: no more. */
+void peer_set_unit(Peer *peer, const guint8 *bytes, guint size);
 /* Milliseconds between a frame's FrameDone and its Packet. */
 void peer_set_delay(Peer *peer, guint ms);
 /* Bytes of an access unit beyond the headers. */

@@ -1,0 +1,427 @@
+/* What is negotiated: codec, profile, level and stream format by downstream, sizes and memory by
+ * the host. */
+#include <gst/allocators/allocators.h>
+#include <gst/video/video.h>
+
+#include "fake-gpu.h"
+#include "fixture.h"
+#include "parameter-sets.h"
+#include "vectors.h"
+
+/* The element before an element that takes `downstream`, without caps from upstream. */
+static void open_before(Fixture *f, const gchar *downstream) {
+  fixture_element(f, NULL);
+  f->harness = gst_harness_new_with_element(f->element, "sink", "src");
+  if (downstream) gst_harness_set_sink_caps_str(f->harness, downstream);
+  gst_harness_play(f->harness);
+}
+
+/* Straight to the element's pad: what it says to caps is lost on the way through another. */
+static gboolean push_caps(Fixture *f, const gchar *text) {
+  g_autoptr(GstCaps) caps = gst_caps_from_string(text);
+  g_autoptr(GstPad) pad = gst_element_get_static_pad(f->element, "sink");
+  gst_harness_push_event(f->harness, gst_event_new_stream_start("test"));
+  gboolean taken = gst_pad_send_event(pad, gst_event_new_caps(caps));
+  GstSegment segment;
+  gst_segment_init(&segment, GST_FORMAT_TIME);
+  gst_harness_push_event(f->harness, gst_event_new_segment(&segment));
+  return taken;
+}
+
+/* One frame through an element before `downstream`; returns what came out. */
+static GstBuffer *encode_before(Fixture *f, const gchar *downstream) {
+  open_before(f, downstream);
+  g_assert_true(push_caps(f, CAPS));
+  fixture_push(f, 0, 1);
+  return gst_harness_pull(f->harness);
+}
+
+static const gchar *output_field(Fixture *f, const gchar *field) {
+  g_autoptr(GstCaps) caps = gst_pad_get_current_caps(f->harness->sinkpad);
+  g_assert_nonnull(caps);
+  return g_intern_string(gst_structure_get_string(gst_caps_get_structure(caps, 0), field));
+}
+
+static void assert_error(Fixture *f, const gchar *first, const gchar *second) {
+  g_autoptr(GstMessage) message = fixture_wait_message(f, GST_MESSAGE_ERROR, 5);
+  g_assert_nonnull(message);
+  g_autofree gchar *text = fixture_error_text(message);
+  g_test_message("%s", text);
+  g_assert_nonnull(strstr(text, first));
+  g_assert_nonnull(strstr(text, second));
+}
+
+static GstCaps *pad_caps(Fixture *f, const gchar *name) {
+  g_autoptr(GstPad) pad = gst_element_get_static_pad(f->element, name);
+  return gst_pad_query_caps(pad, NULL);
+}
+
+static const vsockenc_EncoderOffer MAIN_ONLY = {.name = "small",
+                                                .codec = vsockenc_Codec_H264,
+                                                .max_width = 1280,
+                                                .max_height = 720,
+                                                .profiles_count = 1,
+                                                .profiles = {vsockenc_Profile_H264_MAIN}};
+
+static void test_offers(Fixture *f, gconstpointer data) {
+  g_autoptr(GstCaps) wide =
+      gst_caps_from_string("video/x-raw,format=BGRx,width=1281,height=720,framerate=30/1");
+  g_autoptr(GstCaps) fits =
+      gst_caps_from_string("video/x-raw,format=BGRx,width=1280,height=720,framerate=30/1");
+  g_autoptr(GstCaps) made = gst_caps_from_string(
+      "video/x-h264,alignment=au,stream-format={byte-stream,avc},profile=main");
+  (void)data;
+  peer_set_offers(f->peer, &MAIN_ONLY, 1);
+  fixture_element(f, NULL);
+  g_autoptr(GstCaps) before = pad_caps(f, "src");
+  g_assert_cmpuint(gst_caps_get_size(before), ==, 2);
+  gst_element_set_state(f->element, GST_STATE_READY);
+  g_autoptr(GstCaps) src = pad_caps(f, "src");
+  g_assert_true(gst_caps_is_subset(src, made) && gst_caps_is_subset(made, src));
+  g_autoptr(GstCaps) sink = pad_caps(f, "sink");
+  g_assert_true(gst_caps_can_intersect(sink, fits));
+  g_assert_false(gst_caps_can_intersect(sink, wide));
+}
+
+/* Downstream's limits on the size reach upstream. */
+static void test_proxy(Fixture *f, gconstpointer data) {
+  g_autoptr(GstCaps) wide = gst_caps_from_string("video/x-raw,width=101");
+  (void)data;
+  open_before(f, "video/x-h264,width=[16,100]");
+  g_autoptr(GstCaps) sink = pad_caps(f, "sink");
+  g_assert_false(gst_caps_is_empty(sink));
+  g_assert_false(gst_caps_can_intersect(sink, wide));
+}
+
+typedef struct {
+  const gchar *name, *downstream;
+  guint codec, profile; /* of Configure */
+  const gchar *out_profile, *out_level, *out_format;
+  guint levels[4];
+} Choice;
+
+#define H264(profile) vsockenc_Codec_H264, vsockenc_Profile_H264_##profile
+#define H265(profile) vsockenc_Codec_H265, vsockenc_Profile_H265_##profile
+
+static const Choice CHOICES[] = {
+    {"any", NULL, H264(CONSTRAINED_BASELINE), "constrained-baseline", "1", "byte-stream", {0}},
+    {"h265-first", "video/x-h265;video/x-h264", H265(MAIN), "main", "1", "byte-stream", {0}},
+    {"h264-first",
+     "video/x-h264;video/x-h265",
+     H264(CONSTRAINED_BASELINE),
+     "constrained-baseline",
+     "1",
+     "byte-stream",
+     {0}},
+    {"unknown-first", "video/x-vp8;video/x-h265", H265(MAIN), "main", "1", "byte-stream", {0}},
+    /* The host's order counts. */
+    {"profiles",
+     "video/x-h264,profile={(string)high,(string)main}",
+     H264(MAIN),
+     "main",
+     "1",
+     "byte-stream",
+     {0}},
+    {"high", "video/x-h264,profile=high", H264(HIGH), "high", "1", "byte-stream", {0}},
+    {"baseline",
+     "video/x-h264,profile=baseline",
+     H264(CONSTRAINED_BASELINE),
+     "baseline",
+     "1",
+     "byte-stream",
+     {0}},
+    {"level",
+     "video/x-h264,profile=high,level=(string)4.1",
+     H264(HIGH),
+     "high",
+     "4.1",
+     "byte-stream",
+     {41}},
+    {"levels",
+     "video/x-h264,level={(string)5.1,(string)1b,(string)3.1}",
+     H264(CONSTRAINED_BASELINE),
+     "constrained-baseline",
+     "3.1",
+     "byte-stream",
+     {51, 9, 31}},
+    {"h265-levels",
+     "video/x-h265,level={(string)4.1,(string)5}",
+     H265(MAIN),
+     "main",
+     "4.1",
+     "byte-stream",
+     {123, 150}},
+    {"avc-first",
+     "video/x-h264,stream-format={(string)avc,(string)byte-stream}",
+     H264(CONSTRAINED_BASELINE),
+     "constrained-baseline",
+     "1",
+     "avc",
+     {0}},
+    {"hvc1", "video/x-h265,stream-format=hvc1", H265(MAIN), "main", "1", "hvc1", {0}},
+};
+
+static void test_choice(Fixture *f, gconstpointer data) {
+  const Choice *choice = data;
+  PeerCounts counts;
+  guint n = 0;
+  g_autoptr(GstBuffer) buffer = encode_before(f, choice->downstream);
+  g_assert_nonnull(buffer);
+  peer_get_counts(f->peer, &counts);
+  g_assert_cmpuint(counts.codec, ==, choice->codec);
+  g_assert_cmpuint(counts.profile, ==, choice->profile);
+  while (n < G_N_ELEMENTS(choice->levels) && choice->levels[n]) n++;
+  g_assert_cmpuint(counts.n_levels, ==, n);
+  for (guint i = 0; i < n; i++) g_assert_cmpuint(counts.levels[i], ==, choice->levels[i]);
+  g_assert_cmpstr(output_field(f, "profile"), ==, choice->out_profile);
+  g_assert_cmpstr(output_field(f, "level"), ==, choice->out_level);
+  g_assert_cmpstr(output_field(f, "stream-format"), ==, choice->out_format);
+}
+
+static void test_h265_tier(Fixture *f, gconstpointer data) {
+  (void)data;
+  g_autoptr(GstBuffer) buffer = encode_before(f, "video/x-h265");
+  g_assert_cmpstr(output_field(f, "tier"), ==, "main");
+}
+
+static void test_nothing_in_common(Fixture *f, gconstpointer data) {
+  (void)data;
+  peer_set_offers(f->peer, &MAIN_ONLY, 1);
+  open_before(f, "video/x-h264,profile=high");
+  g_assert_false(push_caps(f, CAPS));
+  assert_error(f, "profile=(string)high", "profile=(string)main");
+}
+
+static void test_refused_level(Fixture *f, gconstpointer data) {
+  (void)data;
+  open_before(f, "video/x-h264,level=(string)1b");
+  g_assert_false(push_caps(f, CAPS));
+  assert_error(f, "the peer has no such level", "64x48");
+}
+
+/* A host that says nothing of profiles, and makes one that downstream does not take. */
+static void test_unfit_stream(Fixture *f, gconstpointer data) {
+  static const vsockenc_EncoderOffer offer = {.name = "mute", .codec = vsockenc_Codec_H264};
+  (void)data;
+  peer_set_offers(f->peer, &offer, 1);
+  open_before(f, "video/x-h264,profile=high");
+  g_assert_true(push_caps(f, CAPS));
+  gst_harness_push(f->harness, fixture_frame(0));
+  assert_error(f, "constrained-baseline", "high");
+}
+
+/* codec_data of the output caps. */
+static GBytes *codec_data(Fixture *f) {
+  g_autoptr(GstCaps) caps = gst_pad_get_current_caps(f->harness->sinkpad);
+  const GValue *value = gst_structure_get_value(gst_caps_get_structure(caps, 0), "codec_data");
+  GstMapInfo map;
+  if (!value) return NULL;
+  gst_buffer_map(gst_value_get_buffer(value), &map, GST_MAP_READ);
+  GBytes *bytes = g_bytes_new(map.data, map.size);
+  gst_buffer_unmap(gst_value_get_buffer(value), &map);
+  return bytes;
+}
+
+static void assert_record_of(Fixture *f, const Vector *vector) {
+  g_autoptr(GBytes) data = codec_data(f);
+  g_auto(VencParameterSets) sets = {0};
+  g_autoptr(GError) error = NULL;
+  venc_parameter_sets_find(vector->codec, vector->sets, vector->sets_size, &sets, &error);
+  g_assert_no_error(error);
+  g_assert_nonnull(data);
+  g_assert_true(g_bytes_equal(data, sets.record));
+}
+
+/* Every NAL unit behind its length, and none of them a parameter set. */
+static void assert_sample(GstBuffer *buffer, vsockenc_Codec codec) {
+  GstMapInfo map;
+  gsize at = 0;
+  gst_buffer_map(buffer, &map, GST_MAP_READ);
+  while (at < map.size) {
+    g_assert_cmpuint(at + 5, <=, map.size);
+    guint type =
+        codec == vsockenc_Codec_H265 ? map.data[at + 4] >> 1 & 0x3f : map.data[at + 4] & 0x1f;
+    g_assert_true(codec == vsockenc_Codec_H265 ? type < 32 : type == 1 || type == 5);
+    at += 4 + GST_READ_UINT32_BE(map.data + at);
+  }
+  g_assert_cmpuint(at, ==, map.size);
+  gst_buffer_unmap(buffer, &map);
+}
+
+/* A new size has other parameter sets: their record comes ahead of the picture. */
+static void test_packetized(Fixture *f, gconstpointer data) {
+  vsockenc_Codec codec = GPOINTER_TO_UINT(data);
+  gboolean h265 = codec == vsockenc_Codec_H265;
+  g_autoptr(GstBuffer) key =
+      encode_before(f, h265 ? "video/x-h265,stream-format=hvc1" : "video/x-h264,stream-format=avc");
+  assert_sample(key, codec);
+  assert_record_of(f, vector_find(codec, vsockenc_Profile_PROFILE_UNSPECIFIED, 64));
+  fixture_push(f, 1, 1);
+  g_autoptr(GstBuffer) delta = gst_harness_pull(f->harness);
+  assert_sample(delta, codec);
+
+  g_assert_true(push_caps(f, "video/x-raw,format=RGBA,width=66,height=34,framerate=30/1"));
+  GstBuffer *buffer = gst_buffer_new_allocate(NULL, 66 * 34 * 4, NULL);
+  GST_BUFFER_PTS(buffer) = GST_SECOND;
+  g_assert_cmpint(gst_harness_push(f->harness, buffer), ==, GST_FLOW_OK);
+  g_autoptr(GstBuffer) small = gst_harness_pull(f->harness);
+  assert_sample(small, codec);
+  assert_record_of(f, vector_find(codec, vsockenc_Profile_PROFILE_UNSPECIFIED, 66));
+}
+
+/* Another session may bring another encoder, with other parameter sets. */
+static void test_packetized_new_session(Fixture *f, gconstpointer data) {
+  const Vector *high = vector_find(vsockenc_Codec_H264, vsockenc_Profile_H264_HIGH, 64);
+  g_autoptr(GByteArray) unit = g_byte_array_new();
+  (void)data;
+  g_byte_array_append(unit, high->sets, (guint)high->sets_size);
+  g_byte_array_append(unit, high->picture, (guint)high->picture_size);
+  g_autoptr(GstBuffer) first = encode_before(f, "video/x-h264,stream-format=avc");
+  assert_record_of(f, vector_find(vsockenc_Codec_H264, vsockenc_Profile_PROFILE_UNSPECIFIED, 64));
+  peer_set_unit(f->peer, unit->data, unit->len);
+  peer_hang_up(f->peer);
+  fixture_push(f, 1, 1);
+  fixture_pull(f, 1, 1);
+  assert_record_of(f, high);
+  g_assert_cmpuint(fixture_stat(f, "sessions"), ==, 2);
+  peer_set_unit(f->peer, NULL, 0);
+}
+
+static void test_malformed_unit(Fixture *f, gconstpointer data) {
+  static const guint8 garbage[] = {0, 0, 0, 1, 0xff, 1, 2, 3};
+  peer_set_unit(f->peer, garbage, sizeof garbage);
+  open_before(f, data);
+  g_assert_true(push_caps(f, CAPS));
+  gst_harness_push(f->harness, fixture_frame(0));
+  assert_error(f, "An access unit cannot be used", "forbidden_zero_bit");
+}
+
+static void test_interlaced(Fixture *f, gconstpointer data) {
+  (void)data;
+  open_before(f, NULL);
+  g_assert_false(push_caps(f, CAPS ",interlace-mode=interleaved"));
+  assert_error(f, "interlaced", "deinterlace");
+}
+
+/* What changes nothing but the VUI configures the host again too. */
+static void test_aspect_and_colour(Fixture *f, gconstpointer data) {
+  PeerCounts counts;
+  gint par_n = 0, par_d = 0;
+  (void)data;
+  g_autoptr(GstBuffer) first = encode_before(f, NULL);
+  g_assert_true(push_caps(f, CAPS ",pixel-aspect-ratio=4/3"));
+  fixture_push(f, 1, 1);
+  fixture_pull(f, 1, 1);
+  peer_get_counts(f->peer, &counts);
+  g_assert_cmpuint(counts.par_n, ==, 4);
+  g_assert_cmpuint(counts.par_d, ==, 3);
+  g_autoptr(GstCaps) caps = gst_pad_get_current_caps(f->harness->sinkpad);
+  gst_structure_get_fraction(gst_caps_get_structure(caps, 0), "pixel-aspect-ratio", &par_n, &par_d);
+  g_assert_cmpint(par_n * 3, ==, par_d * 4);
+  g_assert_true(
+      push_caps(f, "video/x-raw,format=I420,width=64,height=48,framerate=0/1,colorimetry=bt709"));
+  peer_get_counts(f->peer, &counts);
+  g_assert_cmpuint(counts.matrix, ==, 1);
+  g_assert_cmpuint(counts.fps_n, ==, 0);
+  g_assert_true(
+      push_caps(f, "video/x-raw,format=I420,width=64,height=48,framerate=0/1,colorimetry=bt601"));
+  peer_get_counts(f->peer, &counts);
+  g_assert_cmpuint(counts.matrix, ==, 6);
+  g_assert_cmpuint(counts.configures, ==, 4);
+}
+
+#if GST_CHECK_VERSION(1, 24, 0)
+#define DRM_CAPS(format)                                         \
+  "video/x-raw(memory:DMABuf),format=DMA_DRM,drm-format=" format \
+  ",width=64,height=48,"                                         \
+  "framerate=30/1"
+#define X_TILED G_GUINT64_CONSTANT(0x0100000000000001)
+#define X_TILED_NAME "XR24:0x0100000000000001"
+
+static GstBuffer *drm_frame(guint number) {
+  g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
+  GstBuffer *buffer = gst_buffer_new();
+  gst_buffer_append_memory(
+      buffer, gst_dmabuf_allocator_alloc(allocator, fake_gpu_new_dmabuf(65536), 65536));
+  GST_BUFFER_PTS(buffer) = number * GST_SECOND / 30;
+  return buffer;
+}
+
+static void test_linear(Fixture *f, gconstpointer data) {
+  PeerCounts counts;
+  (void)data;
+  open_before(f, NULL);
+  g_autoptr(GstCaps) sink = pad_caps(f, "sink");
+  g_assert_true(
+      gst_video_is_dma_drm_caps(sink) ||
+      strstr(gst_structure_get_string(gst_caps_get_structure(sink, 0), "format"), "DMA_DRM"));
+  g_assert_true(push_caps(f, DRM_CAPS("XR24")));
+  g_assert_cmpint(gst_harness_push(f->harness, drm_frame(0)), ==, GST_FLOW_OK);
+  fixture_pull(f, 0, 1);
+  /* The base class does not see this change. */
+  g_assert_true(push_caps(f, DRM_CAPS("AB24")));
+  g_assert_cmpint(gst_harness_push(f->harness, drm_frame(1)), ==, GST_FLOW_OK);
+  fixture_pull(f, 1, 1);
+  peer_get_counts(f->peer, &counts);
+  g_assert_cmphex(counts.last_fourcc, ==, 0x34324241);
+  g_assert_cmphex(counts.last_modifier, ==, 0);
+  g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 0);
+}
+
+static void test_refused_modifier(Fixture *f, gconstpointer data) {
+  (void)data;
+  open_before(f, NULL);
+  for (guint i = 0; i < 3; i++) g_assert_false(push_caps(f, DRM_CAPS(X_TILED_NAME)));
+  g_assert_cmpuint(fixture_count_warnings(f, "0x0100000000000001"), ==, 1);
+  g_assert_true(push_caps(f, DRM_CAPS("XR24")));
+}
+
+static void test_host_modifier(Fixture *f, gconstpointer data) {
+  PeerCounts counts;
+  g_autoptr(GstCaps) tiled = gst_caps_from_string(DRM_CAPS(X_TILED_NAME));
+  (void)data;
+  peer_set_modifier(f->peer, X_TILED);
+  open_before(f, NULL);
+  g_autoptr(GstCaps) sink = pad_caps(f, "sink");
+  g_assert_true(gst_caps_can_intersect(sink, tiled));
+  g_assert_true(push_caps(f, DRM_CAPS(X_TILED_NAME)));
+  g_assert_cmpint(gst_harness_push(f->harness, drm_frame(0)), ==, GST_FLOW_OK);
+  fixture_pull(f, 0, 1);
+  peer_get_counts(f->peer, &counts);
+  g_assert_cmphex(counts.last_modifier, ==, X_TILED);
+  /* Pixels in tiles make no sense to a copy, nor on the link. */
+  g_assert_cmpint(gst_harness_push(f->harness, fixture_frame(1)), ==, GST_FLOW_ERROR);
+  assert_error(f, "0x0100000000000001", "linear");
+}
+#endif
+
+static void add(void) {
+  TEST("/caps/offers", test_offers);
+  TEST("/caps/proxy", test_proxy);
+  for (guint i = 0; i < G_N_ELEMENTS(CHOICES); i++) {
+    g_autofree gchar *name = g_strconcat("/caps/choice/", CHOICES[i].name, NULL);
+    g_test_add(name, Fixture, &CHOICES[i], fixture_setup, test_choice, fixture_teardown);
+  }
+  TEST("/caps/h265-tier", test_h265_tier);
+  TEST("/caps/nothing-in-common", test_nothing_in_common);
+  TEST("/caps/refused-level", test_refused_level);
+  TEST("/caps/unfit-stream", test_unfit_stream);
+  FAULT("/caps/packetized/avc", test_packetized, vsockenc_Codec_H264);
+  FAULT("/caps/packetized/hvc1", test_packetized, vsockenc_Codec_H265);
+  TEST("/caps/packetized/new-session", test_packetized_new_session);
+  g_test_add("/caps/malformed-unit/avc", Fixture, "video/x-h264,stream-format=avc", fixture_setup,
+             test_malformed_unit, fixture_teardown);
+  g_test_add("/caps/malformed-unit/byte-stream", Fixture, "video/x-h264,stream-format=byte-stream",
+             fixture_setup, test_malformed_unit, fixture_teardown);
+  TEST("/caps/interlaced", test_interlaced);
+  TEST("/caps/aspect-and-colour", test_aspect_and_colour);
+#if GST_CHECK_VERSION(1, 24, 0)
+  TEST("/caps/drm/linear", test_linear);
+  TEST("/caps/drm/refused-modifier", test_refused_modifier);
+  TEST("/caps/drm/host-modifier", test_host_modifier);
+#endif
+}
+
+int main(int argc, char **argv) {
+  return fixture_main(argc, argv, add);
+}

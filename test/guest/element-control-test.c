@@ -1,0 +1,241 @@
+/* What is controlled while the stream runs: rate, key frames, lateness; and what is told of it. */
+#include <gst/video/video.h>
+
+#include "fixture.h"
+#include "stream.pb.h"
+
+static void test_rate_control(Fixture *f, gconstpointer data) {
+  PeerCounts counts;
+  (void)data;
+  fixture_harness(f, NULL);
+  fixture_push(f, 0, 1);
+  peer_get_counts(f->peer, &counts);
+  g_assert_cmpuint(counts.rate_control, ==, vsockenc_RateControl_CBR);
+  gst_util_set_object_arg(G_OBJECT(f->element), "rate-control", "vbr");
+  g_object_set(f->element, "keyframe-interval", 7, NULL);
+  fixture_push(f, 1, 2);
+  fixture_pull(f, 0, 3);
+  peer_get_counts(f->peer, &counts);
+  g_assert_cmpuint(counts.rate_control, ==, vsockenc_RateControl_VBR);
+  g_assert_cmpuint(counts.keyframe_interval, ==, 7);
+  g_assert_cmpuint(counts.configures, ==, 2);
+}
+
+/* What is too much for kbit/s is bit/s, and said so once for each value. */
+static void test_bits_per_second(Fixture *f, gconstpointer data) {
+  PeerCounts counts;
+  (void)data;
+  fixture_harness(f, "bitrate=8000000");
+  peer_get_counts(f->peer, &counts);
+  g_assert_cmpuint(counts.bitrate_kbps, ==, 8000);
+  g_assert_cmpuint(fixture_count_warnings(f, "bitrate=8000000"), ==, 1);
+  g_object_set(f->element, "keyframe-interval", 7, NULL);
+  fixture_push(f, 0, 1);
+  g_assert_cmpuint(fixture_count_warnings(f, "bit/s"), ==, 0);
+  g_object_set(f->element, "bitrate", 4294967295u, NULL);
+  fixture_push(f, 1, 1);
+  fixture_pull(f, 0, 2);
+  g_assert_cmpuint(fixture_count_warnings(f, "bitrate=4294967295"), ==, 1);
+  peer_get_counts(f->peer, &counts);
+  g_assert_cmpuint(counts.bitrate_kbps, ==, VSOCKENC_MAX_BITRATE_KBPS);
+  g_object_set(f->element, "bitrate", VSOCKENC_MAX_BITRATE_KBPS, NULL);
+  fixture_push(f, 2, 1);
+  fixture_pull(f, 2, 1);
+  peer_get_counts(f->peer, &counts);
+  g_assert_cmpuint(counts.bitrate_kbps, ==, VSOCKENC_MAX_BITRATE_KBPS);
+}
+
+/* The last tags that went downstream. */
+static GstTagList *pull_tags(Fixture *f) {
+  GstTagList *tags = NULL;
+  GstEvent *event;
+  while ((event = gst_harness_try_pull_event(f->harness))) {
+    if (GST_EVENT_TYPE(event) == GST_EVENT_TAG) {
+      GstTagList *borrowed;
+      gst_event_parse_tag(event, &borrowed);
+      g_clear_pointer(&tags, gst_tag_list_unref);
+      tags = gst_tag_list_ref(borrowed);
+    }
+    gst_event_unref(event);
+  }
+  return tags;
+}
+
+static guint tag_number(const GstTagList *tags, const gchar *name) {
+  guint value = 0;
+  g_assert_nonnull(tags);
+  g_assert_true(gst_tag_list_get_uint(tags, name, &value));
+  return value;
+}
+
+static void test_tags(Fixture *f, gconstpointer data) {
+  g_autofree gchar *encoder = NULL;
+  g_autofree gchar *codec = NULL;
+  (void)data;
+  fixture_harness(f, NULL);
+  fixture_push(f, 0, 1);
+  fixture_pull(f, 0, 1);
+  g_autoptr(GstTagList) first = pull_tags(f);
+  /* The host's choice. */
+  g_assert_cmpuint(tag_number(first, GST_TAG_NOMINAL_BITRATE), ==, 777000);
+  g_assert_cmpuint(tag_number(first, GST_TAG_ENCODER_VERSION), >, 0);
+  g_assert_true(gst_tag_list_get_string(first, GST_TAG_ENCODER, &encoder));
+  g_assert_true(g_str_has_prefix(encoder, "peer, by vsockenc "));
+  g_assert_true(gst_tag_list_get_string(first, GST_TAG_VIDEO_CODEC, &codec));
+  g_object_set(f->element, "bitrate", 3000, NULL);
+  fixture_push(f, 1, 1);
+  fixture_pull(f, 1, 1);
+  g_autoptr(GstTagList) second = pull_tags(f);
+  g_assert_cmpuint(tag_number(second, GST_TAG_NOMINAL_BITRATE), ==, 3000000);
+}
+
+/* Downstream is two seconds late. */
+static void send_qos(Fixture *f) {
+  gst_harness_push_upstream_event(
+      f->harness, gst_event_new_qos(GST_QOS_TYPE_UNDERFLOW, 0.5, 2 * GST_SECOND, GST_SECOND / 30));
+}
+
+static void test_late(Fixture *f, gconstpointer data) {
+  (void)data;
+  fixture_harness(f, "drop=newest qos=true");
+  fixture_push(f, 0, 1);
+  fixture_pull(f, 0, 1);
+  send_qos(f);
+  fixture_push(f, 1, 3);
+  g_assert_cmpuint(fixture_stat(f, "dropped-late"), ==, 3);
+  gst_harness_push_upstream_event(
+      f->harness, gst_video_event_new_upstream_force_key_unit(GST_CLOCK_TIME_NONE, TRUE, 1));
+  fixture_push(f, 4, 1);
+  g_autoptr(GstBuffer) key = gst_harness_pull(f->harness);
+  g_assert_cmpuint(GST_BUFFER_PTS(key), ==, 4 * GST_SECOND / 30);
+  g_assert_cmpuint(fixture_stat(f, "dropped-late"), ==, 3);
+  PeerCounts counts;
+  peer_get_counts(f->peer, &counts);
+  g_assert_cmpuint(counts.frames, ==, 2);
+}
+
+/* Neither where nothing may be lost, nor where nobody asked for it. */
+static void test_never_late(Fixture *f, gconstpointer data) {
+  fixture_harness(f, data);
+  fixture_push(f, 0, 1);
+  fixture_pull(f, 0, 1);
+  send_qos(f);
+  fixture_push(f, 1, 1);
+  fixture_pull(f, 1, 1);
+  g_assert_cmpuint(fixture_stat(f, "dropped-late"), ==, 0);
+}
+
+/* From upstream: the key frame carries its parameter sets, and the event goes on ahead of it. */
+static void test_force_key_from_upstream(Fixture *f, gconstpointer data) {
+  GstClockTime running_time = GST_CLOCK_TIME_NONE;
+  gboolean all_headers = FALSE, found = FALSE;
+  guint count = 0;
+  GstEvent *event;
+  GstMapInfo map;
+  (void)data;
+  fixture_harness(f, NULL);
+  fixture_push(f, 0, 3);
+  g_assert_true(gst_harness_push_event(
+      f->harness, gst_video_event_new_downstream_force_key_unit(
+                      3 * GST_SECOND / 30, 3 * GST_SECOND / 30, 3 * GST_SECOND / 30, TRUE, 42)));
+  fixture_push(f, 3, 1);
+  fixture_pull(f, 0, 3);
+  g_autoptr(GstBuffer) key = gst_harness_pull(f->harness);
+  g_assert_false(GST_BUFFER_FLAG_IS_SET(key, GST_BUFFER_FLAG_DELTA_UNIT));
+  gst_buffer_map(key, &map, GST_MAP_READ);
+  g_assert_cmphex(map.data[4], ==, 0x67);
+  gst_buffer_unmap(key, &map);
+  while ((event = gst_harness_try_pull_event(f->harness))) {
+    if (gst_video_event_is_force_key_unit(event)) {
+      found = gst_video_event_parse_downstream_force_key_unit(event, NULL, NULL, &running_time,
+                                                              &all_headers, &count);
+    }
+    gst_event_unref(event);
+  }
+  g_assert_true(found);
+  g_assert_cmpuint(running_time, ==, 3 * GST_SECOND / 30);
+  g_assert_true(all_headers);
+  g_assert_cmpuint(count, ==, 42);
+}
+
+/* As many as were with the host at one time, at 30 frames a second. */
+static void test_latency(Fixture *f, gconstpointer data) {
+  GstClockTime least = 0;
+  (void)data;
+  peer_set_delay(f->peer, 50);
+  fixture_harness(f, "max-in-flight=3");
+  fixture_push(f, 0, 6);
+  fixture_pull(f, 0, 6);
+  least = gst_harness_query_latency(f->harness);
+  g_assert_cmpuint(least, ==, 3 * (GST_SECOND / 30));
+}
+
+/* Upstream cannot take more buffers than the host may know. */
+static void test_pool_bound(Fixture *f, gconstpointer data) {
+  GstBufferPool *pool = NULL;
+  guint least = 0, most = 0;
+  (void)data;
+  fixture_harness(f, NULL);
+  g_autoptr(GstCaps) caps = gst_caps_from_string(CAPS);
+  g_autoptr(GstQuery) query = gst_query_new_allocation(caps, TRUE);
+  g_autoptr(GstPad) pad = gst_element_get_static_pad(f->element, "sink");
+  g_assert_true(gst_pad_query(pad, query));
+  gst_query_parse_nth_allocation_pool(query, 0, &pool, NULL, &least, &most);
+  g_assert_nonnull(pool);
+  g_assert_cmpuint(least, >, 0);
+  g_assert_cmpuint(most, ==, VSOCKENC_MAX_ATTACHED_BUFFERS);
+  GstStructure *config = gst_buffer_pool_get_config(pool);
+  gst_buffer_pool_config_get_params(config, NULL, NULL, NULL, &most);
+  g_assert_cmpuint(most, ==, VSOCKENC_MAX_ATTACHED_BUFFERS);
+  gst_structure_free(config);
+  gst_object_unref(pool);
+}
+
+static gboolean seek(GstElement *element) {
+  return gst_element_seek_simple(element, GST_FORMAT_TIME, GST_SEEK_FLAG_FLUSH, 0);
+}
+
+/* A flushing seek in a whole pipeline: the stream goes on from there with a key frame. */
+static void test_seek(Fixture *f, gconstpointer data) {
+  g_autofree gchar *text = g_strdup_printf(
+      "videotestsrc num-buffers=60 ! video/x-raw,format=BGRx,width=64,height=48,framerate=30/1 ! "
+      "vsockenc name=encoder socket-path=%s ! fakesink name=sink sync=true",
+      f->path);
+  g_autoptr(GstElement) pipeline = gst_parse_launch(text, NULL);
+  g_autoptr(GstBus) bus = gst_element_get_bus(pipeline);
+  PeerCounts counts;
+  (void)data;
+  f->element = gst_bin_get_by_name(GST_BIN(pipeline), "encoder");
+  gst_element_set_state(pipeline, GST_STATE_PLAYING);
+  for (guint i = 0; i < 5; i++) {
+    while (fixture_stat(f, "frames-encoded") < 5 * (i + 1)) g_usleep(2000);
+    g_assert_true(seek(pipeline));
+  }
+  g_autoptr(GstMessage) message =
+      gst_bus_timed_pop_filtered(bus, 20 * GST_SECOND, GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
+  g_assert_nonnull(message);
+  g_assert_cmpint(GST_MESSAGE_TYPE(message), ==, GST_MESSAGE_EOS);
+  peer_get_counts(f->peer, &counts);
+  g_assert_cmpuint(counts.forced, >=, 5);
+  gst_element_set_state(pipeline, GST_STATE_NULL);
+  g_clear_object(&f->element);
+}
+
+static void add(void) {
+  TEST("/control/rate-control", test_rate_control);
+  TEST("/control/bits-per-second", test_bits_per_second);
+  TEST("/control/tags", test_tags);
+  TEST("/control/late", test_late);
+  g_test_add("/control/never-late/lossless", Fixture, "drop=never qos=true", fixture_setup,
+             test_never_late, fixture_teardown);
+  g_test_add("/control/never-late/no-qos", Fixture, "drop=newest", fixture_setup, test_never_late,
+             fixture_teardown);
+  TEST("/control/force-key-from-upstream", test_force_key_from_upstream);
+  TEST("/control/latency", test_latency);
+  TEST("/control/pool-bound", test_pool_bound);
+  TEST("/control/seek", test_seek);
+}
+
+int main(int argc, char **argv) {
+  return fixture_main(argc, argv, add);
+}

@@ -90,6 +90,7 @@ export const TIMED_TESTS: Readonly<Record<string, readonly string[]>> = {
     "/element/host-lost-lossless",
     "/element/host-lost-live",
   ],
+  "element-source-test": ["/source/stuck-pixels", "/source/busy-dmabuf"],
   "element-link-test": ["/link/nobody"],
 };
 

@@ -139,9 +139,10 @@ gboolean gst_vsock_enc_set_format(GstVideoEncoder *encoder, GstVideoCodecState *
   }
   priv->input = gst_video_codec_state_ref(state);
   priv->picture = picture;
+  /* A host that changes its encoder while it runs need not send them again. */
+  if (choice.codec != priv->choice.codec) venc_parameter_sets_clear(&priv->sets);
   priv->choice = choice;
   priv->negotiate = TRUE;
-  g_clear_pointer(&priv->record, g_bytes_unref);
   priv->max_pending = 0;
   priv->told_latency = GST_CLOCK_TIME_NONE;
   gst_vsock_enc_clear_copies(priv);
@@ -175,7 +176,7 @@ void gst_vsock_enc_reset_input(GstVsockEnc *self) {
   priv->told_latency = GST_CLOCK_TIME_NONE;
   priv->has_caps = FALSE;
   g_queue_clear_full(&priv->drops, (GDestroyNotify)gst_video_codec_frame_unref);
-  g_clear_pointer(&priv->record, g_bytes_unref);
+  venc_parameter_sets_clear(&priv->sets);
   g_clear_pointer(&priv->told_encoder, g_free);
   priv->told_bitrate = 0;
 }

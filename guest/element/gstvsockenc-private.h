@@ -5,6 +5,7 @@
 #include "allocator.h"
 #include "buffers.h"
 #include "gstvsockenc.h"
+#include "parameter-sets.h"
 #include "session.h"
 #include "vsockenc-properties.h"
 
@@ -52,11 +53,11 @@ typedef struct {
   GstClockTime told_latency;     /* GST_CLOCK_TIME_NONE: none yet */
   gboolean has_caps;             /* of the output, perhaps without profile and level */
   GQueue drops;                  /* frames to be dropped when there are caps */
-  gboolean negotiate;   /* before the next access unit: the caps are not those downstream has */
-  GBytes *record;       /* of the parameter sets that the output caps were made from */
-  gchar *told_encoder;  /* in the tags, */
-  guint told_bitrate;   /* and that, in kbit/s */
-  guint warned_bitrate; /* value of the property that was warned of */
+  gboolean negotiate;     /* before the next access unit: the caps are not those downstream has */
+  VencParameterSets sets; /* that the output caps were made from; no record: none yet */
+  gchar *told_encoder;    /* in the tags, */
+  guint told_bitrate;     /* and that, in kbit/s */
+  guint warned_bitrate;   /* value of the property that was warned of */
 } GstVsockEncPrivate;
 
 GstVsockEncPrivate *gst_vsock_enc_private(GstVsockEnc *self);

@@ -6,7 +6,6 @@
 #include <stdio.h>
 
 #include "gstvsockenc-private.h"
-#include "parameter-sets.h"
 
 /* The base class completes the caps from this state before it pushes next. */
 static void set_output_state(GstVsockEnc *self, GstCaps *caps, GBytes *record) {
@@ -61,21 +60,18 @@ static gboolean fit_downstream(GstVsockEnc *self, GstCaps *caps) {
   return FALSE;
 }
 
-/* Caps from the parameter sets of an access unit; without them, caps that say less. */
-static gboolean negotiate(GstVsockEnc *self, const VencParameterSets *sets) {
+/* Caps from the parameter sets; without them, caps that say less. */
+static gboolean negotiate(GstVsockEnc *self) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   const GstVsockEncChoice *choice = &priv->choice;
   g_autoptr(GstCaps) caps = base_caps(choice);
 
-  if (sets->record) {
-    set_profile(choice->codec, caps, sets);
-    g_clear_pointer(&priv->record, g_bytes_unref);
-    priv->record = g_bytes_ref(sets->record);
-  } else {
+  if (priv->sets.record)
+    set_profile(choice->codec, caps, &priv->sets);
+  else
     GST_WARNING_OBJECT(self, "the first access unit has no SPS: caps without profile and level");
-  }
   if (!fit_downstream(self, caps)) return FALSE;
-  set_output_state(self, gst_caps_ref(caps), choice->packetized ? priv->record : NULL);
+  set_output_state(self, gst_caps_ref(caps), choice->packetized ? priv->sets.record : NULL);
   priv->negotiate = FALSE;
   if (gst_video_encoder_negotiate(GST_VIDEO_ENCODER(self))) return TRUE;
   g_autofree gchar *has = gst_caps_to_string(caps);
@@ -131,11 +127,15 @@ GstBuffer *gst_vsock_enc_take_unit(GstVsockEnc *self, VencOutput *output, GstFlo
     venc_parameter_sets_find(choice->codec, output->bytes, output->size, &sets, &error);
     if (error) return refuse_unit(self, error->message, flow);
   }
-  if (choice->packetized && !sets.record && !priv->record)
-    return refuse_unit(self, "the host's first one has no parameter sets", flow);
-  if (sets.record && (!priv->record || !g_bytes_equal(sets.record, priv->record)))
+  if (sets.record && (!priv->sets.record || !g_bytes_equal(sets.record, priv->sets.record))) {
+    venc_parameter_sets_clear(&priv->sets);
+    priv->sets = sets;
+    sets.record = NULL;
     priv->negotiate = TRUE;
-  if (priv->negotiate && !negotiate(self, &sets)) {
+  }
+  if (choice->packetized && !priv->sets.record)
+    return refuse_unit(self, "the host's first one has no parameter sets", flow);
+  if (priv->negotiate && !negotiate(self)) {
     *flow = GST_FLOW_NOT_NEGOTIATED;
     return NULL;
   }

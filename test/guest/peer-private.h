@@ -29,6 +29,7 @@ struct _Peer {
   guint unit_size;
   const Vector *vector; /* what it "encodes" with */
   guint level;          /* of the stream */
+  gboolean key_next;    /* it is another encoder now */
 
   /* Of the present connection; the thread's alone. */
   int client;

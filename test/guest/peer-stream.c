@@ -131,7 +131,7 @@ void peer_on_frame(Peer *peer, const vsockenc_Frame *frame) {
   Pending pending = {
       .frame = frame->frame,
       .buffer = frame->buffer,
-      .key = peer->first || frame->force_key,
+      .key = peer->first || peer->key_next || frame->force_key,
       .missing = frame->inline_bytes,
       .due = g_get_monotonic_time() + peer->delay_ms * G_TIME_SPAN_MILLISECOND,
   };
@@ -150,7 +150,7 @@ void peer_on_frame(Peer *peer, const vsockenc_Frame *frame) {
   if (peer->early_missing > 0) peer->counts.violations++;
   peer->pixel_crc = (guint32)crc32(0, NULL, 0);
   peer->pixel_offset = 0;
-  peer->first = FALSE;
+  peer->first = peer->key_next = FALSE;
   peer->last_frame = frame->frame;
   peer->counts.last_pts = peer->last_pts = frame->pts_ns;
   g_array_append_val(peer->pending, pending);

@@ -121,12 +121,14 @@ static void on_configure(Peer *peer, const vsockenc_Configure *configure) {
     refuse(peer, configure, "the peer was told to refuse");
     return;
   }
+  const Vector *before = peer->vector;
   peer->vector = vector_find(configure->codec, configure->profile, (configure->width + 1) & ~1u);
   peer->level = peer->vector ? choose_level(peer, configure) : 0;
   if (peer->level == 0) {
     refuse(peer, configure, "the peer has no such level");
     return;
   }
+  if (peer->vector != before) peer->key_next = TRUE;
   vsockenc_Configured *configured =
       &peer_begin(peer, vsockenc_MessageType_CONFIGURED)->u.configured;
   configured->serial = configure->serial;

@@ -29,7 +29,7 @@ static void test_other_bytes(Fixture *f, gconstpointer data) {
   assert_json(&report, "\"ok\": false");
   assert_json(&report, "\"tier\": \"resource\", \"runs\": 3");
   assert_json(&report, "\"crc_host\": \"1234abcd\"");
-  assert_json(&report, "\"encoders\": [\"peer\"]");
+  assert_json(&report, "\"encoders\": [\"peer\", \"peer-hevc\"]");
   assert_json(&report, "something else than was drawn");
   venc_probe_report_clear(&report);
 }

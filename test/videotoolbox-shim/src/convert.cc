@@ -51,11 +51,10 @@ bool Scale(const PictureView &source, const PictureView &destination) {
                              destination.height(), filter) == 0;
   }
   if (IsBiPlanar(source.layout.format)) {
-    return libyuv::NV12Scale(source.plane(0), Stride(source, 0), source.plane(1),
-                             Stride(source, 1), source.width(), source.height(),
-                             destination.plane(0), Stride(destination, 0), destination.plane(1),
-                             Stride(destination, 1), destination.width(), destination.height(),
-                             filter) == 0;
+    return libyuv::NV12Scale(source.plane(0), Stride(source, 0), source.plane(1), Stride(source, 1),
+                             source.width(), source.height(), destination.plane(0),
+                             Stride(destination, 0), destination.plane(1), Stride(destination, 1),
+                             destination.width(), destination.height(), filter) == 0;
   }
   return libyuv::I420Scale(source.plane(0), Stride(source, 0), source.plane(1), Stride(source, 1),
                            source.plane(2), Stride(source, 2), source.width(), source.height(),
@@ -182,8 +181,8 @@ bool IsYuv420(OSType format) {
 bool Convert(const PictureView &source, const PictureView &destination, std::string_view matrix) {
   const OSType from = source.layout.format;
   const OSType to = destination.layout.format;
-  const bool possible = (IsRgb(from) && (from == to || IsYuv420(to))) ||
-                        (IsYuv420(from) && IsYuv420(to));
+  const bool possible =
+      (IsRgb(from) && (from == to || IsYuv420(to))) || (IsYuv420(from) && IsYuv420(to));
   if (!possible) {
     return false;
   }

@@ -9,20 +9,20 @@
 
 namespace vt_shim {
 
-#define VT_SHIM_EACH_COUNTER(DO)                                                       \
-  DO(sessions_created)                                                                 \
-  DO(sessions_refused)                                                                 \
-  DO(frames_submitted)                                                                 \
-  DO(frames_encoded)                                                                   \
-  DO(frames_dropped)                                                                   \
-  DO(frames_failed)                                                                    \
-  DO(frames_discarded)                                                                 \
-  DO(key_frames)                                                                       \
-  DO(forced_key_frames)                                                                \
-  DO(untagged_frames)                                                                  \
-  DO(converted_frames)                                                                 \
-  DO(properties_set)                                                                   \
-  DO(properties_refused)                                                               \
+#define VT_SHIM_EACH_COUNTER(DO) \
+  DO(sessions_created)           \
+  DO(sessions_refused)           \
+  DO(frames_submitted)           \
+  DO(frames_encoded)             \
+  DO(frames_dropped)             \
+  DO(frames_failed)              \
+  DO(frames_discarded)           \
+  DO(key_frames)                 \
+  DO(forced_key_frames)          \
+  DO(untagged_frames)            \
+  DO(converted_frames)           \
+  DO(properties_set)             \
+  DO(properties_refused)         \
   DO(transfers)
 
 Counters &Count() {

@@ -76,10 +76,10 @@ EncoderChoice ChooseEncoder(int32_t width, int32_t height, CMVideoCodecType code
       IsTrue(specification, kVTVideoEncoderSpecification_EnableLowLatencyRateControl);
   const bool require_hardware =
       IsTrue(specification, kVTVideoEncoderSpecification_RequireHardwareAcceleratedVideoEncoder);
-  const auto *id = specification == nullptr
-                       ? nullptr
-                       : As<__CFString>(specification->Find(
-                             kVTVideoEncoderSpecification_EncoderID));
+  const auto *id =
+      specification == nullptr
+          ? nullptr
+          : As<__CFString>(specification->Find(kVTVideoEncoderSpecification_EncoderID));
   if (low_latency && plan.no_llrc != noErr) {
     return {nullptr, plan.no_llrc};
   }

@@ -65,11 +65,9 @@ bool Supports(const EncoderEntry &encoder, const SessionPlan &plan, const Proper
   return plan.macos >= property.since_macos &&
          std::none_of(encoder.unsupported.begin(), encoder.unsupported.end(),
                       [key](CFStringRef other) { return other->view() == key; }) &&
-         std::none_of(plan.unsupported.begin(), plan.unsupported.end(),
-                      [&](const auto &rule) {
-                        return std::string_view(encoder.id).ends_with(rule.first) &&
-                               rule.second == key;
-                      });
+         std::none_of(plan.unsupported.begin(), plan.unsupported.end(), [&](const auto &rule) {
+           return std::string_view(encoder.id).ends_with(rule.first) && rule.second == key;
+         });
 }
 
 const Property *Find(const EncoderEntry &encoder, const SessionPlan &plan, CFStringRef key) {
@@ -116,9 +114,9 @@ bool KnowsProfile(const EncoderEntry &encoder, std::string_view profile) {
     return profile == "HEVC_Main_AutoLevel";
   }
   return profile == "H264_High_AutoLevel" ||
-         (!encoder.low_latency && (profile == "H264_Main_AutoLevel" ||
-                                   profile == "H264_Baseline_AutoLevel" ||
-                                   profile == "H264_ConstrainedBaseline_AutoLevel"));
+         (!encoder.low_latency &&
+          (profile == "H264_Main_AutoLevel" || profile == "H264_Baseline_AutoLevel" ||
+           profile == "H264_ConstrainedBaseline_AutoLevel"));
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ int CodePoint(const std::map<std::string, int> &points, const std::string &name)
 const std::map<std::string, int> kPrimaries = {
     {"ITU_R_709_2", 1}, {"EBU_3213", 5}, {"SMPTE_C", 6}, {"ITU_R_2020", 9}, {"P3_D65", 12}};
 const std::map<std::string, int> kTransfers = {
-    {"ITU_R_709_2", 1}, {"SMPTE_240M_1995", 7},  {"Linear", 8},          {"IEC_sRGB", 13},
+    {"ITU_R_709_2", 1}, {"SMPTE_240M_1995", 7},   {"Linear", 8},         {"IEC_sRGB", 13},
     {"ITU_R_2020", 14}, {"SMPTE_ST_2084_PQ", 16}, {"ITU_R_2100_HLG", 18}};
 const std::map<std::string, int> kMatrices = {
     {"ITU_R_709_2", 1}, {"ITU_R_601_4", 6}, {"SMPTE_240M_1995", 7}, {"ITU_R_2020", 9}};
@@ -71,7 +71,9 @@ void ConfigureX265(AVCodecContext *context, const EncoderConfig &config) {
 void SoftwareEncoder::Free::operator()(AVCodecContext *context) const {
   avcodec_free_context(&context);
 }
-void SoftwareEncoder::Free::operator()(AVFrame *frame) const { av_frame_free(&frame); }
+void SoftwareEncoder::Free::operator()(AVFrame *frame) const {
+  av_frame_free(&frame);
+}
 
 SoftwareEncoder::SoftwareEncoder(const EncoderConfig &config) : config_(config) {
   const bool h264 = config.codec == kCMVideoCodecType_H264;
@@ -97,8 +99,7 @@ SoftwareEncoder::SoftwareEncoder(const EncoderConfig &config) : config_(config) 
   context->thread_count = 1;
   context->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
   context->color_range = config.full_range ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
-  context->color_primaries =
-      static_cast<AVColorPrimaries>(CodePoint(kPrimaries, config.primaries));
+  context->color_primaries = static_cast<AVColorPrimaries>(CodePoint(kPrimaries, config.primaries));
   context->color_trc =
       static_cast<AVColorTransferCharacteristic>(CodePoint(kTransfers, config.transfer));
   context->colorspace = static_cast<AVColorSpace>(CodePoint(kMatrices, config.matrix));

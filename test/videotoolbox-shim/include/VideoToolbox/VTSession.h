@@ -22,6 +22,3 @@ VT_EXPORT OSStatus VTSessionSetProperties(VTSessionRef session, CFDictionaryRef 
 // *value, a CFTypeRef, is owned by the caller. noErr with NULL: supported, and not set.
 VT_EXPORT OSStatus VTSessionCopyProperty(VTSessionRef session, CFStringRef key,
                                          CFAllocatorRef allocator, void *value);
-VT_EXPORT OSStatus VTSessionCopySerializableProperties(VTSessionRef session,
-                                                       CFAllocatorRef allocator,
-                                                       CFDictionaryRef *properties);

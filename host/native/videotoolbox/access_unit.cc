@@ -1,0 +1,151 @@
+#include "access_unit.h"
+
+#include <optional>
+#include <span>
+#include <string>
+
+#include "cf.h"
+#include "colour.h"
+#include "status.h"
+
+namespace vsockenc::vt {
+namespace {
+
+constexpr uint8_t kStartCode[] = {0, 0, 0, 1};
+
+using Unit = std::span<const uint8_t>;
+
+[[noreturn]] void Malformed(const std::string &what) {
+  throw VideoToolboxError(kVTVideoEncoderMalfunctionErr, "an access unit " + what);
+}
+
+void Append(std::vector<uint8_t> &to, Unit unit) {
+  to.insert(to.end(), std::begin(kStartCode), std::end(kStartCode));
+  to.insert(to.end(), unit.begin(), unit.end());
+}
+
+OSStatus ParameterSet(Codec codec, CMFormatDescriptionRef format, size_t index, const uint8_t **set,
+                      size_t *size, size_t *count, int *length_size) {
+  return codec == Codec::kH264 ? CMVideoFormatDescriptionGetH264ParameterSetAtIndex(
+                                     format, index, set, size, count, length_size)
+                               : CMVideoFormatDescriptionGetHEVCParameterSetAtIndex(
+                                     format, index, set, size, count, length_size);
+}
+
+// How many parameter sets there are, and of how many bytes the length ahead of each NAL unit is.
+struct Framing {
+  size_t sets;
+  size_t length_size;
+};
+
+Framing FramingOf(Codec codec, CMFormatDescriptionRef format) {
+  size_t sets = 0;
+  int length_size = 0;
+  const OSStatus status = ParameterSet(codec, format, 0, nullptr, nullptr, &sets, &length_size);
+  if (status != noErr) Malformed("has no parameter sets: " + Words(status));
+  if (sets == 0) Malformed("has no parameter sets");
+  if (length_size < 1 || length_size > 4) {
+    Malformed("has lengths of " + std::to_string(length_size) + " bytes");
+  }
+  return {sets, static_cast<size_t>(length_size)};
+}
+
+void AppendParameterSets(std::vector<uint8_t> &to, Codec codec, CMFormatDescriptionRef format,
+                         size_t count, const H264Vui &vui) {
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t *set = nullptr;
+    size_t size = 0;
+    const OSStatus status = ParameterSet(codec, format, i, &set, &size, nullptr, nullptr);
+    if (status != noErr) {
+      Malformed("lacks parameter set " + std::to_string(i) + ": " + Words(status));
+    }
+    const Unit unit(set, size);
+    std::optional<std::vector<uint8_t>> rewritten;
+    if (codec == Codec::kH264) rewritten = RewriteSps(unit, vui);
+    Append(to, rewritten ? Unit(*rewritten) : unit);
+  }
+}
+
+// The sample's bytes, wherever they lie: a block buffer may consist of several pieces.
+std::vector<uint8_t> BytesOf(CMSampleBufferRef sample) {
+  const CMBlockBufferRef block = CMSampleBufferGetDataBuffer(sample);
+  if (block == nullptr || !CMSampleBufferDataIsReady(sample)) Malformed("has no bytes");
+  std::vector<uint8_t> bytes(CMBlockBufferGetDataLength(block));
+  if (bytes.empty()) Malformed("has no bytes");
+  const OSStatus status = CMBlockBufferCopyDataBytes(block, 0, bytes.size(), bytes.data());
+  if (status != noErr) Malformed("cannot be read: " + Words(status));
+  return bytes;
+}
+
+// Where each NAL unit lies.
+std::vector<Unit> UnitsOf(Unit bytes, size_t length_size) {
+  std::vector<Unit> units;
+  while (!bytes.empty()) {
+    if (bytes.size() < length_size) Malformed("ends within a length");
+    size_t length = 0;
+    for (const uint8_t byte : bytes.first(length_size)) length = length << 8 | byte;
+    bytes = bytes.subspan(length_size);
+    if (length == 0 || length > bytes.size()) {
+      Malformed("has a NAL unit of " + std::to_string(length) + " bytes where " +
+                std::to_string(bytes.size()) + " are left");
+    }
+    units.push_back(bytes.first(length));
+    bytes = bytes.subspan(length);
+  }
+  return units;
+}
+
+// kCMSampleAttachmentKey_NotSync: absent or false on a sync sample.
+bool IsSync(CMSampleBufferRef sample) {
+  const CFArrayRef samples = CMSampleBufferGetSampleAttachmentsArray(sample, false);
+  if (samples == nullptr || CFArrayGetCount(samples) == 0) return true;
+  const auto attachments = static_cast<CFDictionaryRef>(CFArrayGetValueAtIndex(samples, 0));
+  const void *not_sync = CFDictionaryGetValue(attachments, kCMSampleAttachmentKey_NotSync);
+  return not_sync == nullptr || !CFBooleanGetValue(static_cast<CFBooleanRef>(not_sync));
+}
+
+// Rec. ITU-T H.265, table 7-1: BLA, IDR and CRA pictures are 16 to 21.
+bool IsRandomAccess(Unit unit) {
+  const int type = unit.front() >> 1 & 0x3f;
+  return type >= 16 && type <= 21;
+}
+
+// The attachment alone does not do for HEVC: it is missing from pictures that are no key frames.
+bool IsKey(CMSampleBufferRef sample, Codec codec, const std::vector<Unit> &units) {
+  if (!IsSync(sample)) return false;
+  if (codec == Codec::kH264) return true;
+  for (const Unit unit : units) {
+    if (IsRandomAccess(unit)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+H264Vui VuiOf(const Settings &settings) {
+  H264Vui vui{
+      .aspect = settings.pixel_aspect_ratio,
+      .colour = settings.colour,
+      .chroma_location = ChromaLocation(settings),
+      .framerate = {},
+  };
+  if (settings.fixed_rate) vui.framerate = settings.framerate;
+  return vui;
+}
+
+AnnexB ToAnnexB(CMSampleBufferRef sample, Codec codec, const H264Vui &vui) {
+  const CMFormatDescriptionRef format = CMSampleBufferGetFormatDescription(sample);
+  if (format == nullptr) Malformed("has no format description");
+  const Framing framing = FramingOf(codec, format);
+  const std::vector<uint8_t> bytes = BytesOf(sample);
+  const std::vector<Unit> units = UnitsOf(bytes, framing.length_size);
+
+  constexpr size_t kRoomForSets = 256;
+  AnnexB unit{.bytes = {}, .key = IsKey(sample, codec, units)};
+  unit.bytes.reserve(bytes.size() + units.size() * sizeof kStartCode + kRoomForSets);
+  if (unit.key) AppendParameterSets(unit.bytes, codec, format, framing.sets, vui);
+  for (const Unit nal : units) Append(unit.bytes, nal);
+  return unit;
+}
+
+}  // namespace vsockenc::vt

@@ -1,0 +1,313 @@
+#include "encoder.h"
+
+#include <algorithm>
+#include <exception>
+#include <thread>
+#include <utility>
+
+#include "../media/picture_error.h"
+#include "pixel_buffer.h"
+#include "status.h"
+
+namespace vsockenc::vt {
+
+Encoder::Encoder(const Settings &settings, EncoderSink &sink, Patience patience)
+    : settings_(settings),
+      sink_(sink),
+      patience_(patience),
+      vui_(VuiOf(settings)),
+      input_(settings),
+      ladder_(settings),
+      keyframes_(settings.keyframe_interval),
+      loss_(Loss{noErr, {}}) {
+  WarmUp();
+}
+
+Encoder::~Encoder() {
+  // Where nothing is under way this waits for nothing; else the session is lost anyway, and waiting
+  // for a daemon that hangs would never end.
+  const bool idle = [this] {
+    const std::lock_guard lock(mutex_);
+    return frames_.empty();
+  }();
+  if (session_ && idle) session_->Complete();
+}
+
+void Encoder::WarmUp() {
+  Run();
+  if (!failure_) {
+    Frame frame{.number = 0,
+                .warm_up = true,
+                .force_key = true,
+                .buffer = input_.Black(session_->pool()),
+                .queue_us = 0,
+                .convert_us = 0};
+    const std::lock_guard lock(mutex_);
+    frames_.push_back(std::move(frame));
+  }
+  Finish();
+  if (failure_) throw std::runtime_error(*failure_);
+  const std::lock_guard lock(mutex_);
+  keyframes_.Lose();
+}
+
+// --- the session's thread
+
+void Encoder::Encode(FrameRequest request) {
+  const auto started = FrameClock::now();
+  CfRef<CVPixelBufferRef> buffer;
+  std::string why;
+  try {
+    buffer = Prepare(request.source);
+  } catch (const std::exception &error) {
+    // VideoToolbox has seen nothing of it, so the stream can go on with the next one.
+    why = error.what();
+  }
+  request.source = {};
+  sink_.OnRead(request.frame);
+  if (!buffer) {
+    sink_.OnFrameFailed(request.frame, why);
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    frames_.push_back({.number = request.frame,
+                       .warm_up = false,
+                       .force_key = request.force_key,
+                       .buffer = std::move(buffer),
+                       .queue_us = Microseconds(started - request.queued),
+                       .convert_us = Microseconds(FrameClock::now() - started)});
+  }
+  for (;;) {
+    Run();
+    std::unique_lock lock(mutex_);
+    if (frames_.empty() || frames_.back().ticket != 0) return;
+    Wait(lock);
+  }
+}
+
+// A session that has no buffers any more is replaced.
+CfRef<CVPixelBufferRef> Encoder::Prepare(const FrameSource &source) {
+  for (;;) {
+    Run();
+    if (failure_) throw std::runtime_error(*failure_);
+    try {
+      return input_.Prepare(source, session_->pool());
+    } catch (const VideoToolboxError &error) {
+      Lose({error.status(), error.what()});
+    }
+  }
+}
+
+void Encoder::SetRates(const Rates &rates, int keyframe_interval) {
+  settings_.rates = rates;
+  {
+    const std::lock_guard lock(mutex_);
+    keyframes_.SetInterval(keyframe_interval);
+  }
+  if (!session_) return;
+  const OSStatus status = session_->SetRates(rates);
+  if (status == kVTInvalidSessionErr) {
+    Lose({status, "setting the bit rate: " + Words(status)});
+  } else if (status != noErr) {
+    sink_.OnNote("the bit rate stays as it is: " + Words(status));
+  }
+  Run();
+}
+
+void Encoder::Finish() {
+  for (;;) {
+    Run();
+    std::unique_lock lock(mutex_);
+    if (frames_.empty()) return;
+    Wait(lock);
+  }
+}
+
+FrameClock::time_point Encoder::Tend() {
+  CheckSilence();
+  Run();
+  const std::lock_guard lock(mutex_);
+  return SilentUntil();
+}
+
+// Gives VideoToolbox what it can take, in a session that is made anew where it has to be.
+void Encoder::Run() {
+  while (!failure_) {
+    std::optional<Loss> loss;
+    {
+      const std::lock_guard lock(mutex_);
+      loss = loss_;
+    }
+    if (loss) {
+      Restore(*loss);
+      continue;
+    }
+    const std::optional<Frame> next = NextToGive();
+    if (!next) return;
+    Give(*next, next_tick_++);
+  }
+}
+
+std::optional<Encoder::Frame> Encoder::NextToGive() {
+  const std::lock_guard lock(mutex_);
+  const auto waits = std::ranges::find(frames_, uint64_t{0}, &Frame::ticket);
+  if (waits == frames_.end() || waits - frames_.begin() >= static_cast<ptrdiff_t>(kMostGiven)) {
+    return std::nullopt;
+  }
+  waits->ticket = ++last_ticket_;
+  waits->key = keyframes_.Due(waits->force_key);
+  waits->given = FrameClock::now();
+  keyframes_.Count(waits->key);
+  progress_ = waits->given;
+  return *waits;
+}
+
+void Encoder::Give(const Frame &frame, int64_t tick) {
+  const OSStatus status = session_->Encode(frame.buffer.get(), tick, frame.key, frame.ticket);
+  if (status != noErr) Lose({status, "encoding a frame: " + Words(status)});
+}
+
+void Encoder::Restore(const Loss &loss) {
+  const Remedy remedy = RemedyFor(loss.status);
+  const bool hopeless =
+      remedy == Remedy::kNextRung && (!session_ || !ladder_.Leave(session_->rung()));
+  session_.reset();  // waits for outputs, so no lock is held
+
+  int attempt;
+  {
+    const std::lock_guard lock(mutex_);
+    loss_.reset();
+    attempt = attempts_++;
+    keyframes_.Lose();
+    for (Frame &frame : frames_) frame.ticket = 0;
+  }
+  const bool opening = loss.status == noErr;
+  if (hopeless || attempt >= patience_.attempts) {
+    Fail(loss.what + (hopeless ? "" : ", after " + std::to_string(attempt) + " attempts"));
+    return;
+  }
+  if (!opening) {
+    sink_.OnNote(loss.what + "; another session is made");
+    if (attempt > 0 || remedy == Remedy::kWait) {
+      std::this_thread::sleep_for(patience_.pause * (1 << attempt));
+    }
+  }
+  try {
+    session_ = ladder_.Climb(settings_, *this);
+    sink_.OnNote(Describe(*session_));
+  } catch (const VideoToolboxError &error) {
+    Lose({error.status(), error.what()});
+  }
+}
+
+void Encoder::Fail(const std::string &why) {
+  session_.reset();
+  failure_ = why;
+  std::deque<Frame> left;
+  {
+    const std::lock_guard lock(mutex_);
+    left.swap(frames_);
+  }
+  for (const Frame &frame : left) {
+    if (!frame.warm_up) sink_.OnFrameFailed(frame.number, why);
+  }
+}
+
+void Encoder::Wait(std::unique_lock<std::mutex> &lock) {
+  if (loss_) return;
+  const uint64_t seen = changes_;
+  changed_.wait_until(lock, SilentUntil(), [&] { return changes_ != seen; });
+  lock.unlock();
+  CheckSilence();
+}
+
+FrameClock::time_point Encoder::SilentUntil() const {
+  const bool any = std::ranges::any_of(frames_, [](const Frame &one) { return one.ticket != 0; });
+  return any ? progress_ + patience_.silence : FrameClock::time_point::max();
+}
+
+void Encoder::CheckSilence() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (loss_ || FrameClock::now() < SilentUntil()) return;
+  }
+  Lose({kVTVideoEncoderMalfunctionErr,
+        "no answer for " + std::to_string(patience_.silence.count()) + " ms"});
+}
+
+// --- any thread
+
+void Encoder::Lose(Loss loss) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!loss_) loss_ = std::move(loss);
+    ++changes_;
+  }
+  changed_.notify_all();
+  sink_.OnAttention();
+}
+
+Encoder::Frame *Encoder::Find(uint64_t ticket) {
+  const auto found = std::ranges::find(frames_, ticket, &Frame::ticket);
+  return found == frames_.end() ? nullptr : &*found;
+}
+
+void Encoder::Erase(uint64_t ticket) {
+  std::erase_if(frames_, [&](const Frame &frame) { return frame.ticket == ticket; });
+  progress_ = FrameClock::now();
+  ++changes_;
+}
+
+// --- VideoToolbox's thread
+
+void Encoder::OnOutput(uint64_t ticket, OSStatus status, VTEncodeInfoFlags flags,
+                       CMSampleBufferRef sample) {
+  const bool dropped =
+      status == noErr && (sample == nullptr || (flags & kVTEncodeInfo_FrameDropped) != 0);
+  std::optional<Frame> frame;
+  {
+    const std::lock_guard lock(mutex_);
+    Frame *found = Find(ticket);
+    // What comes behind a frame that is missing cannot be decoded; it will be encoded again.
+    if (found == nullptr || loss_) return;
+    if (dropped && found->key) keyframes_.Lose();
+    frame = *found;
+  }
+  if (status != noErr) {
+    Lose({status, "an output: " + Words(status)});
+    return;
+  }
+  try {
+    if (!frame->warm_up) {
+      if (dropped) {
+        sink_.OnDropped(frame->number);
+      } else {
+        Answer(*frame, sample);
+      }
+    }
+  } catch (const std::exception &error) {
+    Lose({kVTVideoEncoderMalfunctionErr, error.what()});
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    Erase(ticket);
+    if (!dropped) attempts_ = 0;
+  }
+  changed_.notify_all();
+}
+
+void Encoder::Answer(const Frame &frame, CMSampleBufferRef sample) {
+  auto unit = std::make_shared<AnnexB>(ToAnnexB(sample, settings_.codec, vui_));
+  const bool key = unit->key;
+  const std::span<const uint8_t> bytes(unit->bytes);
+  sink_.OnPacket(frame.number, {.bytes = bytes, .owner = std::move(unit), .key = key},
+                 {
+                     .queue_us = frame.queue_us,
+                     .convert_us = frame.convert_us,
+                     .encode_us = Microseconds(FrameClock::now() - frame.given),
+                 });
+}
+
+}  // namespace vsockenc::vt

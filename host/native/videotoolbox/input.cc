@@ -1,0 +1,151 @@
+#include "input.h"
+
+#include <cstring>
+#include <string>
+
+#include "../media/picture_error.h"
+#include "colour.h"
+#include "pixel_buffer.h"
+#include "status.h"
+#include "surface.h"
+
+extern "C" {
+#include <libavutil/frame.h>
+#include <libavutil/pixfmt.h>
+}
+
+namespace vsockenc::vt {
+namespace {
+
+// Nothing where there is none to be had.
+CfRef<VTPixelTransferSessionRef> NewTransfer(const Settings &settings) {
+  CfRef<VTPixelTransferSessionRef> session;
+  if (VTPixelTransferSessionCreate(kCFAllocatorDefault, session.Out()) != noErr) return {};
+  // The buffers' own tags say the same; an unknown property or colour leaves it to them.
+  const ColourNames colour = NamesOf(settings.colour);
+  VTSessionSetProperty(session.get(), kVTPixelTransferPropertyKey_RealTime, kCFBooleanTrue);
+  VTSessionSetProperty(session.get(), kVTPixelTransferPropertyKey_DestinationColorPrimaries,
+                       colour.primaries);
+  VTSessionSetProperty(session.get(), kVTPixelTransferPropertyKey_DestinationTransferFunction,
+                       colour.transfer);
+  VTSessionSetProperty(session.get(), kVTPixelTransferPropertyKey_DestinationYCbCrMatrix,
+                       colour.matrix);
+  return session;
+}
+
+bool IsEven(int width, int height) {
+  return width % 2 == 0 && height % 2 == 0;
+}
+
+}  // namespace
+
+Input::Input(const Settings &settings)
+    : settings_(settings), converter_(settings.colour.full_range) {}
+
+Input::~Input() {
+  if (transfer_) VTPixelTransferSessionInvalidate(transfer_.get());
+}
+
+CfRef<CVPixelBufferRef> Input::Prepare(const FrameSource &source, CVPixelBufferPoolRef pool) {
+  if (const auto *surface = std::get_if<std::shared_ptr<const Surface>>(&source)) {
+    return FromSurface(**surface, pool);
+  }
+  return FromPixels(std::get<std::shared_ptr<const Picture>>(source)->Read(staging_), pool);
+}
+
+CfRef<CVPixelBufferRef> Input::FromPixels(const Pixels &pixels, CVPixelBufferPoolRef pool) {
+  CheckSize(pixels.width, pixels.height);
+  CfRef<CVPixelBufferRef> buffer = NewBuffer(pool);
+  Tag(buffer.get(), settings_);
+  const bool transferred =
+      transfers_ && pixels.format->is_rgb() && Transfer(Packed(pixels).get(), buffer.get());
+  if (!transferred) Convert(pixels, buffer.get());
+  return buffer;
+}
+
+CfRef<CVPixelBufferRef> Input::FromSurface(const Surface &surface, CVPixelBufferPoolRef pool) {
+  CheckSize(surface.width(), surface.height());
+  const PixelFormat &format = surface.format();
+  if (format.is_rgb() != settings_.rgb) {
+    throw PictureError(PictureFault::kUnsupportedFormat,
+                       "IOSurface " + std::to_string(surface.id()) + " has " + format.name +
+                           " pixels; the session is configured for the other kind");
+  }
+  CfRef<CVPixelBufferRef> buffer = NewBuffer(pool);
+  Tag(buffer.get(), settings_);
+  const CfRef<CVPixelBufferRef> shared = surface.Buffer();
+  // What has another size than the encoder's would be scaled to it.
+  const bool may_transfer = transfers_ && IsEven(surface.width(), surface.height());
+  if (may_transfer && Transfer(shared.get(), buffer.get())) return buffer;
+
+  if (!format.is_rgb() && surface.full_range() != settings_.colour.full_range) {
+    throw PictureError(PictureFault::kUnsupportedFormat,
+                       "IOSurface " + std::to_string(surface.id()) +
+                           " has another range of samples than configured, and VideoToolbox "
+                           "does not convert it");
+  }
+  const LockedBuffer locked(shared.get(), kCVPixelBufferLock_ReadOnly);
+  Pixels pixels{
+      .format = &format, .planes = {}, .width = surface.width(), .height = surface.height()};
+  for (size_t i = 0; i < format.planes; ++i) pixels.planes[i] = {locked.plane(i), locked.stride(i)};
+  Convert(pixels, buffer.get());
+  return buffer;
+}
+
+CfRef<CVPixelBufferRef> Input::Packed(const Pixels &pixels) {
+  if (!packed_pool_) {
+    packed_pool_ = NewPool(kCVPixelFormatType_32BGRA, RoundUpToEven(settings_.width),
+                           RoundUpToEven(settings_.height));
+  }
+  CfRef<CVPixelBufferRef> packed = NewBuffer(packed_pool_.get());
+  Tag(packed.get(), settings_);
+  CopyPacked(pixels, LockedBuffer(packed.get(), 0));
+  return packed;
+}
+
+bool Input::Transfer(CVPixelBufferRef from, CVPixelBufferRef to) {
+  if (!transfer_) transfer_ = NewTransfer(settings_);
+  if (!transfer_) return false;
+  const OSStatus status = VTPixelTransferSessionTransferImage(transfer_.get(), from, to);
+  if (status == noErr) return true;
+  // Else it may be the session that has become invalid; the next frame gets another.
+  if (status == kVTPixelTransferNotSupportedErr) transfers_ = false;
+  VTPixelTransferSessionInvalidate(transfer_.get());
+  transfer_ = {};
+  return false;
+}
+
+void Input::Convert(const Pixels &from, CVPixelBufferRef to) {
+  const LockedBuffer locked(to, 0);
+  const FramePointer frame(av_frame_alloc());
+  if (!frame) throw VideoToolboxError(kVTAllocationFailedErr, "a frame");
+  frame->format = AV_PIX_FMT_NV12;
+  frame->width = RoundUpToEven(settings_.width);
+  frame->height = RoundUpToEven(settings_.height);
+  for (int i = 0; i < 2; ++i) {
+    frame->data[i] = locked.plane(static_cast<size_t>(i));
+    frame->linesize[i] = locked.stride(static_cast<size_t>(i));
+  }
+  converter_.Convert(from, *frame);
+}
+
+void Input::CheckSize(int width, int height) const {
+  if (width == settings_.width && height == settings_.height) return;
+  throw PictureError(PictureFault::kInvalidLayout,
+                     "the frame is " + std::to_string(width) + "x" + std::to_string(height) +
+                         ", the session is configured for " + std::to_string(settings_.width) +
+                         "x" + std::to_string(settings_.height));
+}
+
+CfRef<CVPixelBufferRef> Input::Black(CVPixelBufferPoolRef pool) const {
+  CfRef<CVPixelBufferRef> buffer = NewBuffer(pool);
+  Tag(buffer.get(), settings_);
+  const LockedBuffer locked(buffer.get(), 0);
+  const auto rows = static_cast<size_t>(RoundUpToEven(settings_.height));
+  const int black = settings_.colour.full_range ? 0 : 16;
+  std::memset(locked.plane(0), black, static_cast<size_t>(locked.stride(0)) * rows);
+  std::memset(locked.plane(1), 128, static_cast<size_t>(locked.stride(1)) * rows / 2);
+  return buffer;
+}
+
+}  // namespace vsockenc::vt

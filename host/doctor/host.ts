@@ -3,11 +3,14 @@
  * which take several; a chardev takes one client only, so its socket is looked at and left alone.
  */
 import { accessSync, constants, existsSync, lstatSync } from "node:fs";
+import { homedir } from "node:os";
 import { dirname } from "node:path";
 import type { Configuration, VmConfiguration } from "../config.ts";
+import { loadAddon } from "../native/load.ts";
 import { minimumNode, minimumQemu } from "../package-root.ts";
 import { parseAddress } from "../relay/address.ts";
 import { type Check, failure, ok, reason, run, warning } from "./check.ts";
+import { checkMac, type Mac } from "./macos.ts";
 
 /** @param configuration undefined: of this machine only */
 export async function checkHost(configuration: Configuration | undefined): Promise<Check[]> {
@@ -17,10 +20,19 @@ export async function checkHost(configuration: Configuration | undefined): Promi
     checkNode(process.versions.node),
     ...addons,
     ...(working ? [await checkEncoders(configuration)] : []),
-    ...checkQemu(),
-    checkKvm("/dev/kvm"),
+    ...(process.platform === "darwin"
+      ? checkMac(thisMac(configuration))
+      : [...checkQemu(), checkKvm("/dev/kvm")]),
     ...(configuration === undefined ? [] : await checkConfiguration(configuration, working)),
   ];
+}
+
+function thisMac(configuration: Configuration | undefined): Mac {
+  const sockets = (configuration?.vm ?? []).flatMap(({ ports, gpu }) => [
+    ...ports,
+    ...(gpu === undefined ? [] : [gpu.socket]),
+  ]);
+  return { root: "/", home: homedir(), run, loadMedia: () => loadAddon("media"), sockets };
 }
 
 /** @param version e.g. "20.19.0" */
@@ -94,7 +106,6 @@ function checkQemu(): Check[] {
 
 /** @param path of the device */
 export function checkKvm(path: string): Check {
-  if (process.platform === "darwin") return ok("acceleration", "Hypervisor.framework (-accel hvf)");
   if (!existsSync(path)) {
     const fix = "switch virtualisation on in the firmware, or nested virtualisation on the outer host";
     return warning("KVM", `${path} is not there; QEMU emulates, some ten times slower`, fix);

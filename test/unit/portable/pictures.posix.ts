@@ -45,13 +45,13 @@ async function map(resource: ResourceBytes): Promise<Picture> {
   return picture;
 }
 
-/** The picture's bytes in runs of `length`, the last first, behind `lead` bytes of the memory. */
-function runs(length: number, lead = 0): ResourceBytes {
+/** The picture's bytes in runs of `length`, the last first, every `step` bytes behind `lead` bytes of the memory. */
+function runs(length: number, lead = 0, step = length): ResourceBytes {
   const count = Math.ceil(BYTES.length / length);
   return {
     extents: Array.from({ length: count }, (_, index) => {
       const part = BYTES.subarray(index * length, (index + 1) * length);
-      const offset = lead + (count - 1 - index) * length;
+      const offset = lead + (count - 1 - index) * step;
       writeMemory(memory, offset, part);
       return { fd: memory, offset, length: part.length };
     }),
@@ -67,10 +67,11 @@ it("runs on the build that it is about: memory has no identity, and whole pages"
 describe("a resource", () => {
   it.each([
     ["in a guest's pages, none behind the one before it", GUEST_PAGE, 0],
+    ["in a guest's pages, each at one of the host's", GUEST_PAGE, 0, HOST_PAGE],
     ["in one run that begins at a guest's page, but not at one of the host's", BYTES.length, GUEST_PAGE],
     ["in the host's pages, but behind a guest's page", HOST_PAGE, GUEST_PAGE],
-  ])("%s is gathered", async (_title, length, lead) => {
-    const { tier, runs: count } = await map(runs(length, lead));
+  ])("%s is gathered", async (_title, length, lead, step = length) => {
+    const { tier, runs: count } = await map(runs(length, lead, step));
     expect({ tier, count }).toEqual({ tier: "resource-gather", count: Math.ceil(BYTES.length / length) });
     expect(await picture?.checksum()).toEqual(CHECKSUM);
   });

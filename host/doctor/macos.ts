@@ -1,0 +1,235 @@
+/**
+ * What `vsockenc doctor` looks at on a Mac: the encoders, the QEMUs and which way of the pixels they allow, UTM and its
+ * sandbox, signatures. It only looks. docs/macos.md has the steps that it names.
+ */
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { type Check, failure, ok, type ProgramResult, warning } from "./check.ts";
+
+/** QEMU 9.1 is the first that has vhost-user and memory-backend-shm outside Linux. */
+const VHOST_USER_SINCE = "9.1";
+/** Where H.264's low-latency rate control begins; HEVC's begins with 14. */
+const MACOS_SINCE = "12.0";
+const QEMU_FOLDERS = ["opt/homebrew/bin", "usr/local/bin", "opt/local/bin"];
+const QEMU_PROGRAMS = ["qemu-system-aarch64", "qemu-system-x86_64"];
+/** Of hvf: without it the kernel answers HV_DENIED. */
+const HYPERVISOR = "com.apple.security.hypervisor";
+const HAS_HYPERVISOR = /<key>com\.apple\.security\.hypervisor<\/key>\s*<true\/>/;
+/** Ends UTM's application group; before it comes the team that signed UTM. */
+const UTM_GROUP = ".com.utmapp.UTM";
+/** Where an unsigned UTM has its sockets instead (UTM, Configuration/UTMQemuConfiguration+Arguments.swift, socketURL). */
+const UTM_UNSIGNED = "Library/Containers/com.utmapp.QEMUHelper/Data/tmp";
+const UTM_LAUNCHER = "Contents/XPCServices/QEMUHelper.xpc/Contents/MacOS/QEMULauncher.app";
+
+/** One entry of VTCopyVideoEncoderList. */
+const encoder = z.object({
+  /** kVTVideoEncoderList_EncoderID, e.g. "com.apple.videotoolbox.videoencoder.ave.avc". */
+  id: z.string(),
+  /** kVTVideoEncoderList_DisplayName. */
+  name: z.string(),
+  codec: z.enum(["h264", "h265", "other"]),
+  /** kVTVideoEncoderList_IsHardwareAccelerated. */
+  hardware: z.boolean(),
+});
+export type VideoToolboxEncoder = z.infer<typeof encoder>;
+
+/** What doctor asks of media.node where it was built with VideoToolbox. */
+export interface VideoToolboxAddon {
+  videoToolboxEncoders(): VideoToolboxEncoder[];
+}
+
+/** The Mac that is looked at. */
+export interface Mac {
+  /** "/" but in tests. */
+  readonly root: string;
+  /** The user's folder, absolute, below `root`. */
+  readonly home: string;
+  readonly run: (program: string, args: readonly string[]) => ProgramResult;
+  /** Loads media.node; throws if it does not load. */
+  readonly loadMedia: () => unknown;
+  /** Sockets of the configuration's VMs that QEMU makes or opens. */
+  readonly sockets: readonly string[];
+}
+
+export function checkMac(mac: Mac): Check[] {
+  return [
+    checkSystem(mac),
+    checkHypervisor(mac),
+    checkVideoToolbox(mac),
+    ...checkQemus(mac),
+    ...checkUtm(mac),
+  ];
+}
+
+/** What a program printed; undefined unless it ended with success. */
+function output({ run }: Mac, program: string, args: readonly string[]): string | undefined {
+  const result = run(program, args);
+  return result.kind === "ended" && result.status === 0 ? result.output.trim() : undefined;
+}
+
+function isAtLeast(version: string, least: string): boolean {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const [leastMajor = 0, leastMinor = 0] = least.split(".").map(Number);
+  return major > leastMajor || (major === leastMajor && minor >= leastMinor);
+}
+
+function checkSystem(mac: Mac): Check {
+  const version = output(mac, "sw_vers", ["-productVersion"]);
+  if (version !== undefined && isAtLeast(version, MACOS_SINCE)) return ok("macOS", version);
+  const fix = `update to macOS ${MACOS_SINCE} or newer: encoders before it have no low-latency rate control`;
+  return warning("macOS", version ?? "sw_vers does not tell the version", fix);
+}
+
+function checkHypervisor(mac: Mac): Check {
+  const name = "acceleration";
+  if (output(mac, "sysctl", ["-n", "kern.hv_support"]) === "1")
+    return ok(name, "Hypervisor.framework (-accel hvf)");
+  return warning(
+    name,
+    "no Hypervisor.framework (kern.hv_support is not 1); QEMU emulates, some ten times slower",
+    "run vsockenc and QEMU on the Mac itself, not in a VM on it",
+  );
+}
+
+function checkVideoToolbox(mac: Mac): Check {
+  const name = "VideoToolbox";
+  let encoders: VideoToolboxEncoder[];
+  try {
+    const media = mac.loadMedia();
+    if (!hasVideoToolbox(media)) {
+      const fix = "build on this Mac with Xcode's command line tools: npm run build";
+      return warning(name, "media.node was built without it; only libavcodec can encode", fix);
+    }
+    encoders = z.array(encoder).parse(media.videoToolboxEncoders());
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    return warning(name, detail.split("\n")[0] ?? "", "npm run setup && npm run build");
+  }
+  const usable = encoders.filter(({ codec, hardware }) => hardware && codec !== "other");
+  if (usable.length === 0) {
+    const fix = "use a Mac whose media engine macOS offers (not a VM); software encoders remain";
+    return warning(name, `none of ${encoders.length} encoders is H.264 or HEVC in hardware`, fix);
+  }
+  return ok(name, usable.map(({ id, codec }) => `${codec}: ${id}`).join(", "));
+}
+
+function hasVideoToolbox(media: unknown): media is VideoToolboxAddon {
+  return (
+    typeof media === "object" &&
+    media !== null &&
+    "videoToolboxEncoders" in media &&
+    typeof media.videoToolboxEncoders === "function"
+  );
+}
+
+function checkQemus(mac: Mac): Check[] {
+  const found = QEMU_FOLDERS.flatMap((folder) =>
+    QEMU_PROGRAMS.map((program) => join(mac.root, folder, program)),
+  );
+  const checks = found.filter((path) => existsSync(path)).flatMap((path) => checkQemu(mac, path));
+  if (checks.length > 0) return checks;
+  const fix = "brew install qemu, or use UTM; docs/macos.md has the command lines";
+  return [warning("QEMU", `none in ${QEMU_FOLDERS.map((folder) => `/${folder}`).join(", ")}`, fix)];
+}
+
+function checkQemu(mac: Mac, path: string): Check[] {
+  const name = path;
+  const [, version] = /version (\d+\.\d+(?:\.\d+)?)/.exec(output(mac, path, ["--version"]) ?? "") ?? [];
+  if (version === undefined) {
+    return [failure(name, "does not tell its version", `see what \`${path} --version\` says`)];
+  }
+  const devices = output(mac, path, ["-device", "help"]) ?? "";
+  const objects = output(mac, path, ["-object", "help"]) ?? "";
+  return [checkRoute(name, version, devices, objects), checkEntitlement(mac, `${path}: signature`, path)];
+}
+
+/** By which way the pixels of this QEMU's guests can go. */
+function checkRoute(name: string, version: string, devices: string, objects: string): Check {
+  if (!devices.includes('"virtserialport"')) {
+    return failure(
+      name,
+      `${version}, without virtserialport`,
+      "install a QEMU with its usual devices: brew install qemu",
+    );
+  }
+  const missing = [
+    ...(isAtLeast(version, VHOST_USER_SINCE) ? [] : [`QEMU ${VHOST_USER_SINCE}`]),
+    ...(devices.includes('"vhost-user-gpu-pci"') ? [] : ["vhost-user-gpu-pci"]),
+    ...(objects.includes("memory-backend-shm") ? [] : ["memory-backend-shm"]),
+  ];
+  if (missing.length === 0) return ok(name, `${version}, with vhost-user-gpu: guests can send resources`);
+  return warning(
+    name,
+    `${version}, without ${missing.join(", ")}: guests send their pixels through the port`,
+    `build QEMU ${VHOST_USER_SINCE} or newer with --enable-vhost-user (docs/macos.md, "A QEMU with vhost-user")`,
+  );
+}
+
+/** Ad-hoc signing anew without --entitlements drops them all. */
+function checkEntitlement(mac: Mac, name: string, path: string): Check {
+  const entitlements = output(mac, "codesign", ["-d", "--entitlements", "-", "--xml", path]);
+  if (entitlements === undefined) {
+    return failure(name, "is not signed, or codesign does not run", signing(path));
+  }
+  if (HAS_HYPERVISOR.test(entitlements)) return ok(name, `has ${HYPERVISOR}`);
+  return failure(name, `has no ${HYPERVISOR}: -accel hvf fails with HV_DENIED`, signing(path));
+}
+
+const signing = (path: string): string =>
+  `codesign --force --sign - --entitlements hypervisor.entitlements "${path}" (docs/macos.md, "Signing", has the file)`;
+
+function checkUtm(mac: Mac): Check[] {
+  const places = [join(mac.root, "Applications", "UTM.app"), join(mac.home, "Applications", "UTM.app")];
+  const app = places.find((path) => existsSync(path));
+  if (app === undefined) return [];
+  const information = join(app, "Contents", "Info.plist");
+  const version = output(mac, "plutil", ["-extract", "CFBundleShortVersionString", "raw", information]);
+  return [
+    ok("UTM", `${version ?? "of an unknown version"}: guests send their pixels through the port`),
+    checkSeal(mac, app),
+    checkEntitlement(mac, "UTM: signature of QEMU's launcher", join(app, UTM_LAUNCHER)),
+    checkSocketFolder(mac),
+  ];
+}
+
+/** A framework that was exchanged, as for a QEMU of one's own, breaks the seal of the app. */
+function checkSeal(mac: Mac, app: string): Check {
+  const name = "UTM: seal";
+  if (output(mac, "codesign", ["--verify", "--deep", "--strict", app]) !== undefined)
+    return ok(name, "is whole");
+  const fix = `if you have exchanged QEMU in it: codesign --force --sign - the framework that you exchanged (docs/macos.md, "Signing"); else install UTM anew`;
+  return failure(name, "something in UTM.app was changed after it was signed", fix);
+}
+
+/** QEMU runs in UTM's sandbox, and reaches sockets only in the folder that the two share. */
+function checkSocketFolder(mac: Mac): Check {
+  const name = "UTM: sockets";
+  const folder = socketFolder(mac.home);
+  if (folder === undefined) {
+    return warning(name, "the folder of UTM's sockets is not there yet", "start a VM in UTM once");
+  }
+  const outside = mac.sockets.filter((path) => !path.startsWith(`${folder}/`));
+  if (outside.length === 0) return ok(name, folder);
+  return warning(
+    name,
+    `UTM's sandbox keeps QEMU from ${outside.join(", ")}`,
+    `for VMs of UTM, name sockets in ${folder} (VMs of another QEMU may have them anywhere)`,
+  );
+}
+
+function socketFolder(home: string): string | undefined {
+  const groups = join(home, "Library", "Group Containers");
+  const group = entries(groups).find((name) => name.endsWith(UTM_GROUP));
+  if (group !== undefined) return join(groups, group);
+  const unsigned = join(home, UTM_UNSIGNED);
+  return existsSync(unsigned) ? unsigned : undefined;
+}
+
+function entries(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch {
+    return [];
+  }
+}

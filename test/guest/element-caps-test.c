@@ -22,10 +22,11 @@ static gboolean push_caps(Fixture *f, const gchar *text) {
   g_autoptr(GstPad) pad = gst_element_get_static_pad(f->element, "sink");
   gst_harness_push_event(f->harness, gst_event_new_stream_start("test"));
   gboolean taken = gst_pad_send_event(pad, gst_event_new_caps(caps));
+  if (!taken) return FALSE;
   GstSegment segment;
   gst_segment_init(&segment, GST_FORMAT_TIME);
   gst_harness_push_event(f->harness, gst_event_new_segment(&segment));
-  return taken;
+  return TRUE;
 }
 
 /* One frame through an element before `downstream`; returns what came out. */

@@ -1,6 +1,8 @@
 /* What is controlled while the stream runs: rate, key frames, lateness; and what is told of it. */
+#include <gst/allocators/allocators.h>
 #include <gst/video/video.h>
 
+#include "fake-gpu.h"
 #include "fixture.h"
 #include "stream.pb.h"
 
@@ -191,6 +193,23 @@ static void test_pool_bound(Fixture *f, gconstpointer data) {
   gst_object_unref(pool);
 }
 
+/* One DmaBuf again and again, about which the host does not answer: one more frame may wait. */
+static void test_same_buffer(Fixture *f, gconstpointer data) {
+  g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
+  g_autoptr(GstBuffer) ring = gst_buffer_new();
+  (void)data;
+  peer_set_faults(f->peer, PEER_NO_ATTACHED);
+  fixture_harness(f, "drop=newest");
+  gst_buffer_append_memory(
+      ring, gst_dmabuf_allocator_alloc(allocator, fake_gpu_new_dmabuf(65536), 65536));
+  for (guint i = 0; i < 50; i++) {
+    GstBuffer *buffer = gst_buffer_copy(ring);
+    GST_BUFFER_PTS(buffer) = i * GST_SECOND / 30;
+    g_assert_cmpint(gst_harness_push(f->harness, buffer), ==, GST_FLOW_OK);
+  }
+  g_assert_cmpuint(fixture_stat(f, "dropped-newer"), ==, 48);
+}
+
 static gboolean seek(GstElement *element) {
   return gst_element_seek_simple(element, GST_FORMAT_TIME, GST_SEEK_FLAG_FLUSH, 0);
 }
@@ -233,6 +252,7 @@ static void add(void) {
   TEST("/control/force-key-from-upstream", test_force_key_from_upstream);
   TEST("/control/latency", test_latency);
   TEST("/control/pool-bound", test_pool_bound);
+  TEST("/control/same-buffer", test_same_buffer);
   TEST("/control/seek", test_seek);
 }
 

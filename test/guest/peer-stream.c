@@ -92,6 +92,7 @@ void peer_on_attach(Peer *peer, const vsockenc_Attach *attach) {
     peer->counts.last_plane[i] =
         (PeerPlane){attach->planes[i].resource, attach->planes[i].offset, attach->planes[i].stride};
   if (!bit || (peer->attached & bit)) peer->counts.violations++;
+  if (peer->faults & PEER_NO_ATTACHED) return;
   gboolean inlined = attach->planes[0].resource == 0;
   if ((peer->faults & PEER_REFUSE_BUFFERS) || (!inlined && (peer->faults & PEER_NO_RESOURCES))) {
     /* The guest need not wait for this answer, so frames with the buffer may follow. */

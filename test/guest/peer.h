@@ -30,6 +30,7 @@ typedef enum {
   PEER_GATHER = 1 << 13,        /* copies scattered pages together */
   PEER_EARLY_DROP = 1 << 15,    /* drops inline frames before their pixels have come */
   PEER_NO_CREDIT = 1 << 14,     /* grants nothing beyond the first window */
+  PEER_NO_ATTACHED = 1 << 16,   /* never answers Attach */
 } PeerFault;
 
 typedef struct {

@@ -17,13 +17,12 @@ bool HasChromaFormat(uint32_t profile_idc) {
   return std::ranges::find(kProfiles, profile_idc) != kProfiles.end();
 }
 
-// scaling_list(), 7.3.2.1.1.1
+// scaling_list(), 7.3.2.1.1.1: a scale of 0 stands for the rest of the list.
 void SkipScalingList(BitReader &bits, int size) {
-  int64_t last = 8;
-  int64_t next = 8;
+  int64_t scale = 8;
   for (int i = 0; i < size && !bits.failed(); ++i) {
-    if (next != 0) next = ((last + bits.Signed()) % 256 + 256) % 256;
-    if (next != 0) last = next;
+    scale = ((scale + bits.Signed()) % 256 + 256) % 256;
+    if (scale == 0) return;
   }
 }
 

@@ -28,7 +28,7 @@ TEST(callback_before_encode_returns) {
 }
 
 VIOLATION(callback_needs_a_lock_that_encode_holds, "is a lock held that it needs?") {
-  vt_shim_set_script("early:1");
+  vt_shim_set_script("early:1;patience:500");
   Session session;
   std::mutex mutex;
   session.in_callback = [&] { std::lock_guard lock(mutex); };
@@ -61,7 +61,7 @@ VIOLATION(input_overwritten_before_the_callback, "was overwritten before its cal
   CVPixelBufferLockBaseAddress(buffer, 0);
   auto *bytes = static_cast<uint8_t *>(CVPixelBufferGetBaseAddressOfPlane(buffer, 0));
   session.Encode(buffer, 0);
-  ++bytes[100];
+  ++bytes[10];
   session.Complete();
 }
 
@@ -145,7 +145,7 @@ TEST(silent_session_ends_with_invalidate) {
 }
 
 VIOLATION(complete_frames_of_a_silent_session, "an encoder that answers no more") {
-  vt_shim_set_script("silent:1");
+  vt_shim_set_script("silent:1;patience:500");
   Session session;
   session.Encode(0);
   session.Complete();

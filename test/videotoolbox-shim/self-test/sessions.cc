@@ -56,6 +56,7 @@ VIOLATION(invalidate_in_the_callback, "waits for itself") {
 }
 
 VIOLATION(invalidate_while_the_callback_needs_a_lock, "a callback does not return") {
+  vt_shim_set_script("patience:500");
   Session session;
   std::mutex mutex;
   session.in_callback = [&] { std::lock_guard lock(mutex); };

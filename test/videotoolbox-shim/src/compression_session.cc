@@ -56,6 +56,10 @@ void OpaqueVTCompressionSession::Finalize() {
   encoder_.reset();
 }
 
+Clock::time_point OpaqueVTCompressionSession::Deadline() const {
+  return Clock::now() + std::chrono::milliseconds(plan_.patience_ms);
+}
+
 void OpaqueVTCompressionSession::Invalidate() {
   if (std::this_thread::get_id() == thread_id_) {
     Violation("VTCompressionSessionInvalidate in the session's own callback waits for itself");
@@ -63,7 +67,7 @@ void OpaqueVTCompressionSession::Invalidate() {
   Lock lock(mutex_);
   invalid_ = true;
   changed_.notify_all();
-  if (!changed_.wait_until(lock, Clock::now() + vt_shim::kPatience, [this] { return finished_; })) {
+  if (!changed_.wait_until(lock, Deadline(), [this] { return finished_; })) {
     Violation(
         "VTCompressionSessionInvalidate: a callback does not return; is a lock held that it "
         "needs?");
@@ -103,8 +107,7 @@ void OpaqueVTCompressionSession::WaitForRoomLocked(Lock &lock, int block_ms) {
 }
 
 void OpaqueVTCompressionSession::WaitForCallbackLocked(Lock &lock, const Job &job) {
-  if (!changed_.wait_until(lock, Clock::now() + vt_shim::kPatience,
-                           [&] { return job.done || invalid_ || silent_; })) {
+  if (!changed_.wait_until(lock, Deadline(), [&] { return job.done || invalid_ || silent_; })) {
     Violation(
         "VTCompressionSessionEncodeFrame: the callback, which came before the return, does not "
         "end; is a lock held that it needs?");
@@ -186,8 +189,8 @@ OSStatus OpaqueVTCompressionSession::CompleteFrames(CMTime until) {
   }
   draining_ = true;
   changed_.notify_all();
-  const bool completed = changed_.wait_until(lock, Clock::now() + vt_shim::kPatience,
-                                             [&] { return invalid_ || !WaitingForLocked(until); });
+  const bool completed =
+      changed_.wait_until(lock, Deadline(), [&] { return invalid_ || !WaitingForLocked(until); });
   draining_ = false;
   if (!completed) {
     Violation(silent_ ? "VTCompressionSessionCompleteFrames waits for an encoder that answers no "

@@ -71,6 +71,9 @@ struct OpaqueVTCompressionSession final : vt_shim::ObjectOf<OpaqueVTCompressionS
   void WaitForRoomLocked(Lock &lock, int block_ms);
   void WaitForCallbackLocked(Lock &lock, const vt_shim::Job &job);
   bool WaitingForLocked(CMTime until) const;
+  // When whoever waits for a callback from now on has lost patience: a lock must be held that the
+  // callback needs.
+  std::chrono::system_clock::time_point Deadline() const;
 
   // On the session's thread.
   void Run();
@@ -120,9 +123,5 @@ namespace vt_shim {
 
 template <>
 inline constexpr Type kTypeOf<OpaqueVTCompressionSession>{"VTCompressionSession", 40};
-
-// How long whoever waits for a callback may have to: beyond it a lock must be held that the
-// callback needs.
-inline constexpr std::chrono::seconds kPatience{10};
 
 }  // namespace vt_shim

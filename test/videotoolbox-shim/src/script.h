@@ -46,6 +46,7 @@ struct SessionPlan {
   int max_height = 0;
   bool invalidate_flushes = false;
   unsigned pending_limit = 8;
+  int patience_ms = 10000;  // how long a callback may keep others waiting
 };
 
 // How a sample looks.

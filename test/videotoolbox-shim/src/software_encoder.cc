@@ -81,6 +81,7 @@ SoftwareEncoder::SoftwareEncoder(const EncoderConfig &config) : config_(config) 
   Require(codec != nullptr, "libavcodec has no libx264 or libx265");
   context_.reset(avcodec_alloc_context3(codec));
   AVCodecContext *context = context_.get();
+  context->log_level_offset = AV_LOG_INFO - AV_LOG_ERROR;  // only errors are worth reading
   context->width = config.width;
   context->height = config.height;
   context->pix_fmt = AV_PIX_FMT_YUV420P;

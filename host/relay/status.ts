@@ -7,6 +7,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
+import { requestTarget } from "../http-request.ts";
 import { isLoopback } from "./address.ts";
 
 /** Whether the relay can do its work; the reasons if not. */
@@ -45,7 +46,7 @@ export class StatusServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { pathname, hostname } = requestUrl(request);
+    const { pathname, hostname } = requestTarget(request);
     if (!isLoopback(hostname)) {
       reply(response, 403, "text/plain", "ask for 127.0.0.1\n");
     } else if (request.method !== "GET" && request.method !== "HEAD") {
@@ -58,16 +59,6 @@ export class StatusServer {
     } else {
       reply(response, 404, "text/plain", "there are /metrics and /health\n");
     }
-  }
-}
-
-/** Nothing of a request is trusted: what is no URL has no path and no host. */
-function requestUrl({ url = "", headers }: IncomingMessage): { pathname: string; hostname: string } {
-  try {
-    const { pathname, hostname } = new URL(url, `http://${headers.host ?? ""}`);
-    return { pathname, hostname: hostname.replace(/^\[|\]$/g, "") };
-  } catch {
-    return { pathname: "", hostname: "" };
   }
 }
 

@@ -1,0 +1,195 @@
+/**
+ * What a decoder has to be told of a stream, from its own sequence parameter set: a codec string (RFC 6381 section 3.3;
+ * ISO/IEC 14496-15 annex E for H.265) and the picture's size.
+ *
+ * A guest or a program of his can have made the stream, so every read is bounded and every field is checked.
+ */
+import type { CodecName } from "../host/encoders/encoder.ts";
+import { LIMITS } from "../proto/limits.ts";
+import { BitReader, croppedSize, findParameterSet } from "./bits.ts";
+
+export { StreamDescriptionError } from "./bits.ts";
+
+export interface StreamDescription {
+  /** E.g. "avc1.64001F", "hev1.1.6.L93.90". */
+  readonly codec: string;
+  /** Of the cropped picture, in pixels. */
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Larger than any size that passes the check afterwards, small enough that no product loses digits. */
+const MAX_GOLOMB_SIZE = 65_536;
+
+/**
+ * Describes the stream that begins with a key access unit.
+ *
+ * @param data Annex B, with its parameter sets
+ * @throws StreamDescriptionError
+ */
+export function describeStream(codec: CodecName, data: Uint8Array): StreamDescription {
+  return codec === "h264" ? describeH264(data) : describeH265(data);
+}
+
+const hex = (value: number): string => value.toString(16).toUpperCase();
+
+/** Pixels of luma to a sample of chroma, by chroma_format_idc (H.264 table 6-1, H.265 table 6-1). */
+const SUBSAMPLING = [
+  { horizontal: 1, vertical: 1 },
+  { horizontal: 2, vertical: 2 },
+  { horizontal: 2, vertical: 1 },
+  { horizontal: 1, vertical: 1 },
+] as const;
+
+/** chroma_format_idc, and how pixels are counted where cropping is. */
+function readChromaFormat(bits: BitReader): { idc: number; horizontal: number; vertical: number } {
+  const idc = bits.unsigned("chroma_format_idc", 3);
+  if (idc === 3) bits.flag("separate_colour_plane_flag");
+  return { idc, ...(SUBSAMPLING[idc] ?? SUBSAMPLING[0]) };
+}
+
+const H264_SPS = 7;
+const H264_LAST_SLICE = 5;
+/** profile_idc with chroma_format_idc and what follows it (H.264 7.3.2.1.1). */
+const H264_HIGH_PROFILES = new Set([100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135]);
+
+/** seq_parameter_set_data(), H.264 7.3.2.1.1 */
+function describeH264(data: Uint8Array): StreamDescription {
+  const sps = findParameterSet(data, (header) => {
+    const type = header & 0x1f;
+    return type === H264_SPS ? "wanted" : type >= 1 && type <= H264_LAST_SLICE ? "slice" : "other";
+  });
+  const bits = new BitReader(sps.subarray(1));
+  const profile = bits.bits(8, "profile_idc");
+  const constraints = bits.bits(8, "constraint_set_flags");
+  const level = bits.bits(8, "level_idc");
+  bits.unsigned("seq_parameter_set_id", 31);
+  const chroma = H264_HIGH_PROFILES.has(profile) ? readH264Chroma(bits) : { horizontal: 2, vertical: 2 };
+  bits.unsigned("log2_max_frame_num_minus4", 12);
+  skipPictureOrderCount(bits);
+  bits.unsigned("max_num_ref_frames", 16);
+  bits.flag("gaps_in_frame_num_value_allowed_flag");
+  const width = 16 * (1 + bits.unsigned("pic_width_in_mbs_minus1", MAX_GOLOMB_SIZE));
+  const mapUnits = 1 + bits.unsigned("pic_height_in_map_units_minus1", MAX_GOLOMB_SIZE);
+  const framesOnly = bits.flag("frame_mbs_only_flag");
+  if (!framesOnly) bits.flag("mb_adaptive_frame_field_flag");
+  bits.flag("direct_8x8_inference_flag");
+  const fields = framesOnly ? 1 : 2;
+  const crop = bits.flag("frame_cropping_flag")
+    ? readCrop(bits, "frame_crop")
+    : { horizontal: 0, vertical: 0 };
+  const size = croppedSize(
+    {
+      width,
+      height: 16 * mapUnits * fields,
+      cropWidth: crop.horizontal * chroma.horizontal,
+      cropHeight: crop.vertical * chroma.vertical * fields,
+    },
+    LIMITS.MAX_DIMENSION,
+  );
+  const numbers = [profile, constraints, level].map((number) => hex(number).padStart(2, "0"));
+  return { codec: `avc1.${numbers.join("")}`, ...size };
+}
+
+function readH264Chroma(bits: BitReader): { horizontal: number; vertical: number } {
+  const chroma = readChromaFormat(bits);
+  bits.unsigned("bit_depth_luma_minus8", 6);
+  bits.unsigned("bit_depth_chroma_minus8", 6);
+  bits.flag("qpprime_y_zero_transform_bypass_flag");
+  if (bits.flag("seq_scaling_matrix_present_flag")) {
+    const lists = chroma.idc === 3 ? 12 : 8;
+    for (let list = 0; list < lists; list += 1) {
+      if (bits.flag("seq_scaling_list_present_flag")) skipScalingList(bits, list < 6 ? 16 : 64);
+    }
+  }
+  return chroma;
+}
+
+/** scaling_list(), H.264 7.3.2.1.1.1 */
+function skipScalingList(bits: BitReader, size: number): void {
+  let scale = 8;
+  for (let i = 0; i < size && scale !== 0; i += 1) {
+    scale = (((scale + bits.signed("delta_scale")) % 256) + 256) % 256;
+  }
+}
+
+function skipPictureOrderCount(bits: BitReader): void {
+  const type = bits.unsigned("pic_order_cnt_type", 2);
+  if (type === 0) bits.unsigned("log2_max_pic_order_cnt_lsb_minus4", 12);
+  if (type !== 1) return;
+  bits.flag("delta_pic_order_always_zero_flag");
+  bits.signed("offset_for_non_ref_pic");
+  bits.signed("offset_for_top_to_bottom_field");
+  const cycle = bits.unsigned("num_ref_frames_in_pic_order_cnt_cycle", 255);
+  for (let i = 0; i < cycle; i += 1) bits.signed("offset_for_ref_frame");
+}
+
+/** The four offsets of a cropping rectangle, by direction, in samples of chroma. */
+function readCrop(bits: BitReader, field: string): { horizontal: number; vertical: number } {
+  const offset = (side: string): number => bits.unsigned(`${field}_${side}_offset`, 16 * MAX_GOLOMB_SIZE);
+  const horizontal = offset("left") + offset("right");
+  const vertical = offset("top") + offset("bottom");
+  return { horizontal, vertical };
+}
+
+const H265_SPS = 33;
+const H265_LAST_SLICE = 31;
+/** NAL unit header (H.265 7.3.1.2). */
+const H265_HEADER_BYTES = 2;
+
+/** seq_parameter_set_rbsp(), H.265 7.3.2.2.1 */
+function describeH265(data: Uint8Array): StreamDescription {
+  const sps = findParameterSet(data, (header) => {
+    const type = (header >> 1) & 0x3f;
+    return type === H265_SPS ? "wanted" : type <= H265_LAST_SLICE ? "slice" : "other";
+  });
+  const bits = new BitReader(sps.subarray(H265_HEADER_BYTES));
+  bits.bits(4, "sps_video_parameter_set_id");
+  const subLayers = bits.bits(3, "sps_max_sub_layers_minus1");
+  bits.flag("sps_temporal_id_nesting_flag");
+  const codec = readProfileTierLevel(bits, subLayers);
+  bits.unsigned("sps_seq_parameter_set_id", 15);
+  const chroma = readChromaFormat(bits);
+  const width = bits.unsigned("pic_width_in_luma_samples", MAX_GOLOMB_SIZE);
+  const height = bits.unsigned("pic_height_in_luma_samples", MAX_GOLOMB_SIZE);
+  const crop = bits.flag("conformance_window_flag")
+    ? readCrop(bits, "conf_win")
+    : { horizontal: 0, vertical: 0 };
+  const size = croppedSize(
+    {
+      width,
+      height,
+      cropWidth: crop.horizontal * chroma.horizontal,
+      cropHeight: crop.vertical * chroma.vertical,
+    },
+    LIMITS.MAX_DIMENSION,
+  );
+  return { codec, ...size };
+}
+
+/** profile_tier_level(1, subLayers), H.265 7.3.3, as a codec string (ISO/IEC 14496-15 annex E.3). */
+function readProfileTierLevel(bits: BitReader, subLayers: number): string {
+  const space = ["", "A", "B", "C"][bits.bits(2, "general_profile_space")] ?? "";
+  const tier = bits.flag("general_tier_flag") ? "H" : "L";
+  const profile = bits.bits(5, "general_profile_idc");
+  let compatibility = 0;
+  for (let i = 0; i < 32; i += 1) {
+    if (bits.flag("general_profile_compatibility_flag")) compatibility += 2 ** i;
+  }
+  const constraints = Array.from({ length: 6 }, () => bits.bits(8, "general_constraint_flags"));
+  const level = bits.bits(8, "general_level_idc");
+  const present = Array.from({ length: subLayers }, () => ({
+    profile: bits.flag("sub_layer_profile_present_flag"),
+    level: bits.flag("sub_layer_level_present_flag"),
+  }));
+  if (subLayers > 0) bits.skip(2 * (8 - subLayers), "reserved_zero_2bits");
+  for (const layer of present) {
+    if (layer.profile) bits.skip(88, "sub_layer_profile");
+    if (layer.level) bits.skip(8, "sub_layer_level_idc");
+  }
+  // Zero bytes at the end are left out.
+  while (constraints.at(-1) === 0) constraints.pop();
+  return [`hev1.${space}${profile}`, hex(compatibility), `${tier}${level}`, ...constraints.map(hex)].join(
+    ".",
+  );
+}

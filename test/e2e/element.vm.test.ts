@@ -2,7 +2,7 @@
  * The element's C tests in a real guest, on its newer GStreamer: with hosts of their own, and with the real relay, port
  * and virtio-gpu.
  *
- * After an intended change of the description: npx vitest run --project vm -u test/e2e/element.vm.test.ts
+ * After an intended change of the description: npx vitest run --project vm test/e2e/element.vm.test.ts -u
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,7 +1,7 @@
 /**
  * The element's description as GStreamer shows it: a change that applications see changes this file too.
  *
- * After an intended one: npx vitest run --project pipelines -u test/element/inspect.test.ts
+ * After an intended one: npx vitest run --project pipelines test/element/inspect.test.ts -u
  */
 import { existsSync } from "node:fs";
 import { expect, it } from "vitest";

@@ -77,24 +77,6 @@ std::vector<uint8_t> BytesOf(CMSampleBufferRef sample) {
   return bytes;
 }
 
-// Where each NAL unit lies.
-std::vector<Unit> UnitsOf(Unit bytes, size_t length_size) {
-  std::vector<Unit> units;
-  while (!bytes.empty()) {
-    if (bytes.size() < length_size) Malformed("ends within a length");
-    size_t length = 0;
-    for (const uint8_t byte : bytes.first(length_size)) length = length << 8 | byte;
-    bytes = bytes.subspan(length_size);
-    if (length == 0 || length > bytes.size()) {
-      Malformed("has a NAL unit of " + std::to_string(length) + " bytes where " +
-                std::to_string(bytes.size()) + " are left");
-    }
-    units.push_back(bytes.first(length));
-    bytes = bytes.subspan(length);
-  }
-  return units;
-}
-
 // kCMSampleAttachmentKey_NotSync: absent or false on a sync sample.
 bool IsSync(CMSampleBufferRef sample) {
   const CFArrayRef samples = CMSampleBufferGetSampleAttachmentsArray(sample, false);
@@ -133,12 +115,29 @@ H264Vui VuiOf(const Settings &settings) {
   return vui;
 }
 
+std::vector<Unit> NalUnits(Unit bytes, size_t length_size) {
+  std::vector<Unit> units;
+  while (!bytes.empty()) {
+    if (bytes.size() < length_size) Malformed("ends within a length");
+    size_t length = 0;
+    for (const uint8_t byte : bytes.first(length_size)) length = length << 8 | byte;
+    bytes = bytes.subspan(length_size);
+    if (length == 0 || length > bytes.size()) {
+      Malformed("has a NAL unit of " + std::to_string(length) + " bytes where " +
+                std::to_string(bytes.size()) + " are left");
+    }
+    units.push_back(bytes.first(length));
+    bytes = bytes.subspan(length);
+  }
+  return units;
+}
+
 AnnexB ToAnnexB(CMSampleBufferRef sample, Codec codec, const H264Vui &vui) {
   const CMFormatDescriptionRef format = CMSampleBufferGetFormatDescription(sample);
   if (format == nullptr) Malformed("has no format description");
   const Framing framing = FramingOf(codec, format);
   const std::vector<uint8_t> bytes = BytesOf(sample);
-  const std::vector<Unit> units = UnitsOf(bytes, framing.length_size);
+  const std::vector<Unit> units = NalUnits(bytes, framing.length_size);
 
   constexpr size_t kRoomForSets = 256;
   AnnexB unit{.bytes = {}, .key = IsKey(sample, codec, units)};

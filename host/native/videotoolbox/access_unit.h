@@ -3,6 +3,7 @@
 #include <CoreMedia/CoreMedia.h>
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "../media/sps_vui.h"
@@ -17,6 +18,10 @@ struct AnnexB {
 
 // What an H.264 stream of these settings says of itself.
 H264Vui VuiOf(const Settings &settings);
+
+// The NAL units of bytes in which each stands behind its length, big-endian, of `length_size`
+// bytes. Throws VideoToolboxError when a length leads beyond the bytes, or is 0.
+std::vector<std::span<const uint8_t>> NalUnits(std::span<const uint8_t> bytes, size_t length_size);
 
 // Turns a sample into an access unit: VideoToolbox gives NAL units behind lengths (ISO/IEC
 // 14496-15), and keeps parameter sets apart from them. A key frame gets every set of its format

@@ -1,0 +1,33 @@
+/**
+ * The VideoToolbox back end's own sources, compiled unchanged against test/videotoolbox-shim and run on Linux. That
+ * shows control flow, ownership, Annex B and the way out of every error; it shows nothing about latency or about what a
+ * Mac accepts.
+ */
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { packageRoot } from "../../../host/package-root.ts";
+
+/** Under a load of its own: two builds with sanitizers. */
+const TIMEOUT_MS = 600_000;
+
+function run(command: string, ...options: string[]): string {
+  const result = spawnSync(command, options, { encoding: "utf8" });
+  const output = `${result.stdout}${result.stderr}${result.error?.message ?? ""}`;
+  expect(result.status, `${command} ${options.join(" ")}\n${output}`).toBe(0);
+  return output;
+}
+
+describe("the VideoToolbox back end under sanitizers", () => {
+  it.each(["address,undefined", "thread"])(
+    "-fsanitize=%s finds nothing while VideoToolbox does all that it may do",
+    (sanitize) => {
+      const build = join(packageRoot, "build", `videotoolbox-${sanitize.replace(",", "-")}`);
+      run("cmake", "-S", join(import.meta.dirname, "native"), "-B", build, `-DVSOCKENC_SANITIZE=${sanitize}`);
+      run("cmake", "--build", build, "--target", "videotoolbox-test");
+      const passed = run(join(build, "videotoolbox-test")).match(/^ok /gm) ?? [];
+      expect(passed.length).toBeGreaterThan(90);
+    },
+    TIMEOUT_MS,
+  );
+});

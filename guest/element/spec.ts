@@ -53,7 +53,15 @@ export interface StructureProperty extends PropertyBase {
   readonly type: "structure";
 }
 
+export interface BooleanProperty extends PropertyBase {
+  readonly type: "boolean";
+  readonly default: boolean;
+}
+
 export type PropertySpec = UintProperty | StringProperty | EnumProperty | StructureProperty;
+
+/** What the generator knows: also what the plugin's other elements have. */
+export type AnyPropertySpec = PropertySpec | BooleanProperty;
 
 export const METADATA = {
   factory: "vsockenc",
@@ -101,8 +109,8 @@ export const ENUMS = {
 } as const satisfies Record<string, EnumSpec>;
 
 /** The enum of a property, which must have the property's default. */
-export function enumOf(property: EnumProperty): EnumSpec {
-  const found = (ENUMS as Readonly<Record<string, EnumSpec>>)[property.of];
+export function enumOf(property: EnumProperty, enums: Readonly<Record<string, EnumSpec>> = ENUMS): EnumSpec {
+  const found = enums[property.of];
   if (!found) throw new Error(`spec.ts: property ${property.name} has the unknown enum ${property.of}`);
   if (!found.values.some((value) => value.nick === property.default)) {
     throw new Error(`spec.ts: property ${property.name}: ${property.default} is no value of ${property.of}`);

@@ -4,7 +4,8 @@
  * by the content of everything that determines it.
  *
  * Debian 13 (trixie) is where the whole project is tested. Debian 12 (bookworm) shows the GPU to an older kernel: it is
- * small and has neither GStreamer nor compilers, and so no software of ours.
+ * small and has neither GStreamer nor compilers, and so no software of ours. The desktop's image is trixie's with
+ * compositor, X server and what they show; its software of ours is compiled in trixie's own build tree.
  *
  * The script runs in a mount namespace of its own, so nothing that it mounts outlives it; an ordinary user gets a user
  * namespace too, in which he is root (needs the package uidmap and ids in /etc/subuid).
@@ -21,6 +22,11 @@ import { ImageError, messageOf, tail } from "./errors.ts";
 const SCRIPTS = join(dirname(fileURLToPath(import.meta.url)), "image");
 export const SUITES = ["trixie", "bookworm"] as const;
 export type Suite = (typeof SUITES)[number];
+/** What guest/desktop can start. */
+export const DESKTOPS = ["weston", "xorg"] as const;
+export type Desktop = (typeof DESKTOPS)[number];
+/** An image's name: a suite by itself, or trixie with what a desktop needs besides. */
+type ImageName = Suite | "desktop";
 /** The cloud kernel boots no faster and lacks virtio_gpu and 9p. */
 const KERNEL_PACKAGE = "linux-image-amd64";
 
@@ -41,6 +47,24 @@ const RUNTIME_PACKAGES = [
   "gstreamer1.0-plugins-base", // videotestsrc, videoconvert, appsrc
   "gstreamer1.0-plugins-good",
   "gstreamer1.0-plugins-bad", // h264parse, kmssink, waylandsink's allocators
+];
+
+/** What a screen with windows needs (guest/desktop), on top of both of the above. */
+const DESKTOP_PACKAGES = [
+  "udev", // input devices, which compositors take from it alone
+  "weston", // the Wayland desktop: compositor, terminal, clock, things that move
+  "xserver-xorg-core", // the X11 desktop
+  "xserver-xorg-input-libinput",
+  "x11-xserver-utils", // xsetroot, xrandr
+  "x11-apps", // xclock, xeyes
+  "xterm",
+  "twm",
+  "xfonts-base", // what an X server does not start without
+  "fonts-dejavu-core",
+  "gstreamer1.0-x", // ximagesink
+  "pipewire",
+  "pipewire-bin",
+  "gstreamer1.0-pipewire",
 ];
 
 /** What compiles the guest's own software, on top of the above. */
@@ -71,24 +95,40 @@ const MODULES = [
 ];
 
 interface Recipe {
+  readonly suite: Suite;
   readonly runtime: readonly string[];
-  /** None: an image without a build tree. */
+  /** None: an image without a build tree of its own. */
   readonly build: readonly string[];
+  /** The image of the same suite in whose build tree our software is compiled, when it is not this one. */
+  readonly buildIn?: ImageName;
   /** For people who wait. */
   readonly cost: string;
 }
 
-const RECIPES: Readonly<Record<Suite, Recipe>> = {
+const RECIPES: Readonly<Record<ImageName, Recipe>> = {
   trixie: {
+    suite: "trixie",
     runtime: [...BASE_PACKAGES, ...RUNTIME_PACKAGES],
     build: BUILD_PACKAGES,
     cost: "two to four minutes, 3 GB",
   },
-  bookworm: { runtime: [...BASE_PACKAGES, "mount"], build: [], cost: "about a minute, 1 GB" },
+  bookworm: {
+    suite: "bookworm",
+    runtime: [...BASE_PACKAGES, "mount"],
+    build: [],
+    cost: "about a minute, 1 GB",
+  },
+  desktop: {
+    suite: "trixie",
+    runtime: [...BASE_PACKAGES, ...RUNTIME_PACKAGES, ...DESKTOP_PACKAGES],
+    build: [],
+    buildIn: "trixie",
+    cost: "two minutes, 2 GB",
+  },
 };
 
-/** Two of each suite, so that a checkout with another recipe does not undo this one's at every turn. */
-const IMAGES_KEPT = 2 * SUITES.length;
+/** Two of each, so that a checkout with another recipe does not undo this one's at every turn. */
+const IMAGES_KEPT = 2 * Object.keys(RECIPES).length;
 const BUILD_TIMEOUT_MS = 20 * 60_000;
 
 export interface GuestImage {
@@ -101,10 +141,10 @@ export interface GuestImage {
   buildTree: string | undefined;
 }
 
-/** The image of a suite by its present recipe, made now if there is none. */
-export async function ensureImage(suite: Suite, log: (line: string) => void): Promise<GuestImage> {
+/** An image by its present recipe, made now if there is none. */
+export async function ensureImage(name: ImageName, log: (line: string) => void): Promise<GuestImage> {
   const script = readFileSync(join(SCRIPTS, "build-image.sh"));
-  const { runtime, build } = RECIPES[suite];
+  const { suite, runtime, build, buildIn } = RECIPES[name];
   const lists = [runtime, build, MODULES].map((list) => list.join(" "));
   const key = contentKey([script, suite, KERNEL_PACKAGE, ...lists]);
   const directory = join(cacheRoot(), `image-${key}`);
@@ -116,6 +156,7 @@ export async function ensureImage(suite: Suite, log: (line: string) => void): Pr
     rootDisk: join(directory, "root.img"),
     buildTree: build.length === 0 ? undefined : join(directory, "tree"),
   };
+  if (buildIn !== undefined) image.buildTree = (await ensureImage(buildIn, log)).buildTree;
   if (existsSync(directory)) {
     touch(directory);
     return image;
@@ -123,18 +164,18 @@ export async function ensureImage(suite: Suite, log: (line: string) => void): Pr
   const waiting = () => log("waiting for another process which makes the test guest's image");
   await withLock("image", waiting, async () => {
     if (!existsSync(directory)) {
-      await makeImage(suite, directory, log);
+      await makeImage(name, directory, log);
     }
   });
   return image;
 }
 
-async function makeImage(suite: Suite, directory: string, log: (line: string) => void): Promise<void> {
-  const { runtime, build, cost } = RECIPES[suite];
+async function makeImage(name: ImageName, directory: string, log: (line: string) => void): Promise<void> {
+  const { suite, runtime, build, cost } = RECIPES[name];
   const mirror = findDebianMirror();
   const started = Date.now();
   const unfinished = join(cacheRoot(), "unfinished-image");
-  log(`making the test guest's image of ${suite} (once, ${cost} in ${dirname(directory)})`);
+  log(`making the test guest's image "${name}" (once, ${cost} in ${dirname(directory)})`);
   await removeTree(unfinished);
   mkdirSync(unfinished, { recursive: true });
   const environment = {

@@ -2,7 +2,7 @@
 import { mkdirSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { messageOf, VmTimeoutError } from "./errors.ts";
-import { SUITES, type Suite } from "./image.ts";
+import { DESKTOPS, type Desktop, SUITES, type Suite } from "./image.ts";
 import { GPU_KINDS, type GpuKind } from "./qemu-args.ts";
 import { shellText } from "./shell-text.ts";
 import { Vm } from "./vm.ts";
@@ -13,6 +13,7 @@ const STATUS_HARNESS = 125;
 
 interface Options {
   suite: Suite;
+  desktop?: Desktop;
   gpu: GpuKind;
   in?: string;
   out?: string;
@@ -58,6 +59,7 @@ async function run(words: string[], options: Options): Promise<number> {
     qemuArgs: options.qemuArg,
     verbose: options.verbose === true,
     log,
+    ...(options.desktop === undefined ? {} : { desktop: options.desktop }),
     ...(options.mode === undefined ? {} : { mode: options.mode }),
     ...(options.in === undefined ? {} : { inDir: options.in }),
     ...(options.out === undefined ? {} : { outDir: options.out }),
@@ -84,6 +86,7 @@ const program = new Command("npm run vm --")
       .choices(SUITES)
       .default("trixie"),
   )
+  .addOption(new Option("--desktop <kind>", "put a desktop on the screen (Debian trixie)").choices(DESKTOPS))
   .addOption(new Option("--gpu <kind>", "the guest's GPU").choices(GPU_KINDS).default("vsockenc"))
   .option("--in <dir>", "a folder of the host that appears as /in, read-only")
   .option("--out <dir>", "a folder of the host that appears as /out, made if absent")

@@ -20,7 +20,7 @@ import { makeCpio } from "./cpio.ts";
 import { tail, VmError, VmTimeoutError } from "./errors.ts";
 import { GuestAgent, type Job, type RunOptions, type RunResult } from "./guest-agent.ts";
 import { relayConfiguration, startGpu, startRelay } from "./host-processes.ts";
-import { ensureImage, type GuestImage, type Suite } from "./image.ts";
+import { type Desktop, ensureImage, type GuestImage, type Suite } from "./image.ts";
 import { ensurePayload } from "./payload.ts";
 import { PortCounter } from "./port-counter.ts";
 import { type GpuKind, qemuArguments } from "./qemu-args.ts";
@@ -34,6 +34,8 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 export interface VmOptions {
   /** The guest's Debian; default "trixie". Others have no software of ours: payload must be false. */
   suite?: Suite;
+  /** Has a desktop on the GPU's screen, which is complete when boot() resolves (guest/desktop). Default: none. */
+  desktop?: Desktop;
   /** More for the guest kernel's command line; MODULE.PARAMETER=VALUE reaches modules too. */
   kernelArgs?: readonly string[];
   /** Default "vsockenc". */
@@ -74,6 +76,7 @@ const TCG_ASSERTION = /iotlb_to_section: Assertion/;
 const DEFAULT_MEMORY_MIB = 1024;
 const DEFAULT_BOOT_MS = 120_000;
 const QEMU_START_MS = 20_000;
+const DESKTOP_START_MS = 120_000;
 
 export class Vm {
   /** A private folder with the machine's sockets and logs; gone after shutdown(). */
@@ -205,7 +208,10 @@ export class Vm {
       }
     }
     this.qemuVersion = checkQemu();
-    const image = await ensureImage(options.suite ?? "trixie", log);
+    const image = await ensureImage(
+      options.desktop === undefined ? (options.suite ?? "trixie") : "desktop",
+      log,
+    );
     const payloadDisk = options.payload === false ? undefined : await ensurePayload(image, checkout, log);
     const initrd = this.#makeInitrd(image);
     this.accelerator = await chooseAccelerator(image, initrd, this.qemuVersion, log);
@@ -262,13 +268,14 @@ export class Vm {
       this.#agent.fail(this.#failure); // it came before there was an agent to tell
     }
     await this.ready(options.timeoutMs ?? DEFAULT_BOOT_MS);
+    if (options.desktop !== undefined) await this.#startDesktop(options.desktop);
     this.bootMs = Date.now() - started;
     log(`the guest takes commands after ${(this.bootMs / 1000).toFixed(1)} s`);
   }
 
   /** The image's drivers, then our scripts: the kernel unpacks both. */
   #makeInitrd(image: GuestImage): string {
-    const scripts = ["init", "stage2", "agent"].map((name) => ({
+    const scripts = ["init", "stage2", "agent", "desktop"].map((name) => ({
       name,
       content: readFileSync(join(HERE, "guest", name)),
       executable: true,
@@ -276,6 +283,12 @@ export class Vm {
     const initrd = join(this.stateDir, "initrd");
     writeFileSync(initrd, Buffer.concat([readFileSync(image.initrd), makeCpio(scripts)]));
     return initrd;
+  }
+
+  async #startDesktop(desktop: Desktop): Promise<void> {
+    this.#log(`starting the desktop (${desktop})`);
+    const { status, stdout, stderr } = await this.run(`desktop ${desktop}`, { timeoutMs: DESKTOP_START_MS });
+    if (status !== 0) throw new VmError(`The desktop did not start.`, tail(stdout + stderr, 40));
   }
 
   #startQemu(args: string[]): void {

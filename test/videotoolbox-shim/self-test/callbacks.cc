@@ -73,6 +73,15 @@ VIOLATION(input_locked_for_writing_before_the_callback, "the encoder may still r
   CVPixelBufferLockBaseAddress(buffer, 0);
 }
 
+VIOLATION(plain_input_locked_for_writing_before_the_callback, "the encoder may still read") {
+  vt_shim_set_script("delay:*:100");
+  Session session;
+  CVPixelBufferRef buffer =
+      self_test::NewBuffer(kCVPixelFormatType_420YpCbCr8BiPlanarVideoRange, 64, 48);
+  session.Encode(buffer, 0);
+  CVPixelBufferLockBaseAddress(buffer, 0);
+}
+
 VIOLATION(surface_locked_for_writing_before_the_callback,
           "an encoder may still read this surface") {
   vt_shim_set_script("delay:*:100");

@@ -31,13 +31,15 @@ void ReadSample(CMSampleBufferRef sample, Output *output) {
   const auto get = CMFormatDescriptionGetMediaSubType(format) == kCMVideoCodecType_H264
                        ? CMVideoFormatDescriptionGetH264ParameterSetAtIndex
                        : CMVideoFormatDescriptionGetHEVCParameterSetAtIndex;
-  EXPECT_EQ(get(format, 0, nullptr, nullptr, &output->parameter_sets, &output->nal_length_size), 0);
-  for (size_t index = 0; output->key && index < output->parameter_sets; ++index) {
+  size_t set_count = 0;
+  EXPECT_EQ(get(format, 0, nullptr, nullptr, &set_count, &output->nal_length_size), 0);
+  for (size_t index = 0; output->key && index < set_count; ++index) {
     const uint8_t *set = nullptr;
     size_t size = 0;
     EXPECT_EQ(get(format, index, &set, &size, nullptr, nullptr), 0);
     output->annex_b.insert(output->annex_b.end(), kStartCode, kStartCode + 4);
     output->annex_b.insert(output->annex_b.end(), set, set + size);
+    output->parameter_sets.emplace_back(set, set + size);
   }
   CMBlockBufferRef data = CMSampleBufferGetDataBuffer(sample);
   output->contiguous = CMBlockBufferIsRangeContiguous(data, 0, 0);

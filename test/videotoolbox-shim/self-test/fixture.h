@@ -19,7 +19,7 @@ struct Output {
   bool contiguous;
   bool valid_dts;
   int nal_length_size;
-  size_t parameter_sets;
+  std::vector<std::vector<uint8_t>> parameter_sets;
   std::vector<uint8_t> annex_b;  // with the parameter sets before a key frame
   std::thread::id thread;
 };

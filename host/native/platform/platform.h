@@ -34,8 +34,8 @@ ssize_t Receive(int fd, msghdr *message);
 // User of the process at the other end of a UNIX socket.
 int PeerUser(int fd, uid_t *user);
 
-// A vsock socket that takes connections of every guest and of this machine, which Listen is still
-// to be called for. EAFNOSUPPORT where there is no vsock.
+// A vsock socket bound to the port, for every guest and this machine; it does not listen yet.
+// EAFNOSUPPORT where there is no vsock.
 int BindVsock(uint32_t port);
 // Context id of the machine at the other end of a vsock socket.
 int PeerCid(int fd, uint32_t *cid);

@@ -18,6 +18,7 @@ const TABLE = {
   ),
   CLOSE_MS: limit(2000, "ms", "for the answer to a Close, after which the connection is cut"),
   SPARE_CONNECTIONS: limit(64, "connections", "besides the viewers', for the page's files and refusals"),
+  REFUSALS_LOGGED_PER_SECOND: limit(2, "1/s", "log lines about viewers that were refused"),
   PAGE_FILES: limit(256, "files", "of the page"),
   PAGE_BYTES: limit(16_777_216, "bytes", "of the page's files together, which are kept in memory"),
 

@@ -1,11 +1,34 @@
 /**
  * Serves the page and, at /watch, the pictures of sources to browsers: for the bridge in a guest and the relay on a host.
  */
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import { createServer as createHttpsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
-import type { BitrateRange } from "../bitrate.ts";
+import { WebSocketServer } from "ws";
+import { requestTarget } from "../../host/http-request.ts";
+import { VIEWER_LIMITS } from "../limits.ts";
 import type { ViewerSource } from "../source.ts";
-import type { ViewerOptions } from "./options.ts";
+import { Access } from "./access.ts";
+import { type Certificate, readCertificate } from "./certificate.ts";
+import type { SourceOptions } from "./hub.ts";
+import { type RefusalReason, ViewerMetrics } from "./metrics.ts";
+import { type ViewerOptions, ViewerOptionsError } from "./options.ts";
+import { answerText, PageFiles } from "./page-files.ts";
+import { RateLimit } from "./rate-limit.ts";
+import { SourceCatalog } from "./source-catalog.ts";
+import { Thumbnails } from "./thumbnails.ts";
+import { Viewer } from "./viewer.ts";
+
+export type { SourceOptions } from "./hub.ts";
+export { ViewerSourceError } from "./source-catalog.ts";
 
 export interface ViewerServerSetup {
   readonly options: ViewerOptions;
@@ -18,24 +41,69 @@ export interface ViewerServerSetup {
   readonly log: Logger;
 }
 
-export interface SourceOptions {
-  /** Within these the bit rate follows what the viewers' lines carry, from the highest on. Without it, it is left alone. */
-  readonly bitrate?: BitrateRange | undefined;
+/** Where the WebSocket is; everything else is a file of the page. */
+const WATCH_PATH = "/watch";
+
+/** Why a request for the WebSocket gets none. */
+interface WatchRefusal {
+  readonly status: number;
+  readonly reason: RefusalReason;
+  readonly text: string;
 }
 
 export class ViewerServer {
+  readonly #options: ViewerOptions;
+  readonly #page: PageFiles;
+  readonly #software: string;
+  readonly #log: Logger;
+  readonly #access: Access;
+  readonly #server: Server;
+  readonly #sockets: WebSocketServer;
+  readonly #metrics: ViewerMetrics;
+  readonly #catalog: SourceCatalog;
+  readonly #thumbnails: Thumbnails;
+  readonly #viewers = new Set<Viewer>();
+  /** Who is refused a thousand times must not fill the log; the metrics count them all. */
+  readonly #refusalLogs = new RateLimit(VIEWER_LIMITS.REFUSALS_LOGGED_PER_SECOND);
+  #announcing: NodeJS.Immediate | undefined;
+
+  private constructor(setup: ViewerServerSetup, page: PageFiles, certificate: Certificate | undefined) {
+    this.#options = setup.options;
+    this.#page = page;
+    this.#software = setup.software;
+    this.#log = setup.log;
+    this.#access = new Access(setup.options, certificate?.own);
+    this.#metrics = new ViewerMetrics(setup.registry);
+    this.#catalog = new SourceCatalog(this.#metrics, setup.log);
+    this.#thumbnails = new Thumbnails(() => this.#catalog.hubs());
+    this.#sockets = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: VIEWER_LIMITS.RECEIVE_BYTES,
+    });
+    this.#server = createServer(certificate, (request, response) => this.#answer(request, response));
+    this.#server.maxConnections = setup.options.max_viewers + VIEWER_LIMITS.SPARE_CONNECTIONS;
+    this.#server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
+  }
+
   /**
    * Reads the page and the certificate, and listens.
    *
    * @throws ViewerOptionsError when a file cannot be used or the address cannot be listened on
    */
-  static async start(_setup: ViewerServerSetup): Promise<ViewerServer> {
-    return new ViewerServer();
+  static async start(setup: ViewerServerSetup): Promise<ViewerServer> {
+    const certificate = await readCertificate(setup.options);
+    const server = new ViewerServer(setup, await PageFiles.read(setup.page), certificate);
+    await server.#listen();
+    return server;
   }
 
   /** What to open in a browser, with the token: for the eyes of who may watch, not for logs. */
   address(): string {
-    return "";
+    const { port } = this.#server.address() as AddressInfo;
+    const scheme = this.#options.certificate === undefined ? "http" : "https";
+    return `${scheme}://${reachableHost(this.#options.host)}:${port}/?token=${this.#access.token}`;
   }
 
   /**
@@ -43,11 +111,143 @@ export class ViewerServer {
    *
    * @throws ViewerSourceError when the id is taken or is none, or there are too many
    */
-  add(_source: ViewerSource, _options: SourceOptions = {}): void {}
+  add(source: ViewerSource, options: SourceOptions = {}): void {
+    this.#catalog.add(source, options);
+    this.#announce();
+  }
 
   /** Takes a source away and stops it. Its viewers are told; if it is added again they get it back. */
-  remove(_id: string): void {}
+  remove(id: string): void {
+    this.#catalog.remove(id);
+    this.#announce();
+  }
 
   /** Tells the viewers, closes every connection and stops every source. */
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    clearImmediate(this.#announcing);
+    for (const viewer of this.#viewers) viewer.close("goingAway", "the server is being stopped");
+    for (const { source } of this.#catalog.hubs()) this.#catalog.remove(source.id);
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+
+  async #listen(): Promise<void> {
+    const { host, port } = this.#options;
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once("error", (error: NodeJS.ErrnoException) => {
+        const reasons: Record<string, string> = {
+          EADDRINUSE: `port ${port} is in use: choose another with viewer.port`,
+          EACCES: `port ${port} needs privileges: choose one above 1023 with viewer.port`,
+          EADDRNOTAVAIL: `${host} is no address of this machine: correct viewer.host`,
+          ENOTFOUND: `${host} has no address: correct viewer.host`,
+        };
+        const reason = reasons[error.code ?? ""] ?? error.message;
+        reject(new ViewerOptionsError(`browsers cannot be served on ${host}: ${reason}`));
+      });
+      this.#server.listen(port, host, resolve);
+    });
+    this.#server.removeAllListeners("error");
+    this.#server.on("error", (error) => this.#log.error(error, "viewer server"));
+  }
+
+  /** Once for all that changes at a time. */
+  #announce(): void {
+    clearImmediate(this.#announcing);
+    this.#announcing = setImmediate(() => {
+      for (const viewer of this.#viewers) viewer.sourcesChanged();
+    });
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const { pathname } = requestTarget(request);
+    if (pathname === WATCH_PATH) {
+      // A browser does not tell its page why a WebSocket was refused; asked without an upgrade, the answer can be read.
+      const refusal = this.#refuse(request);
+      const text = refusal?.text ?? "this is the address of a WebSocket";
+      answerText(response, refusal?.status ?? 426, text);
+      return;
+    }
+    const refusal = this.#access.refuseHost(request);
+    if (refusal !== undefined) answerText(response, refusal.status, refusal.text);
+    else if (request.method !== "GET" && request.method !== "HEAD") answerText(response, 405, "GET only");
+    else this.#page.answer(request, response, pathname);
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on("error", (error) => this.#log.debug({ reason: error.message }, "upgrade"));
+    const refusal = this.#refuse(request);
+    if (refusal !== undefined) {
+      this.#metrics.refused(refusal.reason);
+      if (this.#refusalLogs.take()) {
+        this.#log.warn({ from: request.socket.remoteAddress, reason: refusal.text }, "viewer refused");
+      }
+      refuseUpgrade(socket, refusal);
+      return;
+    }
+    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      const log = this.#log.child({ from: request.socket.remoteAddress });
+      log.info("viewer came");
+      const viewer = new Viewer(webSocket, {
+        software: this.#software,
+        catalog: this.#catalog,
+        thumbnails: this.#thumbnails,
+        metrics: this.#metrics,
+        log,
+      });
+      this.#viewers.add(viewer);
+      webSocket.on("close", () => this.#viewers.delete(viewer));
+    });
+  }
+
+  #refuse(request: IncomingMessage): WatchRefusal | undefined {
+    if (requestTarget(request).pathname !== WATCH_PATH) {
+      return { status: 404, reason: "path", text: `the WebSocket is at ${WATCH_PATH}` };
+    }
+    const refusal = this.#access.refuse(request);
+    if (refusal !== undefined) return refusal;
+    if (this.#viewers.size < this.#options.max_viewers) return undefined;
+    const text = `${this.#viewers.size} viewers are connected, and viewer.max_viewers allows no more`;
+    return { status: 503, reason: "full", text };
+  }
+}
+
+function createServer(
+  certificate: Certificate | undefined,
+  answer: (request: IncomingMessage, response: ServerResponse) => void,
+): Server {
+  const times = {
+    requestTimeout: VIEWER_LIMITS.REQUEST_MS,
+    headersTimeout: VIEWER_LIMITS.REQUEST_MS,
+    keepAliveTimeout: VIEWER_LIMITS.REQUEST_MS,
+    // How often the two are looked after; Node's default is 30 s.
+    connectionsCheckingInterval: VIEWER_LIMITS.TICK_MS,
+  };
+  if (certificate === undefined) return createHttpServer(times, answer);
+  const { cert, key } = certificate;
+  return createHttpsServer({ ...times, cert, key, handshakeTimeout: VIEWER_LIMITS.REQUEST_MS }, answer);
+}
+
+/** What a browser on this machine can be sent to. */
+function reachableHost(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  if (host === "::") return "[::1]";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+/** HTTP by hand: after `upgrade` Node leaves the connection to us. */
+function refuseUpgrade(socket: Duplex, { status, text }: WatchRefusal): void {
+  const body = `${text}\n`;
+  socket.once("finish", () => socket.destroy());
+  socket.end(
+    [
+      `HTTP/1.1 ${status} Refused`,
+      "Content-Type: text/plain; charset=utf-8",
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      "Connection: close",
+      "",
+      body,
+    ].join("\r\n"),
+  );
 }

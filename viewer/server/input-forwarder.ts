@@ -1,0 +1,74 @@
+/** Pointer and keyboard of one viewer on their way to the source that it watches. */
+
+import { ViewerProtocolError } from "../closing.ts";
+import { VIEWER_LIMITS } from "../limits.ts";
+import type { KeyInput, PointerInput, ViewerSource } from "../source.ts";
+import type { SourceMetrics } from "./metrics.ts";
+import { RateLimit } from "./rate-limit.ts";
+
+const MAX_COORDINATE = 65_535;
+
+export class InputForwarder {
+  readonly #source: ViewerSource;
+  readonly #metrics: SourceMetrics;
+  readonly #moves = new RateLimit(VIEWER_LIMITS.POINTER_MOVES_PER_SECOND);
+  readonly #keysDown = new Set<number>();
+  #pointer: PointerInput = { x: 0, y: 0, buttons: 0, wheelX: 0, wheelY: 0 };
+
+  constructor(source: ViewerSource, metrics: SourceMetrics) {
+    this.#source = source;
+    this.#metrics = metrics;
+  }
+
+  /** @throws ViewerProtocolError when a field is outside its bounds */
+  pointer({ x, y, buttons, wheelX, wheelY }: PointerInput): void {
+    check("Pointer.x", x, 0, MAX_COORDINATE);
+    check("Pointer.y", y, 0, MAX_COORDINATE);
+    check("Pointer.buttons", buttons, 0, VIEWER_LIMITS.MAX_BUTTONS);
+    check("Pointer.wheel_x", wheelX, -VIEWER_LIMITS.MAX_WHEEL, VIEWER_LIMITS.MAX_WHEEL);
+    check("Pointer.wheel_y", wheelY, -VIEWER_LIMITS.MAX_WHEEL, VIEWER_LIMITS.MAX_WHEEL);
+    const { input } = this.#source;
+    if (input === undefined) {
+      this.#metrics.inputIgnored("unavailable");
+      return;
+    }
+    // A move that is left out is made good by the next; a button or the wheel would be lost.
+    const isMove = buttons === this.#pointer.buttons && wheelX === 0 && wheelY === 0;
+    if (isMove && !this.#moves.take()) {
+      this.#metrics.inputIgnored("rate");
+      return;
+    }
+    this.#pointer = { x, y, buttons, wheelX, wheelY };
+    input.pointer(this.#pointer);
+  }
+
+  /** @throws ViewerProtocolError when the code is none, or more than MAX_KEYS_DOWN are held */
+  key({ code, pressed }: KeyInput): void {
+    check("Key.code", code, 1, VIEWER_LIMITS.MAX_KEY_CODE);
+    const { input } = this.#source;
+    if (input === undefined) {
+      this.#metrics.inputIgnored("unavailable");
+      return;
+    }
+    if (pressed) this.#keysDown.add(code);
+    else this.#keysDown.delete(code);
+    check("the number of keys held down", this.#keysDown.size, 0, VIEWER_LIMITS.MAX_KEYS_DOWN);
+    input.key({ code, pressed });
+  }
+
+  /** The viewer leaves: what it holds down would stay so for ever. */
+  release(): void {
+    const { input } = this.#source;
+    for (const code of this.#keysDown) input?.key({ code, pressed: false });
+    this.#keysDown.clear();
+    if (this.#pointer.buttons === 0) return;
+    this.#pointer = { ...this.#pointer, buttons: 0, wheelX: 0, wheelY: 0 };
+    input?.pointer(this.#pointer);
+  }
+}
+
+function check(field: string, value: number, least: number, most: number): void {
+  if (value < least || value > most) {
+    throw new ViewerProtocolError("malformed", `${field} is ${value}, not within ${least} to ${most}`);
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * What a viewer server counts, for Prometheus, in the registry of whoever runs it. The label `vm` is the source's, or empty
+ * for sources of no VM, so there are never more series than VMs.
+ */
+import { Counter, Gauge, type Registry } from "prom-client";
+import type { CloseName } from "../closing.ts";
+
+/** The counters of one source; what its hub and viewers have to say. */
+export interface SourceMetrics {
+  viewerCame(): void;
+  viewerLeft(): void;
+  unitSent(bytes: number): void;
+  unitsSkipped(count: number): void;
+  keyFrameRequested(): void;
+  inputIgnored(reason: "unavailable" | "rate"): void;
+}
+
+export type RefusalReason = "path" | "host" | "origin" | "token" | "full" | CloseName;
+
+export class ViewerMetrics {
+  readonly #viewers: Gauge<"vm">;
+  readonly #units: Counter<"vm">;
+  readonly #bytes: Counter<"vm">;
+  readonly #skipped: Counter<"vm">;
+  readonly #keyFrames: Counter<"vm">;
+  readonly #ignored: Counter<"vm" | "reason">;
+  readonly #refused: Counter<"reason">;
+
+  constructor(registry: Registry) {
+    const counter = <Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> =>
+      new Counter({ name: `vsockenc_viewer_${name}_total`, help, labelNames, registers: [registry] });
+    this.#viewers = new Gauge({
+      name: "vsockenc_viewers",
+      help: "Browsers that watch a source.",
+      labelNames: ["vm"],
+      registers: [registry],
+    });
+    this.#units = counter("units_sent", "Access units sent to viewers.", ["vm"]);
+    this.#bytes = counter("bytes_sent", "Bytes of access units sent to viewers.", ["vm"]);
+    this.#skipped = counter("units_skipped", "Access units that slow viewers were spared.", ["vm"]);
+    this.#keyFrames = counter("key_frame_requests", "Key frames asked of sources for viewers.", ["vm"]);
+    this.#ignored = counter("input_ignored", "Pointer and key events that reached no source.", [
+      "vm",
+      "reason",
+    ]);
+    this.#refused = counter("refused", "Viewers turned away or closed for what they did.", ["reason"]);
+  }
+
+  forVm(vm: string): SourceMetrics {
+    const viewers = this.#viewers.labels({ vm });
+    const units = this.#units.labels({ vm });
+    const sent = this.#bytes.labels({ vm });
+    const skipped = this.#skipped.labels({ vm });
+    const keyFrames = this.#keyFrames.labels({ vm });
+    return {
+      viewerCame: () => viewers.inc(),
+      viewerLeft: () => viewers.dec(),
+      unitSent: (bytes) => {
+        units.inc();
+        sent.inc(bytes);
+      },
+      unitsSkipped: (count) => skipped.inc(count),
+      keyFrameRequested: () => keyFrames.inc(),
+      inputIgnored: (reason) => this.#ignored.labels({ vm, reason }).inc(),
+    };
+  }
+
+  refused(reason: RefusalReason): void {
+    this.#refused.labels({ reason }).inc();
+  }
+}

@@ -1,0 +1,73 @@
+/** The sources of a server by their ids, each with its hub. */
+import type { Logger } from "pino";
+import { vsockenc } from "../../proto/protobuf.ts";
+import { VIEWER_LIMITS } from "../limits.ts";
+import type { OutgoingServerMessage } from "../messages.ts";
+import type { ViewerSource } from "../source.ts";
+import { Hub, type SourceOptions } from "./hub.ts";
+import type { ViewerMetrics } from "./metrics.ts";
+import { truncateText } from "./text.ts";
+
+/** A source cannot be offered; the message says why. */
+export class ViewerSourceError extends Error {
+  override readonly name = "ViewerSourceError";
+}
+
+/** Of URLs, and short enough for a message. */
+const SOURCE_ID = /^[\w.\-/]+$/;
+
+const { SourceKind } = vsockenc.viewer;
+const KINDS = { stream: SourceKind.STREAM, head: SourceKind.HEAD, pipeline: SourceKind.PIPELINE } as const;
+
+export class SourceCatalog {
+  readonly #hubs = new Map<string, Hub>();
+  readonly #metrics: ViewerMetrics;
+  readonly #log: Logger;
+
+  constructor(metrics: ViewerMetrics, log: Logger) {
+    this.#metrics = metrics;
+    this.#log = log;
+  }
+
+  /** @throws ViewerSourceError */
+  add(source: ViewerSource, options: SourceOptions): Hub {
+    const { id } = source;
+    if (!SOURCE_ID.test(id) || id.length > VIEWER_LIMITS.SOURCE_ID_BYTES) {
+      const rule = `1 to ${VIEWER_LIMITS.SOURCE_ID_BYTES} letters, digits, dots, dashes, underscores or slashes`;
+      throw new ViewerSourceError(`the source id ${JSON.stringify(id)} is not ${rule}`);
+    }
+    if (this.#hubs.has(id)) throw new ViewerSourceError(`there is a source ${id} already`);
+    if (this.#hubs.size >= VIEWER_LIMITS.SOURCES) {
+      throw new ViewerSourceError(`there are ${VIEWER_LIMITS.SOURCES} sources already; ${id} is not offered`);
+    }
+    const hub = new Hub(source, options, this.#metrics.forVm(source.vm), this.#log);
+    this.#hubs.set(id, hub);
+    return hub;
+  }
+
+  remove(id: string): void {
+    const hub = this.#hubs.get(id);
+    this.#hubs.delete(id);
+    hub?.close();
+  }
+
+  get(id: string): Hub | undefined {
+    return this.#hubs.get(id);
+  }
+
+  hubs(): Hub[] {
+    return [...this.#hubs.values()];
+  }
+
+  /** All of them, as viewers are told. */
+  message(): OutgoingServerMessage {
+    const sources = this.hubs().map(({ source: { id, kind, vm, title, input } }) => ({
+      id,
+      kind: KINDS[kind],
+      vm,
+      title: truncateText(title),
+      input: input !== undefined,
+    }));
+    return { type: "sources", body: { sources } };
+  }
+}

@@ -1,0 +1,71 @@
+/** An access unit on its way to viewers, and what a decoder has to be told before it. */
+import protobuf from "protobufjs/minimal.js";
+import { vsockenc } from "../../proto/protobuf.ts";
+import type { StreamDescription } from "../codec-string.ts";
+import { encodeServerMessage } from "../messages.ts";
+import type { SourceAccessUnit } from "../source.ts";
+
+/** StreamConfiguration, encoded once for all viewers. One object for as long as it does not change. */
+export class Configuration {
+  readonly description: StreamDescription;
+  readonly message: Uint8Array;
+
+  constructor(description: StreamDescription) {
+    this.description = description;
+    this.message = encodeServerMessage({ type: "configuration", body: description });
+  }
+}
+
+/** Tags of length-delimited fields: ServerMessage.access_unit and AccessUnit.data. */
+const ACCESS_UNIT_TAG = (4 << 3) | 2;
+const DATA_TAG = (6 << 3) | 2;
+
+export class Unit {
+  /** Counts the source's units, modulo 2^32. */
+  readonly number: number;
+  readonly configuration: Configuration;
+  readonly source: SourceAccessUnit;
+  readonly #arrivedMs: number;
+
+  /** @param arrivedMs when the source handed it over, by performance.now() */
+  constructor(number: number, configuration: Configuration, source: SourceAccessUnit, arrivedMs: number) {
+    this.number = number;
+    this.configuration = configuration;
+    this.source = source;
+    this.#arrivedMs = arrivedMs;
+  }
+
+  get key(): boolean {
+    return this.source.key;
+  }
+
+  get bytes(): number {
+    return this.source.data.length;
+  }
+
+  /**
+   * The ServerMessage up to the access unit's bytes, which are its last field. Head and bytes go out as two fragments of one
+   * WebSocket message, so the bytes are neither copied nor encoded for any viewer.
+   *
+   * @param live tells how long it took to get here, which means nothing for a unit from the cache
+   */
+  head({ live, replay }: { readonly live: boolean; readonly replay: boolean }): Uint8Array {
+    const { ptsUs, key, stages } = this.source;
+    const deliverUs = live ? Math.round((performance.now() - this.#arrivedMs) * 1000) : 0;
+    const fields = vsockenc.viewer.AccessUnit.encode({
+      number: this.number,
+      ptsUs,
+      key,
+      replay,
+      stages: { ...stages, deliverUs },
+    })
+      .uint32(DATA_TAG)
+      .uint32(this.bytes)
+      .finish();
+    const envelope = protobuf.Writer.create()
+      .uint32(ACCESS_UNIT_TAG)
+      .uint32(fields.length + this.bytes)
+      .finish();
+    return Buffer.concat([envelope, fields]);
+  }
+}

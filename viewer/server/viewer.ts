@@ -1,0 +1,317 @@
+/**
+ * One browser's WebSocket: reads its messages, which nobody trusts, and is what hub and list of thumbnails see of it.
+ */
+import type { Logger } from "pino";
+import type { RawData, WebSocket } from "ws";
+import type { CodecName } from "../../host/encoders/encoder.ts";
+import { vsockenc } from "../../proto/protobuf.ts";
+import type { ViewerObservation } from "../bitrate.ts";
+import { CLOSE_CODES, type CloseName, ViewerProtocolError } from "../closing.ts";
+import { VIEWER_LIMITS } from "../limits.ts";
+import {
+  decodeViewerMessage,
+  encodeServerMessage,
+  type OutgoingServerMessage,
+  type ViewerMessage,
+  ViewerMessageError,
+} from "../messages.ts";
+import type { Hub, Watcher } from "./hub.ts";
+import { InputForwarder } from "./input-forwarder.ts";
+import type { ViewerMetrics } from "./metrics.ts";
+import { RateLimit } from "./rate-limit.ts";
+import type { SourceCatalog } from "./source-catalog.ts";
+import { absentState, type WatchState } from "./source-state.ts";
+import { closeReason, truncateText } from "./text.ts";
+import type { Thumbnails, ThumbnailViewer } from "./thumbnails.ts";
+import { UnitQueue } from "./unit-queue.ts";
+
+const { Codec } = vsockenc;
+const CODECS = new Map<number, CodecName>([
+  [Codec.H264, "h264"],
+  [Codec.H265, "h265"],
+]);
+
+type Report = Extract<ViewerMessage, { type: "report" }>["body"];
+
+export interface ViewerSurroundings {
+  readonly software: string;
+  readonly catalog: SourceCatalog;
+  readonly thumbnails: Thumbnails;
+  readonly metrics: ViewerMetrics;
+  readonly log: Logger;
+}
+
+export class Viewer implements Watcher, ThumbnailViewer {
+  readonly units: UnitQueue;
+  readonly #socket: WebSocket;
+  readonly #around: ViewerSurroundings;
+  readonly #log: Logger;
+  readonly #messages = new RateLimit(VIEWER_LIMITS.MESSAGES_PER_SECOND);
+  readonly #helloTimer: NodeJS.Timeout;
+  readonly #pingTimer: NodeJS.Timeout;
+  #cutTimer: NodeJS.Timeout | undefined;
+  #decodes: ReadonlySet<CodecName> = new Set();
+  #greeted = false;
+  #alive = true;
+  /** Bytes of messages without a picture that the socket has not taken. */
+  #controlBytes = 0;
+  /** The id that it watches, whether or not it is there; "" for the list, undefined before the first Watch. */
+  #watched: string | undefined;
+  #hub: Hub | undefined;
+  #input: InputForwarder | undefined;
+  #shown: WatchState | undefined;
+  #report: Report | undefined;
+  #shortestRoundTripUs = Number.POSITIVE_INFINITY;
+  #skippedBefore = 0;
+
+  constructor(socket: WebSocket, around: ViewerSurroundings) {
+    this.#socket = socket;
+    this.#around = around;
+    this.#log = around.log;
+    this.units = new UnitQueue(socket, {
+      onKeyFrameNeeded: () => this.#hub?.requestKeyFrame(),
+      onSent: (bytes) => this.#hub?.metrics.unitSent(bytes),
+      onSkipped: (count) => this.#hub?.metrics.unitsSkipped(count),
+    });
+    this.#helloTimer = setTimeout(
+      () => this.close("noHello", "ViewerHello did not come in time"),
+      VIEWER_LIMITS.HELLO_MS,
+    );
+    this.#pingTimer = setInterval(() => this.#ping(), VIEWER_LIMITS.PING_INTERVAL_MS);
+    socket.on("message", (data, isBinary) => this.#onMessage(data, isBinary));
+    socket.on("pong", () => {
+      this.#alive = true;
+    });
+    // ws sends Close by itself after an error.
+    socket.on("error", (error) => {
+      this.#log.debug({ reason: error.message }, "viewer's connection");
+      this.#cutSoon();
+    });
+    socket.on("close", (code, reason) => this.#onClose(code, reason.toString()));
+  }
+
+  get decodes(): ReadonlySet<CodecName> {
+    return this.#decodes;
+  }
+
+  get congested(): boolean {
+    return this.#socket.bufferedAmount >= VIEWER_LIMITS.SEND_AHEAD_BYTES;
+  }
+
+  /** Ends the connection with a reason for people. */
+  close(name: CloseName, reason: string): void {
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    if (name !== "goingAway") {
+      this.#around.metrics.refused(name);
+      this.#log.warn({ reason }, "viewer closed");
+    }
+    this.#leave();
+    this.#socket.close(CLOSE_CODES[name].code, closeReason(reason));
+    this.#cutSoon();
+  }
+
+  /** The list of sources has changed: what it watches may have come or gone. */
+  sourcesChanged(): void {
+    if (!this.#greeted) return;
+    this.send(this.#around.catalog.message());
+    if (this.#watched === undefined || this.#watched === "") return;
+    if (this.#around.catalog.get(this.#watched) === this.#hub) return;
+    // What has gone takes no input any more.
+    this.#input = undefined;
+    this.#watch(this.#watched);
+  }
+
+  send(message: OutgoingServerMessage): void {
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    const bytes = encodeServerMessage(message);
+    // A thumbnail is a picture: it is bounded by `congested`.
+    const counted = message.type === "thumbnail" ? 0 : bytes.length;
+    this.#controlBytes += counted;
+    if (this.#controlBytes > VIEWER_LIMITS.CONTROL_BYTES) {
+      this.close("notReading", "the viewer does not read what it is sent");
+      return;
+    }
+    this.#socket.send(bytes, () => {
+      this.#controlBytes -= counted;
+    });
+  }
+
+  showState(state: WatchState): void {
+    if (state.code === this.#shown?.code && state.text === this.#shown.text) return;
+    this.#shown = state;
+    this.send({ type: "state", body: { code: state.code, text: truncateText(state.text) } });
+  }
+
+  observe(): ViewerObservation | undefined {
+    const report = this.#report;
+    if (report === undefined) return undefined;
+    this.#report = undefined;
+    const skipped = this.units.skipped - this.#skippedBefore;
+    this.#skippedBefore = this.units.skipped;
+    this.#shortestRoundTripUs = Math.min(this.#shortestRoundTripUs, report.roundTripUs);
+    return {
+      receivedKbps: (report.receivedBytes * 8) / report.periodMs,
+      skipped,
+      received: report.received,
+      painted: report.painted,
+      dropped: report.dropped,
+      decodeQueue: report.decodeQueue,
+      roundTripUs: report.roundTripUs,
+      shortestRoundTripUs: this.#shortestRoundTripUs,
+    };
+  }
+
+  #onMessage(data: RawData, isBinary: boolean): void {
+    this.#alive = true;
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    try {
+      this.#handle(read(data, isBinary, this.#messages));
+    } catch (error) {
+      if (error instanceof ViewerProtocolError) this.close(error.close, error.message);
+      else throw error;
+    }
+  }
+
+  #handle(message: ViewerMessage): void {
+    if (!this.#greeted && message.type !== "hello") {
+      throw new ViewerProtocolError("malformed", `${message.type} came before hello`);
+    }
+    switch (message.type) {
+      case "hello":
+        this.#onHello(message.body);
+        break;
+      case "watch":
+        this.#onWatch(message.body.source);
+        break;
+      case "keyFrameRequest":
+        this.units.awaitKeyFrame();
+        this.#hub?.requestKeyFrame();
+        break;
+      case "report":
+        this.#onReport(message.body);
+        break;
+      case "ping":
+        this.send({ type: "pong", body: { token: message.body.token } });
+        break;
+      case "pointer":
+        this.#input?.pointer(message.body);
+        break;
+      case "key":
+        this.#input?.key(message.body);
+    }
+  }
+
+  #onHello({ version, codecs }: { version: number; codecs: readonly number[] }): void {
+    if (this.#greeted) throw new ViewerProtocolError("malformed", "hello came twice");
+    if (version !== VIEWER_LIMITS.VERSION) {
+      const own = `this server speaks version ${VIEWER_LIMITS.VERSION} of the protocol`;
+      throw new ViewerProtocolError("version", `${own}, the page version ${version}: load the page again`);
+    }
+    if (codecs.length > VIEWER_LIMITS.CODECS) {
+      throw new ViewerProtocolError(
+        "malformed",
+        `hello has ${codecs.length} codecs, more than ${VIEWER_LIMITS.CODECS}`,
+      );
+    }
+    clearTimeout(this.#helloTimer);
+    this.#greeted = true;
+    this.#decodes = new Set(codecs.map((codec) => CODECS.get(codec)).filter((codec) => codec !== undefined));
+    this.send({ type: "hello", body: { version: VIEWER_LIMITS.VERSION, software: this.#around.software } });
+    this.send(this.#around.catalog.message());
+  }
+
+  #onWatch(id: string): void {
+    if (Buffer.byteLength(id) > VIEWER_LIMITS.SOURCE_ID_BYTES) {
+      const most = VIEWER_LIMITS.SOURCE_ID_BYTES;
+      throw new ViewerProtocolError("malformed", `watch names a source of more than ${most} bytes`);
+    }
+    this.#watch(id);
+  }
+
+  #watch(id: string): void {
+    this.#leave();
+    this.#watched = id;
+    if (id === "") {
+      this.#around.thumbnails.open(this);
+      return;
+    }
+    this.#hub = this.#around.catalog.get(id);
+    if (this.#hub === undefined) {
+      this.showState(absentState(id));
+      return;
+    }
+    this.#log.info({ source: id }, "viewer watches");
+    this.#input = new InputForwarder(this.#hub.source, this.#hub.metrics);
+    this.#hub.watch(this);
+  }
+
+  /** From what it watches, be it a source or the list. */
+  #leave(): void {
+    if (this.#watched === "") this.#around.thumbnails.close(this);
+    this.#input?.release();
+    this.#input = undefined;
+    this.#hub?.leave(this);
+    this.#hub = undefined;
+    this.#watched = undefined;
+    this.#shown = undefined;
+    this.#report = undefined;
+    this.#skippedBefore = 0;
+  }
+
+  #onReport(report: Report): void {
+    if (report.periodMs < 1 || report.periodMs > VIEWER_LIMITS.MAX_REPORT_MS) {
+      const range = `1 to ${VIEWER_LIMITS.MAX_REPORT_MS}`;
+      throw new ViewerProtocolError(
+        "malformed",
+        `Report.period_ms is ${report.periodMs}, not within ${range}`,
+      );
+    }
+    this.#report = report;
+  }
+
+  #ping(): void {
+    if (!this.#alive) {
+      this.#log.info("viewer does not answer");
+      this.#socket.terminate();
+      return;
+    }
+    this.#alive = false;
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.ping();
+  }
+
+  /** Nobody is waited for for ever. */
+  #cutSoon(): void {
+    this.#cutTimer ??= setTimeout(() => this.#socket.terminate(), VIEWER_LIMITS.CLOSE_MS);
+  }
+
+  #onClose(code: number, reason: string): void {
+    clearTimeout(this.#helloTimer);
+    clearInterval(this.#pingTimer);
+    clearTimeout(this.#cutTimer);
+    this.#leave();
+    this.#log.info({ code, reason }, "viewer left");
+  }
+}
+
+/** @throws ViewerProtocolError */
+function read(data: RawData, isBinary: boolean, rate: RateLimit): ViewerMessage {
+  if (!rate.take()) {
+    throw new ViewerProtocolError(
+      "tooMany",
+      `more than ${VIEWER_LIMITS.MESSAGES_PER_SECOND} messages a second`,
+    );
+  }
+  if (!isBinary) throw new ViewerProtocolError("notBinary", "messages are binary");
+  // Of the three kinds that `ws` can deliver, "nodebuffer" is the one that it does.
+  if (!Buffer.isBuffer(data)) throw new TypeError("ws delivers no Buffer");
+  if (data.length > VIEWER_LIMITS.MESSAGE_BYTES) {
+    const text = `a message of ${data.length} bytes is beyond ${VIEWER_LIMITS.MESSAGE_BYTES}`;
+    throw new ViewerProtocolError("tooBig", text);
+  }
+  try {
+    return decodeViewerMessage(data);
+  } catch (error) {
+    if (!(error instanceof ViewerMessageError)) throw error;
+    throw new ViewerProtocolError("malformed", `the message is no ViewerMessage: ${error.message}`);
+  }
+}

@@ -143,7 +143,9 @@ describe("QEMU", () => {
   });
 
   it("that was signed anew without its entitlement is denied the hypervisor", () => {
-    printed[entitlements(qemu())] = plist("<key>com.apple.security.hypervisor</key><false/>");
+    printed[entitlements(qemu())] = plist(
+      "<key>com.apple.security.hypervisor</key><false/><key>com.apple.security.cs.allow-jit</key><true/>",
+    );
     expect(check(`${qemu()}: signature`)).toMatchObject({
       status: "failure",
       detail: expect.stringContaining("HV_DENIED"),

@@ -233,7 +233,7 @@ void Ring(const Napi::CallbackInfo &info) {
 // the next poll.
 Napi::Value Silence(const Napi::CallbackInfo &info) {
   // An eventfd gives its eight bytes once. A pipe has to be read until it is empty, but not for as
-  // long as somebody may go on writing: kSilences is more than any pipe holds.
+  // long as somebody may go on writing: this is twice what a pipe holds on Linux and Darwin.
   constexpr int kSilences = 256;
   std::array<char, 512> rings{};
   for (int i = 0; i < kSilences; i++) {

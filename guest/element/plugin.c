@@ -1,9 +1,12 @@
+#include "gstvirtgpusrc.h"
 #include "gstvsockenc.h"
+#include "virtgpusrc-properties.h"
 #include "vsockenc-properties.h"
 
 static gboolean plugin_init(GstPlugin *plugin) {
-  /* Rank NONE: whether there is a host is not known before the element is opened. */
-  return gst_element_register(plugin, VSOCKENC_FACTORY, GST_RANK_NONE, GST_TYPE_VSOCK_ENC);
+  /* Rank NONE: whether there is a host, or a screen, is not known before an element is opened. */
+  return gst_element_register(plugin, VSOCKENC_FACTORY, GST_RANK_NONE, GST_TYPE_VSOCK_ENC) &&
+         gst_element_register(plugin, VIRTGPUSRC_FACTORY, GST_RANK_NONE, GST_TYPE_VIRTGPU_SRC);
 }
 
 #define PACKAGE "vsockenc"

@@ -48,7 +48,7 @@ export const PROPERTIES: readonly AnyPropertySpec[] = [
     default: "flip",
     blurb: "When a frame is pushed",
     details:
-      "While the shown framebuffer is drawn into without a flip, as an X server without a compositor does, `flip` is the same as `rate`.",
+      "Drawing into the shown framebuffer without a flip, as an X server does, counts as a change; for a second after it `flip` is the same as `rate`.",
     mutable: "playing",
     since: "0.1",
   },

@@ -1,0 +1,74 @@
+/*
+ * The parts of virtgpusrc: pacing and state (gstvirtgpusrc.c), caps (-caps.c), and frames with
+ * their memory (-frame.c). All run in the streaming thread, but the setters of properties, and the
+ * caps' query, for which the object's lock protects `settings` and `picture`.
+ */
+#ifndef GST_VIRTGPU_SRC_PRIVATE_H
+#define GST_VIRTGPU_SRC_PRIVATE_H
+
+#include <gst/video/video.h>
+
+#include "gstvirtgpusrc.h"
+#include "virtgpusrc-properties.h"
+
+GST_DEBUG_CATEGORY_EXTERN(gst_virtgpu_src_debug);
+#define GST_CAT_DEFAULT gst_virtgpu_src_debug
+
+/* What decides the caps: another one is negotiated anew. */
+typedef struct {
+  GstVideoFormat format; /* UNKNOWN: nothing has been on the screen yet */
+  guint32 fourcc;
+  guint64 modifier;
+  guint width, height;
+} GstVirtgpuSrcPicture;
+
+/* What a frame is compared with, to see that the screen has changed. */
+typedef struct {
+  guint32 resource, damage;
+  guint32 cursor, cursor_damage;
+  gint32 cursor_x, cursor_y;
+  guint32 source_x, source_y;
+} GstVirtgpuSrcContent;
+
+typedef struct {
+  GstVirtgpuSrcSettings settings; /* object's lock */
+  GstVirtgpuSrcPicture picture;   /* object's lock */
+  VencKms *kms;
+  GstAllocator *allocator; /* of copies as DmaBufs; NULL without cursor */
+  gboolean cursor;         /* the setting when it was started */
+
+  /* Negotiated. */
+  GstVideoInfo info; /* of the pixels, also where the caps say DMA_DRM */
+  gboolean dmabuf;
+  gint64 interval;
+
+  /* Pacing, in monotonic time of µs; 0: never. */
+  gint64 next; /* when to look */
+  gint64 pushed;
+  gint64 drawn;                 /* when the shown buffer was seen being drawn into */
+  GstVirtgpuSrcContent content; /* of the last frame */
+  GstBuffer *last_frame;        /* for the time when the screen is off */
+  gboolean warned_off;
+
+  gboolean unlocked; /* object's lock, with `wake` */
+  GCond wake;
+} GstVirtgpuSrcPrivate;
+
+GstVirtgpuSrcPrivate *gst_virtgpu_src_private(GstVirtgpuSrc *self);
+
+/* -caps.c */
+GstCaps *gst_virtgpu_src_template_caps(void);
+/* What a picture can be handed on as, best first. `readable`: the CPU can copy it. */
+GstCaps *gst_virtgpu_src_make_caps(const GstVirtgpuSrcPicture *picture, gboolean readable);
+/* FALSE: a format that no caps describe. */
+gboolean gst_virtgpu_src_describe(const VencKmsView *view, GstVirtgpuSrcPicture *picture);
+/* Of caps that have been chosen among those above. */
+gboolean gst_virtgpu_src_parse_caps(GstCaps *caps, const GstVirtgpuSrcPicture *picture,
+                                    GstVideoInfo *info, gboolean *dmabuf);
+
+/* -frame.c */
+/* A buffer with what `view` shows: the framebuffer itself, or a copy where one is needed. */
+GstFlowReturn gst_virtgpu_src_make_frame(GstVirtgpuSrc *self, const VencKmsView *view,
+                                         GstBuffer **frame);
+
+#endif

@@ -1,0 +1,432 @@
+/*
+ * SECTION:element-virtgpusrc
+ *
+ * Captures what a virtio-gpu shows. The buffers pushed are the framebuffers themselves, so nothing
+ * is copied; `vsockenc` has them encoded where they are. Whoever draws the screen, a Wayland
+ * compositor, an X server or the kernel's console, need not know.
+ *
+ * There is no event for a change of the screen: a virtio-gpu has no vertical blank, and flips are
+ * told to the DRM master alone. So this looks: once for each frame due, and every few milliseconds
+ * once one is due and nothing has changed. A look is a handful of ioctls (kms.c).
+ */
+#include "gstvirtgpusrc.h"
+
+#include <string.h>
+
+#include "allocator.h"
+#include "gstvirtgpusrc-private.h"
+
+/* Between two looks at a screen that has not changed: what a change waits at most. */
+#define LOOK_US 5000
+#define OFF_LOOK_US 200000
+/*
+ * Damage without a flip means that the shown buffer is drawn into. Its commits are told apart by
+ * ids that come again, so while there is drawing some may look the same: this long after the
+ * last that was seen, frames are pushed at the rate.
+ */
+#define DRAWN_US G_USEC_PER_SEC
+/* Caps with the framerate 0/1 set no rate. */
+#define DEFAULT_RATE 30
+#define VARIABLE_RATE 60
+
+GST_DEBUG_CATEGORY(gst_virtgpu_src_debug);
+
+G_DEFINE_TYPE_WITH_CODE(GstVirtgpuSrc, gst_virtgpu_src, GST_TYPE_PUSH_SRC,
+                        G_ADD_PRIVATE(GstVirtgpuSrc)
+                            GST_DEBUG_CATEGORY_INIT(gst_virtgpu_src_debug, VIRTGPUSRC_FACTORY, 0,
+                                                    VIRTGPUSRC_LONG_NAME))
+
+GstVirtgpuSrcPrivate *gst_virtgpu_src_private(GstVirtgpuSrc *self) {
+  return gst_virtgpu_src_get_instance_private(self);
+}
+
+static void post_error(GstVirtgpuSrc *self, const GError *error) {
+  const gchar *text = error->message;
+  if (g_error_matches(error, VENC_KMS_ERROR, VENC_KMS_ERROR_NOT_FOUND))
+    GST_ELEMENT_ERROR(self, RESOURCE, NOT_FOUND, ("No screen to capture: %s.", text), (NULL));
+  else if (g_error_matches(error, VENC_KMS_ERROR, VENC_KMS_ERROR_DENIED))
+    GST_ELEMENT_ERROR(self, RESOURCE, NOT_AUTHORIZED, ("No right to capture: %s.", text), (NULL));
+  else if (g_error_matches(error, VENC_KMS_ERROR, VENC_KMS_ERROR_FORMAT))
+    GST_ELEMENT_ERROR(self, STREAM, FORMAT, ("%s.", text), (NULL));
+  else
+    GST_ELEMENT_ERROR(self, RESOURCE, READ, ("The screen cannot be captured: %s.", text), (NULL));
+}
+
+/* Takes over what the screen's buffer is like. FALSE: nothing can be made of it; posted. */
+static gboolean set_picture(GstVirtgpuSrc *self, const VencKmsView *view, gboolean *changed) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  GstVirtgpuSrcPicture picture;
+  if (!gst_virtgpu_src_describe(view, &picture)) {
+    GST_ELEMENT_ERROR(self, STREAM, FORMAT,
+                      ("The framebuffer's format %.4s is none of packed RGB with 32 bits.",
+                       (const gchar *)&picture.fourcc),
+                      (NULL));
+    return FALSE;
+  }
+  GST_OBJECT_LOCK(self);
+  *changed = memcmp(&picture, &priv->picture, sizeof picture) != 0;
+  priv->picture = picture;
+  GST_OBJECT_UNLOCK(self);
+  return TRUE;
+}
+
+static gboolean look(GstVirtgpuSrc *self, VencKmsView *view) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  g_autoptr(GError) error = NULL;
+  if (venc_kms_look(priv->kms, priv->cursor, view, &error)) return TRUE;
+  post_error(self, error);
+  return FALSE;
+}
+
+static void warn_off(GstVirtgpuSrc *self) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  if (!priv->warned_off)
+    GST_ELEMENT_WARNING(self, RESOURCE, NOT_FOUND,
+                        ("%s of %s shows nothing. Waiting until it does.",
+                         venc_kms_get_connector(priv->kms), venc_kms_get_node(priv->kms)),
+                        (NULL));
+  priv->warned_off = TRUE;
+}
+
+/* Until `time` (monotonic, µs). FALSE: the base class wants the thread back. */
+static gboolean wait_until(GstVirtgpuSrc *self, gint64 time) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  GST_OBJECT_LOCK(self);
+  while (!priv->unlocked && g_get_monotonic_time() < time)
+    g_cond_wait_until(&priv->wake, GST_OBJECT_GET_LOCK(self), time);
+  gboolean unlocked = priv->unlocked;
+  GST_OBJECT_UNLOCK(self);
+  return !unlocked;
+}
+
+static void set_unlocked(GstVirtgpuSrc *self, gboolean unlocked) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  GST_OBJECT_LOCK(self);
+  priv->unlocked = unlocked;
+  g_cond_broadcast(&priv->wake);
+  GST_OBJECT_UNLOCK(self);
+}
+
+static gboolean gst_virtgpu_src_unlock(GstBaseSrc *base) {
+  set_unlocked(GST_VIRTGPU_SRC(base), TRUE);
+  return TRUE;
+}
+
+static gboolean gst_virtgpu_src_unlock_stop(GstBaseSrc *base) {
+  set_unlocked(GST_VIRTGPU_SRC(base), FALSE);
+  return TRUE;
+}
+
+/* Copies with the cursor are DmaBufs of the virtio-gpu, too. */
+static gboolean open_allocator(GstVirtgpuSrc *self) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  g_autoptr(GError) error = NULL;
+  if (!venc_kms_is_readable(priv->kms)) {
+    GST_ELEMENT_ERROR(self, RESOURCE, SETTINGS,
+                      ("The cursor cannot be drawn into frames of a virtio-gpu with 3D: the CPU "
+                       "sees nothing of them. Set cursor=false."),
+                      (NULL));
+    return FALSE;
+  }
+  g_autoptr(VencGpu) gpu = venc_gpu_new(GST_VIRTGPU_SRC_GET_CLASS(self)->gpu_ops, &error);
+  if (!gpu) {
+    GST_ELEMENT_ERROR(self, RESOURCE, OPEN_READ_WRITE,
+                      ("No memory for frames with the cursor: %s.", error->message), (NULL));
+    return FALSE;
+  }
+  priv->allocator = venc_allocator_new(gpu);
+  return TRUE;
+}
+
+static gboolean gst_virtgpu_src_stop(GstBaseSrc *base) {
+  GstVirtgpuSrc *self = GST_VIRTGPU_SRC(base);
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  gst_clear_buffer(&priv->last_frame);
+  g_clear_pointer(&priv->kms, venc_kms_free);
+  gst_clear_object(&priv->allocator);
+  GST_OBJECT_LOCK(self);
+  priv->picture = (GstVirtgpuSrcPicture){0};
+  GST_OBJECT_UNLOCK(self);
+  return TRUE;
+}
+
+static gboolean gst_virtgpu_src_start(GstBaseSrc *base) {
+  GstVirtgpuSrc *self = GST_VIRTGPU_SRC(base);
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  GstVirtgpuSrcSettings settings;
+  g_autoptr(GError) error = NULL;
+  VencKmsView view;
+  gboolean changed;
+
+  gst_virtgpu_src_settings_init(&settings);
+  GST_OBJECT_LOCK(self);
+  gst_virtgpu_src_settings_copy(&settings, &priv->settings);
+  GST_OBJECT_UNLOCK(self);
+  priv->cursor = settings.cursor;
+  priv->next = priv->pushed = priv->drawn = 0;
+  priv->warned_off = FALSE;
+  priv->kms = venc_kms_new(GST_VIRTGPU_SRC_GET_CLASS(self)->kms_ops, settings.device,
+                           settings.connector, &error);
+  gst_virtgpu_src_settings_clear(&settings);
+  if (!priv->kms) {
+    post_error(self, error);
+    return FALSE;
+  }
+  /* Rights are missed here, and not when the pipeline plays already. */
+  if ((!priv->cursor || open_allocator(self)) && look(self, &view) &&
+      (!view.screen || set_picture(self, &view, &changed))) {
+    GST_INFO_OBJECT(self, "%s of %s", venc_kms_get_connector(priv->kms),
+                    venc_kms_get_node(priv->kms));
+    return TRUE;
+  }
+  gst_virtgpu_src_stop(base);
+  return FALSE;
+}
+
+static GstCaps *gst_virtgpu_src_get_caps(GstBaseSrc *base, GstCaps *filter) {
+  GstVirtgpuSrc *self = GST_VIRTGPU_SRC(base);
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  GST_OBJECT_LOCK(self);
+  GstVirtgpuSrcPicture picture = priv->picture;
+  GST_OBJECT_UNLOCK(self);
+  GstCaps *caps = picture.format == GST_VIDEO_FORMAT_UNKNOWN
+                      ? gst_pad_get_pad_template_caps(GST_BASE_SRC_PAD(base))
+                      : gst_virtgpu_src_make_caps(&picture, venc_kms_is_readable(priv->kms));
+  if (!filter) return caps;
+  GstCaps *both = gst_caps_intersect_full(filter, caps, GST_CAPS_INTERSECT_FIRST);
+  gst_caps_unref(caps);
+  return both;
+}
+
+static GstCaps *gst_virtgpu_src_fixate(GstBaseSrc *base, GstCaps *caps) {
+  caps = gst_caps_make_writable(gst_caps_truncate(caps));
+  gst_structure_fixate_field_nearest_fraction(gst_caps_get_structure(caps, 0), "framerate",
+                                              DEFAULT_RATE, 1);
+  return GST_BASE_SRC_CLASS(gst_virtgpu_src_parent_class)->fixate(base, caps);
+}
+
+/* Caps need a picture; so does the first negotiation, which may come before there is one. */
+static gboolean gst_virtgpu_src_negotiate(GstBaseSrc *base) {
+  GstVirtgpuSrc *self = GST_VIRTGPU_SRC(base);
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  while (priv->picture.format == GST_VIDEO_FORMAT_UNKNOWN) {
+    VencKmsView view;
+    gboolean changed;
+    if (!look(self, &view)) return FALSE;
+    if (view.screen) {
+      if (!set_picture(self, &view, &changed)) return FALSE;
+      break;
+    }
+    warn_off(self);
+    if (!wait_until(self, g_get_monotonic_time() + OFF_LOOK_US)) return FALSE;
+  }
+  return GST_BASE_SRC_CLASS(gst_virtgpu_src_parent_class)->negotiate(base);
+}
+
+static gboolean gst_virtgpu_src_set_caps(GstBaseSrc *base, GstCaps *caps) {
+  GstVirtgpuSrc *self = GST_VIRTGPU_SRC(base);
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  if (!gst_virtgpu_src_parse_caps(caps, &priv->picture, &priv->info, &priv->dmabuf)) return FALSE;
+  gint n = priv->info.fps_n, d = priv->info.fps_d;
+  if (n <= 0) n = VARIABLE_RATE, d = 1;
+  priv->interval = (gint64)gst_util_uint64_scale_int(G_USEC_PER_SEC, d, n);
+  return TRUE;
+}
+
+/* Where copies go: downstream's memory, or DmaBufs where the caps ask for them. */
+static gboolean gst_virtgpu_src_decide_allocation(GstBaseSrc *base, GstQuery *query) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(GST_VIRTGPU_SRC(base));
+  g_autoptr(GstBufferPool) pool = NULL;
+  GstCaps *caps = gst_video_info_to_caps(&priv->info);
+  guint size = (guint)priv->info.size, min = 0, max = 0;
+  gboolean offered = gst_query_get_n_allocation_pools(query) > 0;
+
+  if (offered) gst_query_parse_nth_allocation_pool(query, 0, &pool, &size, &min, &max);
+  size = MAX(size, (guint)priv->info.size);
+  if (priv->dmabuf || !pool) {
+    gst_clear_object(&pool);
+    pool = gst_video_buffer_pool_new();
+  }
+  GstAllocator *allocator = NULL;
+  GstAllocationParams params;
+  gst_allocation_params_init(&params);
+  if (priv->dmabuf)
+    allocator = priv->allocator ? gst_object_ref(priv->allocator) : NULL;
+  else if (gst_query_get_n_allocation_params(query) > 0)
+    gst_query_parse_nth_allocation_param(query, 0, &allocator, &params);
+  GstStructure *config = gst_buffer_pool_get_config(pool);
+  gst_buffer_pool_config_set_params(config, caps, size, min, max);
+  gst_buffer_pool_config_set_allocator(config, allocator, &params);
+  if (gst_query_find_allocation_meta(query, GST_VIDEO_META_API_TYPE, NULL))
+    gst_buffer_pool_config_add_option(config, GST_BUFFER_POOL_OPTION_VIDEO_META);
+  gboolean done = gst_buffer_pool_set_config(pool, config);
+  if (allocator) gst_object_unref(allocator);
+  gst_caps_unref(caps);
+  if (offered)
+    gst_query_set_nth_allocation_pool(query, 0, pool, size, min, max);
+  else
+    gst_query_add_allocation_pool(query, pool, size, min, max);
+  return done;
+}
+
+static GstVirtgpuSrcContent content_of(const VencKmsView *view) {
+  GstVirtgpuSrcContent content = {
+      .resource = view->screen->resource,
+      .damage = view->plane.damage,
+      .source_x = view->plane.source_x,
+      .source_y = view->plane.source_y,
+  };
+  if (view->cursor) {
+    content.cursor = view->cursor->resource;
+    content.cursor_damage = view->cursor_plane.damage;
+    content.cursor_x = view->cursor_plane.x;
+    content.cursor_y = view->cursor_plane.y;
+  }
+  return content;
+}
+
+/* Whether a frame is due with what is on the screen at `now`. */
+static gboolean is_due(GstVirtgpuSrc *self, const GstVirtgpuSrcContent *content, gint64 now) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  const GstVirtgpuSrcContent *last = &priv->content;
+  GST_OBJECT_LOCK(self);
+  gboolean rate = priv->settings.pacing == GST_VIRTGPU_SRC_PACING_RATE;
+  gint64 keepalive = (gint64)priv->settings.keepalive_time * 1000;
+  GST_OBJECT_UNLOCK(self);
+  if (priv->pushed == 0) return TRUE;
+  if (content->resource == last->resource && content->damage != last->damage) priv->drawn = now;
+  if (memcmp(content, last, sizeof *content) != 0) return TRUE;
+  if (priv->drawn != 0 && now - priv->drawn < DRAWN_US) return TRUE;
+  return rate || (keepalive > 0 && now - priv->pushed >= keepalive);
+}
+
+/* The last frame once more, when it is time. */
+static GstBuffer *repeat_frame(GstVirtgpuSrc *self, gint64 now) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  GST_OBJECT_LOCK(self);
+  gint64 keepalive = (gint64)priv->settings.keepalive_time * 1000;
+  GST_OBJECT_UNLOCK(self);
+  if (!priv->last_frame || keepalive == 0 || now - priv->pushed < keepalive) return NULL;
+  return gst_buffer_copy(priv->last_frame);
+}
+
+/* What to push of a screen that is on; NULL with GST_FLOW_OK: nothing. */
+static GstFlowReturn capture(GstVirtgpuSrc *self, const VencKmsView *view, gint64 now,
+                             GstBuffer **frame) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  GstVirtgpuSrcContent content = content_of(view);
+  gboolean changed;
+
+  priv->warned_off = FALSE;
+  if (!is_due(self, &content, now)) return GST_FLOW_OK;
+  if (!set_picture(self, view, &changed)) return GST_FLOW_ERROR;
+  if (changed && !gst_base_src_negotiate(GST_BASE_SRC(self)))
+    return priv->unlocked ? GST_FLOW_FLUSHING : GST_FLOW_NOT_NEGOTIATED;
+  GstFlowReturn flow = gst_virtgpu_src_make_frame(self, view, frame);
+  if (flow == GST_FLOW_OK) priv->content = content;
+  return flow;
+}
+
+static GstFlowReturn gst_virtgpu_src_create(GstPushSrc *push, GstBuffer **frame) {
+  GstVirtgpuSrc *self = GST_VIRTGPU_SRC(push);
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+
+  *frame = NULL;
+  while (wait_until(self, priv->next)) {
+    VencKmsView view;
+    if (!look(self, &view)) return GST_FLOW_ERROR;
+    gint64 now = g_get_monotonic_time();
+    GstClockTime time = gst_element_get_current_running_time(GST_ELEMENT(self));
+    if (view.screen) {
+      GstFlowReturn flow = capture(self, &view, now, frame);
+      if (flow != GST_FLOW_OK) return flow;
+    } else {
+      warn_off(self);
+      *frame = repeat_frame(self, now);
+    }
+    if (*frame) {
+      GST_BUFFER_PTS(*frame) = GST_BUFFER_DTS(*frame) = time;
+      gst_buffer_replace(&priv->last_frame, *frame);
+      priv->pushed = now;
+      /* Along a grid, unless downstream was slower than that. */
+      priv->next = MAX(priv->next + priv->interval, now);
+      return GST_FLOW_OK;
+    }
+    priv->next = now + (view.screen ? LOOK_US : OFF_LOOK_US);
+  }
+  return GST_FLOW_FLUSHING;
+}
+
+static gboolean gst_virtgpu_src_query(GstBaseSrc *base, GstQuery *query) {
+  if (GST_QUERY_TYPE(query) != GST_QUERY_LATENCY)
+    return GST_BASE_SRC_CLASS(gst_virtgpu_src_parent_class)->query(base, query);
+  /* A frame is stamped when it is looked at, and pushed at once. It can wait for any time. */
+  gst_query_set_latency(query, TRUE, 0, GST_CLOCK_TIME_NONE);
+  return TRUE;
+}
+
+static void gst_virtgpu_src_set_property(GObject *object, guint id, const GValue *value,
+                                         GParamSpec *spec) {
+  GstVirtgpuSrc *self = GST_VIRTGPU_SRC(object);
+  GST_OBJECT_LOCK(self);
+  gboolean known =
+      gst_virtgpu_src_settings_set(&gst_virtgpu_src_private(self)->settings, id, value);
+  GST_OBJECT_UNLOCK(self);
+  if (!known) G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
+}
+
+static void gst_virtgpu_src_get_property(GObject *object, guint id, GValue *value,
+                                         GParamSpec *spec) {
+  GstVirtgpuSrc *self = GST_VIRTGPU_SRC(object);
+  GST_OBJECT_LOCK(self);
+  gboolean known =
+      gst_virtgpu_src_settings_get(&gst_virtgpu_src_private(self)->settings, id, value);
+  GST_OBJECT_UNLOCK(self);
+  if (!known) G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
+}
+
+static void gst_virtgpu_src_finalize(GObject *object) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(GST_VIRTGPU_SRC(object));
+  gst_virtgpu_src_settings_clear(&priv->settings);
+  g_cond_clear(&priv->wake);
+  G_OBJECT_CLASS(gst_virtgpu_src_parent_class)->finalize(object);
+}
+
+static void gst_virtgpu_src_class_init(GstVirtgpuSrcClass *klass) {
+  GObjectClass *object_class = G_OBJECT_CLASS(klass);
+  GstElementClass *element_class = GST_ELEMENT_CLASS(klass);
+  GstBaseSrcClass *base_class = GST_BASE_SRC_CLASS(klass);
+  g_autoptr(GstCaps) caps = gst_virtgpu_src_template_caps();
+
+  klass->kms_ops = &venc_kms_kernel;
+  klass->gpu_ops = &venc_gpu_kernel;
+  object_class->set_property = gst_virtgpu_src_set_property;
+  object_class->get_property = gst_virtgpu_src_get_property;
+  object_class->finalize = gst_virtgpu_src_finalize;
+  gst_virtgpu_src_install_properties(object_class);
+
+  gst_element_class_set_static_metadata(element_class, VIRTGPUSRC_LONG_NAME, VIRTGPUSRC_KLASS,
+                                        VIRTGPUSRC_DESCRIPTION, VIRTGPUSRC_AUTHOR);
+  gst_element_class_add_pad_template(
+      element_class, gst_pad_template_new("src", GST_PAD_SRC, GST_PAD_ALWAYS, caps));
+
+  base_class->start = GST_DEBUG_FUNCPTR(gst_virtgpu_src_start);
+  base_class->stop = GST_DEBUG_FUNCPTR(gst_virtgpu_src_stop);
+  base_class->unlock = GST_DEBUG_FUNCPTR(gst_virtgpu_src_unlock);
+  base_class->unlock_stop = GST_DEBUG_FUNCPTR(gst_virtgpu_src_unlock_stop);
+  base_class->get_caps = GST_DEBUG_FUNCPTR(gst_virtgpu_src_get_caps);
+  base_class->fixate = GST_DEBUG_FUNCPTR(gst_virtgpu_src_fixate);
+  base_class->negotiate = GST_DEBUG_FUNCPTR(gst_virtgpu_src_negotiate);
+  base_class->set_caps = GST_DEBUG_FUNCPTR(gst_virtgpu_src_set_caps);
+  base_class->decide_allocation = GST_DEBUG_FUNCPTR(gst_virtgpu_src_decide_allocation);
+  base_class->query = GST_DEBUG_FUNCPTR(gst_virtgpu_src_query);
+  GST_PUSH_SRC_CLASS(klass)->create = GST_DEBUG_FUNCPTR(gst_virtgpu_src_create);
+}
+
+static void gst_virtgpu_src_init(GstVirtgpuSrc *self) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  gst_virtgpu_src_settings_init(&priv->settings);
+  g_cond_init(&priv->wake);
+  gst_base_src_set_live(GST_BASE_SRC(self), TRUE);
+  gst_base_src_set_format(GST_BASE_SRC(self), GST_FORMAT_TIME);
+}

@@ -29,11 +29,16 @@ gboolean gst_vsock_enc_propose_allocation(GstVideoEncoder *encoder, GstQuery *qu
   GST_OBJECT_LOCK(self);
   guint buffers = priv->settings.max_in_flight + 2;
   GST_OBJECT_UNLOCK(self);
-  if (gst_vsock_enc_is_dmabuf_caps(caps) || !priv->allocator) {
+  if (gst_vsock_enc_is_dmabuf_caps(caps)) {
     gst_query_add_allocation_pool(query, NULL, 0, buffers, 0);
     return TRUE;
   }
   if (!gst_video_info_from_caps(&info, caps)) return FALSE;
+  if (!priv->allocator) {
+    /* Upstream makes its own pool, of buffers of this size: videoconvert fails with 0. */
+    gst_query_add_allocation_pool(query, NULL, (guint)info.size, buffers, 0);
+    return TRUE;
+  }
   gst_query_add_allocation_param(query, priv->allocator, &params);
   g_autoptr(GstBufferPool) pool = need_pool ? gst_video_buffer_pool_new() : NULL;
   if (pool) {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { packageRoot } from "../../host/package-root.ts";
-import { buildElement, ctestPrograms, programPath, run, skip, TIMED_TESTS } from "./support/programs.ts";
+import { buildElement, ctestPrograms, programPath, run, skip } from "./support/programs.ts";
 import { TestRelay } from "./support/relay.ts";
 
 const SUPPRESSIONS = join(packageRoot, "test", "element", "gstreamer.supp");
@@ -48,7 +48,7 @@ async function expectClean(
 
 describe("valgrind", () => {
   it.each(ctestPrograms())("finds nothing in %s", async (program) => {
-    await expectClean(program, skip(TIMED_TESTS[program] ?? []));
+    await expectClean(program, []);
   });
 
   // The cycles count what valgrind keeps as well; a second of stress is a handful of frames here.

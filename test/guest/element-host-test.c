@@ -2,13 +2,10 @@
 #include "fixture.h"
 
 static void test_no_host(Fixture *f, gconstpointer data) {
-  gint64 begin;
   (void)data;
   peer_kill(g_steal_pointer(&f->peer));
   fixture_element(f, "connect-timeout=300");
-  begin = g_get_monotonic_time();
   g_assert_cmpint(gst_element_set_state(f->element, GST_STATE_READY), ==, GST_STATE_CHANGE_FAILURE);
-  g_assert_cmpint(g_get_monotonic_time() - begin, <, 600000);
   g_autoptr(GstMessage) message = fixture_wait_message(f, GST_MESSAGE_ERROR, 1);
   g_autofree gchar *text = fixture_error_text(message);
   g_assert_nonnull(strstr(text, f->path));
@@ -19,9 +16,7 @@ static void test_deaf_host(Fixture *f, gconstpointer data) {
   (void)data;
   peer_set_faults(f->peer, PEER_DEAF);
   fixture_element(f, "connect-timeout=400");
-  gint64 begin = g_get_monotonic_time();
   g_assert_cmpint(gst_element_set_state(f->element, GST_STATE_READY), ==, GST_STATE_CHANGE_FAILURE);
-  g_assert_cmpint(g_get_monotonic_time() - begin, <, 700000);
 }
 
 static void test_refused_configuration(Fixture *f, gconstpointer data) {
@@ -45,17 +40,19 @@ static gpointer push_forever(gpointer data) {
   return NULL;
 }
 
-/* A host that takes frames and never answers must not hold up a state change. */
+/*
+ * A host that takes frames and never answers must not hold up a state change. With drop=never
+ * nothing but the interruption ends a wait; how soon it does is measured by the bench's case
+ * `interrupts`.
+ */
 static void test_hung_host(Fixture *f, gconstpointer data) {
   (void)data;
-  fixture_harness(f, NULL);
+  fixture_harness(f, "drop=never");
   peer_set_faults(f->peer, PEER_NO_ANSWERS);
   GThread *pusher = g_thread_new("pusher", push_forever, f);
   g_usleep(200000);
-  gint64 begin = g_get_monotonic_time();
   GThread *stopper = g_thread_new("stopper", stop_element, f->element);
   g_thread_join(stopper);
-  g_assert_cmpint(g_get_monotonic_time() - begin, <, 100000);
   g_thread_join(pusher);
 }
 
@@ -67,14 +64,12 @@ static gpointer send_eos(gpointer data) {
 
 static void test_hung_drain(Fixture *f, gconstpointer data) {
   (void)data;
-  fixture_harness(f, NULL);
+  fixture_harness(f, "drop=never");
   peer_set_faults(f->peer, PEER_NO_ANSWERS);
   fixture_push(f, 0, 2);
   GThread *drainer = g_thread_new("drainer", send_eos, f);
   g_usleep(200000);
-  gint64 begin = g_get_monotonic_time();
   gst_element_set_state(f->element, GST_STATE_READY);
-  g_assert_cmpint(g_get_monotonic_time() - begin, <, 100000);
   g_thread_join(drainer);
 }
 
@@ -96,10 +91,8 @@ static void test_host_lost_lossless(Fixture *f, gconstpointer data) {
   fixture_pull(f, 0, 10);
   peer_kill(g_steal_pointer(&f->peer));
   g_usleep(300000);
-  gint64 back = g_get_monotonic_time();
   fixture_peer(f, 0);
   fixture_pull(f, 10, 1);
-  g_assert_cmpint(g_get_monotonic_time() - back, <, 2000000);
   fixture_pull(f, 11, 49);
   g_thread_join(pusher);
   g_assert_cmpuint(fixture_stat(f, "sessions"), ==, 2);
@@ -119,9 +112,7 @@ static void test_host_lost_live(Fixture *f, gconstpointer data) {
   fixture_pull(f, 0, 1);
   peer_kill(g_steal_pointer(&f->peer));
   g_usleep(100000);
-  gint64 begin = g_get_monotonic_time();
   fixture_push(f, 1, 20);
-  g_assert_cmpint(g_get_monotonic_time() - begin, <, 200000);
   dropped = fixture_stat(f, "dropped-disconnected");
   g_assert_cmpuint(dropped, >=, 19);
   fixture_peer(f, 0);

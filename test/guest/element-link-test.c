@@ -54,9 +54,7 @@ static void test_unix_before_tcp(Fixture *f, gconstpointer data) {
 static void test_nobody(Fixture *f, gconstpointer data) {
   g_auto(GStrv) parts = g_strsplit(data, "|", 2);
   make_element(f, parts[0]);
-  gint64 begin = g_get_monotonic_time();
   g_assert_cmpint(gst_element_set_state(f->element, GST_STATE_READY), ==, GST_STATE_CHANGE_FAILURE);
-  g_assert_cmpint(g_get_monotonic_time() - begin, <, 1000000);
   g_autoptr(GstMessage) message = fixture_wait_message(f, GST_MESSAGE_ERROR, 1);
   g_autofree gchar *text = fixture_error_text(message);
   g_test_message("%s", text);

@@ -80,20 +80,6 @@ export function listTests(program: string): string[] {
 /** Arguments by which a GLib test program leaves tests out, and all below them. */
 export const skip = (names: readonly string[]): string[] => names.flatMap((name) => ["-x", name]);
 
-/** Tests that look at the clock, by program: on a machine that is slow or busy they say nothing. */
-export const TIMED_TESTS: Readonly<Record<string, readonly string[]>> = {
-  "element-host-test": [
-    "/element/no-host",
-    "/element/deaf-host",
-    "/element/hung-host",
-    "/element/hung-drain",
-    "/element/host-lost-lossless",
-    "/element/host-lost-live",
-  ],
-  "element-source-test": ["/source/stuck-pixels", "/source/busy-dmabuf"],
-  "element-link-test": ["/link/nobody"],
-};
-
 /** Programs that ctest runs: each has its own host, and needs no relay. */
 export function ctestPrograms(): string[] {
   const { stdout } = spawnSync("ctest", ["--test-dir", BUILD, "--show-only"], { encoding: "utf8" });

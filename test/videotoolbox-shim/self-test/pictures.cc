@@ -174,6 +174,20 @@ TEST(pool_recycles_and_keeps_its_threshold) {
   CFRelease(aux);
 }
 
+TEST(copied_attachments_belong_to_the_caller) {
+  CVPixelBufferRef buffer = NewBuffer(kCVPixelFormatType_32BGRA, 64, 48);
+  CFStringRef text = CFStringCreateWithCString(nullptr, "text", kCFStringEncodingUTF8);
+  CVBufferSetAttachment(buffer, CFSTR("key"), text, kCVAttachmentMode_ShouldNotPropagate);
+  EXPECT_EQ(CFGetRetainCount(text), 2);
+  CFTypeRef copy = CVBufferCopyAttachment(buffer, CFSTR("key"), nullptr);
+  EXPECT(copy == text);
+  EXPECT_EQ(CFGetRetainCount(text), 3);
+  CFRelease(copy);
+  CVPixelBufferRelease(buffer);
+  EXPECT_EQ(CFGetRetainCount(text), 1);
+  CFRelease(text);
+}
+
 TEST(attachments_are_kept_and_counted) {
   Session session;
   CVPixelBufferRef buffer = session.NewPicture(0);

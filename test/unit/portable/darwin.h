@@ -64,7 +64,7 @@
 #pragma GCC poison accept4 close_range copy_file_range dup3 epoll_create1 eventfd execveat
 #pragma GCC poison fallocate gettid getrandom memfd_create mremap name_to_handle_at pidfd_open
 #pragma GCC poison pipe2 ppoll prctl process_vm_readv recvmmsg sched_setaffinity sendfile sendmmsg
-#pragma GCC poison signalfd splice statx syncfs tee timerfd_create ucred unshare vmsplice
+#pragma GCC poison signalfd statx syncfs timerfd_create ucred unshare vmsplice
 
 #ifdef __cplusplus
 extern "C" {

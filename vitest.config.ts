@@ -1,8 +1,9 @@
 import { defineConfig } from "vitest/config";
 
 /**
- * What runs anywhere in seconds; the element in pipelines with a real relay, and under valgrind; and what boots a real
- * guest. All but the first run one file at a time: they compile into one folder, and use all of the machine.
+ * What runs anywhere in seconds; the element in pipelines with a real relay, and under valgrind; the viewer's page in
+ * a real browser; and what boots a real guest. All but the first run one file at a time: they compile into one folder,
+ * and use all of the machine.
  */
 export default defineConfig({
   test: {
@@ -30,6 +31,15 @@ export default defineConfig({
           name: "valgrind",
           include: ["test/element/valgrind.test.ts"],
           testTimeout: 240_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: "browser",
+          include: ["test/browser/**/*.test.ts"],
+          testTimeout: 60_000,
           hookTimeout: 120_000,
           fileParallelism: false,
         },

@@ -90,6 +90,8 @@ const SUITES: readonly Suite[] = [
       check(
         ["npx", "biome", "check", "."],
         ["npx", "tsc", "--noEmit"],
+        ["npx", "tsc", "--noEmit", "-p", "viewer/page"],
+        ["npx", "tsc", "--noEmit", "-p", "viewer/page/worker"],
         ["npx", "tsx", "scripts/check-c-format.ts"],
       ),
   },
@@ -113,6 +115,11 @@ const SUITES: readonly Suite[] = [
     name: "valgrind",
     what: "bad accesses and leaks in the element",
     run: (scratch) => vitest("valgrind", scratch),
+  },
+  {
+    name: "browser",
+    what: "the viewer's page in a real browser, with the real server",
+    run: (scratch) => vitest("browser", scratch),
   },
   { name: "vm", what: "real guests under QEMU", run: (scratch) => vitest("vm", scratch) },
 ];

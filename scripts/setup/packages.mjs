@@ -32,6 +32,8 @@ export const PACKAGES = {
     ["valgrind", "leaks in the plugin"],
     ["libvirt-clients", "libvirt's schema, against which our domain is checked"],
     ["libxml2-utils", "xmllint, with which it checks"],
+    ["chromium", "shows the viewer's page"],
+    ["fonts-dejavu-core", "letters for it"],
     ["systemd", "systemd-analyze, which checks our units"],
   ],
   vm: [

@@ -1,0 +1,57 @@
+/** Pointer and keyboard on their way to the guest: off until a person switches them on. */
+import type { OutgoingViewerMessage } from "../messages.ts";
+import { Keyboard } from "./input/keyboard.ts";
+import { PointerInput } from "./input/pointer.ts";
+
+export interface ControlLine {
+  send(message: OutgoingViewerMessage): void;
+  readonly hasRoom: boolean;
+}
+
+export class Control {
+  readonly #line: ControlLine;
+  readonly #onRelease: () => void;
+  #active:
+    | { readonly element: HTMLElement; readonly keyboard: Keyboard; readonly pointer: PointerInput }
+    | undefined;
+
+  constructor(line: ControlLine, onRelease: () => void) {
+    this.#line = line;
+    this.#onRelease = onRelease;
+  }
+
+  get on(): boolean {
+    return this.#active !== undefined;
+  }
+
+  /** Begins to send what happens on the picture, and gives it the focus. */
+  start(element: HTMLElement): void {
+    this.stop();
+    element.tabIndex = 0;
+    element.setAttribute("aria-label", "The guest's screen. Ctrl+Alt+Shift gives the keyboard back.");
+    element.setAttribute("role", "application");
+    element.dataset["controlled"] = "yes";
+    const keyboard = new Keyboard(element, {
+      onKey: (code, pressed) => this.#line.send({ type: "key", body: { code, pressed } }),
+      onRelease: this.#onRelease,
+    });
+    const pointer = new PointerInput(element, {
+      onPointer: (message, disposable) => {
+        if (disposable && !this.#line.hasRoom) return;
+        this.#line.send({ type: "pointer", body: message });
+      },
+    });
+    this.#active = { element, keyboard, pointer };
+    element.focus({ preventScroll: true });
+  }
+
+  /** Lets go of everything that is pressed. */
+  stop(): void {
+    if (this.#active === undefined) return;
+    const { element, keyboard, pointer } = this.#active;
+    this.#active = undefined;
+    keyboard.close();
+    pointer.close();
+    for (const name of ["tabindex", "aria-label", "role", "data-controlled"]) element.removeAttribute(name);
+  }
+}

@@ -1,0 +1,25 @@
+/** Small helpers for making and finding elements, with their types. */
+
+/** The page lacks an element that its own index.html has. */
+class MissingElementError extends Error {
+  override readonly name = "MissingElementError";
+}
+
+/** An element of index.html by its id. */
+export function byId<T extends HTMLElement>(id: string, type: new () => T): T {
+  const element = document.getElementById(id);
+  if (!(element instanceof type)) throw new MissingElementError(`index.html has no ${type.name} #${id}`);
+  return element;
+}
+
+/** A new element with a class and content. */
+export function make<Name extends keyof HTMLElementTagNameMap>(
+  name: Name,
+  className: string,
+  ...content: readonly (Node | string)[]
+): HTMLElementTagNameMap[Name] {
+  const element = document.createElement(name);
+  if (className !== "") element.className = className;
+  element.append(...content);
+  return element;
+}

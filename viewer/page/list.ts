@@ -1,0 +1,100 @@
+/** The list of VMs with their streams and screens, and small pictures of those that are not being watched. */
+import { make } from "./dom.ts";
+import { drawStill } from "./still.ts";
+
+export interface ListedSource {
+  readonly id: string;
+  readonly kind: "stream" | "head" | "pipeline" | "other";
+  readonly vm: string;
+  readonly title: string;
+  readonly input: boolean;
+}
+
+const KINDS: Readonly<Record<ListedSource["kind"], string>> = {
+  stream: "Stream from the guest",
+  head: "Screen of the VM",
+  pipeline: "Pipeline in the guest",
+  other: "Source",
+};
+/** In pixels of the canvas: twice what is shown, for fine screens. */
+const THUMBNAIL = { width: 448, height: 252 };
+
+interface Row {
+  readonly item: HTMLLIElement;
+  readonly link: HTMLAnchorElement;
+  readonly canvas: HTMLCanvasElement;
+  busy: boolean;
+}
+
+export class SourceList {
+  readonly #root: HTMLElement;
+  readonly #rows = new Map<string, Row>();
+
+  constructor(root: HTMLElement) {
+    this.#root = root;
+  }
+
+  /** Shows these, by VM; small pictures of those that stay, stay. */
+  show(sources: readonly ListedSource[], watched: string): void {
+    for (const id of [...this.#rows.keys()]) {
+      if (!sources.some((source) => source.id === id)) this.#rows.delete(id);
+    }
+    const groups = new Map<string, ListedSource[]>();
+    for (const source of sources) groups.set(source.vm, [...(groups.get(source.vm) ?? []), source]);
+    const sections = [...groups].map(([vm, members]) => {
+      const heading = make("h2", "group-name", vm === "" ? "Without a VM" : vm);
+      const items = members.map((source) => this.#row(source, source.id === watched));
+      return make("section", "group", heading, make("ul", "group-sources", ...items));
+    });
+    const focused = this.#focusedId();
+    this.#root.replaceChildren(...sections);
+    // Replacing an element takes the focus from it.
+    if (focused !== undefined) this.#rows.get(focused)?.link.focus({ preventScroll: true });
+  }
+
+  /** Draws a source's small picture; while one is being drawn, others are left out. */
+  thumbnail(id: string, codec: string, data: Uint8Array<ArrayBuffer>): void {
+    const row = this.#rows.get(id);
+    if (row === undefined || row.busy) return;
+    row.busy = true;
+    drawStill(row.canvas, codec, data)
+      .then(() => {
+        row.item.dataset["picture"] = "yes";
+      })
+      // The list keeps the sign that it shows where there is no picture.
+      .catch(() => undefined)
+      .finally(() => {
+        row.busy = false;
+      });
+  }
+
+  #focusedId(): string | undefined {
+    return [...this.#rows].find(([, { link }]) => link === document.activeElement)?.[0];
+  }
+
+  #row(source: ListedSource, watched: boolean): HTMLLIElement {
+    const row = this.#rows.get(source.id) ?? this.#newRow(source.id);
+    const { item, link, canvas } = row;
+    link.replaceChildren(
+      make("span", "thumbnail", canvas, make("span", "badge", "Watching")),
+      make("span", "source-title", source.title === "" ? source.id : source.title),
+      make("span", "source-kind", KINDS[source.kind]),
+    );
+    item.dataset["source"] = source.id;
+    if (watched) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+    return item;
+  }
+
+  #newRow(id: string): Row {
+    const canvas = make("canvas", "");
+    canvas.width = THUMBNAIL.width;
+    canvas.height = THUMBNAIL.height;
+    canvas.setAttribute("aria-hidden", "true");
+    const link = make("a", "source");
+    link.href = `#/${id}`;
+    const row = { item: make("li", "", link), link, canvas, busy: false };
+    this.#rows.set(id, row);
+    return row;
+  }
+}

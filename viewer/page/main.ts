@@ -1,0 +1,24 @@
+/** Starts the page: finds out what this browser decodes with, and connects. */
+import { hasMse, MsePlayer } from "./player/mse.ts";
+import type { Player, PlayerEvents } from "./player/player.ts";
+import { hasWebCodecs, WebCodecsPlayer } from "./player/webcodecs.ts";
+import { Viewer } from "./viewer.ts";
+
+async function choosePlayer(events: PlayerEvents): Promise<Player | "insecure" | "missing"> {
+  if (hasWebCodecs()) return WebCodecsPlayer.create(events);
+  if (hasMse()) return new MsePlayer(events);
+  return window.isSecureContext ? "missing" : "insecure";
+}
+
+/** Beside the page, with the token that its own address carries. */
+function serverUrl(): URL {
+  const url = new URL("watch", location.href);
+  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  url.hash = "";
+  const token = new URLSearchParams(location.search).get("token");
+  url.search = token === null ? "" : new URLSearchParams({ token }).toString();
+  return url;
+}
+
+const viewer = new Viewer(serverUrl());
+viewer.start(await choosePlayer(viewer));

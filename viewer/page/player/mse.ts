@@ -1,0 +1,234 @@
+/**
+ * Shows H.264 through Media Source Extensions, which browsers have on plain HTTP as well. A <video> element is made for
+ * films, not for screens, so it lags by some frames more than WebCodecs, and it is brought back to the newest picture
+ * whenever it falls behind.
+ */
+import { NAL_PPS, NAL_SPS, nalType, splitNalUnits, toSample } from "./annexb.ts";
+import { readElementLuma } from "./element-luma.ts";
+import { fragment, initialization } from "./fmp4.ts";
+import type { Player, PlayerEvents } from "./player.ts";
+import { type Configuration, now, type Paint, type Point, type Unit } from "./unit.ts";
+
+/** Behind the newest picture by more than this, the element jumps forward. */
+const MAX_LAG_S = 0.3;
+/** Played pictures are kept that long; the rest is taken out of the browser's buffer. */
+const KEPT_S = 10;
+/** What can be taken out ends at a key frame, so there has to be one from time to time. */
+const KEY_INTERVAL_MS = 20_000;
+/** Of one picture on the element's own time line, which has neither gaps nor the source's pauses. */
+const DURATION_US = { first: 33_333, least: 1000, most: 100_000 };
+/** Appends that may wait for the browser; a key frame follows when they were too many. */
+const MAX_QUEUED = 60;
+
+/** Whether this browser has Media Source Extensions with H.264. */
+export function hasMse(): boolean {
+  return "MediaSource" in window && MediaSource.isTypeSupported('video/mp4; codecs="avc1.64002A"');
+}
+
+export class MsePlayer implements Player {
+  readonly element = document.createElement("video");
+  readonly codecs = ["h264"] as const;
+  readonly #events: PlayerEvents;
+  #stream: Stream | undefined;
+  #points: readonly Point[] = [];
+
+  constructor(events: PlayerEvents) {
+    this.#events = events;
+    this.element.muted = true;
+    this.element.playsInline = true;
+    this.element.autoplay = true;
+    this.#watchPaints();
+  }
+
+  configure(configuration: Configuration): void {
+    this.reset();
+    const mime = `video/mp4; codecs="${configuration.codec}"`;
+    if (!MediaSource.isTypeSupported(mime)) {
+      this.#events.onFailure(`This browser cannot decode ${configuration.codec} over plain HTTP.`);
+      return;
+    }
+    this.#events.onDecoder("Media Source Extensions");
+    this.#stream = new Stream(this.element, mime, configuration, this.#events);
+  }
+
+  decode(unit: Unit): void {
+    this.#stream?.push(unit);
+  }
+
+  reset(): void {
+    this.#stream?.close();
+    this.#stream = undefined;
+    this.element.removeAttribute("src");
+    this.element.load();
+  }
+
+  probe(points: readonly Point[]): void {
+    this.#points = points;
+  }
+
+  #watchPaints(): void {
+    this.element.requestVideoFrameCallback((_now, { mediaTime, processingDuration }) => {
+      const unit = this.#stream?.unitAt(mediaTime);
+      if (unit !== undefined && !unit.replay) {
+        const paint: Paint = {
+          number: unit.number,
+          ptsUs: unit.ptsUs,
+          queueMs: undefined,
+          decodeMs: processingDuration === undefined ? undefined : processingDuration * 1000,
+          paintMs: undefined,
+          at: now(),
+        };
+        const luma = this.#points.length > 0 ? readElementLuma(this.element, this.#points) : undefined;
+        this.#events.onPaint(luma === undefined ? paint : { ...paint, luma });
+      }
+      this.#watchPaints();
+    });
+  }
+}
+
+type Appended = Omit<Unit, "data"> & { readonly timeUs: number };
+
+/** One MediaSource, from a configuration to the next. */
+class Stream {
+  readonly #video: HTMLVideoElement;
+  readonly #configuration: Configuration;
+  readonly #events: PlayerEvents;
+  readonly #mime: string;
+  readonly #source = new MediaSource();
+  readonly #url: string;
+  #buffer: SourceBuffer | undefined;
+  readonly #queue: Uint8Array<ArrayBuffer>[] = [];
+  #appended: Appended[] = [];
+  #sequence = 0;
+  #timeUs = 0;
+  #durationUs = DURATION_US.first;
+  #lastPtsUs: number | undefined;
+  #keyAt = 0;
+  #needsKey = true;
+  #closed = false;
+
+  constructor(video: HTMLVideoElement, mime: string, configuration: Configuration, events: PlayerEvents) {
+    this.#video = video;
+    this.#mime = mime;
+    this.#configuration = configuration;
+    this.#events = events;
+    this.#url = URL.createObjectURL(this.#source);
+    this.#source.addEventListener("sourceopen", () => this.#open(), { once: true });
+    video.addEventListener("error", this.#onError);
+    video.src = this.#url;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#video.removeEventListener("error", this.#onError);
+    URL.revokeObjectURL(this.#url);
+  }
+
+  /** The unit that is on the screen at a time of the element, in seconds. */
+  unitAt(mediaTime: number): Appended | undefined {
+    const timeUs = Math.round(mediaTime * 1e6);
+    const index = this.#appended.findLastIndex((unit) => unit.timeUs <= timeUs + 1);
+    const unit = this.#appended[index];
+    this.#appended = this.#appended.slice(Math.max(index, 0));
+    return unit;
+  }
+
+  push({ data, ...unit }: Unit): void {
+    if (this.#needsKey && !unit.key) {
+      this.#drop("waiting for a key frame");
+      return;
+    }
+    if (this.#queue.length > MAX_QUEUED && !unit.key) {
+      this.#drop("decoder behind");
+      return;
+    }
+    const nalUnits = splitNalUnits(data);
+    if (unit.key) this.#begin(nalUnits);
+    if (now() - this.#keyAt > KEY_INTERVAL_MS) this.#events.onKeyFrameNeeded();
+    this.#advance(unit.ptsUs);
+    this.#appended.push({ ...unit, timeUs: this.#timeUs });
+    this.#queue.push(
+      fragment({
+        sequence: ++this.#sequence,
+        timeUs: this.#timeUs,
+        durationUs: this.#durationUs,
+        key: unit.key,
+        data: toSample(nalUnits),
+      }),
+    );
+    this.#events.onDecoded(this.#queue.length);
+    this.#pump();
+  }
+
+  #drop(reason: "waiting for a key frame" | "decoder behind"): void {
+    this.#needsKey = true;
+    this.#events.onDrop(reason, 1);
+    this.#events.onKeyFrameNeeded();
+  }
+
+  #begin(nalUnits: readonly Uint8Array[]): void {
+    const sps = nalUnits.find((unit) => nalType(unit) === NAL_SPS);
+    const pps = nalUnits.find((unit) => nalType(unit) === NAL_PPS);
+    if (sps !== undefined && pps !== undefined) {
+      this.#queue.push(initialization({ ...this.#configuration, sps, pps }));
+    }
+    this.#needsKey = false;
+    this.#keyAt = now();
+  }
+
+  /** A unit follows the one before without a gap; how long it lasts is guessed from the source's own time. */
+  #advance(ptsUs: number): void {
+    if (this.#lastPtsUs !== undefined) {
+      this.#timeUs += this.#durationUs;
+      const interval = ptsUs - this.#lastPtsUs;
+      this.#durationUs = Math.min(Math.max(interval, DURATION_US.least), DURATION_US.most);
+    }
+    this.#lastPtsUs = ptsUs;
+  }
+
+  #open(): void {
+    if (this.#closed) return;
+    this.#buffer = this.#source.addSourceBuffer(this.#mime);
+    this.#buffer.addEventListener("updateend", () => this.#pump());
+    this.#pump();
+  }
+
+  #pump(): void {
+    const buffer = this.#buffer;
+    if (buffer === undefined || buffer.updating || this.#closed || this.#source.readyState !== "open") return;
+    this.#catchUp(buffer);
+    const oldest = buffer.buffered.length > 0 ? buffer.buffered.start(0) : 0;
+    const keep = this.#video.currentTime - KEPT_S;
+    if (keep - oldest > KEPT_S) {
+      buffer.remove(0, keep);
+      return;
+    }
+    const next = this.#queue.shift();
+    if (next === undefined) return;
+    try {
+      buffer.appendBuffer(next);
+    } catch (error) {
+      this.#fail(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #catchUp(buffer: SourceBuffer): void {
+    const { buffered } = buffer;
+    if (buffered.length === 0) return;
+    const newest = buffered.end(buffered.length - 1);
+    const behind = newest - this.#video.currentTime > MAX_LAG_S;
+    if (behind) this.#video.currentTime = newest - this.#durationUs / 1e6;
+    // Refused until a person has used the page in browsers that stop even silent videos; the next one tries again.
+    if (this.#video.paused) this.#video.play().catch(() => undefined);
+  }
+
+  readonly #onError = (): void => {
+    this.#fail(this.#video.error?.message ?? "no reason given");
+  };
+
+  #fail(reason: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#events.onFailure(`This browser's video element refuses the stream: ${reason}`);
+  }
+}

@@ -1,0 +1,88 @@
+/** Where the picture is shown: its scale, full screen, and what lies over it. */
+import { byId } from "./dom.ts";
+import type { Preferences } from "./preferences.ts";
+import type { Notice } from "./sentences.ts";
+
+const ACTIONS: Readonly<Record<NonNullable<Notice["action"]>, string>> = {
+  reconnect: "Connect now",
+  retry: "Try again",
+};
+
+export class Stage {
+  readonly #root = byId("stage", HTMLElement);
+  readonly #screen = byId("screen", HTMLDivElement);
+  readonly #notice = byId("notice", HTMLDivElement);
+  readonly #title = byId("notice-title", HTMLHeadingElement);
+  readonly #text = byId("notice-text", HTMLParagraphElement);
+  readonly #action = byId("notice-action", HTMLButtonElement);
+  readonly #hint = byId("hint", HTMLParagraphElement);
+  #picture: HTMLElement | undefined;
+  #size: { readonly width: number; readonly height: number } | undefined;
+  #scale: Preferences["scale"] = "fit";
+
+  constructor(onAction: () => void) {
+    this.#action.addEventListener("click", onAction);
+    new ResizeObserver(() => this.#layOut()).observe(this.#root);
+  }
+
+  get canFullScreen(): boolean {
+    return document.fullscreenEnabled;
+  }
+
+  toggleFullScreen(): void {
+    // Refused without a click or key press; then nothing has to happen.
+    const change =
+      document.fullscreenElement === null ? this.#root.requestFullscreen() : document.exitFullscreen();
+    change.catch(() => undefined);
+  }
+
+  use(picture: HTMLElement): void {
+    this.#picture = picture;
+    this.#screen.replaceChildren(picture);
+    this.#layOut();
+  }
+
+  /** Of the picture, in pixels; undefined where there is none. */
+  setSize(size: { readonly width: number; readonly height: number } | undefined): void {
+    this.#size = size;
+    this.#layOut();
+  }
+
+  setScale(scale: Preferences["scale"]): void {
+    this.#scale = scale;
+    this.#layOut();
+  }
+
+  show(notice: Notice | undefined, hint: string | undefined, pictureIsCurrent: boolean): void {
+    this.#notice.hidden = notice === undefined;
+    if (notice !== undefined) {
+      this.#notice.dataset["mood"] = notice.mood;
+      setText(this.#title, notice.title);
+      setText(this.#text, notice.text);
+      this.#action.hidden = notice.action === undefined;
+      if (notice.action !== undefined) setText(this.#action, ACTIONS[notice.action]);
+    }
+    this.#hint.hidden = hint === undefined;
+    setText(this.#hint, hint ?? "");
+    this.#picture?.toggleAttribute("data-stale", !pictureIsCurrent);
+  }
+
+  #layOut(): void {
+    const picture = this.#picture;
+    if (picture === undefined) return;
+    picture.hidden = this.#size === undefined;
+    if (this.#size === undefined) return;
+    const { width, height } = this.#size;
+    const { clientWidth, clientHeight } = this.#root;
+    // A pixel of the picture is a pixel of the screen, whatever the page's own unit is.
+    const original = 1 / window.devicePixelRatio;
+    const factor = this.#scale === "fit" ? Math.min(clientWidth / width, clientHeight / height) : original;
+    picture.style.inlineSize = `${width * factor}px`;
+    picture.style.blockSize = `${height * factor}px`;
+  }
+}
+
+/** Leaves an unchanged text alone, so that screen readers do not read it again. */
+function setText(element: HTMLElement, text: string): void {
+  if (element.textContent !== text) element.textContent = text;
+}

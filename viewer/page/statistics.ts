@@ -1,0 +1,167 @@
+/**
+ * What the page measures of the stream it shows. Averages hide stutter, so times are given as p50 and p95 of a second,
+ * and arrivals that come in bursts are counted.
+ *
+ * Nothing here compares clocks of two machines: the host tells durations, and so does the page.
+ */
+import type { DropReason, Paint } from "./player/unit.ts";
+
+/** Arrivals closer together than this are one burst: no screen shows them apart. */
+const BURST_MS = 8;
+const PERIOD_MS = 1000;
+/** Paint intervals that are drawn. */
+const HISTORY = 120;
+
+/** One of the places where a frame spends its time, in the order in which it comes through them. */
+export const STAGES = [
+  { name: "capture", label: "Capture", where: "host" },
+  { name: "queue", label: "Queue", where: "host" },
+  { name: "convert", label: "Convert", where: "host" },
+  { name: "encode", label: "Encode", where: "host" },
+  { name: "deliver", label: "Deliver", where: "host" },
+  { name: "network", label: "Network", where: "network" },
+  { name: "wait", label: "Wait", where: "page" },
+  { name: "decode", label: "Decode", where: "page" },
+  { name: "paint", label: "Paint", where: "page" },
+] as const;
+
+export type StageName = (typeof STAGES)[number]["name"];
+
+export interface Spread {
+  readonly p50: number;
+  readonly p95: number;
+}
+
+/** What arrived, of one access unit. */
+export interface Arrival {
+  readonly at: number;
+  readonly bytes: number;
+  readonly stages: Partial<Record<StageName, number>>;
+}
+
+/** A second. Rates are per second, times in ms. */
+export interface Snapshot {
+  readonly periodMs: number;
+  readonly received: number;
+  readonly receivedBytes: number;
+  readonly decoded: number;
+  readonly painted: number;
+  readonly dropped: number;
+  readonly bursts: number;
+  readonly kbps: number;
+  /** Between two paints. */
+  readonly interval: Spread | undefined;
+  /** Stages that nobody measured are absent. */
+  readonly stages: Readonly<Partial<Record<StageName, Spread>>>;
+  readonly roundTripMs: number | undefined;
+  /** Since the stream began. */
+  readonly drops: Readonly<Partial<Record<DropReason, number>>>;
+  /** The latest intervals between paints, oldest first. */
+  readonly intervals: readonly number[];
+}
+
+function spread(values: readonly number[]): Spread | undefined {
+  if (values.length === 0) return undefined;
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (share: number): number => sorted[Math.ceil(share * sorted.length) - 1] ?? 0;
+  return { p50: at(0.5), p95: at(0.95) };
+}
+
+export class Statistics {
+  #since: number;
+  #samples: Partial<Record<StageName, number[]>> = {};
+  #intervals: number[] = [];
+  #history: number[] = [];
+  #drops: Partial<Record<DropReason, number>> = {};
+  #counts = { received: 0, receivedBytes: 0, decoded: 0, painted: 0, dropped: 0, bursts: 0 };
+  #lastArrival: number | undefined;
+  #inBurst = false;
+  #lastPaint: number | undefined;
+  #roundTripMs: number | undefined;
+
+  constructor(now: number) {
+    this.#since = now;
+  }
+
+  /** Another stream follows. */
+  reset(now: number): void {
+    this.#clear(now);
+    this.#history = [];
+    this.#drops = {};
+    this.#lastArrival = undefined;
+    this.#lastPaint = undefined;
+  }
+
+  arrival({ at, bytes, stages }: Arrival): void {
+    this.#counts.received += 1;
+    this.#counts.receivedBytes += bytes;
+    const close = this.#lastArrival !== undefined && at - this.#lastArrival < BURST_MS;
+    if (close && !this.#inBurst) this.#counts.bursts += 1;
+    this.#inBurst = close;
+    this.#lastArrival = at;
+    for (const [name, ms] of Object.entries(stages)) this.#sample(name as StageName, ms);
+  }
+
+  decoded(): void {
+    this.#counts.decoded += 1;
+  }
+
+  paint({ at, queueMs, decodeMs, paintMs }: Paint): void {
+    this.#counts.painted += 1;
+    if (this.#lastPaint !== undefined) {
+      this.#intervals.push(at - this.#lastPaint);
+      this.#history = [...this.#history, at - this.#lastPaint].slice(-HISTORY);
+    }
+    this.#lastPaint = at;
+    this.#sample("wait", queueMs);
+    this.#sample("decode", decodeMs);
+    this.#sample("paint", paintMs);
+  }
+
+  drop(reason: DropReason, count: number): void {
+    this.#counts.dropped += count;
+    this.#drops[reason] = (this.#drops[reason] ?? 0) + count;
+  }
+
+  roundTrip(ms: number): void {
+    this.#roundTripMs = ms;
+    this.#sample("network", ms / 2);
+  }
+
+  /** Ends the second. */
+  take(now: number): Snapshot {
+    const periodMs = Math.max(now - this.#since, 1);
+    const stages = Object.fromEntries(
+      Object.entries(this.#samples).map(([name, values]) => [name, spread(values)]),
+    ) as Partial<Record<StageName, Spread>>;
+    const snapshot: Snapshot = {
+      periodMs,
+      ...this.#counts,
+      kbps: (this.#counts.receivedBytes * 8) / periodMs,
+      interval: spread(this.#intervals),
+      stages,
+      roundTripMs: this.#roundTripMs,
+      drops: { ...this.#drops },
+      intervals: this.#history,
+    };
+    this.#clear(now);
+    return snapshot;
+  }
+
+  #clear(now: number): void {
+    this.#since = now;
+    this.#samples = {};
+    this.#intervals = [];
+    this.#counts = { received: 0, receivedBytes: 0, decoded: 0, painted: 0, dropped: 0, bursts: 0 };
+  }
+
+  #sample(name: StageName, ms: number | undefined): void {
+    if (ms === undefined) return;
+    const samples = this.#samples[name] ?? [];
+    samples.push(ms);
+    this.#samples[name] = samples;
+  }
+}
+
+/** How often a second ends. */
+export const STATISTICS_PERIOD_MS = PERIOD_MS;

@@ -1,0 +1,101 @@
+/** The buttons of the bar above the picture, and what they have switched. */
+import { byId } from "./dom.ts";
+import {
+  following,
+  loadPreferences,
+  type Preferences,
+  SCALES,
+  storePreferences,
+  THEMES,
+} from "./preferences.ts";
+
+const THEME_TEXTS: Readonly<Record<Preferences["theme"], string>> = {
+  system: "as the system",
+  light: "light",
+  dark: "dark",
+};
+/** As style/layout.css has it: narrower ones show the list over the picture. */
+const NARROW = "(max-width: 760px)";
+
+export interface ToolEvents {
+  onPreferences(preferences: Preferences): void;
+  onControl(on: boolean): void;
+  onFullScreen(): void;
+}
+
+export class Tools {
+  readonly #events: ToolEvents;
+  readonly #list = byId("list-button", HTMLButtonElement);
+  readonly #control = byId("control-button", HTMLButtonElement);
+  readonly #scale = byId("scale-button", HTMLButtonElement);
+  readonly #statistics = byId("statistics-button", HTMLButtonElement);
+  readonly #theme = byId("theme-button", HTMLButtonElement);
+  readonly #fullScreen = byId("full-screen-button", HTMLButtonElement);
+  #preferences = loadPreferences();
+
+  constructor(events: ToolEvents, canFullScreen: boolean) {
+    this.#events = events;
+    this.#fullScreen.hidden = !canFullScreen;
+    this.#fullScreen.addEventListener("click", () => events.onFullScreen());
+    this.#control.addEventListener("click", () => events.onControl(!isPressed(this.#control)));
+    this.#list.addEventListener("click", () => this.#showList(!isPressed(this.#list, "aria-expanded")));
+    this.#scale.addEventListener("click", () =>
+      this.#change({ scale: following(SCALES, this.#preferences.scale) }),
+    );
+    this.#theme.addEventListener("click", () =>
+      this.#change({ theme: following(THEMES, this.#preferences.theme) }),
+    );
+    this.#statistics.addEventListener("click", () =>
+      this.#change({ statistics: !this.#preferences.statistics }),
+    );
+    this.#showList(!window.matchMedia(NARROW).matches);
+  }
+
+  /** Puts what was stored into force. */
+  apply(): void {
+    const { theme, scale, statistics } = this.#preferences;
+    document.documentElement.dataset["theme"] = theme;
+    setLabel(this.#theme, `Colours: ${THEME_TEXTS[theme]}`);
+    this.#scale.setAttribute("aria-pressed", String(scale === "original"));
+    this.#statistics.setAttribute("aria-pressed", String(statistics));
+    this.#events.onPreferences(this.#preferences);
+  }
+
+  /** Whether the guest can be controlled, and whether it is. */
+  showControl(possible: boolean, on: boolean): void {
+    this.#control.hidden = !possible;
+    this.#control.setAttribute("aria-pressed", String(on));
+    this.#control.title = on
+      ? "Pointer and keyboard go to the guest; Ctrl+Alt+Shift gives them back"
+      : "Send pointer and keyboard to the guest";
+  }
+
+  focusControl(): void {
+    this.#control.focus();
+  }
+
+  /** A source was chosen: where the list lies over the picture, it goes. */
+  chosen(): void {
+    if (window.matchMedia(NARROW).matches) this.#showList(false);
+  }
+
+  #showList(open: boolean): void {
+    document.body.dataset["list"] = open ? "open" : "closed";
+    this.#list.setAttribute("aria-expanded", String(open));
+  }
+
+  #change(change: Partial<Preferences>): void {
+    this.#preferences = { ...this.#preferences, ...change };
+    storePreferences(this.#preferences);
+    this.apply();
+  }
+}
+
+function isPressed(button: HTMLButtonElement, attribute = "aria-pressed"): boolean {
+  return button.getAttribute(attribute) === "true";
+}
+
+function setLabel(button: HTMLButtonElement, label: string): void {
+  button.setAttribute("aria-label", label);
+  button.title = label;
+}

@@ -79,9 +79,14 @@ static void warn_of_inline(GstVsockEnc *self) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   g_autofree gchar *refusal = venc_session_dup_refusal(priv->session);
   const gchar *reason = priv->gpu_error ? priv->gpu_error->message : refusal;
+  /* Whether a DmaBuf was drawn by the CPU or by the GPU, nobody tells. */
+  const gchar *black = priv->gpu && venc_gpu_is_3d(priv->gpu)
+                           ? " This virtio-gpu renders on the host: DmaBufs that it has drawn are "
+                             "black to the CPU, which reads them for that."
+                           : "";
   GST_ELEMENT_WARNING(self, RESOURCE, SETTINGS,
-                      ("Each frame's pixels go over the link to the host, which is slow: %s.",
-                       reason ? reason : "the host takes no resource of the virtio-gpu"),
+                      ("Each frame's pixels go over the link to the host, which is slow: %s.%s",
+                       reason ? reason : "the host takes no resource of the virtio-gpu", black),
                       (NULL));
 }
 

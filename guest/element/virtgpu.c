@@ -103,6 +103,13 @@ static int kernel_close_handle(int drm, guint32 handle) {
   return drmIoctl(drm, DRM_IOCTL_GEM_CLOSE, &request) ? -errno : 0;
 }
 
+static gboolean kernel_is_3d(int drm) {
+  guint32 value = 0;
+  struct drm_virtgpu_getparam request = {.param = VIRTGPU_PARAM_3D_FEATURES,
+                                         .value = (guint64)(guintptr)&value};
+  return drmIoctl(drm, DRM_IOCTL_VIRTGPU_GETPARAM, &request) == 0 && value != 0;
+}
+
 const VencGpuOps venc_gpu_kernel = {
     .open = kernel_open,
     .import = kernel_import,
@@ -110,6 +117,7 @@ const VencGpuOps venc_gpu_kernel = {
     .create = kernel_create,
     .export = kernel_export,
     .close_handle = kernel_close_handle,
+    .is_3d = kernel_is_3d,
 };
 
 VencGpu *venc_gpu_new(const VencGpuOps *ops, GError **error) {
@@ -150,6 +158,10 @@ void venc_gpu_unref(VencGpu *gpu) {
 
 const gchar *venc_gpu_get_node(const VencGpu *gpu) {
   return gpu->node;
+}
+
+gboolean venc_gpu_is_3d(const VencGpu *gpu) {
+  return gpu->ops->is_3d(gpu->fd);
 }
 
 gboolean venc_gpu_lookup(VencGpu *gpu, int dmabuf, VencGpuObject *object, GError **error) {

@@ -18,6 +18,7 @@ typedef struct {
   int (*create)(int drm, guint32 width, guint32 height, guint64 size, guint32 *handle);
   int (*export)(int drm, guint32 handle);
   int (*close_handle)(int drm, guint32 handle);
+  gboolean (*is_3d)(int drm);
 } VencGpuOps;
 
 extern const VencGpuOps venc_gpu_kernel;
@@ -43,6 +44,9 @@ VencGpu *venc_gpu_new(const VencGpuOps *ops, GError **error);
 VencGpu *venc_gpu_ref(VencGpu *gpu);
 void venc_gpu_unref(VencGpu *gpu);
 const gchar *venc_gpu_get_node(const VencGpu *gpu);
+/* Whether the host renders for it. What is drawn so is not in memory that the CPU can read: it
+ * finds black there. */
+gboolean venc_gpu_is_3d(const VencGpu *gpu);
 
 gboolean venc_gpu_lookup(VencGpu *gpu, int dmabuf, VencGpuObject *object, GError **error);
 void venc_gpu_close(VencGpu *gpu, const VencGpuObject *object);

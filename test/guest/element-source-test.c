@@ -180,6 +180,17 @@ static void test_dmabufs_inline(Fixture *f, gconstpointer data) {
   }
 }
 
+/* The CPU sees black where the host's GPU has drawn: nobody has to find that out by himself. */
+static void test_inline_gpu(Fixture *f, gconstpointer is_3d) {
+  set_gpu(is_3d ? &fake_3d_gpu : &fake_gpu);
+  peer_set_faults(f->peer, PEER_NO_RESOURCES);
+  fixture_harness(f, NULL);
+  fixture_push(f, 0, 1);
+  fixture_pull(f, 0, 1);
+  g_assert_cmpuint(fixture_count_warnings(f, "black to the CPU"), ==, is_3d ? 1 : 0);
+  set_gpu(&fake_gpu);
+}
+
 /* Neither the host nor the CPU can read it: an error that says so. */
 static void test_unreadable(Fixture *f, gconstpointer data) {
   g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
@@ -313,6 +324,8 @@ static void add(void) {
   TEST("/source/exporter-comes", test_exporter_comes);
   TEST("/source/exporter-goes", test_exporter_goes);
   TEST("/source/dmabufs-inline", test_dmabufs_inline);
+  FAULT("/source/inline-2d", test_inline_gpu, FALSE);
+  FAULT("/source/inline-3d", test_inline_gpu, TRUE);
   TEST("/source/unreadable", test_unreadable);
   TEST("/source/stuck-pixels", test_stuck_pixels);
   TEST("/source/flush-pixels", test_flush_pixels);

@@ -121,14 +121,24 @@ static int fake_close_handle(int drm, guint32 handle) {
   return 0;
 }
 
-const VencGpuOps fake_gpu = {
-    .open = fake_open,
-    .import = fake_import,
-    .info = fake_info,
-    .create = fake_create,
-    .export = fake_export,
-    .close_handle = fake_close_handle,
-};
+static gboolean fake_is_2d(int drm) {
+  (void)drm;
+  return FALSE;
+}
+
+static gboolean fake_is_3d(int drm) {
+  (void)drm;
+  return TRUE;
+}
+
+#define FAKE_GPU(renders)                                                               \
+  {                                                                                     \
+    .open = fake_open, .import = fake_import, .info = fake_info, .create = fake_create, \
+    .export = fake_export, .close_handle = fake_close_handle, .is_3d = renders,         \
+  }
+
+const VencGpuOps fake_gpu = FAKE_GPU(fake_is_2d);
+const VencGpuOps fake_3d_gpu = FAKE_GPU(fake_is_3d);
 
 static int no_open(gchar **node, gboolean *refused) {
   *node = NULL;

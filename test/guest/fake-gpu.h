@@ -8,6 +8,8 @@
 #include "virtgpu.h"
 
 extern const VencGpuOps fake_gpu;
+/* The same, of a host that renders for the guest. */
+extern const VencGpuOps fake_3d_gpu;
 /* A machine without a virtio-gpu. */
 extern const VencGpuOps no_gpu;
 

@@ -140,6 +140,11 @@ static int relay_close_handle(int drm, guint32 handle) {
   return 0;
 }
 
+static gboolean relay_is_3d(int drm) {
+  (void)drm;
+  return FALSE;
+}
+
 const VencGpuOps relay_gpu = {
     .open = relay_open,
     .import = relay_import,
@@ -147,4 +152,5 @@ const VencGpuOps relay_gpu = {
     .create = relay_create,
     .export = relay_export,
     .close_handle = relay_close_handle,
+    .is_3d = relay_is_3d,
 };

@@ -51,7 +51,7 @@ const TABLE = {
   QUEUE_UNITS: limit(600, "units", "that wait for one viewer"),
   QUEUE_MS: limit(1000, "ms", "that a unit waits; then all up to the next key frame are skipped"),
   SEND_AHEAD_BYTES: limit(65_536, "bytes", "given to a socket that has not taken them; the rest waits here"),
-  CONTROL_BYTES: limit(262_144, "bytes", "of messages without a picture that a viewer has not taken"),
+  CONTROL_BYTES: limit(1_048_576, "bytes", "of messages without a picture that a viewer has not taken"),
   THUMBNAIL_BYTES: limit(1_048_576, "bytes", "a key access unit that still makes a thumbnail"),
   SAMPLE_INTERVAL_MS: limit(10_000, "ms", "between two starts of a source for nothing but its thumbnail"),
   SAMPLE_MS: limit(5000, "ms", "that such a start waits for a key frame"),

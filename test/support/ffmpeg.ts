@@ -73,6 +73,29 @@ export function inspectVideo(stream: Uint8Array, demuxer: "h264" | "hevc"): Vide
   return video;
 }
 
+/**
+ * Encodes ffmpeg's moving test picture to Annex B.
+ *
+ * @param pixelFormat ffmpeg's name, e.g. "yuv420p"
+ * @param encoder its name and options, e.g. ["libx264", "-g", "30"]
+ */
+export function encodeTestPicture(
+  { width, height, frames }: { readonly width: number; readonly height: number; readonly frames: number },
+  pixelFormat: string,
+  encoder: readonly string[],
+): Buffer {
+  const source = [
+    "-f",
+    "lavfi",
+    "-i",
+    `testsrc2=size=${width}x${height}:rate=30`,
+    "-frames:v",
+    String(frames),
+  ];
+  const format = encoder[0] === "libx265" ? "hevc" : "h264";
+  return ffmpeg([...source, "-pix_fmt", pixelFormat, "-c:v", ...encoder, "-f", format, "-"]);
+}
+
 /** Puts an Annex B stream of constant frame rate into an MP4, and one decoded frame of it into a PNG. */
 export function makeShowpieces(file: string, fps: number, mp4: string, png: string, pngFrame: number): void {
   ffmpeg(["-y", "-r", String(fps), "-i", file, "-c", "copy", "-movflags", "+faststart", mp4]);

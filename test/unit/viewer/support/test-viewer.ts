@@ -1,0 +1,117 @@
+/** A viewer for tests: a real WebSocket that keeps what it was sent. */
+import { type ClientOptions, WebSocket } from "ws";
+import { vsockenc } from "../../../../proto/protobuf.ts";
+import { VIEWER_LIMITS } from "../../../../viewer/limits.ts";
+import {
+  decodeServerMessage,
+  encodeViewerMessage,
+  type OutgoingViewerMessage,
+  type ServerMessage,
+} from "../../../../viewer/messages.ts";
+import { until } from "../../../support/until.ts";
+
+type Body<Name extends ServerMessage["type"]> = Extract<ServerMessage, { type: Name }>["body"];
+
+export interface Closed {
+  readonly code: number;
+  readonly reason: string;
+}
+
+/** Of a handshake that was refused. */
+export class Refused extends Error {
+  readonly status: number;
+
+  constructor(status: number, text: string) {
+    super(text);
+    this.status = status;
+  }
+}
+
+/** Where the WebSocket of a server is, by its address. */
+export function watchUrl(address: string): URL {
+  const url = new URL("watch", address);
+  url.search = new URL(address).search;
+  url.protocol = url.protocol.replace("http", "ws");
+  return url;
+}
+
+export class TestViewer {
+  readonly messages: ServerMessage[] = [];
+  readonly socket: WebSocket;
+  closed: Closed | undefined;
+
+  constructor(socket: WebSocket) {
+    this.socket = socket;
+    socket.on("message", (data: Buffer) => void this.messages.push(decodeServerMessage(data)));
+    socket.on("close", (code, reason) => {
+      this.closed = { code, reason: reason.toString() };
+    });
+  }
+
+  /** Opens the WebSocket and says nothing. @throws Refused */
+  static open(url: URL, options: ClientOptions = {}): Promise<TestViewer> {
+    const socket = new WebSocket(url, options);
+    const viewer = new TestViewer(socket);
+    return new Promise((resolve, reject) => {
+      socket.on("open", () => resolve(viewer));
+      socket.on("error", reject);
+      socket.on("unexpected-response", (_request, response) => {
+        let text = "";
+        response.on("data", (chunk: Buffer) => {
+          text += chunk.toString();
+        });
+        response.on("end", () => reject(new Refused(response.statusCode ?? 0, text)));
+      });
+    });
+  }
+
+  /** Opens, greets, and waits for the list of sources. */
+  static async connect(address: string, codecs = [vsockenc.Codec.H264]): Promise<TestViewer> {
+    const viewer = await TestViewer.open(watchUrl(address));
+    viewer.send({ type: "hello", body: { version: VIEWER_LIMITS.VERSION, codecs } });
+    await until(() => viewer.all("sources").length > 0, "Sources");
+    return viewer;
+  }
+
+  send(message: OutgoingViewerMessage): void {
+    this.socket.send(encodeViewerMessage(message));
+  }
+
+  watch(source: string): void {
+    this.send({ type: "watch", body: { source } });
+  }
+
+  all<Name extends ServerMessage["type"]>(type: Name): Body<Name>[] {
+    return this.messages
+      .filter((message) => message.type === type)
+      .map((message) => message.body as Body<Name>);
+  }
+
+  get units(): Body<"accessUnit">[] {
+    return this.all("accessUnit");
+  }
+
+  get numbers(): number[] {
+    return this.units.map(({ number }) => number);
+  }
+
+  get state(): { code: number; text: string } | undefined {
+    return this.all("state").at(-1);
+  }
+
+  async untilUnits(count: number): Promise<void> {
+    await until(() => this.units.length >= count, `${count} access units`);
+  }
+
+  async untilClosed(): Promise<Closed> {
+    await until(() => this.closed !== undefined, "the connection's end");
+    return this.closed ?? { code: 0, reason: "" };
+  }
+
+  /** Waits until everything that was sent so far has been handled. */
+  async settled(): Promise<void> {
+    const token = Math.floor(Math.random() * 0xffff_ffff);
+    this.send({ type: "ping", body: { token } });
+    await until(() => this.all("pong").some((pong) => pong.token === token), "Pong");
+  }
+}

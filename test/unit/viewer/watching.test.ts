@@ -1,0 +1,271 @@
+import { describe, expect, it } from "vitest";
+import { vsockenc } from "../../../proto/protobuf.ts";
+import { VIEWER_LIMITS } from "../../../viewer/limits.ts";
+import { until } from "../../support/until.ts";
+import { servers } from "./support/test-server.ts";
+import { smallStream, TestSource } from "./support/test-source.ts";
+
+const { AWAY, FAILED, IDLE, RUNNING } = vsockenc.viewer.StateCode;
+const { H264, H265 } = vsockenc.Codec;
+
+describe("watching a source", () => {
+  const serve = servers();
+
+  it("delivers access units byte for byte, behind the configuration that their SPS gives", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource();
+    server.add(source);
+    const viewer = await connect();
+    viewer.watch(source.id);
+    await until(() => source.running, "the start");
+    source.deliver(12);
+    await viewer.untilUnits(12);
+    expect(viewer.messages.findIndex(({ type }) => type === "configuration")).toBeLessThan(
+      viewer.messages.findIndex(({ type }) => type === "accessUnit"),
+    );
+    expect(viewer.all("configuration")).toMatchObject([{ width: 320, height: 180 }]);
+    expect(viewer.all("configuration")[0]?.codec).toMatch(/^avc1\.42[0-9A-F]{4}$/);
+    smallStream()
+      .slice(0, 12)
+      .forEach(({ data, key }, index) => {
+        const unit = viewer.units[index];
+        expect(Buffer.compare(Buffer.from(unit?.data ?? []), data)).toBe(0);
+        expect(unit).toMatchObject({ number: index + 1, key, replay: false, ptsUs: (index + 1) * 33_333 });
+        expect(unit?.stages).toMatchObject({ captureUs: 1, queueUs: 2, convertUs: 3, encodeUs: 4 });
+      });
+  });
+
+  it("replays the current group to who comes later, all but the present picture not to be shown", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource();
+    server.add(source);
+    const [first, second] = [await connect(), await connect()];
+    first.watch(source.id);
+    await until(() => source.running, "the start");
+    source.deliver(14);
+    await first.untilUnits(14);
+    second.watch(source.id);
+    await second.untilUnits(4);
+    expect(second.units.map(({ number, replay }) => [number, replay])).toEqual([
+      [11, true],
+      [12, true],
+      [13, true],
+      [14, false],
+    ]);
+    expect(second.all("configuration")).toHaveLength(1);
+    source.deliver(2);
+    await second.untilUnits(6);
+    expect(second.numbers).toEqual([11, 12, 13, 14, 15, 16]);
+    expect(second.units.slice(4).map(({ replay }) => replay)).toEqual([false, false]);
+    expect(source).toMatchObject({ starts: 1, keyFrameRequests: 0 });
+  });
+
+  it("asks for a key frame where the group has become too long to be replayed", async () => {
+    const { server, connect } = await serve();
+    const [key, delta] = smallStream();
+    if (key === undefined || delta === undefined) throw new Error("no stream");
+    const source = new TestSource({ units: [key, ...Array(VIEWER_LIMITS.GROUP_UNITS + 5).fill(delta)] });
+    server.add(source);
+    const [first, second] = [await connect(), await connect()];
+    first.watch(source.id);
+    await until(() => source.running, "the start");
+    source.deliver(VIEWER_LIMITS.GROUP_UNITS + 2);
+    second.watch(source.id);
+    await until(() => source.keyFrameRequests === 1, "the request");
+    source.deliver(1);
+    source.deliverKey();
+    await second.untilUnits(1);
+    expect(second.units).toMatchObject([{ key: true, replay: false }]);
+  });
+
+  it("throttles the key-frame requests of all viewers together and forgets none", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource();
+    server.add(source);
+    const viewers = [await connect(), await connect(), await connect()];
+    for (const viewer of viewers) viewer.watch(source.id);
+    await until(() => source.running, "the start");
+    source.deliver(1);
+    for (let i = 0; i < 20; i += 1) {
+      for (const viewer of viewers) viewer.send({ type: "keyFrameRequest", body: {} });
+    }
+    for (const viewer of viewers) await viewer.settled();
+    expect(source.keyFrameRequests).toBe(1);
+    // The one that was asked for while the first was under way is passed on by itself.
+    await until(() => source.keyFrameRequests === 2, "the second request");
+    source.deliverKey();
+    for (const viewer of viewers) await viewer.untilUnits(2);
+    expect(source.keyFrameRequests).toBe(2);
+  });
+
+  it("starts a source for the first viewer only, and stops it some time after the last", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource();
+    server.add(source);
+    const [first, second] = [await connect(), await connect()];
+    expect(source.starts).toBe(0);
+    first.watch(source.id);
+    second.watch(source.id);
+    await until(() => source.running, "the start");
+    first.socket.close();
+    second.watch("");
+    await second.settled();
+    // Who comes back in time finds it running.
+    second.watch(source.id);
+    await second.settled();
+    expect(source).toMatchObject({ starts: 1, stops: 0 });
+    second.watch("");
+    await until(() => source.stops === 1, "the stop");
+    second.watch(source.id);
+    await until(() => source.starts === 2, "the second start");
+  });
+
+  it("sends the old source's units no more once another is watched", async () => {
+    const { server, connect } = await serve();
+    const [one, two] = [new TestSource({ id: "one" }), new TestSource({ id: "two" })];
+    server.add(one);
+    server.add(two);
+    const viewer = await connect();
+    viewer.watch("one");
+    await until(() => one.running, "the first start");
+    one.deliver(3);
+    viewer.watch("two");
+    await until(() => two.running, "the second start");
+    one.deliver(3);
+    two.deliver(5);
+    await viewer.untilUnits(8);
+    expect(viewer.numbers).toEqual([1, 2, 3, 1, 2, 3, 4, 5]);
+    expect(viewer.all("configuration")).toHaveLength(2);
+  });
+
+  it("counts once a second, and says what it is that viewers were spared", async () => {
+    const { server, connect, registry } = await serve();
+    const source = new TestSource();
+    server.add(source);
+    const viewer = await connect();
+    viewer.watch(source.id);
+    await until(() => source.running, "the start");
+    source.deliver(7);
+    await until(() => viewer.all("statistics").some(({ frames }) => frames === 7), "Statistics");
+    const bytes = smallStream()
+      .slice(0, 7)
+      .reduce((sum, { data }) => sum + data.length, 0);
+    expect(viewer.all("statistics").at(-1)).toMatchObject({
+      encoder: "libx264",
+      tier: "resource",
+      bitrateKbps: 4000,
+      frames: 7,
+      bytes,
+      dropped: { newer: 3 },
+      viewers: 1,
+      skipped: 0,
+    });
+    const metrics = await registry.metrics();
+    expect(metrics).toContain('vsockenc_viewers{vm="test"} 1');
+    expect(metrics).toContain('vsockenc_viewer_units_sent_total{vm="test"} 7');
+  });
+
+  it("says in a sentence why there is no picture, and that there is one again", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource();
+    const viewer = await connect();
+    viewer.watch(source.id);
+    await until(() => viewer.state?.code === AWAY, "that there is no such source");
+    expect(viewer.state?.text).toContain(source.id);
+    server.add(source);
+    await until(() => viewer.state?.code === RUNNING, "the start");
+    expect(viewer.state?.text).toBe("Waiting for the first picture.");
+    source.deliver(3);
+    await until(() => viewer.state?.text === "", "the picture");
+    source.say({ code: "away", text: "The relay is being restarted." });
+    await until(() => viewer.state?.code === AWAY, "that it is away");
+    expect(viewer.state?.text).toBe("The relay is being restarted.");
+    source.say({ code: "failed", text: "No encoder." });
+    await until(() => viewer.state?.code === FAILED, "that it has failed");
+    source.say({ code: "running" });
+    const before = viewer.units.length;
+    // What follows the interruption before a key frame belongs to nothing that a decoder has.
+    source.deliver(2);
+    await until(() => source.keyFrameRequests > 0, "a key-frame request");
+    source.deliverKey();
+    await viewer.untilUnits(before + 1);
+    expect(viewer.units[before]).toMatchObject({ key: true });
+    expect(viewer.state).toMatchObject({ code: RUNNING, text: "" });
+    expect(viewer.all("configuration")).toHaveLength(2);
+    server.remove(source.id);
+    await until(() => viewer.state?.code === AWAY, "that it has gone");
+    expect(source.stops).toBe(1);
+    server.add(source);
+    await until(() => source.running, "that it is back");
+  });
+
+  it("calls a source idle that runs and sends nothing, and shows its picture to who comes then", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource();
+    server.add(source);
+    const viewer = await connect();
+    viewer.watch(source.id);
+    await until(() => source.running, "the start");
+    source.deliver(2);
+    await until(() => viewer.state?.code === IDLE, "that it is idle");
+    const late = await connect();
+    late.watch(source.id);
+    await late.untilUnits(2);
+    expect(late.units.at(-1)).toMatchObject({ replay: false });
+    await until(() => late.state?.code === IDLE, "that it is idle");
+    source.deliver(1);
+    await until(() => viewer.state?.code === RUNNING && late.state?.code === RUNNING, "that it runs");
+  });
+
+  it("tells a browser that cannot decode the codec, and delivers it to the others", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource();
+    server.add(source);
+    const [able, unable] = [await connect([H265, H264]), await connect([H265])];
+    able.watch(source.id);
+    unable.watch(source.id);
+    await until(() => source.running, "the start");
+    source.deliver(4);
+    await able.untilUnits(4);
+    await until(() => unable.state?.code === FAILED, "the sentence");
+    expect(unable.state?.text).toContain("H.264");
+    await unable.settled();
+    expect(unable.units).toHaveLength(0);
+  });
+
+  it("says what is wrong with a stream that describes itself wrongly, and goes on when it is right", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource();
+    server.add(source);
+    const viewer = await connect();
+    viewer.watch(source.id);
+    await until(() => source.running, "the start");
+    source.deliverBytes(Buffer.from([0, 0, 1, 0x67, 0x42, 0, 0x1e]), true);
+    await until(() => viewer.state?.code === FAILED, "the sentence");
+    expect(viewer.state?.text).toContain("seq_parameter_set_id");
+    source.deliver(2);
+    await viewer.untilUnits(2);
+    expect(viewer.units[0]).toMatchObject({ key: true });
+  });
+
+  it("keeps the others going when a source throws at its start", async () => {
+    const { server, connect } = await serve();
+    const broken = new TestSource({
+      id: "broken",
+      onStart: () => {
+        throw new Error("the pipeline has no encoder");
+      },
+    });
+    const sound = new TestSource({ id: "sound" });
+    server.add(broken);
+    server.add(sound);
+    const viewer = await connect();
+    viewer.watch("broken");
+    await until(() => viewer.state?.code === FAILED, "the reason");
+    expect(viewer.state?.text).toBe("the pipeline has no encoder");
+    viewer.watch("sound");
+    await until(() => sound.running, "the start");
+    sound.deliver(1);
+    await viewer.untilUnits(1);
+  });
+});

@@ -2,24 +2,11 @@
 
 #include <pthread.h>
 
-#include <algorithm>
 #include <exception>
-#include <limits>
 #include <utility>
-
-#include "picture_error.h"
-
-extern "C" {
-#include <libavcodec/packet.h>
-}
 
 namespace vsockenc {
 namespace {
-
-uint32_t Microseconds(std::chrono::steady_clock::duration duration) {
-  const auto count = std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
-  return static_cast<uint32_t>(std::min<int64_t>(count, std::numeric_limits<uint32_t>::max()));
-}
 
 // The visitor of a variant, one lambda an alternative.
 template <typename... Visitors>
@@ -29,12 +16,31 @@ struct Match : Visitors... {
 
 }  // namespace
 
-Session::Session(EncoderSettings settings, SessionEvents &events)
-    : settings_(std::move(settings)),
-      events_(events),
-      converter_(settings_.colour.full_range),
-      keyframe_interval_(settings_.keyframe_interval),
-      thread_([this] { Run(); }) {}
+void Session::Sink::OnRead(uint32_t frame) {
+  session_.events_.OnRead(frame);
+}
+void Session::Sink::OnPacket(uint32_t frame, AccessUnit unit, FrameTimes times) {
+  session_.events_.OnPacket(frame, std::move(unit), times);
+}
+void Session::Sink::OnDropped(uint32_t frame) {
+  session_.events_.OnDropped(frame, DropReason::kEncoder);
+}
+void Session::Sink::OnFrameFailed(uint32_t frame, const std::string &why) {
+  session_.events_.OnFrameFailed(frame, why);
+}
+void Session::Sink::OnNote(const std::string &text) {
+  session_.events_.OnNote(text);
+}
+void Session::Sink::OnAttention() {
+  {
+    const std::lock_guard lock(session_.mutex_);
+    session_.attention_ = true;
+  }
+  session_.wake_.notify_one();
+}
+
+Session::Session(EncoderFactory open, SessionEvents &events)
+    : open_(std::move(open)), events_(events), sink_(*this), thread_([this] { Run(); }) {}
 
 Session::~Session() {
   Close();
@@ -51,16 +57,17 @@ void Session::Push(Job job) {
   wake_.notify_one();
 }
 
-Session::Job Session::Pop() {
+std::list<Session::Job> Session::Pop() {
+  std::list<Job> next;
   std::unique_lock lock(mutex_);
-  wake_.wait(lock, [this] { return !jobs_.empty(); });
-  Job job = std::move(jobs_.front());
-  jobs_.pop_front();
-  return job;
+  wake_.wait_until(lock, due_, [this] { return !jobs_.empty() || attention_; });
+  if (!jobs_.empty() && !attention_) next.splice(next.begin(), jobs_, jobs_.begin());
+  attention_ = false;
+  return next;
 }
 
-void Session::Encode(uint32_t frame, std::shared_ptr<const Picture> picture, bool force_key) {
-  Push(FrameJob{frame, std::move(picture), force_key, false, Clock::now()});
+void Session::Encode(uint32_t frame, FrameSource source, bool force_key) {
+  Push(FrameJob{{frame, std::move(source), force_key, FrameClock::now()}, false});
 }
 
 void Session::Reconfigure(const Rates &rates, int keyframe_interval) {
@@ -99,22 +106,30 @@ void Session::Run() {
 #endif
   OpenEncoder();
   for (bool open = true; open;) {
-    Job next = Pop();
-    std::visit(Match{
-                   [this](FrameJob &job) { EncodeFrame(std::move(job)); },
-                   [this](RateJob &job) { ChangeRate(job); },
-                   [this](MarkJob &job) { events_.OnMark(job.token); },
-                   [&open](CloseJob &) { open = false; },
-               },
-               next);
+    for (Job &next : Pop()) {
+      std::visit(Match{
+                     [this](FrameJob &job) { EncodeFrame(std::move(job)); },
+                     [this](RateJob &job) {
+                       if (encoder_) encoder_->SetRates(job.rates, job.keyframe_interval);
+                     },
+                     [this](MarkJob &job) {
+                       Finish();
+                       events_.OnMark(job.token);
+                     },
+                     [&open](CloseJob &) { open = false; },
+                 },
+                 next);
+    }
+    Tend();
   }
+  Finish();
   encoder_.reset();
   events_.OnClosed();
 }
 
 void Session::OpenEncoder() {
   try {
-    encoder_ = std::make_unique<LavcEncoder>(settings_);
+    encoder_ = open_(sink_);
   } catch (const std::exception &error) {
     events_.OnOpenFailed(error.what());
     return;
@@ -122,54 +137,28 @@ void Session::OpenEncoder() {
   events_.OnOpened();
 }
 
-void Session::ChangeRate(const RateJob &job) {
-  keyframe_interval_ = job.keyframe_interval;
-  if (!encoder_) return;
-  try {
-    encoder_->SetRates(job.rates);
-  } catch (const std::exception &error) {
-    encoder_.reset();
-    events_.OnFailed(error.what());
-  }
-}
-
 void Session::EncodeFrame(FrameJob job) {
-  const auto started = Clock::now();
-  if (job.cancelled || !encoder_) {
-    job.picture.reset();
-    events_.OnRead(job.frame);
-    events_.OnDropped(job.frame, job.cancelled ? DropReason::kFlushed : DropReason::kEncoder);
+  if (!job.cancelled && encoder_) {
+    encoder_->Encode(std::move(job.request));
     return;
   }
-  try {
-    converter_.Convert(job.picture->Read(staging_), encoder_->WritableFrame());
-    const auto converted = Clock::now();
-    job.picture.reset();
-    events_.OnRead(job.frame);
+  job.request.source = {};
+  events_.OnRead(job.request.frame);
+  events_.OnDropped(job.request.frame, job.cancelled ? DropReason::kFlushed : DropReason::kEncoder);
+}
 
-    const bool key = job.force_key || since_key_ == 0 || since_key_ >= keyframe_interval_;
-    PacketPointer packet = encoder_->Encode(key);
-    since_key_ = (packet->flags & AV_PKT_FLAG_KEY) != 0 ? 1 : since_key_ + 1;
-    events_.OnPacket(job.frame, std::move(packet),
-                     {
-                         .queue_us = Microseconds(started - job.queued),
-                         .convert_us = Microseconds(converted - started),
-                         .encode_us = Microseconds(Clock::now() - converted),
-                     });
-  } catch (const PictureError &error) {
-    // The encoder has seen nothing of it, so the stream can go on with the next one.
-    job.picture.reset();
-    events_.OnRead(job.frame);
-    events_.OnFrameFailed(job.frame, error.what());
-  } catch (const std::exception &error) {
-    if (job.picture) {
-      job.picture.reset();
-      events_.OnRead(job.frame);
-    }
-    events_.OnFrameFailed(job.frame, error.what());
-    encoder_.reset();
-    events_.OnFailed(error.what());
-  }
+void Session::Finish() {
+  if (encoder_) encoder_->Finish();
+}
+
+void Session::Tend() {
+  due_ = FrameClock::time_point::max();
+  if (!encoder_) return;
+  due_ = encoder_->Tend();
+  if (!encoder_->failure()) return;
+  const std::string why = *encoder_->failure();
+  encoder_.reset();
+  events_.OnFailed(why);
 }
 
 }  // namespace vsockenc

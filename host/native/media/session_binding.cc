@@ -1,15 +1,13 @@
 #include "session_binding.h"
 
 #include <exception>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <variant>
 
 #include "picture_binding.h"
-
-extern "C" {
-#include <libavcodec/packet.h>
-}
+#include "session_settings_binding.h"
 
 namespace vsockenc {
 namespace {
@@ -23,7 +21,7 @@ struct Read {
 };
 struct Packet {
   uint32_t frame;
-  PacketPointer packet;
+  AccessUnit unit;
   FrameTimes times;
 };
 struct Dropped {
@@ -34,6 +32,9 @@ struct FrameFailed {
   uint32_t frame;
   std::string why;
 };
+struct Note {
+  std::string text;
+};
 struct Failed {
   std::string why;
 };
@@ -41,8 +42,8 @@ struct Passed {
   uint32_t token;
 };
 struct Closed {};
-using Event =
-    std::variant<Opened, OpenFailed, Read, Packet, Dropped, FrameFailed, Failed, Passed, Closed>;
+using Event = std::variant<Opened, OpenFailed, Read, Packet, Dropped, FrameFailed, Note, Failed,
+                           Passed, Closed>;
 
 // The objects that NativeEvent of host/encoders/native-session.ts describes.
 class EventObject {
@@ -59,14 +60,13 @@ class EventObject {
     object_.Set("frame", event.frame);
   }
   void operator()(const Packet &event) {
-    const AVPacket &packet = *event.packet;
     Kind("packet");
     object_.Set("frame", event.frame);
-    object_.Set("key", (packet.flags & AV_PKT_FLAG_KEY) != 0);
+    object_.Set("key", event.unit.key);
     // The only copy of an access unit. An external buffer would save it, and cost a finalizer and
     // memory that the collector does not see.
-    object_.Set("data",
-                Napi::Buffer<uint8_t>::Copy(env_, packet.data, static_cast<size_t>(packet.size)));
+    object_.Set("data", Napi::Buffer<uint8_t>::Copy(env_, event.unit.bytes.data(),
+                                                    event.unit.bytes.size()));
     object_.Set("queueUs", event.times.queue_us);
     object_.Set("convertUs", event.times.convert_us);
     object_.Set("encodeUs", event.times.encode_us);
@@ -80,6 +80,10 @@ class EventObject {
     Kind("frame-failed");
     object_.Set("frame", event.frame);
     object_.Set("message", event.why);
+  }
+  void operator()(const Note &event) {
+    Kind("note");
+    object_.Set("message", event.text);
   }
   void operator()(const Failed &event) {
     Kind("failed");
@@ -112,65 +116,11 @@ void Deliver(Napi::Env env, Napi::Function listener, NoContext *, Event *raw) {
 
 using Listener = Napi::TypedThreadSafeFunction<NoContext, Event, Deliver>;
 
-int Integer(const Napi::Object &from, const char *key) {
-  return from.Get(key).As<Napi::Number>().Int32Value();
-}
-
-Rational ReadRational(const Napi::Object &from, const char *key) {
-  const auto value = from.Get(key).As<Napi::Object>();
-  return {Integer(value, "numerator"), Integer(value, "denominator")};
-}
-
-Rates ReadRates(const Napi::Object &from) {
-  return {.bits_per_second = from.Get("bitsPerSecond").As<Napi::Number>().Int64Value(),
-          .peak_bits_per_second = from.Get("peakBitsPerSecond").As<Napi::Number>().Int64Value(),
-          .buffer_bits = Integer(from, "bufferBits")};
-}
-
-EncoderInput ReadInput(const Napi::Object &from) {
-  const std::string input = from.Get("input").As<Napi::String>().Utf8Value();
-  if (input == "vaapi") return EncoderInput::kVaapi;
-  return input == "nv12" ? EncoderInput::kNv12 : EncoderInput::kI420;
-}
-
-EncoderSettings ReadSettings(const Napi::Object &from) {
-  const auto colour = from.Get("colorimetry").As<Napi::Object>();
-  EncoderSettings settings{
-      .name = from.Get("name").As<Napi::String>().Utf8Value(),
-      .width = Integer(from, "width"),
-      .height = Integer(from, "height"),
-      .framerate = ReadRational(from, "framerate"),
-      .fixed_rate = from.Get("fixedRate").ToBoolean(),
-      .pixel_aspect_ratio = ReadRational(from, "pixelAspectRatio"),
-      .colour =
-          {
-              .primaries = Integer(colour, "primaries"),
-              .transfer = Integer(colour, "transfer"),
-              .matrix = Integer(colour, "matrix"),
-              .full_range = colour.Get("fullRange").ToBoolean(),
-          },
-      .rgb = from.Get("rgb").ToBoolean(),
-      .input = ReadInput(from),
-      .live_rate = from.Get("liveRate").ToBoolean(),
-      .rates = ReadRates(from.Get("rates").As<Napi::Object>()),
-      .keyframe_interval = Integer(from, "keyframeInterval"),
-      .threads = Integer(from, "threads"),
-      .options = {},
-  };
-  const auto options = from.Get("options").As<Napi::Object>();
-  const Napi::Array keys = options.GetPropertyNames();
-  for (uint32_t i = 0; i < keys.Length(); ++i) {
-    const Napi::Value key = keys[i];
-    settings.options.emplace_back(key.ToString().Utf8Value(),
-                                  options.Get(key).ToString().Utf8Value());
-  }
-  return settings;
-}
-
 }  // namespace
 
-// Hands the events of a session's thread to the JavaScript thread, in order and without waiting.
-// The queue between them is bounded by the frames in flight, three events for each.
+// Hands the events of a session, which may come on two threads, to the JavaScript thread, in order
+// and without waiting. The queue between them is bounded by the frames in flight, three events for
+// each, and a note for each attempt to mend an encoder.
 class SessionBinding::EventPoster : public SessionEvents {
  public:
   EventPoster(Napi::Env env, Napi::Function listener)
@@ -179,13 +129,14 @@ class SessionBinding::EventPoster : public SessionEvents {
   void OnOpened() override { Post(Opened{}); }
   void OnOpenFailed(const std::string &why) override { Post(OpenFailed{why}); }
   void OnRead(uint32_t frame) override { Post(Read{frame}); }
-  void OnPacket(uint32_t frame, PacketPointer packet, FrameTimes times) override {
-    Post(Packet{frame, std::move(packet), times});
+  void OnPacket(uint32_t frame, AccessUnit unit, FrameTimes times) override {
+    Post(Packet{frame, std::move(unit), times});
   }
   void OnDropped(uint32_t frame, DropReason reason) override { Post(Dropped{frame, reason}); }
   void OnFrameFailed(uint32_t frame, const std::string &why) override {
     Post(FrameFailed{frame, why});
   }
+  void OnNote(const std::string &text) override { Post(Note{text}); }
   void OnFailed(const std::string &why) override { Post(Failed{why}); }
   void OnMark(uint32_t token) override { Post(Passed{token}); }
   void OnClosed() override {
@@ -194,11 +145,13 @@ class SessionBinding::EventPoster : public SessionEvents {
   }
   // No event will come; else the function would keep the process from ending.
   void Abandon() {
+    const std::lock_guard lock(mutex_);
     if (reachable_) listener_.Release();
   }
 
  private:
   void Post(Event event) {
+    const std::lock_guard lock(mutex_);
     if (!reachable_) return;
     auto *raw = new Event(std::move(event));
     if (listener_.NonBlockingCall(raw) != napi_ok) {
@@ -209,7 +162,8 @@ class SessionBinding::EventPoster : public SessionEvents {
   }
 
   Listener listener_;
-  bool reachable_ = true;  // of the session's thread alone
+  std::mutex mutex_;
+  bool reachable_ = true;  // guarded by mutex_
 };
 
 // Waits for the session's thread on a thread of libuv's pool. Queued after the Closed event, so the
@@ -251,10 +205,10 @@ void SessionBinding::Register(Napi::Env env, Napi::Object exports) {
 }
 
 SessionBinding::SessionBinding(const Napi::CallbackInfo &info) : ObjectWrap(info) {
-  EncoderSettings settings = ReadSettings(info[0].As<Napi::Object>());
+  EncoderFactory open = ReadEncoder(info[0].As<Napi::Object>());
   poster_ = std::make_unique<EventPoster>(info.Env(), info[1].As<Napi::Function>());
   try {
-    session_ = std::make_unique<Session>(std::move(settings), *poster_);
+    session_ = std::make_unique<Session>(std::move(open), *poster_);
   } catch (const std::exception &error) {
     poster_->Abandon();
     throw Napi::Error::New(info.Env(), std::string("no thread for the session: ") + error.what());

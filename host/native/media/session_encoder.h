@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -10,8 +11,8 @@
 #include <string>
 #include <variant>
 
-#include "lavc_encoder.h"
 #include "picture.h"
+#include "rates.h"
 
 namespace vsockenc {
 
@@ -84,5 +85,9 @@ class SessionEncoder {
   // Why it takes no more frames; nothing while it does.
   virtual const std::optional<std::string> &failure() const = 0;
 };
+
+// Opens an encoder that tells `sink` of its frames; on the thread that will use it. Throws
+// std::exception.
+using EncoderFactory = std::function<std::unique_ptr<SessionEncoder>(EncoderSink &sink)>;
 
 }  // namespace vsockenc

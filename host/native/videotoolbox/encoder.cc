@@ -310,4 +310,10 @@ void Encoder::Answer(const Frame &frame, CMSampleBufferRef sample) {
                  });
 }
 
+EncoderFactory OpenVideoToolbox(const Settings &settings, Patience patience) {
+  return [settings, patience](EncoderSink &sink) {
+    return std::make_unique<Encoder>(settings, sink, patience);
+  };
+}
+
 }  // namespace vsockenc::vt

@@ -126,4 +126,6 @@ class Encoder : public SessionEncoder, private Outputs {
   std::unique_ptr<CompressionSession> session_;
 };
 
+EncoderFactory OpenVideoToolbox(const Settings &settings, Patience patience = {});
+
 }  // namespace vsockenc::vt

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <string>
 
+#include "../media/lavc_encoder_types.h"
 #include "../media/picture_error.h"
 #include "colour.h"
 #include "pixel_buffer.h"

@@ -26,7 +26,7 @@ describe("the VideoToolbox back end under sanitizers", () => {
       run("cmake", "-S", join(import.meta.dirname, "native"), "-B", build, `-DVSOCKENC_SANITIZE=${sanitize}`);
       run("cmake", "--build", build, "--target", "videotoolbox-test");
       const passed = run(join(build, "videotoolbox-test")).match(/^ok /gm) ?? [];
-      expect(passed.length).toBeGreaterThan(90);
+      expect(passed.length).toBeGreaterThan(80);
     },
     TIMEOUT_MS,
   );

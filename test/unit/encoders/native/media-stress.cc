@@ -15,11 +15,8 @@
 #include "linear_mapping.h"
 #include "picture_error.h"
 #include "session.h"
+#include "session_lavc.h"
 #include "stress.h"
-
-extern "C" {
-#include <libavcodec/packet.h>
-}
 
 namespace {
 
@@ -110,12 +107,13 @@ class Counter : public SessionEvents {
   void OnOpened() override { ++opened; }
   void OnOpenFailed(const std::string &) override { ++failed; }
   void OnRead(uint32_t) override { ++read; }
-  void OnPacket(uint32_t, PacketPointer packet, FrameTimes) override {
-    Check(packet->size > 0, "an empty packet");
+  void OnPacket(uint32_t, AccessUnit unit, FrameTimes) override {
+    Check(!unit.bytes.empty(), "an empty packet");
     ++answered;
   }
   void OnDropped(uint32_t, DropReason) override { ++answered; }
   void OnFrameFailed(uint32_t, const std::string &) override { ++answered; }
+  void OnNote(const std::string &) override {}
   void OnFailed(const std::string &) override { ++failed; }
   void OnMark(uint32_t) override { ++marks; }
   void OnClosed() override { ++closed; }
@@ -153,7 +151,8 @@ void Sessions() {
     int marks = 0;
     std::atomic<int> unmapped{0};
     {
-      Session session(Settings(opens ? "ultrafast" : "no-such-preset", round % 4 != 0), counter);
+      Session session(OpenLavc(Settings(opens ? "ultrafast" : "no-such-preset", round % 4 != 0)),
+                      counter);
       for (int step = static_cast<int>(random() % 24); step > 0; --step) {
         auto picture = std::make_shared<Picture>(
             Layout(Bgrx(), other_size ? 99 : 161, 121, 700, 12),

@@ -30,6 +30,7 @@ void AddInputs(std::vector<Case> &cases);
 void AddFailures(std::vector<Case> &cases);
 void AddAccessUnits(std::vector<Case> &cases);
 void AddLadders(std::vector<Case> &cases);
+void AddSessions(std::vector<Case> &cases);
 
 struct Packet {
   std::vector<uint8_t> bytes;

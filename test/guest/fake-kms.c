@@ -1,0 +1,258 @@
+#define _GNU_SOURCE
+#include "fake-kms.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define FRAMEBUFFERS 64u
+#define HANDLES 65536u
+#define PRIMARY 32
+#define CURSOR 33
+#define FIRST_RESOURCE 500u
+
+static GMutex lock;
+static FakeKmsCounts counts;
+static struct {
+  FakeFramebuffer like;
+  gsize size;
+  int fd;
+} framebuffers[FRAMEBUFFERS];
+static guint n_framebuffers;
+static guint8 handles[HANDLES]; /* 1 + number of the framebuffer, while it is open */
+static guint32 n_handles;
+static struct {
+  VencKmsPlane plane;
+  guint number;
+} primary, cursor;
+static gboolean active, denied, opaque;
+static guint removed, planes;
+
+void fake_kms_reset(void) {
+  g_mutex_lock(&lock);
+  for (guint i = 0; i < n_framebuffers; i++) close(framebuffers[i].fd);
+  memset(&counts, 0, sizeof counts);
+  memset(&primary, 0, sizeof primary);
+  memset(&cursor, 0, sizeof cursor);
+  memset(handles, 0, sizeof handles);
+  n_framebuffers = n_handles = removed = 0;
+  active = denied = opaque = FALSE;
+  planes = 1;
+  g_mutex_unlock(&lock);
+}
+
+static void fill(guint number, guint32 pixel) {
+  gsize size = framebuffers[number].size;
+  guint32 *pixels =
+      mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, framebuffers[number].fd, 0);
+  g_assert_true(pixels != MAP_FAILED);
+  for (gsize i = 0; i < size / 4; i++) pixels[i] = pixel;
+  munmap(pixels, size);
+}
+
+guint fake_kms_create(const FakeFramebuffer *like, guint32 pixel) {
+  g_mutex_lock(&lock);
+  guint number = n_framebuffers++;
+  g_assert_cmpuint(number, <, FRAMEBUFFERS);
+  gsize size = like->offset + (gsize)like->pitch * like->height;
+  int fd = memfd_create("fake-kms", MFD_CLOEXEC);
+  g_assert_cmpint(ftruncate(fd, (off_t)size), ==, 0);
+  framebuffers[number].like = *like;
+  framebuffers[number].size = size;
+  framebuffers[number].fd = fd;
+  fill(number, pixel);
+  g_mutex_unlock(&lock);
+  return number;
+}
+
+void fake_kms_fill(guint number, guint32 pixel) {
+  g_mutex_lock(&lock);
+  fill(number, pixel);
+  g_mutex_unlock(&lock);
+}
+
+void fake_kms_flip(guint number, guint32 id, guint32 x, guint32 y, guint32 width, guint32 height) {
+  g_mutex_lock(&lock);
+  primary.number = number;
+  primary.plane.framebuffer = id;
+  primary.plane.source_x = x;
+  primary.plane.source_y = y;
+  primary.plane.width = width;
+  primary.plane.height = height;
+  active = TRUE;
+  g_mutex_unlock(&lock);
+}
+
+void fake_kms_set_cursor(guint number, guint32 id, gint32 x, gint32 y, guint32 size) {
+  g_mutex_lock(&lock);
+  cursor.number = number;
+  cursor.plane = (VencKmsPlane){.framebuffer = id, .x = x, .y = y, .width = size, .height = size};
+  g_mutex_unlock(&lock);
+}
+
+void fake_kms_damage(void) {
+  g_mutex_lock(&lock);
+  /* Of the kernel's ids only two are ever in use at a time. */
+  primary.plane.damage = primary.plane.damage == 77 ? 78 : 77;
+  g_mutex_unlock(&lock);
+}
+
+void fake_kms_off(void) {
+  g_mutex_lock(&lock);
+  active = FALSE;
+  g_mutex_unlock(&lock);
+}
+
+void fake_kms_deny(void) {
+  g_mutex_lock(&lock);
+  denied = TRUE;
+  g_mutex_unlock(&lock);
+}
+
+void fake_kms_remove(guint times) {
+  g_mutex_lock(&lock);
+  removed = times;
+  g_mutex_unlock(&lock);
+}
+
+void fake_kms_set_planes(guint n) {
+  g_mutex_lock(&lock);
+  planes = n;
+  g_mutex_unlock(&lock);
+}
+
+void fake_kms_set_opaque(void) {
+  g_mutex_lock(&lock);
+  opaque = TRUE;
+  g_mutex_unlock(&lock);
+}
+
+void fake_kms_get_counts(FakeKmsCounts *to) {
+  g_mutex_lock(&lock);
+  *to = counts;
+  g_mutex_unlock(&lock);
+}
+
+static int fake_open(const gchar *device, gchar **node, gboolean *refused, gboolean *is_opaque) {
+  *refused = g_strcmp0(device, "refused") == 0;
+  if (*refused) return -EACCES;
+  if (g_strcmp0(device, "missing") == 0) return -ENOENT;
+  *is_opaque = opaque;
+  *node = g_strdup("fake-card");
+  return open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
+static int fake_output(int drm, guint index, VencKmsOutput *output, gboolean *connected) {
+  (void)drm;
+  if (index > 0) return -ENOENT;
+  *output =
+      (VencKmsOutput){.connector = "Virtual-1", .crtc = 36, .primary = PRIMARY, .cursor = CURSOR};
+  *connected = TRUE;
+  return 0;
+}
+
+static int fake_active(int drm, const VencKmsOutput *output, gboolean *is_active) {
+  (void)drm;
+  (void)output;
+  g_mutex_lock(&lock);
+  counts.looks++;
+  *is_active = active;
+  g_mutex_unlock(&lock);
+  return 0;
+}
+
+static int fake_plane(int drm, const VencKmsOutput *output, guint32 id, VencKmsPlane *plane) {
+  (void)drm;
+  (void)output;
+  g_mutex_lock(&lock);
+  *plane = id == PRIMARY ? primary.plane : cursor.plane;
+  g_mutex_unlock(&lock);
+  return 0;
+}
+
+static int fake_framebuffer(int drm, guint32 id, VencKmsFramebuffer *framebuffer) {
+  int result = 0;
+  (void)drm;
+  g_mutex_lock(&lock);
+  guint number = id == primary.plane.framebuffer ? primary.number : cursor.number;
+  if (removed > 0) {
+    removed--;
+    result = -ENOENT;
+  } else {
+    const FakeFramebuffer *like = &framebuffers[number].like;
+    *framebuffer = (VencKmsFramebuffer){.width = like->width,
+                                        .height = like->height,
+                                        .fourcc = like->fourcc,
+                                        .modifier = like->modifier,
+                                        .planes = planes,
+                                        .pitch = like->pitch,
+                                        .offset = like->offset};
+    counts.framebuffers++;
+    if (!denied) {
+      g_assert_cmpuint(n_handles, <, HANDLES);
+      handles[n_handles] = (guint8)(number + 1);
+      framebuffer->handle = ++n_handles;
+      counts.open_handles++;
+    }
+  }
+  g_mutex_unlock(&lock);
+  return result;
+}
+
+/* The framebuffer of a handle. Lock held. */
+static gboolean find(guint32 handle, guint *number) {
+  gboolean open = handle > 0 && handle <= n_handles && handles[handle - 1] > 0;
+  if (open)
+    *number = handles[handle - 1] - 1u;
+  else
+    counts.mistakes++;
+  return open;
+}
+
+static int fake_resource(int drm, guint32 handle, guint32 *resource, guint64 *size) {
+  guint number = 0;
+  (void)drm;
+  g_mutex_lock(&lock);
+  gboolean found = find(handle, &number);
+  if (found) {
+    *resource = FIRST_RESOURCE + number;
+    *size = framebuffers[number].size;
+  }
+  g_mutex_unlock(&lock);
+  return found ? 0 : -ENOENT;
+}
+
+static int fake_export(int drm, guint32 handle) {
+  guint number = 0;
+  (void)drm;
+  g_mutex_lock(&lock);
+  int fd = find(handle, &number) ? fcntl(framebuffers[number].fd, F_DUPFD_CLOEXEC, 0) : -1;
+  counts.exports++;
+  g_mutex_unlock(&lock);
+  return fd < 0 ? -ENOENT : fd;
+}
+
+static int fake_close_handle(int drm, guint32 handle) {
+  guint number = 0;
+  (void)drm;
+  g_mutex_lock(&lock);
+  if (find(handle, &number)) {
+    handles[handle - 1] = 0;
+    counts.open_handles--;
+  }
+  g_mutex_unlock(&lock);
+  return 0;
+}
+
+const VencKmsOps fake_kms = {
+    .open = fake_open,
+    .output = fake_output,
+    .active = fake_active,
+    .plane = fake_plane,
+    .framebuffer = fake_framebuffer,
+    .resource = fake_resource,
+    .export = fake_export,
+    .close_handle = fake_close_handle,
+};

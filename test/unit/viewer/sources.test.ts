@@ -1,0 +1,225 @@
+import { describe, expect, it } from "vitest";
+import { vsockenc } from "../../../proto/protobuf.ts";
+import { VIEWER_LIMITS } from "../../../viewer/limits.ts";
+import { ViewerSourceError } from "../../../viewer/server/viewer-server.ts";
+import { until } from "../../support/until.ts";
+import { servers } from "./support/test-server.ts";
+import { smallStream, TestSource } from "./support/test-source.ts";
+
+const { H264, H265 } = vsockenc.Codec;
+
+describe("the list of sources", () => {
+  const serve = servers();
+
+  it("is sent at the beginning and at every change", async () => {
+    const { server, connect } = await serve();
+    server.add(new TestSource({ id: "a/stream", title: "A", input: true }));
+    const viewer = await connect();
+    expect(viewer.all("hello")).toMatchObject([{ version: 1, software: "test 1" }]);
+    expect(viewer.all("sources").at(-1)?.sources).toMatchObject([
+      { id: "a/stream", kind: vsockenc.viewer.SourceKind.STREAM, vm: "test", title: "A", input: true },
+    ]);
+    server.add(new TestSource({ id: "b" }));
+    server.add(new TestSource({ id: "c" }));
+    await until(() => viewer.all("sources").at(-1)?.sources.length === 3, "three");
+    // What changes at once is told once.
+    expect(viewer.all("sources")).toHaveLength(2);
+    expect(viewer.all("sources").at(-1)?.sources[1]).toMatchObject({ id: "b", input: false });
+    server.remove("a/stream");
+    await until(() => viewer.all("sources").at(-1)?.sources.length === 2, "two");
+  });
+
+  it("takes no source twice, none without a proper id, and not too many", async () => {
+    const { server } = await serve();
+    server.add(new TestSource({ id: "a" }));
+    for (const id of ["a", "", "a b", "ä", "x".repeat(128)]) {
+      expect(() => server.add(new TestSource({ id })), id).toThrow(ViewerSourceError);
+    }
+    for (let i = 1; i < VIEWER_LIMITS.SOURCES; i += 1) server.add(new TestSource({ id: `s${i}` }));
+    expect(() => server.add(new TestSource({ id: "one-more" }))).toThrow(/256 sources already/);
+  });
+
+  it("cuts a title that is too long for a message", async () => {
+    const { server, connect } = await serve();
+    server.add(new TestSource({ title: "ü".repeat(1000) }));
+    const viewer = await connect();
+    const title = viewer.all("sources").at(-1)?.sources[0]?.title;
+    expect(title).toBe("ü".repeat(127));
+  });
+});
+
+describe("thumbnails", () => {
+  const serve = servers();
+
+  it("are the newest key units, one a source and second, for who has the list open", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource();
+    server.add(source);
+    const [watching, listing, neither] = [await connect(), await connect(), await connect()];
+    watching.watch(source.id);
+    await until(() => source.running, "the start");
+    source.deliver(15);
+    listing.watch("");
+    await until(() => listing.all("thumbnail").length === 1, "the thumbnail");
+    const [thumbnail] = listing.all("thumbnail");
+    expect(thumbnail).toMatchObject({ source: source.id, codec: watching.all("configuration")[0]?.codec });
+    expect(
+      Buffer.compare(Buffer.from(thumbnail?.data ?? []), smallStream()[10]?.data ?? Buffer.alloc(0)),
+    ).toBe(0);
+    // Two more key units at one time are one thumbnail more.
+    source.deliver(20);
+    await until(() => listing.all("thumbnail").length === 2, "the next");
+    listing.watch(source.id);
+    await listing.settled();
+    source.deliver(10);
+    await until(() => watching.all("statistics").some(({ frames }) => frames === 45), "a second");
+    await listing.settled();
+    expect(listing.all("thumbnail")).toHaveLength(2);
+    expect(neither.all("thumbnail")).toHaveLength(0);
+    expect(watching.all("thumbnail")).toHaveLength(0);
+  });
+
+  it("start what nobody watches for a moment, one source at a time", async () => {
+    const { server, connect } = await serve();
+    const sources = ["a", "b", "c"].map((id) => new TestSource({ id }));
+    for (const source of sources) server.add(source);
+    const viewer = await connect();
+    viewer.watch("");
+    for (const [index] of sources.entries()) {
+      await until(() => sources.reduce((sum, { starts }) => sum + starts, 0) === index + 1, "a start");
+      const started = sources.filter(({ running }) => running);
+      for (const source of started) source.deliver(1);
+      await until(() => viewer.all("thumbnail").length === index + 1, "its thumbnail");
+    }
+    expect(new Set(viewer.all("thumbnail").map(({ source }) => source))).toEqual(new Set(["a", "b", "c"]));
+    viewer.socket.close();
+    await until(() => sources.every(({ running }) => !running), "that all are stopped");
+    expect(sources.map(({ starts, stops }) => [starts, stops])).toEqual([
+      [1, 1],
+      [1, 1],
+      [1, 1],
+    ]);
+  });
+
+  it("go to who can decode them, and are left out where a key unit is too large", async () => {
+    const { server, connect } = await serve();
+    const [key] = smallStream();
+    if (key === undefined) throw new Error("no stream");
+    const huge = { key: true, data: Buffer.concat([key.data, Buffer.alloc(VIEWER_LIMITS.THUMBNAIL_BYTES)]) };
+    const sources = [new TestSource({ id: "small" }), new TestSource({ id: "huge", units: [huge] })];
+    for (const source of sources) server.add(source);
+    const [able, unable] = [await connect([H264]), await connect([H265])];
+    for (const source of sources) {
+      able.watch(source.id);
+      await until(() => source.running, "the start");
+      source.deliver(1);
+      await until(() => able.units.length > 0, "a unit");
+    }
+    unable.watch("");
+    able.watch("");
+    await until(() => able.all("thumbnail").length > 0, "a thumbnail");
+    await unable.settled();
+    expect(able.all("thumbnail").map(({ source }) => source)).toEqual(["small"]);
+    expect(unable.all("thumbnail")).toHaveLength(0);
+  });
+});
+
+describe("pointer and keyboard", () => {
+  const serve = servers();
+  const pointer = { x: 100, y: 65_535, buttons: 0, wheelX: 0, wheelY: 0 };
+
+  it("reach the source that is watched, and are released when the viewer leaves", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource({ input: true });
+    server.add(source);
+    const viewer = await connect();
+    viewer.send({ type: "pointer", body: pointer });
+    viewer.watch(source.id);
+    viewer.send({ type: "pointer", body: { ...pointer, buttons: 1, wheelY: -120 } });
+    viewer.send({ type: "key", body: { code: 30, pressed: true } });
+    viewer.send({ type: "key", body: { code: 31, pressed: true } });
+    viewer.send({ type: "key", body: { code: 31, pressed: false } });
+    await viewer.settled();
+    expect(source.pointers).toEqual([{ ...pointer, buttons: 1, wheelY: -120 }]);
+    expect(source.keys).toEqual([
+      { code: 30, pressed: true },
+      { code: 31, pressed: true },
+      { code: 31, pressed: false },
+    ]);
+    viewer.socket.terminate();
+    await until(() => source.keys.length === 4, "the release");
+    expect(source.keys.at(-1)).toEqual({ code: 30, pressed: false });
+    expect(source.pointers.at(-1)).toEqual({ ...pointer, buttons: 0 });
+  });
+
+  it("are ignored and counted where the source takes none", async () => {
+    const { server, connect, registry } = await serve();
+    const source = new TestSource();
+    server.add(source);
+    const viewer = await connect();
+    viewer.watch(source.id);
+    viewer.send({ type: "pointer", body: pointer });
+    viewer.send({ type: "key", body: { code: 30, pressed: true } });
+    await viewer.settled();
+    expect(await registry.metrics()).toContain(
+      'vsockenc_viewer_input_ignored_total{vm="test",reason="unavailable"} 2',
+    );
+  });
+
+  it("are limited in their rate, but no button and no turn of the wheel is lost", async () => {
+    const { server, connect, registry } = await serve();
+    const source = new TestSource({ input: true });
+    server.add(source);
+    const viewer = await connect();
+    viewer.watch(source.id);
+    const moves = VIEWER_LIMITS.POINTER_MOVES_PER_SECOND * 2;
+    for (let x = 0; x < moves; x += 1) viewer.send({ type: "pointer", body: { ...pointer, x } });
+    viewer.send({ type: "pointer", body: { ...pointer, buttons: 1 } });
+    viewer.send({ type: "pointer", body: { ...pointer, buttons: 1, wheelY: 120 } });
+    viewer.send({ type: "pointer", body: pointer });
+    await viewer.settled();
+    expect(source.pointers.length).toBeLessThan(moves);
+    expect(source.pointers.slice(-3).map(({ buttons, wheelY }) => [buttons, wheelY])).toEqual([
+      [1, 0],
+      [1, 120],
+      [0, 0],
+    ]);
+    expect(await registry.metrics()).toMatch(/input_ignored_total\{vm="test",reason="rate"\} [1-9]/);
+  });
+
+  it.each([
+    ["Pointer.x", { type: "pointer", body: { x: 65_536 } }],
+    ["Pointer.y", { type: "pointer", body: { y: 65_536 } }],
+    ["Pointer.buttons", { type: "pointer", body: { buttons: 32 } }],
+    ["Pointer.wheel_x", { type: "pointer", body: { wheelX: -12_001 } }],
+    ["Pointer.wheel_y", { type: "pointer", body: { wheelY: 12_001 } }],
+    ["Key.code", { type: "key", body: { code: 0x300, pressed: true } }],
+    ["Key.code", { type: "key", body: { code: 0, pressed: true } }],
+  ] as const)("have bounds: %s", async (field, message) => {
+    const { server, connect } = await serve();
+    const source = new TestSource({ input: true });
+    server.add(source);
+    const viewer = await connect();
+    viewer.watch(source.id);
+    viewer.send(message);
+    expect(await viewer.untilClosed()).toMatchObject({ code: 4400 });
+    expect(viewer.closed?.reason).toContain(field);
+    expect([source.pointers, source.keys]).toEqual([[], []]);
+  });
+
+  it("do not let one viewer hold down the whole keyboard", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource({ input: true });
+    server.add(source);
+    const viewer = await connect();
+    viewer.watch(source.id);
+    for (let code = 1; code <= VIEWER_LIMITS.MAX_KEYS_DOWN + 1; code += 1) {
+      viewer.send({ type: "key", body: { code, pressed: true } });
+    }
+    expect(await viewer.untilClosed()).toMatchObject({ code: 4400 });
+    const down = new Set(source.keys.filter(({ pressed }) => pressed).map(({ code }) => code));
+    expect(down.size).toBe(VIEWER_LIMITS.MAX_KEYS_DOWN);
+    for (const { code } of source.keys.filter(({ pressed }) => !pressed)) down.delete(code);
+    expect(down.size).toBe(0);
+  });
+});

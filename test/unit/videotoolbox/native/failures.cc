@@ -27,7 +27,8 @@ void Mends(const std::string &script, uint64_t sessions, const std::string &note
   const Settings settings = Small();
   Recorder recorder;
   {
-    Encoder encoder(settings, recorder, Hasty());
+    const bool silent = script.starts_with("silent");
+    Encoder encoder(settings, recorder, silent ? Hasty(kSoon) : Hasty());
     for (uint32_t i = 0; i < kFrames; ++i) {
       EncodeOne(encoder, settings, i);
       // One at a time, so that it is known which are under way.
@@ -84,10 +85,7 @@ void GivesUp(const std::string &script, const std::string &why) {
   vt_shim_set_script(script.c_str());
   const Settings settings = Small();
   Recorder recorder;
-  Encoder encoder(settings, recorder,
-                  {.attempts = 4,
-                   .pause = std::chrono::milliseconds(1),
-                   .silence = std::chrono::milliseconds(300)});
+  Encoder encoder(settings, recorder, Hasty(kSoon));
   for (uint32_t i = 0; i < 8; ++i) EncodeOne(encoder, settings, i);
   recorder.TendUntil(encoder, 8);
   Expect(encoder.failure().has_value() && encoder.failure()->find(why) != std::string::npos,
@@ -105,7 +103,7 @@ void SilenceIsSeen() {
   vt_shim_set_script("silent:4");
   const Settings settings = Small();
   Recorder recorder;
-  Encoder encoder(settings, recorder, Hasty());
+  Encoder encoder(settings, recorder, Hasty(kSoon));
   for (uint32_t i = 0; i < 4; ++i) EncodeOne(encoder, settings, i);
   recorder.TendUntil(encoder, 4);
   ExpectWhole(settings, recorder, 4);
@@ -171,7 +169,7 @@ void AddFailures(std::vector<Case> &cases) {
   for (const std::string status : {"-12903", "-12912", "-12915"}) {
     cases.push_back({"gives up: " + status, [=] { GivesUp("fail:5+:" + status, status + " ("); }});
   }
-  cases.push_back({"gives up: silence", [] { GivesUp("silent:5+", "no answer for 300 ms"); }});
+  cases.push_back({"gives up: silence", [] { GivesUp("silent:5+", "no answer for 1500 ms"); }});
   cases.push_back(
       {"gives up: no encoder", [] { GivesUp("fail:5+:-12908", "there is no such encoder"); }});
   cases.push_back({"gives up: no session",

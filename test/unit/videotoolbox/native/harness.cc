@@ -141,10 +141,8 @@ Settings Small(bool rgb) {
           .keyframe_interval = 1000};
 }
 
-Patience Hasty() {
-  return {.attempts = 4,
-          .pause = std::chrono::milliseconds(1),
-          .silence = std::chrono::milliseconds(1500)};
+Patience Hasty(std::chrono::milliseconds silence) {
+  return {.attempts = 4, .pause = std::chrono::milliseconds(1), .silence = silence};
 }
 
 std::shared_ptr<const Picture> Draw(const PixelFormat &format, int width, int height, int number) {

@@ -71,7 +71,9 @@ class Recorder : public EncoderSink {
 
 // 160x120, 30 frames a second, far more bits than the pictures need.
 Settings Small(bool rgb = true);
-Patience Hasty();
+// Does not wait between attempts. Silence is not to be found where there is only a slow machine.
+Patience Hasty(std::chrono::milliseconds silence = std::chrono::seconds(20));
+constexpr std::chrono::milliseconds kSoon{1500};
 
 // A picture that only frame `number` has, in the given format.
 std::shared_ptr<const Picture> Draw(const PixelFormat &format, int width, int height, int number);

@@ -68,7 +68,7 @@ void ClosedAtAnyMoment() {
       vt_shim_set_script(script);
       Counter counter;
       {
-        Session session(OpenVideoToolbox(Small(), Hasty()), counter);
+        Session session(OpenVideoToolbox(Small(), Hasty(kSoon)), counter);
         for (uint32_t i = 0; i < frames; ++i) Encode(session, i);
         if (frames % 2 == 0) session.Close();
       }
@@ -83,7 +83,7 @@ void TendsWithoutJobs() {
   for (const char *script : {"silent:4", "fail:4:-12912"}) {
     vt_shim_set_script(script);
     Counter counter;
-    Session session(OpenVideoToolbox(Small(), Hasty()), counter);
+    Session session(OpenVideoToolbox(Small(), Hasty(kSoon)), counter);
     for (uint32_t i = 0; i < 3; ++i) Encode(session, i);
     while (counter.packets < 3) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }

@@ -16,6 +16,19 @@ const BITS = constant("PATTERN_BITS");
 /** Video's black and white are 16 and 235, with some loss. */
 const THRESHOLD = 128;
 
+/** The middles of the blocks, the number's row first: where a reader of single pixels has to look. */
+export const COUNTER_POINTS: { readonly x: number; readonly y: number }[] = [0, 1].flatMap((row) =>
+  Array.from({ length: BITS }, (_, bit) => ({ x: (bit + 0.5) * BLOCK, y: (row + 0.5) * BLOCK })),
+);
+
+/** The counter by the brightness at COUNTER_POINTS; undefined where it and its complement disagree. */
+export function counterOf(luma: readonly number[]): number | undefined {
+  const value = (from: number): number =>
+    luma.slice(from, from + BITS).reduce((sum, pixel) => sum * 2 + (pixel >= THRESHOLD ? 1 : 0), 0);
+  const number = value(0);
+  return luma.length === 2 * BITS && (number ^ value(BITS)) === 2 ** BITS - 1 ? number : undefined;
+}
+
 /**
  * Counters of decoded frames.
  *

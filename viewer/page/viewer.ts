@@ -188,6 +188,8 @@ export class Viewer implements PlayerEvents {
     if (this.#configuration === undefined || this.#player === undefined) return;
     const { number, ptsUs, key, replay, stages } = unit;
     const data = unit.data as Uint8Array<ArrayBuffer>;
+    // The server sends small pictures of the sources that are not watched; the watched one's comes from here.
+    if (key) this.#list.thumbnail(this.#watched, this.#configuration.codec, data.slice());
     if (!replay) {
       this.#arrivedSincePaint += 1;
       this.#statistics.arrival({ at: arrivedAt, bytes: data.length, stages: stagesOf(stages) });

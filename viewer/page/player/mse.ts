@@ -31,6 +31,7 @@ export class MsePlayer implements Player {
   readonly #events: PlayerEvents;
   #stream: Stream | undefined;
   #points: readonly Point[] = [];
+  #painted: Appended | undefined;
 
   constructor(events: PlayerEvents) {
     this.#events = events;
@@ -69,7 +70,9 @@ export class MsePlayer implements Player {
   #watchPaints(): void {
     this.element.requestVideoFrameCallback((_now, { mediaTime, processingDuration }) => {
       const unit = this.#stream?.unitAt(mediaTime);
-      if (unit !== undefined && !unit.replay) {
+      // A jump forward shows the same picture once more.
+      if (unit !== undefined && !unit.replay && unit !== this.#painted) {
+        this.#painted = unit;
         const paint: Paint = {
           number: unit.number,
           ptsUs: unit.ptsUs,

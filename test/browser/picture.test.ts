@@ -1,0 +1,147 @@
+/** The picture itself: what a source sends is what a browser shows, in order, once and at once. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../support/until.ts";
+import { PlayedSource } from "./support/played-source.ts";
+import { type Recording, record } from "./support/recording.ts";
+import { INSECURE_HOST, Rig, type ViewedPage } from "./support/rig.ts";
+
+let rig: Rig;
+/** One key frame at its beginning and no other: what needs a second one fails. */
+let recording: Recording;
+
+beforeAll(async () => {
+  rig = await Rig.start();
+  recording = await record({ frames: 400, keyInterval: 1000 });
+});
+afterEach(() => rig.clear());
+afterAll(() => rig.stop());
+
+const range = (from: number, count: number): number[] => Array.from({ length: count }, (_, i) => from + i);
+
+/** A frame that a newer one replaced before the screen's refresh was decoded, but is not on the screen. */
+async function replaced(viewer: ViewedPage): Promise<number> {
+  return (await viewer.drops()).filter(({ reason }) => reason === "replaced by a newer one").length;
+}
+
+async function otherDrops(viewer: ViewedPage): Promise<unknown[]> {
+  return (await viewer.drops()).filter(({ reason }) => reason !== "replaced by a newer one");
+}
+
+describe("the picture", () => {
+  test("shows every frame of a stream, each once and in order", async () => {
+    const source = new PlayedSource({ id: "desk/0", recording });
+    rig.add(source);
+    const viewer = await rig.open({ source: source.id });
+    await until(() => source.running, "the source to be started");
+    for (let sent = 1; sent <= 60; sent += 1) {
+      source.send();
+      await viewer.untilPainted(sent);
+    }
+    expect(await viewer.counters()).toEqual(range(0, 60));
+    expect((await viewer.paints()).map(({ number }) => number)).toEqual(range(1, 60));
+    expect(source.keyFrameRequests).toBe(0);
+    expect(viewer.problems).toEqual([]);
+  });
+
+  test("shows a stream that runs at its own pace", async () => {
+    const source = new PlayedSource({ id: "desk/0", recording, fps: 10 });
+    rig.add(source);
+    const viewer = await rig.open({ source: source.id });
+    await viewer.untilPainted(40);
+    const counters = await viewer.counters();
+    const span = (counters.at(-1) ?? 0) - (counters[0] ?? 0) + 1;
+    // On a machine that is busy two frames may come within one refresh of the screen; nothing else may be missing.
+    expect(counters.length + (await replaced(viewer))).toBe(span);
+    expect(counters).toEqual([...new Set(counters)].sort((a, b) => Number(a) - Number(b)));
+    expect(await otherDrops(viewer)).toEqual([]);
+  });
+
+  test("shows a frame before the next one is sent, however slow the stream", async () => {
+    const source = new PlayedSource({ id: "desk/0", recording });
+    rig.add(source);
+    const viewer = await rig.open({ source: source.id });
+    await until(() => source.running, "the source to be started");
+    for (let sent = 1; sent <= 6; sent += 1) {
+      source.send();
+      // A decoder that keeps a frame until it has seen the next would wait here for ever.
+      await viewer.untilPainted(sent);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+    expect(await viewer.counters()).toEqual(range(0, 6));
+  });
+
+  test("brings a second viewer to the newest picture without another key frame", async () => {
+    const source = new PlayedSource({ id: "desk/0", recording });
+    rig.add(source);
+    const first = await rig.open({ source: source.id });
+    await until(() => source.running, "the source to be started");
+    for (let sent = 1; sent <= 50; sent += 1) {
+      source.send();
+      await first.untilPainted(sent);
+    }
+    const second = await rig.open({ source: source.id });
+    await second.untilPainted(1);
+    source.send();
+    await second.untilPainted(2);
+    // Of the fifty that were replayed, the newest alone was shown.
+    expect(await second.counters()).toEqual([49, 50]);
+    expect(source.keyFrameRequests).toBe(0);
+  });
+
+  test("goes on for one viewer while another has stopped", async () => {
+    const source = new PlayedSource({ id: "desk/0", recording });
+    rig.add(source);
+    const stopped = await rig.open({ source: source.id });
+    const viewer = await rig.open({ source: source.id });
+    await until(() => source.running, "the source to be started");
+    source.send();
+    await Promise.all([stopped.untilPainted(1), viewer.untilPainted(1)]);
+    // A page in the middle of a long computation reads nothing, as one on a computer that sleeps.
+    const wake = stopped.page
+      .evaluate(() => {
+        const end = performance.now() + 6000;
+        while (performance.now() < end);
+      })
+      .catch(() => undefined);
+    for (let sent = 2; sent <= 40; sent += 1) {
+      source.send();
+      await viewer.untilPainted(sent);
+    }
+    expect(await viewer.counters()).toEqual(range(0, 40));
+    await wake;
+  });
+
+  test("is shown on plain HTTP, where browsers have no WebCodecs", async () => {
+    const source = new PlayedSource({ id: "desk/0", recording, fps: 10 });
+    rig.add(source);
+    const viewer = await rig.open({ source: source.id, host: INSECURE_HOST });
+    expect(await viewer.page.evaluate(() => [isSecureContext, "VideoDecoder" in window])).toEqual([
+      false,
+      false,
+    ]);
+    await viewer.untilPainted(30);
+    const counters = await viewer.counters();
+    expect(counters).not.toContain(undefined);
+    expect(counters).toEqual([...new Set(counters)].sort((a, b) => Number(a) - Number(b)));
+    await viewer.page.getByRole("button", { name: "Statistics" }).click();
+    await expect
+      .poll(() => viewer.page.locator("#statistics").textContent())
+      .toContain("Media Source Extensions");
+    await viewer.shot("plain-http");
+    expect(viewer.problems).toEqual([]);
+  });
+
+  test("comes back after the server was away", async () => {
+    const source = new PlayedSource({ id: "desk/0", recording, fps: 10 });
+    rig.add(source);
+    const viewer = await rig.open({ source: source.id });
+    await viewer.untilPainted(5);
+    await rig.stopServer();
+    await viewer.untilNotice(/connection was lost|server cannot be reached/i);
+    const before = (await viewer.paints()).length;
+    await rig.startServerAgain();
+    rig.add(new PlayedSource({ id: "desk/0", recording, fps: 10 }));
+    await viewer.untilPainted(before + 5);
+    await until(async () => (await viewer.notice()) === undefined, "the notice to go");
+  });
+});

@@ -1,0 +1,98 @@
+/** A source that plays a recording: at its own pace, or unit by unit as a test asks. */
+import type {
+  KeyInput,
+  PointerInput,
+  SourceEvents,
+  SourceState,
+  SourceStatistics,
+  ViewerSource,
+} from "../../../viewer/source.ts";
+import type { Recording } from "./recording.ts";
+
+interface PlayedSourceOptions {
+  readonly id: string;
+  readonly recording: Recording;
+  /** Absent: units go out by `send` alone. */
+  readonly fps?: number;
+  readonly vm?: string;
+  readonly title?: string;
+  readonly kind?: ViewerSource["kind"];
+  /** Whether it takes pointer and keyboard. */
+  readonly controllable?: boolean;
+}
+
+export class PlayedSource implements ViewerSource {
+  readonly id: string;
+  readonly kind: ViewerSource["kind"];
+  readonly vm: string;
+  readonly title: string;
+  readonly input?: NonNullable<ViewerSource["input"]>;
+  readonly pointers: PointerInput[] = [];
+  readonly keys: KeyInput[] = [];
+  /** How many units went out since the start. */
+  sent = 0;
+  keyFrameRequests = 0;
+  readonly #recording: Recording;
+  readonly #fps: number | undefined;
+  #events: SourceEvents | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #next = 0;
+
+  constructor(options: PlayedSourceOptions) {
+    this.id = options.id;
+    this.kind = options.kind ?? "stream";
+    this.vm = options.vm ?? "desk";
+    this.title = options.title ?? options.id;
+    this.#recording = options.recording;
+    this.#fps = options.fps;
+    if (options.controllable === true) {
+      this.input = { pointer: (event) => this.pointers.push(event), key: (event) => this.keys.push(event) };
+    }
+  }
+
+  get running(): boolean {
+    return this.#events !== undefined;
+  }
+
+  start(events: SourceEvents): void {
+    this.#events = events;
+    this.#next = 0;
+    if (this.#fps !== undefined) this.#timer = setInterval(() => this.send(), 1000 / this.#fps);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#events = undefined;
+  }
+
+  /** A recording has no key frame where one is asked for; what is between here and its next one is left out. */
+  requestKeyFrame(): void {
+    this.keyFrameRequests += 1;
+    const key = this.#recording.units.findIndex((unit, index) => index >= this.#next && unit.key);
+    if (key !== -1) this.#next = key;
+  }
+
+  /** Sends the next unit, optionally with other bytes; nothing at the recording's end. */
+  send(data?: Uint8Array): void {
+    const unit = this.#recording.units[this.#next];
+    if (unit === undefined || this.#events === undefined) return;
+    const ptsUs = this.#next * 100_000;
+    this.#next += 1;
+    this.sent += 1;
+    this.#events.onAccessUnit({
+      codec: this.#recording.codec,
+      ptsUs,
+      key: unit.key,
+      stages: { captureUs: 900, queueUs: 150, convertUs: 400, encodeUs: 2300 },
+      data: data ?? unit.data,
+    });
+  }
+
+  tell(state: SourceState): void {
+    this.#events?.onState(state);
+  }
+
+  statistics(): SourceStatistics {
+    return { encoder: "libx264", tier: "resource", bitrateKbps: 2000, dropped: { newest: 3 } };
+  }
+}

@@ -77,7 +77,7 @@ export function nextBitrate(
   if (!active.every(isClear)) return { kbps: state.kbps, clear: 0, hold };
   const clear = state.clear + 1;
   if (clear < CLEAR_BEFORE_INCREASE) return { kbps: state.kbps, clear, hold };
-  const step = (range.maxKbps - range.minKbps) / STEPS;
+  const step = Math.ceil((range.maxKbps - range.minKbps) / STEPS);
   return { kbps: clamp(state.kbps + step, range), clear, hold };
 }
 

@@ -88,7 +88,7 @@ export function encodeTestPicture(
     "-f",
     "lavfi",
     "-i",
-    `testsrc2=size=${width}x${height}:rate=30`,
+    `testsrc=size=${width}x${height}:rate=30`,
     "-frames:v",
     String(frames),
   ];

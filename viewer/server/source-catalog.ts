@@ -1,6 +1,8 @@
 /** The sources of a server by their ids, each with its hub. */
 import type { Logger } from "pino";
+import { LIMITS } from "../../proto/limits.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
+import type { BitrateRange } from "../bitrate.ts";
 import { VIEWER_LIMITS } from "../limits.ts";
 import type { OutgoingServerMessage } from "../messages.ts";
 import type { ViewerSource } from "../source.ts";
@@ -40,6 +42,7 @@ export class SourceCatalog {
     if (this.#hubs.size >= VIEWER_LIMITS.SOURCES) {
       throw new ViewerSourceError(`there are ${VIEWER_LIMITS.SOURCES} sources already; ${id} is not offered`);
     }
+    checkBitrate(id, options.bitrate);
     const hub = new Hub(source, options, this.#metrics.forVm(source.vm), this.#log);
     this.#hubs.set(id, hub);
     return hub;
@@ -70,4 +73,12 @@ export class SourceCatalog {
     }));
     return { type: "sources", body: { sources } };
   }
+}
+
+function checkBitrate(id: string, range: BitrateRange | undefined): void {
+  if (range === undefined) return;
+  const { minKbps, maxKbps } = range;
+  if (minKbps >= 1 && minKbps <= maxKbps && maxKbps <= LIMITS.MAX_BITRATE_KBPS) return;
+  const rule = `1 <= least <= most <= ${LIMITS.MAX_BITRATE_KBPS} kbit/s`;
+  throw new ViewerSourceError(`the bit rates of ${id}, ${minKbps} to ${maxKbps}, break the rule ${rule}`);
 }

@@ -1,0 +1,215 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import {
+  type BitrateRange,
+  type BitrateState,
+  initialBitrate,
+  nextBitrate,
+  type ViewerObservation,
+} from "../../../viewer/bitrate.ts";
+import { ViewerSourceError } from "../../../viewer/server/viewer-server.ts";
+import { until } from "../../support/until.ts";
+import { servers } from "./support/test-server.ts";
+import { TestSource } from "./support/test-source.ts";
+
+const clear: ViewerObservation = {
+  receivedKbps: 5000,
+  skipped: 0,
+  received: 60,
+  painted: 60,
+  dropped: 0,
+  decodeQueue: 1,
+  roundTripUs: 10_000,
+  shortestRoundTripUs: 8000,
+};
+const jammed: ViewerObservation = { ...clear, skipped: 20, receivedKbps: 2000, painted: 20 };
+
+const ranges = fc
+  .tuple(fc.integer({ min: 100, max: 50_000 }), fc.integer({ min: 0, max: 50_000 }))
+  .map(([minKbps, span]): BitrateRange => ({ minKbps, maxKbps: minKbps + span }));
+const count = fc.integer({ min: 0, max: 0xffff_ffff });
+const observations: fc.Arbitrary<ViewerObservation> = fc.record({
+  receivedKbps: fc.double({ min: 0, max: 1e9, noNaN: true }),
+  skipped: fc.oneof(fc.constant(0), count),
+  received: count,
+  painted: fc.oneof(fc.constant(0), count),
+  dropped: fc.oneof(fc.constant(0), count),
+  decodeQueue: fc.oneof(fc.constant(0), count),
+  roundTripUs: count,
+  shortestRoundTripUs: count,
+});
+const seconds = fc.array(fc.array(observations, { maxLength: 4 }), { maxLength: 30 });
+
+function run(range: BitrateRange, history: readonly (readonly ViewerObservation[])[]): BitrateState[] {
+  const states = [initialBitrate(range)];
+  for (const second of history) {
+    states.push(nextBitrate(states.at(-1) ?? initialBitrate(range), second, range));
+  }
+  return states;
+}
+
+describe("the bit rate", () => {
+  it("stays within its limits, whatever viewers report", () => {
+    fc.assert(
+      fc.property(ranges, seconds, (range, history) => {
+        for (const { kbps } of run(range, history)) {
+          expect(Number.isInteger(kbps)).toBe(true);
+          expect(kbps).toBeGreaterThanOrEqual(range.minKbps);
+          expect(kbps).toBeLessThanOrEqual(range.maxKbps);
+        }
+      }),
+    );
+  });
+
+  it("never rises in a second in which one viewer is jammed, however well the others are", () => {
+    fc.assert(
+      fc.property(ranges, seconds, fc.array(fc.constant(clear)), (range, history, others) => {
+        const state = run(range, history).at(-1) ?? initialBitrate(range);
+        const next = nextBitrate(state, [...others, jammed], range);
+        expect(next.kbps).toBeLessThanOrEqual(state.kbps);
+      }),
+    );
+  });
+
+  it("is decided by the worst: another viewer never makes it higher", () => {
+    fc.assert(
+      fc.property(
+        ranges,
+        seconds,
+        fc.array(observations, { minLength: 1 }),
+        observations,
+        (range, history, all, one) => {
+          const state = run(range, history).at(-1) ?? initialBitrate(range);
+          const alone = nextBitrate(state, all, range).kbps;
+          // From where nobody was active nothing changes, so there is nothing to be worse than.
+          fc.pre(all.some(({ painted, skipped }) => painted > 0 || skipped > 0));
+          expect(nextBitrate(state, [...all, one], range).kbps).toBeLessThanOrEqual(alone);
+        },
+      ),
+    );
+  });
+
+  it("falls at most by half, and not again before the effect can be seen", () => {
+    fc.assert(
+      fc.property(ranges, seconds, (range, history) => {
+        const states = run(range, history).map(({ kbps }) => kbps);
+        states.forEach((kbps, second) => {
+          const before = states[second - 1] ?? kbps;
+          if (kbps >= before) return;
+          // Rounding may take half a kbit more.
+          expect(kbps).toBeGreaterThanOrEqual(Math.floor(before / 2));
+          expect(states[second + 1] ?? kbps).toBeGreaterThanOrEqual(kbps);
+        });
+      }),
+    );
+  });
+
+  it("comes down to the least in a jam that lasts, and back to the most when it is over", () => {
+    fc.assert(
+      fc.property(ranges, (range) => {
+        const states = run(range, [...Array(80).fill([jammed]), ...Array(40).fill([clear])]);
+        expect(states[80]?.kbps).toBe(range.minKbps);
+        expect(states.at(-1)?.kbps).toBe(range.maxKbps);
+      }),
+    );
+  });
+
+  it("waits some seconds before it rises, and begins to wait anew after a doubtful one", () => {
+    const range = { minKbps: 1000, maxKbps: 10_000 };
+    const low = { kbps: 2000, clear: 0, hold: 0 };
+    const doubtful = { ...clear, roundTripUs: clear.shortestRoundTripUs + 100_000 };
+    const rises = (history: ViewerObservation[]): number[] => {
+      let state: BitrateState = low;
+      return history.map((one) => {
+        state = nextBitrate(state, [one], range);
+        return state.kbps;
+      });
+    };
+    expect(rises([clear, clear, clear, clear, clear])).toEqual([2000, 2000, 2000, 2450, 2900]);
+    expect(rises([clear, clear, clear, doubtful, clear, clear, clear, clear])).toEqual([
+      2000, 2000, 2000, 2000, 2000, 2000, 2000, 2450,
+    ]);
+  });
+
+  it.each<[string, Partial<ViewerObservation>]>([
+    ["units had to be skipped", { skipped: 1 }],
+    ["the round trip has become long", { roundTripUs: 200_000 }],
+    ["the decoder does not keep up", { decodeQueue: 9 }],
+    ["many pictures came too late", { dropped: 20 }],
+  ])("falls when %s", (_why, change) => {
+    const range = { minKbps: 1000, maxKbps: 10_000 };
+    expect(nextBitrate(initialBitrate(range), [clear], range).kbps).toBe(10_000);
+    expect(nextBitrate(initialBitrate(range), [{ ...clear, ...change }], range).kbps).toBeLessThan(10_000);
+  });
+
+  it("does not follow a page in the background, which paints nothing", () => {
+    const range = { minKbps: 1000, maxKbps: 10_000 };
+    const hidden = { ...clear, painted: 0, dropped: 60 };
+    expect(nextBitrate(initialBitrate(range), [hidden], range)).toEqual(initialBitrate(range));
+  });
+
+  it("goes straight to what a full line has carried", () => {
+    const range = { minKbps: 1000, maxKbps: 10_000 };
+    const full = { ...jammed, receivedKbps: 7000 };
+    expect(nextBitrate(initialBitrate(range), [full], range).kbps).toBe(6300);
+  });
+});
+
+describe("a source's bit rate", () => {
+  const serve = servers();
+  const healthy = {
+    periodMs: 1000,
+    received: 60,
+    receivedBytes: 500_000,
+    decoded: 60,
+    painted: 60,
+    dropped: 0,
+    decodeQueue: 1,
+    roundTripUs: 5000,
+  };
+
+  it("follows the worst viewer's reports, from the highest on", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource();
+    server.add(source, { bitrate: { minKbps: 1000, maxKbps: 8000 } });
+    const [good, bad] = [await connect(), await connect()];
+    for (const viewer of [good, bad]) viewer.watch(source.id);
+    await until(() => source.running, "the start");
+    expect(source.bitrates).toEqual([8000]);
+    const reports = setInterval(() => {
+      good.send({ type: "report", body: healthy });
+      bad.send({ type: "report", body: { ...healthy, dropped: 30 } });
+    }, 200);
+    try {
+      await until(() => source.bitrates.length === 3, "two decreases");
+    } finally {
+      clearInterval(reports);
+    }
+    expect(source.bitrates).toEqual([8000, 6000, 4500]);
+  });
+
+  it("needs a range that is one", async () => {
+    const { server } = await serve();
+    for (const [minKbps, maxKbps] of [
+      [0, 10],
+      [20, 10],
+      [1, 2_000_000],
+      [Number.NaN, 10],
+    ] as const) {
+      const add = (): void => server.add(new TestSource(), { bitrate: { minKbps, maxKbps } });
+      expect(add, `${minKbps} to ${maxKbps}`).toThrow(ViewerSourceError);
+    }
+  });
+
+  it("is left alone where no range is given", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource();
+    server.add(source);
+    const viewer = await connect();
+    viewer.watch(source.id);
+    await until(() => source.running, "the start");
+    viewer.send({ type: "report", body: { ...healthy, dropped: 60 } });
+    await until(() => viewer.all("statistics").length === 2, "two decisions");
+    expect(source.bitrates).toEqual([]);
+  });
+});

@@ -1,0 +1,139 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { describeStream, StreamDescriptionError } from "../../../viewer/codec-string.ts";
+import { encodeTestPicture, inspectVideo } from "../../support/ffmpeg.ts";
+import { encodeUnits } from "./support/streams.ts";
+
+interface Case {
+  readonly width: number;
+  readonly height: number;
+  readonly pixels?: string;
+  readonly options?: readonly string[];
+  /** Of the codec string, without level; "" stands for any constraint flags. */
+  readonly profile: RegExp;
+}
+
+const profile = (name: string): string[] => ["-profile:v", name];
+const x264 = (parameters: string): string[] => ["-x264-params", parameters];
+
+const H264: readonly Case[] = [
+  { width: 320, height: 180, options: profile("baseline"), profile: /^avc1\.42[CE]0/ },
+  { width: 640, height: 360, options: profile("main"), profile: /^avc1\.4D[04]0/ },
+  { width: 1920, height: 1080, options: profile("high"), profile: /^avc1\.640[0C]/ },
+  { width: 1366, height: 768, options: [...profile("high"), ...x264("cqm=jvt")], profile: /^avc1\.640[0C]/ },
+  { width: 642, height: 362, options: profile("high"), profile: /^avc1\.640[0C]/ },
+  { width: 16, height: 16, profile: /^avc1\.640[0C]/ },
+  { width: 720, height: 576, options: x264("interlaced=1"), profile: /^avc1\.6400/ },
+  { width: 720, height: 540, options: x264("interlaced=1"), profile: /^avc1\.6400/ },
+  { width: 642, height: 363, pixels: "yuv422p", profile: /^avc1\.7A0/ },
+  { width: 641, height: 363, pixels: "yuv444p", profile: /^avc1\.F40/ },
+  { width: 641, height: 363, pixels: "gray", profile: /^avc1\.640/ },
+  { width: 642, height: 362, pixels: "yuv420p10le", profile: /^avc1\.6E0/ },
+  { width: 3840, height: 2160, profile: /^avc1\.640[0C]/ },
+];
+
+const H265: readonly Case[] = [
+  { width: 320, height: 180, profile: /^hev1\.1\.6\.L\d+\.90$/ },
+  { width: 1920, height: 1080, profile: /^hev1\.1\.6\.L\d+\.90$/ },
+  { width: 642, height: 362, profile: /^hev1\.1\.6\.L\d+\.90$/ },
+  { width: 642, height: 362, pixels: "yuv420p10le", profile: /^hev1\.2\.4\.L\d+\.90$/ },
+  { width: 642, height: 363, pixels: "yuv422p", profile: /^hev1\.4\.10\.L\d+\.9[CD](\.\d+)?$/ },
+  { width: 641, height: 363, pixels: "yuv444p", profile: /^hev1\.4\.10\.L\d+\.9[CE](\.\d+)?$/ },
+];
+
+const title = ({ width, height, pixels = "yuv420p", options = [] }: Case): string =>
+  `${width}x${height} ${pixels} ${options.join(" ")}`;
+
+describe("what a decoder is told of a stream", () => {
+  it.each(H264.map((one) => [title(one), one] as const))("H.264 %s", (_title, one) => {
+    const { width, height, pixels = "yuv420p", options = [] } = one;
+    const stream = encodeTestPicture({ width, height, frames: 2 }, pixels, ["libx264", ...options]);
+    const description = describeStream("h264", stream);
+    expect(description).toMatchObject({ width, height });
+    expect(description.codec).toMatch(/^avc1\.[0-9A-F]{6}$/);
+    expect(description.codec).toMatch(one.profile);
+    expect(Number.parseInt(description.codec.slice(-2), 16)).toBe(inspectVideo(stream, "h264").level);
+  });
+
+  it.each(H265.map((one) => [title(one), one] as const))("H.265 %s", (_title, one) => {
+    const { width, height, pixels = "yuv420p", options = [] } = one;
+    const quiet = ["libx265", "-x265-params", "log-level=0", ...options];
+    const stream = encodeTestPicture({ width, height, frames: 2 }, pixels, quiet);
+    const description = describeStream("h265", stream);
+    expect(description).toMatchObject({ width, height });
+    expect(description.codec).toMatch(one.profile);
+    expect(Number(/\.L(\d+)/.exec(description.codec)?.[1])).toBe(inspectVideo(stream, "hevc").level);
+  });
+
+  it("refuses what has no parameter sets ahead of its picture, or none at all", () => {
+    const [key, delta] = encodeUnits("h264", { width: 64, height: 64, frames: 2, group: 2 });
+    for (const bytes of [
+      delta?.data ?? Buffer.alloc(0),
+      Buffer.alloc(0),
+      Buffer.from([0, 0, 1]),
+      Buffer.alloc(1 << 20),
+    ]) {
+      expect(() => describeStream("h264", bytes)).toThrow(StreamDescriptionError);
+    }
+    // The other codec's.
+    expect(() => describeStream("h265", key?.data ?? Buffer.alloc(0))).toThrow(StreamDescriptionError);
+  });
+
+  it("refuses a parameter set that does not end", () => {
+    const endless = Buffer.concat([Buffer.from([0, 0, 1, 0x67]), Buffer.alloc(1 << 20, 0x64)]);
+    expect(() => describeStream("h264", endless)).toThrow(/4096/);
+  });
+
+  it("refuses sizes that are none, naming them", () => {
+    // Baseline, level 3; ue(0), ue(0), type 2, one reference; then the sizes under test.
+    const sps = (bits: string): Buffer => {
+      const all = `010000100000000000011110${"1"}${"1"}${"011"}${"010"}${"0"}${bits}1`;
+      const bytes = all.padEnd(Math.ceil(all.length / 8) * 8, "0").match(/.{8}/g) ?? [];
+      return Buffer.from([0, 0, 1, 0x67, ...bytes.map((byte) => Number.parseInt(byte, 2))]);
+    };
+    const ue = (value: number): string => {
+      const binary = (value + 1).toString(2);
+      return "0".repeat(binary.length - 1) + binary;
+    };
+    const sized = (width: number, height: number, crop = "0"): Buffer =>
+      sps(`${ue(width)}${ue(height)}11${crop}0`);
+    expect(describeStream("h264", sized(3, 2))).toEqual({ codec: "avc1.42001E", width: 64, height: 48 });
+    expect(describeStream("h264", sized(3, 2, `1${ue(1)}${ue(2)}${ue(3)}${ue(4)}`))).toMatchObject({
+      width: 58,
+      height: 34,
+    });
+    expect(() => describeStream("h264", sized(1024, 2))).toThrow(/16400x48 is larger than 16384/);
+    expect(() => describeStream("h264", sized(70_000, 2))).toThrow(/pic_width_in_mbs_minus1 is 70000/);
+    expect(() => describeStream("h264", sized(3, 2, `1${ue(32)}${ue(0)}${ue(0)}${ue(0)}`))).toThrow(
+      /nothing is left/,
+    );
+    expect(() => describeStream("h264", sps("0".repeat(40)))).toThrow(
+      /pic_width_in_mbs_minus1 has more than 32 bits/,
+    );
+  });
+
+  it("describes or refuses whatever a parameter set says, and does nothing else", () => {
+    const streams = [
+      { codec: "h264", data: encodeUnits("h264", { width: 64, height: 64, frames: 1, group: 1 })[0]?.data },
+      { codec: "h265", data: encodeUnits("h265", { width: 64, height: 64, frames: 1, group: 1 })[0]?.data },
+    ] as const;
+    const changes = fc.array(fc.tuple(fc.integer({ min: 0, max: 120 }), fc.integer({ min: 0, max: 255 })), {
+      minLength: 1,
+      maxLength: 8,
+    });
+    fc.assert(
+      fc.property(fc.constantFrom(...streams), changes, fc.nat(200), ({ codec, data }, places, length) => {
+        const bytes = Buffer.from(data ?? []).subarray(0, length);
+        for (const [at, value] of places) if (at < bytes.length) bytes[at] = value;
+        try {
+          const { width, height } = describeStream(codec, bytes);
+          expect(Math.min(width, height)).toBeGreaterThan(0);
+          expect(Math.max(width, height)).toBeLessThanOrEqual(16_384);
+        } catch (error) {
+          expect(error).toBeInstanceOf(StreamDescriptionError);
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});

@@ -8,12 +8,12 @@ export class NativeAddonError extends Error {
 }
 
 /**
- * Loads one of the two native addons. Callers give the result a type of their own, next to the functions that
+ * Loads one of the native addons. Callers give the result a type of their own, next to the functions that
  * it describes. The variable VSOCKENC_ADDONS names the folder of another build.
  *
  * @throws NativeAddonError with the causes and the command that mends each.
  */
-export function loadAddon(addon: "os" | "media"): unknown {
+export function loadAddon(addon: "os" | "media" | "gst"): unknown {
   const folder = process.env["VSOCKENC_ADDONS"] ?? join(packageRoot, "build", "addon", "Release");
   const file = join(folder, `${addon}.node`);
   try {
@@ -24,7 +24,7 @@ export function loadAddon(addon: "os" | "media"): unknown {
       [
         `The native addon ${addon}.node does not load: ${reason}`,
         "- not built yet, or built for another machine: npm run build",
-        "- a shared library is missing (libavcodec, libyuv): npm run setup",
+        "- a shared library is missing (libavcodec, libyuv, GStreamer): npm run setup",
       ].join("\n"),
     );
   }

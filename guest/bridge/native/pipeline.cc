@@ -1,0 +1,296 @@
+#include "pipeline.h"
+
+#include <gst/video/video-event.h>
+
+#include <system_error>
+#include <utility>
+
+namespace vsockenc {
+namespace {
+
+// Commands that wait for a change of state to end; one a second at most come from the outside.
+constexpr size_t kMaxJobs = 64;
+// Messages that the event loop has not taken; a pipeline in trouble posts a few.
+constexpr size_t kMaxMessages = 64;
+
+struct ErrorFree {
+  void operator()(GError *error) const { g_error_free(error); }
+};
+struct ParseContextFree {
+  void operator()(GstParseContext *context) const { gst_parse_context_free(context); }
+};
+struct IteratorFree {
+  void operator()(GstIterator *iterator) const { gst_iterator_free(iterator); }
+};
+struct QueryUnref {
+  void operator()(GstQuery *query) const { gst_query_unref(query); }
+};
+
+std::string MissingElements(GstParseContext *context) {
+  std::string names;
+  gchar **missing = gst_parse_context_get_missing_elements(context);
+  for (gchar **name = missing; name != nullptr && *name != nullptr; name++) {
+    names += (names.empty() ? "" : ", ") + std::string(*name);
+  }
+  g_strfreev(missing);
+  return names;
+}
+
+GstRef<GstElement> Parse(const std::string &description) {
+  const std::unique_ptr<GstParseContext, ParseContextFree> context(gst_parse_context_new());
+  GError *raw_error = nullptr;
+  GstElement *parsed = gst_parse_launch_full(description.c_str(), context.get(),
+                                             GST_PARSE_FLAG_FATAL_ERRORS, &raw_error);
+  const std::unique_ptr<GError, ErrorFree> error(raw_error);
+  // The result is floating; what holds it owns it.
+  GstRef<GstElement> element(parsed == nullptr ? nullptr
+                                               : GST_ELEMENT(gst_object_ref_sink(parsed)));
+  if (error != nullptr || element == nullptr) {
+    const std::string missing = MissingElements(context.get());
+    if (!missing.empty()) throw PipelineError("missing-element", missing);
+    throw PipelineError("parse", error == nullptr ? "it is empty" : error->message);
+  }
+  if (GST_IS_PIPELINE(element.get())) return element;
+  // A single element comes as itself; it needs a bus and a clock.
+  GstRef<GstElement> pipeline(GST_ELEMENT(gst_object_ref_sink(gst_pipeline_new(nullptr))));
+  gst_bin_add(GST_BIN(pipeline.get()), element.get());
+  return pipeline;
+}
+
+std::string FactoryName(GstObject *object) {
+  if (object == nullptr || !GST_IS_ELEMENT(object)) return "";
+  GstElementFactory *factory = gst_element_get_factory(GST_ELEMENT(object));
+  return factory == nullptr ? "" : GST_OBJECT_NAME(factory);
+}
+
+using ParseMessage = void (*)(GstMessage *, GError **, gchar **);
+
+void ReadError(GstMessage *message, ParseMessage parse, BusMessage *result) {
+  GError *raw_error = nullptr;
+  gchar *debug = nullptr;
+  parse(message, &raw_error, &debug);
+  const std::unique_ptr<GError, ErrorFree> error(raw_error);
+  result->domain = g_quark_to_string(error->domain);
+  result->code = error->code;
+  result->text = error->message;
+  if (debug != nullptr) result->debug = debug;
+  g_free(debug);
+}
+
+}  // namespace
+
+Pipeline::Pipeline(const std::string &description, const std::string &sink,
+                   std::function<void()> wake)
+    : wake_(std::move(wake)), pipeline_(Parse(description)) {
+  GstRef<GstElement> found(gst_bin_get_by_name(GST_BIN(pipeline_.get()), sink.c_str()));
+  if (found == nullptr || !GST_IS_APP_SINK(found.get())) {
+    throw PipelineError("sink", "it has no appsink with name=" + sink);
+  }
+  sink_.reset(GST_APP_SINK(found.release()));
+  try {
+    thread_ = std::thread([this] { Run(); });
+  } catch (const std::system_error &error) {
+    throw PipelineError("system", std::string("no thread for it: ") + error.what());
+  }
+  GstAppSinkCallbacks callbacks = {};
+  callbacks.new_sample = OnNewSample;
+  gst_app_sink_set_callbacks(sink_.get(), &callbacks, this, nullptr);
+  const GstRef<GstBus> bus(gst_element_get_bus(pipeline_.get()));
+  gst_bus_set_sync_handler(bus.get(), OnBusMessage, this, nullptr);
+}
+
+Pipeline::~Pipeline() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  has_job_.notify_one();
+  thread_.join();
+}
+
+void Pipeline::SetState(uint32_t token, GstState state) {
+  Post([this, token, state] {
+    const bool failed = gst_element_set_state(pipeline_.get(), state) == GST_STATE_CHANGE_FAILURE;
+    const std::string text = std::string("an element refuses ") + gst_element_state_get_name(state);
+    Answer({token, failed ? text : "", {}});
+  });
+}
+
+void Pipeline::QueryLatency(uint32_t token) {
+  Post([this, token] {
+    const std::unique_ptr<GstQuery, QueryUnref> query(gst_query_new_latency());
+    if (!gst_element_query(pipeline_.get(), query.get())) {
+      Answer({token, "the elements do not know it in this state", {}});
+      return;
+    }
+    gboolean live = FALSE;
+    Latency latency = {};
+    gst_query_parse_latency(query.get(), &live, &latency.min, &latency.max);
+    latency.live = live != FALSE;
+    Answer({token, "", latency});
+  });
+}
+
+void Pipeline::ForceKeyUnit() {
+  Post([this] {
+    // No running time: at once. The sink sends it upstream, where the encoder is.
+    GstEvent *event =
+        gst_video_event_new_upstream_force_key_unit(GST_CLOCK_TIME_NONE, /*all_headers=*/TRUE, 0);
+    gst_element_send_event(GST_ELEMENT(sink_.get()), event);
+  });
+}
+
+void Pipeline::Close(uint32_t token) {
+  Post([this, token] {
+    gst_element_set_state(pipeline_.get(), GST_STATE_NULL);
+    Answer({token, "", {}});
+  });
+}
+
+GstRef<GstElement> Pipeline::Element(const std::string &name) const {
+  GstRef<GstElement> element(gst_bin_get_by_name(GST_BIN(pipeline_.get()), name.c_str()));
+  if (element == nullptr) throw PipelineError("no-element", "it has no element named " + name);
+  return element;
+}
+
+std::vector<ElementName> Pipeline::Elements() const {
+  std::vector<ElementName> elements;
+  const std::unique_ptr<GstIterator, IteratorFree> iterator(
+      gst_bin_iterate_recurse(GST_BIN(pipeline_.get())));
+  const auto add = [](const GValue *item, gpointer list) {
+    auto *object = GST_OBJECT(g_value_get_object(item));
+    static_cast<std::vector<ElementName> *>(list)->push_back(
+        {GST_OBJECT_NAME(object), FactoryName(object)});
+  };
+  while (gst_iterator_foreach(iterator.get(), add, &elements) == GST_ITERATOR_RESYNC) {
+    elements.clear();
+    gst_iterator_resync(iterator.get());
+  }
+  return elements;
+}
+
+std::vector<Reply> Pipeline::TakeReplies() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(replies_, {});
+}
+
+std::vector<BusMessage> Pipeline::TakeMessages() {
+  const std::lock_guard lock(mutex_);
+  std::vector<BusMessage> messages = std::exchange(messages_, {});
+  if (lost_messages_ > 0) {
+    BusMessage lost = {};
+    lost.kind = "lost";
+    lost.count = std::exchange(lost_messages_, 0);
+    messages.push_back(std::move(lost));
+  }
+  return messages;
+}
+
+SampleRef Pipeline::TakeSample() {
+  return SampleRef(gst_app_sink_try_pull_sample(sink_.get(), 0));
+}
+
+std::optional<GstClockTime> Pipeline::Age(GstSample *sample) const {
+  GstBuffer *buffer = gst_sample_get_buffer(sample);
+  const GstClockTime begun = gst_segment_to_running_time(gst_sample_get_segment(sample),
+                                                         GST_FORMAT_TIME, GST_BUFFER_PTS(buffer));
+  const GstClockTime now = gst_element_get_current_running_time(pipeline_.get());
+  if (!GST_CLOCK_TIME_IS_VALID(begun) || !GST_CLOCK_TIME_IS_VALID(now) || now < begun) return {};
+  return now - begun;
+}
+
+GstFlowReturn Pipeline::OnNewSample(GstAppSink *, gpointer self) {
+  static_cast<Pipeline *>(self)->wake_();
+  return GST_FLOW_OK;
+}
+
+GstBusSyncReply Pipeline::OnBusMessage(GstBus *, GstMessage *message, gpointer self) {
+  static_cast<Pipeline *>(self)->Keep(message);
+  // Dropped: nobody reads the bus itself, whose list has no bound.
+  gst_message_unref(message);
+  return GST_BUS_DROP;
+}
+
+void Pipeline::Keep(GstMessage *message) {
+  BusMessage result = {};
+  switch (GST_MESSAGE_TYPE(message)) {
+    case GST_MESSAGE_ERROR:
+      result.kind = "error";
+      ReadError(message, gst_message_parse_error, &result);
+      break;
+    case GST_MESSAGE_WARNING:
+      result.kind = "warning";
+      ReadError(message, gst_message_parse_warning, &result);
+      break;
+    case GST_MESSAGE_INFO:
+      result.kind = "info";
+      ReadError(message, gst_message_parse_info, &result);
+      break;
+    case GST_MESSAGE_EOS:
+      result.kind = "eos";
+      break;
+    case GST_MESSAGE_LATENCY:
+      result.kind = "latency";
+      break;
+    default:
+      return;
+  }
+  if (GST_MESSAGE_SRC(message) != nullptr) {
+    result.element = GST_OBJECT_NAME(GST_MESSAGE_SRC(message));
+    result.factory = FactoryName(GST_MESSAGE_SRC(message));
+  }
+  const bool latency = GST_MESSAGE_TYPE(message) == GST_MESSAGE_LATENCY;
+  {
+    const std::lock_guard lock(mutex_);
+    if (ending_) return;
+    // Not here, on the thread of an element that may hold locks.
+    if (latency && jobs_.size() < kMaxJobs) {
+      jobs_.push_back([this] { gst_bin_recalculate_latency(GST_BIN(pipeline_.get())); });
+    }
+    if (messages_.size() < kMaxMessages)
+      messages_.push_back(std::move(result));
+    else
+      lost_messages_++;
+  }
+  if (latency) has_job_.notify_one();
+  wake_();
+}
+
+void Pipeline::Post(std::function<void()> job) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (jobs_.size() >= kMaxJobs) {
+      throw PipelineError("busy", "a change of state does not come to its end");
+    }
+    jobs_.push_back(std::move(job));
+  }
+  has_job_.notify_one();
+}
+
+void Pipeline::Answer(Reply reply) {
+  {
+    const std::lock_guard lock(mutex_);
+    replies_.push_back(std::move(reply));
+  }
+  wake_();
+}
+
+void Pipeline::Run() {
+  while (true) {
+    std::function<void()> job;
+    {
+      std::unique_lock lock(mutex_);
+      has_job_.wait(lock, [this] { return ending_ || !jobs_.empty(); });
+      if (ending_) break;
+      job = std::move(jobs_.front());
+      jobs_.pop_front();
+    }
+    job();
+  }
+  // Without effect where Close was first. No streaming thread is left after it, so no callback.
+  gst_element_set_state(pipeline_.get(), GST_STATE_NULL);
+  const GstRef<GstBus> bus(gst_element_get_bus(pipeline_.get()));
+  gst_bus_set_sync_handler(bus.get(), nullptr, nullptr, nullptr);
+}
+
+}  // namespace vsockenc

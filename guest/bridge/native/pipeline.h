@@ -1,0 +1,144 @@
+// One GStreamer pipeline that ends in an appsink, for a program with an event loop of its own.
+//
+// Theory of operation. Nothing here calls into the event loop; it is woken by `wake`, which may
+// come from any thread, and then takes what there is: replies, messages of the bus, samples.
+//   - Samples wait in the appsink, which is set to hold a few and to let the streaming thread wait
+//     when it is full. So an event loop that is late slows the encoder's output, the encoder leaves
+//     out frames before encoding them and counts them, and no access unit is ever lost.
+//   - Messages are read in the bus's synchronous handler, so that nothing is kept of them that
+//     nobody asks for, and wait in a list of bounded length.
+//   - What may block (changes of state, events, queries) runs on a thread of the pipeline's own, in
+//     order, and is answered by a reply with the caller's token.
+#ifndef VSOCKENC_GUEST_BRIDGE_NATIVE_PIPELINE_H_
+#define VSOCKENC_GUEST_BRIDGE_NATIVE_PIPELINE_H_
+
+#include <gst/app/gstappsink.h>
+#include <gst/gst.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace vsockenc {
+
+struct GstUnref {
+  void operator()(void *object) const { gst_object_unref(object); }
+};
+struct SampleUnref {
+  void operator()(GstSample *sample) const { gst_sample_unref(sample); }
+};
+template <typename Object>
+using GstRef = std::unique_ptr<Object, GstUnref>;
+using SampleRef = std::unique_ptr<GstSample, SampleUnref>;
+
+// What was asked for cannot be; `kind` says what was wrong in one word for programs.
+class PipelineError : public std::runtime_error {
+ public:
+  PipelineError(const char *kind, const std::string &text)
+      : std::runtime_error(text), kind_(kind) {}
+  const char *kind() const { return kind_; }
+
+ private:
+  const char *kind_;
+};
+
+struct BusMessage {
+  // "error", "warning", "info", "eos", "latency", "lost"; "lost": `count` messages found no room.
+  const char *kind;
+  // Of the element that posted it; the factory is "" where it has none.
+  std::string element;
+  std::string factory;
+  // Of the GError: quark's name and number, the sentence, and what is for developers.
+  std::string domain;
+  int code = 0;
+  std::string text;
+  std::string debug;
+  uint32_t count = 0;
+};
+
+struct Latency {
+  bool live;
+  GstClockTime min;
+  // GST_CLOCK_TIME_NONE: no limit.
+  GstClockTime max;
+};
+
+// Of SetState, QueryLatency and Close.
+struct Reply {
+  uint32_t token;
+  // "" where it succeeded.
+  std::string failure;
+  std::optional<Latency> latency;
+};
+
+struct ElementName {
+  std::string name;
+  std::string factory;
+};
+
+class Pipeline {
+ public:
+  // Parses the description; the pipeline is in NULL. `wake` is called on any thread until Close has
+  // been answered or the destructor returns.
+  //
+  // Throws PipelineError "parse", "missing-element", or "sink" when no appsink has that name.
+  Pipeline(const std::string &description, const std::string &sink, std::function<void()> wake);
+  // Sets NULL and joins; may block where Close has not been answered.
+  ~Pipeline();
+  Pipeline(const Pipeline &) = delete;
+  Pipeline &operator=(const Pipeline &) = delete;
+
+  // Answered when the elements have accepted the change; an error's cause is on the bus.
+  void SetState(uint32_t token, GstState state);
+  void QueryLatency(uint32_t token);
+  // The next access unit is to be a key frame with all parameter sets.
+  void ForceKeyUnit();
+  // Sets NULL. Nothing is delivered after the reply.
+  void Close(uint32_t token);
+
+  std::vector<ElementName> Elements() const;
+  // Throws PipelineError "no-element".
+  GstRef<GstElement> Element(const std::string &name) const;
+
+  std::vector<Reply> TakeReplies();
+  std::vector<BusMessage> TakeMessages();
+  // Null when there is none.
+  SampleRef TakeSample();
+  // By the pipeline's clock, since the buffer's running time; none where either is unknown.
+  std::optional<GstClockTime> Age(GstSample *sample) const;
+
+ private:
+  static GstBusSyncReply OnBusMessage(GstBus *bus, GstMessage *message, gpointer self);
+  static GstFlowReturn OnNewSample(GstAppSink *sink, gpointer self);
+
+  void Run();
+  // Throws PipelineError "busy" when too many wait.
+  void Post(std::function<void()> job);
+  void Answer(Reply reply);
+  void Keep(GstMessage *message);
+
+  std::function<void()> wake_;
+  GstRef<GstElement> pipeline_;
+  GstRef<GstAppSink> sink_;
+
+  std::mutex mutex_;
+  std::condition_variable has_job_;
+  std::deque<std::function<void()>> jobs_;  // guarded by mutex_
+  std::vector<Reply> replies_;              // guarded by mutex_
+  std::vector<BusMessage> messages_;        // guarded by mutex_
+  uint32_t lost_messages_ = 0;              // guarded by mutex_
+  bool ending_ = false;                     // guarded by mutex_
+  std::thread thread_;
+};
+
+}  // namespace vsockenc
+
+#endif  // VSOCKENC_GUEST_BRIDGE_NATIVE_PIPELINE_H_

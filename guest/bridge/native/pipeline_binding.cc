@@ -1,0 +1,274 @@
+#include "pipeline_binding.h"
+
+#include <array>
+#include <mutex>
+#include <utility>
+
+#include "values.h"
+
+namespace vsockenc {
+namespace {
+
+// More than the appsink holds, so that what it held when a message came is delivered before it;
+// and so few that other work gets its turn.
+constexpr int kMaxSamplesAtOnce = 64;
+
+// Microseconds, or undefined where there is no time.
+Napi::Value Microseconds(Napi::Env env, GstClockTime time) {
+  if (!GST_CLOCK_TIME_IS_VALID(time)) return env.Undefined();
+  return Napi::Number::New(env, static_cast<double>(time / GST_USECOND));
+}
+
+Napi::Error JavaScriptError(Napi::Env env, const PipelineError &error) {
+  Napi::Error result = Napi::Error::New(env, error.what());
+  result.Set("kind", Napi::String::New(env, error.kind()));
+  return result;
+}
+
+// Runs what may throw a PipelineError.
+template <typename Action>
+auto Translated(Napi::Env env, Action action) {
+  try {
+    return action();
+  } catch (const PipelineError &error) {
+    throw JavaScriptError(env, error);
+  }
+}
+
+Napi::Object ReplyObject(Napi::Env env, const Reply &reply) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("kind", "reply");
+  object.Set("token", reply.token);
+  object.Set("failure", reply.failure);
+  if (reply.latency) {
+    Napi::Object latency = Napi::Object::New(env);
+    latency.Set("live", reply.latency->live);
+    latency.Set("minUs", Microseconds(env, reply.latency->min));
+    latency.Set("maxUs", Microseconds(env, reply.latency->max));
+    object.Set("latency", latency);
+  }
+  return object;
+}
+
+Napi::Object MessageObject(Napi::Env env, const BusMessage &message) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("kind", message.kind);
+  object.Set("element", message.element);
+  object.Set("factory", message.factory);
+  object.Set("domain", message.domain);
+  object.Set("code", message.code);
+  object.Set("text", message.text);
+  object.Set("debug", message.debug);
+  object.Set("count", message.count);
+  return object;
+}
+
+Napi::Buffer<uint8_t> CopyBytes(Napi::Env env, GstBuffer *buffer) {
+  auto bytes = Napi::Buffer<uint8_t>::New(env, gst_buffer_get_size(buffer));
+  gst_buffer_extract(buffer, 0, bytes.Data(), bytes.Length());
+  return bytes;
+}
+
+}  // namespace
+
+// Calls Deliver on the JavaScript thread, once for all wake-ups since the call before. The only way
+// from other threads to JavaScript.
+class PipelineBinding::Waker {
+ public:
+  Waker(PipelineBinding &binding, Napi::Env env, Napi::Function listener)
+      : function_(Function::New(env, listener, "gstreamer pipeline", 0, 1, &binding)) {}
+
+  void Wake() {
+    const std::lock_guard lock(mutex_);
+    if (!reachable_ || std::exchange(pending_, true)) return;
+    // The environment is going away; after that answer the function must not be touched again.
+    if (function_.NonBlockingCall(this) != napi_ok) reachable_ = false;
+  }
+
+  void Taken() {
+    const std::lock_guard lock(mutex_);
+    pending_ = false;
+  }
+
+  void End() {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(reachable_, false)) function_.Abort();
+  }
+
+ private:
+  static void Call(Napi::Env env, Napi::Function listener, PipelineBinding *binding, Waker *waker) {
+    if (static_cast<napi_env>(env) == nullptr) return;  // the environment is going away
+    waker->Taken();
+    binding->Deliver(env, listener);
+  }
+  using Function = Napi::TypedThreadSafeFunction<PipelineBinding, Waker, Call>;
+
+  Function function_;
+  std::mutex mutex_;
+  bool reachable_ = true;  // guarded by mutex_
+  bool pending_ = false;   // guarded by mutex_
+};
+
+void PipelineBinding::Register(Napi::Env env, Napi::Object exports) {
+  exports.Set("NativePipeline",
+              DefineClass(env, "NativePipeline",
+                          {
+                              InstanceMethod<&PipelineBinding::SetState>("setState"),
+                              InstanceMethod<&PipelineBinding::QueryLatency>("queryLatency"),
+                              InstanceMethod<&PipelineBinding::ForceKeyUnit>("forceKeyUnit"),
+                              InstanceMethod<&PipelineBinding::Close>("close"),
+                              InstanceMethod<&PipelineBinding::Dispose>("dispose"),
+                              InstanceMethod<&PipelineBinding::Elements>("elements"),
+                              InstanceMethod<&PipelineBinding::GetProperty>("getProperty"),
+                              InstanceMethod<&PipelineBinding::SetProperty>("setProperty"),
+                          }));
+}
+
+PipelineBinding::PipelineBinding(const Napi::CallbackInfo &info) : ObjectWrap(info) {
+  Napi::Env env = info.Env();
+  waker_ = std::make_unique<Waker>(*this, env, info[2].As<Napi::Function>());
+  try {
+    pipeline_ = std::make_unique<Pipeline>(info[0].As<Napi::String>().Utf8Value(),
+                                           info[1].As<Napi::String>().Utf8Value(),
+                                           [waker = waker_.get()] { waker->Wake(); });
+  } catch (const PipelineError &error) {
+    waker_->End();
+    throw JavaScriptError(env, error);
+  }
+  Ref();
+  // Before the environment takes the function away that the pipeline's threads call.
+  napi_add_env_cleanup_hook(env, OnEnvironmentEnd, this);
+}
+
+PipelineBinding::~PipelineBinding() {
+  End();
+}
+
+void PipelineBinding::OnEnvironmentEnd(void *self) {
+  static_cast<PipelineBinding *>(self)->End();
+}
+
+void PipelineBinding::End() {
+  if (!pipeline_) return;
+  waker_->End();
+  pipeline_.reset();
+}
+
+Pipeline &PipelineBinding::Open(const Napi::CallbackInfo &info) const {
+  if (!pipeline_) throw Napi::Error::New(info.Env(), "the pipeline has been disposed of");
+  return *pipeline_;
+}
+
+// setState("null" | "ready" | "paused" | "playing", token)
+Napi::Value PipelineBinding::SetState(const Napi::CallbackInfo &info) {
+  constexpr std::array<std::pair<const char *, GstState>, 4> kStates = {{
+      {"null", GST_STATE_NULL},
+      {"ready", GST_STATE_READY},
+      {"paused", GST_STATE_PAUSED},
+      {"playing", GST_STATE_PLAYING},
+  }};
+  const std::string name = info[0].As<Napi::String>().Utf8Value();
+  for (const auto &[known, state] : kStates) {
+    if (name != known) continue;
+    Translated(info.Env(), [&, state = state] {
+      Open(info).SetState(info[1].As<Napi::Number>().Uint32Value(), state);
+    });
+    return info.Env().Undefined();
+  }
+  throw Napi::TypeError::New(info.Env(), "there is no state " + name);
+}
+
+// queryLatency(token)
+Napi::Value PipelineBinding::QueryLatency(const Napi::CallbackInfo &info) {
+  Translated(info.Env(),
+             [&] { Open(info).QueryLatency(info[0].As<Napi::Number>().Uint32Value()); });
+  return info.Env().Undefined();
+}
+
+// forceKeyUnit()
+Napi::Value PipelineBinding::ForceKeyUnit(const Napi::CallbackInfo &info) {
+  Translated(info.Env(), [&] { Open(info).ForceKeyUnit(); });
+  return info.Env().Undefined();
+}
+
+// close(token)
+Napi::Value PipelineBinding::Close(const Napi::CallbackInfo &info) {
+  Translated(info.Env(), [&] { Open(info).Close(info[0].As<Napi::Number>().Uint32Value()); });
+  return info.Env().Undefined();
+}
+
+// dispose(): after close() has been answered; then it waits for nothing.
+Napi::Value PipelineBinding::Dispose(const Napi::CallbackInfo &info) {
+  Open(info);
+  napi_remove_env_cleanup_hook(info.Env(), OnEnvironmentEnd, this);
+  End();
+  Unref();
+  return info.Env().Undefined();
+}
+
+// elements(): { name, factory }[]
+Napi::Value PipelineBinding::Elements(const Napi::CallbackInfo &info) {
+  Napi::Array list = Napi::Array::New(info.Env());
+  for (const auto &[name, factory] : Open(info).Elements()) {
+    Napi::Object element = Napi::Object::New(info.Env());
+    element.Set("name", name);
+    element.Set("factory", factory);
+    list.Set(list.Length(), element);
+  }
+  return list;
+}
+
+// getProperty(element, property)
+Napi::Value PipelineBinding::GetProperty(const Napi::CallbackInfo &info) {
+  return Translated(info.Env(), [&] {
+    const auto element = Open(info).Element(info[0].As<Napi::String>().Utf8Value());
+    const std::string name = info[1].As<Napi::String>().Utf8Value();
+    return vsockenc::GetProperty(info.Env(), element.get(), name);
+  });
+}
+
+// setProperty(element, property, boolean | number | string)
+Napi::Value PipelineBinding::SetProperty(const Napi::CallbackInfo &info) {
+  Translated(info.Env(), [&] {
+    const auto element = Open(info).Element(info[0].As<Napi::String>().Utf8Value());
+    const std::string name = info[1].As<Napi::String>().Utf8Value();
+    vsockenc::SetProperty(element.get(), name, info[2]);
+  });
+  return info.Env().Undefined();
+}
+
+void PipelineBinding::Deliver(Napi::Env env, Napi::Function listener) {
+  if (!pipeline_) return;
+  // What the elements did before they said something is delivered before it, so messages are taken
+  // first and told last.
+  const std::vector<BusMessage> messages = pipeline_->TakeMessages();
+  const std::vector<Reply> replies = pipeline_->TakeReplies();
+  int samples = 0;
+  while (pipeline_ && samples < kMaxSamplesAtOnce && DeliverSample(env, listener)) samples++;
+  if (samples == kMaxSamplesAtOnce) waker_->Wake();
+  for (const BusMessage &message : messages) listener.Call({MessageObject(env, message)});
+  for (const Reply &reply : replies) listener.Call({ReplyObject(env, reply)});
+}
+
+bool PipelineBinding::DeliverSample(Napi::Env env, Napi::Function listener) {
+  const SampleRef sample = pipeline_->TakeSample();
+  if (sample == nullptr) return false;
+  GstBuffer *buffer = gst_sample_get_buffer(sample.get());
+  if (buffer == nullptr) return true;
+  const Napi::HandleScope scope(env);
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("kind", "sample");
+  const GstCaps *caps = gst_sample_get_caps(sample.get());
+  const GstStructure *format = caps == nullptr ? nullptr : gst_caps_get_structure(caps, 0);
+  object.Set("media", format == nullptr ? "" : gst_structure_get_name(format));
+  object.Set("ptsUs", Microseconds(env, GST_BUFFER_PTS(buffer)));
+  object.Set("durationUs", Microseconds(env, GST_BUFFER_DURATION(buffer)));
+  object.Set("key", !GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT));
+  object.Set("ageUs",
+             Microseconds(env, pipeline_->Age(sample.get()).value_or(GST_CLOCK_TIME_NONE)));
+  object.Set("data", CopyBytes(env, buffer));
+  listener.Call({object});
+  return true;
+}
+
+}  // namespace vsockenc

@@ -5,15 +5,17 @@
  *     proto/gen/c/*.pb.c, *.pb.h       nanopb codecs with static bounds
  *     proto/gen/c/vsockenc-limits.h    limits.ts as C constants
  *     proto/gen/c/vsockenc-formats.h   formats.ts as a list for C and C++
- *     proto/PROTOCOL.md                the tables between the "generated" marks
+ *     proto/PROTOCOL.md, VIEWER.md     the tables between the "generated" marks
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { CLOSE_CODES } from "../viewer/closing.ts";
+import { VIEWER_LIMIT_DOCUMENTATION } from "../viewer/limits.ts";
 import { fourcc, PIXEL_FORMATS } from "./formats.ts";
 import { replaceGenerated } from "./generated-marks.ts";
-import { FIELD_BOUNDS, HEADER_FIELDS, LIMIT_DOCUMENTATION, LIMITS } from "./limits.ts";
+import { FIELD_BOUNDS, HEADER_FIELDS, LIMIT_DOCUMENTATION, LIMITS, type Limit } from "./limits.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const finished = join(here, "gen");
@@ -112,12 +114,19 @@ function formatTable(): string {
   return ["| GStreamer | DRM | planes |", "|---|---|---|", ...rows].join("\n");
 }
 
-function limitTable(): string {
-  const rows = Object.entries(LIMIT_DOCUMENTATION).map(([name, { value, unit, why }]) => {
+function limitTable(limits: Readonly<Record<string, Limit>>): string {
+  const rows = Object.entries(limits).map(([name, { value, unit, why }]) => {
     const shown = name === "MAGIC" ? `0x${value.toString(16)}` : value.toLocaleString("en");
     return `| ${name} | ${shown} | ${unit} | ${why} |`;
   });
   return ["| name | value | unit | what it is |", "|---|---|---|---|", ...rows].join("\n");
+}
+
+function closeTable(): string {
+  const rows = Object.values(CLOSE_CODES).map(
+    ({ code, meaning, again }) => `| ${code} | ${meaning} | ${again ? "yes" : "no"} |`,
+  );
+  return ["| code | meaning | again |", "|---|---|---|", ...rows].join("\n");
 }
 
 function headerTable(): string {
@@ -149,7 +158,11 @@ writeFileSync(join(generatedC, "vsockenc-formats.h"), cFormats());
 takeOver(generated, finished);
 replaceGenerated(join(here, "PROTOCOL.md"), {
   header: headerTable(),
-  limits: limitTable(),
+  limits: limitTable(LIMIT_DOCUMENTATION),
   formats: formatTable(),
+});
+replaceGenerated(join(here, "VIEWER.md"), {
+  closing: closeTable(),
+  limits: limitTable(VIEWER_LIMIT_DOCUMENTATION),
 });
 console.log(`generated ${relative(process.cwd(), finished)}`);

@@ -1,5 +1,5 @@
 import { connect } from "node:net";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { CLOSE_CODES } from "../../../viewer/closing.ts";
 import { VIEWER_LIMITS } from "../../../viewer/limits.ts";
@@ -100,6 +100,30 @@ describe("a viewer that breaks the protocol", () => {
     source.deliver(1);
     await other.untilUnits(1);
     expect(source.starts).toBe(1);
+  });
+
+  it("is cut when it does not answer pings, and stays when it does", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    try {
+      const { address } = await serve();
+      const dead = await TestViewer.open(watchUrl(address), { autoPong: false });
+      const alive = await TestViewer.open(watchUrl(address));
+      for (const viewer of [dead, alive]) viewer.send(hello);
+      for (const viewer of [dead, alive]) await viewer.settled();
+      let pings = 0;
+      alive.socket.on("ping", () => {
+        pings += 1;
+      });
+      vi.advanceTimersByTime(VIEWER_LIMITS.PING_INTERVAL_MS);
+      await until(() => pings === 1, "a ping");
+      await alive.settled();
+      expect(dead.closed).toBeUndefined();
+      vi.advanceTimersByTime(VIEWER_LIMITS.PING_INTERVAL_MS);
+      expect(await dead.untilClosed()).toMatchObject({ code: 1006 });
+      await alive.settled();
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("is cut when it does not answer Close", async () => {

@@ -57,8 +57,8 @@ const DESKTOP_PACKAGES = [
   "xserver-xorg-input-libinput",
   "x11-xserver-utils", // xsetroot, xrandr
   "x11-apps", // xclock, xeyes
+  "x11-utils", // xwininfo
   "xterm",
-  "twm",
   "xfonts-base", // what an X server does not start without
   "fonts-dejavu-core",
   "gstreamer1.0-x", // ximagesink

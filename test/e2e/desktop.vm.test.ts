@@ -1,0 +1,259 @@
+/**
+ * The screen of a real desktop, captured by virtgpusrc: a compositor that flips (weston), and an X server that draws
+ * into the framebuffer which is shown. The host encodes the framebuffers themselves, and what is decoded is compared
+ * with what the GPU process says is on the screen.
+ *
+ * VSOCKENC_TEST_PICTURES=DIR keeps one decoded picture of each test there.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ExportClient } from "../../host/relay/export-client.ts";
+import { readCounters } from "../support/counter.ts";
+import { decodeGray } from "../support/ffmpeg.ts";
+import { until } from "../support/until.ts";
+import type { Desktop } from "../vm/image.ts";
+import { Vm } from "../vm/vm.ts";
+
+const SIZE = { width: 1280, height: 720 };
+const FRAME_BYTES = SIZE.width * SIZE.height * 4;
+/** Well below what the bit rate gives, well above any mistake of channels, stride or matrix. */
+const MIN_PSNR_DB = 30;
+/** What both desktops have in their lower left corner, as blue, green, red. */
+const BACKGROUND = [0x6e, 0x4b, 0x2a] as const;
+const PLACE = (SIZE.height - 10) * SIZE.width + 10;
+/** In which a compositor draws by turns. */
+const BUFFERS = 2;
+/** A test's stream is a few seconds long; under TCG everything takes some times that. */
+const WAIT_MS = 60_000;
+
+interface Outcome {
+  readonly end: string;
+  readonly errors: readonly unknown[];
+  readonly properties: Readonly<Record<string, unknown>>;
+  readonly stats: Readonly<Record<string, unknown>>;
+}
+
+/** A guest with a desktop, and what is done in it. */
+class Guest {
+  readonly folder = mkdtempSync(join(tmpdir(), "vsockenc-desktop-"));
+  readonly #desktop: Desktop;
+  #vm: Vm | undefined;
+  #client: ExportClient | undefined;
+  #shown = 0;
+
+  constructor(desktop: Desktop) {
+    this.#desktop = desktop;
+  }
+
+  async boot(): Promise<void> {
+    this.#vm = await Vm.boot({
+      desktop: this.#desktop,
+      mode: `${SIZE.width}x${SIZE.height}`,
+      outDir: this.folder,
+    });
+    this.#client = await ExportClient.connect(this.#vm.exportSocket, {
+      onScanout: (_head, resource) => {
+        this.#shown = resource;
+      },
+      onDamage: () => undefined,
+      onRevoke: (resource, generation) => this.#client?.release(resource, generation),
+      onClose: () => undefined,
+    });
+    const isBackground = async (): Promise<boolean> => isNear(await this.screenshot(), PLACE, BACKGROUND);
+    await until(isBackground, "the desktop's background", WAIT_MS);
+  }
+
+  async shutdown(): Promise<void> {
+    this.#client?.close();
+    await this.#vm?.shutdown();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  get vm(): Vm {
+    if (this.#vm === undefined) throw new Error("the guest is not up");
+    return this.#vm;
+  }
+
+  /** Encodes the screen to a file, without loss of frames; resolves with what the pipeline said. */
+  async capture(name: string, frames: number, settings = ""): Promise<Outcome> {
+    const pipeline =
+      `virtgpusrc num-buffers=${frames} ${settings} ! vsockenc name=encoder drop=never bitrate=20000 ! ` +
+      `h264parse ! filesink location=/out/${name}.h264`;
+    const result = await this.vm.run(`run-pipeline --get encoder.source '${pipeline}'`);
+    expect(result, result.stderr).toMatchObject({ status: 0 });
+    keepPicture(this.stream(name), `${this.#desktop}-${name}`);
+    return JSON.parse(result.stdout) as Outcome;
+  }
+
+  stream(name: string): string {
+    return join(this.folder, `${name}.h264`);
+  }
+
+  /** The pixels that the GPU shows at present: BGRx without padding. */
+  async screenshot(): Promise<Buffer> {
+    const client = this.#client;
+    if (client === undefined) throw new Error("the guest is not up");
+    const resource = await client.acquire(this.#shown);
+    try {
+      const bytes = resource.extents.map(({ memory, offset, length }) => {
+        const part = Buffer.alloc(length);
+        readSync(resource.memories.get(memory)?.descriptor ?? -1, part, 0, length, offset);
+        return part;
+      });
+      return Buffer.concat(bytes).subarray(0, FRAME_BYTES);
+    } finally {
+      client.release(resource.resource, resource.generation);
+    }
+  }
+
+  /** Runs `action` while the counter is on the screen. */
+  async withCounter<T>(action: () => Promise<T>): Promise<T> {
+    const job = this.vm.start(`desktop counter ${SIZE.width}x${SIZE.height}`);
+    try {
+      await until(async () => counterOf(await this.screenshot()) !== undefined, "the counter", WAIT_MS);
+      return await action();
+    } finally {
+      job.signal("INT");
+      await job.done;
+    }
+  }
+}
+
+function keepPicture(file: string, name: string): void {
+  const folder = process.env["VSOCKENC_TEST_PICTURES"];
+  if (folder === undefined) return;
+  spawnSync("ffmpeg", ["-v", "error", "-y", "-i", file, "-update", "1", join(folder, `${name}.png`)]);
+}
+
+/** The counter in a picture of 32-bit pixels; undefined: none, or one that is half drawn. */
+function counterOf(pixels: Buffer): number | undefined {
+  const green = Uint8Array.from({ length: SIZE.width * 64 }, (_, pixel) => pixels[pixel * 4 + 1] ?? 0);
+  return readCounters([green], SIZE.width)[0];
+}
+
+/** Whether a pixel has a colour, but for what an encoder changes. */
+function isNear(pixels: Buffer | undefined, pixel: number, colour: readonly number[]): boolean {
+  return colour.every((value, at) => Math.abs((pixels?.[pixel * 4 + at] ?? 0) - value) < 12);
+}
+
+/** Decoded frames as BGRx. */
+function decode(file: string, { width, height } = SIZE): Buffer[] {
+  const args = ["-v", "error", "-i", file, "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "bgr0"];
+  const { stdout, status, stderr } = spawnSync("ffmpeg", [...args, "-"], { maxBuffer: 1 << 30 });
+  expect(status, stderr?.toString()).toBe(0);
+  const bytes = width * height * 4;
+  return Array.from({ length: Math.floor(stdout.length / bytes) }, (_, n) =>
+    stdout.subarray(n * bytes, (n + 1) * bytes),
+  );
+}
+
+/** Of red, green and blue; in dB. */
+function psnrOf(a: Buffer, b: Buffer): number {
+  let sum = 0;
+  for (let at = 0; at < FRAME_BYTES; at++) {
+    if (at % 4 < 3) sum += ((a[at] ?? 0) - (b[at] ?? 0)) ** 2;
+  }
+  return 10 * Math.log10(255 ** 2 / (sum / ((FRAME_BYTES * 3) / 4)));
+}
+
+function expectInPlace(outcome: Outcome): void {
+  expect(outcome).toMatchObject({ end: "eos", errors: [], properties: { "encoder.source": "resource" } });
+  expect(outcome.stats).toMatchObject({
+    tier: "resource",
+    "frames-copied": 0,
+    "frames-inline": 0,
+    "pixel-bytes-sent": 0,
+  });
+}
+
+describe.each(["weston", "xorg"] as const)("the screen of %s", (desktop) => {
+  const guest = new Guest(desktop);
+  beforeAll(() => guest.boot());
+  afterAll(() => guest.shutdown());
+
+  it("shows the desktop", async () => {
+    // Whether something moves or not: the second frame comes when the first is a second old.
+    expectInPlace(await guest.capture("desktop", 2));
+    expect(isNear(decode(guest.stream("desktop")).at(-1), PLACE, BACKGROUND)).toBe(true);
+  });
+
+  it("is encoded in place, each frame as sharp as it was drawn", async () => {
+    const outcome = await guest.withCounter(() => guest.capture("counter", 40));
+    expectInPlace(outcome);
+    const counters = readCounters(decodeGray(guest.stream("counter"), SIZE.width, SIZE.height), SIZE.width);
+    expect(counters).toHaveLength(40);
+    const whole = counters.filter((counter) => counter !== undefined);
+    // An X server draws into what is being read, so a frame may show two pictures' halves.
+    expect(whole.length).toBeGreaterThanOrEqual(desktop === "xorg" ? 30 : 40);
+    // The host may read a buffer when the compositor has begun to draw the next picture but one into it.
+    whole.forEach((counter, at) => {
+      expect(counter).toBeGreaterThanOrEqual(Math.max(...whole.slice(0, at + 1)) - BUFFERS);
+    });
+    expect(new Set(whole).size).toBeGreaterThan(5);
+  });
+
+  it("is what the GPU shows", async () => {
+    const screenshots = await guest.withCounter(async () => {
+      const capturing = guest.capture("compared", 40);
+      const taken: Buffer[] = [];
+      let done = false;
+      void capturing.finally(() => {
+        done = true;
+      });
+      while (!done) {
+        taken.push(await guest.screenshot());
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      await capturing;
+      return taken;
+    });
+    const decoded = new Map(decode(guest.stream("compared")).map((frame) => [counterOf(frame), frame]));
+    const pairs = screenshots.flatMap((screenshot) => {
+      const counter = counterOf(screenshot);
+      const frame = counter === undefined ? undefined : decoded.get(counter);
+      return frame === undefined ? [] : [psnrOf(screenshot, frame)];
+    });
+    expect(pairs.length).toBeGreaterThan(0);
+    expect(Math.max(...pairs)).toBeGreaterThan(MIN_PSNR_DB);
+  });
+
+  it("is captured for users with CAP_SYS_ADMIN only, and others are told so", async () => {
+    const asNobody =
+      "GST_REGISTRY_UPDATE=no setpriv --reuid 65534 --regid 65534 --clear-groups gst-launch-1.0 -q virtgpusrc ! fakesink";
+    const closed = await guest.vm.run(`chmod 660 /dev/dri/card0; ${asNobody} 2>&1`);
+    expect(closed.stdout).toContain("may not be opened");
+    const open = await guest.vm.run(`chmod 666 /dev/dri/card0; ${asNobody} 2>&1; chmod 660 /dev/dri/card0`);
+    expect(open.stdout).toContain("setcap cap_sys_admin+ep");
+  });
+
+  it.runIf(desktop === "xorg")("has the X server's cursor when that is asked for", async () => {
+    expectInPlace(await guest.capture("plain", 3, "pacing=rate"));
+    expectInPlace(await guest.capture("cursor", 3, "pacing=rate cursor=true"));
+    const [plain, cursor] = ["plain", "cursor"].map((name) => decode(guest.stream(name)).at(-1));
+    // The pointer is where the server puts it at its start, the middle; nothing else is there.
+    const white = (frame: Buffer | undefined): number => {
+      let count = 0;
+      for (let y = 355; y < 395; y++)
+        for (let x = 635; x < 665; x++) if ((frame?.[(y * SIZE.width + x) * 4 + 2] ?? 0) > 200) count++;
+      return count;
+    };
+    expect(white(plain)).toBe(0);
+    expect(white(cursor)).toBeGreaterThan(10);
+  });
+
+  it.runIf(desktop === "xorg")("may change its size while it is captured", async () => {
+    const capturing = guest.capture("sizes", 60, "pacing=rate");
+    await guest.vm.run("sleep 2; DISPLAY=:0 xrandr --output Virtual-1 --mode 1024x768");
+    expectInPlace(await capturing);
+    const { stdout } = spawnSync(
+      "ffprobe",
+      ["-v", "error", "-show_entries", "frame=width,height", "-of", "csv=p=0", guest.stream("sizes")],
+      { encoding: "utf8" },
+    );
+    const sizes = new Set(stdout.match(/^\d+,\d+/gm));
+    expect([...sizes]).toEqual(["1280,720", "1024,768"]);
+  });
+});

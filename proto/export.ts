@@ -40,6 +40,8 @@ export type ExportMessage =
       /** VIRTIO_GPU_FORMAT_*. */
       readonly format: number;
       readonly extents: readonly Extent[];
+      /** Number of the IOSurface that has the pixels; there are no extents then. */
+      readonly surface?: number | undefined;
     }
   | {
       readonly type: "refused";
@@ -78,8 +80,11 @@ function toProtobuf(message: ExportMessage): vsockenc.ExportMessage.$Properties 
   switch (message.type) {
     case "memory":
       return { memory: { memory: message.memory, size: message.size } };
-    case "acquired":
-      return { acquired: { ...message, extents: [...message.extents] } };
+    case "acquired": {
+      const { surface: id } = message;
+      const surface = id === undefined ? null : { id };
+      return { acquired: { ...message, extents: [...message.extents], surface } };
+    }
     case "refused":
       return { refused: { ...message, code: vsockenc.ExportErrorCode[message.code] } };
     default:
@@ -110,6 +115,14 @@ function extents(list: readonly vsockenc.Extent.$Properties[] | null | undefined
     count(offset + length, "Extent.offset + length");
     return { memory: extent.memory ?? 0, offset, length };
   });
+}
+
+function surfaceOf({ surface, extents }: vsockenc.Acquired.$Properties): number | undefined {
+  if (surface === null || surface === undefined) return undefined;
+  const id = surface.id ?? 0;
+  if (id === 0) fail("Acquired.surface has no id");
+  if (extents !== null && extents !== undefined && extents.length > 0) fail("a surface with extents");
+  return id;
 }
 
 function codeName(code: number | null | undefined): ExportErrorCode {
@@ -206,6 +219,7 @@ export class ExportDecoder {
         height: acquired.height ?? 0,
         format: acquired.format ?? 0,
         extents: extents(acquired.extents),
+        surface: surfaceOf(acquired),
       };
     }
     if (refused) {

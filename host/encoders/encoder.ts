@@ -114,6 +114,8 @@ export interface EncoderEvents {
   onDropped(frame: number, reason: "flushed" | "encoder"): void;
   /** `frame` is undefined when the session as a whole has failed; it takes no more frames then. */
   onError(frame: number | undefined, error: EncoderError): void;
+  /** For the log: which encoder of the system it is, what it refused, what has been mended. */
+  onNote?(text: string): void;
 }
 
 export interface EncoderSession {

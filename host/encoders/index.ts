@@ -10,15 +10,16 @@ import {
 import { LibavcodecBackend, type LibavcodecOptions } from "./libavcodec.ts";
 import { LIBAVCODEC_ENCODERS, type LibavcodecEncoderName } from "./libavcodec-profiles.ts";
 import { NullBackend } from "./null.ts";
+import { VideoToolboxBackend } from "./videotoolbox.ts";
 
 /** What a preference list may name. */
-export type EncoderName = LibavcodecEncoderName | "null";
+export type EncoderName = "videotoolbox" | LibavcodecEncoderName | "null";
 
 /** Every name there is; `null` encodes nothing, so it is only used when asked for. */
-export const ENCODER_NAMES: readonly EncoderName[] = [...LIBAVCODEC_ENCODERS, "null"];
+export const ENCODER_NAMES: readonly EncoderName[] = ["videotoolbox", ...LIBAVCODEC_ENCODERS, "null"];
 
-/** Used where nothing else is configured. */
-export const DEFAULT_ENCODERS: readonly EncoderName[] = LIBAVCODEC_ENCODERS;
+/** Used where nothing else is configured; the same on every system, as what does not open is passed over. */
+export const DEFAULT_ENCODERS: readonly EncoderName[] = ["videotoolbox", ...LIBAVCODEC_ENCODERS];
 
 /** Whether a name from a configuration file can stand in a preference list. */
 export function isEncoderName(name: string): name is EncoderName {
@@ -34,9 +35,18 @@ export function createBackend(
   preference: readonly EncoderName[] = DEFAULT_ENCODERS,
   options: LibavcodecOptions = {},
 ): PreferredBackend {
-  return new PreferredBackend(
-    preference.map((name) => (name === "null" ? new NullBackend() : new LibavcodecBackend(name, options))),
-  );
+  return new PreferredBackend(preference.map((name) => backendOf(name, options)));
+}
+
+function backendOf(name: EncoderName, options: LibavcodecOptions): EncoderBackend {
+  switch (name) {
+    case "null":
+      return new NullBackend();
+    case "videotoolbox":
+      return new VideoToolboxBackend(options);
+    default:
+      return new LibavcodecBackend(name, options);
+  }
 }
 
 /** Several back ends as one: what they offer, in order, and the first that opens. */

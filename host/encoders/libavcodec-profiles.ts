@@ -1,7 +1,7 @@
 /** How each of libavcodec's encoders is used: all that distinguishes them. */
 import { LIMITS } from "../../proto/limits.ts";
 import { type CodecName, PROFILES, type ProfileName, type RateControl } from "./encoder.ts";
-import type { NativeSettings } from "./native-session.ts";
+import type { LibavcodecSettings } from "./native-session.ts";
 
 /** What an encoder's private options depend on. */
 export interface OptionInputs {
@@ -20,7 +20,7 @@ export interface EncoderProfile {
   readonly hardware: boolean;
   readonly maxWidth: number;
   readonly maxHeight: number;
-  readonly input: NativeSettings["input"];
+  readonly input: LibavcodecSettings["input"];
   /** Where it takes another bit rate in mid-stream; else it is opened anew for that. */
   readonly liveRate: readonly RateControl[];
   /**

@@ -11,8 +11,10 @@ import {
   EncoderUnavailableError,
 } from "./encoder.ts";
 import { ENCODER_PROFILES, type EncoderProfile, type LibavcodecEncoderName } from "./libavcodec-profiles.ts";
-import { LibavcodecSession, type PreparedStream } from "./libavcodec-session.ts";
+import { NativeEncoderSession, type PreparedStream } from "./native-encoder-session.ts";
+import type { LibavcodecSettings } from "./native-session.ts";
 import { planStream } from "./plan.ts";
+import { probe } from "./probe.ts";
 import { encodedColorimetry, hasFixedRate, isRgb, nominalFramerate, pixelAspectRatio } from "./settings.ts";
 
 export interface LibavcodecOptions {
@@ -21,37 +23,12 @@ export interface LibavcodecOptions {
   /** Encode RGB as 0 … 255 instead of 16 … 235 (NV12 and I420 keep their range). Default false. */
   readonly fullRange?: boolean;
   /** Told once, with the reason, when `offers` finds that the encoder does not open on this machine. */
-  readonly onUnavailable?: (encoder: LibavcodecEncoderName, reason: string) => void;
+  readonly onUnavailable?: (encoder: string, reason: string) => void;
   /** Added to the encoder's private options, or instead of them. */
   readonly options?: Readonly<Record<string, string>>;
 }
 
 const MAX_THREADS = 64;
-
-/** A driver has opened by then, or hangs. */
-const PROBE_MS = 5000;
-
-/** Large enough for any encoder's least size. */
-const PROBE: EncoderConfiguration = {
-  codec: "h264",
-  width: 256,
-  height: 256,
-  framerate: { numerator: 30, denominator: 1 },
-  profile: undefined,
-  levels: [],
-  bitrateKbps: 1000,
-  rateControl: "cbr",
-  keyframeInterval: 30,
-  colorimetry: { primaries: 0, transfer: 0, matrix: 0, fullRange: false },
-  pixelAspectRatio: { numerator: 1, denominator: 1 },
-};
-
-const NO_EVENTS: EncoderEvents = {
-  onFrameRead() {},
-  onPacket() {},
-  onDropped() {},
-  onError() {},
-};
 
 export class LibavcodecBackend implements EncoderBackend {
   readonly name: LibavcodecEncoderName;
@@ -89,7 +66,7 @@ export class LibavcodecBackend implements EncoderBackend {
   async #probe(): Promise<readonly EncoderOffer[]> {
     const { codec, hardware, maxWidth, maxHeight, profiles } = this.#profile;
     try {
-      await within(PROBE_MS, this.#openAndClose());
+      await probe(this, codec);
     } catch (error) {
       this.#unavailable = error instanceof Error ? error.message : String(error);
       this.#onUnavailable(this.name, this.#unavailable);
@@ -98,13 +75,8 @@ export class LibavcodecBackend implements EncoderBackend {
     return [{ name: this.name, codec, hardware, maxWidth, maxHeight, profiles }];
   }
 
-  async #openAndClose(): Promise<void> {
-    const session = await this.open({ ...PROBE, codec: this.#profile.codec }, NO_EVENTS);
-    await session.close();
-  }
-
   async open(configuration: EncoderConfiguration, events: EncoderEvents): Promise<EncoderSession> {
-    return await LibavcodecSession.open(
+    return await NativeEncoderSession.open(
       (wanted, current) => this.#prepare(wanted, current),
       this.#profile.hardware,
       configuration,
@@ -126,7 +98,8 @@ export class LibavcodecBackend implements EncoderBackend {
     const fixedRate = hasFixedRate(configuration);
     const { profile, level } = plan;
     const threads = this.#threads;
-    const settings = {
+    const settings: LibavcodecSettings = {
+      backend: "libavcodec",
       name: this.name,
       width,
       height,
@@ -143,21 +116,5 @@ export class LibavcodecBackend implements EncoderBackend {
       options: { ...options({ threads, profile, level, rateControl, fixedRate }), ...this.#options },
     };
     return { plan, rateControl, settings };
-  }
-}
-
-/** Rejects when the work takes longer. It goes on, as nothing can stop a driver that hangs; its end is ignored. */
-async function within(milliseconds: number, work: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new EncoderUnavailableError(`it did not open within ${milliseconds} ms`)),
-      milliseconds,
-    );
-  });
-  try {
-    await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -1,7 +1,7 @@
 /** The native encoder session of media.node (host/native/media/session_binding.cc), as TypeScript sees it. */
 import { loadAddon } from "../native/load.ts";
 import type { NativePicture } from "../native/picture.ts";
-import { type Colorimetry, EncoderFailedError } from "./encoder.ts";
+import { type CodecName, type Colorimetry, EncoderFailedError, type ProfileName } from "./encoder.ts";
 import type { Rates } from "./plan.ts";
 
 interface Fraction {
@@ -10,9 +10,9 @@ interface Fraction {
 }
 
 /** All numbers are checked by the caller and below 2^31, a peak bit rate below 2^53. */
-export interface NativeSettings {
-  /** libavcodec's name of the encoder. */
-  readonly name: string;
+export type NativeSettings = LibavcodecSettings | VideoToolboxSettings;
+
+interface CommonSettings {
   /** Visible size in pixels. */
   readonly width: number;
   readonly height: number;
@@ -24,20 +24,37 @@ export interface NativeSettings {
   readonly colorimetry: Colorimetry;
   /** Whether frames are RGB; decides where chroma samples are sited. */
   readonly rgb: boolean;
+  readonly rates: Rates;
+  readonly keyframeInterval: number;
+}
+
+export interface LibavcodecSettings extends CommonSettings {
+  readonly backend: "libavcodec";
+  /** libavcodec's name of the encoder. */
+  readonly name: string;
   /** What the encoder takes; "vaapi" is NV12 that is uploaded to a surface. */
   readonly input: "i420" | "nv12" | "vaapi";
   /** It takes another bit rate in mid-stream; else it is opened anew for that. */
   readonly liveRate: boolean;
-  readonly rates: Rates;
-  readonly keyframeInterval: number;
   readonly threads: number;
   /** Private options of the codec. */
   readonly options: Readonly<Record<string, string>>;
 }
 
+export interface VideoToolboxSettings extends CommonSettings {
+  readonly backend: "videotoolbox";
+  readonly codec: CodecName;
+  readonly profile: ProfileName;
+}
+
+/** As offers and descriptions name it. */
+export function encoderName(settings: NativeSettings): string {
+  return settings.backend === "videotoolbox" ? settings.backend : settings.name;
+}
+
 /**
  * What the session's thread reports, in order. The first is opened or open-failed, the last is closed; each frame
- * has one read and then one of packet, dropped, frame-failed.
+ * has one read and then one of packet, dropped, frame-failed. Notes may come at any time before closed.
  */
 export type NativeEvent =
   | { readonly kind: "opened" }
@@ -54,6 +71,7 @@ export type NativeEvent =
     }
   | { readonly kind: "dropped"; readonly frame: number; readonly reason: "flushed" | "encoder" }
   | { readonly kind: "frame-failed"; readonly frame: number; readonly message: string }
+  | { readonly kind: "note"; readonly message: string }
   | { readonly kind: "failed"; readonly message: string }
   | { readonly kind: "passed"; readonly token: number }
   | { readonly kind: "closed" };
@@ -78,9 +96,20 @@ interface SessionAddon {
     settings: NativeSettings,
     onEvent: (event: NativeEvent) => void,
   ) => NativeSession;
+  /** Where it was built with VideoToolbox (videotoolbox/videotoolbox_binding.cc); host/doctor/macos.ts lists them. */
+  readonly videoToolboxEncoders?: () => unknown;
 }
 
 let addon: SessionAddon | undefined;
+const native = (): SessionAddon => {
+  addon ??= loadAddon("media") as SessionAddon;
+  return addon;
+};
+
+/** Whether media.node was built with VideoToolbox. */
+export function hasVideoToolbox(): boolean {
+  return native().videoToolboxEncoders !== undefined;
+}
 
 /**
  * Starts the session's thread, which opens the encoder.
@@ -91,7 +120,6 @@ let addon: SessionAddon | undefined;
  * @throws EncoderFailedError when the system has no thread for it.
  */
 export function startSession(settings: NativeSettings, onEvent: (event: NativeEvent) => void): NativeSession {
-  addon ??= loadAddon("media") as SessionAddon;
   const surfacing = (event: NativeEvent): void => {
     try {
       onEvent(event);
@@ -102,10 +130,10 @@ export function startSession(settings: NativeSettings, onEvent: (event: NativeEv
     }
   };
   try {
-    return new addon.NativeSession(settings, surfacing);
+    return new (native().NativeSession)(settings, surfacing);
   } catch (error) {
     throw new EncoderFailedError(
-      `${settings.name}: ${error instanceof Error ? error.message : String(error)}`,
+      `${encoderName(settings)}: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
 }

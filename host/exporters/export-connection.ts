@@ -124,10 +124,13 @@ export class ExportConnection {
       return;
     }
     const { width, height, format, backing } = found.resource;
-    const { generation, extents } = backing;
+    const { generation, extents, surface } = backing;
     this.#sendMemories(extents);
     this.#held.add(generation);
-    this.send({ type: "acquired", request, resource: id, generation, width, height, format, extents });
+    this.send({
+      type: "acquired",
+      ...{ request, resource: id, generation, width, height, format, extents, surface },
+    });
   }
 
   /** What the protocol and this connection allow of what the exporter has found. */

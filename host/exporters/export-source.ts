@@ -29,6 +29,8 @@ export interface ExportableResource {
     readonly generation: number;
     /** In order. Memory NOT_SHAREABLE: these bytes cannot be handed out. */
     readonly extents: readonly Extent[];
+    /** Number of the IOSurface that has the pixels instead; there are no extents then. */
+    readonly surface?: number;
   };
 }
 

@@ -35,6 +35,11 @@ export class PictureMapError extends PictureError {
   override readonly name = "PictureMapError";
 }
 
+/** The pixels are in an IOSurface, and this host is no Mac. */
+export class SurfaceUnsupportedError extends PictureError {
+  override readonly name = "SurfaceUnsupportedError";
+}
+
 /** Error classes by the codes of FaultCode() in media/layout_binding.cc. */
 const FAULTS: Readonly<Record<string, new (message: string) => PictureError>> = {
   INVALID_LAYOUT: InvalidLayoutError,

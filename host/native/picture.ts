@@ -13,7 +13,12 @@
  */
 import { LIMITS } from "../../proto/limits.ts";
 import { loadAddon } from "./load.ts";
-import { InvalidLayoutError, PictureUnstitchableError, pictureError } from "./picture-error.ts";
+import {
+  InvalidLayoutError,
+  PictureUnstitchableError,
+  pictureError,
+  SurfaceUnsupportedError,
+} from "./picture-error.ts";
 
 export * from "./picture-error.ts";
 
@@ -31,6 +36,12 @@ export interface ResourceBytes {
   readonly extents: readonly { readonly fd: number; readonly offset: number; readonly length: number }[];
 }
 
+/** A resource whose pixels are in an IOSurface of macOS. */
+export interface ResourceSurface {
+  /** IOSurfaceID; the surface must be there until `Picture.map` has settled, which holds it from then on. */
+  readonly surface: number;
+}
+
 export interface PlaneGeometry {
   /** Byte at which the first pixel begins: of the resource, or of an inline frame. */
   readonly offset: number;
@@ -40,7 +51,7 @@ export interface PlaneGeometry {
 
 export interface PicturePlane extends PlaneGeometry {
   /** Planes that name the same object share one mapping. */
-  readonly memory: ResourceBytes;
+  readonly memory: ResourceBytes | ResourceSurface;
 }
 
 /** A picture as the guest describes it, wherever its bytes are. */
@@ -92,6 +103,8 @@ export interface NativePicture {
 
 interface PictureAddon {
   inlinePicture(layout: NativeLayout): NativePicture;
+  /** Where it was built with VideoToolbox (videotoolbox/videotoolbox_binding.cc). */
+  readonly surfacePicture?: (layout: NativeLayout, id: number) => NativePicture;
   mapPicture(layout: NativeLayout, extents: BigUint64Array[]): Promise<NativePicture>;
   pixelFormats(): PixelFormat[];
   mappedRuns(): number;
@@ -181,18 +194,31 @@ export class Picture {
    * Checks the layout and maps it. The descriptors are duplicated before this returns; their owner may close them
    * without waiting for the promise.
    *
+   * Of an IOSurface, size and format must be the layout's; offsets and strides are the surface's own. It counts as in
+   * use until the picture is closed. An encoder of VideoToolbox reads it as it is, others a copy at each read.
+   *
    * The promise rejects with InvalidLayoutError, UnsupportedFormatError, LayoutOutsideResourceError,
-   * PictureUnstitchableError, PictureStagingError or PictureMapError.
+   * PictureUnstitchableError, PictureStagingError, PictureMapError or SurfaceUnsupportedError.
    */
   static async map(layout: PictureLayout): Promise<Picture> {
-    const resources: ResourceBytes[] = [];
+    const resources: (ResourceBytes | ResourceSurface)[] = [];
     const indices = layout.planes.map(({ memory }) => {
       const known = resources.indexOf(memory);
       return known >= 0 ? known : resources.push(memory) - 1;
     });
     const numbers = checkNumbers(layout, indices);
+    const memories = resources.filter((each) => "extents" in each);
+    const surface = resources.find((each) => "surface" in each)?.surface;
+    if (surface !== undefined && resources.length > 1) {
+      throw new InvalidLayoutError(`a plane is in IOSurface ${surface}, another one elsewhere`);
+    }
     try {
-      return new Picture(layout, await native().mapPicture(numbers, resources.map(packExtents)));
+      return new Picture(
+        layout,
+        surface === undefined
+          ? await native().mapPicture(numbers, memories.map(packExtents))
+          : pictureOfSurface(numbers, surface),
+      );
     } catch (error) {
       throw pictureError(error);
     }
@@ -228,6 +254,15 @@ export class Picture {
   get handle(): NativePicture {
     return this.#native;
   }
+}
+
+/** @throws SurfaceUnsupportedError, and the addon's own errors */
+function pictureOfSurface(layout: NativeLayout, id: number): NativePicture {
+  const { surfacePicture } = native();
+  if (surfacePicture !== undefined) return surfacePicture(layout, id);
+  throw new SurfaceUnsupportedError(
+    `the pixels are in IOSurface ${id}, which only macOS has; this host's native addon is built without it`,
+  );
 }
 
 /** @throws InvalidLayoutError for what is not a whole number */

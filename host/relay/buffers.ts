@@ -8,7 +8,7 @@
  */
 import { LIMITS } from "../../proto/limits.ts";
 import { InlinePicture } from "../native/inline-picture.ts";
-import { Picture, type ResourceBytes } from "../native/picture.ts";
+import { Picture } from "../native/picture.ts";
 import { RequestError, SessionError } from "./errors.ts";
 import type { StreamMetrics } from "./metrics.ts";
 import type { AttachRequest } from "./requests.ts";
@@ -77,7 +77,7 @@ export class BufferTable {
     const held: HeldResource[] = [];
     try {
       const planes = [];
-      const acquired = new Map<number, ResourceBytes>();
+      const acquired = new Map<number, HeldResource["bytes"]>();
       for (const { resource, offset, stride } of request.planes) {
         const memory =
           acquired.get(resource) ??
@@ -131,7 +131,11 @@ export class BufferTable {
     for (const buffer of [...this.#entries.keys()]) this.detach(buffer);
   }
 
-  async #acquire(resource: number, held: HeldResource[], onRevoked: () => void): Promise<ResourceBytes> {
+  async #acquire(
+    resource: number,
+    held: HeldResource[],
+    onRevoked: () => void,
+  ): Promise<HeldResource["bytes"]> {
     if (this.#source === undefined) {
       throw new RequestError(
         "NO_EXPORTER",

@@ -4,6 +4,7 @@ import {
   InvalidLayoutError,
   LayoutOutsideResourceError,
   PictureError,
+  SurfaceUnsupportedError,
   UnsupportedFormatError,
 } from "../native/picture.ts";
 
@@ -40,6 +41,7 @@ export function wireErrorCode(error: unknown): WireErrorCode | undefined {
   if (error instanceof RequestError) return error.code;
   if (error instanceof InvalidLayoutError) return "INVALID_VALUE";
   if (error instanceof UnsupportedFormatError) return "UNSUPPORTED_FORMAT";
+  if (error instanceof SurfaceUnsupportedError) return "UNSUPPORTED_FORMAT";
   if (error instanceof LayoutOutsideResourceError) return "LAYOUT_OUTSIDE_RESOURCE";
   if (error instanceof PictureError) return "LIMIT_EXCEEDED";
   if (error instanceof EncoderUnavailableError) return "ENCODER_UNAVAILABLE";

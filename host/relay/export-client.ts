@@ -37,6 +37,8 @@ export interface ExportedResource {
   readonly format: number;
   /** The bytes, in order; each extent lies inside its memory. */
   readonly extents: readonly Extent[];
+  /** Number of the IOSurface that has the pixels; there are no extents then. */
+  readonly surface: number | undefined;
   /** The memories that the extents name. */
   readonly memories: ReadonlyMap<number, ExportedMemory>;
 }
@@ -252,8 +254,8 @@ export class ExportClient {
       }
       memories.set(id, memory);
     }
-    const { resource, generation, width, height, format, extents } = message;
-    return { resource, generation, width, height, format, extents, memories };
+    const { resource, generation, width, height, format, extents, surface } = message;
+    return { resource, generation, width, height, format, extents, surface, memories };
   }
 
   #settle(

@@ -6,7 +6,7 @@
  * within the relay are counted here, and the hold goes back with the last of them.
  */
 import type { Logger } from "pino";
-import type { ResourceBytes } from "../native/picture.ts";
+import type { ResourceBytes, ResourceSurface } from "../native/picture.ts";
 import { RequestError } from "./errors.ts";
 import {
   ExportClient,
@@ -20,7 +20,7 @@ const RETRY_MS = 500;
 /** A resource that somebody in the relay reads. */
 export interface HeldResource {
   /** Descriptors stay open as long as the exporter's connection; map them before anything else is awaited. */
-  readonly bytes: ResourceBytes;
+  readonly bytes: ResourceBytes | ResourceSurface;
   /** Ends this use; after the pixels are no longer mapped. */
   release(): void;
 }
@@ -161,7 +161,8 @@ export class VmResources implements ResourceSource {
   }
 }
 
-function bytesOf({ extents, memories }: ExportedResource): ResourceBytes {
+function bytesOf({ extents, memories, surface }: ExportedResource): HeldResource["bytes"] {
+  if (surface !== undefined) return { surface };
   return {
     extents: extents.flatMap(({ memory, offset, length }) => {
       const descriptor = memories.get(memory)?.descriptor;

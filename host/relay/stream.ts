@@ -332,6 +332,7 @@ export class Stream implements SessionHandler {
         this.#output.answer({ type: "dropped", body: { frame, reason: code } });
       },
       onError: (frame, error) => this.#encoderError(frame, error),
+      onNote: (text) => this.#log.info(`encoder: ${text}`),
     };
   }
 

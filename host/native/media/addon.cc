@@ -4,12 +4,19 @@
 #include "picture_binding.h"
 #include "session_binding.h"
 
+#ifdef VSOCKENC_VIDEOTOOLBOX
+#include "../videotoolbox/videotoolbox_binding.h"
+#endif
+
 namespace {
 
 Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new vsockenc::AddonData);  // Node-API deletes it with the environment
   vsockenc::PictureBinding::Register(env, exports);
   vsockenc::SessionBinding::Register(env, exports);
+#ifdef VSOCKENC_VIDEOTOOLBOX
+  vsockenc::vt::Register(env, exports);
+#endif
   return exports;
 }
 

@@ -31,6 +31,14 @@ Picture::Picture(const PictureLayout &layout, const std::vector<std::vector<Exte
   }
 }
 
+Picture::Picture(const PictureLayout &layout, std::unique_ptr<PixelMemory> memory,
+                 const Surface *surface)
+    : layout_(layout), format_(&CheckLayout(layout)), surface_(surface) {
+  const uint64_t available = memory->bytes();
+  NeededBytes(layout, *format_, {&available, 1});
+  memories_.push_back(std::move(memory));
+}
+
 Picture::Picture(const PictureLayout &layout) : layout_(layout), format_(&CheckLayout(layout)) {
   const uint64_t most = Staging::kMaxBytes;
   const std::vector<uint64_t> needed = NeededBytes(layout, *format_, {&most, 1});

@@ -16,6 +16,8 @@
 
 namespace vsockenc {
 
+class Surface;  // an IOSurface: host/native/videotoolbox/surface.h
+
 // The visible pixels of a picture in linear memory.
 struct Pixels {
   struct Plane {
@@ -38,6 +40,10 @@ class Picture {
  public:
   // `resources` holds the extents of each resource that the planes name. Throws PictureError.
   Picture(const PictureLayout &layout, const std::vector<std::vector<Extent>> &resources);
+  // A picture in memory of one's own, that every plane names as resource 0. `surface` is an
+  // IOSurface that lives as long as the memory and holds this picture and no more; it may be null.
+  // Throws PictureError.
+  Picture(const PictureLayout &layout, std::unique_ptr<PixelMemory> memory, const Surface *surface);
   // A picture whose pixels come by Write(): every plane names resource 0. Throws PictureError.
   explicit Picture(const PictureLayout &layout);
   ~Picture();
@@ -50,6 +56,9 @@ class Picture {
   Pixels Read(Staging &staging) const;
   // False when the picture is not inline or the bytes are not inside it. No thread may read it.
   bool Write(uint64_t offset, std::span<const uint8_t> bytes);
+
+  // What an encoder that takes IOSurfaces reads instead; null where there is none.
+  const Surface *surface() const { return surface_; }
 
   Tier tier() const;
   size_t runs() const;
@@ -64,6 +73,7 @@ class Picture {
   const PixelFormat *format_;
   std::vector<std::unique_ptr<PixelMemory>> memories_;
   InlineMemory *inline_ = nullptr;  // memories_[0], if it is that
+  const Surface *surface_ = nullptr;
   std::function<void()> on_unmapped_;
 };
 

@@ -27,7 +27,7 @@ namespace vsockenc {
 // instead: the thread answers a cancelled frame without looking at its pixels.
 //
 // The queue is not bounded here: the caller counts the frames that it has no answer for
-// (host/encoders/libavcodec-session.ts).
+// (host/encoders/native-encoder-session.ts).
 
 enum class DropReason { kFlushed, kEncoder };
 

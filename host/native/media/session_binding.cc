@@ -104,6 +104,18 @@ class EventObject {
   Napi::Object object_;
 };
 
+bool IsVideoToolbox(const Napi::Object &settings) {
+  const Napi::Value backend = settings.Get("backend");
+  return backend.IsString() && backend.As<Napi::String>().Utf8Value() == "videotoolbox";
+}
+
+// A surface that an encoder can read as it is; for any other encoder the picture copies it.
+FrameSource SourceIn(std::shared_ptr<const Picture> picture, bool takes_surfaces) {
+  const Surface *surface = takes_surfaces ? picture->surface() : nullptr;
+  if (surface == nullptr) return picture;
+  return std::shared_ptr<const Surface>(std::move(picture), surface);
+}
+
 struct NoContext {};
 
 void Deliver(Napi::Env env, Napi::Function listener, NoContext *, Event *raw) {
@@ -205,7 +217,9 @@ void SessionBinding::Register(Napi::Env env, Napi::Object exports) {
 }
 
 SessionBinding::SessionBinding(const Napi::CallbackInfo &info) : ObjectWrap(info) {
-  EncoderFactory open = ReadEncoder(info[0].As<Napi::Object>());
+  const auto settings = info[0].As<Napi::Object>();
+  EncoderFactory open = ReadEncoder(settings);
+  takes_surfaces_ = IsVideoToolbox(settings);
   poster_ = std::make_unique<EventPoster>(info.Env(), info[1].As<Napi::Function>());
   try {
     session_ = std::make_unique<Session>(std::move(open), *poster_);
@@ -222,7 +236,8 @@ SessionBinding::~SessionBinding() = default;
 // encode(picture, frame, forceKeyFrame)
 Napi::Value SessionBinding::Encode(const Napi::CallbackInfo &info) {
   if (session_) {
-    session_->Encode(info[1].As<Napi::Number>().Uint32Value(), PictureBinding::Share(info[0]),
+    session_->Encode(info[1].As<Napi::Number>().Uint32Value(),
+                     SourceIn(PictureBinding::Share(info[0]), takes_surfaces_),
                      info[2].ToBoolean());
   }
   return info.Env().Undefined();

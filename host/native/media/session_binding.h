@@ -28,6 +28,7 @@ class SessionBinding : public Napi::ObjectWrap<SessionBinding> {
   class EventPoster;
   class JoinWorker;
 
+  bool takes_surfaces_ = false;  // its encoder reads IOSurfaces as they are
   std::unique_ptr<EventPoster> poster_;
   std::unique_ptr<Session> session_;  // after poster_, which its thread uses to the end
 };

@@ -82,6 +82,7 @@ describe("hardware", () => {
 
   it("comes before software, for each codec", () => {
     expect(DEFAULT_ENCODERS).toEqual([
+      "videotoolbox",
       "h264_vaapi",
       "h264_nvenc",
       "libx264",

@@ -1,5 +1,5 @@
 /**
- * The JavaScript half of a libavcodec session: it refuses what must not reach the encoder, counts the frames that
+ * The JavaScript half of a session whose encoder is native: it refuses what must not reach the encoder, counts the frames that
  * have no answer yet, and turns the native events into the interface's.
  */
 import { isDeepStrictEqual } from "node:util";
@@ -18,7 +18,13 @@ import {
   type FrameSource,
   type RateControl,
 } from "./encoder.ts";
-import { type NativeEvent, type NativeSession, type NativeSettings, startSession } from "./native-session.ts";
+import {
+  encoderName,
+  type NativeEvent,
+  type NativeSession,
+  type NativeSettings,
+  startSession,
+} from "./native-session.ts";
 import type { StreamPlan } from "./plan.ts";
 
 /** RGB formats are the ones in a single plane. */
@@ -36,7 +42,7 @@ export interface PreparedStream {
 /** `current`: the level that the stream has declared, if there is one already. */
 type Prepare = (configuration: EncoderConfiguration, current: number | undefined) => PreparedStream;
 
-export class LibavcodecSession implements EncoderSession {
+export class NativeEncoderSession implements EncoderSession {
   readonly #prepare: Prepare;
   readonly #hardware: boolean;
   #prepared: PreparedStream;
@@ -71,7 +77,7 @@ export class LibavcodecSession implements EncoderSession {
   get description(): EncoderDescription {
     const { settings, plan } = this.#prepared;
     return {
-      encoder: settings.name,
+      encoder: encoderName(settings),
       hardware: this.#hardware,
       width: roundUpToEven(settings.width),
       height: roundUpToEven(settings.height),
@@ -87,8 +93,8 @@ export class LibavcodecSession implements EncoderSession {
     hardware: boolean,
     configuration: EncoderConfiguration,
     events: EncoderEvents,
-  ): Promise<LibavcodecSession> {
-    const session = new LibavcodecSession(prepare, hardware, configuration, events);
+  ): Promise<NativeEncoderSession> {
+    const session = new NativeEncoderSession(prepare, hardware, configuration, events);
     try {
       await session.#opening.promise;
     } catch (error) {
@@ -216,6 +222,9 @@ export class LibavcodecSession implements EncoderSession {
       case "frame-failed":
         this.#unanswered--;
         this.#events.onError(event.frame, new EncoderFailedError(event.message));
+        break;
+      case "note":
+        this.#events.onNote?.(event.message);
         break;
       case "failed":
         this.#failure = new EncoderFailedError(event.message);

@@ -1,0 +1,124 @@
+/**
+ * The VideoToolbox back end: a Mac's media engine, H.264 and HEVC. Which encoder of the system it is, what it refuses
+ * and what becomes of a session that is lost is decided natively (host/native/videotoolbox/encoder.h has the theory of
+ * operation). Apple's software encoders are never taken.
+ */
+import {
+  type CodecName,
+  type EncoderBackend,
+  type EncoderConfiguration,
+  type EncoderEvents,
+  type EncoderOffer,
+  type EncoderSession,
+  EncoderUnavailableError,
+  PROFILES,
+  type ProfileName,
+} from "./encoder.ts";
+import { NativeEncoderSession, type PreparedStream } from "./native-encoder-session.ts";
+import { hasVideoToolbox, type VideoToolboxSettings } from "./native-session.ts";
+import { planStream } from "./plan.ts";
+import { probe } from "./probe.ts";
+import { encodedColorimetry, hasFixedRate, isRgb, nominalFramerate, pixelAspectRatio } from "./settings.ts";
+
+export interface VideoToolboxOptions {
+  /** Encode RGB as 0 … 255 instead of 16 … 235 (NV12 and I420 keep their range). Default false. */
+  readonly fullRange?: boolean;
+  /** Told once, with the reason, when `offers` finds that it does not open on this machine. */
+  readonly onUnavailable?: (encoder: string, reason: string) => void;
+}
+
+interface CodecTraits {
+  readonly profiles: readonly ProfileName[];
+  /** In pixels, of an M1 Pro's engine in real time. */
+  readonly maxWidth: number;
+  readonly maxHeight: number;
+}
+
+const TRAITS: Readonly<Record<CodecName, CodecTraits>> = {
+  // High comes first: low-latency rate control makes no other.
+  h264: { profiles: ["high", "main", "constrained-baseline"], maxWidth: 4096, maxHeight: 2304 },
+  h265: { profiles: PROFILES.h265, maxWidth: 8192, maxHeight: 4352 },
+};
+
+const CODECS: readonly CodecName[] = ["h264", "h265"];
+
+export class VideoToolboxBackend implements EncoderBackend {
+  readonly name = "videotoolbox";
+  readonly #fullRange: boolean;
+  readonly #onUnavailable: NonNullable<VideoToolboxOptions["onUnavailable"]>;
+  #offers: Promise<readonly EncoderOffer[]> | undefined;
+  #unavailable: string | undefined;
+
+  constructor(options: VideoToolboxOptions = {}) {
+    this.#fullRange = options.fullRange ?? false;
+    this.#onUnavailable = options.onUnavailable ?? (() => {});
+  }
+
+  offers(): Promise<readonly EncoderOffer[]> {
+    this.#offers ??= this.#probe();
+    return this.#offers;
+  }
+
+  get unavailable(): string | undefined {
+    return this.#unavailable;
+  }
+
+  async #probe(): Promise<readonly EncoderOffer[]> {
+    const offers: EncoderOffer[] = [];
+    const refusals = new Set<string>();
+    // One after the other: engines have few sessions.
+    for (const codec of CODECS) {
+      try {
+        await probe(this, codec);
+        offers.push({ name: this.name, codec, hardware: true, ...TRAITS[codec] });
+      } catch (error) {
+        refusals.add(error instanceof Error ? error.message : String(error));
+      }
+    }
+    if (refusals.size > 0) {
+      const reason = [...refusals].join("; ");
+      if (offers.length === 0) this.#unavailable = reason;
+      this.#onUnavailable(this.name, reason);
+    }
+    return offers;
+  }
+
+  async open(configuration: EncoderConfiguration, events: EncoderEvents): Promise<EncoderSession> {
+    if (!hasVideoToolbox()) {
+      throw new EncoderUnavailableError(
+        "it is macOS's; the native addon of this machine is built without it",
+      );
+    }
+    return await NativeEncoderSession.open(
+      (wanted, current) => this.#prepare(wanted, current),
+      true,
+      configuration,
+      events,
+    );
+  }
+
+  /** @throws EncoderUnavailableError when VideoToolbox cannot do it. */
+  #prepare(configuration: EncoderConfiguration, current: number | undefined): PreparedStream {
+    const { codec, width, height, rateControl } = configuration;
+    const { profiles, maxWidth, maxHeight } = TRAITS[codec];
+    const plan = planStream(configuration, profiles, current);
+    if (width > maxWidth || height > maxHeight) {
+      throw new EncoderUnavailableError(`${width}x${height} is above its ${maxWidth}x${maxHeight}`);
+    }
+    const settings: VideoToolboxSettings = {
+      backend: "videotoolbox",
+      codec,
+      profile: plan.profile,
+      width,
+      height,
+      framerate: nominalFramerate(configuration),
+      fixedRate: hasFixedRate(configuration),
+      pixelAspectRatio: pixelAspectRatio(configuration),
+      colorimetry: encodedColorimetry(configuration, this.#fullRange),
+      rgb: isRgb(configuration),
+      rates: plan.rates,
+      keyframeInterval: plan.keyframeInterval,
+    };
+    return { plan, rateControl, settings };
+  }
+}

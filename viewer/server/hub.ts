@@ -49,6 +49,7 @@ export class Hub {
   /** Those who keep the source running without watching it. */
   #holds = 0;
   #running = false;
+  /** While the source runs; undefined, too, where it could not be started. */
   #tick: NodeJS.Timeout | undefined;
   #stopping: NodeJS.Timeout | undefined;
   #state: SourceState = { code: "running" };
@@ -118,7 +119,7 @@ export class Hub {
   }
 
   requestKeyFrame(): void {
-    if (this.#running) this.#keyFrames.ask();
+    if (this.#tick !== undefined) this.#keyFrames.ask();
   }
 
   /** The source is taken away; whoever watches it is told elsewhere. */
@@ -143,8 +144,6 @@ export class Hub {
     this.#running = true;
     this.#state = { code: "running" };
     this.#lastUnitMs = performance.now();
-    this.#tick = setInterval(() => this.#onTick(), VIEWER_LIMITS.TICK_MS);
-    this.#log.info("source started");
     try {
       this.source.start({
         onAccessUnit: (unit) => this.#onAccessUnit(unit),
@@ -156,6 +155,8 @@ export class Hub {
       this.#state = { code: "failed", text: error instanceof Error ? error.message : String(error) };
       return;
     }
+    this.#log.info("source started");
+    this.#tick = setInterval(() => this.#onTick(), VIEWER_LIMITS.TICK_MS);
     if (this.#bitrateRange !== undefined && this.source.setBitrate !== undefined) {
       this.#bitrate = initialBitrate(this.#bitrateRange);
       this.source.setBitrate(this.#bitrate.kbps);
@@ -167,10 +168,13 @@ export class Hub {
     this.#stopping = undefined;
     if (!this.#running) return;
     this.#running = false;
-    clearInterval(this.#tick);
     this.#keyFrames.served();
-    this.source.stop();
     this.#forget();
+    // One that did not start has nothing to stop.
+    if (this.#tick === undefined) return;
+    clearInterval(this.#tick);
+    this.#tick = undefined;
+    this.source.stop();
     this.#log.info("source stopped");
   }
 

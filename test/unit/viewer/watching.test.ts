@@ -98,6 +98,26 @@ describe("watching a source", () => {
     expect(source.keyFrameRequests).toBe(2);
   });
 
+  it("does not pass on a request that a key frame has served meanwhile", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource();
+    server.add(source);
+    const viewer = await connect();
+    viewer.watch(source.id);
+    await until(() => source.running, "the start");
+    source.deliver(1);
+    for (let i = 0; i < 2; i += 1) viewer.send({ type: "keyFrameRequest", body: {} });
+    await viewer.settled();
+    source.deliverKey();
+    await viewer.untilUnits(2);
+    const seconds = viewer.all("statistics").length;
+    await until(
+      () => viewer.all("statistics").length === seconds + 2,
+      "the time in which it would have been",
+    );
+    expect(source.keyFrameRequests).toBe(1);
+  });
+
   it("starts a source for the first viewer only, and stops it some time after the last", async () => {
     const { server, connect } = await serve();
     const source = new TestSource();
@@ -136,6 +156,10 @@ describe("watching a source", () => {
     await viewer.untilUnits(8);
     expect(viewer.numbers).toEqual([1, 2, 3, 1, 2, 3, 4, 5]);
     expect(viewer.all("configuration")).toHaveLength(2);
+    // Back to a source that has not changed: what the decoder was told of it is not true any more.
+    viewer.watch("one");
+    await viewer.untilUnits(14);
+    expect(viewer.messages.filter(({ type }) => type === "configuration")).toHaveLength(3);
   });
 
   it("counts once a second, and says what it is that viewers were spared", async () => {
@@ -263,9 +287,12 @@ describe("watching a source", () => {
     viewer.watch("broken");
     await until(() => viewer.state?.code === FAILED, "the reason");
     expect(viewer.state?.text).toBe("the pipeline has no encoder");
+    viewer.send({ type: "keyFrameRequest", body: {} });
     viewer.watch("sound");
     await until(() => sound.running, "the start");
     sound.deliver(1);
     await viewer.untilUnits(1);
+    server.remove("broken");
+    expect(broken).toMatchObject({ starts: 1, stops: 0, keyFrameRequests: 0 });
   });
 });

@@ -41,6 +41,8 @@ void Mends(const std::string &script, uint64_t sessions, const std::string &note
   Expect(Counters().sessions_created == sessions,
          "another number of sessions: " + std::to_string(Counters().sessions_created));
   Expect(recorder.notes().find(note) != std::string::npos, "not told: " + recorder.notes());
+  // The warm-up, the first frame, and the first of each further session.
+  Expect(Counters().forced_key_frames == sessions + 1, "a session begins with what was not forced");
   for (const auto &[number, packet] : recorder.packets()) {
     Expect(packet.key == (number == 0 || number == key),
            "the new session begins without key frame");
@@ -162,6 +164,9 @@ void AddFailures(std::vector<Case> &cases) {
   cases.push_back(
       {"mended: pool", [] { Mends("pool:6:-6662", 2, "a pixel buffer of a pool: -6662", 2); }});
   mends("fail:6:-12903;refuse:2-5:-12915", 2, "no encoder is free");
+  // Frame 7 is encoded behind frame 6, which is missing, before the session's thread can know.
+  cases.push_back(
+      {"in flight: one behind a loss", [] { MendsInFlight("delay:6:20;fail:6:-12915;early:7"); }});
   cases.push_back({"in flight: invalidate flushes",
                    [] { MendsInFlight("delay:*:5;invalidate:flush;fail:6:-12903:sync"); }});
   cases.push_back({"a new session keeps the rate", KeepsTheRate});

@@ -4,17 +4,13 @@
  * Every field is described here and nowhere else; unknown fields are errors, because a misspelt one would
  * otherwise be lost silently.
  */
-import { readFileSync } from "node:fs";
-import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
+import { type ConfigurationField, describeFields, parseToml, readToml } from "./configuration-file.ts";
 import { DEFAULT_ENCODERS, ENCODER_NAMES } from "./encoders/index.ts";
 import { LOG_LEVELS } from "./log.ts";
 import { type Address, isLoopback, parseAddress } from "./relay/address.ts";
 
-/** The configuration is absent or wrong; the message names file, field and what it may be. */
-export class ConfigurationError extends Error {
-  override readonly name = "ConfigurationError";
-}
+export { ConfigurationError } from "./configuration-file.ts";
 
 /** sun_path of a UNIX socket holds 107 bytes and a NUL on Linux, 103 on macOS; the shorter holds everywhere. */
 const MAX_SOCKET_PATH_BYTES = 103;
@@ -163,7 +159,9 @@ const fields = z.strictObject({
         .array(z.enum(ENCODER_NAMES))
         .min(1)
         .default([...DEFAULT_ENCODERS])
-        .describe('Encoders to try, best first. "null" encodes nothing: for measuring everything else.'),
+        .describe(
+          'Encoders to try, best first. Those that do not open on this machine are passed over, as videotoolbox is everywhere but on a Mac. "null" encodes nothing: for measuring everything else.',
+        ),
     })
     .prefault({}),
   pictures: z
@@ -205,56 +203,9 @@ export type Configuration = z.infer<typeof schema>;
 export type ListenConfiguration = Configuration["listen"][number];
 export type VmConfiguration = Configuration["vm"][number];
 
-/** One row of the reference in docs/configuration.md. */
-export interface ConfigurationField {
-  /** As in the file, e.g. "vm[].gpu.heads". */
-  readonly name: string;
-  readonly type: string;
-  /** As JSON; undefined where the field has none. */
-  readonly defaultValue: string | undefined;
-  readonly required: boolean;
-  readonly description: string;
-}
-
-interface JsonSchema {
-  readonly type?: string;
-  readonly enum?: readonly unknown[];
-  readonly default?: unknown;
-  readonly description?: string;
-  readonly minimum?: number;
-  readonly maximum?: number;
-  readonly items?: JsonSchema;
-  readonly properties?: Readonly<Record<string, JsonSchema>>;
-  readonly required?: readonly string[];
-}
-
 /** Every field of the configuration, read from the schema. */
 export function configurationFields(): ConfigurationField[] {
-  return describe(z.toJSONSchema(schema, { io: "input" }) as JsonSchema, "");
-}
-
-function describe(node: JsonSchema, prefix: string): ConfigurationField[] {
-  return Object.entries(node.properties ?? {}).flatMap(([key, field]) => {
-    const name = `${prefix}${key}`;
-    const row: ConfigurationField = {
-      name,
-      type: typeName(field),
-      defaultValue: field.default === undefined ? undefined : JSON.stringify(field.default),
-      required: node.required?.includes(key) ?? false,
-      description: field.description ?? "",
-    };
-    const inner = [...describe(field, `${name}.`), ...describe(field.items ?? {}, `${name}[].`)];
-    return field.properties !== undefined && row.description === "" ? inner : [row, ...inner];
-  });
-}
-
-function typeName(field: JsonSchema): string {
-  if (field.enum !== undefined) return field.enum.map((value) => JSON.stringify(value)).join(", ");
-  if (field.type === "array") return `array of ${typeName(field.items ?? {})}`;
-  if (field.type === "object") return "table";
-  if (field.type === "boolean") return "true, false";
-  if (field.type === "integer") return `${field.minimum} … ${field.maximum}`;
-  return field.type ?? "";
+  return describeFields(schema);
 }
 
 /**
@@ -264,35 +215,10 @@ function typeName(field: JsonSchema): string {
  * @throws ConfigurationError with one line for each wrong field
  */
 export function parseConfiguration(text: string, source: string): Configuration {
-  let document: unknown;
-  try {
-    document = parse(text);
-  } catch (error) {
-    if (error instanceof TomlError) throw new ConfigurationError(`${source}: ${error.message}`);
-    throw error;
-  }
-  const result = schema.safeParse(document);
-  if (result.success) return result.data;
-  const lines = result.error.issues.map(({ path, message }) => `  ${fieldName(path)}: ${message}`);
-  throw new ConfigurationError([`${source} is not a valid configuration:`, ...lines].join("\n"));
+  return parseToml(schema, text, source);
 }
 
 /** @throws ConfigurationError */
 export function readConfiguration(file: string): Configuration {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigurationError(`${file} cannot be read: ${reason}`);
-  }
-  return parseConfiguration(text, file);
-}
-
-/** `vm[0].ports[1]`, as people write it. */
-function fieldName(path: readonly PropertyKey[]): string {
-  return path.reduce<string>((name, part) => {
-    if (typeof part === "number") return `${name}[${part}]`;
-    return name === "" ? String(part) : `${name}.${String(part)}`;
-  }, "");
+  return readToml(schema, file);
 }

@@ -2,11 +2,8 @@
 import { join } from "node:path";
 import { replaceGenerated } from "../proto/generated-marks.ts";
 import { configurationFields } from "./config.ts";
+import { fieldsTable } from "./configuration-file.ts";
 import { packageRoot } from "./package-root.ts";
 
-const rows = configurationFields().map(({ name, type, defaultValue, required, description }) => {
-  const fallback = required ? "required" : defaultValue === undefined ? "" : `\`${defaultValue}\``;
-  return `| \`${name}\` | ${type} | ${fallback} | ${description} |`;
-});
-const table = ["| field | values | default | meaning |", "|---|---|---|---|", ...rows].join("\n");
+const table = fieldsTable(configurationFields());
 replaceGenerated(join(packageRoot, "docs", "configuration.md"), { fields: table });

@@ -2,6 +2,7 @@
 /** The command `vsockenc`: one file of this folder for each subcommand. */
 import { Command } from "commander";
 import { packageVersion } from "../package-root.ts";
+import { bridgeCommand } from "./bridge.ts";
 import { doctorCommand } from "./doctor.ts";
 import { gpuCommand } from "./gpu.ts";
 import { hostCommand } from "./host.ts";
@@ -19,6 +20,7 @@ const program = new Command("vsockenc")
   .addCommand(hostCommand())
   .addCommand(gpuCommand())
   .addCommand(relayCommand())
+  .addCommand(bridgeCommand())
   .addCommand(doctorCommand())
   .addCommand(qemuArgsCommand())
   .addCommand(libvirtXmlCommand());

@@ -141,10 +141,15 @@ void Pipeline::ForceKeyUnit() {
 }
 
 void Pipeline::Close(uint32_t token) {
-  Post([this, token] {
-    gst_element_set_state(pipeline_.get(), GST_STATE_NULL);
-    Answer({token, "", {}});
-  });
+  {
+    // There is always room for this one.
+    const std::lock_guard lock(mutex_);
+    jobs_.push_back([this, token] {
+      gst_element_set_state(pipeline_.get(), GST_STATE_NULL);
+      Answer({token, "", {}});
+    });
+  }
+  has_job_.notify_one();
 }
 
 GstRef<GstElement> Pipeline::Element(const std::string &name) const {

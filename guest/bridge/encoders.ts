@@ -1,0 +1,100 @@
+/** What the bridge knows of the encoder in a pipeline: its bit rate, its numbers, whether its host is away. */
+import type { SourceStages, SourceStatistics } from "../../viewer/source.ts";
+import { METADATA, STATS_FIELDS } from "../element/spec.ts";
+import type { ElementMessage, Pipeline, PropertyValue } from "./gst.ts";
+
+/** How many of the unit of its property `bitrate` are a kbit/s, by factory, from each one's documentation. */
+const BITRATE_UNITS: Readonly<Record<string, number>> = {
+  [METADATA.factory]: 1,
+  x264enc: 1,
+  x265enc: 1,
+  vah264enc: 1,
+  vah265enc: 1,
+  nvh264enc: 1,
+  nvh265enc: 1,
+  openh264enc: 1000,
+};
+
+/** Numbers of vsockenc's `stats` as of the last look. */
+export interface EncoderNumbers {
+  readonly statistics: SourceStatistics;
+  readonly stages: SourceStages;
+  /** From sending a frame to the host to the last byte of its access unit; 0 where it is not known. */
+  readonly roundTripUs: number;
+}
+
+export const NO_NUMBERS: EncoderNumbers = {
+  statistics: { encoder: "", tier: "", bitrateKbps: 0, dropped: {} },
+  stages: { captureUs: 0, queueUs: 0, convertUs: 0, encodeUs: 0 },
+  roundTripUs: 0,
+};
+
+/** vsockenc's counters of frames that were not encoded, by the reason in their names. */
+const DROPPED_FIELDS = STATS_FIELDS.map(({ name }) => name).filter((name) => name.startsWith("dropped-"));
+
+/** The encoder of a pipeline; one that the bridge does not know has neither numbers nor a bit rate to set. */
+export class PipelineEncoder {
+  readonly #pipeline: Pipeline;
+  readonly #name: string | undefined;
+  readonly #factory: string;
+
+  constructor(pipeline: Pipeline) {
+    const found = pipeline.elements().find(({ factory }) => Object.hasOwn(BITRATE_UNITS, factory));
+    this.#pipeline = pipeline;
+    this.#name = found?.name;
+    this.#factory = found?.factory ?? "";
+  }
+
+  /** @throws PipelineError when the encoder does not take it */
+  setBitrate(kbps: number): void {
+    const unit = BITRATE_UNITS[this.#factory];
+    if (this.#name !== undefined && unit !== undefined) {
+      this.#pipeline.setProperty(this.#name, "bitrate", kbps * unit);
+    }
+  }
+
+  numbers(): EncoderNumbers {
+    const unit = BITRATE_UNITS[this.#factory];
+    if (this.#name === undefined || unit === undefined) return NO_NUMBERS;
+    const bitrateKbps = numberOf(this.#pipeline.getProperty(this.#name, "bitrate")) / unit;
+    if (this.#factory !== METADATA.factory) {
+      return { ...NO_NUMBERS, statistics: { ...NO_NUMBERS.statistics, encoder: this.#factory, bitrateKbps } };
+    }
+    const stats = this.#pipeline.getProperty(this.#name, "stats");
+    const field = (name: string): PropertyValue | undefined =>
+      typeof stats === "object" && stats !== null ? stats[name] : undefined;
+    const dropped = DROPPED_FIELDS.map((name) => [name.slice("dropped-".length), numberOf(field(name))]);
+    return {
+      statistics: {
+        encoder: textOf(field("encoder")),
+        tier: textOf(field("tier")),
+        bitrateKbps,
+        dropped: Object.fromEntries(dropped),
+      },
+      stages: {
+        captureUs: 0,
+        queueUs: numberOf(field("queue-us-p50")),
+        convertUs: numberOf(field("convert-us-p50")),
+        encodeUs: numberOf(field("encode-us-p50")),
+      },
+      roundTripUs: numberOf(field("round-trip-us-p50")),
+    };
+  }
+}
+
+const numberOf = (value: PropertyValue | undefined): number => (typeof value === "number" ? value : 0);
+const textOf = (value: PropertyValue | undefined): string => (typeof value === "string" ? value : "");
+
+/** GstResourceError's quark; vsockenc uses the domain for the way to the host, and code READ for its loss and return. */
+const RESOURCE_DOMAIN = "gst-resource-error-quark";
+/** GST_RESOURCE_ERROR_READ of gst/gsterror.h. */
+const RESOURCE_READ = 9;
+
+/** What a message of vsockenc means: the host has gone, it is back, or neither. */
+export function hostNews({ kind, factory, domain, code }: ElementMessage): "away" | "back" | undefined {
+  if (factory !== METADATA.factory || domain !== RESOURCE_DOMAIN) return undefined;
+  // It cannot begin without a host, either, whatever the reason.
+  if (kind === "error") return "away";
+  if (code !== RESOURCE_READ) return undefined;
+  return kind === "warning" ? "away" : "back";
+}

@@ -1,0 +1,132 @@
+/**
+ * Pointer and keyboard of the viewers as input devices of this machine, made with uinput.
+ *
+ * To programs they are like any other, whatever the desktop. The pointer is absolute, as a tablet, so it is where the
+ * viewer's is; it covers all screens together, so with more than one captured screen it is not where it seems.
+ */
+import { closeSync, constants, openSync, writeSync } from "node:fs";
+import type { Logger } from "pino";
+import type { KeyInput, PointerInput, ViewerSource } from "../../../viewer/source.ts";
+import { createInputDevice, type InputDeviceSetup } from "../gst.ts";
+import {
+  ABS,
+  BUTTONS,
+  encodeEvents,
+  type InputEvent,
+  KEYS,
+  keyEvents,
+  PointerEvents,
+  REL,
+} from "./events.ts";
+
+/** Input devices cannot be made; the message says what to do. */
+export class InputDeviceError extends Error {
+  override readonly name = "InputDeviceError";
+}
+
+/** INPUT_PROP_DIRECT is for touch screens; a tablet or mouse points with a cursor. */
+const INPUT_PROP_POINTER = 0;
+const COORDINATE_MAX = 65_535;
+
+const POINTER: InputDeviceSetup = {
+  name: "vsockenc pointer",
+  keys: BUTTONS,
+  relative: Object.values(REL),
+  absolute: Object.values(ABS),
+  absoluteMaximum: COORDINATE_MAX,
+  properties: [INPUT_PROP_POINTER],
+};
+
+const KEYBOARD: InputDeviceSetup = {
+  name: "vsockenc keyboard",
+  keys: KEYS,
+  relative: [],
+  absolute: [],
+  absoluteMaximum: 0,
+  properties: [],
+};
+
+export class InputDevices implements NonNullable<ViewerSource["input"]> {
+  readonly #pointer: number;
+  readonly #keyboard: number;
+  readonly #log: Logger;
+  readonly #events = new PointerEvents();
+  #broken = false;
+
+  private constructor(pointer: number, keyboard: number, log: Logger) {
+    this.#pointer = pointer;
+    this.#keyboard = keyboard;
+    this.#log = log;
+  }
+
+  /**
+   * @param path of the kernel's uinput device
+   * @throws InputDeviceError
+   */
+  static open(path: string, log: Logger): InputDevices {
+    const pointer = makeDevice(path, POINTER);
+    try {
+      return new InputDevices(pointer, makeDevice(path, KEYBOARD), log);
+    } catch (error) {
+      closeSync(pointer);
+      throw error;
+    }
+  }
+
+  pointer(event: PointerInput): void {
+    this.#write(this.#pointer, this.#events.next(event));
+  }
+
+  key(event: KeyInput): void {
+    this.#write(this.#keyboard, keyEvents(event));
+  }
+
+  /** The devices disappear; nothing stays pressed. */
+  close(): void {
+    this.#broken = true;
+    closeSync(this.#pointer);
+    closeSync(this.#keyboard);
+  }
+
+  #write(descriptor: number, events: readonly InputEvent[]): void {
+    if (this.#broken || events.length === 0) return;
+    try {
+      writeSync(descriptor, encodeEvents(events));
+    } catch (error) {
+      // The picture does not depend on it.
+      this.#broken = true;
+      this.#log.error(error, "the input devices take nothing any more: restart the bridge");
+    }
+  }
+}
+
+function makeDevice(path: string, setup: InputDeviceSetup): number {
+  const descriptor = open(path);
+  try {
+    createInputDevice(descriptor, setup);
+    return descriptor;
+  } catch (error) {
+    closeSync(descriptor);
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new InputDeviceError(
+      `${path} makes no input device (${reason}): is input.device the kernel's uinput?`,
+    );
+  }
+}
+
+function open(path: string): number {
+  try {
+    return openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const fixes: Readonly<Record<string, string>> = {
+      ENOENT: "load the kernel's module: modprobe uinput",
+      EACCES:
+        "install packaging/udev/71-vsockenc-input.rules in /etc/udev/rules.d, and be in the group input (usermod -aG input USER)",
+    };
+    const fix = fixes[code ?? ""] ?? "set input.enabled = false to do without";
+    throw new InputDeviceError(
+      `input.enabled is true, and ${path} cannot be opened (${code ?? String(error)}): ${fix}`,
+    );
+  }
+}

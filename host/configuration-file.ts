@@ -1,0 +1,114 @@
+/** TOML files that one schema checks and describes: the host's configuration and the bridge's. */
+import { readFileSync } from "node:fs";
+import { parse, TomlError } from "smol-toml";
+import { z } from "zod";
+
+/** The configuration is absent or wrong; the message names file, field and what it may be. */
+export class ConfigurationError extends Error {
+  override readonly name = "ConfigurationError";
+}
+
+/** One row of the reference of a configuration's fields. */
+export interface ConfigurationField {
+  /** As in the file, e.g. "vm[].gpu.heads". */
+  readonly name: string;
+  readonly type: string;
+  /** As JSON; undefined where the field has none. */
+  readonly defaultValue: string | undefined;
+  readonly required: boolean;
+  readonly description: string;
+}
+
+interface JsonSchema {
+  readonly type?: string;
+  readonly enum?: readonly unknown[];
+  readonly default?: unknown;
+  readonly description?: string;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly items?: JsonSchema;
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly required?: readonly string[];
+}
+
+/** Every field, read from the schema. */
+export function describeFields(schema: z.ZodType): ConfigurationField[] {
+  return describe(z.toJSONSchema(schema, { io: "input" }) as JsonSchema, "");
+}
+
+/** The fields as a table in Markdown. */
+export function fieldsTable(fields: readonly ConfigurationField[]): string {
+  const rows = fields.map(({ name, type, defaultValue, required, description }) => {
+    const fallback = required ? "required" : defaultValue === undefined ? "" : `\`${defaultValue}\``;
+    return `| \`${name}\` | ${type} | ${fallback} | ${description} |`;
+  });
+  return ["| field | values | default | meaning |", "|---|---|---|---|", ...rows].join("\n");
+}
+
+function describe(node: JsonSchema, prefix: string): ConfigurationField[] {
+  return Object.entries(node.properties ?? {}).flatMap(([key, field]) => {
+    const name = `${prefix}${key}`;
+    const row: ConfigurationField = {
+      name,
+      type: typeName(field),
+      defaultValue: field.default === undefined ? undefined : JSON.stringify(field.default),
+      required: node.required?.includes(key) ?? false,
+      description: field.description ?? "",
+    };
+    const inner = [...describe(field, `${name}.`), ...describe(field.items ?? {}, `${name}[].`)];
+    return field.properties !== undefined && row.description === "" ? inner : [row, ...inner];
+  });
+}
+
+function typeName(field: JsonSchema): string {
+  if (field.enum !== undefined) return field.enum.map((value) => JSON.stringify(value)).join(", ");
+  if (field.type === "array") return `array of ${typeName(field.items ?? {})}`;
+  if (field.type === "object") return "table";
+  if (field.type === "boolean") return "true, false";
+  if (field.type === "integer") return `${field.minimum} … ${field.maximum}`;
+  return field.type ?? "";
+}
+
+/**
+ * Checks the text of a file.
+ *
+ * @param source name of the file, for messages
+ * @throws ConfigurationError with one line for each wrong field
+ */
+export function parseToml<Schema extends z.ZodType>(
+  schema: Schema,
+  text: string,
+  source: string,
+): z.output<Schema> {
+  let document: unknown;
+  try {
+    document = parse(text);
+  } catch (error) {
+    if (error instanceof TomlError) throw new ConfigurationError(`${source}: ${error.message}`);
+    throw error;
+  }
+  const result = schema.safeParse(document);
+  if (result.success) return result.data;
+  const lines = result.error.issues.map(({ path, message }) => `  ${fieldName(path)}: ${message}`);
+  throw new ConfigurationError([`${source} is not a valid configuration:`, ...lines].join("\n"));
+}
+
+/** @throws ConfigurationError */
+export function readToml<Schema extends z.ZodType>(schema: Schema, file: string): z.output<Schema> {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigurationError(`${file} cannot be read: ${reason}`);
+  }
+  return parseToml(schema, text, file);
+}
+
+/** `vm[0].ports[1]`, as people write it. */
+function fieldName(path: readonly PropertyKey[]): string {
+  return path.reduce<string>((name, part) => {
+    if (typeof part === "number") return `${name}[${part}]`;
+    return name === "" ? String(part) : `${name}.${String(part)}`;
+  }, "");
+}

@@ -35,6 +35,8 @@ function hasPicture(viewer: ViewedPage, id: string): Promise<boolean> {
     const canvas = document.querySelector<HTMLCanvasElement>(`li[data-source="${source}"] canvas`);
     const context = canvas?.getContext("2d");
     if (canvas === null || context === null || context === undefined) return false;
+    // 16 to 9, as the recording.
+    if (canvas.height !== (canvas.width * 9) / 16) return false;
     const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
     return new Set(new Uint32Array(data.buffer)).size > 50;
   }, id);
@@ -237,7 +239,7 @@ describe("how it looks", () => {
     await viewer.shot("narrow-list");
     await viewer.page.locator("#list a").nth(2).click();
     await until(async () => !(await list.isVisible()), "the list to go");
-    await viewer.untilPainted(4);
+    await until(async () => (await viewer.notice()) === undefined, "the other picture");
     await viewer.shot("narrow");
     expect(await viewer.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
   });

@@ -36,7 +36,7 @@ describe("without a picture the page says", () => {
     const source = new PlayedSource({ id: "desk/0", recording });
     rig.add(source);
     const viewer = await rig.open({ source: "desk/0" });
-    await viewer.untilNotice(/Waiting for the first picture/);
+    await viewer.untilNotice(/Starting.*Waiting for the first picture/);
     await until(() => source.running, "the source to be started");
     source.tell({ code: "away", text: "the relay of this VM does not run" });
     await viewer.untilNotice(/Nothing encodes.*The relay of this VM does not run\./);

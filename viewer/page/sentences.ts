@@ -135,8 +135,8 @@ function firstPictureNotice({ state, painted }: Situation): Notice | undefined {
   }
   return {
     mood: "busy",
-    title: "Waiting for the first picture…",
-    text: text || "The source is being started.",
+    title: "Starting…",
+    text: text || "Waiting for the first picture.",
   };
 }
 

@@ -54,7 +54,7 @@ async function playStill(canvas: HTMLCanvasElement, data: Uint8Array): Promise<v
   const pps = units.find((unit) => nalType(unit) === NAL_PPS);
   if (sps === undefined || pps === undefined) throw new StillError("The key frame has no parameter sets.");
   const sample = { sequence: 1, timeUs: 0, durationUs: 1_000_000, key: true, data: toSample(units) };
-  // The decoder takes the size from the SPS; the track's own has no effect on a canvas.
+  // The element takes the size from the SPS as soon as it has a picture.
   const film = new Blob([initialization({ width: 16, height: 16, sps, pps }), fragment(sample)], {
     type: "video/mp4",
   });
@@ -64,10 +64,11 @@ async function playStill(canvas: HTMLCanvasElement, data: Uint8Array): Promise<v
   try {
     await new Promise<void>((resolve, reject) => {
       const timer = window.setTimeout(() => reject(new StillError("No picture came.")), TIMEOUT_MS);
-      video.onloadeddata = () => {
+      // Sooner, e.g. at loadeddata, a canvas may get nothing.
+      video.requestVideoFrameCallback(() => {
         window.clearTimeout(timer);
         resolve();
-      };
+      });
       video.onerror = () => reject(new StillError(video.error?.message ?? "The picture was refused."));
       video.src = url;
     });

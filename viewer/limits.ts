@@ -25,6 +25,12 @@ const TABLE = {
   MESSAGE_BYTES: limit(4096, "bytes", "one message of a viewer"),
   RECEIVE_BYTES: limit(65_536, "bytes", "a message beyond it is not read to its end"),
   MESSAGES_PER_SECOND: limit(1000, "1/s", "messages of a viewer, with as many in one burst"),
+  WATCHES_PER_SECOND: limit(
+    5,
+    "1/s",
+    "Watch of a viewer; the last of more than that is put off, the others are skipped",
+  ),
+  WATCH_DELAY_MS: limit(250, "ms", "that it is put off"),
   POINTER_MOVES_PER_SECOND: limit(250, "1/s", "pointer positions that reach a source; more are skipped"),
   MAX_WHEEL: limit(12_000, "1/120 line", "scrolled in one event, either way"),
   MAX_BUTTONS: limit(31, "bits", "MouseEvent.buttons has five"),
@@ -45,7 +51,11 @@ const TABLE = {
   ),
   KEY_FRAME_MS: limit(800, "ms", "between two key-frame requests to a source, whoever asks"),
 
-  GROUP_BYTES: limit(4_194_304, "bytes", "of the current group of pictures, kept for viewers that come"),
+  GROUP_BYTES: limit(
+    1_048_576,
+    "bytes",
+    "of the current group of pictures, kept for viewers that come: what an ordinary line takes within QUEUE_MS",
+  ),
   GROUP_UNITS: limit(300, "units", "of it; a longer one is not kept, and who comes waits for a key frame"),
   QUEUE_BYTES: limit(8_388_608, "bytes", "that wait for one viewer, units larger than that apart"),
   QUEUE_UNITS: limit(600, "units", "that wait for one viewer"),

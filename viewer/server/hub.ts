@@ -155,7 +155,7 @@ export class Hub {
       this.#state = { code: "failed", text: error instanceof Error ? error.message : String(error) };
       return;
     }
-    this.#log.info("source started");
+    this.#log.debug("source started");
     this.#tick = setInterval(() => this.#onTick(), VIEWER_LIMITS.TICK_MS);
     if (this.#bitrateRange !== undefined && this.source.setBitrate !== undefined) {
       this.#bitrate = initialBitrate(this.#bitrateRange);
@@ -175,7 +175,7 @@ export class Hub {
     clearInterval(this.#tick);
     this.#tick = undefined;
     this.source.stop();
-    this.#log.info("source stopped");
+    this.#log.debug("source stopped");
   }
 
   /** What comes next has nothing to do with what was there: it begins with a key frame. */
@@ -224,7 +224,7 @@ export class Hub {
       const { codec, width, height } = this.#configuration?.description ?? {};
       if (codec === description.codec && width === description.width && height === description.height) return;
       this.#configuration = new Configuration(description);
-      this.#log.info(description, "the stream is");
+      this.#log.debug(description, "the stream is");
     } catch (error) {
       if (!(error instanceof StreamDescriptionError)) throw error;
       this.#forget();

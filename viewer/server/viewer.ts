@@ -47,9 +47,11 @@ export class Viewer implements Watcher, ThumbnailViewer {
   readonly #around: ViewerSurroundings;
   readonly #log: Logger;
   readonly #messages = new RateLimit(VIEWER_LIMITS.MESSAGES_PER_SECOND);
+  readonly #watches = new RateLimit(VIEWER_LIMITS.WATCHES_PER_SECOND);
   readonly #helloTimer: NodeJS.Timeout;
   readonly #pingTimer: NodeJS.Timeout;
   #cutTimer: NodeJS.Timeout | undefined;
+  #watchTimer: NodeJS.Timeout | undefined;
   #decodes: ReadonlySet<CodecName> = new Set();
   #greeted = false;
   #alive = true;
@@ -225,7 +227,13 @@ export class Viewer implements Watcher, ThumbnailViewer {
       const most = VIEWER_LIMITS.SOURCE_ID_BYTES;
       throw new ViewerProtocolError("malformed", `watch names a source of more than ${most} bytes`);
     }
-    this.#watch(id);
+    if (this.#watches.take()) {
+      this.#watch(id);
+      return;
+    }
+    // Starting a source costs an encoder, so who leafs through them is served where he stops.
+    this.#leave();
+    this.#watchTimer = setTimeout(() => this.#watch(id), VIEWER_LIMITS.WATCH_DELAY_MS);
   }
 
   #watch(id: string): void {
@@ -247,6 +255,7 @@ export class Viewer implements Watcher, ThumbnailViewer {
 
   /** From what it watches, be it a source or the list. */
   #leave(): void {
+    clearTimeout(this.#watchTimer);
     if (this.#watched === "") this.#around.thumbnails.close(this);
     this.#input?.release();
     this.#input = undefined;

@@ -162,6 +162,18 @@ describe("watching a source", () => {
     expect(viewer.messages.filter(({ type }) => type === "configuration")).toHaveLength(3);
   });
 
+  it("does not start every source that somebody leafs through, but the one where he stops", async () => {
+    const { server, connect } = await serve();
+    const sources = Array.from({ length: 60 }, (_, index) => new TestSource({ id: `source/${index}` }));
+    for (const source of sources) server.add(source);
+    const viewer = await connect();
+    for (const { id } of sources) viewer.watch(id);
+    await until(() => sources.at(-1)?.running === true, "the last");
+    expect(sources.filter(({ starts }) => starts > 0).length).toBeLessThan(sources.length / 2);
+    sources.at(-1)?.deliver(3);
+    await viewer.untilUnits(3);
+  });
+
   it("counts once a second, and says what it is that viewers were spared", async () => {
     const { server, connect, registry } = await serve();
     const source = new TestSource();
@@ -238,7 +250,10 @@ describe("watching a source", () => {
     expect(late.units.at(-1)).toMatchObject({ replay: false });
     await until(() => late.state?.code === IDLE, "that it is idle");
     source.deliver(1);
-    await until(() => viewer.state?.code === RUNNING && late.state?.code === RUNNING, "that it runs");
+    for (const one of [viewer, late]) {
+      await one.settled();
+      expect(one.state).toMatchObject({ code: RUNNING, text: "" });
+    }
   });
 
   it("tells a browser that cannot decode the codec, and delivers it to the others", async () => {

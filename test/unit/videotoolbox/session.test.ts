@@ -1,0 +1,266 @@
+/** The TypeScript half of the VideoToolbox back end, over the real native one and the shim. */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { checkMac } from "../../../host/doctor/macos.ts";
+import {
+  type EncoderConfiguration,
+  EncoderFailedError,
+  type EncoderSession,
+} from "../../../host/encoders/encoder.ts";
+import { createBackend } from "../../../host/encoders/index.ts";
+import { VideoToolboxBackend } from "../../../host/encoders/videotoolbox.ts";
+import { loadAddon } from "../../../host/native/load.ts";
+import { mappedRuns } from "../../../host/native/picture.ts";
+import { LIMITS } from "../../../proto/limits.ts";
+import { until } from "../../support/until.ts";
+import { hevcNalTypes, NAL, nalTypes, nalUnits, parseSps } from "../encoders/support/annexb.ts";
+import { decode } from "../encoders/support/decode.ts";
+import { Canvas, configurationOf, placement } from "../encoders/support/encode.ts";
+import { drawPattern, psnr } from "../encoders/support/pattern.ts";
+import { Recorder } from "../encoders/support/recorder.ts";
+import { shim } from "./support/shim.ts";
+
+const [WIDTH, HEIGHT] = [320, 240];
+/** dB, of 4 Mbit/s; a wrong matrix, range or order of channels is below 20. */
+const LEAST_QUALITY = 30;
+/** A session's first frame is its warm-up, which no one sees. */
+const WARM_UP = 1;
+
+let canvas: Canvas;
+let recorder: Recorder;
+let notes: string[];
+let liveBefore: number;
+const opened: EncoderSession[] = [];
+
+beforeEach(async () => {
+  shim.setScript("");
+  shim.resetCounters();
+  liveBefore = shim.liveObjects();
+  canvas = await Canvas.create(WIDTH, HEIGHT, placement({ width: WIDTH, height: HEIGHT }));
+  recorder = new Recorder();
+  notes = [];
+});
+
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((session) => session.close()));
+  await canvas.remove();
+  expect(recorder.broken).toEqual([]);
+  expect(mappedRuns()).toBe(0);
+  expect(shim.liveObjects()).toBe(liveBefore);
+  expect(shim.counters()).toMatchObject({ untaggedFrames: 0, convertedFrames: 0 });
+});
+
+async function open(changes: Partial<EncoderConfiguration> = {}, script = ""): Promise<EncoderSession> {
+  shim.setScript(script);
+  const events = {
+    onFrameRead: (frame: number) => recorder.onFrameRead(frame),
+    onPacket: (packet: Parameters<Recorder["onPacket"]>[0]) => recorder.onPacket(packet),
+    onDropped: (frame: number, reason: "flushed" | "encoder") => recorder.onDropped(frame, reason),
+    onError: (...error: Parameters<Recorder["onError"]>) => recorder.onError(...error),
+    onNote: (text: string) => void notes.push(text),
+  };
+  const configuration = configurationOf({ width: WIDTH, height: HEIGHT, ...changes });
+  const session = await new VideoToolboxBackend().open(configuration, events);
+  opened.push(session);
+  return session;
+}
+
+/** Draws and encodes the frames `from` … `to - 1`, the next when the last is done. */
+async function encode(session: EncoderSession, from: number, to: number): Promise<void> {
+  for (let frame = from; frame < to; frame += 1) {
+    canvas.draw(drawPattern(WIDTH, HEIGHT, frame));
+    session.encode(canvas.picture, { frame, ptsNs: frame * 33_333_333, durationNs: 0, forceKeyFrame: false });
+    await session.drain();
+  }
+}
+
+const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
+
+describe("the videotoolbox back end", () => {
+  it("offers what opens", async () => {
+    expect(await createBackend(["videotoolbox"]).offers()).toMatchObject([
+      {
+        name: "videotoolbox",
+        codec: "h264",
+        hardware: true,
+        profiles: ["high", "main", "constrained-baseline"],
+      },
+      { name: "videotoolbox", codec: "h265", hardware: true, profiles: ["main"] },
+    ]);
+  });
+
+  it("comes first where nothing is configured", async () => {
+    const session = await createBackend().open(configurationOf(), recorder);
+    expect(session.description).toMatchObject({ encoder: "videotoolbox", hardware: true });
+    await session.close();
+  });
+
+  it("never takes a software encoder, and says that there is no other", async () => {
+    shim.setScript("no-hardware");
+    const reported: string[] = [];
+    const backend = createBackend(["videotoolbox", "libx264"], {
+      onUnavailable: (encoder, reason) => reported.push(`${encoder}: ${reason}`),
+    });
+    expect((await backend.offers()).map(({ name }) => name)).toEqual(["libx264"]);
+    expect(reported).toHaveLength(1);
+    expect(reported[0]).toMatch(/^videotoolbox: .*-12908/);
+    const session = await backend.open(configurationOf(), recorder);
+    expect(session.description.encoder).toBe("libx264");
+    await session.close();
+  });
+
+  it("refuses what VideoToolbox cannot do, by name and limit", async () => {
+    await expect(open({ width: 4098, height: 64 })).rejects.toThrow("4098x64 is above its 4096x2304");
+    await expect(open({ codec: "h265", profile: "high" })).rejects.toThrow("profile is high; it makes main");
+  });
+
+  it("gives doctor the list of encoders", () => {
+    const mac = {
+      ...{ root: "/nowhere", home: "/nowhere/home", sockets: [] },
+      run: () => ({ kind: "ended", status: 1, output: "" }) as const,
+      loadMedia: () => loadAddon("media"),
+    };
+    expect(checkMac(mac).find(({ name }) => name === "VideoToolbox")?.detail).toMatch(
+      /^h264: com\.apple\.\S+avc, h265: com\.apple\.\S+hevc$/,
+    );
+  });
+});
+
+describe("a videotoolbox session", () => {
+  it.each(["h264", "h265"] as const)("encodes %s that shows what was drawn", async (codec) => {
+    const session = await open({ codec });
+    await encode(session, 0, 20);
+    await session.close();
+    expect(recorder.packets.map(({ frame }) => frame)).toEqual(range(20));
+    expect(recorder.keys).toEqual([0]);
+    const images = decode(recorder.stream, WIDTH, HEIGHT, codec === "h264" ? "h264" : "hevc");
+    expect(images).toHaveLength(20);
+    images.forEach((image, frame) => {
+      expect(psnr(drawPattern(WIDTH, HEIGHT, frame), image)).toBeGreaterThan(LEAST_QUALITY);
+    });
+    expect(notes[0]).toMatch(/low-latency rate control/);
+  });
+
+  it("puts parameter sets ahead of each key frame, and says its colours and that nothing is reordered", async () => {
+    const session = await open({ keyframeInterval: 3 }, "split:7;extra-sets:2;nal-length:4");
+    await encode(session, 0, 7);
+    expect(recorder.keys).toEqual([0, 3, 6]);
+    for (const { data, key } of recorder.packets) {
+      const types = nalTypes(data).filter((type) => type !== NAL.sei);
+      expect(types[0]).toBe(key ? NAL.sps : NAL.slice);
+      expect(types.filter((type) => type === NAL.pps)).toHaveLength(key ? 3 : 0);
+      if (!key) continue;
+      const [sps] = nalUnits(data).filter(([head]) => ((head ?? 0) & 0x1f) === NAL.sps);
+      const { colorimetry } = session.description;
+      expect(parseSps(sps ?? new Uint8Array())).toMatchObject({
+        ...{ width: WIDTH, height: HEIGHT, profile: 100, maxReorderFrames: 0 },
+        ...{ matrix: colorimetry.matrix, fullRange: colorimetry.fullRange },
+      });
+    }
+  });
+
+  it("has HEVC's key frames open with VPS, SPS and PPS", async () => {
+    const session = await open({ codec: "h265", keyframeInterval: 2 });
+    await encode(session, 0, 3);
+    expect(hevcNalTypes(recorder.packets[2]?.data ?? new Uint8Array()).slice(0, 3)).toEqual([32, 33, 34]);
+  });
+
+  it("changes bit rate and key-frame interval without another session or a key frame", async () => {
+    const session = await open();
+    await encode(session, 0, 2);
+    expect(session.reconfigure(configurationOf({ width: WIDTH, height: HEIGHT, bitrateKbps: 500 }))).toBe(
+      true,
+    );
+    await encode(session, 2, 4);
+    expect(session.description.bitrateKbps).toBe(500);
+    expect(recorder.keys).toEqual([0]);
+    expect(shim.counters().sessionsCreated).toBe(1);
+    expect(session.reconfigure(configurationOf({ width: WIDTH, height: HEIGHT + 2 }))).toBe(false);
+  });
+
+  it("takes eight frames at once, answers them in order, and can be closed in the middle", async () => {
+    const session = await open({}, "delay:*:20");
+    canvas.draw(drawPattern(WIDTH, HEIGHT, 0));
+    for (const frame of range(LIMITS.MAX_IN_FLIGHT_FRAMES)) {
+      session.encode(canvas.picture, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame: false });
+    }
+    await session.close();
+    expect(recorder.answered).toBe(LIMITS.MAX_IN_FLIGHT_FRAMES);
+    expect(recorder.read).toEqual(range(LIMITS.MAX_IN_FLIGHT_FRAMES));
+  });
+
+  it("falls to hardware without low-latency rate control, and says so", async () => {
+    const session = await open({}, "no-llrc");
+    await encode(session, 0, 3);
+    expect(recorder.packets).toHaveLength(3);
+    expect(notes.join("\n")).not.toMatch(/^low-latency/);
+    expect(shim.counters().sessionsRefused).toBe(1);
+  });
+});
+
+describe("a videotoolbox session that is disturbed", () => {
+  const LOST_AT = 5;
+  const LAST = 12;
+
+  it.each([
+    ["the session becomes invalid", "-12903:async"],
+    ["the session becomes invalid while a frame is handed over", "-12903:sync"],
+    ["the encoder malfunctions", "-12912:async"],
+    ["the session malfunctions", "-17691:sync"],
+    ["no encoder is free for a while", "-12915:async"],
+  ])("goes on with a key frame when %s", async (_what, how) => {
+    const session = await open({}, `fail:${LOST_AT + WARM_UP}:${how}`);
+    await encode(session, 0, LAST);
+    expect(recorder.packets.map(({ frame }) => frame)).toEqual(range(LAST));
+    expect(recorder.keys).toEqual([0, LOST_AT - 1]);
+    expect(recorder.errors).toEqual([]);
+    expect(shim.counters().sessionsCreated).toBe(2);
+    expect(decode(recorder.stream, WIDTH, HEIGHT)).toHaveLength(LAST);
+    expect(notes.join("\n")).toContain(how.split(":")[0]);
+  });
+
+  it("goes on when the callback of a refused frame comes late", async () => {
+    const session = await open({}, `late:${LOST_AT + WARM_UP}:-12903`);
+    await encode(session, 0, LAST);
+    expect(recorder.packets.map(({ frame }) => frame)).toEqual(range(LAST));
+  });
+
+  it.each(["drop", "null"])("reports a frame that VideoToolbox drops (%s), and goes on", async (how) => {
+    const session = await open({}, `${how}:${LOST_AT + WARM_UP}`);
+    await encode(session, 0, LAST);
+    expect(recorder.dropped).toEqual([{ frame: LOST_AT - 1, reason: "encoder" }]);
+    expect(recorder.packets).toHaveLength(LAST - 1);
+    expect(decode(recorder.stream, WIDTH, HEIGHT)).toHaveLength(LAST - 1);
+  });
+
+  it("does not lose a key frame that was asked for to a drop", async () => {
+    const session = await open({ keyframeInterval: 4 }, `drop:${4 + 1 + WARM_UP}`);
+    await encode(session, 0, 7);
+    expect(recorder.dropped.map(({ frame }) => frame)).toEqual([4]);
+    expect(recorder.keys).toEqual([0, 5]);
+  });
+
+  it("ends a session that is silent, and encodes its frames in another", async () => {
+    const session = await open({}, `silent:${LOST_AT + WARM_UP}`);
+    await encode(session, 0, LAST);
+    expect(recorder.packets.map(({ frame }) => frame)).toEqual(range(LAST));
+    expect(recorder.keys).toEqual([0, LOST_AT - 1]);
+    expect(notes.join("\n")).toMatch(/silent|silence|answer/);
+  });
+
+  it("fails as a whole when no session lasts, answers what it has and takes no more", async () => {
+    const session = await open({}, `fail:${LOST_AT + WARM_UP}+:-12903:async`);
+    await encode(session, 0, LOST_AT);
+    const hasFailed = (): boolean => recorder.errors.some(({ frame }) => frame === undefined);
+    await until(hasFailed, "the session's failure");
+    const failure = recorder.errors.find(({ frame }) => frame === undefined)?.error;
+    expect(failure).toBeInstanceOf(EncoderFailedError);
+    expect(failure?.message).toMatch(/-12903/);
+    expect(recorder.answered).toBe(LOST_AT);
+    await expect(encode(session, LOST_AT, LOST_AT + 1)).rejects.toBe(failure);
+  });
+
+  it("does not open when every encoder stays busy", async () => {
+    await expect(open({}, "refuse:*:-12915")).rejects.toThrow(EncoderFailedError);
+    await expect(open({}, "refuse:*:-12915")).rejects.toThrow(/-12915/);
+  });
+});

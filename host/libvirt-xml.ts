@@ -7,7 +7,7 @@
  */
 import { gpuArguments, type QemuVm } from "./qemu-args.ts";
 
-export interface LibvirtVm extends QemuVm {
+export interface LibvirtVm extends Omit<QemuVm, "memoryBackend"> {
   readonly name: string;
 }
 

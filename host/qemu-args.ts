@@ -12,7 +12,15 @@ export interface QemuVm {
   readonly chardev: "server" | "client";
   /** Guest memory in MiB, which must be the same as the VM's -m. */
   readonly memoryMiB: number;
+  /** QEMU's object for memory that other processes can share. */
+  readonly memoryBackend: MemoryBackend;
 }
+
+/** memfd is Linux's; shm (QEMU 9.1) is POSIX shared memory, for everybody else, and always shared. */
+export type MemoryBackend = "memfd" | "shm";
+export const MEMORY_BACKENDS: readonly MemoryBackend[] = ["memfd", "shm"];
+
+const MEMORY_OPTIONS = { memfd: ",share=on", shm: "" } as const satisfies Record<MemoryBackend, string>;
 
 const CHARDEV_OPTIONS = { server: "server=on,wait=off", client: "server=off,reconnect-ms=500" } as const;
 
@@ -32,13 +40,14 @@ export function gpuArguments({ gpuSocket, heads }: Pick<QemuVm, "gpuSocket" | "h
 
 /** Arguments to add to a VM's command line, one array element each. */
 export function qemuArguments(vm: QemuVm): string[] {
-  const { gpuSocket, ports, chardev, memoryMiB } = vm;
+  const { gpuSocket, ports, chardev, memoryMiB, memoryBackend } = vm;
+  const memory = `id=vsockenc-mem,size=${memoryMiB}M${MEMORY_OPTIONS[memoryBackend]}`;
   const gpu =
     gpuSocket === undefined
       ? []
       : [
           ...["-m", `${memoryMiB}M`],
-          ...["-object", `memory-backend-memfd,id=vsockenc-mem,size=${memoryMiB}M,share=on`],
+          ...["-object", `memory-backend-${memoryBackend},${memory}`],
           ...["-machine", "memory-backend=vsockenc-mem"],
           ...gpuArguments(vm),
           // VNC and D-Bus displays without GL end QEMU when they meet this device.

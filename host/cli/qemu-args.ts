@@ -1,9 +1,10 @@
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { minimumQemu } from "../package-root.ts";
-import { qemuArguments } from "../qemu-args.ts";
+import { MEMORY_BACKENDS, type MemoryBackend, qemuArguments } from "../qemu-args.ts";
 import { addVmOptions, selectVm, type VmOptions } from "./vm-options.ts";
 
 interface Options extends VmOptions {
+  readonly memoryBackend: MemoryBackend;
   readonly pretty?: true;
 }
 
@@ -16,9 +17,17 @@ function shellQuote(word: string): string {
 export function qemuArgsCommand(): Command {
   return addVmOptions(new Command("qemu-args"))
     .description(`print what to add to a VM's QEMU command line (QEMU ${minimumQemu} or newer)`)
+    .addOption(
+      new Option("--memory-backend <kind>", "how the VM's memory is shared with its GPU process")
+        .choices(MEMORY_BACKENDS)
+        .default(process.platform === "linux" ? "memfd" : "shm"),
+    )
     .option("--pretty", "one argument with its value a line, for reading")
     .action((options: Options) => {
-      const text = qemuArguments(selectVm(options)).map(shellQuote).join(" ");
+      const { memoryBackend } = options;
+      const text = qemuArguments({ ...selectVm(options), memoryBackend })
+        .map(shellQuote)
+        .join(" ");
       console.log(options.pretty ? text.replaceAll(" -", " \\\n-") : text);
     });
 }

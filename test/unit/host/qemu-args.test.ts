@@ -8,11 +8,18 @@ describe("qemuArguments", () => {
     ports: ["/run/p0.sock", "/run/p1.sock"],
     chardev: "server",
     memoryMiB: 1024,
+    memoryBackend: "memfd",
   });
 
   it("shares the guest's memory, in the size that -m says", () => {
     expect(args).toContain("memory-backend-memfd,id=vsockenc-mem,size=1024M,share=on");
     expect(args[args.indexOf("-m") + 1]).toBe("1024M");
+  });
+
+  it("takes POSIX shared memory where there is no memfd", () => {
+    const vm = { gpuSocket: "/g", heads: 1, ports: [], chardev: "server", memoryMiB: 512 } as const;
+    const posix = qemuArguments({ ...vm, memoryBackend: "shm" });
+    expect(posix).toContain("memory-backend-shm,id=vsockenc-mem,size=512M");
   });
 
   it("doubles commas, which QEMU would take as separators", () => {
@@ -32,6 +39,7 @@ describe("qemuArguments", () => {
       ports: ["/p"],
       chardev: "client",
       memoryMiB: 1024,
+      memoryBackend: "memfd",
     }).join(" ");
     expect(portsOnly).not.toMatch(/vhost|memory/);
     expect(portsOnly).toContain("socket,id=vsockenc-port0,path=/p,server=off,reconnect-ms=");

@@ -88,7 +88,7 @@ export class PageFiles {
     }
     const index = files.get("/index.html");
     if (index === undefined)
-      throw new ViewerOptionsError(`${folder} has no index.html: build the page with npm run build`);
+      throw new ViewerOptionsError(`${folder} has no index.html: build the page with npm run build:viewer`);
     files.set("/", index);
     return new PageFiles(files);
   }
@@ -123,7 +123,9 @@ async function filesBelow(folder: string): Promise<Dirent[]> {
     return entries.filter((entry) => entry.isFile());
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new ViewerOptionsError(`the viewer's page cannot be read (${reason}): build it with npm run build`);
+    throw new ViewerOptionsError(
+      `the viewer's page cannot be read (${reason}): build it with npm run build:viewer`,
+    );
   }
 }
 

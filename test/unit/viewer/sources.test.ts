@@ -83,8 +83,14 @@ describe("thumbnails", () => {
     const { server, connect } = await serve();
     const sources = ["a", "b", "c"].map((id) => new TestSource({ id }));
     for (const source of sources) server.add(source);
-    const viewer = await connect();
+    const clock = new TestSource({ id: "clock" });
+    server.add(clock);
+    const [viewer, other] = [await connect(), await connect()];
+    other.watch(clock.id);
     viewer.watch("");
+    await until(() => sources.some(({ running }) => running), "the first start");
+    // It is waited for: the others stay off for some seconds.
+    await until(() => other.all("statistics").length >= 3, "some seconds");
     for (const [index] of sources.entries()) {
       await until(() => sources.reduce((sum, { starts }) => sum + starts, 0) === index + 1, "a start");
       const started = sources.filter(({ running }) => running);
@@ -99,6 +105,17 @@ describe("thumbnails", () => {
       [1, 1],
       [1, 1],
     ]);
+  });
+
+  it("keep no source running for a list that has been closed", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource();
+    server.add(source);
+    const viewer = await connect();
+    viewer.watch("");
+    await until(() => source.running, "the start");
+    viewer.socket.close();
+    await until(() => !source.running, "the stop");
   });
 
   it("go to who can decode them, and are left out where a key unit is too large", async () => {

@@ -5,6 +5,8 @@
  * otherwise be lost silently.
  */
 import { z } from "zod";
+import { LIMITS } from "../proto/limits.ts";
+import { viewerOptions } from "../viewer/server/options.ts";
 import { type ConfigurationField, describeFields, parseToml, readToml } from "./configuration-file.ts";
 import { DEFAULT_ENCODERS, ENCODER_NAMES } from "./encoders/index.ts";
 import { LOG_LEVELS } from "./log.ts";
@@ -32,6 +34,20 @@ const gpu = z.strictObject({
     .regex(/^\d{2,5}x\d{2,5}$/, 'must be WIDTHxHEIGHT, e.g. "1280x800"')
     .default("1280x800")
     .describe("Preferred mode of every head."),
+});
+
+const kbps = z.int().min(1).max(LIMITS.MAX_BITRATE_KBPS);
+
+const view = z.strictObject({
+  heads: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Whether the viewer shows what the VM displays, from its first picture on and without software in it. Each head is encoded only while somebody watches it. Needs `export`, and `viewer.enabled`.",
+    ),
+  rate: z.int().min(1).max(60).default(30).describe("Pictures of a head a second, at the most."),
+  min_kbps: kbps.default(500).describe("Least bit rate of a head, for viewers with slow lines, in kbit/s."),
+  max_kbps: kbps.default(8000).describe("Bit rate of a head where the viewers' lines carry it, in kbit/s."),
 });
 
 const users = z.array(z.int().min(0).max(0xffff_fffe)).max(16).default([]);
@@ -89,6 +105,7 @@ const vm = z.strictObject({
   gpu: gpu
     .optional()
     .describe("How `vsockenc host` starts the VM's GPU process; `vsockenc relay` does not read it."),
+  view: view.prefault({}).describe("What of the VM the viewer shows, besides its ports' streams."),
 });
 
 /** What one field says about another. */
@@ -103,9 +120,13 @@ function checkConsistency(configuration: Draft, context: z.core.$RefinementCtx):
   };
   const { vm: vms, listen: listeners } = configuration;
   if (vms.length + listeners.length === 0) issue(["vm"], "at least one [[vm]] or [[listen]] is needed");
-  for (const [index, { name, ports, gpu }] of vms.entries()) {
+  for (const [index, { name, ports, gpu, view, export: exporter }] of vms.entries()) {
     once(name, "the name", ["vm", index, "name"]);
     for (const [port, path] of ports.entries()) once(path, "the socket", ["vm", index, "ports", port]);
+    if (view.heads && exporter === undefined) issue(["vm", index, "export"], "is needed by view.heads");
+    if (view.min_kbps > view.max_kbps) {
+      issue(["vm", index, "view", "min_kbps"], `must not exceed max_kbps, which is ${view.max_kbps}`);
+    }
     if (gpu !== undefined) once(gpu.socket, "the socket", ["vm", index, "gpu", "socket"]);
     if (ports.length === 0 && !listeners.some(({ vm: of }) => of === name)) {
       issue(["vm", index, "ports"], "is empty, and no [[listen]] names this VM: nothing leads to it");
@@ -185,6 +206,16 @@ const fields = z.strictObject({
         .max(65535)
         .default(9478)
         .describe("TCP port on 127.0.0.1 for them. If it is taken, the relay warns and works without."),
+    })
+    .prefault({}),
+  viewer: viewerOptions
+    .safeExtend({
+      enabled: z
+        .boolean()
+        .default(false)
+        .describe(
+          "Whether the relay serves the page on which browsers watch streams and heads. Its address, with the token, is in the log.",
+        ),
     })
     .prefault({}),
   vm: z.array(vm).max(256).default([]).describe("One table for each VM."),

@@ -17,7 +17,8 @@ import type { EncoderBackend, EncoderOffer } from "../encoders/encoder.ts";
 import { createBackend } from "../encoders/index.ts";
 import { setRunBudget } from "../native/picture.ts";
 import { packageVersion } from "../package-root.ts";
-import { type Address, parseAddress } from "./address.ts";
+import { RelayViewer, VIEWER_PAGE } from "../viewer/relay-viewer.ts";
+import { parseAddress } from "./address.ts";
 import { ChardevLink } from "./chardev-link.ts";
 import type { Link } from "./link.ts";
 import { Listener, type ListenerOptions } from "./listener.ts";
@@ -27,6 +28,7 @@ import { VmResources } from "./resources.ts";
 import { SessionServer, type WelcomeBody } from "./session.ts";
 import { type Health, StatusServer } from "./status.ts";
 import { Stream } from "./stream.ts";
+import type { StreamObserver } from "./stream-observer.ts";
 
 export class Relay {
   readonly #log: Logger;
@@ -37,6 +39,7 @@ export class Relay {
   readonly #resources = new Map<string, VmResources>();
   readonly #links: { readonly vm: string; readonly link: Link }[] = [];
   readonly #metrics: RelayMetrics;
+  #viewer: RelayViewer | undefined;
   #status: StatusServer | undefined;
 
   private constructor(backend: EncoderBackend, offers: readonly EncoderOffer[], log: Logger) {
@@ -53,10 +56,12 @@ export class Relay {
   /**
    * Probes the encoders and opens every link; links to VMs that do not run yet are retried for ever.
    *
+   * @param page folder of the viewer's built page
    * @throws EncoderUnavailableError when no configured encoder works on this machine
    * @throws SocketError when it cannot listen where it should
+   * @throws ViewerOptionsError when the viewer cannot be served as it is configured
    */
-  static async start(configuration: Configuration, log: Logger): Promise<Relay> {
+  static async start(configuration: Configuration, log: Logger, page = VIEWER_PAGE): Promise<Relay> {
     setRunBudget(configuration.pictures.max_runs);
     const backend = createBackend(configuration.encoder.order, {
       onUnavailable: (encoder, reason) => log.info({ encoder, reason }, "an encoder is not available here"),
@@ -65,8 +70,9 @@ export class Relay {
     const relay = new Relay(backend, offers, log);
     log.info({ encoders: offers.map(({ name, codec }) => `${name} (${codec})`) }, "encoders");
     try {
+      if (configuration.viewer.enabled) await relay.#openViewer(configuration.viewer, page);
       for (const vm of configuration.vm) await relay.#addVm(vm);
-      for (const listen of configuration.listen) await relay.#addListener(listen);
+      for (const [index, listen] of configuration.listen.entries()) await relay.#addListener(listen, index);
     } catch (error) {
       relay.stop();
       throw error;
@@ -91,63 +97,89 @@ export class Relay {
     return reasons.length === 0 ? { ok: true } : { ok: false, reasons };
   }
 
-  /** Says goodbye to every guest and lets everything go. */
+  /** Of the viewer, with its token; undefined if it is not enabled. */
+  get viewerAddress(): string | undefined {
+    return this.#viewer?.address;
+  }
+
+  /** Says goodbye to every guest and viewer and lets everything go. */
   stop(): void {
     this.#status?.close();
+    void this.#viewer?.close();
     for (const { link } of this.#links) link.close();
     for (const resources of this.#resources.values()) resources.close();
+  }
+
+  async #openViewer(options: Configuration["viewer"], page: string): Promise<void> {
+    const { registry } = this.#metrics;
+    this.#viewer = await RelayViewer.start({
+      options,
+      page,
+      backend: this.#backend,
+      registry,
+      log: this.#log,
+    });
+    this.#log.info({ address: this.#viewer.address }, "viewer: open this address in a browser");
   }
 
   async #addVm(vm: VmConfiguration): Promise<void> {
     if (vm.export !== undefined) {
       const resources = new VmResources(vm.export, this.#log);
       this.#resources.set(vm.name, resources);
+      this.#viewer?.heads(vm, resources);
       resources.open();
     }
     for (const [index, path] of vm.ports.entries()) {
       const log = this.#log.child({ vm: vm.name, port: index });
+      const observer = this.#viewer?.port(vm.name, index);
+      const serve = (clientLog: Logger): SessionServer => this.#serve(vm.name, () => observer, clientLog);
       if (vm.chardev === "server") {
-        const link = new ChardevLink(path, this.#serve(vm.name, log), log);
+        const link = new ChardevLink(path, serve(log), log);
         this.#links.push({ vm: vm.name, link });
         link.open();
       } else {
         // A chardev stays connected as long as its VM runs, whether or not a guest has opened the port.
-        const limits = { maxClients: 1, closeIdle: false };
-        await this.#listen({ kind: "unix", path }, vm.name, { users: vm.users, ...limits }, log);
+        const limits = { users: vm.users, maxClients: 1, closeIdle: false };
+        await this.#listen(vm.name, { address: { kind: "unix", path }, ...limits, serve }, log);
       }
     }
   }
 
-  async #addListener({ address, vm, users, cid, max_clients }: ListenConfiguration): Promise<void> {
+  async #addListener(
+    { address, vm, users, cid, max_clients }: ListenConfiguration,
+    index: number,
+  ): Promise<void> {
     const parsed = parseAddress(address);
     if (parsed === undefined) throw new ConfigurationError(`${address} is no address`);
     if (parsed.kind === "tcp" && vm !== undefined) {
       this.#log.warn({ address, vm }, "every program on this machine can have this VM's pictures encoded");
     }
     const log = vm === undefined ? this.#log : this.#log.child({ vm });
-    await this.#listen(parsed, vm, { users, cid, maxClients: max_clients, closeIdle: true }, log);
+    const observe = () => this.#viewer?.client(vm ?? "", index, address);
+    const serve = (clientLog: Logger): SessionServer => this.#serve(vm, observe, clientLog);
+    const limits = { users, cid, maxClients: max_clients, closeIdle: true };
+    await this.#listen(vm, { address: parsed, ...limits, serve }, log);
   }
 
-  async #listen(
-    address: Address,
-    vm: string | undefined,
-    limits: Pick<ListenerOptions, "users" | "cid" | "maxClients" | "closeIdle">,
-    log: Logger,
-  ): Promise<void> {
-    const serve = (clientLog: Logger): SessionServer => this.#serve(vm, clientLog);
-    const listener = new Listener({ address, serve, ...limits }, log);
+  async #listen(vm: string | undefined, options: ListenerOptions, log: Logger): Promise<void> {
+    const listener = new Listener(options, log);
     this.#links.push({ vm: vm ?? "", link: listener });
     await listener.open();
   }
 
-  /** Sessions that reach the resources of one VM, or of none. */
-  #serve(vm: string | undefined, log: Logger): SessionServer {
+  /**
+   * Sessions that reach the resources of one VM, or of none.
+   *
+   * @param observe who looks on, asked for each session
+   */
+  #serve(vm: string | undefined, observe: () => StreamObserver | undefined, log: Logger): SessionServer {
     const resources = vm === undefined ? undefined : this.#resources.get(vm);
     const metrics = this.#metrics.forVm(vm ?? "");
     return new SessionServer({
       hostBootId: this.#hostBootId,
       welcome: () => this.#welcome(resources),
-      open: (output) => new Stream(output, { backend: this.#backend, resources, metrics, log }),
+      open: (output) =>
+        new Stream(output, { backend: this.#backend, resources, metrics, observer: observe(), log }),
       meter: metrics,
       log,
     });

@@ -16,9 +16,10 @@ import {
   type RateControl,
 } from "../encoders/encoder.ts";
 import { levelNumbers } from "../encoders/levels.ts";
+import type { PictureTier } from "../native/picture.ts";
 import { RequestError } from "./errors.ts";
 
-const { Codec, Profile } = vsockenc;
+const { Codec, Profile, SourceTier } = vsockenc;
 
 export interface PlaneRequest {
   /** 0 in every plane of an inline buffer, and in no other. */
@@ -75,6 +76,20 @@ export function offerBody(offer: EncoderOffer): vsockenc.EncoderOffer.$Propertie
     codec: codec === "h264" ? Codec.H264 : Codec.H265,
     profiles: profiles.slice(0, LIMITS.MAX_PROFILES).map((name) => profileNumber(codec, name)),
   };
+}
+
+const TIERS = {
+  resource: SourceTier.RESOURCE,
+  "resource-gather": SourceTier.RESOURCE_GATHER,
+  inline: SourceTier.INLINE,
+} as const satisfies Record<PictureTier, vsockenc.SourceTier>;
+
+/** The answer to an Attach. */
+export function attachedBody(
+  buffer: number,
+  { tier, runs }: { readonly tier: PictureTier; readonly runs: number },
+): Partial<vsockenc.Attached> & { buffer: number } {
+  return { buffer, tier: TIERS[tier], runs };
 }
 
 /** The answer to a Configure. */

@@ -14,11 +14,17 @@ import {
   type ExportedResource,
   ExportRefusedError,
 } from "./export-client.ts";
+import { Heads } from "./heads.ts";
 
 const RETRY_MS = 500;
 
 /** A resource that somebody in the relay reads. */
 export interface HeldResource {
+  /** In pixels. */
+  readonly width: number;
+  readonly height: number;
+  /** VIRTIO_GPU_FORMAT_*. */
+  readonly format: number;
   /** Descriptors stay open as long as the exporter's connection; map them before anything else is awaited. */
   readonly bytes: ResourceBytes | ResourceSurface;
   /** Ends this use; after the pixels are no longer mapped. */
@@ -41,6 +47,8 @@ type Users = Set<() => void>;
 const holdKey = (resource: number, generation: number): string => `${resource}:${generation}`;
 
 export class VmResources implements ResourceSource {
+  /** What the VM displays. */
+  readonly heads = new Heads();
   readonly #path: string;
   readonly #log: Logger;
   readonly #holds = new Map<string, Users>();
@@ -81,11 +89,12 @@ export class VmResources implements ResourceSource {
       );
     }
     const resource = await this.#ask(client, id);
-    const { generation } = resource;
+    const { generation, width, height, format } = resource;
     const key = holdKey(id, generation);
     const users = this.#holds.get(key) ?? new Set();
     this.#holds.set(key, users.add(onRevoked));
     return {
+      ...{ width, height, format },
       bytes: bytesOf(resource),
       release: () => {
         if (!users.delete(onRevoked) || users.size > 0) return;
@@ -116,8 +125,8 @@ export class VmResources implements ResourceSource {
     try {
       const client = await ExportClient.connect(this.#path, {
         onRevoke: (resource, generation) => this.#revoke(holdKey(resource, generation)),
-        onScanout: () => undefined,
-        onDamage: () => undefined,
+        onScanout: (head, resource, rectangle) => this.heads.scanout(head, { resource, rectangle }),
+        onDamage: (head, rectangle) => this.heads.damage(head, rectangle),
         onClose: () => this.#disconnected(),
       });
       if (this.#closed) {
@@ -142,6 +151,7 @@ export class VmResources implements ResourceSource {
     this.#client = undefined;
     this.#log.warn({ path: this.#path }, "the exporter has gone; its resources are lost");
     for (const key of [...this.#holds.keys()]) this.#revoke(key);
+    this.heads.lost();
     this.#retry();
   }
 

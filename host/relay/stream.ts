@@ -21,22 +21,34 @@ import type {
   FrameSource,
 } from "../encoders/encoder.ts";
 import { type InlineFrame, InlinePicture } from "../native/inline-picture.ts";
+import type { PictureTier } from "../native/picture.ts";
 import { BufferTable } from "./buffers.ts";
 import { RequestError, SessionError, wireErrorCode } from "./errors.ts";
 import { IncomingPixels } from "./inline-pixels.ts";
 import { MessageQueue } from "./message-queue.ts";
 import type { StreamMetrics } from "./metrics.ts";
-import { checkAttach, checkConfigure, configuredBody } from "./requests.ts";
+import { attachedBody, checkAttach, checkConfigure, configuredBody } from "./requests.ts";
 import type { ResourceSource } from "./resources.ts";
 import { type SessionHandler, type SessionMessage, type SessionOutput, truncate } from "./session.ts";
+import type { StreamObserver } from "./stream-observer.ts";
 
-const { ErrorCode, ErrorSubject, DropReason, SourceTier } = vsockenc;
+const { ErrorCode, ErrorSubject, DropReason } = vsockenc;
 
 export interface StreamOptions {
   readonly backend: EncoderBackend;
   readonly resources: ResourceSource | undefined;
   readonly metrics: StreamMetrics;
+  readonly observer: StreamObserver | undefined;
   readonly log: Logger;
+}
+
+/** A frame that the encoder has. */
+interface InFlightFrame {
+  readonly buffer: number;
+  readonly ptsNs: number;
+  readonly tier: PictureTier;
+  readonly encoder: Encoder;
+  read: boolean;
 }
 
 /** The encoder of the configuration in force. */
@@ -45,12 +57,6 @@ interface Encoder {
   configuration: EncoderConfiguration;
   serial: number;
 }
-
-const TIERS = {
-  resource: SourceTier.RESOURCE,
-  "resource-gather": SourceTier.RESOURCE_GATHER,
-  inline: SourceTier.INLINE,
-} as const;
 
 export class Stream implements SessionHandler {
   readonly #output: SessionOutput;
@@ -62,7 +68,7 @@ export class Stream implements SessionHandler {
   /** The inline frame whose pixels are not all there; everything but Data waits for them. */
   #incoming: IncomingPixels | undefined;
   /** Frames that the encoder has, and whether it has read them. */
-  readonly #inFlight = new Map<number, { readonly buffer: number; read: boolean }>();
+  readonly #inFlight = new Map<number, InFlightFrame>();
   #busy = false;
   #ended = false;
   #encoder: Encoder | undefined;
@@ -79,6 +85,9 @@ export class Stream implements SessionHandler {
     this.#metrics = options.metrics;
     this.#buffers = new BufferTable(options.resources, options.metrics);
     this.#metrics.sessionOpened();
+    options.observer?.onOpen(() => {
+      this.#needKeyFrame = true;
+    });
   }
 
   receive(message: SessionMessage, credit: number): void {
@@ -99,6 +108,7 @@ export class Stream implements SessionHandler {
   end(): void {
     this.#ended = true;
     this.#metrics.sessionEnded();
+    this.#options.observer?.onEnd();
     this.#waiting.clear();
     this.#incoming = undefined;
     this.#buffers.close();
@@ -165,10 +175,7 @@ export class Stream implements SessionHandler {
       const request = checkAttach(body);
       const picture = await this.#buffers.attach(request);
       this.#log.debug({ buffer: body.buffer, tier: picture.tier, runs: picture.runs }, "attached");
-      this.#output.send({
-        type: "attached",
-        body: { buffer: body.buffer, tier: TIERS[picture.tier], runs: picture.runs },
-      });
+      this.#output.send({ type: "attached", body: attachedBody(body.buffer, picture) });
     } catch (error) {
       this.#answerError(ErrorSubject.BUFFER, body.buffer, error);
     }
@@ -309,14 +316,12 @@ export class Stream implements SessionHandler {
     if (!Number.isSafeInteger(body.ptsNs) || body.ptsNs <= this.#lastPtsNs) {
       throw new RequestError("INVALID_VALUE", `pts_ns is ${body.ptsNs}; it must exceed ${this.#lastPtsNs}`);
     }
-    this.#inFlight.set(body.frame, { buffer: body.buffer, read: false });
-    encoder.session.encode(source, {
-      frame: body.frame,
-      ptsNs: body.ptsNs,
-      durationNs: body.durationNs,
-      forceKeyFrame: body.forceKey || this.#needKeyFrame,
-    });
-    this.#lastPtsNs = body.ptsNs;
+    const { frame, buffer, ptsNs, durationNs } = body;
+    const tier = "tier" in source ? source.tier : "inline";
+    this.#inFlight.set(frame, { buffer, ptsNs, tier, encoder, read: false });
+    const forceKeyFrame = body.forceKey || this.#needKeyFrame;
+    encoder.session.encode(source, { frame, ptsNs, durationNs, forceKeyFrame });
+    this.#lastPtsNs = ptsNs;
     this.#needKeyFrame = false;
   }
 
@@ -328,6 +333,7 @@ export class Stream implements SessionHandler {
         this.#frameRead(frame);
         this.#inFlight.delete(frame);
         this.#metrics.frameDropped(reason);
+        this.#options.observer?.onDropped(reason);
         const code = reason === "flushed" ? DropReason.FLUSHED_BY_GUEST : DropReason.ENCODER_DROPPED;
         this.#output.answer({ type: "dropped", body: { frame, reason: code } });
       },
@@ -344,13 +350,19 @@ export class Stream implements SessionHandler {
   }
 
   #packet(packet: EncodedPacket): void {
-    this.#frameRead(packet.frame);
-    this.#inFlight.delete(packet.frame);
     const { frame, key, queueUs, convertUs, encodeUs } = packet;
+    this.#frameRead(frame);
+    const inFlight = this.#inFlight.get(frame);
+    this.#inFlight.delete(frame);
     const body = { frame, size: packet.data.length, key, queueUs, convertUs, encodeUs };
     this.#log.trace(body, "packet");
     this.#metrics.frameEncoded(packet);
     this.#output.answer({ type: "packet", body }, packet.data);
+    const { observer } = this.#options;
+    if (inFlight === undefined || observer === undefined || this.#ended) return;
+    const { ptsNs, tier, encoder } = inFlight;
+    const { codec } = encoder.configuration;
+    observer.onPacket({ packet, ptsNs, tier, codec, encoder: encoder.session.description });
   }
 
   #encoderError(frame: number | undefined, error: EncoderError): void {

@@ -26,7 +26,23 @@ describe("configuration", () => {
       pictures: { max_runs: 16384 },
       encoder: { order: [...DEFAULT_ENCODERS] },
       status: { enabled: true, port: 9478 },
-      vm: [{ name: "desk", ports: ["/run/a.sock"], chardev: "server", users: [] }],
+      viewer: {
+        enabled: false,
+        host: "127.0.0.1",
+        port: 8844,
+        remote: false,
+        names: [],
+        max_viewers: 32,
+      },
+      vm: [
+        {
+          name: "desk",
+          ports: ["/run/a.sock"],
+          chardev: "server",
+          users: [],
+          view: { heads: false, rate: 30, min_kbps: 500, max_kbps: 8000 },
+        },
+      ],
       listen: [],
     });
   });
@@ -55,6 +71,12 @@ describe("configuration", () => {
     [`${VM}[[listen]]\naddress = 'vsock:5000'\nvm = 'desk'`, "listen[0].cid"],
     [`${VM}[[listen]]\naddress = 'unix:/b'\nvm = 'none'`, "listen[0].vm"],
     [`${VM}[status]\nport = 0`, "status.port"],
+    [`${VM}view = { heads = true }`, "vm[0].export"],
+    [`${VM}view = { rate = 61 }`, "vm[0].view.rate"],
+    [`${VM}view = { min_kbps = 900, max_kbps = 800 }`, "vm[0].view.min_kbps"],
+    [`${VM}[viewer]\nhost = '0.0.0.0'`, "viewer.host"],
+    [`${VM}[viewer]\nkey = '/k.pem'`, "viewer.certificate"],
+    [`${VM}[viewer]\ntoken = 'short'`, "viewer.token"],
     [`[log]\nlevel = 'loud'\n${VM}`, "log.level"],
     [`[encoder]\norder = ['h262']\n${VM}`, "encoder.order[0]"],
   ])("refuses %j and names %s", (text, field) => {

@@ -1,0 +1,177 @@
+/**
+ * The encoder of a head that somebody watches: a session for each size, one frame at a time.
+ *
+ * One at a time is enough for a screen and makes the newest picture count: what changes while one is being encoded is in
+ * the next.
+ */
+import type { Logger } from "pino";
+import {
+  type EncodedPacket,
+  type EncoderBackend,
+  type EncoderConfiguration,
+  type EncoderDescription,
+  type EncoderEvents,
+  EncoderFailedError,
+  type EncoderSession,
+} from "../encoders/encoder.ts";
+import type { Picture } from "../native/picture.ts";
+import type { HeadMetrics } from "./head-metrics.ts";
+
+/** A group of pictures is replayed to a viewer that comes; without one, key frames are asked for. */
+const KEYFRAME_SECONDS = 5;
+
+export interface HeadEncoderOptions {
+  readonly backend: EncoderBackend;
+  /** Pictures a second, for rate control. */
+  readonly rate: number;
+  readonly bitrateKbps: number;
+  readonly metrics: HeadMetrics;
+  readonly log: Logger;
+}
+
+interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+
+interface Current {
+  readonly session: EncoderSession;
+  readonly opened: EncoderDescription;
+  configuration: EncoderConfiguration;
+  /** What is wanted needs a new session, or this one has failed. */
+  stale: boolean;
+}
+
+interface Pending {
+  readonly resolve: (packet: EncodedPacket | undefined) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class HeadEncoder {
+  readonly #options: HeadEncoderOptions;
+  #bitrateKbps: number;
+  #current: Current | undefined;
+  #pending: Pending | undefined;
+  #frame = 0;
+  #closed = false;
+
+  constructor(options: HeadEncoderOptions) {
+    this.#options = options;
+    this.#bitrateKbps = options.bitrateKbps;
+  }
+
+  /** Of the session in force. */
+  get description(): EncoderDescription | undefined {
+    return this.#current?.session.description;
+  }
+
+  /**
+   * Makes the session be one for pictures of this size.
+   *
+   * @returns whether it is a new one, which begins with a key frame
+   * @throws EncoderUnavailableError, EncoderFailedError
+   */
+  async open({ width, height }: Size): Promise<boolean> {
+    const { width: is, height: high } = this.#current?.configuration ?? {};
+    if (is === width && high === height && this.#current?.stale === false) return false;
+    await this.#end();
+    const configuration = this.#configuration({ width, height });
+    const session = await this.#options.backend.open(configuration, this.#events());
+    if (this.#closed) {
+      await session.close();
+      throw new EncoderFailedError("nobody watches the head any more");
+    }
+    const opened = session.description;
+    this.#current = { session, opened, configuration, stale: false };
+    this.#options.metrics.encoderOpened(opened);
+    this.#options.log.info(opened, "encoder opened");
+    return true;
+  }
+
+  /**
+   * Encodes one picture, of the size of `open`; the one before must have settled.
+   *
+   * @returns undefined when the encoder dropped it
+   * @throws EncoderError
+   */
+  encode(picture: Picture, ptsNs: number, forceKeyFrame: boolean): Promise<EncodedPacket | undefined> {
+    return new Promise((resolve, reject) => {
+      const session = this.#current?.session;
+      if (session === undefined) throw new EncoderFailedError("the encoder is closed");
+      this.#frame += 1;
+      this.#pending = { resolve, reject };
+      session.encode(picture, { frame: this.#frame, ptsNs, durationNs: 0, forceKeyFrame });
+    });
+  }
+
+  /** From the next picture on. */
+  setBitrate(kbps: number): void {
+    this.#bitrateKbps = kbps;
+    const current = this.#current;
+    if (current === undefined || current.stale) return;
+    const configuration = { ...current.configuration, bitrateKbps: kbps };
+    try {
+      current.stale = !current.session.reconfigure(configuration);
+      current.configuration = configuration;
+    } catch (error) {
+      this.#options.log.warn({ err: error, kbps }, "the bit rate stays as it is");
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#end();
+  }
+
+  #configuration(size: Size): EncoderConfiguration {
+    const { rate } = this.#options;
+    return {
+      codec: "h264",
+      ...size,
+      framerate: { numerator: rate, denominator: 1 },
+      profile: undefined,
+      levels: [],
+      bitrateKbps: this.#bitrateKbps,
+      rateControl: "cbr",
+      keyframeInterval: rate * KEYFRAME_SECONDS,
+      // RGB; the rest is not told, which means what a computer draws.
+      colorimetry: { primaries: 0, transfer: 0, matrix: 0, fullRange: true },
+      pixelAspectRatio: { numerator: 1, denominator: 1 },
+    };
+  }
+
+  #events(): EncoderEvents {
+    return {
+      onFrameRead: () => undefined,
+      onPacket: (packet) => {
+        this.#options.metrics.frameEncoded(packet);
+        this.#take()?.resolve(packet);
+      },
+      onDropped: () => this.#take()?.resolve(undefined),
+      onError: (frame, error) => {
+        if (frame === undefined && this.#current !== undefined) this.#current.stale = true;
+        this.#take()?.reject(error);
+      },
+      onNote: (text) => this.#options.log.info(`encoder: ${text}`),
+    };
+  }
+
+  #take(): Pending | undefined {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    return pending;
+  }
+
+  async #end(): Promise<void> {
+    const current = this.#current;
+    if (current === undefined) return;
+    this.#current = undefined;
+    this.#options.metrics.encoderClosed(current.opened);
+    try {
+      await current.session.close();
+    } catch (error) {
+      this.#options.log.error({ err: error }, "the encoder did not close in order");
+    }
+    this.#take()?.resolve(undefined);
+  }
+}

@@ -1,0 +1,60 @@
+/** What the relay counts of the heads that it encodes itself, for Prometheus; `vm` is the configured name. */
+import { Counter, Gauge, type Registry } from "prom-client";
+import type { EncodedPacket, EncoderDescription } from "../encoders/encoder.ts";
+
+/** The counters of one VM's heads. */
+export interface HeadMetrics {
+  encoderOpened(description: EncoderDescription): void;
+  encoderClosed(description: EncoderDescription): void;
+  frameEncoded(packet: EncodedPacket): void;
+  frameFailed(): void;
+}
+
+export class HeadsMetrics {
+  readonly #encoders: Gauge<"vm" | "encoder" | "hardware">;
+  readonly #frames: Counter<"vm" | "key">;
+  readonly #bytes: Counter<"vm">;
+  readonly #failed: Counter<"vm">;
+
+  constructor(registry: Registry) {
+    const registers = [registry];
+    this.#encoders = new Gauge({
+      name: "vsockenc_heads",
+      help: "Heads of the VM that somebody watches, with an open encoder.",
+      labelNames: ["vm", "encoder", "hardware"],
+      registers,
+    });
+    this.#frames = new Counter({
+      name: "vsockenc_head_frames_encoded_total",
+      help: "Pictures of heads that were encoded.",
+      labelNames: ["vm", "key"],
+      registers,
+    });
+    this.#bytes = new Counter({
+      name: "vsockenc_head_encoded_bytes_total",
+      help: "Bytes of heads' access units.",
+      labelNames: ["vm"],
+      registers,
+    });
+    this.#failed = new Counter({
+      name: "vsockenc_head_frames_failed_total",
+      help: "Pictures of heads that could not be read or encoded.",
+      labelNames: ["vm"],
+      registers,
+    });
+  }
+
+  forVm(vm: string): HeadMetrics {
+    const gauge = ({ encoder, hardware }: EncoderDescription) =>
+      this.#encoders.labels({ vm, encoder, hardware: String(hardware) });
+    return {
+      encoderOpened: (description) => gauge(description).inc(),
+      encoderClosed: (description) => gauge(description).dec(),
+      frameEncoded: ({ key, data }) => {
+        this.#frames.labels({ vm, key: String(key) }).inc();
+        this.#bytes.labels({ vm }).inc(data.length);
+      },
+      frameFailed: () => this.#failed.labels({ vm }).inc(),
+    };
+  }
+}

@@ -6,7 +6,7 @@
  * VSOCKENC_TEST_PICTURES=DIR keeps one decoded picture of each test there.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -78,9 +78,13 @@ class Guest {
   }
 
   /** Encodes the screen to a file, without loss of frames; resolves with what the pipeline said. */
-  async capture(name: string, frames: number, settings = ""): Promise<Outcome> {
+  capture(name: string, frames: number, settings = ""): Promise<Outcome> {
+    return this.encode(name, `virtgpusrc num-buffers=${frames} ${settings}`);
+  }
+
+  async encode(name: string, source: string): Promise<Outcome> {
     const pipeline =
-      `virtgpusrc num-buffers=${frames} ${settings} ! vsockenc name=encoder drop=never bitrate=20000 ! ` +
+      `${source} ! vsockenc name=encoder drop=never bitrate=20000 ! ` +
       `h264parse ! filesink location=/out/${name}.h264`;
     const result = await this.vm.run(`run-pipeline --get encoder.source '${pipeline}'`);
     expect(result, result.stderr).toMatchObject({ status: 0 });
@@ -186,8 +190,8 @@ describe.each(["weston", "xorg"] as const)("the screen of %s", (desktop) => {
     const counters = readCounters(decodeGray(guest.stream("counter"), SIZE.width, SIZE.height), SIZE.width);
     expect(counters).toHaveLength(40);
     const whole = counters.filter((counter) => counter !== undefined);
-    // An X server draws into what is being read, so a frame may show two pictures' halves.
-    expect(whole.length).toBeGreaterThanOrEqual(desktop === "xorg" ? 30 : 40);
+    // Nobody keeps the screen still while it is read: where the machine is busy, a frame may show two pictures' parts.
+    expect(whole.length).toBeGreaterThanOrEqual(30);
     // The host may read a buffer when the compositor has begun to draw the next picture but one into it.
     whole.forEach((counter, at) => {
       expect(counter).toBeGreaterThanOrEqual(Math.max(...whole.slice(0, at + 1)) - BUFFERS);
@@ -245,8 +249,9 @@ describe.each(["weston", "xorg"] as const)("the screen of %s", (desktop) => {
   });
 
   it.runIf(desktop === "xorg")("may change its size while it is captured", async () => {
-    const capturing = guest.capture("sizes", 60, "pacing=rate");
-    await guest.vm.run("sleep 2; DISPLAY=:0 xrandr --output Virtual-1 --mode 1024x768");
+    const capturing = guest.capture("sizes", 240, "pacing=rate");
+    await until(() => existsSync(guest.stream("sizes")), "the stream's beginning", WAIT_MS);
+    await guest.vm.run("DISPLAY=:0 xrandr --output Virtual-1 --mode 1024x768");
     expectInPlace(await capturing);
     const { stdout } = spawnSync(
       "ffprobe",
@@ -255,5 +260,33 @@ describe.each(["weston", "xorg"] as const)("the screen of %s", (desktop) => {
     );
     const sizes = new Set(stdout.match(/^\d+,\d+/gm));
     expect([...sizes]).toEqual(["1280,720", "1024,768"]);
+  });
+});
+
+describe("the screen of weston, as its own PipeWire stream", () => {
+  const guest = new Guest("pipewire");
+  beforeAll(() => guest.boot());
+  afterAll(() => guest.shutdown());
+
+  /** What the compositor offers, taken with these caps. */
+  async function capture(name: string, caps: string): Promise<Outcome> {
+    const source = `pipewiresrc autoconnect=false client-name=${name} num-buffers=5 ! ${caps}`;
+    const linked = guest.vm.run(`desktop link ${name}`);
+    const outcome = await guest.encode(name, source);
+    expect(await linked).toMatchObject({ status: 0 });
+    expect(isNear(decode(guest.stream(name)).at(-1), PLACE, BACKGROUND)).toBe(true);
+    return outcome;
+  }
+
+  it("is encoded in place from DmaBufs", async () => {
+    expectInPlace(await capture("dmabuf", "video/x-raw(memory:DMABuf),format=DMA_DRM"));
+  });
+
+  it("is copied once from memory", async () => {
+    const outcome = await capture("memory", "video/x-raw");
+    expect(outcome).toMatchObject({
+      properties: { "encoder.source": "resource-copy" },
+      stats: { "frames-copied": 5, "pixel-bytes-sent": 0 },
+    });
   });
 });

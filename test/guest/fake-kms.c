@@ -73,6 +73,14 @@ void fake_kms_fill(guint number, guint32 pixel) {
   g_mutex_unlock(&lock);
 }
 
+void fake_kms_set_pixel(guint number, guint x, guint y, guint32 pixel) {
+  g_mutex_lock(&lock);
+  const FakeFramebuffer *like = &framebuffers[number].like;
+  off_t at = (off_t)(like->offset + (gsize)y * like->pitch + (gsize)x * sizeof pixel);
+  g_assert_cmpint(pwrite(framebuffers[number].fd, &pixel, sizeof pixel, at), ==, sizeof pixel);
+  g_mutex_unlock(&lock);
+}
+
 void fake_kms_flip(guint number, guint32 id, guint32 x, guint32 y, guint32 width, guint32 height) {
   g_mutex_lock(&lock);
   primary.number = number;

@@ -19,6 +19,7 @@ void fake_kms_reset(void);
 /* A framebuffer of new memory, filled with the 32-bit `pixel`; returns its number in this file. */
 guint fake_kms_create(const FakeFramebuffer *like, guint32 pixel);
 void fake_kms_fill(guint number, guint32 pixel);
+void fake_kms_set_pixel(guint number, guint x, guint y, guint32 pixel);
 /* Shows part of a framebuffer under the kernel's id `id`; the same id may stand for another. */
 void fake_kms_flip(guint number, guint32 id, guint32 x, guint32 y, guint32 width, guint32 height);
 /* The cursor at a place of the screen. */

@@ -256,16 +256,20 @@ static void test_cursor(Fixture *f, gconstpointer data) {
   (void)data;
   show(fake_kms_create(&plain, 0), 42);
   guint pointer = fake_kms_create(&small_cursor, 0x80808080);
+  fake_kms_set_pixel(pointer, 2, 2, 0xffff0000);
+  fake_kms_set_pixel(pointer, 1, 0, 0xff00ff00);
   fake_kms_set_cursor(pointer, 50, -2, -2, 4);
   g_autoptr(GAsyncQueue) queue = start(f, "cursor=true keepalive-time=0", DMABUF);
   g_autoptr(GstSample) sample = next(queue);
   g_assert_true(gst_is_dmabuf_memory(gst_buffer_peek_memory(gst_sample_get_buffer(sample), 0)));
+  g_assert_cmphex(pixel_at(sample, 0, 0), ==, 0xff0000);
   g_assert_cmphex(pixel_at(sample, 1, 1), ==, 0x808080);
   g_assert_cmphex(pixel_at(sample, 2, 0), ==, 0);
   g_assert_cmphex(pixel_at(sample, 0, 2), ==, 0);
-  fake_kms_set_cursor(pointer, 50, (gint32)WIDTH - 1, (gint32)HEIGHT - 1, 4);
+  fake_kms_set_cursor(pointer, 50, (gint32)WIDTH - 2, (gint32)HEIGHT - 1, 4);
   g_autoptr(GstSample) moved = next(queue);
-  g_assert_cmphex(pixel_at(moved, WIDTH - 1, HEIGHT - 1), ==, 0x808080);
+  g_assert_cmphex(pixel_at(moved, WIDTH - 2, HEIGHT - 1), ==, 0x808080);
+  g_assert_cmphex(pixel_at(moved, WIDTH - 1, HEIGHT - 1), ==, 0x00ff00);
   g_assert_cmphex(pixel_at(moved, 1, 1), ==, 0);
 }
 

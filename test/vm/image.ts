@@ -23,7 +23,7 @@ const SCRIPTS = join(dirname(fileURLToPath(import.meta.url)), "image");
 export const SUITES = ["trixie", "bookworm"] as const;
 export type Suite = (typeof SUITES)[number];
 /** What guest/desktop can start. */
-export const DESKTOPS = ["weston", "xorg"] as const;
+export const DESKTOPS = ["weston", "pipewire", "xorg"] as const;
 export type Desktop = (typeof DESKTOPS)[number];
 /** An image's name: a suite by itself, or trixie with what a desktop needs besides. */
 type ImageName = Suite | "desktop";

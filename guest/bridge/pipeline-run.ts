@@ -134,7 +134,7 @@ export class PipelineRun {
     const details = { element, text, debug };
     if (kind === "error") {
       this.#log.error(details, "the pipeline has failed");
-      this.#end({ code: news === "away" ? "away" : "failed", text });
+      this.#end(news === "away" ? { code: "away", text } : { code: "failed", text: failureText(message) });
       return;
     }
     if (kind === "info") this.#log.info(details, "the pipeline says");
@@ -155,4 +155,10 @@ export class PipelineRun {
     this.#ended = true;
     this.#events.onEnd(state);
   }
+}
+
+/** Which element failed and why. What GStreamer says by itself is general; the reason is behind the place in the source. */
+function failureText({ element, text, debug }: ElementMessage): string {
+  const [, ...reason] = debug.split("\n");
+  return [`${element} has failed: ${text}`, ...reason].join(" ");
 }

@@ -107,9 +107,9 @@ function makeDevice(path: string, setup: InputDeviceSetup): number {
     return descriptor;
   } catch (error) {
     closeSync(descriptor);
-    const reason = error instanceof Error ? error.message : String(error);
+    if (!(error instanceof Error && "errno" in error)) throw error;
     throw new InputDeviceError(
-      `${path} makes no input device (${reason}): is input.device the kernel's uinput?`,
+      `${path} makes no input device (${error.message}): is input.device the kernel's uinput?`,
     );
   }
 }

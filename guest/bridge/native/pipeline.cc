@@ -46,8 +46,9 @@ GstRef<GstElement> Parse(const std::string &description) {
   GstRef<GstElement> element(parsed == nullptr ? nullptr
                                                : GST_ELEMENT(gst_object_ref_sink(parsed)));
   if (error != nullptr || element == nullptr) {
-    const std::string missing = MissingElements(context.get());
-    if (!missing.empty()) throw PipelineError("missing-element", missing);
+    if (g_error_matches(raw_error, GST_PARSE_ERROR, GST_PARSE_ERROR_NO_SUCH_ELEMENT)) {
+      throw PipelineError("missing-element", MissingElements(context.get()));
+    }
     throw PipelineError("parse", error == nullptr ? "it is empty" : error->message);
   }
   if (GST_IS_PIPELINE(element.get())) return element;

@@ -48,8 +48,17 @@ Napi::Value FromString(Napi::Env env, const gchar *text) {
   return text == nullptr ? env.Null() : Napi::Value(Napi::String::New(env, text));
 }
 
+Napi::Value FromCaps(Napi::Env env, const GstCaps *caps) {
+  if (caps == nullptr) return env.Null();
+  gchar *text = gst_caps_to_string(caps);
+  const Napi::Value result = FromString(env, text);
+  g_free(text);
+  return result;
+}
+
 Napi::Value ToJavaScript(Napi::Env env, const GValue *value) {
   if (GST_VALUE_HOLDS_STRUCTURE(value)) return FromStructure(env, gst_value_get_structure(value));
+  if (GST_VALUE_HOLDS_CAPS(value)) return FromCaps(env, gst_value_get_caps(value));
   switch (G_TYPE_FUNDAMENTAL(G_VALUE_TYPE(value))) {
     case G_TYPE_BOOLEAN:
       return Napi::Boolean::New(env, g_value_get_boolean(value) != FALSE);

@@ -1,0 +1,227 @@
+/** A bridge with real viewers, the real element and a real relay at the other end of a UNIX socket. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { vsockenc } from "../../../proto/protobuf.ts";
+import { buildElement, GST_ENVIRONMENT } from "../../element/support/programs.ts";
+import { inspectStream } from "../../support/ffmpeg.ts";
+import { until } from "../../support/until.ts";
+import type { TestViewer } from "../viewer/support/test-viewer.ts";
+import { bridges } from "./support/bridges.ts";
+import { BridgeRelay } from "./support/relay.ts";
+
+const { StateCode } = vsockenc.viewer;
+
+const SIZE = { width: 320, height: 180 };
+const PICTURE = `width=${SIZE.width},height=${SIZE.height},framerate=30/1`;
+const SOURCE = `videotestsrc is-live=true pattern=ball ! capsfilter caps=video/x-raw,format=NV12,${PICTURE}`;
+/** The relay notices a lost session after seconds, and the element tries again with back-off. */
+const RECOVERY_MS = 30_000;
+
+const folder = mkdtempSync(join(tmpdir(), "vsockenc-bridge-relay-"));
+let relay: BridgeRelay;
+beforeAll(async () => {
+  buildElement();
+  // GStreamer reads them when the bridge loads it.
+  Object.assign(process.env, GST_ENVIRONMENT);
+  relay = await BridgeRelay.start(folder);
+}, 240_000);
+afterAll(async () => {
+  await relay?.stop();
+  rmSync(folder, { recursive: true });
+});
+
+const start = bridges();
+
+/** A configuration that encodes on the relay. */
+const configuration = (...lines: string[]): string =>
+  [
+    `source = ${JSON.stringify(SOURCE)}`,
+    `encoder = { socket-path = ${JSON.stringify(relay.socket)}, keyframe-interval = 1000 }`,
+    ...lines,
+  ].join("\n");
+
+const stateIs = (viewer: TestViewer, code: number, timeoutMs?: number): Promise<void> =>
+  until(() => viewer.state?.code === code, `the state ${StateCode[code]}`, timeoutMs);
+
+/** What a decoder that is not ours makes of the units. */
+function decode({ units }: Pick<TestViewer, "units">): ReturnType<typeof inspectStream> {
+  const file = join(folder, "units.h264");
+  writeFileSync(file, Buffer.concat(units.map(({ data }) => data)));
+  return inspectStream(file);
+}
+
+describe("a viewer of the bridge", () => {
+  it("gets a stream that decodes, from a key frame on, with times and stages", async () => {
+    const { watch } = await start(configuration());
+    const viewer = await watch();
+    await until(
+      () => viewer.all("statistics").some(({ encoder }) => encoder !== ""),
+      "the encoder's numbers",
+    );
+    await viewer.untilUnits(viewer.units.length + 20);
+    const { units } = viewer;
+    expect(viewer.all("configuration")[0]).toMatchObject(SIZE);
+    expect(units[0]?.key).toBe(true);
+    expect(decode({ units })).toEqual({ frames: units.length, keyFrames: 1 });
+    const times = units.map(({ ptsUs }) => Number(ptsUs));
+    expect(times.every((time, index) => index === 0 || time > (times[index - 1] ?? 0))).toBe(true);
+    expect(units.at(-1)?.stages?.encodeUs).toBeGreaterThan(0);
+    expect(viewer.all("statistics").at(-1)).toMatchObject({ tier: "inline", encoder: "libx264" });
+    await stateIs(viewer, StateCode.RUNNING);
+  });
+
+  it("gets a key frame when it asks for one, from the same encoder", async () => {
+    const { watch } = await start(configuration());
+    const viewer = await watch();
+    await viewer.untilUnits(5);
+    viewer.send({ type: "keyFrameRequest", body: {} });
+    await until(() => viewer.units.filter(({ key }) => key).length >= 2, "the second key frame");
+    const { units } = viewer;
+    expect(decode({ units })).toEqual({ frames: units.length, keyFrames: 2 });
+    expect(await relay.sessions()).toBe(1);
+  });
+
+  it("that comes later shares the encode and begins where it can be decoded", async () => {
+    const { watch } = await start(configuration());
+    const first = await watch();
+    await first.untilUnits(10);
+    const second = await watch();
+    await second.untilUnits(20);
+    expect(second.units[0]?.key).toBe(true);
+    expect(decode(second).frames).toBe(second.units.length);
+    const newest = second.units.at(-1);
+    await until(() => first.numbers.includes(newest?.number ?? -1), "the same unit at the first viewer");
+    expect(first.units.find(({ number }) => number === newest?.number)?.data).toEqual(newest?.data);
+    expect(await relay.sessions()).toBe(1);
+  });
+
+  it("costs the host an encoder only while it watches", async () => {
+    const { watch, bridge } = await start(configuration());
+    expect(await relay.sessions()).toBe(0);
+    const viewer = await watch();
+    await viewer.untilUnits(1);
+    expect(await relay.sessions()).toBe(1);
+    viewer.watch("");
+    await until(async () => (await relay.sessions()) === 0, "a relay without sessions");
+    const before = viewer.units.length;
+    viewer.watch("screen");
+    await viewer.untilUnits(before + 3);
+    expect(viewer.units[before]?.key).toBe(true);
+    await bridge.close();
+    await until(async () => (await relay.sessions()) === 0, "a relay without sessions");
+  });
+
+  it("makes the encoder follow its line", async () => {
+    const { watch } = await start(configuration("bitrate = { min_kbps = 300, max_kbps = 3000 }"));
+    const viewer = await watch();
+    await until(() => viewer.all("statistics").at(-1)?.bitrateKbps === 3000, "the highest bit rate");
+    const report = (): void => {
+      const clogged = { periodMs: 1000, received: 30, receivedBytes: 40_000, decoded: 3, painted: 3 };
+      viewer.send({
+        type: "report",
+        body: { ...clogged, dropped: 27, decodeQueue: 30, roundTripUs: 900_000 },
+      });
+    };
+    const reports = setInterval(report, 500);
+    try {
+      await until(() => (viewer.all("statistics").at(-1)?.bitrateKbps ?? 0) < 3000, "a lower bit rate");
+    } finally {
+      clearInterval(reports);
+    }
+    expect(viewer.all("statistics").at(-1)?.bitrateKbps).toBeGreaterThanOrEqual(300);
+  });
+});
+
+describe("when something fails, a viewer", () => {
+  it("reads why there is no picture, and gets it when the pipeline has been started again", async () => {
+    const ending = SOURCE.replace("videotestsrc", "videotestsrc num-buffers=10");
+    const { watch } = await start(configuration().replace(JSON.stringify(SOURCE), JSON.stringify(ending)));
+    const viewer = await watch();
+    await stateIs(viewer, StateCode.FAILED);
+    expect(viewer.state?.text).toBe(
+      "The pipeline has come to its end. The pipeline is started again in 0.5 s.",
+    );
+    const before = viewer.units.length;
+    expect(before).toBeGreaterThan(0);
+    await viewer.untilUnits(before + 5);
+    expect(viewer.units[before]?.key).toBe(true);
+    await stateIs(viewer, StateCode.RUNNING);
+  });
+
+  it("reads what an element says, later and later", async () => {
+    const { watch, log } = await start(
+      'pipeline = "filesrc location=/nonexistent/video ! appsink name=videosink"',
+    );
+    const viewer = await watch();
+    await until(() => /again in 1 s/.test(viewer.state?.text ?? ""), "the second failure");
+    expect(viewer.state).toMatchObject({
+      code: StateCode.FAILED,
+      text: expect.stringMatching(/^filesrc\d+ has failed: .*\/nonexistent/),
+    });
+    expect(log.join("")).toContain("the pipeline has failed");
+  });
+
+  it("reads which element is missing", async () => {
+    const { watch } = await start('pipeline = "nosuchsrc ! appsink name=videosink"');
+    const viewer = await watch();
+    await stateIs(viewer, StateCode.FAILED);
+    expect(viewer.state?.text).toContain("has no nosuchsrc: install the plugin");
+  });
+
+  it("reads that no viewer could decode it", async () => {
+    const { watch } = await start(
+      `pipeline = ${JSON.stringify(`${SOURCE} ! appsink name=videosink caps=video/x-raw`)}`,
+    );
+    const viewer = await watch();
+    await stateIs(viewer, StateCode.FAILED);
+    expect(viewer.state?.text).toContain("video/x-raw");
+  });
+
+  it("is told when the host goes, and goes on with a key frame when it is back", async () => {
+    const { watch } = await start(configuration());
+    const viewer = await watch();
+    await viewer.untilUnits(5);
+    await relay.stop();
+    await stateIs(viewer, StateCode.AWAY, RECOVERY_MS);
+    expect(viewer.state?.text).toMatch(/^The encoder's host is away/);
+    const before = viewer.units.length;
+    await relay.start();
+    await until(() => viewer.units.length > before, "a unit from the new relay", RECOVERY_MS);
+    expect(viewer.units[before]?.key).toBe(true);
+    await stateIs(viewer, StateCode.RUNNING);
+    await viewer.untilUnits(before + 5);
+    expect(decode({ units: viewer.units.slice(before) }).frames).toBe(viewer.units.length - before);
+  }, 90_000);
+
+  it("is told that the host is away where it is so from the beginning", async () => {
+    const { watch } = await start(configuration().replace("relay.sock", "none.sock"));
+    const viewer = await watch();
+    await stateIs(viewer, StateCode.AWAY, RECOVERY_MS);
+    expect(viewer.state?.text).toMatch(/host.*started again in/);
+  }, 60_000);
+});
+
+it("runs a pipeline of desktop-bridge, and loses none of its access units", async () => {
+  const pipeline = [
+    `videotestsrc is-live=true do-timestamp=true ! video/x-raw,${PICTURE} ! videoconvert`,
+    "video/x-raw,format=NV12",
+    "queue max-size-buffers=1 leaky=downstream",
+    `vsockenc socket-path=${relay.socket} bitrate=10000 keyframe-interval=120`,
+    "h264parse",
+    "video/x-h264,stream-format=byte-stream",
+    "h264parse config-interval=-1",
+    "video/x-h264,stream-format=byte-stream,alignment=au",
+    "appsink name=videosink emit-signals=true max-buffers=2 drop=true sync=false",
+  ].join(" ! ");
+  const { watch } = await start(`pipeline = ${JSON.stringify(pipeline)}`);
+  const viewer = await watch();
+  await viewer.untilUnits(10);
+  // This process does nothing else for a second: what comes meanwhile is more than the sink holds.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
+  await viewer.untilUnits(viewer.units.length + 30);
+  const { units } = viewer;
+  expect(viewer.numbers).toEqual(units.map((_, index) => index + (viewer.numbers[0] ?? 0)));
+  expect(decode({ units })).toEqual({ frames: units.length, keyFrames: 1 });
+});

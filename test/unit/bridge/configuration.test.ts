@@ -1,0 +1,70 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { bridgeConfiguration } from "../../../guest/bridge/configuration.ts";
+import { pipelineText } from "../../../guest/bridge/pipeline-text.ts";
+import { packageRoot } from "../../../host/package-root.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "vsockenc-bridge-toml-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function read(toml: string, overrides = {}) {
+  const file = join(folder, "bridge.toml");
+  writeFileSync(file, toml);
+  return bridgeConfiguration(file, overrides);
+}
+
+describe("the bridge's configuration", () => {
+  it("is safe without a file: loopback, no input, no fixed token", () => {
+    expect(bridgeConfiguration(undefined)).toMatchObject({
+      input: { enabled: false },
+      viewer: { host: "127.0.0.1", remote: false },
+      bitrate: { adapt: true },
+    });
+    expect(bridgeConfiguration(undefined).viewer.token).toBeUndefined();
+  });
+
+  it.each([
+    ["inputs = true", "inputs"],
+    ['source = "a"\npipeline = "b"', "source: is part of"],
+    ["bitrate = { min_kbps = 9, max_kbps = 8 }", "bitrate.min_kbps"],
+    ["encoder.bitrat = 1", "did you mean bitrate?"],
+    ["encoder.keyframe-interval = 1.5", "keyframe-interval"],
+    ['pipeline = "p"\nencoder.bitrate = 1', "encoder: belongs"],
+    ['viewer.host = "0.0.0.0"', "certificate"],
+    ["framerate = 0", "framerate"],
+  ])("refuses %s and names the field", (toml, named) => {
+    expect(() => read(toml)).toThrow(named);
+  });
+
+  it("gives way to the command line", () => {
+    expect(read('pipeline = "p"', { source: "s" })).toMatchObject({ source: "s", pipeline: undefined });
+    expect(read('source = "s"', { pipeline: "p" })).toMatchObject({ source: undefined, pipeline: "p" });
+    expect(() => read("", { source: "s", pipeline: "p" })).toThrow("--source is part of --pipeline");
+  });
+
+  it("makes the pipeline", async () => {
+    const encoder = read('source = "videotestsrc"\ncodec = "h265"\nencoder = { keyframe-interval = 9 }');
+    expect(await pipelineText(encoder)).toBe(
+      'videotestsrc ! vsockenc keyframe-interval=9 ! capsfilter caps="video/x-h265,stream-format=(string)byte-stream" ! appsink name=videosink sync=false',
+    );
+    expect(await pipelineText(read('pipeline = "as it is"'))).toBe("as it is");
+  });
+});
+
+it("the service is one that systemd understands", () => {
+  const unit = readFileSync(
+    join(packageRoot, "packaging", "systemd-user", "vsockenc-bridge.service"),
+    "utf8",
+  );
+  const file = join(folder, "vsockenc-bridge.service");
+  writeFileSync(file, unit.replace("/usr/bin/vsockenc", "/usr/bin/env"));
+  const { status, stdout, stderr } = spawnSync("systemd-analyze", ["--user", "verify", file], {
+    encoding: "utf8",
+    env: { ...process.env, XDG_RUNTIME_DIR: folder },
+  });
+  expect(stdout + stderr).not.toContain("vsockenc");
+  expect(status).toBe(0);
+});

@@ -1,0 +1,71 @@
+/** `vsockenc relay` in a process of its own, with one UNIX listener, that a test can take away and bring back. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { packageRoot } from "../../../../host/package-root.ts";
+import { freePort } from "../../../support/free-port.ts";
+import { until } from "../../../support/until.ts";
+import { SupervisedProcess } from "../../../vm/child.ts";
+
+const START_MS = 30_000;
+
+export class BridgeRelay {
+  readonly socket: string;
+  readonly #statusPort: number;
+  readonly #process: SupervisedProcess;
+
+  private constructor(folder: string, statusPort: number) {
+    this.socket = join(folder, "relay.sock");
+    this.#statusPort = statusPort;
+    const config = join(folder, "relay.toml");
+    const lines = [
+      'encoder.order = ["libx264"]',
+      `status.port = ${statusPort}`,
+      'log.level = "debug"',
+      "[[listen]]",
+      `address = ${JSON.stringify(`unix:${this.socket}`)}`,
+    ];
+    writeFileSync(config, lines.join("\n"));
+    const main = join(packageRoot, "dist", "host", "cli", "main.js");
+    this.#process = new SupervisedProcess("vsockenc relay", [
+      process.execPath,
+      main,
+      "relay",
+      "--config",
+      config,
+    ]);
+  }
+
+  static async start(folder: string): Promise<BridgeRelay> {
+    const relay = new BridgeRelay(folder, await freePort());
+    await relay.start();
+    return relay;
+  }
+
+  async start(): Promise<void> {
+    this.#process.start();
+    await until(
+      async () => (await this.#metrics().catch(() => "")) !== "",
+      `the relay: ${this.log}`,
+      START_MS,
+    );
+  }
+
+  stop(): Promise<unknown> {
+    return this.#process.stop();
+  }
+
+  /** Everything it has logged. */
+  get log(): string {
+    return this.#process.log;
+  }
+
+  async sessions(): Promise<number> {
+    const [, count] = /^vsockenc_sessions(?:\{.*\})? (\d+)$/m.exec(await this.#metrics()) ?? [];
+    if (count === undefined) throw new Error("the relay counts no sessions");
+    return Number(count);
+  }
+
+  async #metrics(): Promise<string> {
+    return await (await fetch(`http://127.0.0.1:${this.#statusPort}/metrics`)).text();
+  }
+}

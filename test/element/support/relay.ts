@@ -9,6 +9,13 @@ import { ResourceMemory } from "./resource-memory.ts";
 
 const START_MS = 30_000;
 
+/** What is unusual about a relay. */
+export interface RelayOptions {
+  /** Of encoder.order. */
+  readonly encoders?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 export class TestRelay {
   /** UNIX listener of no VM: pixels come over the socket. */
   readonly inlineSocket: string;
@@ -22,7 +29,8 @@ export class TestRelay {
   readonly #process: SupervisedProcess;
   readonly #memory: ResourceMemory;
 
-  private constructor(folder: string, tcpPort: number, statusPort: number) {
+  private constructor(folder: string, tcpPort: number, statusPort: number, options: RelayOptions) {
+    const { encoders = ["libx264", "libx265"], environment = {} } = options;
     this.inlineSocket = join(folder, "inline.sock");
     this.resourceSocket = join(folder, "resource.sock");
     this.memorySocket = join(folder, "memory.sock");
@@ -33,7 +41,7 @@ export class TestRelay {
     writeFileSync(
       config,
       [
-        'encoder.order = ["libx264", "libx265"]',
+        `encoder.order = ${JSON.stringify(encoders)}`,
         `status.port = ${statusPort}`,
         `log.level = "debug"`,
         "[[vm]]",
@@ -51,6 +59,8 @@ export class TestRelay {
     this.#memory = new ResourceMemory(this.memorySocket, exportPath);
     const main = join(packageRoot, "dist", "host", "cli", "main.js");
     this.#process = new SupervisedProcess("vsockenc relay", [
+      "env",
+      ...Object.entries(environment).map(([name, value]) => `${name}=${value}`),
       process.execPath,
       main,
       "relay",
@@ -60,8 +70,8 @@ export class TestRelay {
   }
 
   /** @param folder of its own, for its sockets */
-  static async start(folder: string): Promise<TestRelay> {
-    const relay = new TestRelay(folder, await freePort(), await freePort());
+  static async start(folder: string, options: RelayOptions = {}): Promise<TestRelay> {
+    const relay = new TestRelay(folder, await freePort(), await freePort(), options);
     relay.#process.start();
     const ready = async (): Promise<boolean> =>
       /^vsockenc_exporter_up\{.*\} 1$/m.test(await relay.metrics().catch(() => ""));

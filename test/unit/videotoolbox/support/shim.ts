@@ -11,8 +11,9 @@ import { join } from "node:path";
 import { packageRoot } from "../../../../host/package-root.ts";
 
 const BUILD = join(packageRoot, "build", "addon-shim");
-/** What VSOCKENC_ADDONS names. */
-export const SHIM_ADDONS = join(BUILD, "Release");
+const CHOSEN = process.env["VSOCKENC_ADDONS"];
+/** What VSOCKENC_ADDONS names; where it is set already it names another build of them, e.g. with a sanitizer. */
+export const SHIM_ADDONS = CHOSEN ?? join(BUILD, "Release");
 
 /** Names are those of vt_shim_counters in test/videotoolbox-shim/include/vt_shim.h. */
 export interface ShimCounters {
@@ -59,6 +60,6 @@ function build(): void {
   if (status !== 0) throw new Error(`npm run build:shim failed:\n${stdout}\n${stderr}`);
 }
 
-build();
+if (CHOSEN === undefined) build();
 process.env["VSOCKENC_ADDONS"] = SHIM_ADDONS;
 export const shim = createRequire(import.meta.url)(join(SHIM_ADDONS, "shim.node")) as VideoToolboxShim;

@@ -79,7 +79,7 @@ export class Hub {
     return this.#running;
   }
 
-  /** The last key unit, also of a source that has been stopped since. */
+  /** The last key unit, also of a source that has been stopped since; none that is too large for a thumbnail. */
   get newestKey(): Unit | undefined {
     return this.#newestKey;
   }
@@ -209,7 +209,7 @@ export class Hub {
 
   #pass(unit: Unit): void {
     this.#group.push(unit);
-    if (unit.key) this.#newestKey = unit;
+    if (unit.key) this.#newestKey = unit.bytes <= VIEWER_LIMITS.THUMBNAIL_BYTES ? unit : undefined;
     for (const watcher of this.#watchers) {
       if (this.#decodes(watcher)) watcher.units.push(unit);
     }

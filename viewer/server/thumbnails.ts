@@ -64,7 +64,7 @@ export class Thumbnails {
     for (const [viewer, sent] of this.#viewers) {
       for (const { source, newestKey: unit } of inTurn) {
         if (viewer.congested) break;
-        if (unit === undefined || sent.has(unit) || !isFit(unit, viewer)) continue;
+        if (unit === undefined || sent.has(unit) || !viewer.decodes.has(unit.source.codec)) continue;
         sent.add(unit);
         const { codec } = unit.configuration.description;
         viewer.send({ type: "thumbnail", body: { source: source.id, codec, data: unit.source.data } });
@@ -93,8 +93,4 @@ export class Thumbnails {
     this.#sample?.release();
     this.#sample = undefined;
   }
-}
-
-function isFit(unit: Unit, { decodes }: ThumbnailViewer): boolean {
-  return unit.bytes <= VIEWER_LIMITS.THUMBNAIL_BYTES && decodes.has(unit.source.codec);
 }

@@ -1,5 +1,5 @@
 import { connect } from "node:net";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { CLOSE_CODES } from "../../../viewer/closing.ts";
 import { VIEWER_LIMITS } from "../../../viewer/limits.ts";
@@ -104,29 +104,29 @@ describe("a viewer that breaks the protocol", () => {
 
   it("is cut when it does not answer pings, and stays when it does", async () => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
-    try {
-      const { address } = await serve();
-      const dead = await TestViewer.open(watchUrl(address), { autoPong: false });
-      const alive = await TestViewer.open(watchUrl(address));
-      for (const viewer of [dead, alive]) viewer.send(hello);
-      for (const viewer of [dead, alive]) await viewer.settled();
-      let pings = 0;
-      alive.socket.on("ping", () => {
-        pings += 1;
-      });
-      vi.advanceTimersByTime(VIEWER_LIMITS.PING_INTERVAL_MS);
-      await until(() => pings === 1, "a ping");
-      await alive.settled();
-      expect(dead.closed).toBeUndefined();
-      vi.advanceTimersByTime(VIEWER_LIMITS.PING_INTERVAL_MS);
-      expect(await dead.untilClosed()).toMatchObject({ code: 1006 });
-      await alive.settled();
-    } finally {
-      vi.useRealTimers();
-    }
+    onTestFinished(() => void vi.useRealTimers());
+    const { address } = await serve();
+    const dead = await TestViewer.open(watchUrl(address), { autoPong: false });
+    const alive = await TestViewer.open(watchUrl(address));
+    for (const viewer of [dead, alive]) viewer.send(hello);
+    for (const viewer of [dead, alive]) await viewer.settled();
+    let pings = 0;
+    alive.socket.on("ping", () => {
+      pings += 1;
+    });
+    vi.advanceTimersByTime(VIEWER_LIMITS.PING_INTERVAL_MS);
+    await until(() => pings === 1, "a ping");
+    await alive.settled();
+    expect(dead.closed).toBeUndefined();
+    vi.advanceTimersByTime(VIEWER_LIMITS.PING_INTERVAL_MS);
+    expect(await dead.untilClosed()).toMatchObject({ code: 1006 });
+    await alive.settled();
   });
 
   it("is cut when it does not answer Close", async () => {
+    // Pings, which would end it as well, stand still.
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    onTestFinished(() => void vi.useRealTimers());
     const { address, server } = await serve();
     // By hand: a client of `ws` would answer.
     const url = watchUrl(address);

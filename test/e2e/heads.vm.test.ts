@@ -77,7 +77,7 @@ describe("the console of a guest without our software", () => {
 
   /** Fills the console with text and hides its blinking cursor. */
   async function write(word: string): Promise<void> {
-    const line = `${word} of a guest that has no software for it, `.repeat(3);
+    const line = `${word} of a guest that has no software for it, `.repeat(2);
     const script = `(printf '\\033[2J\\033[H\\033[?25l'; for i in $(seq 48); do printf '%02d %s\\n' $i '${line}'; done) >/dev/tty1`;
     expect(await vm.run(script)).toMatchObject({ status: 0 });
   }

@@ -36,6 +36,8 @@ const H265: readonly Case[] = [
   { width: 320, height: 180, profile: /^hev1\.1\.6\.L\d+\.90$/ },
   { width: 1920, height: 1080, profile: /^hev1\.1\.6\.L\d+\.90$/ },
   { width: 642, height: 362, profile: /^hev1\.1\.6\.L\d+\.90$/ },
+  // Two temporal sub-layers.
+  { width: 642, height: 362, options: ["temporal-layers=1"], profile: /^hev1\.1\.6\.L\d+\.90$/ },
   { width: 642, height: 362, pixels: "yuv420p10le", profile: /^hev1\.2\.4\.L\d+\.90$/ },
   { width: 642, height: 363, pixels: "yuv422p", profile: /^hev1\.4\.10\.L\d+\.9[CD](\.\d+)?$/ },
   { width: 641, height: 363, pixels: "yuv444p", profile: /^hev1\.4\.10\.L\d+\.9[CE](\.\d+)?$/ },
@@ -43,6 +45,19 @@ const H265: readonly Case[] = [
 
 const title = ({ width, height, pixels = "yuv420p", options = [] }: Case): string =>
   `${width}x${height} ${pixels} ${options.join(" ")}`;
+
+/** Exp-Golomb code of a number (H.264 9.1). */
+function ue(value: number): string {
+  const binary = (value + 1).toString(2);
+  return "0".repeat(binary.length - 1) + binary;
+}
+
+/** A parameter set of these bits, in Annex B. */
+function h264Sps(bits: string): Buffer {
+  const whole = `${bits}1`.padEnd(Math.ceil((bits.length + 1) / 8) * 8, "0");
+  const bytes = (whole.match(/.{8}/g) ?? []).map((byte) => Number.parseInt(byte, 2));
+  return Buffer.from([0, 0, 1, 0x67, ...bytes]);
+}
 
 describe("what a decoder is told of a stream", () => {
   it.each(H264.map((one) => [title(one), one] as const))("H.264 %s", (_title, one) => {
@@ -57,7 +72,7 @@ describe("what a decoder is told of a stream", () => {
 
   it.each(H265.map((one) => [title(one), one] as const))("H.265 %s", (_title, one) => {
     const { width, height, pixels = "yuv420p", options = [] } = one;
-    const quiet = ["libx265", "-x265-params", "log-level=0", ...options];
+    const quiet = ["libx265", "-x265-params", ["log-level=0", ...options].join(":")];
     const stream = encodeTestPicture({ width, height, frames: 2 }, pixels, quiet);
     const description = describeStream("h265", stream);
     expect(description).toMatchObject({ width, height });
@@ -67,7 +82,9 @@ describe("what a decoder is told of a stream", () => {
 
   it("refuses what has no parameter sets ahead of its picture, or none at all", () => {
     const [key, delta] = encodeUnits("h264", { width: 64, height: 64, frames: 2, group: 2 });
+    const late = Buffer.concat([delta?.data ?? Buffer.alloc(0), key?.data ?? Buffer.alloc(0)]);
     for (const bytes of [
+      late,
       delta?.data ?? Buffer.alloc(0),
       Buffer.alloc(0),
       Buffer.from([0, 0, 1]),
@@ -85,16 +102,9 @@ describe("what a decoder is told of a stream", () => {
   });
 
   it("refuses sizes that are none, naming them", () => {
-    // Baseline, level 3; ue(0), ue(0), type 2, one reference; then the sizes under test.
-    const sps = (bits: string): Buffer => {
-      const all = `010000100000000000011110${"1"}${"1"}${"011"}${"010"}${"0"}${bits}1`;
-      const bytes = all.padEnd(Math.ceil(all.length / 8) * 8, "0").match(/.{8}/g) ?? [];
-      return Buffer.from([0, 0, 1, 0x67, ...bytes.map((byte) => Number.parseInt(byte, 2))]);
-    };
-    const ue = (value: number): string => {
-      const binary = (value + 1).toString(2);
-      return "0".repeat(binary.length - 1) + binary;
-    };
+    // Baseline, level 3; id 0, log2_max_frame_num 4, order type 2, one reference, no gaps; then the sizes under test.
+    const sps = (bits: string): Buffer =>
+      h264Sps(`010000100000000000011110${ue(0)}${ue(0)}${ue(2)}${ue(1)}0${bits}`);
     const sized = (width: number, height: number, crop = "0"): Buffer =>
       sps(`${ue(width)}${ue(height)}11${crop}0`);
     expect(describeStream("h264", sized(3, 2))).toEqual({ codec: "avc1.42001E", width: 64, height: 48 });
@@ -110,6 +120,16 @@ describe("what a decoder is told of a stream", () => {
     expect(() => describeStream("h264", sps("0".repeat(40)))).toThrow(
       /pic_width_in_mbs_minus1 has more than 32 bits/,
     );
+  });
+
+  it("reads past scaling lists, those that end early and those that are not there", () => {
+    // High, level 3.1; id 0, 4:2:0, 8 bits; eight lists: all of the first, the second up to a scale of 0, no others.
+    const lists = `1${"1".repeat(16)}1${ue(16)}${"0".repeat(6)}`;
+    const begin = `011001000000000000011111${ue(0)}${ue(1)}${ue(0)}${ue(0)}0`;
+    const end = `${ue(0)}${ue(2)}${ue(1)}0${ue(3)}${ue(2)}1100`;
+    const description = { codec: "avc1.64001F", width: 64, height: 48 };
+    expect(describeStream("h264", h264Sps(`${begin}1${lists}${end}`))).toEqual(description);
+    expect(describeStream("h264", h264Sps(`${begin}0${end}`))).toEqual(description);
   });
 
   it("describes or refuses whatever a parameter set says, and does nothing else", () => {

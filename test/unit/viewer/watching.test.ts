@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { VIEWER_LIMITS } from "../../../viewer/limits.ts";
 import { until } from "../../support/until.ts";
+import { encodeUnits } from "./support/streams.ts";
 import { servers } from "./support/test-server.ts";
 import { smallStream, TestSource } from "./support/test-source.ts";
 
@@ -172,6 +173,23 @@ describe("watching a source", () => {
     expect(sources.filter(({ starts }) => starts > 0).length).toBeLessThan(sources.length / 2);
     sources.at(-1)?.deliver(3);
     await viewer.untilUnits(3);
+  });
+
+  it("tells the new size at the key unit from which it holds, and nothing where it stays", async () => {
+    const { server, connect } = await serve();
+    const wider = encodeUnits("h264", { width: 336, height: 180, frames: 3, group: 3 });
+    const source = new TestSource({ units: [...smallStream().slice(0, 20), ...wider] });
+    server.add(source);
+    const viewer = await connect();
+    viewer.watch(source.id);
+    await until(() => source.running, "the start");
+    source.deliver(23);
+    await viewer.untilUnits(23);
+    const told = viewer.messages.map((message) => {
+      if (message.type === "configuration") return message.body.width;
+      return message.type === "accessUnit" && message.body.key ? `key ${message.body.number}` : undefined;
+    });
+    expect(told.filter((what) => what !== undefined)).toEqual([320, "key 1", "key 11", 336, "key 21"]);
   });
 
   it("counts once a second, and says what it is that viewers were spared", async () => {

@@ -1,5 +1,6 @@
 /*
- * The parts of virtgpusrc: pacing and state (gstvirtgpusrc.c), caps (-caps.c), and frames with
+ * The parts of virtgpusrc: the element's states and
+ * negotiation (gstvirtgpusrc.c), when a frame is made (-capture.c), caps (-caps.c), and frames with
  * their memory (-frame.c). All run in the streaming thread, but the setters of properties, and the
  * caps' query, for which the object's lock protects `settings` and `picture`.
  */
@@ -55,6 +56,20 @@ typedef struct {
 } GstVirtgpuSrcPrivate;
 
 GstVirtgpuSrcPrivate *gst_virtgpu_src_private(GstVirtgpuSrc *self);
+
+/* -capture.c */
+/* Between two looks at a screen that is off. */
+#define VIRTGPUSRC_OFF_LOOK_US 200000
+void gst_virtgpu_src_post_error(GstVirtgpuSrc *self, const GError *error);
+/* FALSE: it will not do better; posted. */
+gboolean gst_virtgpu_src_look(GstVirtgpuSrc *self, VencKmsView *view);
+/* Takes over what the screen's buffer is like. FALSE: nothing can be made of it; posted. */
+gboolean gst_virtgpu_src_set_picture(GstVirtgpuSrc *self, const VencKmsView *view,
+                                     gboolean *changed);
+void gst_virtgpu_src_warn_off(GstVirtgpuSrc *self);
+/* Until `time` (monotonic, µs). FALSE: the base class wants the thread back. */
+gboolean gst_virtgpu_src_wait_until(GstVirtgpuSrc *self, gint64 time);
+GstFlowReturn gst_virtgpu_src_create(GstPushSrc *push, GstBuffer **frame);
 
 /* -caps.c */
 GstCaps *gst_virtgpu_src_template_caps(void);

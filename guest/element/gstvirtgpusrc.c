@@ -4,27 +4,12 @@
  * Captures what a virtio-gpu shows. The buffers pushed are the framebuffers themselves, so nothing
  * is copied; `vsockenc` has them encoded where they are. Whoever draws the screen, a Wayland
  * compositor, an X server or the kernel's console, need not know.
- *
- * There is no event for a change of the screen: a virtio-gpu has no vertical blank, and flips are
- * told to the DRM master alone. So this looks: once for each frame due, and every few milliseconds
- * once one is due and nothing has changed. A look is a handful of ioctls (kms.c).
  */
 #include "gstvirtgpusrc.h"
-
-#include <string.h>
 
 #include "allocator.h"
 #include "gstvirtgpusrc-private.h"
 
-/* Between two looks at a screen that has not changed: what a change waits at most. */
-#define LOOK_US 5000
-#define OFF_LOOK_US 200000
-/*
- * Damage without a flip means that the shown buffer is drawn into. Its commits are told apart by
- * ids that come again, so while there is drawing some may look the same: this long after the
- * last that was seen, frames are pushed at the rate.
- */
-#define DRAWN_US G_USEC_PER_SEC
 /* Caps with the framerate 0/1 set no rate. */
 #define DEFAULT_RATE 30
 #define VARIABLE_RATE 60
@@ -38,65 +23,6 @@ G_DEFINE_TYPE_WITH_CODE(GstVirtgpuSrc, gst_virtgpu_src, GST_TYPE_PUSH_SRC,
 
 GstVirtgpuSrcPrivate *gst_virtgpu_src_private(GstVirtgpuSrc *self) {
   return gst_virtgpu_src_get_instance_private(self);
-}
-
-static void post_error(GstVirtgpuSrc *self, const GError *error) {
-  const gchar *text = error->message;
-  if (g_error_matches(error, VENC_KMS_ERROR, VENC_KMS_ERROR_NOT_FOUND))
-    GST_ELEMENT_ERROR(self, RESOURCE, NOT_FOUND, ("No screen to capture: %s.", text), (NULL));
-  else if (g_error_matches(error, VENC_KMS_ERROR, VENC_KMS_ERROR_DENIED))
-    GST_ELEMENT_ERROR(self, RESOURCE, NOT_AUTHORIZED, ("No right to capture: %s.", text), (NULL));
-  else if (g_error_matches(error, VENC_KMS_ERROR, VENC_KMS_ERROR_FORMAT))
-    GST_ELEMENT_ERROR(self, STREAM, FORMAT, ("%s.", text), (NULL));
-  else
-    GST_ELEMENT_ERROR(self, RESOURCE, READ, ("The screen cannot be captured: %s.", text), (NULL));
-}
-
-/* Takes over what the screen's buffer is like. FALSE: nothing can be made of it; posted. */
-static gboolean set_picture(GstVirtgpuSrc *self, const VencKmsView *view, gboolean *changed) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
-  GstVirtgpuSrcPicture picture;
-  if (!gst_virtgpu_src_describe(view, &picture)) {
-    GST_ELEMENT_ERROR(self, STREAM, FORMAT,
-                      ("The framebuffer's format %.4s is none of packed RGB with 32 bits.",
-                       (const gchar *)&picture.fourcc),
-                      (NULL));
-    return FALSE;
-  }
-  GST_OBJECT_LOCK(self);
-  *changed = memcmp(&picture, &priv->picture, sizeof picture) != 0;
-  priv->picture = picture;
-  GST_OBJECT_UNLOCK(self);
-  return TRUE;
-}
-
-static gboolean look(GstVirtgpuSrc *self, VencKmsView *view) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
-  g_autoptr(GError) error = NULL;
-  if (venc_kms_look(priv->kms, priv->cursor, view, &error)) return TRUE;
-  post_error(self, error);
-  return FALSE;
-}
-
-static void warn_off(GstVirtgpuSrc *self) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
-  if (!priv->warned_off)
-    GST_ELEMENT_WARNING(self, RESOURCE, NOT_FOUND,
-                        ("%s of %s shows nothing. Waiting until it does.",
-                         venc_kms_get_connector(priv->kms), venc_kms_get_node(priv->kms)),
-                        (NULL));
-  priv->warned_off = TRUE;
-}
-
-/* Until `time` (monotonic, µs). FALSE: the base class wants the thread back. */
-static gboolean wait_until(GstVirtgpuSrc *self, gint64 time) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
-  GST_OBJECT_LOCK(self);
-  while (!priv->unlocked && g_get_monotonic_time() < time)
-    g_cond_wait_until(&priv->wake, GST_OBJECT_GET_LOCK(self), time);
-  gboolean unlocked = priv->unlocked;
-  GST_OBJECT_UNLOCK(self);
-  return !unlocked;
 }
 
 static void set_unlocked(GstVirtgpuSrc *self, gboolean unlocked) {
@@ -169,12 +95,12 @@ static gboolean gst_virtgpu_src_start(GstBaseSrc *base) {
                            settings.connector, &error);
   gst_virtgpu_src_settings_clear(&settings);
   if (!priv->kms) {
-    post_error(self, error);
+    gst_virtgpu_src_post_error(self, error);
     return FALSE;
   }
   /* Rights are missed here, and not when the pipeline plays already. */
-  if ((!priv->cursor || open_allocator(self)) && look(self, &view) &&
-      (!view.screen || set_picture(self, &view, &changed))) {
+  if ((!priv->cursor || open_allocator(self)) && gst_virtgpu_src_look(self, &view) &&
+      (!view.screen || gst_virtgpu_src_set_picture(self, &view, &changed))) {
     GST_INFO_OBJECT(self, "%s of %s", venc_kms_get_connector(priv->kms),
                     venc_kms_get_node(priv->kms));
     return TRUE;
@@ -212,13 +138,14 @@ static gboolean gst_virtgpu_src_negotiate(GstBaseSrc *base) {
   while (priv->picture.format == GST_VIDEO_FORMAT_UNKNOWN) {
     VencKmsView view;
     gboolean changed;
-    if (!look(self, &view)) return FALSE;
+    if (!gst_virtgpu_src_look(self, &view)) return FALSE;
     if (view.screen) {
-      if (!set_picture(self, &view, &changed)) return FALSE;
+      if (!gst_virtgpu_src_set_picture(self, &view, &changed)) return FALSE;
       break;
     }
-    warn_off(self);
-    if (!wait_until(self, g_get_monotonic_time() + OFF_LOOK_US)) return FALSE;
+    gst_virtgpu_src_warn_off(self);
+    if (!gst_virtgpu_src_wait_until(self, g_get_monotonic_time() + VIRTGPUSRC_OFF_LOOK_US))
+      return FALSE;
   }
   return GST_BASE_SRC_CLASS(gst_virtgpu_src_parent_class)->negotiate(base);
 }
@@ -267,94 +194,6 @@ static gboolean gst_virtgpu_src_decide_allocation(GstBaseSrc *base, GstQuery *qu
   else
     gst_query_add_allocation_pool(query, pool, size, min, max);
   return done;
-}
-
-static GstVirtgpuSrcContent content_of(const VencKmsView *view) {
-  GstVirtgpuSrcContent content = {
-      .resource = view->screen->resource,
-      .damage = view->plane.damage,
-      .source_x = view->plane.source_x,
-      .source_y = view->plane.source_y,
-  };
-  if (view->cursor) {
-    content.cursor = view->cursor->resource;
-    content.cursor_damage = view->cursor_plane.damage;
-    content.cursor_x = view->cursor_plane.x;
-    content.cursor_y = view->cursor_plane.y;
-  }
-  return content;
-}
-
-/* Whether a frame is due with what is on the screen at `now`. */
-static gboolean is_due(GstVirtgpuSrc *self, const GstVirtgpuSrcContent *content, gint64 now) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
-  const GstVirtgpuSrcContent *last = &priv->content;
-  GST_OBJECT_LOCK(self);
-  gboolean rate = priv->settings.pacing == GST_VIRTGPU_SRC_PACING_RATE;
-  gint64 keepalive = (gint64)priv->settings.keepalive_time * 1000;
-  GST_OBJECT_UNLOCK(self);
-  if (priv->pushed == 0) return TRUE;
-  if (content->resource == last->resource && content->damage != last->damage) priv->drawn = now;
-  if (memcmp(content, last, sizeof *content) != 0) return TRUE;
-  if (priv->drawn != 0 && now - priv->drawn < DRAWN_US) return TRUE;
-  return rate || (keepalive > 0 && now - priv->pushed >= keepalive);
-}
-
-/* The last frame once more, when it is time. */
-static GstBuffer *repeat_frame(GstVirtgpuSrc *self, gint64 now) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
-  GST_OBJECT_LOCK(self);
-  gint64 keepalive = (gint64)priv->settings.keepalive_time * 1000;
-  GST_OBJECT_UNLOCK(self);
-  if (!priv->last_frame || keepalive == 0 || now - priv->pushed < keepalive) return NULL;
-  return gst_buffer_copy(priv->last_frame);
-}
-
-/* What to push of a screen that is on; NULL with GST_FLOW_OK: nothing. */
-static GstFlowReturn capture(GstVirtgpuSrc *self, const VencKmsView *view, gint64 now,
-                             GstBuffer **frame) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
-  GstVirtgpuSrcContent content = content_of(view);
-  gboolean changed;
-
-  priv->warned_off = FALSE;
-  if (!is_due(self, &content, now)) return GST_FLOW_OK;
-  if (!set_picture(self, view, &changed)) return GST_FLOW_ERROR;
-  if (changed && !gst_base_src_negotiate(GST_BASE_SRC(self)))
-    return priv->unlocked ? GST_FLOW_FLUSHING : GST_FLOW_NOT_NEGOTIATED;
-  GstFlowReturn flow = gst_virtgpu_src_make_frame(self, view, frame);
-  if (flow == GST_FLOW_OK) priv->content = content;
-  return flow;
-}
-
-static GstFlowReturn gst_virtgpu_src_create(GstPushSrc *push, GstBuffer **frame) {
-  GstVirtgpuSrc *self = GST_VIRTGPU_SRC(push);
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
-
-  *frame = NULL;
-  while (wait_until(self, priv->next)) {
-    VencKmsView view;
-    if (!look(self, &view)) return GST_FLOW_ERROR;
-    gint64 now = g_get_monotonic_time();
-    GstClockTime time = gst_element_get_current_running_time(GST_ELEMENT(self));
-    if (view.screen) {
-      GstFlowReturn flow = capture(self, &view, now, frame);
-      if (flow != GST_FLOW_OK) return flow;
-    } else {
-      warn_off(self);
-      *frame = repeat_frame(self, now);
-    }
-    if (*frame) {
-      GST_BUFFER_PTS(*frame) = GST_BUFFER_DTS(*frame) = time;
-      gst_buffer_replace(&priv->last_frame, *frame);
-      priv->pushed = now;
-      /* Along a grid, unless downstream was slower than that. */
-      priv->next = MAX(priv->next + priv->interval, now);
-      return GST_FLOW_OK;
-    }
-    priv->next = now + (view.screen ? LOOK_US : OFF_LOOK_US);
-  }
-  return GST_FLOW_FLUSHING;
 }
 
 static gboolean gst_virtgpu_src_query(GstBaseSrc *base, GstQuery *query) {

@@ -115,6 +115,10 @@ gboolean venc_kms_is_readable(const VencKms *kms) {
   return !kms->opaque;
 }
 
+gboolean venc_kms_sees_damage(const VencKms *kms) {
+  return kms->output.properties[VENC_KMS_FB_DAMAGE_CLIPS] != 0;
+}
+
 static VencKmsBuffer *find_buffer(VencKms *kms, guint32 resource) {
   for (GList *item = kms->buffers.head; item; item = item->next) {
     VencKmsBuffer *buffer = item->data;

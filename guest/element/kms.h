@@ -109,6 +109,8 @@ const gchar *venc_kms_get_node(const VencKms *kms);
 const gchar *venc_kms_get_connector(const VencKms *kms);
 /* Whether the CPU reads what is on the screen when it maps it. */
 gboolean venc_kms_is_readable(const VencKms *kms);
+/* Whether drawing without a flip shows in a plane's `damage`. */
+gboolean venc_kms_sees_damage(const VencKms *kms);
 
 /* FALSE: no later look will do better. A screen that is off is no error. */
 gboolean venc_kms_look(VencKms *kms, gboolean cursor, VencKmsView *view, GError **error);

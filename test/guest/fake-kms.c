@@ -27,7 +27,7 @@ static struct {
   VencKmsPlane plane;
   guint number;
 } primary, cursor;
-static gboolean active, denied, opaque;
+static gboolean active, denied, opaque, blind;
 static guint removed, planes;
 
 void fake_kms_reset(void) {
@@ -38,7 +38,7 @@ void fake_kms_reset(void) {
   memset(&cursor, 0, sizeof cursor);
   memset(handles, 0, sizeof handles);
   n_framebuffers = n_handles = removed = 0;
-  active = denied = opaque = FALSE;
+  active = denied = opaque = blind = FALSE;
   planes = 1;
   g_mutex_unlock(&lock);
 }
@@ -137,6 +137,12 @@ void fake_kms_set_opaque(void) {
   g_mutex_unlock(&lock);
 }
 
+void fake_kms_set_blind(void) {
+  g_mutex_lock(&lock);
+  blind = TRUE;
+  g_mutex_unlock(&lock);
+}
+
 void fake_kms_get_counts(FakeKmsCounts *to) {
   g_mutex_lock(&lock);
   *to = counts;
@@ -157,6 +163,7 @@ static int fake_output(int drm, guint index, VencKmsOutput *output, gboolean *co
   if (index > 0) return -ENOENT;
   *output =
       (VencKmsOutput){.connector = "Virtual-1", .crtc = 36, .primary = PRIMARY, .cursor = CURSOR};
+  output->properties[VENC_KMS_FB_DAMAGE_CLIPS] = blind ? 0 : 7;
   *connected = TRUE;
   return 0;
 }

@@ -33,6 +33,8 @@ void fake_kms_deny(void);
 void fake_kms_remove(guint times);
 void fake_kms_set_planes(guint planes);
 void fake_kms_set_opaque(void);
+/* A kernel that tells of no damage. */
+void fake_kms_set_blind(void);
 
 typedef struct {
   guint looks, framebuffers, exports, open_handles, mistakes;

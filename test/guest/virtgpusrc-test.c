@@ -186,6 +186,12 @@ static void test_still(Fixture *f, gconstpointer data) {
   for (guint i = 0; i < 5; i++) gst_sample_unref(next(queue));
 }
 
+/* What cannot be seen may have changed. */
+static void test_blind(Fixture *f, gconstpointer data) {
+  fake_kms_set_blind();
+  test_still(f, data);
+}
+
 /* A still screen makes no frames, however often it is looked at. */
 static void test_idle(Fixture *f, gconstpointer data) {
   FakeKmsCounts counts, later;
@@ -428,6 +434,7 @@ int main(int argc, char **argv) {
   TEST("/virtgpusrc/reused-id", test_reused_id, NULL);
   TEST("/virtgpusrc/still/rate", test_still, "pacing=rate keepalive-time=0");
   TEST("/virtgpusrc/still/keepalive", test_still, "keepalive-time=1");
+  TEST("/virtgpusrc/still/blind", test_blind, "keepalive-time=0");
   TEST("/virtgpusrc/idle", test_idle, NULL);
   TEST("/virtgpusrc/front-buffer", test_front_buffer, NULL);
   TEST("/virtgpusrc/part", test_part, NULL);

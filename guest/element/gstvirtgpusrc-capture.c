@@ -1,0 +1,165 @@
+/*
+ * When a frame is made.
+ *
+ * There is no event for a change of the screen: a virtio-gpu has no vertical blank, and flips are
+ * told to the DRM master alone. So this looks: once for each frame due, and every few milliseconds
+ * once one is due and nothing has changed. A look is a handful of ioctls (kms.c).
+ */
+#include <string.h>
+
+#include "gstvirtgpusrc-private.h"
+
+/* Between two looks at a screen that has not changed: what a change waits at most. */
+#define LOOK_US 5000
+/*
+ * Damage without a flip means that the shown buffer is drawn into. Its commits are told apart by
+ * ids that come again, so while there is drawing some may look the same: this long after the
+ * last that was seen, frames are pushed at the rate.
+ */
+#define DRAWN_US G_USEC_PER_SEC
+
+void gst_virtgpu_src_post_error(GstVirtgpuSrc *self, const GError *error) {
+  const gchar *text = error->message;
+  if (g_error_matches(error, VENC_KMS_ERROR, VENC_KMS_ERROR_NOT_FOUND))
+    GST_ELEMENT_ERROR(self, RESOURCE, NOT_FOUND, ("No screen to capture: %s.", text), (NULL));
+  else if (g_error_matches(error, VENC_KMS_ERROR, VENC_KMS_ERROR_DENIED))
+    GST_ELEMENT_ERROR(self, RESOURCE, NOT_AUTHORIZED, ("No right to capture: %s.", text), (NULL));
+  else if (g_error_matches(error, VENC_KMS_ERROR, VENC_KMS_ERROR_FORMAT))
+    GST_ELEMENT_ERROR(self, STREAM, FORMAT, ("%s.", text), (NULL));
+  else
+    GST_ELEMENT_ERROR(self, RESOURCE, READ, ("The screen cannot be captured: %s.", text), (NULL));
+}
+
+gboolean gst_virtgpu_src_set_picture(GstVirtgpuSrc *self, const VencKmsView *view,
+                                     gboolean *changed) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  GstVirtgpuSrcPicture picture;
+  if (!gst_virtgpu_src_describe(view, &picture)) {
+    GST_ELEMENT_ERROR(self, STREAM, FORMAT,
+                      ("The framebuffer's format %.4s is none of packed RGB with 32 bits.",
+                       (const gchar *)&picture.fourcc),
+                      (NULL));
+    return FALSE;
+  }
+  GST_OBJECT_LOCK(self);
+  *changed = memcmp(&picture, &priv->picture, sizeof picture) != 0;
+  priv->picture = picture;
+  GST_OBJECT_UNLOCK(self);
+  return TRUE;
+}
+
+gboolean gst_virtgpu_src_look(GstVirtgpuSrc *self, VencKmsView *view) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  g_autoptr(GError) error = NULL;
+  if (venc_kms_look(priv->kms, priv->cursor, view, &error)) return TRUE;
+  gst_virtgpu_src_post_error(self, error);
+  return FALSE;
+}
+
+void gst_virtgpu_src_warn_off(GstVirtgpuSrc *self) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  if (!priv->warned_off)
+    GST_ELEMENT_WARNING(self, RESOURCE, NOT_FOUND,
+                        ("%s of %s shows nothing. Waiting until it does.",
+                         venc_kms_get_connector(priv->kms), venc_kms_get_node(priv->kms)),
+                        (NULL));
+  priv->warned_off = TRUE;
+}
+
+gboolean gst_virtgpu_src_wait_until(GstVirtgpuSrc *self, gint64 time) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  GST_OBJECT_LOCK(self);
+  while (!priv->unlocked && g_get_monotonic_time() < time)
+    g_cond_wait_until(&priv->wake, GST_OBJECT_GET_LOCK(self), time);
+  gboolean unlocked = priv->unlocked;
+  GST_OBJECT_UNLOCK(self);
+  return !unlocked;
+}
+
+static GstVirtgpuSrcContent content_of(const VencKmsView *view) {
+  GstVirtgpuSrcContent content = {
+      .resource = view->screen->resource,
+      .damage = view->plane.damage,
+      .source_x = view->plane.source_x,
+      .source_y = view->plane.source_y,
+  };
+  if (view->cursor) {
+    content.cursor = view->cursor->resource;
+    content.cursor_damage = view->cursor_plane.damage;
+    content.cursor_x = view->cursor_plane.x;
+    content.cursor_y = view->cursor_plane.y;
+  }
+  return content;
+}
+
+/* Whether a frame is due with what is on the screen at `now`. */
+static gboolean is_due(GstVirtgpuSrc *self, const GstVirtgpuSrcContent *content, gint64 now) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  const GstVirtgpuSrcContent *last = &priv->content;
+  GST_OBJECT_LOCK(self);
+  gboolean rate = priv->settings.pacing == GST_VIRTGPU_SRC_PACING_RATE;
+  gint64 keepalive = (gint64)priv->settings.keepalive_time * 1000;
+  GST_OBJECT_UNLOCK(self);
+  if (priv->pushed == 0 || !venc_kms_sees_damage(priv->kms)) return TRUE;
+  if (content->resource == last->resource && content->damage != last->damage) priv->drawn = now;
+  if (memcmp(content, last, sizeof *content) != 0) return TRUE;
+  if (priv->drawn != 0 && now - priv->drawn < DRAWN_US) return TRUE;
+  return rate || (keepalive > 0 && now - priv->pushed >= keepalive);
+}
+
+/* The last frame once more, when it is time. */
+static GstBuffer *repeat_frame(GstVirtgpuSrc *self, gint64 now) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  GST_OBJECT_LOCK(self);
+  gint64 keepalive = (gint64)priv->settings.keepalive_time * 1000;
+  GST_OBJECT_UNLOCK(self);
+  if (!priv->last_frame || keepalive == 0 || now - priv->pushed < keepalive) return NULL;
+  return gst_buffer_copy(priv->last_frame);
+}
+
+/* What to push of a screen that is on; NULL with GST_FLOW_OK: nothing. */
+static GstFlowReturn capture(GstVirtgpuSrc *self, const VencKmsView *view, gint64 now,
+                             GstBuffer **frame) {
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+  GstVirtgpuSrcContent content = content_of(view);
+  gboolean changed;
+
+  priv->warned_off = FALSE;
+  if (!is_due(self, &content, now)) return GST_FLOW_OK;
+  if (!gst_virtgpu_src_set_picture(self, view, &changed)) return GST_FLOW_ERROR;
+  if (changed && !gst_base_src_negotiate(GST_BASE_SRC(self)))
+    return priv->unlocked ? GST_FLOW_FLUSHING : GST_FLOW_NOT_NEGOTIATED;
+  GstFlowReturn flow = gst_virtgpu_src_make_frame(self, view, frame);
+  if (flow == GST_FLOW_OK) priv->content = content;
+  return flow;
+}
+
+GstFlowReturn gst_virtgpu_src_create(GstPushSrc *push, GstBuffer **frame) {
+  GstVirtgpuSrc *self = GST_VIRTGPU_SRC(push);
+  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
+
+  *frame = NULL;
+  while (gst_virtgpu_src_wait_until(self, priv->next)) {
+    VencKmsView view;
+    if (!gst_virtgpu_src_look(self, &view)) return GST_FLOW_ERROR;
+    gint64 now = g_get_monotonic_time();
+    GstClockTime time = gst_element_get_current_running_time(GST_ELEMENT(self));
+    if (view.screen) {
+      GstFlowReturn flow = capture(self, &view, now, frame);
+      if (flow != GST_FLOW_OK) return flow;
+    } else {
+      gst_virtgpu_src_warn_off(self);
+      *frame = repeat_frame(self, now);
+    }
+    if (*frame) {
+      GST_BUFFER_PTS(*frame) = GST_BUFFER_DTS(*frame) = time;
+      gst_buffer_replace(&priv->last_frame, *frame);
+      priv->pushed = now;
+      /* Along a grid, unless downstream was slower than that. */
+      priv->next = MAX(priv->next + priv->interval, now);
+      return GST_FLOW_OK;
+    }
+    priv->next = now + (view.screen ? LOOK_US : VIRTGPUSRC_OFF_LOOK_US);
+  }
+  return GST_FLOW_FLUSHING;
+}

@@ -44,8 +44,8 @@ export class Unit {
   }
 
   /**
-   * The ServerMessage up to the access unit's bytes, which are its last field. Head and bytes go out as two fragments of one
-   * WebSocket message, so the bytes are neither copied nor encoded for any viewer.
+   * The ServerMessage up to the access unit's bytes, which are its last field. Head and bytes go out as two fragments of
+   * one WebSocket message, so the bytes are neither copied nor encoded for any viewer.
    *
    * @param live tells how long it took to get here, which means nothing for a unit from the cache
    */

@@ -160,7 +160,11 @@ describe("watching a source", () => {
     // Back to a source that has not changed: what the decoder was told of it is not true any more.
     viewer.watch("one");
     await viewer.untilUnits(14);
-    expect(viewer.messages.filter(({ type }) => type === "configuration")).toHaveLength(3);
+    expect(viewer.all("configuration")).toHaveLength(3);
+    // The same once more begins anew as well.
+    viewer.watch("one");
+    await viewer.untilUnits(20);
+    expect(viewer.all("configuration")).toHaveLength(4);
   });
 
   it("does not start every source that somebody leafs through, but the one where he stops", async () => {

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { mappedRuns } from "../../../host/native/picture.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { until } from "../../support/until.ts";
-import { attach, flush, gpuCommand, setScanout, unref } from "../gpu/front-end.ts";
+import { attach, detach, flush, gpuCommand, setScanout, unref } from "../gpu/front-end.ts";
 import type { TestViewer } from "../viewer/support/test-viewer.ts";
 import { Bench, HEAD, SIZE, slopes, type TestPicture } from "./support/bench.ts";
 import { difference, newestPicture } from "./support/decoded.ts";
@@ -165,9 +165,6 @@ describe("a head", () => {
     await bench.command(show(1));
     const viewer = await watching();
     await sees(viewer, slopes(60));
-    for (let id = 2; id < 8; id += 1) {
-      await bench.resource(id % 3, slopes(60)).catch(() => undefined);
-    }
     bench.draw(1, slopes(61));
     await bench.command(damage(1));
     await bench.command(unref(1));
@@ -176,6 +173,22 @@ describe("a head", () => {
     await bench.resource(1, slopes(180));
     await bench.command(show(1));
     await sees(viewer, slopes(180));
+  });
+
+  it("gives pages back while their resource stays on the screen", async () => {
+    await bench.startGpu();
+    await bench.startRelay();
+    await bench.resource(1, slopes(60));
+    await bench.command(show(1));
+    const viewer = await watching();
+    await sees(viewer, slopes(60));
+    await bench.command(detach(1));
+    await until(() => mappedRuns() === 0, "the pages' end");
+    const { pixels } = slopes(210);
+    bench.gpu?.write(0x20_0000, pixels);
+    await bench.command(attach(1, [[0x20_0000, pixels.length]]));
+    await bench.command(damage(1));
+    await sees(viewer, slopes(210));
   });
 
   it("says why it cannot be shown, and is shown as soon as it can", async () => {

@@ -36,11 +36,11 @@ async function chooseCapture(framerate: number): Promise<string> {
   // It offers its own buffers to videoconvert, and converts nothing that the encoder takes.
   if (noCompositor === undefined) return "pipewiresrc do-timestamp=true keepalive-time=500 ! videoconvert";
   throw new CaptureError(
-    `There is nothing to capture from: ${noScreen}; ${noCompositor}. Name elements with --source.`,
+    `There is nothing to capture from. ${noScreen} ${noCompositor} Name elements with --source.`,
   );
 }
 
-/** Why an element cannot capture; undefined if it can. */
+/** Why an element cannot capture, in sentences; undefined if it can. */
 async function whyNot(element: string): Promise<string | undefined> {
   let complaint: string | undefined;
   let pipeline: Pipeline;
@@ -49,7 +49,7 @@ async function whyNot(element: string): Promise<string | undefined> {
       if (event.kind === "error") complaint ??= event.text;
     });
   } catch (error) {
-    if (error instanceof PipelineError) return error.message;
+    if (error instanceof PipelineError) return `${element}: ${error.message}.`;
     throw error;
   }
   try {
@@ -57,7 +57,7 @@ async function whyNot(element: string): Promise<string | undefined> {
     await pipeline.setState("paused");
     return undefined;
   } catch (error) {
-    if (error instanceof PipelineError) return `${element}: ${complaint ?? error.message}`;
+    if (error instanceof PipelineError) return `${element}: ${complaint ?? `${error.message}.`}`;
     throw error;
   } finally {
     await pipeline.close();

@@ -62,7 +62,8 @@ class Guest {
       onRevoke: (resource, generation) => this.#client?.release(resource, generation),
       onClose: () => undefined,
     });
-    const isBackground = async (): Promise<boolean> => isNear(await this.screenshot(), PLACE, BACKGROUND);
+    const isBackground = async (): Promise<boolean> =>
+      this.#shown !== 0 && isNear(await this.screenshot(), PLACE, BACKGROUND);
     await until(isBackground, "the desktop's background", WAIT_MS);
   }
 

@@ -17,6 +17,8 @@ export interface Case {
   /** One line for --help. */
   readonly what: string;
   readonly inVm: boolean;
+  /** The value of --encoder for which it runs, and no other case; absent: it runs for every encoder of ours. */
+  readonly encoder?: string;
   run(context: CaseContext): Promise<Findings>;
 }
 

@@ -24,6 +24,7 @@ import { VmBench } from "./support/vm-bench.ts";
 
 const FRAMES = 1000;
 const QUICK_FRAMES = 20;
+const ENCODERS = [...ENCODER_NAMES, ...CASES.flatMap(({ encoder }) => encoder ?? [])];
 
 interface Options {
   readonly only?: readonly string[];
@@ -65,6 +66,11 @@ async function bench(options: Options): Promise<void> {
     return booting;
   };
   const measure = async (each: Case): Promise<void> => {
+    const asked = CASES.some((one) => one.encoder === encoder) ? encoder : undefined;
+    if (each.encoder !== asked) {
+      skipped.push({ name: each.name, why: `--encoder ${encoder}` });
+      return;
+    }
     if (each.inVm && !options.vm) {
       skipped.push({ name: each.name, why: "--no-vm" });
       return;
@@ -95,7 +101,7 @@ const program = new Command("npm run bench --")
   .description("measure the bounds of the design, each against a baseline of the same run")
   .addOption(new Option("--only <cases...>", "some of the cases").choices(CASES.map(({ name }) => name)))
   .option("--frames <n>", `frames behind each median (default: ${FRAMES}, quick: ${QUICK_FRAMES})`, positive)
-  .addOption(new Option("--encoder <name>", "the real encoder").choices(ENCODER_NAMES).default("libx264"))
+  .addOption(new Option("--encoder <name>", "the real encoder").choices(ENCODERS).default("libx264"))
   .option("--no-vm", "leave out the cases that boot a VM")
   .option("--quick", "a few frames only: shows that the bench works, measures nothing")
   .option("--json <file>", "write the report there")

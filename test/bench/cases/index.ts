@@ -7,6 +7,7 @@ import { relayShare } from "./relay-share.ts";
 import { resume } from "./resume.ts";
 import { streams } from "./streams.ts";
 import { throughput } from "./throughput.ts";
+import { videotoolboxShim } from "./videotoolbox-shim.ts";
 import { vmBytes } from "./vm-bytes.ts";
 import { vmGuestEncoder } from "./vm-guest-encoder.ts";
 import { vmRelayShare } from "./vm-relay-share.ts";
@@ -16,6 +17,7 @@ export const CASES: readonly Case[] = [
   pictureSize,
   relayShare,
   throughput,
+  videotoolboxShim,
   relayCpu,
   streams,
   flood,

@@ -1,21 +1,48 @@
 /** The encoder without a relay: the same native session, called in this process on the same pictures. */
 
-import type { EncoderSession } from "../../../host/encoders/encoder.ts";
+import type { EncodedPacket, EncoderSession } from "../../../host/encoders/encoder.ts";
 import { createBackend, isEncoderName } from "../../../host/encoders/index.ts";
 import { Picture } from "../../../host/native/picture.ts";
 import { ExportClient } from "../../../host/relay/export-client.ts";
 import type { StreamSize } from "./guest.ts";
 
-const XR24 = 0x34325258;
+/** What the pictures are, rows without padding. */
+export type PictureFormat = "BGRx" | "NV12";
+
+const BT709 = { primaries: 1, transfer: 1, matrix: 1, fullRange: false };
+/** Matrix 0 announces RGB. */
+const RGB = { primaries: 0, transfer: 0, matrix: 0, fullRange: false };
+
+interface Layout {
+  readonly fourcc: number;
+  readonly planes: readonly { readonly offset: number; readonly stride: number }[];
+}
+
+function layoutOf(format: PictureFormat, { width, height }: StreamSize): Layout {
+  if (format === "BGRx") return { fourcc: 0x34325258, planes: [{ offset: 0, stride: width * 4 }] };
+  const planes = [0, width * height].map((offset) => ({ offset, stride: width }));
+  return { fourcc: 0x3231564e, planes };
+}
 const FRAME_NS = 16_666_667;
+
+/** In microseconds. */
+export interface FrameTimes {
+  readonly total: number;
+  readonly convert: number;
+  readonly encode: number;
+}
 
 export class DirectEncoder {
   readonly #session: EncoderSession;
   readonly #pictures: readonly Picture[];
-  readonly #onPacket: { call: () => void };
+  readonly #onPacket: { call: (packet: EncodedPacket) => void };
   #nextFrame = 0;
 
-  private constructor(session: EncoderSession, pictures: readonly Picture[], onPacket: { call: () => void }) {
+  private constructor(
+    session: EncoderSession,
+    pictures: readonly Picture[],
+    onPacket: { call: (packet: EncodedPacket) => void },
+  ) {
     this.#session = session;
     this.#pictures = pictures;
     this.#onPacket = onPacket;
@@ -28,10 +55,11 @@ export class DirectEncoder {
     keyframeInterval: number,
     exportPath: string,
     resources: readonly number[],
+    format: PictureFormat = "BGRx",
   ): Promise<DirectEncoder> {
     if (!isEncoderName(encoder)) throw new RangeError(`there is no encoder ${encoder}`);
-    const onPacket = { call: () => {} };
-    const pictures = await mapPictures(size, exportPath, resources);
+    const onPacket = { call: (_packet: EncodedPacket) => {} };
+    const pictures = await mapPictures(size, exportPath, resources, layoutOf(format, size));
     const session = await createBackend([encoder]).open(
       {
         ...{ codec: "h264", ...size, bitrateKbps: 8000, keyframeInterval },
@@ -39,12 +67,12 @@ export class DirectEncoder {
         profile: undefined,
         levels: [],
         rateControl: "cbr",
-        colorimetry: { primaries: 0, transfer: 0, matrix: 0, fullRange: false },
+        colorimetry: format === "NV12" ? BT709 : RGB,
         pixelAspectRatio: { numerator: 1, denominator: 1 },
       },
       {
         onFrameRead: () => {},
-        onPacket: () => onPacket.call(),
+        onPacket: (packet) => onPacket.call(packet),
         onDropped: (frame) => {
           throw new Error(`frame ${frame} was dropped`);
         },
@@ -77,6 +105,21 @@ export class DirectEncoder {
     return (frames * 1000) / (performance.now() - started);
   }
 
+  /** Encodes frames one at a time; of each, the microseconds until its packet was there, and the session's own times. */
+  async times(frames: number): Promise<FrameTimes[]> {
+    const times: FrameTimes[] = [];
+    for (let left = frames; left > 0; left -= 1) {
+      const started = performance.now();
+      const packet = await new Promise<EncodedPacket>((resolve) => {
+        this.#onPacket.call = resolve;
+        this.#encode();
+      });
+      const total = (performance.now() - started) * 1000;
+      times.push({ total, convert: packet.convertUs, encode: packet.encodeUs });
+    }
+    return times;
+  }
+
   async close(): Promise<void> {
     await this.#session.close();
     for (const picture of this.#pictures) await picture.close();
@@ -95,6 +138,7 @@ async function mapPictures(
   size: StreamSize,
   exportPath: string,
   resources: readonly number[],
+  layout: Layout,
 ): Promise<Picture[]> {
   const ignore = (): void => {};
   const client = await ExportClient.connect(exportPath, {
@@ -110,9 +154,9 @@ async function mapPictures(
         return { fd, offset, length };
       }),
     };
-    const planes = [{ memory, offset: 0, stride: size.width * 4 }];
+    const planes = layout.planes.map((plane) => ({ memory, ...plane }));
     const visible = { x: 0, y: 0, ...size };
-    pictures.push(await Picture.map({ ...size, fourcc: XR24, planes, visible }));
+    pictures.push(await Picture.map({ ...size, fourcc: layout.fourcc, planes, visible }));
   }
   // The mappings stay; nobody revokes these resources.
   client.close();

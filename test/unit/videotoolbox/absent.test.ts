@@ -1,6 +1,7 @@
 /** What a machine without VideoToolbox says of it, and the messages that name a surface. */
 import { describe, expect, it } from "vitest";
 import { createBackend } from "../../../host/encoders/index.ts";
+import { hasVideoToolbox } from "../../../host/encoders/native-session.ts";
 import { Picture, SurfaceUnsupportedError } from "../../../host/native/picture.ts";
 import {
   ExportDecoder,
@@ -13,7 +14,7 @@ import { vsockenc } from "../../../proto/protobuf.ts";
 import { configurationOf } from "../encoders/support/encode.ts";
 import { Recorder } from "../encoders/support/recorder.ts";
 
-describe.skipIf(process.platform === "darwin")("without VideoToolbox", () => {
+describe.skipIf(hasVideoToolbox())("without VideoToolbox", () => {
   it("the back end offers nothing, and says why where it was asked for", async () => {
     const reported: string[] = [];
     const backend = createBackend(["videotoolbox"], {

@@ -457,5 +457,7 @@ int main(int argc, char **argv) {
   }
   int status = g_test_run();
   g_type_class_unref(klass);
+  fake_kms_reset();
+  gst_deinit(); /* has GST_TRACERS=leaks report */
   return status;
 }

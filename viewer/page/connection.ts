@@ -22,8 +22,12 @@ const SILENCE_MS = 8000;
 const REFUSALS: readonly number[] = [401, 403];
 /** There are as many viewers as the server takes. */
 const FULL = 503;
+/** For a connection to be opened, and for the server to say why it is not. */
+const OPEN_MS = 10_000;
 /** Input that a slow line has not taken; beyond it pointer moves are left out. */
 const MAX_UNSENT_BYTES = 64 * 1024;
+
+const NO_ANSWER = "The server does not answer.";
 
 export type ConnectionState =
   | { readonly code: "connecting" }
@@ -65,7 +69,9 @@ export class Connection {
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }: MessageEvent<unknown>) => this.#receive(data);
+    this.#retry = window.setTimeout(() => this.#lost(1006, NO_ANSWER), OPEN_MS);
     socket.onopen = () => {
+      window.clearTimeout(this.#retry);
       this.#heardAt = now();
       this.#pinger = window.setInterval(() => this.#ping(), PING_MS);
       this.#events.onState({ code: "open" });
@@ -110,7 +116,7 @@ export class Connection {
 
   #ping(): void {
     if (now() - this.#heardAt > SILENCE_MS) {
-      this.#lost(1006, "The server does not answer any more.");
+      this.#lost(1006, NO_ANSWER);
       return;
     }
     if (this.#pingedAt !== undefined) return;
@@ -133,9 +139,12 @@ export class Connection {
   }
 
   async #askWhy(socket: WebSocket): Promise<void> {
+    window.clearTimeout(this.#retry);
     const url = new URL(this.#url);
     url.protocol = url.protocol === "wss:" ? "https:" : "http:";
-    const answer = await fetch(url, { cache: "no-store" }).catch(() => undefined);
+    const answer = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(OPEN_MS) }).catch(
+      () => undefined,
+    );
     const text = (await answer?.text().catch(() => "")) ?? "";
     if (socket !== this.#socket) return;
     const isRefusal = answer !== undefined && REFUSALS.includes(answer.status);

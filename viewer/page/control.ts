@@ -8,6 +8,12 @@ export interface ControlLine {
   readonly hasRoom: boolean;
 }
 
+/** The part of the Keyboard Lock API that is used here; not every browser has it. */
+interface KeyboardLock {
+  lock(): Promise<void>;
+  unlock(): void;
+}
+
 export class Control {
   readonly #line: ControlLine;
   readonly #onRelease: () => void;
@@ -42,14 +48,25 @@ export class Control {
       },
     });
     this.#active = { element, keyboard, pointer };
+    document.addEventListener("fullscreenchange", this.#lockKeyboard);
+    this.#lockKeyboard();
     element.focus({ preventScroll: true });
   }
+
+  /** In full screen Escape, Ctrl+W and the like go to the guest, too; holding Escape ends full screen. */
+  readonly #lockKeyboard = (): void => {
+    const { keyboard } = navigator as Navigator & { readonly keyboard?: KeyboardLock };
+    if (this.on && document.fullscreenElement !== null) keyboard?.lock().catch(() => undefined);
+    else keyboard?.unlock();
+  };
 
   /** Lets go of everything that is pressed. */
   stop(): void {
     if (this.#active === undefined) return;
     const { element, keyboard, pointer } = this.#active;
     this.#active = undefined;
+    document.removeEventListener("fullscreenchange", this.#lockKeyboard);
+    this.#lockKeyboard();
     keyboard.close();
     pointer.close();
     for (const name of ["tabindex", "aria-label", "role", "data-controlled"]) element.removeAttribute(name);

@@ -29,6 +29,7 @@ interface Row {
 export class SourceList {
   readonly #root: HTMLElement;
   readonly #rows = new Map<string, Row>();
+  #shown: { readonly sources: readonly ListedSource[]; readonly watched: string } | undefined;
 
   constructor(root: HTMLElement) {
     this.#root = root;
@@ -36,6 +37,9 @@ export class SourceList {
 
   /** Shows these, by VM; small pictures of those that stay, stay. */
   show(sources: readonly ListedSource[], watched: string): void {
+    // An element that is put in anew while it is pressed gets no click.
+    if (sources === this.#shown?.sources && watched === this.#shown.watched) return;
+    this.#shown = { sources, watched };
     for (const id of [...this.#rows.keys()]) {
       if (!sources.some((source) => source.id === id)) this.#rows.delete(id);
     }

@@ -46,6 +46,7 @@ export interface Snapshot {
   readonly receivedBytes: number;
   readonly decoded: number;
   readonly painted: number;
+  /** Without those that a newer one replaced. */
   readonly dropped: number;
   readonly bursts: number;
   readonly kbps: number;
@@ -119,7 +120,8 @@ export class Statistics {
   }
 
   drop(reason: DropReason, count: number): void {
-    this.#counts.dropped += count;
+    // What the screen was too slow for says nothing of line and decoder, which the server asks about.
+    if (reason !== "replaced by a newer one") this.#counts.dropped += count;
     this.#drops[reason] = (this.#drops[reason] ?? 0) + count;
   }
 

@@ -18,6 +18,10 @@ import { Tools } from "./tools.ts";
 
 type Body<Type extends ServerMessage["type"]> = Extract<ServerMessage, { type: Type }>["body"];
 
+const NO_SOURCES: readonly ListedSource[] = [];
+const PLAIN_HTTP =
+  "Browsers offer WebCodecs to secure pages alone. Over plain HTTP the picture comes through Media Source Extensions, some frames later; HTTPS mends that.";
+
 export class Viewer implements PlayerEvents {
   readonly #connection: Connection;
   readonly #keyFrames: KeyFrameRequests;
@@ -139,7 +143,7 @@ export class Viewer implements PlayerEvents {
   #onMessage(message: ServerMessage, arrivedAt: number): void {
     switch (message.type) {
       case "hello":
-        byId("list", HTMLElement).title = message.body.software;
+        byId("title", HTMLHeadingElement).title = message.body.software;
         return;
       case "sources":
         this.#onSources(message.body.sources.map(listedSource));
@@ -296,7 +300,7 @@ export class Viewer implements PlayerEvents {
     const controllable = source?.input === true && this.#connectionState.code === "open";
     if (!controllable) this.#setControlOff();
     this.#tools.showControl(controllable, this.#control.on);
-    this.#list.show(this.#sources ?? [], this.#watched);
+    this.#list.show(this.#sources ?? NO_SOURCES, this.#watched);
   }
 
   #setControlOff(): void {
@@ -308,7 +312,10 @@ export class Viewer implements PlayerEvents {
     byId("title", HTMLHeadingElement).textContent = title;
     document.title = source === undefined ? "vsockenc" : `${title} — vsockenc`;
     const state = byId("state", HTMLSpanElement);
-    const text = this.#connectionState.code === "open" ? (this.#state?.code ?? "connected") : "not connected";
+    const condition =
+      this.#connectionState.code === "open" ? (this.#state?.code ?? "connected") : "not connected";
+    const text = window.isSecureContext ? condition : `${condition}, over plain HTTP`;
+    state.title = window.isSecureContext ? "" : PLAIN_HTTP;
     document.body.dataset["view"] = this.#watched === "" ? "overview" : "picture";
     if (state.textContent !== text) state.textContent = text;
     state.dataset["mood"] = trouble ? "bad" : this.#painted ? "good" : "none";

@@ -48,7 +48,7 @@ export class MsePlayer implements Player {
       this.#events.onFailure(`This browser cannot decode ${configuration.codec} over plain HTTP.`);
       return;
     }
-    this.#events.onDecoder("Media Source Extensions");
+    this.#events.onDecoder(`Media Source Extensions${window.isSecureContext ? "" : " (plain HTTP)"}`);
     this.#stream = new Stream(this.element, mime, configuration, this.#events);
   }
 

@@ -1,0 +1,73 @@
+/** What becomes of the picture when the decoder is too slow, or is taken away. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../support/until.ts";
+import { PlayedSource } from "./support/played-source.ts";
+import { type Recording, record } from "./support/recording.ts";
+import { Rig } from "./support/rig.ts";
+
+let rig: Rig;
+let recording: Recording;
+
+beforeAll(async () => {
+  rig = await Rig.start();
+  recording = await record({ frames: 2000, keyInterval: 100 });
+});
+afterEach(() => rig.clear());
+afterAll(() => rig.stop());
+
+describe("the decoder", () => {
+  test("is given no more than it keeps up with, and goes on from a key frame", async () => {
+    const source = new PlayedSource({ id: "desk/0", recording });
+    rig.add(source);
+    const viewer = await rig.open({ source: source.id });
+    await until(() => source.running, "the source to be started");
+    source.send();
+    await viewer.untilPainted(1);
+    const behind = async (): Promise<boolean> =>
+      (await viewer.drops()).some(({ reason }) => reason === "decoder behind");
+    await until(async () => {
+      for (let i = 0; i < 60; i += 1) source.send();
+      return behind();
+    }, "frames that come faster than they are decoded");
+    await until(() => source.keyFrameRequests > 0, "a key frame to be asked for");
+    const before = (await viewer.paints()).length;
+    await until(async () => {
+      source.send();
+      return (await viewer.paints()).length > before + 3;
+    }, "the picture to go on");
+    // Nothing was decoded that depends on what was dropped: its pixels would be spoiled.
+    expect(await viewer.counters()).not.toContain(undefined);
+  });
+
+  test("is built anew when the browser has taken it away", async () => {
+    const source = new PlayedSource({ id: "desk/0", recording, fps: 10 });
+    rig.add(source);
+    const viewer = await rig.open();
+    const [worker] = viewer.page.workers();
+    if (worker === undefined) throw new Error("the page has no worker");
+    // Browsers take decoders from pages that have been in the background for long; here it is called for.
+    await worker.evaluate(() => {
+      const scope = self as typeof self & { reclaim?: () => void };
+      const Browsers = VideoDecoder;
+      self.VideoDecoder = class extends Browsers {
+        constructor(init: VideoDecoderInit) {
+          super(init);
+          scope.reclaim = () => {
+            this.close();
+            init.error(new DOMException("Codec reclaimed due to inactivity.", "QuotaExceededError"));
+          };
+        }
+      };
+    });
+    await viewer.watch(source.id);
+    await viewer.untilPainted(5);
+    await worker.evaluate(() => (self as typeof self & { reclaim?: () => void }).reclaim?.());
+    const before = (await viewer.paints()).length;
+    await viewer.untilPainted(before + 5);
+    expect(source.keyFrameRequests).toBeGreaterThan(0);
+    await viewer.page.getByRole("button", { name: "Statistics" }).click();
+    // That is no reason to distrust the hardware.
+    await expect.poll(() => viewer.page.locator("#statistics").innerText()).toMatch(/Decoder\s+WebCodecs\n/);
+    expect(await viewer.notice()).toBeUndefined();
+  });
+});

@@ -9,7 +9,8 @@ export class NativeAddonError extends Error {
 
 /**
  * Loads one of the native addons. Callers give the result a type of their own, next to the functions that
- * it describes. The variable VSOCKENC_ADDONS names the folder of another build.
+ * it describes. The variable VSOCKENC_ADDONS names the folder of another build; it is for tests, such as those of the
+ * VideoToolbox back end with a shim of its API (`npm run build:shim`: build/addon-shim/Release).
  *
  * @throws NativeAddonError with the causes and the command that mends each.
  */

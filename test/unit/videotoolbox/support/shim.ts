@@ -3,6 +3,12 @@
  *
  * Importing this chooses them for the process, before media.node is loaded for the first time; a test file has a
  * process of its own.
+ *
+ * They can have sanitizers, which the process has to have from its start:
+ *
+ *     npx cmake-js build --out build/addon-asan --CDVSOCKENC_VIDEOTOOLBOX=shim --CDVSOCKENC_SANITIZE=address,undefined
+ *     LD_PRELOAD=$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libubsan.so) ASAN_OPTIONS=detect_leaks=0 \
+ *       VSOCKENC_ADDONS=build/addon-asan/Release node node_modules/vitest/vitest.mjs run test/unit/videotoolbox/s
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";

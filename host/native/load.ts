@@ -1,5 +1,5 @@
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { packageRoot } from "../package-root.ts";
 
 /** The native addon is absent or does not load on this machine. */
@@ -15,7 +15,7 @@ export class NativeAddonError extends Error {
  * @throws NativeAddonError with the causes and the command that mends each.
  */
 export function loadAddon(addon: "os" | "media" | "gst"): unknown {
-  const folder = process.env["VSOCKENC_ADDONS"] ?? join(packageRoot, "build", "addon", "Release");
+  const folder = resolve(process.env["VSOCKENC_ADDONS"] ?? join(packageRoot, "build", "addon", "Release"));
   const file = join(folder, `${addon}.node`);
   try {
     return createRequire(import.meta.url)(file);

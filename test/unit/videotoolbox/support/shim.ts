@@ -13,13 +13,13 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { packageRoot } from "../../../../host/package-root.ts";
 
 const BUILD = join(packageRoot, "build", "addon-shim");
 const CHOSEN = process.env["VSOCKENC_ADDONS"];
 /** What VSOCKENC_ADDONS names; where it is set already it names another build of them, e.g. with a sanitizer. */
-export const SHIM_ADDONS = CHOSEN ?? join(BUILD, "Release");
+export const SHIM_ADDONS = resolve(CHOSEN ?? join(BUILD, "Release"));
 
 /** Names are those of vt_shim_counters in test/videotoolbox-shim/include/vt_shim.h. */
 export interface ShimCounters {

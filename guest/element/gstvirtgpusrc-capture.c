@@ -128,7 +128,8 @@ static GstFlowReturn capture(GstVirtgpuSrc *self, const VencKmsView *view, gint6
   if (!is_due(self, &content, now)) return GST_FLOW_OK;
   if (!gst_virtgpu_src_set_picture(self, view, &changed)) return GST_FLOW_ERROR;
   if (changed && !gst_base_src_negotiate(GST_BASE_SRC(self)))
-    return priv->unlocked ? GST_FLOW_FLUSHING : GST_FLOW_NOT_NEGOTIATED;
+    return GST_PAD_IS_FLUSHING(GST_BASE_SRC_PAD(self)) ? GST_FLOW_FLUSHING
+                                                       : GST_FLOW_NOT_NEGOTIATED;
   GstFlowReturn flow = gst_virtgpu_src_make_frame(self, view, frame);
   if (flow == GST_FLOW_OK) priv->content = content;
   return flow;

@@ -17,7 +17,10 @@ function viewerMessagesAlone(): Plugin {
       const scratch = mkdtempSync(join(tmpdir(), "vsockenc-page-"));
       try {
         const filter = join(scratch, "filter.json");
-        const messageNames = ["vsockenc.viewer.ViewerMessage", "vsockenc.viewer.ServerMessage"];
+        // Enumerations come along only from the file itself, so the one of session.proto is named.
+        const messageNames = ["Codec", "viewer.ViewerMessage", "viewer.ServerMessage"].map(
+          (name) => `vsockenc.${name}`,
+        );
         writeFileSync(filter, JSON.stringify({ messageNames }));
         const kind = ["--target", "static-module", "--wrap", "esm", "--force-number"];
         const parts = ["--no-create", "--no-verify", "--no-convert", "--no-delimited", "--no-service"];

@@ -198,8 +198,9 @@ describe("when something fails, a viewer", () => {
   it("is told that the host is away where it is so from the beginning", async () => {
     const { watch } = await start(configuration().replace("relay.sock", "none.sock"));
     const viewer = await watch();
-    await stateIs(viewer, StateCode.AWAY, RECOVERY_MS);
-    expect(viewer.state?.text).toMatch(/host.*started again in/);
+    const says = (): boolean => /host.*started again in/.test(viewer.state?.text ?? "");
+    await until(says, "what the element says of its host", RECOVERY_MS);
+    expect(viewer.state?.code).toBe(StateCode.AWAY);
   }, 60_000);
 });
 

@@ -83,14 +83,13 @@ async function run({ desktop, mode, port, bitrate }: Options): Promise<void> {
       `exec gst-launch-1.0 -q ${capture} ! vsockenc bitrate=${bitrate} ! fakesink sync=false`,
       { onOutput: (_stream, data) => process.stderr.write(data) },
     );
-    void pipeline.done.then(({ status }) =>
-      say(`the guest's pipeline has ended with status ${status}; the head can still be watched`),
+    pipeline.done.then(
+      ({ status }) => say(`the guest's pipeline has ended with status ${status}; its screen is still there`),
+      () => {}, // the machine was shut down under it
     );
     console.log(`\nOpen in a browser on this machine:\n\n  ${address}\n\nCtrl-C ends it.`);
     await end;
     say("shutting down");
-    pipeline.signal("INT");
-    await pipeline.done;
   } finally {
     await relay?.stop();
     await vm?.shutdown();

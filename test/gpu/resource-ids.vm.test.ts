@@ -56,14 +56,10 @@ async function look(machine: Vm, exporter: ExportClient, size: Size): Promise<Ma
     `dmabufsrc --live --frames 100000 --buffers ${BUFFERS} --width ${size.width} --height ${size.height} --pipeline fakesink`,
   );
   let found: ExportedResource[] = [];
-  let drawn = false;
   await until(
-    () => {
-      void resources(exporter).then((all) => {
-        found = all.filter(own);
-        drawn = found.length === BUFFERS && found.some((one) => (counter(one, size) ?? 0) > 0);
-      });
-      return drawn;
+    async () => {
+      found = (await resources(exporter)).filter(own);
+      return found.length === BUFFERS && found.some((one) => (counter(one, size) ?? 0) > 0);
     },
     "buffers with pictures",
     WAIT_MS,

@@ -21,6 +21,8 @@ const PAGE = join(packageRoot, "dist", "viewer", "page");
 const SHOTS = join(packageRoot, "out", "browser");
 
 export interface PageOptions {
+  /** Of another server than the rig's own, token included. */
+  readonly address?: string;
   readonly host?: string;
   /** To be watched; absent: the list. */
   readonly source?: string;
@@ -101,7 +103,7 @@ export class Rig {
         problems.push(request.url());
     });
     if (options.before !== undefined) await page.addInitScript(options.before);
-    const url = new URL(this.#server.address());
+    const url = new URL(options.address ?? this.#server.address());
     if (options.host !== undefined) url.hostname = options.host;
     if (options.token !== undefined) url.searchParams.set("token", options.token);
     url.searchParams.set("test", "");

@@ -1,0 +1,147 @@
+/**
+ * The whole way at once: what a real guest draws, in a real browser. The guest's frames carry a counter, which is read
+ * back from the pictures that the page has painted.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { packageRoot } from "../../host/package-root.ts";
+import { Rig, type ViewedPage } from "../browser/support/rig.ts";
+import { freePort } from "../support/free-port.ts";
+import { until } from "../support/until.ts";
+import type { SupervisedProcess } from "../vm/child.ts";
+import type { Job } from "../vm/guest-agent.ts";
+import { startRelay } from "../vm/host-processes.ts";
+import { Vm } from "../vm/vm.ts";
+
+const SIZE = { width: 640, height: 360 };
+const FPS = 10;
+/** Far longer than a test: nobody is served by a key frame that comes by itself. */
+const KEYFRAME_INTERVAL = 100_000;
+const TOKEN = "viewer-vm-test-token";
+const SOURCE = "desk/port0";
+const HEAD = "desk/head0";
+/** Under TCG, on a machine that does other things as well. */
+const WAIT_MS = 60_000;
+
+const folder = mkdtempSync(join(tmpdir(), "vsockenc-viewer-"));
+let vm: Vm;
+let relay: SupervisedProcess;
+let rig: Rig;
+let stream: Job;
+let address = "";
+
+beforeAll(async () => {
+  const port = await freePort();
+  vm = await Vm.boot({ relay: false, mode: `${SIZE.width}x${SIZE.height}`, log: console.log });
+  writeFileSync(
+    join(folder, "relay.toml"),
+    `status = { enabled = false }
+viewer = { enabled = true, port = ${port}, token = "${TOKEN}" }
+[[vm]]
+name = "desk"
+ports = [${JSON.stringify(vm.portSocket)}]
+export = ${JSON.stringify(vm.exportSocket)}
+view = { heads = true }
+`,
+  );
+  relay = startRelay(packageRoot, join(folder, "relay.toml"), () => {});
+  address = `http://127.0.0.1:${port}/?token=${TOKEN}`;
+  await until(() => relay.log.includes("open this address in a browser"), "the viewer", WAIT_MS);
+  rig = await Rig.start();
+  const encoder = `vsockenc drop=never bitrate=2000 keyframe-interval=${KEYFRAME_INTERVAL}`;
+  stream = vm.start(
+    `dmabufsrc --live --fps ${FPS} --frames 60000 --width ${SIZE.width} --height ${SIZE.height} --pipeline '${encoder} ! fakesink'`,
+  );
+});
+
+afterAll(async () => {
+  stream?.signal("KILL");
+  await stream?.done;
+  await rig?.stop();
+  await relay?.stop();
+  await vm?.shutdown();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/**
+ * The counters from the first on, each once and in order; those that are not among them were replaced by a newer one
+ * within one refresh of the screen, which the page counts.
+ */
+async function expectEveryFrame(page: ViewedPage): Promise<void> {
+  const counters = (await page.counters()).map((counter) => counter ?? -1);
+  const replaced = (await page.drops()).reduce((sum, { count }) => sum + count, 0);
+  expect(counters).not.toContain(-1);
+  expect(counters).toEqual([...new Set(counters)].sort((a, b) => a - b));
+  const missing = (counters.at(-1) ?? 0) - (counters[0] ?? 0) + 1 - counters.length;
+  expect(missing, "frames that nobody accounts for").toBeLessThanOrEqual(replaced);
+}
+
+function median(values: readonly (number | undefined)[]): string {
+  const sorted = values.filter((value) => value !== undefined).sort((a, b) => a - b);
+  return (sorted[Math.floor(sorted.length / 2)] ?? Number.NaN).toFixed(1);
+}
+
+describe("a guest's stream in browsers", () => {
+  it("shows every frame that the guest draws, once and in order, and joins between key frames", async () => {
+    const first = await rig.open({ address, source: SOURCE });
+    await first.untilPainted(60, WAIT_MS);
+    const second = await rig.open({ address, source: SOURCE });
+    await second.untilPainted(30, WAIT_MS);
+    await expectEveryFrame(first);
+    await expectEveryFrame(second);
+    const paints = await first.paints();
+    console.log(
+      `in the page, medians of ${paints.length} frames: to the decoder ${median(paints.map((one) => one.queueMs))} ms, ` +
+        `decoding ${median(paints.map((one) => one.decodeMs))} ms, to the screen ${median(paints.map((one) => one.paintMs))} ms`,
+    );
+    await first.shot("guest-stream");
+    expect([...first.problems, ...second.problems]).toEqual([]);
+    await second.page.context().close();
+    await first.page.context().close();
+  });
+
+  it("is not slowed by a viewer that is stopped", async () => {
+    const stopped = await rig.open({ address, source: SOURCE });
+    const other = await rig.open({ address, source: SOURCE });
+    await stopped.untilPainted(5, WAIT_MS);
+    // The page's main thread, through which everything comes, never comes back.
+    void stopped.page
+      .evaluate(() => {
+        for (;;);
+      })
+      .catch(() => {});
+    const before = (await other.paints()).length;
+    await other.untilPainted(before + 60, WAIT_MS);
+    await expectEveryFrame(other);
+    await other.page.context().close();
+    await stopped.page.context().close();
+  });
+
+  it("comes back by itself when the relay was killed and started again", async () => {
+    const page = await rig.open({ address, source: SOURCE });
+    await page.untilPainted(10, WAIT_MS);
+    relay.kill("SIGKILL");
+    await relay.ended();
+    await page.untilNotice(/server|relay|connection|again/i, WAIT_MS);
+    const before = (await page.paints()).length;
+    const killed = performance.now();
+    relay.start();
+    await page.untilPainted(before + 10, WAIT_MS);
+    console.log(`from the relay's start to ten paints: ${Math.round(performance.now() - killed)} ms`);
+    const counters = (await page.counters()).map((counter) => counter ?? -1);
+    expect(counters).toEqual([...counters].sort((a, b) => a - b));
+    await page.page.context().close();
+  });
+});
+
+describe("the guest's screen in a browser", () => {
+  it("is there without software in the guest", async () => {
+    const page = await rig.open({ address, source: HEAD });
+    await page.untilPainted(1, WAIT_MS);
+    expect(await page.notice()).toBeUndefined();
+    await page.shot("guest-head");
+    await page.page.context().close();
+  });
+});

@@ -7,40 +7,17 @@
 #include <xf86drm.h>
 #include <xf86drmMode.h>
 
+#include "drm-device.h"
 #include "kms.h"
 
-#define DRIVER "virtio_gpu"
-#define NODES 64
 #ifndef DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT /* Linux 6.8 */
 #define DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT 6
 #endif
 
-static gboolean is_virtio_gpu(int fd) {
-  drmVersionPtr version = drmGetVersion(fd);
-  gboolean is = version && g_strcmp0(version->name, DRIVER) == 0;
-  if (version) drmFreeVersion(version);
-  return is;
-}
-
-static gboolean has_3d(int fd) {
-  guint64 value = 0; /* the kernel writes 32 bits of it */
-  struct drm_virtgpu_getparam request = {.param = VIRTGPU_PARAM_3D_FEATURES,
-                                         .value = (guint64)(guintptr)&value};
-  return drmIoctl(fd, DRM_IOCTL_VIRTGPU_GETPARAM, &request) == 0 && (guint32)value != 0;
-}
-
 static int open_card(const gchar *path, gboolean *refused) {
-  int fd = open(path, O_RDWR | O_CLOEXEC);
-  if (fd < 0) {
-    if (errno == EACCES || errno == EPERM) *refused = TRUE;
-    return -errno;
-  }
-  if (!is_virtio_gpu(fd)) {
-    close(fd);
-    return -ENODEV;
-  }
+  int fd = venc_drm_open(path, refused);
   /* Who opens a card that nobody has becomes its master, and no compositor could start. */
-  drmDropMaster(fd);
+  if (fd >= 0) drmDropMaster(fd);
   return fd;
 }
 
@@ -50,7 +27,7 @@ static int kernel_open(const gchar *device, gchar **node, gboolean *refused, gbo
     fd = open_card(device, refused);
     if (fd >= 0) *node = g_strdup(device);
   } else {
-    for (guint i = 0; i < NODES && fd < 0; i++) {
+    for (guint i = 0; i < VENC_DRM_NODES && fd < 0; i++) {
       g_autofree gchar *path = g_strdup_printf("/dev/dri/card%u", i);
       fd = open_card(path, refused);
       if (fd >= 0) *node = g_steal_pointer(&path);
@@ -65,7 +42,7 @@ static int kernel_open(const gchar *device, gchar **node, gboolean *refused, gbo
     return -EOPNOTSUPP;
   }
   drmSetClientCap(fd, DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT, 1);
-  *opaque = has_3d(fd);
+  *opaque = venc_drm_is_3d(fd);
   return fd;
 }
 

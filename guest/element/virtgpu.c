@@ -6,9 +6,9 @@
 #include <virtgpu_drm.h>
 #include <xf86drm.h>
 
-#define DRIVER "virtio_gpu"
+#include "drm-device.h"
+
 #define FIRST_RENDER_NODE 128
-#define NODES 64
 /* Of VIRTIO_GPU_FORMAT and PIPE_TEXTURE: what a picture of 32-bit pixels needs. */
 #define FORMAT_B8G8R8X8 2
 #define TARGET_2D 2
@@ -26,36 +26,21 @@ struct _VencGpu {
 
 G_DEFINE_QUARK(venc - gpu - error - quark, venc_gpu_error)
 
-static gboolean is_virtio_gpu(int fd) {
-  drmVersionPtr version = drmGetVersion(fd);
-  gboolean is = version && g_strcmp0(version->name, DRIVER) == 0;
-  if (version) drmFreeVersion(version);
-  return is;
-}
-
 static int open_node(const gchar *format, guint number, gchar **node, gboolean *refused) {
   g_autofree gchar *path = g_strdup_printf(format, number);
-  int fd = open(path, O_RDWR | O_CLOEXEC);
-  if (fd < 0) {
-    if (errno == EACCES || errno == EPERM) *refused = TRUE;
-    return -errno;
-  }
-  if (!is_virtio_gpu(fd)) {
-    close(fd);
-    return -ENODEV;
-  }
-  *node = g_steal_pointer(&path);
+  int fd = venc_drm_open(path, refused);
+  if (fd >= 0) *node = g_steal_pointer(&path);
   return fd;
 }
 
 /* By the driver's name, because the first node may be another device's. Render nodes need no rights
  * over the display, so they come first. */
 static int kernel_open(gchar **node, gboolean *refused) {
-  for (guint i = 0; i < NODES; i++) {
+  for (guint i = 0; i < VENC_DRM_NODES; i++) {
     int fd = open_node("/dev/dri/renderD%u", FIRST_RENDER_NODE + i, node, refused);
     if (fd >= 0) return fd;
   }
-  for (guint i = 0; i < NODES; i++) {
+  for (guint i = 0; i < VENC_DRM_NODES; i++) {
     int fd = open_node("/dev/dri/card%u", i, node, refused);
     if (fd >= 0) return fd;
   }
@@ -103,13 +88,6 @@ static int kernel_close_handle(int drm, guint32 handle) {
   return drmIoctl(drm, DRM_IOCTL_GEM_CLOSE, &request) ? -errno : 0;
 }
 
-static gboolean kernel_is_3d(int drm) {
-  guint32 value = 0;
-  struct drm_virtgpu_getparam request = {.param = VIRTGPU_PARAM_3D_FEATURES,
-                                         .value = (guint64)(guintptr)&value};
-  return drmIoctl(drm, DRM_IOCTL_VIRTGPU_GETPARAM, &request) == 0 && value != 0;
-}
-
 const VencGpuOps venc_gpu_kernel = {
     .open = kernel_open,
     .import = kernel_import,
@@ -117,7 +95,7 @@ const VencGpuOps venc_gpu_kernel = {
     .create = kernel_create,
     .export = kernel_export,
     .close_handle = kernel_close_handle,
-    .is_3d = kernel_is_3d,
+    .is_3d = venc_drm_is_3d,
 };
 
 VencGpu *venc_gpu_new(const VencGpuOps *ops, GError **error) {

@@ -404,13 +404,6 @@ static void test_stress(Fixture *f, gconstpointer data) {
   g_assert_cmpuint(gst_harness_buffers_received(f->harness), ==, fixture_stat(f, "frames-in"));
 }
 
-static guint count_entries(const gchar *path) {
-  g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
-  guint n = 0;
-  while (directory && g_dir_read_name(directory)) n++;
-  return n;
-}
-
 #define WARM_UP 20u
 /* Of the heap, in bytes: twice what GLib's and malloc's own caches were seen to take. A leak of
  * less than 500 bytes a cycle is valgrind's to find. */
@@ -422,8 +415,8 @@ typedef struct {
   gsize heap;
 } Usage;
 
-static Usage usage(void) {
-  Usage now = {count_entries("/proc/self/fd"), count_entries("/proc/self/task"), 0};
+static Usage usage(guint most_threads) {
+  Usage now = {fixture_descriptors(), fixture_threads(most_threads), 0};
 #if !defined(__SANITIZE_ADDRESS__)
   now.heap = mallinfo2().uordblks;
 #endif
@@ -435,15 +428,8 @@ static guint cycles(void) {
   return text ? (guint)atoi(text) : 100;
 }
 
-/* A thread that has been joined is listed for a moment longer, and GLib's pools end theirs late. */
-#define SETTLE_ATTEMPTS 2000u
-
 static void assert_no_growth(const Usage *warm) {
-  Usage now = usage();
-  for (guint i = 0; now.threads > warm->threads && i < SETTLE_ATTEMPTS; i++) {
-    g_usleep(10000);
-    now = usage();
-  }
+  Usage now = usage(warm->threads);
   g_test_message("heap %zu, then %zu", warm->heap, now.heap);
   g_assert_cmpuint(now.descriptors, <=, warm->descriptors);
   g_assert_cmpuint(now.threads, <=, warm->threads);
@@ -463,7 +449,7 @@ static void test_one_instance(Fixture *f, gconstpointer data) {
   make_element(f, NULL);
   f->harness = gst_harness_new_with_element(f->element, "sink", "src");
   for (guint i = 0; i <= WARM_UP + cycles(); i++) {
-    if (i == WARM_UP) warm = usage();
+    if (i == WARM_UP) warm = usage(0);
     run_stream(f, GST_STATE_NULL);
     forget(f);
     if (gpu_ops == &relay_gpu) relay_gpu_reset();
@@ -475,7 +461,7 @@ static void test_new_instances(Fixture *f, gconstpointer data) {
   Usage warm;
   (void)data;
   for (guint i = 0; i <= WARM_UP + cycles(); i++) {
-    if (i == WARM_UP) warm = usage();
+    if (i == WARM_UP) warm = usage(0);
     Fixture one = {0};
     setup(&one, NULL);
     make_harness(&one, NULL, SMALL_CAPS, NULL);

@@ -317,13 +317,6 @@ static void test_planes_apart(Fixture *f, gconstpointer data) {
   g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 0);
 }
 
-static guint count_entries(const gchar *path) {
-  g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
-  guint n = 0;
-  while (directory && g_dir_read_name(directory)) n++;
-  return n;
-}
-
 static void test_no_growth(Fixture *f, gconstpointer data) {
   guint descriptors = 0, threads = 0;
   (void)data;
@@ -332,12 +325,12 @@ static void test_no_growth(Fixture *f, gconstpointer data) {
   for (guint i = 0; i < 100; i++) {
     run_stream(f, GST_STATE_NULL);
     if (i == 10) {
-      descriptors = count_entries("/proc/self/fd");
-      threads = count_entries("/proc/self/task");
+      descriptors = fixture_descriptors();
+      threads = fixture_threads(0);
     }
   }
-  g_assert_cmpuint(count_entries("/proc/self/fd"), <=, descriptors + 1);
-  g_assert_cmpuint(count_entries("/proc/self/task"), <=, threads + 1);
+  g_assert_cmpuint(fixture_descriptors(), <=, descriptors + 1);
+  g_assert_cmpuint(fixture_threads(threads + 1), <=, threads + 1);
 }
 
 static void add(void) {

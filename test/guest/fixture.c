@@ -137,6 +137,26 @@ guint fixture_push_until_source(Fixture *f, const gchar *nick, guint first) {
   }
 }
 
+static guint count_entries(const gchar *path) {
+  g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
+  guint n = 0;
+  while (directory && g_dir_read_name(directory)) n++;
+  return n;
+}
+
+guint fixture_descriptors(void) {
+  return count_entries("/proc/self/fd");
+}
+
+guint fixture_threads(guint most) {
+  guint now = count_entries("/proc/self/task");
+  for (guint i = 0; most > 0 && now > most && i < 2000; i++) {
+    g_usleep(10000);
+    now = count_entries("/proc/self/task");
+  }
+  return now;
+}
+
 int fixture_main(int argc, char **argv, void (*add)(void)) {
   gst_init(&argc, &argv);
   g_test_init(&argc, &argv, NULL);

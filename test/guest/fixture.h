@@ -47,6 +47,14 @@ guint fixture_count_warnings(Fixture *f, const gchar *text);
 guint fixture_push_until_source(Fixture *f, const gchar *nick, guint first);
 gchar *fixture_source(Fixture *f);
 
+/* What the process has open. */
+guint fixture_descriptors(void);
+/*
+ * Its threads, once there are no more than `most` (0: now) or 20 s have passed: one that has been
+ * joined is listed for a moment longer, and GLib's pools end theirs late.
+ */
+guint fixture_threads(guint most);
+
 /* Registers the element, with a virtio-gpu made of memfds, and runs the tests that `add` adds. */
 int fixture_main(int argc, char **argv, void (*add)(void));
 

@@ -1,8 +1,11 @@
 import { spawnSync } from "node:child_process";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../../host/package-root.ts";
 
+/** Compilers at one time. */
+const CORES = String(availableParallelism());
 /** Under a load of its own: two builds with sanitizers. */
 const TIMEOUT_MS = 300_000;
 
@@ -19,7 +22,7 @@ describe("the native core under sanitizers", () => {
     (sanitize) => {
       const build = join(packageRoot, "build", `media-stress-${sanitize.replace(",", "-")}`);
       run("cmake", "-S", join(import.meta.dirname, "native"), "-B", build, `-DSANITIZE=${sanitize}`);
-      run("cmake", "--build", build);
+      run("cmake", "--build", build, "--parallel", CORES);
       const [, guarded] = /guarded conversions: (\d+)/.exec(run(join(build, "media-stress"))) ?? [];
       expect(Number(guarded)).toBeGreaterThan(100);
     },

@@ -4,10 +4,13 @@
  * Mac accepts.
  */
 import { spawnSync } from "node:child_process";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../../host/package-root.ts";
 
+/** Compilers at one time. */
+const CORES = String(availableParallelism());
 /** Under a load of its own: two builds with sanitizers. */
 const TIMEOUT_MS = 600_000;
 
@@ -24,7 +27,7 @@ describe("the VideoToolbox back end under sanitizers", () => {
     (sanitize) => {
       const build = join(packageRoot, "build", `videotoolbox-${sanitize.replace(",", "-")}`);
       run("cmake", "-S", join(import.meta.dirname, "native"), "-B", build, `-DVSOCKENC_SANITIZE=${sanitize}`);
-      run("cmake", "--build", build, "--target", "videotoolbox-test");
+      run("cmake", "--build", build, "--target", "videotoolbox-test", "--parallel", CORES);
       const passed = run(join(build, "videotoolbox-test")).match(/^ok /gm) ?? [];
       expect(passed.length).toBeGreaterThan(80);
     },

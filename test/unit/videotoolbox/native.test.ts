@@ -33,4 +33,14 @@ describe("the VideoToolbox back end under sanitizers", () => {
     },
     TIMEOUT_MS,
   );
+
+  it(
+    "the stand-in itself behaves as it is told to",
+    () => {
+      const build = join(packageRoot, "build", "videotoolbox-address-undefined");
+      run("cmake", "--build", build, "--target", "videotoolbox-shim-self-test", "--parallel", CORES);
+      run("ctest", "--test-dir", join(build, "videotoolbox-shim"), "--output-on-failure");
+    },
+    TIMEOUT_MS,
+  );
 });

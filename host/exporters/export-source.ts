@@ -22,7 +22,7 @@ export interface ExportableResource {
   /** Pixels. */
   readonly width: number;
   readonly height: number;
-  /** VIRTIO_GPU_FORMAT_*, for diagnosis. */
+  /** VIRTIO_GPU_FORMAT_*: what a head shows is read by it; a stream has its layout from the guest. */
   readonly format: number;
   readonly backing: {
     /** Never the same twice in the exporter's life. */

@@ -30,7 +30,7 @@ export interface MemfdExporterOptions {
 
 /** A resource to make. */
 export interface ResourceOptions {
-  /** Pixels, for diagnosis: the layout is the reader's to say. */
+  /** Pixels, of what is shown as a head; the layout of a stream is the reader's to say. */
   readonly width: number;
   readonly height: number;
   /** Default: four for each pixel. */

@@ -33,7 +33,7 @@ export interface ExportedResource {
   readonly generation: number;
   readonly width: number;
   readonly height: number;
-  /** VIRTIO_GPU_FORMAT_*, for diagnosis. */
+  /** VIRTIO_GPU_FORMAT_*: what a head shows is read by it; a stream has its layout from the guest. */
   readonly format: number;
   /** The bytes, in order; each extent lies inside its memory. */
   readonly extents: readonly Extent[];

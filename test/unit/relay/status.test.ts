@@ -114,6 +114,8 @@ describe("the status page", () => {
     await until(async () => (await ask(port, "/nothing")).status === 404, "the server");
     for (const host of ["evil.example", "evil.example:80", "127.0.0.1.evil.example"]) {
       expect((await ask(port, "/metrics", host)).status).not.toBe(200);
+      // A path that could be read as a host of its own.
+      expect((await ask(port, "//127.0.0.1/metrics", host)).status).toBe(403);
     }
     expect((await ask(port, "/metrics", `localhost:${port}`)).status).toBe(200);
   });

@@ -44,13 +44,14 @@ void LavcSessionEncoder::Encode(FrameRequest request) {
     converter_.Convert(PictureOf(request.source).Read(staging_), encoder_.WritableFrame());
     const auto converted = FrameClock::now();
     let_go();
+    const auto given = FrameClock::now();
     AccessUnit unit = UnitOf(encoder_.Encode(keyframes_.Due(request.force_key)));
     keyframes_.Count(unit.key);
     sink_.OnPacket(request.frame, std::move(unit),
                    {
                        .queue_us = Microseconds(started - request.queued),
                        .convert_us = Microseconds(converted - started),
-                       .encode_us = Microseconds(FrameClock::now() - converted),
+                       .encode_us = Microseconds(FrameClock::now() - given),
                    });
   } catch (const PictureError &error) {
     // The encoder has seen nothing of it, so the stream can go on with the next one.

@@ -63,6 +63,7 @@ void Encoder::Encode(FrameRequest request) {
     // VideoToolbox has seen nothing of it, so the stream can go on with the next one.
     why = error.what();
   }
+  const auto prepared = FrameClock::now();
   request.source = {};
   sink_.OnRead(request.frame);
   if (!buffer) {
@@ -76,7 +77,7 @@ void Encoder::Encode(FrameRequest request) {
                        .force_key = request.force_key,
                        .buffer = std::move(buffer),
                        .queue_us = Microseconds(started - request.queued),
-                       .convert_us = Microseconds(FrameClock::now() - started)});
+                       .convert_us = Microseconds(prepared - started)});
   }
   for (;;) {
     Run();
@@ -278,18 +279,16 @@ void Encoder::OnOutput(uint64_t ticket, OSStatus status, VTEncodeInfoFlags flags
     Lose({status, "an output: " + Words(status)});
     return;
   }
+  std::optional<AccessUnit> unit;
   try {
-    if (!frame->warm_up) {
-      if (dropped) {
-        sink_.OnDropped(frame->number);
-      } else {
-        Answer(*frame, sample);
-      }
-    }
+    if (!dropped) unit = UnitOf(sample);
   } catch (const std::exception &error) {
     Lose({kVTVideoEncoderMalfunctionErr, error.what()});
     return;
   }
+  Free(ticket);
+  frame->buffer = {};
+  if (!frame->warm_up) Answer(*frame, std::move(unit));
   {
     const std::lock_guard lock(mutex_);
     Erase(ticket);
@@ -298,11 +297,28 @@ void Encoder::OnOutput(uint64_t ticket, OSStatus status, VTEncodeInfoFlags flags
   changed_.notify_all();
 }
 
-void Encoder::Answer(const Frame &frame, CMSampleBufferRef sample) {
+// The next frame, which may be here before an answer's callback returns, gets this one's buffer:
+// what the processor has in its caches. A frame that is lost in the meantime is no longer given
+// again, as Restore waits for the callback, which takes the frame away.
+void Encoder::Free(uint64_t ticket) {
+  const std::lock_guard lock(mutex_);
+  if (Frame *frame = Find(ticket)) frame->buffer = {};
+}
+
+AccessUnit Encoder::UnitOf(CMSampleBufferRef sample) const {
   auto unit = std::make_shared<AnnexB>(ToAnnexB(sample, settings_.codec, vui_));
   const bool key = unit->key;
   const std::span<const uint8_t> bytes(unit->bytes);
-  sink_.OnPacket(frame.number, {.bytes = bytes, .owner = std::move(unit), .key = key},
+  return {.bytes = bytes, .owner = std::move(unit), .key = key};
+}
+
+// Without a unit the frame was dropped.
+void Encoder::Answer(const Frame &frame, std::optional<AccessUnit> unit) {
+  if (!unit) {
+    sink_.OnDropped(frame.number);
+    return;
+  }
+  sink_.OnPacket(frame.number, *std::move(unit),
                  {
                      .queue_us = frame.queue_us,
                      .convert_us = frame.convert_us,

@@ -83,7 +83,9 @@ class Encoder : public SessionEncoder, private Outputs {
   // On a thread of VideoToolbox.
   void OnOutput(uint64_t ticket, OSStatus status, VTEncodeInfoFlags flags,
                 CMSampleBufferRef sample) override;
-  void Answer(const Frame &frame, CMSampleBufferRef sample);
+  AccessUnit UnitOf(CMSampleBufferRef sample) const;
+  void Free(uint64_t ticket);
+  void Answer(const Frame &frame, std::optional<AccessUnit> unit);
   // Any thread.
   void Lose(Loss loss);
   Frame *Find(uint64_t ticket);  // mutex_ is held

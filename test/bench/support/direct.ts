@@ -1,6 +1,6 @@
 /** The encoder without a relay: the same native session, called in this process on the same pictures. */
 
-import type { EncodedPacket, EncoderSession } from "../../../host/encoders/encoder.ts";
+import type { EncodedPacket, EncoderConfiguration, EncoderSession } from "../../../host/encoders/encoder.ts";
 import { createBackend, isEncoderName } from "../../../host/encoders/index.ts";
 import { Picture } from "../../../host/native/picture.ts";
 import { ExportClient } from "../../../host/relay/export-client.ts";
@@ -8,6 +8,12 @@ import type { StreamSize } from "./guest.ts";
 
 /** What the pictures are, rows without padding. */
 export type PictureFormat = "BGRx" | "NV12";
+
+/** What differs from a guest's usual Configure. */
+export interface StreamChoice {
+  readonly format?: PictureFormat;
+  readonly profile?: EncoderConfiguration["profile"];
+}
 
 const BT709 = { primaries: 1, transfer: 1, matrix: 1, fullRange: false };
 /** Matrix 0 announces RGB. */
@@ -55,7 +61,7 @@ export class DirectEncoder {
     keyframeInterval: number,
     exportPath: string,
     resources: readonly number[],
-    format: PictureFormat = "BGRx",
+    { format = "BGRx", profile }: StreamChoice = {},
   ): Promise<DirectEncoder> {
     if (!isEncoderName(encoder)) throw new RangeError(`there is no encoder ${encoder}`);
     const onPacket = { call: (_packet: EncodedPacket) => {} };
@@ -64,7 +70,7 @@ export class DirectEncoder {
       {
         ...{ codec: "h264", ...size, bitrateKbps: 8000, keyframeInterval },
         framerate: { numerator: 60, denominator: 1 },
-        profile: undefined,
+        profile,
         levels: [],
         rateControl: "cbr",
         colorimetry: format === "NV12" ? BT709 : RGB,
@@ -105,8 +111,15 @@ export class DirectEncoder {
     return (frames * 1000) / (performance.now() - started);
   }
 
-  /** Encodes frames one at a time; of each, the microseconds until its packet was there, and the session's own times. */
-  async times(frames: number): Promise<FrameTimes[]> {
+  /**
+   * Encodes frames one at a time; of each, the microseconds until its packet was there, and the session's own times.
+   *
+   * @param encodeUs the encoder's share, where it is known better than the session can
+   */
+  async times(
+    frames: number,
+    encodeUs: (packet: EncodedPacket) => number = (packet) => packet.encodeUs,
+  ): Promise<FrameTimes[]> {
     const times: FrameTimes[] = [];
     for (let left = frames; left > 0; left -= 1) {
       const started = performance.now();
@@ -115,7 +128,7 @@ export class DirectEncoder {
         this.#encode();
       });
       const total = (performance.now() - started) * 1000;
-      times.push({ total, convert: packet.convertUs, encode: packet.encodeUs });
+      times.push({ total, convert: packet.convertUs, encode: encodeUs(packet) });
     }
     return times;
   }

@@ -31,6 +31,7 @@ typedef struct {
   uint64_t properties_set;
   uint64_t properties_refused;
   uint64_t transfers;
+  uint64_t encoding_ns;  // from EncodeFrame until its callback, of all frames
 } vt_shim_counters;
 
 VT_SHIM_EXPORT void vt_shim_get_counters(vt_shim_counters *counters);

@@ -117,6 +117,7 @@ void OpaqueVTCompressionSession::WaitForCallbackLocked(Lock &lock, const Job &jo
 OSStatus OpaqueVTCompressionSession::EncodeFrame(CVImageBufferRef image, CMTime pts,
                                                  CMTime duration, CFDictionaryRef properties,
                                                  void *refcon, VTEncodeInfoFlags *flags) {
+  const auto begun = std::chrono::steady_clock::now();
   auto &buffer = vt_shim::Check(image, "VTCompressionSessionEncodeFrame");
   const bool key = vt_shim::IsTrue(properties, kVTEncodeFrameOptionKey_ForceKeyFrame);
   Lock lock(mutex_);
@@ -150,10 +151,11 @@ OSStatus OpaqueVTCompressionSession::EncodeFrame(CVImageBufferRef image, CMTime 
   }
   if (plan.callback) {
     last_pts_ = pts;
-    auto job = std::make_shared<Job>(Job{next_index_++, vt_shim::Ref<__CVBuffer>::Share(&buffer),
-                                         vt_shim::Checksum(layout, buffer.backing.pixels.get()),
-                                         pts, duration, key, refcon, plan,
-                                         Clock::now() + std::chrono::milliseconds(plan.delay_ms)});
+    auto job = std::make_shared<Job>(
+        Job{next_index_++, vt_shim::Ref<__CVBuffer>::Share(&buffer),
+            plan_.reads_input ? vt_shim::Checksum(layout, buffer.backing.pixels.get()) : 0, pts,
+            duration, key, refcon, plan, Clock::now() + std::chrono::milliseconds(plan.delay_ms),
+            begun});
     ++buffer.encoding;
     if (buffer.backing.surface) {
       ++buffer.backing.surface->core->encoding;
@@ -298,7 +300,8 @@ void OpaqueVTCompressionSession::Process(const JobPointer &job) {
 void OpaqueVTCompressionSession::Deliver(const JobPointer &job, OSStatus status,
                                          VTEncodeInfoFlags flags, CMSampleBufferRef sample) {
   const auto &backing = job->image->backing;
-  if (vt_shim::Checksum(backing.layout, backing.pixels.get()) != job->checksum) {
+  if (plan_.reads_input &&
+      vt_shim::Checksum(backing.layout, backing.pixels.get()) != job->checksum) {
     Violation("the pixel buffer of frame " + std::to_string(job->index) +
               " was overwritten before its callback");
   }
@@ -310,6 +313,8 @@ void OpaqueVTCompressionSession::Deliver(const JobPointer &job, OSStatus status,
   ++(status != noErr     ? Count().frames_failed
      : sample == nullptr ? Count().frames_dropped
                          : Count().frames_encoded);
+  const std::chrono::nanoseconds encoding = std::chrono::steady_clock::now() - job->begun;
+  Count().encoding_ns += static_cast<uint64_t>(encoding.count());
   callback_(refcon_, job->refcon, status, flags, sample);
   Lock lock(mutex_);
   pending_.erase(job->index);

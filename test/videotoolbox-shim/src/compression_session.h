@@ -32,6 +32,7 @@ struct Job {
   void *refcon;
   FramePlan plan;
   std::chrono::system_clock::time_point due;
+  std::chrono::steady_clock::time_point begun;
   bool done = false;
 };
 

@@ -23,7 +23,8 @@ namespace vt_shim {
   DO(converted_frames)           \
   DO(properties_set)             \
   DO(properties_refused)         \
-  DO(transfers)
+  DO(transfers)                  \
+  DO(encoding_ns)
 
 Counters &Count() {
   static auto *counters = new Counters;

@@ -21,6 +21,7 @@ struct Counters {
   std::atomic<uint64_t> properties_set = 0;
   std::atomic<uint64_t> properties_refused = 0;
   std::atomic<uint64_t> transfers = 0;
+  std::atomic<uint64_t> encoding_ns = 0;
 };
 
 Counters &Count();

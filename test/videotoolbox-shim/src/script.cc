@@ -77,7 +77,7 @@ constexpr Verb kVerbs[] = {
     {"max-size", 1, 1, false},   {"unsupported", 2, 2, false}, {"unset", 1, 1, false},
     {"invalidate", 1, 1, false}, {"pending", 1, 1, false},     {"split", 1, 1, false},
     {"nal-length", 1, 1, false}, {"extra-sets", 1, 1, false},  {"notsync", 1, 1, false},
-    {"dts", 1, 1, false},        {"patience", 1, 1, false},
+    {"dts", 1, 1, false},        {"patience", 1, 1, false},    {"unchecked", 0, 0, false},
 };
 
 Rule ToRule(const std::string &text) {
@@ -203,6 +203,8 @@ void Apply(const Rule &rule, SessionPlan *plan) {
     plan->pending_limit = static_cast<unsigned>(Argument(rule, 0));
   } else if (rule.verb == "patience") {
     plan->patience_ms = Argument(rule, 0);
+  } else if (rule.verb == "unchecked") {
+    plan->reads_input = false;
   }
 }
 

@@ -47,6 +47,7 @@ struct SessionPlan {
   bool invalidate_flushes = false;
   unsigned pending_limit = 8;
   int patience_ms = 10000;  // how long a callback may keep others waiting
+  bool reads_input = true;  // compares checksums of a frame's pixels
 };
 
 // How a sample looks.

@@ -84,7 +84,8 @@ SoftwareEncoder::SoftwareEncoder(const EncoderConfig &config) : config_(config) 
   context->log_level_offset = AV_LOG_INFO - AV_LOG_ERROR;  // only errors are worth reading
   context->width = config.width;
   context->height = config.height;
-  context->pix_fmt = AV_PIX_FMT_YUV420P;
+  // What each reads without converting it itself.
+  context->pix_fmt = h264 ? AV_PIX_FMT_NV12 : AV_PIX_FMT_YUV420P;
   context->framerate = av_d2q(config.frame_rate, 1000000);
   context->time_base = av_inv_q(context->framerate);
   context->bit_rate = config.bits_per_second;
@@ -108,41 +109,60 @@ SoftwareEncoder::SoftwareEncoder(const EncoderConfig &config) : config_(config) 
   Require(avcodec_open2(context, codec, nullptr) >= 0, "it does not open");
 
   frame_.reset(av_frame_alloc());
-  frame_->format = context->pix_fmt;
-  frame_->width = config.width;
-  frame_->height = config.height;
 }
 
 SoftwareEncoder::~SoftwareEncoder() = default;
 
 std::vector<EncodedUnit> SoftwareEncoder::Encode(const PictureView &picture, int64_t index,
                                                  bool key) {
-  AVFrame *frame = frame_.get();
-  av_frame_unref(frame);
-  frame->format = context_->pix_fmt;
-  frame->width = config_.width;
-  frame->height = config_.height;
-  Require(av_frame_get_buffer(frame, 0) >= 0, "no memory for a frame");
-  PixelLayout layout{config_.full_range ? OSType{kCVPixelFormatType_420YpCbCr8PlanarFullRange}
-                                        : OSType{kCVPixelFormatType_420YpCbCr8Planar},
-                     static_cast<size_t>(config_.width),
-                     static_cast<size_t>(config_.height),
-                     3,
-                     {},
-                     0};
-  for (size_t plane = 0; plane < 3; ++plane) {
-    const size_t divisor = plane == 0 ? 1 : 2;
-    layout.planes[plane] = {(layout.width + divisor - 1) / divisor,
-                            (layout.height + divisor - 1) / divisor, 1,
-                            static_cast<size_t>(frame->linesize[plane]),
-                            static_cast<size_t>(frame->data[plane] - frame->data[0])};
-  }
-  Require(Convert(picture, {layout, frame->data[0]}, config_.matrix), "conversion of the input");
+  const bool as_it_is = context_->pix_fmt == AV_PIX_FMT_NV12 && IsBiPlanar(picture.layout.format);
+  AVFrame *frame = as_it_is ? Wrap(picture) : Converted(picture);
   frame->pts = index;
   frame->pict_type = key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
   frame->key_frame = key ? 1 : 0;
   Require(avcodec_send_frame(context_.get(), frame) >= 0, "it does not take a frame");
+  av_frame_unref(frame);
   return Receive();
+}
+
+AVFrame *SoftwareEncoder::NewFrame() const {
+  AVFrame *frame = frame_.get();
+  frame->format = context_->pix_fmt;
+  frame->width = config_.width;
+  frame->height = config_.height;
+  return frame;
+}
+
+// libx264 copies what it needs before it returns, so nothing is to be freed later.
+AVFrame *SoftwareEncoder::Wrap(const PictureView &picture) const {
+  AVFrame *frame = NewFrame();
+  const auto nothing = [](void *, uint8_t *) {};
+  frame->buf[0] = av_buffer_create(picture.pixels, picture.layout.size, nothing, nullptr, 0);
+  Require(frame->buf[0] != nullptr, "no memory for a frame");
+  for (size_t plane = 0; plane < 2; ++plane) {
+    frame->data[plane] = picture.plane(plane);
+    frame->linesize[plane] = static_cast<int>(picture.stride(plane));
+  }
+  return frame;
+}
+
+AVFrame *SoftwareEncoder::Converted(const PictureView &picture) const {
+  AVFrame *frame = NewFrame();
+  Require(av_frame_get_buffer(frame, 0) >= 0, "no memory for a frame");
+  const bool bi_planar = context_->pix_fmt == AV_PIX_FMT_NV12;
+  const OSType format = config_.full_range ? bi_planar
+                                                 ? kCVPixelFormatType_420YpCbCr8BiPlanarFullRange
+                                                 : kCVPixelFormatType_420YpCbCr8PlanarFullRange
+                        : bi_planar        ? kCVPixelFormatType_420YpCbCr8BiPlanarVideoRange
+                                           : kCVPixelFormatType_420YpCbCr8Planar;
+  PixelLayout layout =
+      *LayoutOf(format, static_cast<size_t>(config_.width), static_cast<size_t>(config_.height));
+  for (size_t plane = 0; plane < layout.plane_count; ++plane) {
+    layout.planes[plane].stride = static_cast<size_t>(frame->linesize[plane]);
+    layout.planes[plane].offset = static_cast<size_t>(frame->data[plane] - frame->data[0]);
+  }
+  Require(Convert(picture, {layout, frame->data[0]}, config_.matrix), "conversion of the input");
+  return frame;
 }
 
 std::vector<EncodedUnit> SoftwareEncoder::Drain() {

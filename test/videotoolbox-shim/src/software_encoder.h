@@ -53,6 +53,9 @@ class SoftwareEncoder {
 
  private:
   std::vector<EncodedUnit> Receive();
+  AVFrame *NewFrame() const;
+  AVFrame *Wrap(const PictureView &picture) const;
+  AVFrame *Converted(const PictureView &picture) const;
 
   struct Free {
     void operator()(AVCodecContext *context) const;

@@ -101,6 +101,7 @@ Napi::Value Counters(const Napi::CallbackInfo &info) {
   set("untaggedFrames", counted.untagged_frames);
   set("convertedFrames", counted.converted_frames);
   set("transfers", counted.transfers);
+  set("encodingNs", counted.encoding_ns);
   return object;
 }
 

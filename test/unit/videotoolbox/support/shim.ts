@@ -31,6 +31,7 @@ export interface ShimCounters {
   readonly untaggedFrames: number;
   readonly convertedFrames: number;
   readonly transfers: number;
+  readonly encodingNs: number;
 }
 
 export interface SurfaceOptions {

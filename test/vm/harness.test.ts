@@ -27,6 +27,7 @@ const LAYOUT: QemuLayout = {
   serialLog: "/state/serial.log",
   verboseKernel: false,
   kernelArgs: ["virtio_gpu.virglhack=0"],
+  forward: [{ host: 18_844, guest: 8844 }],
   extra: ["-device", "edu"],
 };
 
@@ -60,6 +61,11 @@ describe("QEMU's arguments", () => {
     expect(qemuArguments(LAYOUT).some((arg) => arg.includes("path=/a,,b,"))).toBe(true);
   });
 
+  it("let this machine alone in, and the guest not out", () => {
+    const args = qemuArguments(LAYOUT);
+    expect(args).toContain("user,id=net,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:18844-:8844");
+  });
+
   it("leave out what is not wanted", () => {
     const args = qemuArguments({
       ...LAYOUT,
@@ -67,8 +73,9 @@ describe("QEMU's arguments", () => {
       payloadDisk: undefined,
       inDir: undefined,
       kernelArgs: [],
+      forward: [],
     }).join(" ");
-    expect(args).not.toMatch(/gpu|payload|vsockenc-in/);
+    expect(args).not.toMatch(/gpu|payload|vsockenc-in|net/);
     expect(qemuArguments({ ...LAYOUT, gpu: "stock" })).toContain("virtio-gpu-pci,max_outputs=2");
   });
 });

@@ -3,7 +3,7 @@ import { mkdirSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { messageOf, VmTimeoutError } from "./errors.ts";
 import { DESKTOPS, type Desktop, SUITES, type Suite } from "./image.ts";
-import { GPU_KINDS, type GpuKind } from "./qemu-args.ts";
+import { type ForwardedPort, GPU_KINDS, type GpuKind } from "./qemu-args.ts";
 import { shellText } from "./shell-text.ts";
 import { Vm } from "./vm.ts";
 
@@ -24,6 +24,7 @@ interface Options {
   payload: boolean;
   heads: number;
   mode?: string;
+  forward: ForwardedPort[];
   qemuArg: string[];
   verbose?: true;
 }
@@ -44,6 +45,13 @@ function wholeNumber(text: string): number {
   return value;
 }
 
+function forwardedPort(text: string): ForwardedPort {
+  const [, host, guest] = /^(\d{1,5}):(\d{1,5})$/.exec(text) ?? [];
+  const ports = { host: Number(host), guest: Number(guest) };
+  if (Object.values(ports).every((port) => port >= 1 && port <= 65_535)) return ports;
+  throw new InvalidArgumentError("It must be HOST:GUEST, two TCP ports.");
+}
+
 async function run(words: string[], options: Options): Promise<number> {
   const log = (line: string): void => void process.stderr.write(`[vm] ${line}\n`);
   if (options.out !== undefined) {
@@ -56,6 +64,7 @@ async function run(words: string[], options: Options): Promise<number> {
     payload: options.payload,
     memoryMiB: options.memory,
     heads: options.heads,
+    forward: options.forward,
     qemuArgs: options.qemuArg,
     verbose: options.verbose === true,
     log,
@@ -102,6 +111,12 @@ const program = new Command("npm run vm --")
   .option("--no-payload", "a guest without the project's own software")
   .option("--heads <number>", "outputs of the GPU", wholeNumber, 1)
   .option("--mode <WIDTHxHEIGHT>", "size of the first output (--gpu vsockenc)")
+  .option(
+    "--forward <HOST:GUEST>",
+    "a TCP port of 127.0.0.1 that reaches one of the guest; repeatable",
+    (text, all: ForwardedPort[]) => [...all, forwardedPort(text)],
+    [],
+  )
   .option(
     "--qemu-arg <arg>",
     "one more argument for QEMU; repeatable",

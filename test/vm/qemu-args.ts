@@ -7,6 +7,12 @@ export type GpuKind = (typeof GPU_KINDS)[number];
 export const VSOCKENC_PORT = "org.vsockenc.0";
 export const AGENT_PORT = "org.vsockenc.agent";
 
+/** A TCP port of 127.0.0.1 on the host that reaches one of the guest. */
+export interface ForwardedPort {
+  readonly host: number;
+  readonly guest: number;
+}
+
 export interface QemuLayout {
   accelerator: "kvm" | "tcg";
   memoryMiB: number;
@@ -26,6 +32,8 @@ export interface QemuLayout {
   portSocket: string;
   vgpuSocket: string;
   serialLog: string;
+  /** None: the guest has no network at all. */
+  forward: readonly ForwardedPort[];
   /** More of the guest kernel's messages on the serial console. */
   verboseKernel: boolean;
   /** More of its command line. */
@@ -99,6 +107,17 @@ function gpuDevice(layout: QemuLayout): string[] {
   }
 }
 
+/** QEMU's own network for one guest: the forwarded ports lead in, and nothing leads out. */
+function network(ports: readonly ForwardedPort[]): string[] {
+  if (ports.length === 0) return [];
+  const forwards = ports.map(({ host, guest }) => `,hostfwd=tcp:127.0.0.1:${host}-:${guest}`);
+  return [
+    ...["-netdev", `user,id=net,restrict=on,ipv6=off${forwards.join("")}`],
+    // Without its ROM: nothing boots from the network.
+    ...["-device", "virtio-net-pci,netdev=net,romfile="],
+  ];
+}
+
 /** The arguments after the program's name. */
 export function qemuArguments(layout: QemuLayout): string[] {
   return [
@@ -132,6 +151,7 @@ export function qemuArguments(layout: QemuLayout): string[] {
     ...(layout.inDir === undefined ? [] : share("vsockenc-in", layout.inDir, true)),
     ...(layout.outDir === undefined ? [] : share("vsockenc-out", layout.outDir, false)),
     ...gpuDevice(layout),
+    ...network(layout.forward),
     ...layout.extra,
   ];
 }

@@ -23,7 +23,7 @@ import { relayConfiguration, startGpu, startRelay } from "./host-processes.ts";
 import { type Desktop, ensureImage, type GuestImage, type Suite } from "./image.ts";
 import { ensurePayload } from "./payload.ts";
 import { PortCounter } from "./port-counter.ts";
-import { type GpuKind, qemuArguments } from "./qemu-args.ts";
+import { type ForwardedPort, type GpuKind, qemuArguments } from "./qemu-args.ts";
 import { QmpClient } from "./qmp.ts";
 import { SerialLog } from "./serial-log.ts";
 import { makeStateDir, registerOwner, releaseOwner } from "./state-dir.ts";
@@ -59,6 +59,8 @@ export interface VmOptions {
   recordSession?: string;
   /** Whether the guest gets the project's own software at /opt/vsockenc; default true. */
   payload?: boolean;
+  /** Ports of the guest that programs on this machine reach; default none, and no network. */
+  forward?: readonly ForwardedPort[];
   qemuArgs?: readonly string[];
   /** From QEMU's start until the guest takes commands; default two minutes. */
   timeoutMs?: number;
@@ -243,6 +245,7 @@ export class Vm {
       ...{ controlDir, inDir: absolute(options.inDir), outDir: absolute(options.outDir) },
       ...{ qmpSocket, agentSocket, portSocket: this.portSocket, vgpuSocket, serialLog: this.#serial.path },
       ...{ verboseKernel: options.verbose === true, kernelArgs: options.kernelArgs ?? [] },
+      forward: options.forward ?? [],
       extra: options.qemuArgs ?? [],
     });
     this.#startQemu(args);

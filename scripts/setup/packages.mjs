@@ -44,6 +44,7 @@ export const PACKAGES = {
     ["xz-utils", "unpacks its kernel modules"],
     ["zstd", "unpacks its kernel"],
     ["ffmpeg", "decodes what a guest encoded"],
+    ["ovmf", "UEFI firmware, whose screen a head shows"],
   ],
   /** Only an ordinary user needs these: with them he can make the guest's system without being root. */
   vmUser: [["uidmap", "a range of user ids for making the guest's system"]],

@@ -22,6 +22,13 @@ export interface Extent {
   readonly length: number;
 }
 
+/** A pointer's pixels: red, green, blue, alpha, the colours multiplied by alpha; rows without padding. */
+export interface CursorImage {
+  readonly width: number;
+  readonly height: number;
+  readonly pixels: Uint8Array;
+}
+
 /** Why an Acquire was refused, by the names of export.proto. */
 export type ExportErrorCode = keyof typeof vsockenc.ExportErrorCode;
 
@@ -58,7 +65,10 @@ export type ExportMessage =
       readonly resource: number;
       readonly rectangle: Rectangle;
     }
-  | { readonly type: "damage"; readonly head: number; readonly rectangle: Rectangle };
+  | { readonly type: "damage"; readonly head: number; readonly rectangle: Rectangle }
+  /** Without an image no pointer is shown. */
+  | { readonly type: "cursorImage"; readonly head: number; readonly image: CursorImage | undefined }
+  | { readonly type: "cursorPosition"; readonly head: number; readonly x: number; readonly y: number };
 
 /** The peer broke the export protocol; the connection ends. */
 export class ExportProtocolError extends Error {
@@ -87,6 +97,8 @@ function toProtobuf(message: ExportMessage): vsockenc.ExportMessage.$Properties 
     }
     case "refused":
       return { refused: { ...message, code: vsockenc.ExportErrorCode[message.code] } };
+    case "cursorImage":
+      return { cursorImage: { head: message.head, ...message.image } };
     default:
       return { [message.type]: message };
   }
@@ -123,6 +135,17 @@ function surfaceOf({ surface, extents }: vsockenc.Acquired.$Properties): number 
   if (id === 0) fail("Acquired.surface has no id");
   if (extents !== null && extents !== undefined && extents.length > 0) fail("a surface with extents");
   return id;
+}
+
+function cursorImageOf(sent: vsockenc.CursorImage.$Properties): CursorImage | undefined {
+  const width = sent.width ?? 0;
+  const height = sent.height ?? 0;
+  const pixels = sent.pixels ?? new Uint8Array(0);
+  const side = LIMITS.CURSOR_SIDE;
+  if (width > side || height > side || pixels.length !== width * height * 4) {
+    fail(`a pointer of ${width}x${height} in ${pixels.length} bytes, at most ${side}x${side}, 4 bytes each`);
+  }
+  return pixels.length === 0 ? undefined : { width, height, pixels };
 }
 
 function codeName(code: number | null | undefined): ExportErrorCode {
@@ -202,6 +225,7 @@ export class ExportDecoder {
       return fail(error instanceof Error ? error.message : String(error));
     }
     const { hello, memory, acquire, acquired, refused, release, revoke, scanout, damage } = decoded;
+    const { cursorImage, cursorPosition } = decoded;
     if (hello) return { type: "hello", version: hello.version ?? 0, exporter: hello.exporter ?? "" };
     if (memory) {
       const size = count(memory.size, "Memory.size");
@@ -250,6 +274,13 @@ export class ExportDecoder {
       };
     }
     if (damage) return { type: "damage", head: damage.head ?? 0, rectangle: rectangle(damage.rectangle) };
+    if (cursorImage) {
+      return { type: "cursorImage", head: cursorImage.head ?? 0, image: cursorImageOf(cursorImage) };
+    }
+    if (cursorPosition) {
+      const { head, x, y } = cursorPosition;
+      return { type: "cursorPosition", head: head ?? 0, x: x ?? 0, y: y ?? 0 };
+    }
     return undefined;
   }
 }

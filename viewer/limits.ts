@@ -39,6 +39,8 @@ const TABLE = {
   MAX_REPORT_MS: limit(60_000, "ms", "a Report's period"),
   CODECS: limit(16, "codecs", "in ViewerHello"),
 
+  CURSOR_MS: limit(15, "ms", "between two Cursor to a viewer; the newest place and image are what is sent"),
+
   SOURCES: limit(256, "sources", "of a server"),
   SOURCE_ID_BYTES: limit(127, "bytes", "a source's id"),
   TEXT_BYTES: limit(255, "bytes", "a title or a sentence, UTF-8"),

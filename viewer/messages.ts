@@ -24,6 +24,7 @@ interface ServerBodies {
   state: InstanceType<typeof viewer.State>;
   statistics: InstanceType<typeof viewer.Statistics>;
   thumbnail: InstanceType<typeof viewer.Thumbnail>;
+  cursor: InstanceType<typeof viewer.Cursor>;
   pong: InstanceType<typeof viewer.ServerPong>;
 }
 

@@ -5,6 +5,7 @@
  * gone; it hands on access units as they come and decides nothing about who gets them.
  */
 import type { CodecName } from "../host/encoders/encoder.ts";
+import type { CursorImage } from "../proto/export.ts";
 
 /** Where a frame's time went before it came to the server, in microseconds; 0 where it is not known. */
 export interface SourceStages {
@@ -36,9 +37,20 @@ export interface SourceStatistics {
   readonly dropped: Readonly<Record<string, number>>;
 }
 
+/** A pointer that a display shows above its picture, which the access units do not show. */
+export interface SourceCursor {
+  /** Of the image's first pixel, in pixels of the picture; it may lie outside. */
+  readonly x: number;
+  readonly y: number;
+  /** Undefined: none is shown. */
+  readonly image: CursorImage | undefined;
+}
+
 export interface SourceEvents {
   onAccessUnit(unit: SourceAccessUnit): void;
   onState(state: SourceState): void;
+  /** As often as it changes; a source begins without one. */
+  onCursor?(cursor: SourceCursor): void;
 }
 
 /** In 1/65535 of the picture's width and height; `buttons` as MouseEvent.buttons; wheel in lines times 120. */

@@ -65,11 +65,15 @@ export class ExportConnection {
     return this.#held.size;
   }
 
-  /** Says hello and what the heads show. */
+  /** Says hello, and what the heads show with which pointers. */
   open(): void {
     this.send({ type: "hello", version: LIMITS.EXPORT_VERSION, exporter: this.#source.software });
     for (const { head, resource, rectangle } of this.#source.scanouts()) {
       this.send({ type: "scanout", head, resource, rectangle });
+    }
+    for (const { head, x, y, image } of this.#source.cursors?.() ?? []) {
+      this.send({ type: "cursorPosition", head, x, y });
+      this.send({ type: "cursorImage", head, image });
     }
   }
 

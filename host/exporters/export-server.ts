@@ -37,6 +37,8 @@ export class ExportServer {
   readonly #connections = new Set<ExportConnection>();
   /** By generation. */
   readonly #revocations = new Map<number, Revocation>();
+  /** Heads whose pointers have changed and of which nobody has been told: whether the image is another, too. */
+  readonly #cursorChanges = new Map<number, boolean>();
 
   /** @throws SocketError */
   constructor(options: ExportServerOptions, source: ExportSource, log: Logger) {
@@ -88,6 +90,31 @@ export class ExportServer {
   /** @param rectangle in the head's picture */
   damaged(head: number, rectangle: Rectangle): void {
     this.#broadcast({ type: "damage", head, rectangle });
+  }
+
+  cursorImageChanged(head: number): void {
+    this.#noteCursor(head, true);
+  }
+
+  cursorMoved(head: number): void {
+    this.#noteCursor(head, false);
+  }
+
+  /** However often a guest moves a pointer in one turn of the event loop, the relays are told once. */
+  #noteCursor(head: number, isImage: boolean): void {
+    if (this.#cursorChanges.size === 0) setImmediate(() => this.#tellCursors());
+    this.#cursorChanges.set(head, isImage || this.#cursorChanges.get(head) === true);
+  }
+
+  /** The place first, so that a new image is nowhere else before. */
+  #tellCursors(): void {
+    const shown = new Map(this.#source.cursors?.().map((cursor) => [cursor.head, cursor]));
+    for (const [head, isImage] of this.#cursorChanges) {
+      const cursor = shown.get(head);
+      if (cursor !== undefined) this.#broadcast({ type: "cursorPosition", head, x: cursor.x, y: cursor.y });
+      if (isImage) this.#broadcast({ type: "cursorImage", head, image: cursor?.image });
+    }
+    this.#cursorChanges.clear();
   }
 
   #broadcast(message: ExportMessage): void {

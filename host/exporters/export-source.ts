@@ -2,7 +2,7 @@
  * What an exporter has to know about its resources so that ExportServer can serve them: the seam between "where
  * pixels live" and "who encodes".
  */
-import type { ExportErrorCode, Extent, Rectangle } from "../../proto/export.ts";
+import type { CursorImage, ExportErrorCode, Extent, Rectangle } from "../../proto/export.ts";
 
 /** A memory that resources lie in. */
 export interface SharedMemory {
@@ -50,6 +50,15 @@ export interface Scanout {
   readonly rectangle: Rectangle;
 }
 
+/** The pointer that a head shows above its picture. */
+export interface Cursor {
+  /** Of the image's first pixel, in the head's picture; it may lie outside. */
+  readonly x: number;
+  readonly y: number;
+  /** Undefined: none is shown. */
+  readonly image: CursorImage | undefined;
+}
+
 export interface ExportSource {
   /** Kind and version, for the relay's log. */
   readonly software: string;
@@ -58,6 +67,8 @@ export interface ExportSource {
   memory(id: number): SharedMemory | undefined;
   /** What a new connection is told of the heads. */
   scanouts(): readonly (Scanout & { readonly head: number })[];
+  /** The pointers of the heads that show one; absent where there are none. */
+  cursors?(): readonly (Cursor & { readonly head: number })[];
   /** Calls back when everything that was asked for earlier is carried out, so that look-ups see it. */
   whenSettled(listener: () => void): void;
 }

@@ -6,7 +6,7 @@
  * shows is told to the reader; there is no screen here.
  */
 import type { Rectangle } from "../../proto/export.ts";
-import type { Scanout } from "../exporters/export-source.ts";
+import type { Cursor, Scanout } from "../exporters/export-source.ts";
 import type { Hold } from "../exporters/hold.ts";
 import type { GuestMemory } from "../native/guest-memory.ts";
 import {
@@ -22,6 +22,7 @@ import {
   MEM_ENTRY_BYTES,
   Response,
 } from "./constants.ts";
+import { CURSOR_COMMAND_BYTES, Cursors, readCursorCommand, readCursorImage } from "./cursor.ts";
 import { type DisplayMode, generateEdid } from "./edid.ts";
 import type { GuestWarnings } from "./guest-warnings.ts";
 import { GPU_LIMITS } from "./limits.ts";
@@ -35,6 +36,8 @@ export interface PictureReader {
   scanoutChanged(head: number, scanout: Scanout): void;
   /** @param rectangle in the head's picture */
   damaged(head: number, rectangle: Rectangle): void;
+  cursorImageChanged(head: number): void;
+  cursorMoved(head: number): void;
 }
 
 /** The answer to a command, and what has to happen before it is given. */
@@ -111,6 +114,7 @@ export class GpuDevice {
   readonly #warnings: GuestWarnings;
   readonly #resources = new ResourceTable();
   readonly #scanouts: Scanout[] = new Array<Scanout>(MAX_HEADS).fill(NOTHING);
+  readonly #cursors = new Cursors();
   #reader: PictureReader | undefined;
   #memory: GuestMemory | undefined;
   /** Numbers of the memory table's memories. */
@@ -141,6 +145,11 @@ export class GpuDevice {
     return this.#scanouts;
   }
 
+  /** The pointers of the heads, by head, MAX_HEADS of them. */
+  get cursors(): readonly Cursor[] {
+    return this.#cursors.all;
+  }
+
   /** struct virtio_gpu_config, 5.7.4. The front end puts its own number of scanouts over ours. */
   configuration(): Buffer {
     const configuration = Buffer.alloc(CONFIG_BYTES);
@@ -153,6 +162,7 @@ export class GpuDevice {
     this.#scanouts.forEach((scanout, head) => {
       if (scanout.resource !== 0) this.#show(head, NOTHING);
     });
+    for (const head of this.#cursors.clear()) this.#reader?.cursorImageChanged(head);
     for (const resource of [...this.#resources.all()]) {
       this.#resources.remove(resource);
       this.#revoke(resource)?.end();
@@ -164,16 +174,24 @@ export class GpuDevice {
     return this.#guarded(command, (type) => this.#control(type, command));
   }
 
-  /** Carries out a command of the cursor queue; there is no cursor here, so it is only checked. 5.7.6.10. */
+  /** Carries out a command of the cursor queue, 5.7.6.10. */
   cursor(command: Buffer): Outcome {
     return this.#guarded(command, (type) => {
       if (type !== Command.UPDATE_CURSOR && type !== Command.MOVE_CURSOR) {
         throw new CommandError(Response.ERR_UNSPEC, `0x${type.toString(16)} is not a cursor command`);
       }
-      requireBytes(command, HEADER_BYTES + 32);
-      this.#requireHead(command.readUInt32LE(HEADER_BYTES));
-      const resource = command.readUInt32LE(HEADER_BYTES + 16);
-      if (type === Command.UPDATE_CURSOR && resource !== 0) this.#resources.require(resource);
+      requireBytes(command, CURSOR_COMMAND_BYTES);
+      const { head, x, y, resource } = readCursorCommand(command);
+      this.#requireHead(head);
+      if (type === Command.UPDATE_CURSOR) {
+        const image =
+          resource === 0 ? undefined : readCursorImage(this.#resources.require(resource), this.#memory);
+        this.#cursors.set(head, { x, y, image });
+        this.#reader?.cursorImageChanged(head);
+      } else {
+        this.#cursors.move(head, x, y);
+        this.#reader?.cursorMoved(head);
+      }
       return { response: answer(command, Response.OK_NODATA) };
     });
   }
@@ -343,7 +361,7 @@ export class GpuDevice {
       offset,
       length,
     }));
-    this.#resources.attach(resource, extents);
+    this.#resources.attach(resource, extents, ranges);
   }
 
   #detachBacking(command: Buffer): Hold | undefined {

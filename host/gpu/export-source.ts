@@ -1,5 +1,5 @@
 /** The GPU's resources, as its export socket serves them. */
-import type { ExportSource, LookUp, Scanout, SharedMemory } from "../exporters/export-source.ts";
+import type { Cursor, ExportSource, LookUp, Scanout, SharedMemory } from "../exporters/export-source.ts";
 import { packageVersion } from "../package-root.ts";
 import type { GpuDevice } from "./device.ts";
 import type { SharedMemories } from "./shared-memories.ts";
@@ -42,6 +42,12 @@ export class GpuExportSource implements ExportSource {
     return this.#device.scanouts
       .map((scanout, head) => ({ ...scanout, head }))
       .filter(({ head, resource }) => head < this.#heads || resource !== 0);
+  }
+
+  cursors(): readonly (Cursor & { readonly head: number })[] {
+    return this.#device.cursors
+      .map((cursor, head) => ({ ...cursor, head }))
+      .filter(({ image }) => image !== undefined);
   }
 
   /** What the guest has queued is carried out first. */

@@ -6,6 +6,8 @@
  * the pages that readers hold.
  */
 import type { Extent } from "../../proto/export.ts";
+import { LIMITS } from "../../proto/limits.ts";
+import type { AddressRange } from "../native/guest-memory.ts";
 import { type ErrorResponse, FORMATS, Response } from "./constants.ts";
 import { GPU_LIMITS } from "./limits.ts";
 
@@ -14,6 +16,8 @@ export interface Backing {
   /** In order. Memory 0: not shareable. */
   readonly extents: readonly Extent[];
   readonly bytes: number;
+  /** Where they are in the guest's memory; of a resource that can be a pointer, and in no more than some pages. */
+  readonly addresses?: readonly AddressRange[];
 }
 
 export interface Resource {
@@ -25,6 +29,12 @@ export interface Resource {
   readonly format: number;
   readonly backing: Backing | undefined;
 }
+
+/** A pointer's image takes four pages; drivers attach page by page. */
+const MAX_POINTER_RANGES = 16;
+
+const canBePointer = ({ width, height }: Resource): boolean =>
+  width === LIMITS.CURSOR_SIDE && height === LIMITS.CURSOR_SIDE;
 
 /** A command cannot be carried out; `response` is the virtio-gpu error for it. */
 export class CommandError extends Error {
@@ -79,7 +89,7 @@ export class ResourceTable {
   }
 
   /** @throws CommandError when the bounds of all resources together are reached */
-  attach(resource: Resource, extents: readonly Extent[]): void {
+  attach(resource: Resource, extents: readonly Extent[], ranges: readonly AddressRange[]): void {
     const bytes = extents.reduce((sum, { length }) => sum + length, 0);
     if (
       this.#extents + extents.length > GPU_LIMITS.TOTAL_EXTENTS ||
@@ -90,7 +100,9 @@ export class ResourceTable {
     this.#extents += extents.length;
     this.#bytes += bytes;
     const backing = { generation: ++this.#generations, extents, bytes };
-    this.#resources.set(resource.id, { ...resource, backing });
+    const addresses =
+      canBePointer(resource) && ranges.length <= MAX_POINTER_RANGES ? { addresses: ranges } : {};
+    this.#resources.set(resource.id, { ...resource, backing: { ...backing, ...addresses } });
   }
 
   detach(resource: Resource): void {

@@ -5,6 +5,7 @@
  * same resource is still unanswered waits for that answer: otherwise it would end the new hold as well.
  */
 import {
+  type CursorImage,
   type ExportErrorCode,
   type ExportMessage,
   ExportProtocolError,
@@ -50,6 +51,10 @@ export interface ExportClientEvents {
   onScanout(head: number, resource: number, rectangle: Rectangle): void;
   /** The guest has changed this part of the head's picture. */
   onDamage(head: number, rectangle: Rectangle): void;
+  /** The head's pointer has another image; undefined: none is shown. */
+  onCursorImage?(head: number, image: CursorImage | undefined): void;
+  /** Where the pointer's first pixel is in the head's picture; it may lie outside. */
+  onCursorPosition?(head: number, x: number, y: number): void;
   /** The connection is over, and with it every hold and descriptor. Not called if connect() failed. */
   onClose(error?: Error): void;
 }
@@ -212,6 +217,12 @@ export class ExportClient {
         break;
       case "damage":
         this.#events.onDamage(message.head, message.rectangle);
+        break;
+      case "cursorImage":
+        this.#events.onCursorImage?.(message.head, message.image);
+        break;
+      case "cursorPosition":
+        this.#events.onCursorPosition?.(message.head, message.x, message.y);
         break;
       default:
         throw new ExportProtocolError(`the exporter sent ${message.type}, which is the relay's to send`);

@@ -4,8 +4,8 @@
  * An exporter tells a new connection of every connected head, also of those that show nothing; so a head is known from
  * its first announcement on, and stays known while the exporter is away.
  */
-import type { Rectangle } from "../../proto/export.ts";
-import type { Scanout } from "../exporters/export-source.ts";
+import type { CursorImage, Rectangle } from "../../proto/export.ts";
+import type { Cursor, Scanout } from "../exporters/export-source.ts";
 
 /** VIRTIO_GPU_MAX_SCANOUTS (virtio 1.2, 5.7.6.7): an exporter that names a head beyond it is not believed. */
 const MAX_HEADS = 16;
@@ -15,10 +15,15 @@ export interface HeadWatcher {
   onScanout(scanout: Scanout | undefined): void;
   /** The guest has changed this part of the head's picture. */
   onDamage(rectangle: Rectangle): void;
+  /** The pointer that is shown above the picture from now on; without an image there is none. */
+  onCursor(cursor: Cursor): void;
 }
+
+const NO_CURSOR: Cursor = { x: 0, y: 0, image: undefined };
 
 export class Heads {
   readonly #known = new Map<number, Scanout | undefined>();
+  readonly #cursors = new Map<number, Cursor>();
   readonly #watchers = new Map<number, Set<HeadWatcher>>();
   #onKnown: (head: number) => void = () => undefined;
 
@@ -29,7 +34,7 @@ export class Heads {
   }
 
   /**
-   * Tells the watcher what the head shows, before this returns, and every change.
+   * Tells the watcher what the head shows and with which pointer, before this returns, and every change.
    *
    * @returns ends it
    */
@@ -37,6 +42,7 @@ export class Heads {
     const watchers = this.#watchers.get(head) ?? new Set();
     this.#watchers.set(head, watchers.add(watcher));
     watcher.onScanout(this.#known.get(head));
+    watcher.onCursor(this.#cursors.get(head) ?? NO_CURSOR);
     return () => void watchers.delete(watcher);
   }
 
@@ -52,12 +58,28 @@ export class Heads {
     for (const watcher of this.#watchersOf(head)) watcher.onDamage(rectangle);
   }
 
+  cursorImage(head: number, image: CursorImage | undefined): void {
+    const { x, y } = this.#cursors.get(head) ?? NO_CURSOR;
+    this.#setCursor(head, { x, y, image });
+  }
+
+  cursorPosition(head: number, x: number, y: number): void {
+    this.#setCursor(head, { x, y, image: this.#cursors.get(head)?.image });
+  }
+
   /** The exporter has gone: nobody knows what the heads show. */
   lost(): void {
+    for (const head of [...this.#cursors.keys()]) this.#setCursor(head, NO_CURSOR);
     for (const head of this.#known.keys()) {
       this.#known.set(head, undefined);
       for (const watcher of this.#watchersOf(head)) watcher.onScanout(undefined);
     }
+  }
+
+  #setCursor(head: number, cursor: Cursor): void {
+    if (head >= MAX_HEADS) return;
+    this.#cursors.set(head, cursor);
+    for (const watcher of this.#watchersOf(head)) watcher.onCursor(cursor);
   }
 
   #watchersOf(head: number): HeadWatcher[] {

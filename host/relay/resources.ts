@@ -127,6 +127,8 @@ export class VmResources implements ResourceSource {
         onRevoke: (resource, generation) => this.#revoke(holdKey(resource, generation)),
         onScanout: (head, resource, rectangle) => this.heads.scanout(head, { resource, rectangle }),
         onDamage: (head, rectangle) => this.heads.damage(head, rectangle),
+        onCursorImage: (head, image) => this.heads.cursorImage(head, image),
+        onCursorPosition: (head, x, y) => this.heads.cursorPosition(head, x, y),
         onClose: () => this.#disconnected(),
       });
       if (this.#closed) {

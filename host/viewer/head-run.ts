@@ -73,6 +73,7 @@ export class HeadRun {
     this.#unwatch = options.heads.watch(options.head, {
       onScanout: (scanout) => this.#onScanout(scanout),
       onDamage: () => this.#pacer.changed(),
+      onCursor: (cursor) => events.onCursor?.(cursor),
     });
   }
 

@@ -14,7 +14,7 @@ import {
 import { describeStream, StreamDescriptionError } from "../codec-string.ts";
 import { VIEWER_LIMITS } from "../limits.ts";
 import type { OutgoingServerMessage } from "../messages.ts";
-import type { SourceAccessUnit, SourceState, ViewerSource } from "../source.ts";
+import type { SourceAccessUnit, SourceCursor, SourceState, ViewerSource } from "../source.ts";
 import { GroupCache } from "./group-cache.ts";
 import { KeyFrameRequests } from "./key-frame-requests.ts";
 import type { SourceMetrics } from "./metrics.ts";
@@ -28,6 +28,8 @@ export interface Watcher {
   readonly units: UnitQueue;
   /** May be told the same twice. */
   showState(state: WatchState): void;
+  /** The newest is what counts; without an image, or undefined, there is none. */
+  showCursor(cursor: SourceCursor | undefined): void;
   send(message: OutgoingServerMessage): void;
   /** How it fared since it was last asked; undefined if it has not reported. */
   observe(): ViewerObservation | undefined;
@@ -59,6 +61,7 @@ export class Hub {
   #lastUnitMs = 0;
   #silent = false;
   #newestKey: Unit | undefined;
+  #cursor: SourceCursor | undefined;
   #bitrate: BitrateState | undefined;
   /** Since the hub was made. */
   #frames = 0;
@@ -90,6 +93,7 @@ export class Hub {
     this.metrics.viewerCame();
     if (this.#running) this.#join(watcher);
     this.#update();
+    watcher.showCursor(this.#cursor);
     this.#tell(watcher);
   }
 
@@ -148,6 +152,7 @@ export class Hub {
       this.source.start({
         onAccessUnit: (unit) => this.#onAccessUnit(unit),
         onState: (state) => this.#onState(state),
+        onCursor: (cursor) => this.#onCursor(cursor),
       });
     } catch (error) {
       // What is wrong with one source must not end the server of all; its viewers read why there is no picture.
@@ -168,6 +173,7 @@ export class Hub {
     this.#stopping = undefined;
     if (!this.#running) return;
     this.#running = false;
+    this.#onCursor(undefined);
     this.#keyFrames.served();
     this.#forget();
     // One that did not start has nothing to stop.
@@ -240,6 +246,11 @@ export class Hub {
     if (state.code === "away" || state.code === "failed") this.#forget();
     else this.#lastUnitMs = performance.now();
     for (const watcher of this.#watchers) this.#tell(watcher);
+  }
+
+  #onCursor(cursor: SourceCursor | undefined): void {
+    this.#cursor = cursor;
+    for (const watcher of this.#watchers) watcher.showCursor(cursor);
   }
 
   #onTick(): void {

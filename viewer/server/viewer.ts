@@ -15,6 +15,8 @@ import {
   type ViewerMessage,
   ViewerMessageError,
 } from "../messages.ts";
+import type { SourceCursor } from "../source.ts";
+import { CursorFeed } from "./cursor-feed.ts";
 import type { Hub, Watcher } from "./hub.ts";
 import { InputForwarder } from "./input-forwarder.ts";
 import type { ViewerMetrics } from "./metrics.ts";
@@ -43,6 +45,7 @@ export interface ViewerSurroundings {
 
 export class Viewer implements Watcher, ThumbnailViewer {
   readonly units: UnitQueue;
+  readonly #cursor: CursorFeed;
   readonly #socket: WebSocket;
   readonly #around: ViewerSurroundings;
   readonly #log: Logger;
@@ -75,6 +78,7 @@ export class Viewer implements Watcher, ThumbnailViewer {
       onSent: (bytes) => this.#hub?.metrics.unitSent(bytes),
       onSkipped: (count) => this.#hub?.metrics.unitsSkipped(count),
     });
+    this.#cursor = new CursorFeed(this);
     this.#helloTimer = setTimeout(
       () => this.close("noHello", "ViewerHello did not come in time"),
       VIEWER_LIMITS.HELLO_MS,
@@ -142,6 +146,10 @@ export class Viewer implements Watcher, ThumbnailViewer {
     if (state.code === this.#shown?.code && state.text === this.#shown.text) return;
     this.#shown = state;
     this.send({ type: "state", body: { code: state.code, text: truncateText(state.text) } });
+  }
+
+  showCursor(cursor: SourceCursor | undefined): void {
+    this.#cursor.show(cursor);
   }
 
   observe(): ViewerObservation | undefined {
@@ -297,6 +305,7 @@ export class Viewer implements Watcher, ThumbnailViewer {
     clearTimeout(this.#helloTimer);
     clearInterval(this.#pingTimer);
     clearTimeout(this.#cutTimer);
+    this.#cursor.close();
     this.#leave();
     this.#log.info({ code, reason }, "viewer left");
   }

@@ -181,6 +181,8 @@ it("agrees with the model about every answer and all that readers see", () => {
         revoke: (_resource, { generation }) => void revoked.push(generation),
         scanoutChanged: () => undefined,
         damaged: () => undefined,
+        cursorImageChanged: () => undefined,
+        cursorMoved: () => undefined,
       });
       const model = new Model();
       const generations = new Set<number>();

@@ -1,5 +1,7 @@
 /** Where the picture is shown: its scale, full screen, and what lies over it. */
+import type { ServerMessage } from "../messages.ts";
 import { byId } from "./dom.ts";
+import { GuestPointer, type Size } from "./guest-pointer.ts";
 import type { Preferences } from "./preferences.ts";
 import type { Notice } from "./sentences.ts";
 
@@ -17,7 +19,8 @@ export class Stage {
   readonly #action = byId("notice-action", HTMLButtonElement);
   readonly #hint = byId("hint", HTMLParagraphElement);
   #picture: HTMLElement | undefined;
-  #size: { readonly width: number; readonly height: number } | undefined;
+  readonly #pointer = new GuestPointer();
+  #size: Size | undefined;
   #scale: Preferences["scale"] = "fit";
 
   constructor(onAction: () => void) {
@@ -38,14 +41,19 @@ export class Stage {
 
   use(picture: HTMLElement): void {
     this.#picture = picture;
-    this.#screen.replaceChildren(picture);
+    this.#screen.replaceChildren(picture, this.#pointer.layer);
     this.#layOut();
   }
 
   /** Of the picture, in pixels; undefined where there is none. */
-  setSize(size: { readonly width: number; readonly height: number } | undefined): void {
+  setSize(size: Size | undefined): void {
     this.#size = size;
+    this.#pointer.setPicture(size);
     this.#layOut();
+  }
+
+  showPointer(cursor: Extract<ServerMessage, { type: "cursor" }>["body"]): void {
+    this.#pointer.show(cursor);
   }
 
   setScale(scale: Preferences["scale"]): void {
@@ -77,8 +85,10 @@ export class Stage {
     // A pixel of the picture is a pixel of the screen, whatever the page's own unit is.
     const original = 1 / window.devicePixelRatio;
     const factor = this.#scale === "fit" ? Math.min(clientWidth / width, clientHeight / height) : original;
-    picture.style.inlineSize = `${width * factor}px`;
-    picture.style.blockSize = `${height * factor}px`;
+    for (const { style } of [picture, this.#pointer.layer]) {
+      style.inlineSize = `${width * factor}px`;
+      style.blockSize = `${height * factor}px`;
+    }
   }
 }
 

@@ -167,6 +167,9 @@ export class Viewer implements PlayerEvents {
         this.#list.thumbnail(source, codec, data as Uint8Array<ArrayBuffer>);
         return;
       }
+      case "cursor":
+        this.#stage.showPointer(message.body);
+        return;
       case "pong":
         return;
     }

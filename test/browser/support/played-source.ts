@@ -2,6 +2,7 @@
 import type {
   KeyInput,
   PointerInput,
+  SourceCursor,
   SourceEvents,
   SourceState,
   SourceStatistics,
@@ -90,6 +91,10 @@ export class PlayedSource implements ViewerSource {
 
   tell(state: SourceState): void {
     this.#events?.onState(state);
+  }
+
+  point(cursor: SourceCursor): void {
+    this.#events?.onCursor?.(cursor);
   }
 
   statistics(): SourceStatistics {

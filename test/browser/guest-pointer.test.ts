@@ -1,0 +1,99 @@
+/** The guest's pointer, which is shown over the picture: where it is, and its colours. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { PlayedSource } from "./support/played-source.ts";
+import { type Recording, record, SIZE } from "./support/recording.ts";
+import { Rig, type ViewedPage } from "./support/rig.ts";
+
+const SIDE = 64;
+
+let rig: Rig;
+let recording: Recording;
+
+beforeAll(async () => {
+  rig = await Rig.start();
+  recording = await record({ frames: 100, keyInterval: 40 });
+});
+afterEach(() => rig.clear());
+afterAll(() => rig.stop());
+
+/** Of one colour: red, green, blue, alpha, multiplied. */
+function image(...pixel: readonly number[]) {
+  return { width: SIDE, height: SIDE, pixels: Buffer.alloc(SIDE * SIDE * 4, Buffer.from(pixel)) };
+}
+
+const pointer = (viewer: ViewedPage) => viewer.page.locator(".guest-pointer");
+
+/** Places in the picture of what the page shows: its first pixel and its width, in pixels of the picture. */
+async function place(viewer: ViewedPage): Promise<{ x: number; y: number; width: number } | undefined> {
+  const [shown, picture] = await Promise.all([
+    pointer(viewer).boundingBox(),
+    viewer.page.locator("#screen canvas").boundingBox(),
+  ]);
+  if (shown === null || picture === null) return undefined;
+  const factor = SIZE.width / picture.width;
+  const round = (value: number): number => Math.round(value * factor);
+  return { x: round(shown.x - picture.x), y: round(shown.y - picture.y), width: round(shown.width) };
+}
+
+/** Of the middle of the pointer's image as the browser has it: red, green, blue, alpha. */
+function colour(viewer: ViewedPage): Promise<number[]> {
+  return pointer(viewer).evaluate(async (element: HTMLImageElement) => {
+    await element.decode();
+    const context = new OffscreenCanvas(64, 64).getContext("2d");
+    context?.drawImage(element, 0, 0);
+    return [...(context?.getImageData(32, 32, 1, 1).data ?? [])];
+  });
+}
+
+async function watched(source: PlayedSource): Promise<ViewedPage> {
+  const viewer = await rig.open({ source: source.id });
+  await viewer.untilPainted(1);
+  return viewer;
+}
+
+describe("the guest's pointer", () => {
+  test("is where the guest has it, in every scale, and follows it", async () => {
+    const source = new PlayedSource({ id: "desk/head0", recording, fps: 10, kind: "head" });
+    rig.add(source);
+    const viewer = await watched(source);
+    expect(await place(viewer)).toBeUndefined();
+    const red = image(255, 0, 0, 255);
+    source.point({ x: 100, y: 60, image: red });
+    await expect.poll(() => place(viewer)).toEqual({ x: 100, y: 60, width: SIDE });
+    await viewer.shot("guest-pointer");
+    await viewer.page.setViewportSize({ width: 700, height: 900 });
+    await expect.poll(() => place(viewer)).toEqual({ x: 100, y: 60, width: SIDE });
+    source.point({ x: -20, y: -10, image: red });
+    await expect.poll(() => place(viewer)).toEqual({ x: -20, y: -10, width: SIDE });
+    source.point({ x: 0, y: 0, image: undefined });
+    await expect.poll(() => place(viewer)).toBeUndefined();
+    expect(viewer.problems).toEqual([]);
+  });
+
+  test("is there for who comes later, and is not taken to another source", async () => {
+    const source = new PlayedSource({ id: "desk/head0", recording, fps: 10, kind: "head" });
+    const other = new PlayedSource({ id: "desk/port0", recording, fps: 10 });
+    rig.add(source, other);
+    await watched(source);
+    source.point({ x: 7, y: 8, image: image(0, 255, 0, 255) });
+    const late = await watched(source);
+    await expect.poll(() => place(late)).toEqual({ x: 7, y: 8, width: SIDE });
+    await late.watch(other.id);
+    await expect.poll(() => place(late)).toBeUndefined();
+    await late.watch(source.id);
+    await expect.poll(() => place(late)).toEqual({ x: 7, y: 8, width: SIDE });
+    expect(await colour(late)).toEqual([0, 255, 0, 255]);
+  });
+
+  test("has the guest's colours, whose bytes are multiplied by alpha", async () => {
+    const source = new PlayedSource({ id: "desk/head0", recording, fps: 10, kind: "head" });
+    rig.add(source);
+    const viewer = await watched(source);
+    source.point({ x: 7, y: 8, image: image(100, 50, 0, 128) });
+    await expect.poll(() => place(viewer)).toBeDefined();
+    const [red = 0, green = 0, blue = 0, alpha] = await colour(viewer);
+    expect([alpha, blue]).toEqual([128, 0]);
+    expect(Math.abs(red - 199)).toBeLessThanOrEqual(2);
+    expect(Math.abs(green - 100)).toBeLessThanOrEqual(2);
+  });
+});

@@ -1,0 +1,75 @@
+/** The guest's pointer over the picture, where the display shows it and the pictures do not. */
+import type { ServerMessage } from "../messages.ts";
+import { make } from "./dom.ts";
+
+type Cursor = Extract<ServerMessage, { type: "cursor" }>["body"];
+
+export interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+
+export class GuestPointer {
+  readonly #image = make("img", "guest-pointer");
+  /** As large as the picture on the screen, and lying over it. */
+  readonly layer = make("div", "guest-pointer-layer", this.#image);
+  #visible = false;
+  /** Of the image's first pixel, and of the image: in pixels of the picture. */
+  #place = { x: 0, y: 0 };
+  #size: Size = { width: 0, height: 0 };
+  #picture: Size | undefined;
+
+  constructor() {
+    this.#image.alt = "";
+    this.layer.hidden = true;
+  }
+
+  show({ visible, x, y, image }: Cursor): void {
+    this.#visible = visible ?? false;
+    this.#place = { x: x ?? 0, y: y ?? 0 };
+    if (image) {
+      this.#size = { width: image.width ?? 0, height: image.height ?? 0 };
+      this.#image.src = toUrl(this.#size, image.pixels ?? new Uint8Array(0));
+    }
+    this.#layOut();
+  }
+
+  /** Of the picture, in its own pixels; undefined where there is none. */
+  setPicture(size: Size | undefined): void {
+    this.#picture = size;
+    this.#layOut();
+  }
+
+  #layOut(): void {
+    const picture = this.#picture;
+    this.layer.hidden = picture === undefined || !this.#visible;
+    if (picture === undefined) return;
+    const { style } = this.#image;
+    style.insetInlineStart = `${(this.#place.x / picture.width) * 100}%`;
+    style.insetBlockStart = `${(this.#place.y / picture.height) * 100}%`;
+    style.inlineSize = `${(this.#size.width / picture.width) * 100}%`;
+    style.blockSize = `${(this.#size.height / picture.height) * 100}%`;
+  }
+}
+
+function toUrl({ width, height }: Size, pixels: Uint8Array): string {
+  const canvas = make("canvas", "");
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d");
+  if (context === null || pixels.length !== width * height * 4 || pixels.length === 0) return "";
+  context.putImageData(new ImageData(toStraight(pixels), width, height), 0, 0);
+  return canvas.toDataURL();
+}
+
+/** Divides the colours by alpha, with which they come multiplied. */
+function toStraight(pixels: Uint8Array): Uint8ClampedArray<ArrayBuffer> {
+  const straight = new Uint8ClampedArray(pixels);
+  for (let at = 0; at < straight.length; at += 4) {
+    const alpha = straight[at + 3] ?? 0;
+    if (alpha === 0 || alpha === 255) continue;
+    for (let colour = at; colour < at + 3; colour += 1)
+      straight[colour] = ((pixels[colour] ?? 0) * 255) / alpha;
+  }
+  return straight;
+}

@@ -77,9 +77,9 @@ export class Bridge {
     }
   }
 
-  /** What to open in a browser, with the token. */
-  address(): string {
-    return this.#server.address();
+  /** What to open in a browser, with the token: on this machine, and on others where they are served. */
+  addresses(): string[] {
+    return this.#server.addresses();
   }
 
   /** Settles when nobody is connected and the pipeline has been freed. */

@@ -36,20 +36,25 @@ async function chooseCapture(framerate: number): Promise<string> {
   // It offers its own buffers to videoconvert, and converts nothing that the encoder takes.
   if (noCompositor === undefined) return "pipewiresrc do-timestamp=true keepalive-time=500 ! videoconvert";
   throw new CaptureError(
-    `There is nothing to capture from. ${noScreen} ${noCompositor} Name elements with --source.`,
+    [
+      "There is nothing to capture from:",
+      `- the screen, with ${noScreen}`,
+      `- a compositor's stream, with ${noCompositor}`,
+      "Mend one of the two (docs/bridge.md), or name elements with --source.",
+    ].join("\n"),
   );
 }
 
 /** Why an element cannot capture, in sentences; undefined if it can. */
 async function whyNot(element: string): Promise<string | undefined> {
-  let complaint: string | undefined;
+  let complaint = "";
   let pipeline: Pipeline;
   try {
     pipeline = new Pipeline(`${element} ! appsink name=${SINK}`, SINK, (event) => {
-      if (event.kind === "error") complaint ??= event.text;
+      if (event.kind === "error" && complaint === "") complaint = event.text;
     });
   } catch (error) {
-    if (error instanceof PipelineError) return `${element}: ${error.message}.`;
+    if (error instanceof PipelineError) return `${element}: ${asSentence(error.message)}`;
     throw error;
   }
   try {
@@ -57,9 +62,14 @@ async function whyNot(element: string): Promise<string | undefined> {
     await pipeline.setState("paused");
     return undefined;
   } catch (error) {
-    if (error instanceof PipelineError) return `${element}: ${complaint ?? `${error.message}.`}`;
+    if (error instanceof PipelineError) return `${element}: ${asSentence(complaint || error.message)}`;
     throw error;
   } finally {
     await pipeline.close();
   }
+}
+
+/** Not every element ends what it says with a full stop. */
+function asSentence(text: string): string {
+  return text.endsWith(".") ? text : `${text}.`;
 }

@@ -37,7 +37,7 @@ ssh -L 8844:127.0.0.1:8844 GUEST.`,
       const configuration = bridgeConfiguration(config, { source, pipeline });
       const log = createLogger("bridge", configuration.log.level);
       const bridge = await Bridge.start(configuration, log);
-      console.log(bridge.address());
+      console.log(bridge.addresses().join("\n"));
       onTermination(() => void bridge.close());
     });
 }

@@ -24,7 +24,7 @@ export function loadAddon(addon: "os" | "media" | "gst"): unknown {
     throw new NativeAddonError(
       [
         `The native addon ${addon}.node does not load: ${reason}`,
-        "- not built yet, or built for another machine: npm run build",
+        `- not built yet, or built for another machine: npm run ${addon === "gst" ? "build:bridge" : "build"}`,
         "- a shared library is missing (libavcodec, libyuv, GStreamer): npm run setup",
       ].join("\n"),
     );

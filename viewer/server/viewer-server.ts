@@ -9,6 +9,7 @@ import {
 } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import { networkInterfaces } from "node:os";
 import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
@@ -23,6 +24,7 @@ import { type RefusalReason, ViewerMetrics } from "./metrics.ts";
 import { type ViewerOptions, ViewerOptionsError } from "./options.ts";
 import { answerText, PageFiles } from "./page-files.ts";
 import { RateLimit } from "./rate-limit.ts";
+import { reachableHosts } from "./reachable-hosts.ts";
 import { SourceCatalog } from "./source-catalog.ts";
 import { Thumbnails } from "./thumbnails.ts";
 import { Viewer } from "./viewer.ts";
@@ -99,11 +101,18 @@ export class ViewerServer {
     return server;
   }
 
-  /** What to open in a browser, with the token: for the eyes of who may watch, not for logs. */
+  /** What to open in a browser on this machine, with the token: for the eyes of who may watch, not for logs. */
   address(): string {
+    return this.addresses()[0] ?? "";
+  }
+
+  /** `address()`, and what other machines may reach: the addresses that the interfaces have at present. */
+  addresses(): string[] {
     const { port } = this.#server.address() as AddressInfo;
     const scheme = this.#options.certificate === undefined ? "http" : "https";
-    return `${scheme}://${reachableHost(this.#options.host)}:${port}/?token=${this.#access.token}`;
+    return reachableHosts(this.#options.host, networkInterfaces()).map(
+      (host) => `${scheme}://${host}:${port}/?token=${this.#access.token}`,
+    );
   }
 
   /**
@@ -227,13 +236,6 @@ function createServer(
   if (certificate === undefined) return createHttpServer(times, answer);
   const { cert, key } = certificate;
   return createHttpsServer({ ...times, cert, key, handshakeTimeout: VIEWER_LIMITS.REQUEST_MS }, answer);
-}
-
-/** What a browser on this machine can be sent to. */
-function reachableHost(host: string): string {
-  if (host === "0.0.0.0") return "127.0.0.1";
-  if (host === "::") return "[::1]";
-  return host.includes(":") ? `[${host}]` : host;
 }
 
 /** HTTP by hand: after `upgrade` Node leaves the connection to us. */

@@ -119,8 +119,11 @@ function open(path: string): number {
     return openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
+    const load = "load the kernel's module: modprobe uinput";
     const fixes: Readonly<Record<string, string>> = {
-      ENOENT: "load the kernel's module: modprobe uinput",
+      ENOENT: load,
+      // udev can make the node before the module is there.
+      ENODEV: load,
       EACCES:
         "install packaging/udev/71-vsockenc-input.rules in /etc/udev/rules.d, and be in the group input (usermod -aG input USER)",
     };

@@ -33,7 +33,7 @@ export function bridges(): (toml: string) => Promise<RunningBridge> {
     const bridge = await Bridge.start(bridgeConfiguration(file), logger, folder);
     endings.push(() => bridge.close());
     const watch = async (): Promise<TestViewer> => {
-      const viewer = await TestViewer.connect(bridge.address());
+      const viewer = await TestViewer.connect(bridge.addresses()[0] ?? "");
       endings.push(() => viewer.socket.terminate());
       viewer.watch("screen");
       return viewer;

@@ -54,15 +54,27 @@ TEST(encode_blocks_while_too_many_are_pending) {
   EXPECT(session.OutputCount() >= 1);
 }
 
-VIOLATION(input_overwritten_before_the_callback, "was overwritten before its callback") {
-  vt_shim_set_script("delay:*:100");
+// Locked before it is submitted, written to afterwards.
+static void OverwriteInput() {
   Session session;
   CVPixelBufferRef buffer = session.NewPicture(0);
   CVPixelBufferLockBaseAddress(buffer, 0);
   auto *bytes = static_cast<uint8_t *>(CVPixelBufferGetBaseAddressOfPlane(buffer, 0));
-  session.Encode(buffer, 0);
+  EXPECT_EQ(session.Encode(buffer, 0), noErr);
   ++bytes[10];
-  session.Complete();
+  EXPECT_EQ(session.Complete(), noErr);
+  CVPixelBufferUnlockBaseAddress(buffer, 0);
+  CVPixelBufferRelease(buffer);
+}
+
+VIOLATION(input_overwritten_before_the_callback, "was overwritten before its callback") {
+  vt_shim_set_script("delay:*:100");
+  OverwriteInput();
+}
+
+TEST(unchecked_input_may_be_overwritten) {
+  vt_shim_set_script("delay:*:100;unchecked");
+  OverwriteInput();
 }
 
 VIOLATION(input_locked_for_writing_before_the_callback, "the encoder may still read") {

@@ -28,7 +28,7 @@ VIOLATION(script_file_is_read_again, "no rule is called \"changed\"") {
   CreateSession({}, NoOutput, nullptr, &session);
 }
 
-VIOLATION(report_at_exit, "\"transfers\": 0, \"live_objects\": 1}") {
+VIOLATION(report_at_exit, "\"encoding_ns\": 0, \"live_objects\": 1}") {
   setenv("VT_SHIM_REPORT", "/dev/stderr", 1);
   setenv("VT_SHIM_LEAKS", "abort", 1);
   self_test::NewBuffer(kCVPixelFormatType_32BGRA, 16, 16);

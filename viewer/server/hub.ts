@@ -196,9 +196,10 @@ export class Hub {
 
   #onAccessUnit(unit: SourceAccessUnit): void {
     if (!this.#running) return;
+    const now = performance.now();
     this.#frames += 1;
     this.#bytes += unit.data.length;
-    this.#lastUnitMs = performance.now();
+    this.#lastUnitMs = now;
     this.#silent = false;
     if (this.#state.code !== "running") this.#state = { code: "running" };
     if (unit.key) {
@@ -208,7 +209,7 @@ export class Hub {
       this.#keyFrames.ask();
     }
     if (this.#configuration !== undefined)
-      this.#pass(new Unit(this.#frames >>> 0, this.#configuration, unit));
+      this.#pass(new Unit(this.#frames >>> 0, this.#configuration, unit, now));
     for (const watcher of this.#watchers) this.#tell(watcher);
   }
 

@@ -3,6 +3,8 @@ import { spawnSync } from "node:child_process";
 import { beforeAll, describe, expect, test } from "vitest";
 import { NAL_PPS, NAL_SPS, nalType, splitNalUnits, toSample } from "../../viewer/page/player/annexb.ts";
 import { fragment, initialization } from "../../viewer/page/player/fmp4.ts";
+import { paintOf } from "../../viewer/page/player/unit.ts";
+import { ServerClock } from "../../viewer/page/server-clock.ts";
 import { Statistics } from "../../viewer/page/statistics.ts";
 import { type Recording, record, SIZE } from "./support/recording.ts";
 
@@ -70,7 +72,7 @@ describe("fragmented MP4", () => {
 });
 
 describe("the page's statistics", () => {
-  const arrival = (at: number) => ({ at, bytes: 1000, stages: { encode: 2 } });
+  const arrival = (at: number) => ({ at, bytes: 1000 });
 
   test("count arrivals less than 8 ms apart as one burst, however many they are", () => {
     const statistics = new Statistics(0);
@@ -82,18 +84,11 @@ describe("the page's statistics", () => {
   test("give the middle and the twentieth largest of a second's times", () => {
     const statistics = new Statistics(0);
     for (let ms = 1; ms <= 100; ms += 1) {
-      const paint = {
-        number: ms,
-        ptsUs: 0,
-        queueMs: undefined,
-        decodeMs: ms,
-        paintMs: undefined,
-        at: ms * 10,
-      };
-      statistics.paint(paint);
+      statistics.paint({ at: ms * 10, times: { decode: ms }, totalMs: 3 * ms });
     }
-    const { stages, interval, painted } = statistics.take(1000);
+    const { stages, total, interval, painted } = statistics.take(1000);
     expect(stages).toEqual({ decode: { p50: 50, p95: 95 } });
+    expect(total).toEqual({ p50: 150, p95: 285 });
     expect([painted, interval]).toEqual([100, { p50: 10, p95: 10 }]);
   });
 
@@ -103,5 +98,56 @@ describe("the page's statistics", () => {
     statistics.drop("replaced by a newer one", 5);
     const { dropped, drops } = statistics.take(1000);
     expect([dropped, drops]).toEqual([2, { "decoder behind": 2, "replaced by a newer one": 5 }]);
+  });
+});
+
+test("a frame's whole way has what the browser does not tell of its own part", () => {
+  const unit = {
+    number: 1,
+    ptsUs: 0,
+    key: true,
+    replay: false,
+    arrivedAt: 1000,
+    times: { encode: 4, network: 6 },
+  };
+  expect(paintOf(unit, { ...unit.times, decode: 2 }, 1030)).toEqual({
+    number: 1,
+    ptsUs: 0,
+    times: { encode: 4, network: 6, decode: 2 },
+    totalMs: 40,
+    at: 1030,
+  });
+});
+
+describe("the server's clock", () => {
+  /** The page's clock, in ms, when the server's shows this. */
+  const pageAt = (serverMs: number): number => serverMs + 5000;
+
+  test("tells how long a unit was under way by the shortest of the latest round trips", () => {
+    const clock = new ServerClock();
+    expect(clock.underway(0, 0)).toBeUndefined();
+    // The answer to this one was held up on its way back.
+    clock.answered(pageAt(1000), pageAt(1060), 1_010_000);
+    clock.answered(pageAt(2000), pageAt(2004), 2_002_000);
+    clock.answered(pageAt(3000), pageAt(3050), 3_040_000);
+    expect(clock.underway(3_100_000, pageAt(3107))).toBe(7);
+  });
+
+  test("forgets a round trip after a while: clocks drift apart", () => {
+    const clock = new ServerClock();
+    clock.answered(pageAt(0), pageAt(2), 1000);
+    for (let second = 1; second <= 16; second += 1) {
+      const sent = second * 1000;
+      // The page's clock is fast meanwhile.
+      clock.answered(pageAt(sent) + 10, pageAt(sent + 8) + 10, (sent + 4) * 1000);
+    }
+    expect(clock.underway(20_000_000, pageAt(20_005) + 10)).toBe(5);
+  });
+
+  test("never says that something came before it was sent", () => {
+    const clock = new ServerClock();
+    // On its way back was all of it, where half is supposed.
+    clock.answered(pageAt(1000), pageAt(1020), 1_000_000);
+    expect(clock.underway(2_000_000, pageAt(2003))).toBe(0);
   });
 });

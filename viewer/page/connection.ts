@@ -12,6 +12,7 @@ import {
   type ServerMessage,
 } from "../messages.ts";
 import { now } from "./player/unit.ts";
+import { ServerClock } from "./server-clock.ts";
 
 /** First and longest pause before another attempt, in ms. */
 const PAUSE = { first: 500, longest: 10_000 };
@@ -53,6 +54,7 @@ export class Connection {
   #pinger: number | undefined;
   #token = 0;
   #pingedAt: number | undefined;
+  #clock = new ServerClock();
   #heardAt = 0;
   #wasOpen = false;
 
@@ -67,6 +69,7 @@ export class Connection {
     this.#events.onState({ code: "connecting" });
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
+    this.#clock = new ServerClock();
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }: MessageEvent<unknown>) => this.#receive(data);
     this.#retry = window.setTimeout(() => this.#lost(1006, NO_ANSWER), OPEN_MS);
@@ -75,6 +78,7 @@ export class Connection {
       this.#heardAt = now();
       this.#pinger = window.setInterval(() => this.#ping(), PING_MS);
       this.#events.onState({ code: "open" });
+      this.#ping();
     };
     socket.onclose = ({ code, reason }) => {
       // A browser keeps to itself why a WebSocket was refused; asked without an upgrade, the server tells.
@@ -86,6 +90,11 @@ export class Connection {
   send(message: OutgoingViewerMessage): void {
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
     this.#socket.send(encodeViewerMessage(message) as Uint8Array<ArrayBuffer>);
+  }
+
+  /** How long something was under way that the server says it sent then, in ms; undefined before that can be told. */
+  underway(sentUs: number, arrivedAt: number): number | undefined {
+    return this.#clock.underway(sentUs, arrivedAt);
   }
 
   /** Whether the line takes what may be left out, e.g. another move of the pointer. */
@@ -108,6 +117,7 @@ export class Connection {
       this.#pause = PAUSE.first;
     }
     if (message.type === "pong" && message.body.token === this.#token && this.#pingedAt !== undefined) {
+      this.#clock.answered(this.#pingedAt, arrivedAt, Number(message.body.clockUs));
       this.#events.onRoundTrip(arrivedAt - this.#pingedAt);
       this.#pingedAt = undefined;
     }

@@ -1,6 +1,7 @@
 /** The statistics over the picture: what explains how it looks. */
 import { make } from "./dom.ts";
-import { type Snapshot, type Spread, STAGES } from "./statistics.ts";
+import { STAGES } from "./stages.ts";
+import type { Snapshot, Spread } from "./statistics.ts";
 
 /** What the server says of the stream, once a second. */
 export interface ServerStatistics {
@@ -98,13 +99,9 @@ function rows(content: readonly Fact[]): HTMLElement {
   );
 }
 
-function stageTable({ stages }: Snapshot): HTMLTableElement {
-  const known = STAGES.flatMap((stage) => {
-    const times = stages[stage.name];
-    return times === undefined ? [] : [{ ...stage, times }];
-  });
-  const longest = Math.max(...known.map(({ times }) => times.p95), Number.EPSILON);
-  const sum = known.reduce((total, { times }) => total + times.p50, 0);
+/** Every stage has its row, also one that nobody measures: the sum is not to look like more than it is. */
+function stageTable({ stages, total }: Snapshot): HTMLTableElement {
+  const longest = Math.max(...Object.values(stages).map(({ p95 }) => p95), Number.EPSILON);
   const header = make(
     "tr",
     "",
@@ -114,31 +111,34 @@ function stageTable({ stages }: Snapshot): HTMLTableElement {
       return cell;
     }),
   );
-  const body = known.map(({ label, where, times }) => {
-    const name = make("th", "", label);
-    name.scope = "row";
-    const bar = make("span", `share ${where}`);
-    bar.style.inlineSize = `${(100 * times.p50) / longest}%`;
-    const bars = make("td", "bars", bar);
-    return make(
-      "tr",
-      "",
-      name,
-      bars,
-      make("td", "", milliseconds(times.p50)),
-      make("td", "", milliseconds(times.p95)),
-    );
+  const body = STAGES.map(({ name, label, where, what }) => {
+    const times = stages[name];
+    const bars = make("td", "bars");
+    if (times !== undefined) {
+      const bar = make("span", `share ${where}`);
+      bar.style.inlineSize = `${(100 * times.p50) / longest}%`;
+      bars.append(bar);
+    }
+    const row = stageRow(label, bars, times);
+    row.title = times === undefined ? `${what}: not known` : what;
+    return row;
   });
-  const name = make("th", "", "Sum");
-  name.scope = "row";
-  const total = make("tr", "", name, make("td", ""), make("td", "", milliseconds(sum)), make("td", ""));
   return make(
     "table",
     "stages",
     make("thead", "", header),
     make("tbody", "", ...body),
-    make("tfoot", "", total),
+    make("tfoot", "", stageRow("Frame to paint", make("td", ""), total)),
   );
+}
+
+function stageRow(label: string, bars: HTMLElement, times: Spread | undefined): HTMLTableRowElement {
+  const name = make("th", "", label);
+  name.scope = "row";
+  const cells = [times?.p50, times?.p95].map((ms) =>
+    make("td", "", ms === undefined ? "–" : milliseconds(ms)),
+  );
+  return make("tr", "", name, bars, ...cells);
 }
 
 /** The latest intervals between paints as a curve, with a line at a 60 Hz screen's refresh. */

@@ -3,7 +3,7 @@ import { vsockenc } from "../../proto/protobuf.ts";
 import type { ServerMessage } from "../messages.ts";
 import type { ListedSource } from "./list.ts";
 import type { SourceState } from "./sentences.ts";
-import type { StageName } from "./statistics.ts";
+import type { FrameTimes } from "./stages.ts";
 
 const { Codec } = vsockenc;
 const { SourceKind, StateCode } = vsockenc.viewer;
@@ -54,9 +54,7 @@ function stateName(code: vsockenc.viewer.StateCode): SourceState["code"] | undef
 }
 
 /** In ms; what the host does not know is absent. */
-export function stagesOf(
-  stages: vsockenc.viewer.Stages.$Properties | null | undefined,
-): Partial<Record<StageName, number>> {
+export function timesOf(stages: vsockenc.viewer.Stages.$Properties | null | undefined): FrameTimes {
   const { captureUs, queueUs, convertUs, encodeUs, deliverUs } = stages ?? {};
   const all = {
     capture: captureUs,

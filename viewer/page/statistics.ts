@@ -1,31 +1,15 @@
 /**
  * What the page measures of the stream it shows. Averages hide stutter, so times are given as p50 and p95 of a second,
  * and arrivals that come in bursts are counted.
- *
- * Nothing here compares clocks of two machines: the host tells durations, and so does the page.
  */
 import type { DropReason, Paint } from "./player/unit.ts";
+import type { StageName } from "./stages.ts";
 
 /** Arrivals closer together than this are one burst: no screen shows them apart. */
 const BURST_MS = 8;
 const PERIOD_MS = 1000;
 /** Paint intervals that are drawn. */
 const HISTORY = 120;
-
-/** One of the places where a frame spends its time, in the order in which it comes through them. */
-export const STAGES = [
-  { name: "capture", label: "Capture", where: "host" },
-  { name: "queue", label: "Queue", where: "host" },
-  { name: "convert", label: "Convert", where: "host" },
-  { name: "encode", label: "Encode", where: "host" },
-  { name: "deliver", label: "Deliver", where: "host" },
-  { name: "network", label: "Network", where: "network" },
-  { name: "wait", label: "Wait", where: "page" },
-  { name: "decode", label: "Decode", where: "page" },
-  { name: "paint", label: "Paint", where: "page" },
-] as const;
-
-export type StageName = (typeof STAGES)[number]["name"];
 
 export interface Spread {
   readonly p50: number;
@@ -36,7 +20,6 @@ export interface Spread {
 export interface Arrival {
   readonly at: number;
   readonly bytes: number;
-  readonly stages: Partial<Record<StageName, number>>;
 }
 
 /** A second. Rates are per second, times in ms. */
@@ -52,8 +35,10 @@ export interface Snapshot {
   readonly kbps: number;
   /** Between two paints. */
   readonly interval: Spread | undefined;
-  /** Stages that nobody measured are absent. */
+  /** Of the painted frames; stages that nobody measured are absent. */
   readonly stages: Readonly<Partial<Record<StageName, Spread>>>;
+  /** Of a painted frame's whole way, as far as it is known. */
+  readonly total: Spread | undefined;
   readonly roundTripMs: number | undefined;
   /** Since the stream began. */
   readonly drops: Readonly<Partial<Record<DropReason, number>>>;
@@ -71,6 +56,7 @@ function spread(values: readonly number[]): Spread | undefined {
 export class Statistics {
   #since: number;
   #samples: Partial<Record<StageName, number[]>> = {};
+  #totals: number[] = [];
   #intervals: number[] = [];
   #history: number[] = [];
   #drops: Partial<Record<DropReason, number>> = {};
@@ -93,30 +79,28 @@ export class Statistics {
     this.#lastPaint = undefined;
   }
 
-  arrival({ at, bytes, stages }: Arrival): void {
+  arrival({ at, bytes }: Arrival): void {
     this.#counts.received += 1;
     this.#counts.receivedBytes += bytes;
     const close = this.#lastArrival !== undefined && at - this.#lastArrival < BURST_MS;
     if (close && !this.#inBurst) this.#counts.bursts += 1;
     this.#inBurst = close;
     this.#lastArrival = at;
-    for (const [name, ms] of Object.entries(stages)) this.#sample(name as StageName, ms);
   }
 
   decoded(): void {
     this.#counts.decoded += 1;
   }
 
-  paint({ at, queueMs, decodeMs, paintMs }: Paint): void {
+  paint({ at, times, totalMs }: Pick<Paint, "at" | "times" | "totalMs">): void {
     this.#counts.painted += 1;
     if (this.#lastPaint !== undefined) {
       this.#intervals.push(at - this.#lastPaint);
       this.#history = [...this.#history, at - this.#lastPaint].slice(-HISTORY);
     }
     this.#lastPaint = at;
-    this.#sample("wait", queueMs);
-    this.#sample("decode", decodeMs);
-    this.#sample("paint", paintMs);
+    for (const [name, ms] of Object.entries(times)) this.#sample(name as StageName, ms);
+    this.#totals.push(totalMs);
   }
 
   drop(reason: DropReason, count: number): void {
@@ -127,7 +111,6 @@ export class Statistics {
 
   roundTrip(ms: number): void {
     this.#roundTripMs = ms;
-    this.#sample("network", ms / 2);
   }
 
   /** Ends the second. */
@@ -142,6 +125,7 @@ export class Statistics {
       kbps: (this.#counts.receivedBytes * 8) / periodMs,
       interval: spread(this.#intervals),
       stages,
+      total: spread(this.#totals),
       roundTripMs: this.#roundTripMs,
       drops: { ...this.#drops },
       intervals: this.#history,
@@ -153,12 +137,12 @@ export class Statistics {
   #clear(now: number): void {
     this.#since = now;
     this.#samples = {};
+    this.#totals = [];
     this.#intervals = [];
     this.#counts = { received: 0, receivedBytes: 0, decoded: 0, painted: 0, dropped: 0, bursts: 0 };
   }
 
-  #sample(name: StageName, ms: number | undefined): void {
-    if (ms === undefined) return;
+  #sample(name: StageName, ms: number): void {
     const samples = this.#samples[name] ?? [];
     samples.push(ms);
     this.#samples[name] = samples;

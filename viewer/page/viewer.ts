@@ -9,7 +9,7 @@ import { KeyFrameRequests } from "./player/key-frames.ts";
 import type { Player, PlayerEvents } from "./player/player.ts";
 import { type Configuration, now, type Paint } from "./player/unit.ts";
 import type { Preferences } from "./preferences.ts";
-import { listedSource, protocolCodec, sourceState, stagesOf } from "./protocol.ts";
+import { listedSource, protocolCodec, sourceState, timesOf } from "./protocol.ts";
 import { hintFor, noticeFor, type Situation, type SourceState } from "./sentences.ts";
 import { Stage } from "./stage.ts";
 import { STATISTICS_PERIOD_MS, Statistics } from "./statistics.ts";
@@ -193,15 +193,17 @@ export class Viewer implements PlayerEvents {
 
   #onAccessUnit(unit: Body<"accessUnit">, arrivedAt: number): void {
     if (this.#configuration === undefined || this.#player === undefined) return;
-    const { number, ptsUs, key, replay, stages } = unit;
+    const { number, ptsUs, key, replay, stages, sentUs } = unit;
     const data = unit.data as Uint8Array<ArrayBuffer>;
     // The server sends small pictures of the sources that are not watched; the watched one's comes from here.
     if (key) this.#list.thumbnail(this.#watched, this.#configuration.codec, data.slice());
     if (!replay) {
       this.#arrivedSincePaint += 1;
-      this.#statistics.arrival({ at: arrivedAt, bytes: data.length, stages: stagesOf(stages) });
+      this.#statistics.arrival({ at: arrivedAt, bytes: data.length });
     }
-    this.#player.decode({ number, ptsUs: Number(ptsUs), key, replay, arrivedAt, data });
+    const network = this.#connection.underway(Number(sentUs), arrivedAt);
+    const times = { ...timesOf(stages), ...(network === undefined ? {} : { network }) };
+    this.#player.decode({ number, ptsUs: Number(ptsUs), key, replay, arrivedAt, times, data });
   }
 
   #watch(id: string): void {

@@ -196,10 +196,9 @@ export class Hub {
 
   #onAccessUnit(unit: SourceAccessUnit): void {
     if (!this.#running) return;
-    const now = performance.now();
     this.#frames += 1;
     this.#bytes += unit.data.length;
-    this.#lastUnitMs = now;
+    this.#lastUnitMs = performance.now();
     this.#silent = false;
     if (this.#state.code !== "running") this.#state = { code: "running" };
     if (unit.key) {
@@ -209,7 +208,7 @@ export class Hub {
       this.#keyFrames.ask();
     }
     if (this.#configuration !== undefined)
-      this.#pass(new Unit(this.#frames >>> 0, this.#configuration, unit, now));
+      this.#pass(new Unit(this.#frames >>> 0, this.#configuration, unit));
     for (const watcher of this.#watchers) this.#tell(watcher);
   }
 

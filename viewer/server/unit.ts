@@ -4,6 +4,7 @@ import { vsockenc } from "../../proto/protobuf.ts";
 import type { StreamDescription } from "../codec-string.ts";
 import { encodeServerMessage } from "../messages.ts";
 import type { SourceAccessUnit } from "../source.ts";
+import { serverClockUs } from "./clock.ts";
 
 /** StreamConfiguration, encoded once for all viewers. One object for as long as it does not change. */
 export class Configuration {
@@ -25,14 +26,13 @@ export class Unit {
   readonly number: number;
   readonly configuration: Configuration;
   readonly source: SourceAccessUnit;
-  readonly #arrivedMs: number;
+  /** When the source handed it over. */
+  readonly #arrivedUs = serverClockUs();
 
-  /** @param arrivedMs when the source handed it over, by performance.now() */
-  constructor(number: number, configuration: Configuration, source: SourceAccessUnit, arrivedMs: number) {
+  constructor(number: number, configuration: Configuration, source: SourceAccessUnit) {
     this.number = number;
     this.configuration = configuration;
     this.source = source;
-    this.#arrivedMs = arrivedMs;
   }
 
   get key(): boolean {
@@ -51,13 +51,15 @@ export class Unit {
    */
   head({ live, replay }: { readonly live: boolean; readonly replay: boolean }): Uint8Array {
     const { ptsUs, key, stages } = this.source;
-    const deliverUs = live ? Math.round((performance.now() - this.#arrivedMs) * 1000) : 0;
+    const sentUs = serverClockUs();
+    const deliverUs = live ? sentUs - this.#arrivedUs : 0;
     const fields = vsockenc.viewer.AccessUnit.encode({
       number: this.number,
       ptsUs,
       key,
       replay,
       stages: { ...stages, deliverUs },
+      sentUs,
     })
       .uint32(DATA_TAG)
       .uint32(this.bytes)

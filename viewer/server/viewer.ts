@@ -16,6 +16,7 @@ import {
   ViewerMessageError,
 } from "../messages.ts";
 import type { SourceCursor } from "../source.ts";
+import { serverClockUs } from "./clock.ts";
 import { CursorFeed } from "./cursor-feed.ts";
 import type { Hub, Watcher } from "./hub.ts";
 import { InputForwarder } from "./input-forwarder.ts";
@@ -201,7 +202,7 @@ export class Viewer implements Watcher, ThumbnailViewer {
         this.#onReport(message.body);
         break;
       case "ping":
-        this.send({ type: "pong", body: { token: message.body.token } });
+        this.send({ type: "pong", body: { token: message.body.token, clockUs: serverClockUs() } });
         break;
       case "pointer":
         this.#input?.pointer(message.body);

@@ -7,7 +7,7 @@ import { NAL_PPS, NAL_SPS, nalType, splitNalUnits, toSample } from "./annexb.ts"
 import { readElementLuma } from "./element-luma.ts";
 import { fragment, initialization } from "./fmp4.ts";
 import type { Player, PlayerEvents } from "./player.ts";
-import { type Configuration, now, type Paint, type Point, type Unit } from "./unit.ts";
+import { type Configuration, now, type Point, paintOf, type Unit, type UnitHead } from "./unit.ts";
 
 /** Behind the newest picture by more than this, the element jumps forward. */
 const MAX_LAG_S = 0.3;
@@ -73,14 +73,8 @@ export class MsePlayer implements Player {
       // A jump forward shows the same picture once more.
       if (unit !== undefined && !unit.replay && unit !== this.#painted) {
         this.#painted = unit;
-        const paint: Paint = {
-          number: unit.number,
-          ptsUs: unit.ptsUs,
-          queueMs: undefined,
-          decodeMs: processingDuration === undefined ? undefined : processingDuration * 1000,
-          paintMs: undefined,
-          at: now(),
-        };
+        const decode = processingDuration === undefined ? {} : { decode: processingDuration * 1000 };
+        const paint = paintOf(unit, { ...unit.times, ...decode }, now());
         const luma = this.#points.length > 0 ? readElementLuma(this.element, this.#points) : undefined;
         this.#events.onPaint(luma === undefined ? paint : { ...paint, luma });
       }
@@ -89,7 +83,7 @@ export class MsePlayer implements Player {
   }
 }
 
-type Appended = Omit<Unit, "data"> & { readonly timeUs: number };
+type Appended = UnitHead & { readonly timeUs: number };
 
 /** One MediaSource, from a configuration to the next. */
 class Stream {

@@ -1,4 +1,5 @@
 /** An access unit on its way from the WebSocket to the screen, and what is told of it. Page and worker share this. */
+import type { FrameTimes } from "../stages.ts";
 
 /** What the access units that follow are. */
 export interface Configuration {
@@ -9,7 +10,7 @@ export interface Configuration {
   readonly height: number;
 }
 
-export interface Unit {
+export interface UnitHead {
   /** Counts the source's access units. */
   readonly number: number;
   readonly ptsUs: number;
@@ -18,6 +19,11 @@ export interface Unit {
   readonly replay: boolean;
   /** When the WebSocket had it, in ms as `now()` counts. */
   readonly arrivedAt: number;
+  /** Of its way until then. */
+  readonly times: FrameTimes;
+}
+
+export interface Unit extends UnitHead {
   /** Annex B. */
   readonly data: Uint8Array<ArrayBuffer>;
 }
@@ -33,19 +39,25 @@ export type DropReason =
   /** The decoder failed while it had them. */
   | "lost with the decoder";
 
-/** A picture that was handed to the screen. Durations in ms; undefined where the browser does not tell. */
+/** A picture that was handed to the screen. */
 export interface Paint {
   readonly number: number;
   readonly ptsUs: number;
-  /** From the WebSocket to the decoder. */
-  readonly queueMs: number | undefined;
-  readonly decodeMs: number | undefined;
-  /** From the decoder to the screen's refresh. */
-  readonly paintMs: number | undefined;
+  /** Of its whole way. */
+  readonly times: FrameTimes;
+  /** From where its times begin to the screen, in ms; with what the browser does not tell of its own part. */
+  readonly totalMs: number;
   /** As `now()` counts. */
   readonly at: number;
   /** For tests: brightness (0 to 255) at the points that were asked for, read from the painted picture. */
   readonly luma?: readonly number[];
+}
+
+/** @param times of its whole way; those of the unit among them */
+export function paintOf(unit: UnitHead, times: FrameTimes, at: number): Paint {
+  const { number, ptsUs, arrivedAt } = unit;
+  const before = Object.values(unit.times).reduce((sum, ms) => sum + ms, 0);
+  return { number, ptsUs, times, totalMs: before + at - arrivedAt, at };
 }
 
 /** A place in the picture, in pixels. */

@@ -2,20 +2,22 @@
  * A VideoDecoder that survives what happens to decoders: it is told of its stream by the server, drops what it cannot
  * keep up with, tries software when hardware fails, and is built anew when the browser has taken it away.
  */
-import { type Configuration, type DropReason, now, type Unit } from "../player/unit.ts";
+import { type Configuration, type DropReason, now, type Unit, type UnitHead } from "../player/unit.ts";
+import type { FrameTimes } from "../stages.ts";
 
 /** More than these waiting, and the picture would lag: what follows is dropped up to a key frame. */
 const MAX_WAITING = 3;
 
-export interface DecodedTiming {
-  readonly unit: Omit<Unit, "data">;
-  readonly queueMs: number;
-  readonly decodeMs: number;
+/** A decoded picture's history so far. */
+export interface Decoded {
+  readonly unit: UnitHead;
+  readonly times: FrameTimes;
+  readonly decodedAt: number;
 }
 
 export interface DecoderEvents {
   /** The receiver closes the frame. */
-  onFrame(frame: VideoFrame, timing: DecodedTiming): void;
+  onFrame(frame: VideoFrame, decoded: Decoded): void;
   onDrop(reason: DropReason, count: number): void;
   onKeyFrameNeeded(): void;
   onFailure(text: string): void;
@@ -23,7 +25,7 @@ export interface DecoderEvents {
 }
 
 interface Waiting {
-  readonly unit: Omit<Unit, "data">;
+  readonly unit: UnitHead;
   readonly decodeAt: number;
 }
 
@@ -129,11 +131,9 @@ export class Decoder {
     if (waiting.unit.replay) this.#replaying--;
     this.#cameSinceFailure = true;
     const { unit, decodeAt } = waiting;
-    this.#events.onFrame(frame, {
-      unit,
-      queueMs: decodeAt - unit.arrivedAt,
-      decodeMs: now() - decodeAt,
-    });
+    const decodedAt = now();
+    const times = { ...unit.times, wait: decodeAt - unit.arrivedAt, decode: decodedAt - decodeAt };
+    this.#events.onFrame(frame, { unit, times, decodedAt });
   }
 
   #recover(error: unknown): void {

@@ -1,5 +1,4 @@
 /** The worker: access units come in, pictures go to the page's canvas. */
-import { now } from "../player/unit.ts";
 import type { FromWorker, ToWorker } from "../player/worker-messages.ts";
 import { Decoder } from "./decoder.ts";
 import { Painter } from "./painter.ts";
@@ -14,10 +13,10 @@ const painter = new Painter({
 });
 
 const decoder = new Decoder({
-  onFrame(frame, { unit, queueMs, decodeMs }) {
+  onFrame(frame, decoded) {
     tell({ type: "decoded", queueLength: decoder.queueLength });
-    if (unit.replay) frame.close();
-    else painter.show(frame, { number: unit.number, ptsUs: unit.ptsUs, queueMs, decodeMs, decodedAt: now() });
+    if (decoded.unit.replay) frame.close();
+    else painter.show(frame, decoded);
   },
   onDrop: (reason, count) => tell({ type: "dropped", reason, count }),
   onKeyFrameNeeded: () => tell({ type: "keyFrameNeeded" }),

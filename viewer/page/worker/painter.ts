@@ -4,17 +4,9 @@
  * An OffscreenCanvas shows what was drawn at the worker's next animation frame, whenever that was; drawing in the
  * animation frame itself costs no time and draws nothing that nobody can see.
  */
-import { now, type Paint, type Point } from "../player/unit.ts";
+import { now, type Paint, type Point, paintOf } from "../player/unit.ts";
+import type { Decoded } from "./decoder.ts";
 import { readLuma } from "./probe.ts";
-
-/** A decoded picture's history so far. */
-export interface Decoded {
-  readonly number: number;
-  readonly ptsUs: number;
-  readonly queueMs: number;
-  readonly decodeMs: number;
-  readonly decodedAt: number;
-}
 
 export interface PainterEvents {
   onPaint(paint: Paint): void;
@@ -70,9 +62,9 @@ export class Painter {
     if (next === undefined) return;
     const { frame, decoded } = next;
     this.#draw(frame);
-    const { decodedAt, ...history } = decoded;
+    const { unit, times, decodedAt } = decoded;
     const at = now();
-    const paint: Paint = { ...history, paintMs: at - decodedAt, at };
+    const paint = paintOf(unit, { ...times, paint: at - decodedAt }, at);
     if (this.#points.length === 0) {
       frame.close();
       this.#events.onPaint(paint);

@@ -17,17 +17,20 @@ const SIDE = LIMITS.CURSOR_SIDE;
 /** struct virtio_gpu_update_cursor. */
 export const CURSOR_COMMAND_BYTES = HEADER_BYTES + 32;
 
-/** Where red, green, blue and alpha are in a pixel, by enum virtio_gpu_formats (5.7.6.8); 4: there is no alpha. */
-const OPAQUE = 4;
+/**
+ * Where red, green, blue and alpha are in a pixel, by enum virtio_gpu_formats (5.7.6.8). The byte that a format leaves
+ * unused is alpha here too: Linux makes every buffer of DRM_IOCTL_MODE_CREATE_DUMB B8G8R8X8, and X servers draw
+ * pointers into those.
+ */
 const BYTE_ORDERS: Readonly<Record<number, readonly [number, number, number, number]>> = {
   1: [2, 1, 0, 3],
-  2: [2, 1, 0, OPAQUE],
+  2: [2, 1, 0, 3],
   3: [1, 2, 3, 0],
-  4: [1, 2, 3, OPAQUE],
+  4: [1, 2, 3, 0],
   67: [0, 1, 2, 3],
-  68: [3, 2, 1, OPAQUE],
+  68: [3, 2, 1, 0],
   121: [3, 2, 1, 0],
-  134: [0, 1, 2, OPAQUE],
+  134: [0, 1, 2, 3],
 };
 
 export interface CursorCommand {
@@ -84,13 +87,11 @@ function readBytes(
 }
 
 function toRgba(pixels: Buffer, order: readonly number[]): Buffer {
-  const [red = 0, green = 0, blue = 0, alpha = 0] = order;
-  const rgba = Buffer.alloc(pixels.length, 0xff);
+  const rgba = Buffer.alloc(pixels.length);
   for (let at = 0; at < pixels.length; at += PIXEL_BYTES) {
-    rgba[at] = pixels[at + red] ?? 0;
-    rgba[at + 1] = pixels[at + green] ?? 0;
-    rgba[at + 2] = pixels[at + blue] ?? 0;
-    if (alpha !== OPAQUE) rgba[at + 3] = pixels[at + alpha] ?? 0;
+    order.forEach((from, to) => {
+      rgba[at + to] = pixels[at + from] ?? 0;
+    });
   }
   return rgba;
 }

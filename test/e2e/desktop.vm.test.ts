@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ExportClient } from "../../host/relay/export-client.ts";
+import type { CursorImage } from "../../proto/export.ts";
 import { goldenFile, withoutPaths } from "../element/support/inspect.ts";
 import { readCounters } from "../support/counter.ts";
 import { decodeGray } from "../support/ffmpeg.ts";
@@ -49,6 +50,9 @@ class Guest {
   #vm: Vm | undefined;
   #client: ExportClient | undefined;
   #shown = 0;
+  /** What the GPU process says is shown above the picture. */
+  pointer: CursorImage | undefined;
+  pointerPlace: { readonly x: number; readonly y: number } | undefined;
 
   constructor(desktop: Desktop) {
     this.#desktop = desktop;
@@ -65,6 +69,12 @@ class Guest {
         this.#shown = resource;
       },
       onDamage: () => undefined,
+      onCursorImage: (_head, image) => {
+        this.pointer = image;
+      },
+      onCursorPosition: (_head, x, y) => {
+        this.pointerPlace = { x, y };
+      },
       onRevoke: (resource, generation) => this.#client?.release(resource, generation),
       onClose: () => undefined,
     });
@@ -249,6 +259,19 @@ describe.each(["weston", "xorg"] as const)("the screen of %s", (desktop) => {
     expect(status, stderr).toBe(0);
     const golden = goldenFile(version).replace("gst-inspect", "gst-inspect-virtgpusrc");
     await expect(withoutPaths(stdout)).toMatchFileSnapshot(golden);
+  });
+
+  it.runIf(desktop === "xorg")("tells the host the X server's pointer, which is above the picture", () => {
+    const { pixels = Buffer.alloc(0), ...size } = guest.pointer ?? {};
+    expect(size).toEqual({ width: 64, height: 64 });
+    const alphas = pixels.filter((_, index) => index % 4 === 3);
+    // An arrow or a cross: something is drawn, and most of the square is not.
+    expect(alphas.filter((alpha) => alpha !== 0).length).toBeGreaterThan(10);
+    expect(alphas.filter((alpha) => alpha === 0).length).toBeGreaterThan(alphas.length / 2);
+    // The server puts it into the middle; its hot spot is within the image.
+    const { x = 0, y = 0 } = guest.pointerPlace ?? {};
+    expect(Math.abs(x + 32 - SIZE.width / 2)).toBeLessThanOrEqual(32);
+    expect(Math.abs(y + 32 - SIZE.height / 2)).toBeLessThanOrEqual(32);
   });
 
   it.runIf(desktop === "xorg")("has the X server's cursor when that is asked for", async () => {

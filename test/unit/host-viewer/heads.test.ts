@@ -22,6 +22,14 @@ beforeEach(() => {
 });
 afterEach(() => bench.stop());
 
+/** A GPU and a relay, and resource 1 with this shade on the head. */
+async function showing(shade: number, relay: Parameters<Bench["startRelay"]>[0] = {}): Promise<void> {
+  await bench.startGpu();
+  await bench.startRelay(relay);
+  await bench.resource(1, slopes(shade));
+  await bench.command(show(1));
+}
+
 /** A viewer of the head, once the head is known. */
 async function watching(): Promise<TestViewer> {
   const viewer = await bench.viewer();
@@ -86,10 +94,7 @@ describe("a head", () => {
   });
 
   it("is encoded on damage only, and what comes at once counts as one", async () => {
-    await bench.startGpu();
-    await bench.startRelay({ rate: 1 });
-    await bench.resource(1, slopes(0));
-    await bench.command(show(1));
+    await showing(0, { rate: 1 });
     const viewer = await watching();
     await sees(viewer, slopes(0));
     const before = viewer.units.length;
@@ -103,10 +108,7 @@ describe("a head", () => {
   });
 
   it("costs nothing while nobody watches it", async () => {
-    await bench.startGpu();
-    await bench.startRelay();
-    await bench.resource(1, slopes(10));
-    await bench.command(show(1));
+    await showing(10);
     const encoders = async (): Promise<string | undefined> =>
       /^vsockenc_heads\{.*\} (\d+)$/m.exec(await bench.metrics())?.[1];
     await bench.command(damage(1));
@@ -159,10 +161,7 @@ describe("a head", () => {
   });
 
   it("gives pages back that the guest frees, also those that are being encoded", async () => {
-    await bench.startGpu();
-    await bench.startRelay();
-    await bench.resource(1, slopes(60));
-    await bench.command(show(1));
+    await showing(60);
     const viewer = await watching();
     await sees(viewer, slopes(60));
     bench.draw(1, slopes(61));
@@ -176,10 +175,7 @@ describe("a head", () => {
   });
 
   it("gives pages back while their resource stays on the screen", async () => {
-    await bench.startGpu();
-    await bench.startRelay();
-    await bench.resource(1, slopes(60));
-    await bench.command(show(1));
+    await showing(60);
     const viewer = await watching();
     await sees(viewer, slopes(60));
     await bench.command(detach(1));
@@ -205,10 +201,7 @@ describe("a head", () => {
   });
 
   it("is away with its exporter, and comes back with it", async () => {
-    await bench.startGpu();
-    await bench.startRelay();
-    await bench.resource(1, slopes(100));
-    await bench.command(show(1));
+    await showing(100);
     const viewer = await watching();
     await sees(viewer, slopes(100));
     await bench.stopGpu();
@@ -222,10 +215,7 @@ describe("a head", () => {
   });
 
   it("gives whoever comes later the present picture, though nothing moves", async () => {
-    await bench.startGpu();
-    await bench.startRelay();
-    await bench.resource(1, slopes(50));
-    await bench.command(show(1));
+    await showing(50);
     await sees(await watching(), slopes(50));
     await sees(await watching(), slopes(50));
     expect(await bench.metrics()).toMatch(/vsockenc_heads\{.*\} 1\n/);

@@ -4,7 +4,7 @@ import { VIEWER_LIMITS } from "../../../viewer/limits.ts";
 import { until } from "../../support/until.ts";
 import { encodeUnits } from "./support/streams.ts";
 import { servers } from "./support/test-server.ts";
-import { smallStream, TestSource } from "./support/test-source.ts";
+import { smallStream, TestSource, type TestSourceOptions } from "./support/test-source.ts";
 
 const { AWAY, FAILED, IDLE, RUNNING } = vsockenc.viewer.StateCode;
 const { H264, H265 } = vsockenc.Codec;
@@ -12,13 +12,19 @@ const { H264, H265 } = vsockenc.Codec;
 describe("watching a source", () => {
   const serve = servers();
 
-  it("delivers access units byte for byte, behind the configuration that their SPS gives", async () => {
-    const { server, connect } = await serve();
-    const source = new TestSource();
-    server.add(source);
-    const viewer = await connect();
+  /** A server with one source, which a viewer watches and which therefore runs. */
+  async function watched(options: TestSourceOptions = {}) {
+    const served = await serve();
+    const source = new TestSource(options);
+    served.server.add(source);
+    const viewer = await served.connect();
     viewer.watch(source.id);
     await until(() => source.running, "the start");
+    return { ...served, source, viewer };
+  }
+
+  it("delivers access units byte for byte, behind the configuration that their SPS gives", async () => {
+    const { source, viewer } = await watched();
     source.deliver(12);
     await viewer.untilUnits(12);
     expect(viewer.messages.findIndex(({ type }) => type === "configuration")).toBeLessThan(
@@ -36,13 +42,27 @@ describe("watching a source", () => {
       });
   });
 
+  it("says when it sent each access unit by the clock of its Pongs", async () => {
+    const { source, viewer } = await watched();
+    const clock: number[] = [];
+    const read = async (): Promise<void> => {
+      await viewer.settled();
+      clock.push(Number(viewer.all("pong").at(-1)?.clockUs));
+    };
+    await read();
+    source.deliver(1);
+    await viewer.untilUnits(1);
+    await read();
+    const [unit] = viewer.units;
+    const sentUs = Number(unit?.sentUs);
+    expect([clock[0], sentUs, clock[1]]).toEqual([clock[0], sentUs, clock[1]].sort((a = 0, b = 0) => a - b));
+    // It was in the server's hands, for as long as it says, between the two.
+    expect(sentUs - Number(unit?.stages?.deliverUs)).toBeGreaterThanOrEqual(clock[0] ?? Number.NaN);
+  });
+
   it("replays the current group to who comes later, all but the present picture not to be shown", async () => {
-    const { server, connect } = await serve();
-    const source = new TestSource();
-    server.add(source);
-    const [first, second] = [await connect(), await connect()];
-    first.watch(source.id);
-    await until(() => source.running, "the start");
+    const { connect, source, viewer: first } = await watched();
+    const second = await connect();
     source.deliver(14);
     await first.untilUnits(14);
     second.watch(source.id);
@@ -62,14 +82,11 @@ describe("watching a source", () => {
   });
 
   it("asks for a key frame where the group has become too long to be replayed", async () => {
-    const { server, connect } = await serve();
     const [key, delta] = smallStream();
     if (key === undefined || delta === undefined) throw new Error("no stream");
-    const source = new TestSource({ units: [key, ...Array(VIEWER_LIMITS.GROUP_UNITS + 5).fill(delta)] });
-    server.add(source);
-    const [first, second] = [await connect(), await connect()];
-    first.watch(source.id);
-    await until(() => source.running, "the start");
+    const units = [key, ...Array(VIEWER_LIMITS.GROUP_UNITS + 5).fill(delta)];
+    const { connect, source } = await watched({ units });
+    const second = await connect();
     source.deliver(VIEWER_LIMITS.GROUP_UNITS + 2);
     second.watch(source.id);
     await until(() => source.keyFrameRequests === 1, "the request");
@@ -100,12 +117,7 @@ describe("watching a source", () => {
   });
 
   it("does not pass on a request that a key frame has served meanwhile", async () => {
-    const { server, connect } = await serve();
-    const source = new TestSource();
-    server.add(source);
-    const viewer = await connect();
-    viewer.watch(source.id);
-    await until(() => source.running, "the start");
+    const { source, viewer } = await watched();
     source.deliver(1);
     for (let i = 0; i < 2; i += 1) viewer.send({ type: "keyFrameRequest", body: {} });
     await viewer.settled();
@@ -180,13 +192,8 @@ describe("watching a source", () => {
   });
 
   it("tells the new size at the key unit from which it holds, and nothing where it stays", async () => {
-    const { server, connect } = await serve();
     const wider = encodeUnits("h264", { width: 336, height: 180, frames: 3, group: 3 });
-    const source = new TestSource({ units: [...smallStream().slice(0, 20), ...wider] });
-    server.add(source);
-    const viewer = await connect();
-    viewer.watch(source.id);
-    await until(() => source.running, "the start");
+    const { source, viewer } = await watched({ units: [...smallStream().slice(0, 20), ...wider] });
     source.deliver(23);
     await viewer.untilUnits(23);
     const told = viewer.messages.map((message) => {
@@ -197,12 +204,7 @@ describe("watching a source", () => {
   });
 
   it("counts once a second, and says what it is that viewers were spared", async () => {
-    const { server, connect, registry } = await serve();
-    const source = new TestSource();
-    server.add(source);
-    const viewer = await connect();
-    viewer.watch(source.id);
-    await until(() => source.running, "the start");
+    const { source, viewer, registry } = await watched();
     source.deliver(7);
     await until(() => viewer.all("statistics").some(({ frames }) => frames === 7), "Statistics");
     const bytes = smallStream()
@@ -258,12 +260,7 @@ describe("watching a source", () => {
   });
 
   it("calls a source idle that runs and sends nothing, and shows its picture to who comes then", async () => {
-    const { server, connect } = await serve();
-    const source = new TestSource();
-    server.add(source);
-    const viewer = await connect();
-    viewer.watch(source.id);
-    await until(() => source.running, "the start");
+    const { connect, source, viewer } = await watched();
     source.deliver(2);
     await until(() => viewer.state?.code === IDLE, "that it is idle");
     const late = await connect();
@@ -295,12 +292,7 @@ describe("watching a source", () => {
   });
 
   it("says what is wrong with a stream that describes itself wrongly, and goes on when it is right", async () => {
-    const { server, connect } = await serve();
-    const source = new TestSource();
-    server.add(source);
-    const viewer = await connect();
-    viewer.watch(source.id);
-    await until(() => source.running, "the start");
+    const { source, viewer } = await watched();
     source.deliverBytes(Buffer.from([0, 0, 1, 0x67, 0x42, 0, 0x1e]), true);
     await until(() => viewer.state?.code === FAILED, "the sentence");
     expect(viewer.state?.text).toContain("seq_parameter_set_id");

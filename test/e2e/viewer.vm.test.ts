@@ -30,7 +30,6 @@ const folder = mkdtempSync(join(tmpdir(), "vsockenc-viewer-"));
 let vm: Vm;
 let relay: SupervisedProcess;
 let rig: Rig;
-let stream: Job;
 let address = "";
 
 beforeAll(async () => {
@@ -51,15 +50,9 @@ view = { heads = true }
   address = `http://127.0.0.1:${port}/?token=${TOKEN}`;
   await until(() => relay.log.includes("open this address in a browser"), "the viewer", WAIT_MS);
   rig = await Rig.start();
-  const encoder = `vsockenc drop=never bitrate=2000 keyframe-interval=${KEYFRAME_INTERVAL}`;
-  stream = vm.start(
-    `dmabufsrc --live --fps ${FPS} --frames 60000 --width ${SIZE.width} --height ${SIZE.height} --pipeline '${encoder} ! fakesink'`,
-  );
 });
 
 afterAll(async () => {
-  stream?.signal("KILL");
-  await stream?.done;
   await rig?.stop();
   await relay?.stop();
   await vm?.shutdown();
@@ -96,9 +89,40 @@ function median(values: readonly (number | undefined)[]): string {
   return middle === undefined ? "not known" : `${middle.toFixed(1)} ms`;
 }
 
+/** Runs a command in the guest that has to succeed. */
+async function guest(command: string): Promise<string> {
+  const result = await vm.run(command);
+  expect(result, command).toMatchObject({ status: 0 });
+  return result.stdout;
+}
+
 describe("a guest's stream in browsers", () => {
+  const STATS = "/tmp/stream.json";
+  let stream: Job;
+
+  beforeAll(() => {
+    const encoder = `vsockenc drop=never bitrate=2000 keyframe-interval=${KEYFRAME_INTERVAL}`;
+    const size = `--width ${SIZE.width} --height ${SIZE.height}`;
+    const pace = `--live --fps ${FPS} --frames 60000`;
+    stream = vm.start(`dmabufsrc ${pace} ${size} --stats-json ${STATS} --pipeline '${encoder} ! fakesink'`);
+  });
+
+  /** What the guest alone can tell: its clock saw each frame go and its last byte come back. */
+  afterAll(async () => {
+    stream.signal("INT");
+    await stream.done;
+    const stats = JSON.parse(await guest(`cat ${STATS}`)) as Record<string, number>;
+    const ms = (name: string): number => (stats[`${name}-us-p50`] ?? Number.NaN) / 1000;
+    const onHost = ms("queue") + ms("convert") + ms("encode");
+    console.log(
+      `by the guest's clock: a frame and its packet's way ${ms("round-trip")} ms, of it ${onHost.toFixed(1)} ms in queue, ` +
+        `convert and encode, the rest in the port, both ways, and in the relay`,
+    );
+  });
+
   it("shows every frame that the guest draws, once and in order, and joins between key frames", async () => {
-    const first = await rig.open({ address, source: SOURCE });
+    const first = await rig.open({ address, source: SOURCE, context: { colorScheme: "dark" } });
+    await first.page.getByRole("button", { name: "Statistics" }).click();
     await first.untilPainted(60, WAIT_MS);
     const second = await rig.open({ address, source: SOURCE });
     await second.untilPainted(30, WAIT_MS);
@@ -149,8 +173,34 @@ describe("a guest's stream in browsers", () => {
   });
 });
 
+describe("what moves twice a second", () => {
+  const FRAMES = 8;
+  const FRAME_BYTES = SIZE.width * SIZE.height * 4;
+
+  it("is shown before the next frame is drawn: nothing between guest and screen waits for a successor", async () => {
+    const size = `width=${SIZE.width} height=${SIZE.height}`;
+    const numbered = `--frames ${FRAMES} --width ${SIZE.width} --height ${SIZE.height}`;
+    await guest(`dmabufsrc --allocator system ${numbered} --pipeline 'filesink location=/tmp/frames'`);
+    await guest("mkfifo /tmp/screen");
+    const page = await rig.open({ address, source: SOURCE });
+    const pipeline = `fdsrc fd=3 ! rawvideoparse ${size} format=bgrx framerate=2/1 ! vsockenc ! fakesink`;
+    const stream = vm.start(`exec 3<>/tmp/screen; exec gst-launch-1.0 ${pipeline}`);
+    for (let drawn = 1; drawn <= FRAMES; drawn += 1) {
+      await guest(`dd if=/tmp/frames of=/tmp/screen bs=${FRAME_BYTES} skip=${drawn - 1} count=1 status=none`);
+      await page.untilPainted(drawn, WAIT_MS);
+    }
+    expect(await page.counters()).toEqual(Array.from({ length: FRAMES }, (_, index) => index));
+    expect(await page.drops()).toEqual([]);
+    stream.signal("KILL");
+    await stream.done;
+    await page.page.context().close();
+  });
+});
+
 describe("the guest's screen in a browser", () => {
   it("is there without software in the guest", async () => {
+    const text = "The console of a guest that has no software for it";
+    await guest(`for line in $(seq 18); do echo "$line ${text}"; done >/dev/tty1`);
     const page = await rig.open({ address, source: HEAD });
     await page.untilPainted(1, WAIT_MS);
     expect(await page.notice()).toBeUndefined();

@@ -101,7 +101,7 @@ function rows(content: readonly Fact[]): HTMLElement {
 
 /** Every stage has its row, also one that nobody measures: the sum is not to look like more than it is. */
 function stageTable({ stages, total }: Snapshot): HTMLTableElement {
-  const longest = Math.max(...Object.values(stages).map(({ p95 }) => p95), Number.EPSILON);
+  const longest = Math.max(...Object.values(stages).map(({ p50 }) => p50), Number.EPSILON);
   const header = make(
     "tr",
     "",

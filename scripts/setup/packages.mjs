@@ -35,6 +35,7 @@ export const PACKAGES = {
     ["chromium", "shows the viewer's page"],
     ["fonts-dejavu-core", "letters for it"],
     ["systemd", "systemd-analyze, which checks our units"],
+    ["ovmf", "UEFI firmware, whose screen a head shows"],
   ],
   vm: [
     ["mmdebstrap", "makes the test guest's system"],
@@ -44,7 +45,6 @@ export const PACKAGES = {
     ["xz-utils", "unpacks its kernel modules"],
     ["zstd", "unpacks its kernel"],
     ["ffmpeg", "decodes what a guest encoded"],
-    ["ovmf", "UEFI firmware, whose screen a head shows"],
   ],
   /** Only an ordinary user needs these: with them he can make the guest's system without being root. */
   vmUser: [["uidmap", "a range of user ids for making the guest's system"]],

@@ -1,30 +1,33 @@
-import { spawnSync } from "node:child_process";
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { packageRoot } from "../../../host/package-root.ts";
+import { compile, runToEnd } from "../../support/native-program.ts";
 
-/** Compilers at one time. */
-const CORES = String(availableParallelism());
-/** Under a load of its own: two builds with sanitizers. */
+/** Under a load of its own: a build with a sanitizer. */
 const TIMEOUT_MS = 300_000;
 
-function run(command: string, ...options: string[]): string {
-  const result = spawnSync(command, options, { encoding: "utf8" });
-  const output = `${result.stdout}${result.stderr}${result.error?.message ?? ""}`;
-  expect(result.status, `${command} ${options.join(" ")}\n${output}`).toBe(0);
-  return output;
+/** media-stress under a sanitizer: what it printed. */
+function stress(sanitize: string, ...parts: readonly string[]): string {
+  const name = `media-stress-${sanitize.replace(",", "-")}`;
+  const build = compile(join(import.meta.dirname, "native"), name, `SANITIZE=${sanitize}`);
+  return runToEnd(join(build, "media-stress"), ...parts);
 }
 
 describe("the native core under sanitizers", () => {
-  it.each(["address,undefined", "thread"])(
-    "-fsanitize=%s finds nothing in hostile layouts and cut-off sessions",
-    (sanitize) => {
-      const build = join(packageRoot, "build", `media-stress-${sanitize.replace(",", "-")}`);
-      run("cmake", "-S", join(import.meta.dirname, "native"), "-B", build, `-DSANITIZE=${sanitize}`);
-      run("cmake", "--build", build, "--parallel", CORES);
-      const [, guarded] = /guarded conversions: (\d+)/.exec(run(join(build, "media-stress"))) ?? [];
-      expect(Number(guarded)).toBeGreaterThan(100);
+  it(
+    "AddressSanitizer and UndefinedBehaviorSanitizer find nothing in hostile layouts and cut-off sessions",
+    () => {
+      const output = stress("address,undefined");
+      expect(Number(/guarded conversions: (\d+)/.exec(output)?.[1])).toBeGreaterThan(100);
+      expect(output).toMatch(/^sessions: \d+$/m);
+    },
+    TIMEOUT_MS,
+  );
+
+  // All the rest is done by one thread.
+  it(
+    "ThreadSanitizer finds nothing in cut-off sessions",
+    () => {
+      expect(stress("thread", "sessions")).toMatch(/^sessions: \d+$/m);
     },
     TIMEOUT_MS,
   );

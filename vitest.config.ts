@@ -1,4 +1,18 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
+
+/** Test files that compile or start programs for most of their time, a minute or more. */
+const LONG = /\/(native|portable|fuzz|bridge|bench)\.test\.ts$/;
+
+/** Long files first: one that begins when all others have ended would keep a single core busy. */
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    const isLong = ({ moduleId }: TestSpecification): boolean => LONG.test(moduleId);
+    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))];
+  }
+}
 
 /**
  * What runs anywhere in seconds; the element in pipelines with a real relay, and under valgrind; the viewer's page in
@@ -7,6 +21,7 @@ import { defineConfig } from "vitest/config";
  */
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongFirst },
     projects: [
       {
         test: {
@@ -14,6 +29,8 @@ export default defineConfig({
           include: ["test/unit/**/*.test.ts", "test/vm/**/*.test.ts", "test/bench/**/*.test.ts"],
           exclude: ["**/*.vm.test.ts"],
           testTimeout: 30_000,
+          // A core is left to vitest itself unless told, which has next to nothing to do.
+          maxWorkers: availableParallelism(),
         },
       },
       {
@@ -33,6 +50,8 @@ export default defineConfig({
           testTimeout: 240_000,
           hookTimeout: 120_000,
           fileParallelism: false,
+          // Programs under valgrind take a core each.
+          maxConcurrency: availableParallelism(),
         },
       },
       {

@@ -6,7 +6,7 @@
  */
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import { packageRoot } from "../host/package-root.ts";
@@ -72,7 +72,14 @@ async function ctest(scratch: string, sanitizers: string): Promise<Counts> {
   if ((await run("cmake", configure)) !== 0) return { passed: 0, failed: 1 };
   if ((await run("cmake", ["--build", build])) !== 0) return { passed: 0, failed: 1 };
   const junit = join(scratch, "ctest.xml");
-  const status = await run("ctest", ["--test-dir", build, "--output-on-failure", "--output-junit", junit]);
+  const options = [
+    "--parallel",
+    String(availableParallelism()),
+    "--output-on-failure",
+    "--output-junit",
+    junit,
+  ];
+  const status = await run("ctest", ["--test-dir", build, ...options]);
   const suite = /<testsuite[^>]*>/.exec(readFileSync(junit, "utf8"))?.[0] ?? "";
   const number = (name: string): number => Number(new RegExp(`${name}="(\\d+)"`).exec(suite)?.[1] ?? 0);
   const failed = number("failures") + number("errors");

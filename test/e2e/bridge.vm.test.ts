@@ -1,0 +1,364 @@
+/**
+ * `vsockenc bridge` where it is meant to run: in a real guest with a desktop, on its own screen, its own port and its
+ * own kernel's input devices; watched by a real browser on the host, through a forwarded port.
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { ABS, BUTTONS, EV, REL } from "../../guest/bridge/input/events.ts";
+import { Rig, type ViewedPage } from "../browser/support/rig.ts";
+import { freePort } from "../support/free-port.ts";
+import { until } from "../support/until.ts";
+import { type Refused, TestViewer, watchUrl } from "../unit/viewer/support/test-viewer.ts";
+import type { Job } from "../vm/guest-agent.ts";
+import { Vm } from "../vm/vm.ts";
+import { EventReader, GuestBridge, inputDevices } from "./support/guest-bridge.ts";
+
+const SIZE = { width: 1280, height: 720 };
+const TOKEN = "bridge-vm-test-token";
+/** Where the bridge listens in the guest: its default. */
+const GUEST_PORT = 8844;
+const SOURCE = "screen";
+/** In which a compositor draws by turns: a picture may be the one after the next. */
+const BUFFERS = 2;
+/** Under TCG, on a machine that does other things as well. */
+const WAIT_MS = 60_000;
+
+const ACCESS = `viewer = { host = "0.0.0.0", remote = true, token = "${TOKEN}" }\n`;
+/** Files in the guest's /in. */
+const CONFIGURATIONS: Readonly<Record<string, string>> = {
+  // The key frame at the start is the only one that comes by itself.
+  "bridge.toml": `encoder = { keyframe-interval = 100000 }\n${ACCESS}`,
+  "input.toml": `input.enabled = true\n${ACCESS}`,
+  // Without a session manager, the test connects it with the compositor.
+  "pipewire.toml": `source = 'pipewiresrc autoconnect=false client-name=bridge ! capsfilter caps="video/x-raw(memory:DMABuf),format=DMA_DRM"'\n${ACCESS}`,
+  "portless.toml": `encoder = { device = "/dev/virtio-ports/none" }\n${ACCESS}`,
+};
+
+const folder = mkdtempSync(join(tmpdir(), "vsockenc-bridge-vm-"));
+let vm: Vm;
+let rig: Rig;
+let address = "";
+let relayStatus = "";
+
+beforeAll(async () => {
+  const [port, statusPort] = [await freePort(), await freePort()];
+  address = `http://127.0.0.1:${port}/?token=${TOKEN}`;
+  relayStatus = `http://127.0.0.1:${statusPort}/metrics`;
+  const relayConfig = join(folder, "relay.toml");
+  writeFileSync(relayConfig, `status = { port = ${statusPort} }\n`);
+  for (const [name, text] of Object.entries(CONFIGURATIONS)) writeFileSync(join(folder, name), text);
+  vm = await Vm.boot({
+    desktop: "weston",
+    mode: `${SIZE.width}x${SIZE.height}`,
+    forward: [{ host: port, guest: GUEST_PORT }],
+    relayConfig,
+    // Both ways: configurations to the guest, what was typed in it from there.
+    inDir: folder,
+    outDir: folder,
+    log: console.log,
+  });
+  rig = await Rig.start();
+});
+afterEach(() => rig.clear());
+afterAll(async () => {
+  await rig?.stop();
+  await vm?.shutdown();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Streams that the host encodes. */
+async function sessions(): Promise<number> {
+  const metrics = await (await fetch(relayStatus)).text();
+  return [...metrics.matchAll(/^vsockenc_sessions(?:\{.*\})? (\d+)$/gm)].reduce(
+    (sum, [, n]) => sum + Number(n),
+    0,
+  );
+}
+
+const untilSessions = (count: number): Promise<void> =>
+  until(async () => (await sessions()) === count, `${count} sessions on the host`, WAIT_MS);
+
+async function watch(): Promise<ViewedPage> {
+  const page = await rig.open({ address, source: SOURCE });
+  await page.untilPainted(1, WAIT_MS);
+  return page;
+}
+
+/** Waits for more pictures than there are. */
+async function untilMore(page: ViewedPage, count: number): Promise<void> {
+  await page.untilPainted((await page.paints()).length + count, WAIT_MS);
+}
+
+/** Asks the bridge how its pictures come to the host. */
+async function expectTier(tier: string): Promise<void> {
+  const viewer = await TestViewer.connect(address);
+  viewer.watch(SOURCE);
+  const known = (): boolean => viewer.all("statistics").some(({ encoder }) => encoder !== "");
+  await until(known, "statistics", WAIT_MS);
+  expect(viewer.all("statistics").at(-1)).toMatchObject({ tier });
+  viewer.socket.terminate();
+}
+
+function expectRising(values: readonly number[]): void {
+  expect(values).toEqual([...new Set(values)].sort((a, b) => a - b));
+}
+
+/** Runs `action` while a counter, which the page reads back from its pictures, is on the screen. */
+async function withCounter(action: () => Promise<void>): Promise<void> {
+  const job = vm.start(`desktop counter ${SIZE.width}x${SIZE.height}`);
+  try {
+    await action();
+  } finally {
+    job.signal("INT");
+    await job.done;
+  }
+}
+
+/** What the forwarded port answers to a request with these headers. */
+function ask(path: string, headers: Record<string, string>): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const asking = request(new URL(path, address), { headers }, (response) => {
+      let text = "";
+      response.on("data", (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
+    });
+    asking.on("error", reject);
+    asking.end();
+  });
+}
+
+describe("the bridge in a guest, with its own choice of pipeline", () => {
+  let bridge: GuestBridge;
+  beforeAll(async () => {
+    bridge = await GuestBridge.start(vm, "/in/bridge.toml");
+  });
+
+  it("prints the guest's own addresses", () => {
+    expect(bridge.addresses).toEqual(
+      ["127.0.0.1", "10.0.2.15"].map((host) => `http://${host}:${GUEST_PORT}/?token=${TOKEN}`),
+    );
+  });
+
+  it("lets in who has the token, by whatever port, and no foreign names and pages", async () => {
+    expect(await ask("/", {})).toMatchObject({ status: 200, text: expect.stringContaining("<title>") });
+    const foreign = await ask("/", { host: "guest.example:80" });
+    expect(foreign).toMatchObject({ status: 403, text: expect.stringContaining("viewer.names") });
+    const refusal = (url: URL, origin?: string): Promise<Refused> =>
+      TestViewer.open(url, origin === undefined ? {} : { origin }).then(
+        () => Promise.reject(new Error("it was let in")),
+        (error: Refused) => error,
+      );
+    expect(await refusal(watchUrl(address), "http://other.example")).toMatchObject({ status: 403 });
+    expect(await refusal(watchUrl(address.replace(TOKEN, "a-wrong-token-0123")))).toMatchObject({
+      status: 401,
+    });
+  });
+
+  it("has no way out of the guest", async () => {
+    const { port } = new URL(relayStatus);
+    expect((await vm.run(`timeout 5 bash -c '</dev/tcp/10.0.2.2/${port}'`)).status).not.toBe(0);
+  });
+
+  it("shows the desktop as it moves, encoded in place", async () => {
+    const page = await watch();
+    await untilMore(page, 10);
+    expectRising((await page.paints()).map(({ number }) => number));
+    expect(await page.notice()).toBeUndefined();
+    await page.shot("bridge-guest-desktop");
+    await expectTier("resource");
+    expect(page.problems).toEqual([]);
+  });
+
+  it("shows what is drawn in order, also to one who joins between key frames", async () => {
+    await withCounter(async () => {
+      const first = await watch();
+      await untilMore(first, 20);
+      const second = await watch();
+      await untilMore(second, 15);
+      for (const page of [first, second]) {
+        expectRising((await page.paints()).map(({ number }) => number));
+        const counters = (await page.counters()).filter((counter) => counter !== undefined);
+        expect(new Set(counters).size).toBeGreaterThan(5);
+        counters.forEach((counter, at) => {
+          expect(counter).toBeGreaterThanOrEqual(Math.max(...counters.slice(0, at + 1)) - BUFFERS);
+        });
+      }
+      expect(await sessions()).toBe(1);
+    });
+  });
+
+  it("leaves the host's encoder alone while nobody watches", async () => {
+    await untilSessions(0);
+    const page = await watch();
+    expect(await sessions()).toBe(1);
+    await page.page.context().close();
+    await untilSessions(0);
+  });
+
+  it("has no input devices, and offers none", async () => {
+    const page = await watch();
+    expect(await page.page.locator("#control-button").isVisible()).toBe(false);
+    expect(await inputDevices(vm)).not.toContain("vsockenc");
+  });
+
+  it("is back in the page by itself when it was killed and started again", async () => {
+    const page = await watch();
+    expect(await bridge.end("KILL")).toBe(128 + 9);
+    await page.untilNotice(/connection|server|again/i, WAIT_MS);
+    const before = (await page.paints()).length;
+    const started = performance.now();
+    bridge = await GuestBridge.start(vm, "/in/bridge.toml");
+    const listening = performance.now();
+    await page.untilPainted(before + 1, WAIT_MS);
+    console.log(
+      `the bridge listens ${Math.round(listening - started)} ms after its start, ` +
+        `the page paints ${Math.round(performance.now() - listening)} ms later`,
+    );
+    await untilMore(page, 5);
+    expect(await sessions()).toBe(1);
+  });
+
+  it("ends in order, and leaves nothing on the host", async () => {
+    const page = await watch();
+    expect(await bridge.end("TERM")).toBe(0);
+    await page.untilNotice(/stopped|connection|server/i, WAIT_MS);
+    await untilSessions(0);
+  });
+});
+
+/** Runs a bridge that does not start; settles with what it says. */
+async function complaint(command: string): Promise<string> {
+  const { status, stderr } = await vm.run(command);
+  expect(status, stderr).toBe(1);
+  return stderr;
+}
+
+describe("a bridge that lacks something says what mends it:", () => {
+  it("the addon, the rights to the screen, the kernel's module", async () => {
+    const asNobody = "setpriv --reuid 65534 --regid 65534 --clear-groups env GST_REGISTRY_UPDATE=no";
+    const [addon, screen, module] = await Promise.all([
+      complaint("VSOCKENC_ADDONS=/nowhere vsockenc bridge"),
+      complaint(`chmod 666 /dev/dri/card0; ${asNobody} vsockenc bridge`),
+      complaint("vsockenc bridge --config /in/input.toml"),
+    ]);
+    expect(addon).toMatch(/gst\.node does not load.*\n(.*\n)*.*npm run build:bridge/);
+    expect(screen).toMatch(
+      /nothing to capture from:\n- the screen, .*CAP_SYS_ADMIN.*\.\n- a compositor's stream, with pipewiresrc: .*\.\n.*--source/,
+    );
+    expect(module).toMatch(/input\.enabled is true, and \/dev\/uinput cannot be opened.*modprobe uinput/);
+  });
+
+  it("the port", async () => {
+    const bridge = await GuestBridge.start(vm, "/in/portless.toml");
+    const page = await rig.open({ address, source: SOURCE });
+    await page.untilNotice(/No way to the host.*vsockenc qemu-args/, WAIT_MS);
+    expect(await bridge.end("TERM")).toBe(0);
+  });
+});
+
+/** Every one of these pressed and released. */
+const strokes = (...codes: number[]): [number, number][] =>
+  codes.flatMap((code): [number, number][] => [
+    [code, 1],
+    [code, 0],
+  ]);
+
+describe("pointer and keyboard", () => {
+  it("reach the guest's kernel as they were sent, and its programs", async () => {
+    expect(await vm.run("modprobe uinput")).toMatchObject({ status: 0 });
+    const bridge = await GuestBridge.start(vm, "/in/input.toml");
+    const terminal = await terminalThatReads("typed");
+    const pointer = await EventReader.open(vm, "vsockenc pointer");
+    const keyboard = await EventReader.open(vm, "vsockenc keyboard");
+    const viewer = await watch();
+    const { mouse, keyboard: keys } = viewer.page;
+    await viewer.page.locator("#control-button").click();
+    const box = await viewer.page.locator("[data-controlled]").boundingBox();
+    if (box === null) throw new Error("the picture is not to be seen");
+
+    const place = [box.x + box.width / 4, box.y + (box.height * 3) / 4] as const;
+    await mouse.click(...place);
+    const [left = 0, right = 0] = BUTTONS;
+    expect(await pointer.changes(EV.KEY, 2)).toEqual(strokes(left));
+    const at = (axis: number): number =>
+      (pointer.events(EV.ABS).findLast(({ code }) => code === axis)?.value ?? 0) / 65_535;
+    expect(at(ABS.X)).toBeCloseTo(1 / 4, 2);
+    expect(at(ABS.Y)).toBeCloseTo(3 / 4, 2);
+
+    await keys.type("hello");
+    const hello = strokes(35, 18, 38, 38, 24); // KEY_H and so on
+    expect(await keyboard.changes(EV.KEY, hello.length)).toEqual(hello);
+    await untilMore(viewer, 3);
+    await viewer.shot("bridge-guest-input");
+    await keys.press("Enter");
+    const typed = join(folder, "typed");
+    await until(() => existsSync(typed) && readFileSync(typed, "utf8") === "hello\n", "the line", WAIT_MS);
+
+    // A notch down, up, and to the right.
+    for (const [x, y] of [
+      [0, 100],
+      [0, -100],
+      [100, 0],
+    ] as const)
+      await mouse.wheel(x, y);
+    expect(await pointer.changes(EV.REL, 6)).toEqual([
+      ...[
+        [REL.WHEEL_HI_RES, -120],
+        [REL.WHEEL, -1],
+      ],
+      ...[
+        [REL.WHEEL_HI_RES, 120],
+        [REL.WHEEL, 1],
+      ],
+      ...[
+        [REL.HWHEEL_HI_RES, 120],
+        [REL.HWHEEL, 1],
+      ],
+    ]);
+    await mouse.click(...place, { button: "right" });
+    expect(await pointer.changes(EV.KEY, 4)).toEqual(strokes(left, right));
+
+    // What is held when its viewer goes, is let go.
+    await keys.down("b");
+    const before = await keyboard.changes(EV.KEY, hello.length + 3);
+    await viewer.page.context().close();
+    const after = await keyboard.changes(EV.KEY, before.length + 1);
+    expect(after.slice(-2)).toEqual(strokes(48));
+
+    await Promise.all([pointer.close(), keyboard.close()]);
+    expect(await bridge.end("TERM")).toBe(0);
+    expect(await inputDevices(vm)).not.toContain("vsockenc");
+    terminal.signal("KILL");
+    await terminal.done;
+  });
+});
+
+/** A terminal over the whole screen that writes the line which is typed there to a file of `folder`. */
+async function terminalThatReads(name: string): Promise<Job> {
+  const script = `#!/bin/sh\nread -r line\necho "$line" >/out/${name}\nexec sleep 1000\n`;
+  writeFileSync(join(folder, "shell"), script, { mode: 0o755 });
+  const terminal = vm.start("WAYLAND_DISPLAY=wayland-1 exec weston-terminal --fullscreen --shell=/in/shell");
+  const isThere = async (): Promise<boolean> => (await vm.run("pgrep -f '^/bin/sh /in/shell'")).status === 0;
+  await until(isThere, "the terminal's shell", WAIT_MS);
+  return terminal;
+}
+
+describe("a compositor's own stream", () => {
+  it("is shown by the bridge, encoded in place", async () => {
+    await vm.run("pkill -x weston; while pgrep -x weston; do sleep 0.2; done");
+    expect(await vm.run("desktop pipewire")).toMatchObject({ status: 0 });
+    const bridge = await GuestBridge.start(vm, "/in/pipewire.toml");
+    const linked = vm.run("desktop link bridge");
+    const page = await watch();
+    expect(await linked).toMatchObject({ status: 0 });
+    await untilMore(page, 3);
+    await expectTier("resource");
+    await page.shot("bridge-guest-pipewire");
+    expect(await bridge.end("TERM")).toBe(0);
+  });
+});

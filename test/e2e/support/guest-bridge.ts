@@ -1,0 +1,120 @@
+/** `vsockenc bridge` in a test guest, and what its input devices say there. */
+import { EV } from "../../../guest/bridge/input/events.ts";
+import { until } from "../../support/until.ts";
+import type { Job } from "../../vm/guest-agent.ts";
+import type { Vm } from "../../vm/vm.ts";
+
+/** Under TCG, on a machine that does other things as well. */
+const WAIT_MS = 60_000;
+
+/** A job whose output is looked at while it runs. */
+class Talking {
+  readonly job: Job;
+  stdout = Buffer.alloc(0);
+  stderr = "";
+
+  constructor(vm: Vm, command: string) {
+    this.job = vm.start(command, {
+      onOutput: (stream, data) => {
+        if (stream === "stdout") this.stdout = Buffer.concat([this.stdout, data]);
+        else this.stderr += data.toString();
+      },
+    });
+  }
+
+  async until(condition: () => boolean, what: string): Promise<void> {
+    await until(condition, what, WAIT_MS).catch((error: Error) => {
+      throw new Error(`${error.message}; "${this.job.command}" said: ${this.stdout}${this.stderr}`);
+    });
+  }
+
+  /** @returns its exit status */
+  async end(signal: "KILL" | "TERM"): Promise<number> {
+    this.job.signal(signal);
+    return (await this.job.done).status;
+  }
+}
+
+export class GuestBridge {
+  readonly #program: Talking;
+
+  private constructor(program: Talking) {
+    this.#program = program;
+  }
+
+  /**
+   * Settles when it listens.
+   *
+   * @param configuration its file, as the guest sees it
+   */
+  static async start(vm: Vm, configuration: string): Promise<GuestBridge> {
+    const bridge = new GuestBridge(new Talking(vm, `exec vsockenc bridge --config ${configuration}`));
+    await bridge.#program.until(() => bridge.addresses.length > 0, "the bridge's addresses");
+    return bridge;
+  }
+
+  /** As it has printed them. */
+  get addresses(): string[] {
+    return this.#program.stdout.toString().match(/^http:.*$/gm) ?? [];
+  }
+
+  /** @returns its exit status */
+  end(signal: "KILL" | "TERM"): Promise<number> {
+    return this.#program.end(signal);
+  }
+}
+
+/** The input devices of the guest's kernel, for people. */
+export async function inputDevices(vm: Vm): Promise<string> {
+  return (await vm.run("cat /proc/bus/input/devices")).stdout;
+}
+
+/** As struct input_event of linux/input.h has it. */
+export interface InputEvent {
+  readonly type: number;
+  readonly code: number;
+  readonly value: number;
+}
+
+/** Of a 64-bit machine; the first 16 are a time. */
+const EVENT_BYTES = 24;
+
+/** Reads an input device in the guest, as a desktop does. */
+export class EventReader {
+  readonly #program: Talking;
+
+  private constructor(program: Talking) {
+    this.#program = program;
+  }
+
+  /** Settles when nothing more is missed. @param name of the device */
+  static async open(vm: Vm, name: string): Promise<EventReader> {
+    const named = new RegExp(`Name="${name}"[^]*?Handlers=.*(event\\d+)`).exec(await inputDevices(vm));
+    if (named === null) throw new Error(`the guest has no ${name}`);
+    const program = new Talking(vm, `exec 3< /dev/input/${named[1]}; echo open >&2; exec cat <&3`);
+    await program.until(() => program.stderr !== "", `a reader of ${name}`);
+    return new EventReader(program);
+  }
+
+  /** Those of these types so far. */
+  events(...types: readonly number[]): InputEvent[] {
+    const bytes = this.#program.stdout;
+    return Array.from({ length: Math.floor(bytes.length / EVENT_BYTES) }, (_, index) => ({
+      type: bytes.readUInt16LE(index * EVENT_BYTES + 16),
+      code: bytes.readUInt16LE(index * EVENT_BYTES + 18),
+      value: bytes.readInt32LE(index * EVENT_BYTES + 20),
+    })).filter(({ type }) => types.includes(type));
+  }
+
+  /** Code and value of the events of a type, when there are so many. */
+  async changes(type: number, count: number): Promise<[code: number, value: number][]> {
+    await until(() => this.events(type).length >= count, `${count} events`, WAIT_MS).catch((error: Error) => {
+      throw new Error(`${error.message}; there were ${JSON.stringify(this.events(EV.KEY, EV.REL, EV.ABS))}`);
+    });
+    return this.events(type).map(({ code, value }) => [code, value]);
+  }
+
+  async close(): Promise<void> {
+    await this.#program.end("TERM");
+  }
+}

@@ -1,8 +1,9 @@
 /** What surrounds the picture: the list, the statistics, pointer and keyboard, colours, narrow screens. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { COUNTER_POINTS, counterOf } from "../support/counter.ts";
 import { until } from "../support/until.ts";
 import { PlayedSource } from "./support/played-source.ts";
-import { type Recording, record } from "./support/recording.ts";
+import { type Recording, record, SIZE } from "./support/recording.ts";
 import { INSECURE_HOST, Rig, type ViewedPage } from "./support/rig.ts";
 
 /** Of linux/input-event-codes.h. */
@@ -44,7 +45,44 @@ function hasPicture(viewer: ViewedPage, id: string): Promise<boolean> {
   }, id);
 }
 
+/** The counter of the picture in the list, which has been made smaller. */
+async function counterInList(viewer: ViewedPage, id: string): Promise<number | undefined> {
+  const luma = await viewer.page.evaluate(
+    ({ source, points, width }) => {
+      const canvas = document.querySelector<HTMLCanvasElement>(`li[data-source="${source}"] canvas`);
+      const context = canvas?.getContext("2d");
+      if (canvas === null || context === null || context === undefined) return [];
+      const scale = canvas.width / width;
+      return points.map(({ x, y }) => context.getImageData(x * scale, y * scale, 1, 1).data[1] ?? 0);
+    },
+    { source: id, points: COUNTER_POINTS, width: SIZE.width },
+  );
+  return counterOf(luma);
+}
+
 describe("the list", () => {
+  test.each([
+    ["secure", undefined],
+    ["insecure", INSECURE_HOST],
+  ])("has the newest picture of what stands still, watched here or elsewhere (%s context)", async (_, host) => {
+    const still = new PlayedSource({ id: "desk/still", recording });
+    const other = new PlayedSource({ id: "desk/other", recording, fps: 10 });
+    rig.add(still, other);
+    const where = host === undefined ? {} : { host };
+    const watching = await rig.open({ ...where, source: still.id });
+    await until(() => still.running, "the source to be started");
+    for (let sent = 1; sent <= 30; sent += 1) {
+      still.send();
+      // A <video> need not show each of them.
+      if (host === undefined) await watching.untilPainted(sent);
+    }
+    const elsewhere = await rig.open({ ...where });
+    for (const viewer of [elsewhere, watching]) {
+      await until(async () => (await counterInList(viewer, still.id)) === 29, "the newest picture");
+    }
+    expect(still.keyFrameRequests).toBe(0);
+  });
+
   test.each([
     ["secure", undefined],
     ["insecure", INSECURE_HOST],

@@ -1,6 +1,6 @@
 /** The list of VMs with their streams and screens, and small pictures of those that are not being watched. */
 import { make } from "./dom.ts";
-import { drawStill } from "./still.ts";
+import { draw, drawStill } from "./still.ts";
 
 export interface ListedSource {
   readonly id: string;
@@ -56,12 +56,26 @@ export class SourceList {
     if (focused !== undefined) this.#rows.get(focused)?.link.focus({ preventScroll: true });
   }
 
-  /** Draws a source's small picture; while one is being drawn, others are left out. */
-  thumbnail(id: string, codec: string, data: Uint8Array<ArrayBuffer>): void {
+  /** Takes a source's small picture from what shows it at the moment. */
+  copy(id: string, screen: HTMLCanvasElement | HTMLVideoElement): void {
+    const row = this.#rows.get(id);
+    if (row === undefined) return;
+    const isVideo = screen instanceof HTMLVideoElement;
+    const [width, height] = isVideo ? [screen.videoWidth, screen.videoHeight] : [screen.width, screen.height];
+    draw(row.canvas, screen, width, height);
+    row.item.dataset["picture"] = "yes";
+  }
+
+  /**
+   * Decodes a source's small picture; while one is being decoded, others are left out.
+   *
+   * @param units Annex B, from a key unit on
+   */
+  thumbnail(id: string, codec: string, units: readonly Uint8Array[]): void {
     const row = this.#rows.get(id);
     if (row === undefined || row.busy) return;
     row.busy = true;
-    drawStill(row.canvas, codec, data)
+    drawStill(row.canvas, codec, units)
       .then(() => {
         row.item.dataset["picture"] = "yes";
       })

@@ -1,4 +1,4 @@
-/** Makes a small picture of one key access unit, for the list. */
+/** Makes a small picture of some access units, for the list. */
 import { NAL_PPS, NAL_SPS, nalType, splitNalUnits, toSample } from "./player/annexb.ts";
 import { fragment, initialization } from "./player/fmp4.ts";
 import { hasWebCodecs } from "./player/webcodecs.ts";
@@ -11,53 +11,78 @@ export class StillError extends Error {
 const TIMEOUT_MS = 4000;
 
 /**
- * Draws a key access unit on a canvas, scaled to the canvas's width; sets the canvas's height.
+ * Draws the last picture of some access units on a canvas, scaled to the canvas's width; sets the canvas's height.
  *
- * @param data Annex B, with its parameter sets
+ * @param units Annex B, from a key unit on, which has its parameter sets
  * @throws StillError
  */
 export async function drawStill(
   canvas: HTMLCanvasElement,
   codec: string,
-  data: Uint8Array<ArrayBuffer>,
+  units: readonly Uint8Array[],
 ): Promise<void> {
-  if (hasWebCodecs()) return decodeStill(canvas, codec, data);
+  if (hasWebCodecs()) return decodeStill(canvas, codec, units);
   if (!codec.startsWith("avc1.")) throw new StillError("Only H.264 can be shown over plain HTTP.");
-  return playStill(canvas, data);
+  return playStill(canvas, units);
 }
 
-function decodeStill(canvas: HTMLCanvasElement, codec: string, data: Uint8Array<ArrayBuffer>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const decoder = new VideoDecoder({
-      output(frame) {
-        draw(canvas, frame, frame.displayWidth, frame.displayHeight);
-        frame.close();
-      },
-      error: (error) => reject(new StillError(error.message)),
-    });
-    decoder.configure({ codec, optimizeForLatency: true });
-    decoder.decode(new EncodedVideoChunk({ type: "key", timestamp: 0, data }));
-    decoder.flush().then(
-      () => {
-        decoder.close();
-        resolve();
-      },
-      (error: Error) => reject(new StillError(error.message)),
-    );
+async function decodeStill(
+  canvas: HTMLCanvasElement,
+  codec: string,
+  units: readonly Uint8Array[],
+): Promise<void> {
+  let last: VideoFrame | undefined;
+  let failure: DOMException | undefined;
+  const decoder = new VideoDecoder({
+    output(frame) {
+      last?.close();
+      last = frame;
+    },
+    error(error) {
+      failure = error;
+    },
   });
+  try {
+    decoder.configure({ codec, optimizeForLatency: true });
+    for (const [timestamp, data] of units.entries()) {
+      const type = timestamp === 0 ? "key" : "delta";
+      decoder.decode(new EncodedVideoChunk({ type, timestamp, data: data as Uint8Array<ArrayBuffer> }));
+    }
+    await decoder.flush();
+    decoder.close();
+    if (last !== undefined) draw(canvas, last, last.displayWidth, last.displayHeight);
+  } catch (error) {
+    throw new StillError(failure?.message ?? (error instanceof Error ? error.message : String(error)));
+  } finally {
+    last?.close();
+  }
 }
 
-/** Without WebCodecs: a film of one picture. */
-async function playStill(canvas: HTMLCanvasElement, data: Uint8Array): Promise<void> {
-  const units = splitNalUnits(data);
-  const sps = units.find((unit) => nalType(unit) === NAL_SPS);
-  const pps = units.find((unit) => nalType(unit) === NAL_PPS);
+/** How long a film's pictures are, in seconds: the last one is wound to, the others are passed. */
+const LAST_S = 1;
+const PASSING_S = 0.01;
+
+/** Without WebCodecs: a film, of which the last picture is taken. */
+async function playStill(canvas: HTMLCanvasElement, units: readonly Uint8Array[]): Promise<void> {
+  const nalUnits = units.map(splitNalUnits);
+  const sps = nalUnits[0]?.find((unit) => nalType(unit) === NAL_SPS);
+  const pps = nalUnits[0]?.find((unit) => nalType(unit) === NAL_PPS);
   if (sps === undefined || pps === undefined) throw new StillError("The key frame has no parameter sets.");
-  const sample = { sequence: 1, timeUs: 0, durationUs: 1_000_000, key: true, data: toSample(units) };
+  const last = units.length - 1;
+  const fragments = nalUnits.map((data, index) =>
+    fragment({
+      sequence: index + 1,
+      timeUs: index * PASSING_S * 1e6,
+      durationUs: (index === last ? LAST_S : PASSING_S) * 1e6,
+      key: index === 0,
+      data: toSample(data),
+    }),
+  );
   // The element takes the size from the SPS as soon as it has a picture.
-  const film = new Blob([initialization({ width: 16, height: 16, sps, pps }), fragment(sample)], {
+  const film = new Blob([initialization({ width: 16, height: 16, sps, pps }), ...fragments], {
     type: "video/mp4",
   });
+  const lastAt = last * PASSING_S;
   const video = document.createElement("video");
   video.muted = true;
   const url = URL.createObjectURL(film);
@@ -65,10 +90,20 @@ async function playStill(canvas: HTMLCanvasElement, data: Uint8Array): Promise<v
     await new Promise<void>((resolve, reject) => {
       const timer = window.setTimeout(() => reject(new StillError("No picture came.")), TIMEOUT_MS);
       // Sooner, e.g. at loadeddata, a canvas may get nothing.
-      video.requestVideoFrameCallback(() => {
-        window.clearTimeout(timer);
-        resolve();
-      });
+      const wait = (): void => {
+        video.requestVideoFrameCallback((_now, { mediaTime }) => {
+          if (mediaTime < lastAt - PASSING_S / 2) {
+            wait();
+            return;
+          }
+          window.clearTimeout(timer);
+          resolve();
+        });
+      };
+      wait();
+      video.onloadedmetadata = () => {
+        if (last > 0) video.currentTime = lastAt + LAST_S / 2;
+      };
       video.onerror = () => reject(new StillError(video.error?.message ?? "The picture was refused."));
       video.src = url;
     });
@@ -79,7 +114,13 @@ async function playStill(canvas: HTMLCanvasElement, data: Uint8Array): Promise<v
   }
 }
 
-function draw(canvas: HTMLCanvasElement, picture: CanvasImageSource, width: number, height: number): void {
+/** Draws what a canvas can take, scaled to the canvas's width; sets the canvas's height. */
+export function draw(
+  canvas: HTMLCanvasElement,
+  picture: CanvasImageSource,
+  width: number,
+  height: number,
+): void {
   if (width === 0 || height === 0) return;
   canvas.height = Math.round((canvas.width * height) / width);
   const context = canvas.getContext("2d");

@@ -163,8 +163,8 @@ export class Viewer implements PlayerEvents {
         this.#serverStatistics = message.body;
         return;
       case "thumbnail": {
-        const { source, codec, data } = message.body;
-        this.#list.thumbnail(source, codec, data as Uint8Array<ArrayBuffer>);
+        const { source, codec, units } = message.body;
+        this.#list.thumbnail(source, codec, units);
         return;
       }
       case "cursor":
@@ -195,8 +195,6 @@ export class Viewer implements PlayerEvents {
     if (this.#configuration === undefined || this.#player === undefined) return;
     const { number, ptsUs, key, replay, stages, sentUs } = unit;
     const data = unit.data as Uint8Array<ArrayBuffer>;
-    // The server sends small pictures of the sources that are not watched; the watched one's comes from here.
-    if (key) this.#list.thumbnail(this.#watched, this.#configuration.codec, data.slice());
     if (!replay) {
       this.#arrivedSincePaint += 1;
       this.#statistics.arrival({ at: arrivedAt, bytes: data.length });
@@ -259,6 +257,8 @@ export class Viewer implements PlayerEvents {
 
   #tick(): void {
     const page = this.#statistics.take(now());
+    // The server sends small pictures of the sources that are not watched; the watched one's comes from here.
+    if (page.painted > 0 && this.#player !== undefined) this.#list.copy(this.#watched, this.#player.element);
     const { periodMs, received, receivedBytes, decoded, painted, dropped } = page;
     if (this.#state !== undefined) {
       const body = {

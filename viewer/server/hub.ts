@@ -61,6 +61,7 @@ export class Hub {
   #lastUnitMs = 0;
   #silent = false;
   #newestKey: Unit | undefined;
+  #picture: readonly Unit[] = [];
   #cursor: SourceCursor | undefined;
   #bitrate: BitrateState | undefined;
   /** Since the hub was made. */
@@ -85,6 +86,14 @@ export class Hub {
   /** The last key unit, also of a source that has been stopped since; none that is too large for a thumbnail. */
   get newestKey(): Unit | undefined {
     return this.#newestKey;
+  }
+
+  /**
+   * What the newest picture is decoded from, also of a source that has been stopped since; empty where that has become
+   * more than is kept.
+   */
+  get picture(): readonly Unit[] {
+    return this.#picture;
   }
 
   watch(watcher: Watcher): void {
@@ -214,6 +223,7 @@ export class Hub {
 
   #pass(unit: Unit): void {
     this.#group.push(unit);
+    this.#picture = this.#group.units;
     if (unit.key) this.#newestKey = unit.bytes <= VIEWER_LIMITS.THUMBNAIL_BYTES ? unit : undefined;
     for (const watcher of this.#watchers) {
       if (this.#decodes(watcher)) watcher.units.push(unit);

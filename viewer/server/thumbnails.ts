@@ -1,5 +1,6 @@
 /**
- * Small pictures for the list of sources: the newest key unit of each, while somebody has the list open.
+ * Small pictures for the list of sources, while somebody has the list open: what the newest picture of each is decoded
+ * from, at once and then as often as it is due; in between every new key unit, which costs least.
  *
  * Sources that nobody watches would have none, so they are started for a moment, one after the other: an encoder for all of
  * them at once is more than a list is worth.
@@ -18,6 +19,13 @@ export interface ThumbnailViewer {
   send(message: OutgoingServerMessage): void;
 }
 
+/** What a viewer has got last of a source. */
+interface Sent {
+  readonly key: Unit;
+  readonly newest: Unit;
+  readonly atMs: number;
+}
+
 interface Sample {
   readonly hub: Hub;
   readonly before: Unit | undefined;
@@ -28,7 +36,7 @@ interface Sample {
 export class Thumbnails {
   readonly #hubs: () => readonly Hub[];
   /** Who has the list open, and what each has got. */
-  readonly #viewers = new Map<ThumbnailViewer, WeakSet<Unit>>();
+  readonly #viewers = new Map<ThumbnailViewer, WeakMap<Hub, Sent>>();
   readonly #sampledMs = new WeakMap<Hub, number>();
   #sample: Sample | undefined;
   #tick: NodeJS.Timeout | undefined;
@@ -40,7 +48,7 @@ export class Thumbnails {
   }
 
   open(viewer: ThumbnailViewer): void {
-    this.#viewers.set(viewer, new WeakSet());
+    this.#viewers.set(viewer, new WeakMap());
     this.#tick ??= setInterval(() => this.#onTick(), VIEWER_LIMITS.TICK_MS);
   }
 
@@ -62,12 +70,17 @@ export class Thumbnails {
     this.#turn = hubs.length === 0 ? 0 : (this.#turn + 1) % hubs.length;
     const inTurn = [...hubs.slice(this.#turn), ...hubs.slice(0, this.#turn)];
     for (const [viewer, sent] of this.#viewers) {
-      for (const { source, newestKey: unit } of inTurn) {
+      for (const hub of inTurn) {
         if (viewer.congested) break;
-        if (unit === undefined || sent.has(unit) || !viewer.decodes.has(unit.source.codec)) continue;
-        sent.add(unit);
-        const { codec } = unit.configuration.description;
-        viewer.send({ type: "thumbnail", body: { source: source.id, codec, data: unit.source.data } });
+        const { newestKey: key } = hub;
+        if (key === undefined || !viewer.decodes.has(key.source.codec)) continue;
+        const units = lacking(hub, key, sent.get(hub));
+        const newest = units.at(-1);
+        if (newest === undefined) continue;
+        sent.set(hub, { key, newest, atMs: performance.now() });
+        const { codec } = key.configuration.description;
+        const body = { source: hub.source.id, codec, units: units.map(({ source: { data } }) => data) };
+        viewer.send({ type: "thumbnail", body });
       }
     }
   }
@@ -93,4 +106,12 @@ export class Thumbnails {
     this.#sample?.release();
     this.#sample = undefined;
   }
+}
+
+/** What who has got `sent` of a source is to get; empty where it is not time, or there is nothing newer. */
+function lacking(hub: Hub, key: Unit, sent: Sent | undefined): readonly Unit[] {
+  const isDue = sent === undefined || performance.now() - sent.atMs >= VIEWER_LIMITS.SAMPLE_INTERVAL_MS;
+  if (isDue && hub.picture.length === 0) hub.requestKeyFrame();
+  if (isDue && hub.picture.length > 0) return hub.picture.at(-1) === sent?.newest ? [] : hub.picture;
+  return key === sent?.key ? [] : [key];
 }

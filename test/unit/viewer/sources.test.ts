@@ -5,6 +5,7 @@ import { ViewerSourceError } from "../../../viewer/server/viewer-server.ts";
 import { until } from "../../support/until.ts";
 import { servers } from "./support/test-server.ts";
 import { smallStream, TestSource } from "./support/test-source.ts";
+import type { TestViewer } from "./support/test-viewer.ts";
 
 const { H264, H265 } = vsockenc.Codec;
 
@@ -51,7 +52,14 @@ describe("the list of sources", () => {
 describe("thumbnails", () => {
   const serve = servers();
 
-  it("are the newest key units, one a source and second, for who has the list open", async () => {
+  /** Which units of the small stream each thumbnail consists of. */
+  function unitsOf(viewer: TestViewer): number[][] {
+    const place = (data: Uint8Array): number =>
+      smallStream().findIndex((unit) => Buffer.compare(unit.data, data) === 0);
+    return viewer.all("thumbnail").map(({ units }) => units.map(place));
+  }
+
+  it("are the newest picture, then key units, one a source and second, for who has the list open", async () => {
     const { server, connect } = await serve();
     const source = new TestSource();
     server.add(source);
@@ -63,12 +71,11 @@ describe("thumbnails", () => {
     await until(() => listing.all("thumbnail").length === 1, "the thumbnail");
     const [thumbnail] = listing.all("thumbnail");
     expect(thumbnail).toMatchObject({ source: source.id, codec: watching.all("configuration")[0]?.codec });
-    expect(
-      Buffer.compare(Buffer.from(thumbnail?.data ?? []), smallStream()[10]?.data ?? Buffer.alloc(0)),
-    ).toBe(0);
+    expect(unitsOf(listing)).toEqual([[10, 11, 12, 13, 14]]);
     // Two more key units at one time are one thumbnail more.
     source.deliver(20);
     await until(() => listing.all("thumbnail").length === 2, "the next");
+    expect(unitsOf(listing)[1]).toEqual([30]);
     listing.watch(source.id);
     await listing.settled();
     source.deliver(10);
@@ -77,6 +84,46 @@ describe("thumbnails", () => {
     expect(listing.all("thumbnail")).toHaveLength(2);
     expect(neither.all("thumbnail")).toHaveLength(0);
     expect(watching.all("thumbnail")).toHaveLength(0);
+  });
+
+  it("follow a source that hardly moves, and one that has stopped to", async () => {
+    const { server, connect } = await serve();
+    const source = new TestSource();
+    server.add(source);
+    const [watching, listing] = [await connect(), await connect()];
+    watching.watch(source.id);
+    await until(() => source.running, "the start");
+    source.deliver(1);
+    listing.watch("");
+    await until(() => listing.all("thumbnail").length === 1, "the first thumbnail");
+    source.deliver(3);
+    await until(() => listing.all("thumbnail").length === 2, "the second", 20_000);
+    expect(unitsOf(listing)).toEqual([[0], [0, 1, 2, 3]]);
+    const late = await connect();
+    late.watch("");
+    await until(() => late.all("thumbnail").length === 1, "the present picture");
+    expect(unitsOf(late)).toEqual([[0, 1, 2, 3]]);
+    expect(source.keyFrameRequests).toBe(0);
+  });
+
+  it("are a key frame that is asked for where the newest picture has become too much to send", async () => {
+    const { server, connect } = await serve();
+    const [key, delta] = smallStream();
+    if (key === undefined || delta === undefined) throw new Error("no stream");
+    const source = new TestSource({ units: [key, ...Array(VIEWER_LIMITS.GROUP_UNITS + 5).fill(delta)] });
+    server.add(source);
+    const [watching, listing] = [await connect(), await connect()];
+    watching.watch(source.id);
+    await until(() => source.running, "the start");
+    source.deliver(VIEWER_LIMITS.GROUP_UNITS + 2);
+    listing.watch("");
+    await until(() => source.keyFrameRequests === 1, "the request");
+    const before = listing.all("thumbnail").length;
+    source.deliverKey();
+    await until(() => listing.all("thumbnail").length > before, "its picture");
+    expect(unitsOf(listing).at(-1)).toEqual([0]);
+    await until(() => watching.all("statistics").length > 4, "some seconds");
+    expect(source.keyFrameRequests).toBe(1);
   });
 
   it("start what nobody watches for a moment, one source at a time", async () => {

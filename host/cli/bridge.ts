@@ -26,7 +26,7 @@ Examples:
 
 The pipeline runs while somebody watches. Without --source it captures with virtgpusrc where it may, else with
 pipewiresrc. The page is for this machine alone unless the configuration says otherwise; from another one:
-ssh -L 8844:127.0.0.1:8844 GUEST.`,
+ssh -L 8844:127.0.0.1:8844 GUEST. docs/bridge.md has the configuration for a port that the VM's host forwards.`,
     )
     .action(async ({ config, source, pipeline }: BridgeOptions) => {
       // Here, so that every other command works without the viewer's server.

@@ -293,8 +293,6 @@ describe("pointer and keyboard", () => {
     await keys.type("hello");
     const hello = strokes(35, 18, 38, 38, 24); // KEY_H and so on
     expect(await keyboard.changes(EV.KEY, hello.length)).toEqual(hello);
-    await untilMore(viewer, 3);
-    await viewer.shot("bridge-guest-input");
     await keys.press("Enter");
     const typed = join(folder, "typed");
     await until(() => existsSync(typed) && readFileSync(typed, "utf8") === "hello\n", "the line", WAIT_MS);
@@ -322,10 +320,13 @@ describe("pointer and keyboard", () => {
     ]);
     await mouse.click(...place, { button: "right" });
     expect(await pointer.changes(EV.KEY, 4)).toEqual(strokes(left, right));
+    // The terminal's own menu, and the line.
+    await untilMore(viewer, 5);
+    await viewer.shot("bridge-guest-input");
 
     // What is held when its viewer goes, is let go.
     await keys.down("b");
-    const before = await keyboard.changes(EV.KEY, hello.length + 3);
+    const before = await keyboard.changes(EV.KEY, hello.length + 3); // and Enter
     await viewer.page.context().close();
     const after = await keyboard.changes(EV.KEY, before.length + 1);
     expect(after.slice(-2)).toEqual(strokes(48));
@@ -340,7 +341,7 @@ describe("pointer and keyboard", () => {
 
 /** A terminal over the whole screen that writes the line which is typed there to a file of `folder`. */
 async function terminalThatReads(name: string): Promise<Job> {
-  const script = `#!/bin/sh\nread -r line\necho "$line" >/out/${name}\nexec sleep 1000\n`;
+  const script = `#!/bin/sh\nread -r line\necho "$line" >/out/${name}\necho "read: $line"\nexec sleep 1000\n`;
   writeFileSync(join(folder, "shell"), script, { mode: 0o755 });
   const terminal = vm.start("WAYLAND_DISPLAY=wayland-1 exec weston-terminal --fullscreen --shell=/in/shell");
   const isThere = async (): Promise<boolean> => (await vm.run("pgrep -f '^/bin/sh /in/shell'")).status === 0;

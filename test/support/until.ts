@@ -1,3 +1,6 @@
+/** Of real time, also where a test has put its own clock in place of performance.now. */
+const now = performance.now.bind(performance);
+
 /**
  * Waits for a condition, which is asked again every few milliseconds.
  *
@@ -8,9 +11,9 @@ export async function until(
   what: string,
   timeoutMs = 10_000,
 ): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
+  const deadline = now() + timeoutMs;
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms for ${what}`);
+    if (now() > deadline) throw new Error(`waited ${timeoutMs} ms for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

@@ -8,12 +8,9 @@
  * and a frame that comes out only with the next one's help never comes. The appsink drops nothing, because its signal
  * is emitted, and the sample taken, before it is given another.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { buildElement, type PipelineReport, runPipeline } from "./support/programs.ts";
-import { TestRelay } from "./support/relay.ts";
+import { shareRelay } from "./support/relay.ts";
 
 const FRAMES = 20;
 const VIDEOSINK = "appsink name=videosink emit-signals=true max-buffers=2 drop=true sync=false";
@@ -22,15 +19,7 @@ const PARSED =
   "h264parse config-interval=-1 ! video/x-h264,stream-format=byte-stream,alignment=au";
 
 buildElement("run-pipeline");
-const folder = mkdtempSync(join(tmpdir(), "vsockenc-helix-"));
-let relay: TestRelay;
-beforeAll(async () => {
-  relay = await TestRelay.start(folder);
-});
-afterAll(async () => {
-  await relay?.stop();
-  rmSync(folder, { recursive: true });
-});
+const shared = shareRelay();
 
 /** What stands for `pipewiresrc path=N do-timestamp=true keepalive-time=500`, with the caps that it would offer. */
 const source = (caps: string, format = "BGRx"): string =>
@@ -40,7 +29,7 @@ const source = (caps: string, format = "BGRx"): string =>
 const bridge = (address: string, settings = "bitrate=10000 keyframe-interval=120"): string =>
   `vsockenc name=encoder ${address} ${settings} ! ${PARSED} ! ${VIDEOSINK}`;
 
-const tcp = (): string => `tcp-host=127.0.0.1 tcp-port=${relay.tcpPort}`;
+const tcp = (): string => `tcp-host=127.0.0.1 tcp-port=${shared.relay.tcpPort}`;
 
 const lockstep = (pipeline: string, ...options: readonly string[]): Promise<PipelineReport> =>
   runPipeline(pipeline, "--lockstep", "source", "--get", "encoder.bitrate", ...options);
@@ -109,23 +98,23 @@ describe("the element's ways to the relay", () => {
     `${source("width=640,height=360", "NV12")} ! ${bridge(address)}`;
 
   it("takes socket-path", async () => {
-    const report = await lockstep(pipeline(`socket-path=${relay.inlineSocket}`));
+    const report = await lockstep(pipeline(`socket-path=${shared.relay.inlineSocket}`));
     expectEveryFrame(report);
-    expect(report.stats?.["transport"]).toBe(relay.inlineSocket);
+    expect(report.stats?.["transport"]).toBe(shared.relay.inlineSocket);
   });
 
   it("prefers a UNIX socket to TCP and vsock", async () => {
     const report = await lockstep(
-      pipeline(`cid=2 port=5000 tcp-host=127.0.0.1 tcp-port=1 socket-path=${relay.inlineSocket}`),
+      pipeline(`cid=2 port=5000 tcp-host=127.0.0.1 tcp-port=1 socket-path=${shared.relay.inlineSocket}`),
     );
     expectEveryFrame(report);
-    expect(report.stats?.["transport"]).toBe(relay.inlineSocket);
+    expect(report.stats?.["transport"]).toBe(shared.relay.inlineSocket);
   });
 
   it("prefers TCP to vsock", async () => {
     const report = await lockstep(pipeline(`cid=2 port=5000 ${tcp()}`));
     expectEveryFrame(report);
-    expect(report.stats?.["transport"]).toBe(`127.0.0.1 port ${relay.tcpPort}`);
+    expect(report.stats?.["transport"]).toBe(`127.0.0.1 port ${shared.relay.tcpPort}`);
   });
 });
 
@@ -134,7 +123,9 @@ describe("the bit rate", () => {
     `${source("width=640,height=360", "NV12")} ! ${bridge(tcp(), `bitrate=${bitrate}`)}`;
   /** Rates of the encoders that the relay has opened so far. */
   const rates = (): number[] =>
-    [...relay.log.matchAll(/"bitrateKbps":(\d+).*"msg":"encoder opened"/g)].map(([, rate]) => Number(rate));
+    [...shared.relay.log.matchAll(/"bitrateKbps":(\d+).*"msg":"encoder opened"/g)].map(([, rate]) =>
+      Number(rate),
+    );
 
   it("is in kbit/s, as the bridge passes it", async () => {
     const report = await lockstep(pipeline(10_000));

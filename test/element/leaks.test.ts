@@ -1,21 +1,10 @@
 /** GStreamer's leaks tracer: what of its objects is alive when everything has been taken down. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { buildElement, ctestPrograms, programPath, run } from "./support/programs.ts";
-import { TestRelay } from "./support/relay.ts";
+import { shareRelay } from "./support/relay.ts";
 
 buildElement("all");
-const folder = mkdtempSync(join(tmpdir(), "vsockenc-leaks-"));
-let relay: TestRelay;
-beforeAll(async () => {
-  relay = await TestRelay.start(folder);
-});
-afterAll(async () => {
-  await relay?.stop();
-  rmSync(folder, { recursive: true });
-});
+const shared = shareRelay();
 
 /** Runs a program to its end and gives the objects that it leaves, as the tracer describes them. */
 async function leftAlive(
@@ -34,7 +23,7 @@ async function leftAlive(
 describe("the leaks tracer", () => {
   const pipeline = (): string =>
     "videotestsrc num-buffers=10 ! video/x-raw,format=NV12 ! " +
-    `vsockenc name=encoder socket-path=${relay.inlineSocket} ! h264parse name=parser ! fakesink`;
+    `vsockenc name=encoder socket-path=${shared.relay.inlineSocket} ! h264parse name=parser ! fakesink`;
 
   it("finds nothing after a pipeline", async () => {
     expect(await leftAlive("run-pipeline", [pipeline()])).toEqual([]);
@@ -47,8 +36,8 @@ describe("the leaks tracer", () => {
 
   it("finds nothing after harnesses with a relay", async () => {
     const environment = {
-      VSOCKENC_RELAY_SOCKET: relay.resourceSocket,
-      VSOCKENC_RELAY_MEMORY: relay.memorySocket,
+      VSOCKENC_RELAY_SOCKET: shared.relay.resourceSocket,
+      VSOCKENC_RELAY_MEMORY: shared.relay.memorySocket,
       VSOCKENC_TEST_CYCLES: "0",
     };
     expect(await leftAlive("element-relay-test", [], environment)).toEqual([]);

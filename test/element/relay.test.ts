@@ -1,12 +1,11 @@
 /** test/guest/element-relay-test: GstHarness around the element, and a real relay at the other end. */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { inspectStream, psnr } from "../support/ffmpeg.ts";
 import { buildElement, listTests, programPath, run } from "./support/programs.ts";
-import { TestRelay } from "./support/relay.ts";
+import { shareRelay } from "./support/relay.ts";
 
 const PROGRAM = "element-relay-test";
 /** What the program draws. */
@@ -19,15 +18,7 @@ buildElement(PROGRAM, "pattern");
 const tests = listTests(PROGRAM);
 const cycles = tests.filter((name) => name.includes("/cycles/"));
 
-const folder = mkdtempSync(join(tmpdir(), "vsockenc-relay-"));
-let relay: TestRelay;
-beforeAll(async () => {
-  relay = await TestRelay.start(folder);
-});
-afterAll(async () => {
-  await relay?.stop();
-  rmSync(folder, { recursive: true });
-});
+const shared = shareRelay();
 
 /** Runs one of the program's tests; skipped ones count as passed. */
 async function runTest(name: string, environment: Readonly<Record<string, string>>): Promise<void> {
@@ -45,10 +36,13 @@ async function quality(file: string): Promise<number> {
 
 describe.each(["resources", "inline pixels"] as const)("the element with %s", (kind) => {
   const environment = (): Record<string, string> => ({
-    VSOCKENC_TEST_OUTPUT: folder,
+    VSOCKENC_TEST_OUTPUT: shared.folder,
     ...(kind === "resources"
-      ? { VSOCKENC_RELAY_SOCKET: relay.resourceSocket, VSOCKENC_RELAY_MEMORY: relay.memorySocket }
-      : { VSOCKENC_RELAY_SOCKET: relay.inlineSocket }),
+      ? {
+          VSOCKENC_RELAY_SOCKET: shared.relay.resourceSocket,
+          VSOCKENC_RELAY_MEMORY: shared.relay.memorySocket,
+        }
+      : { VSOCKENC_RELAY_SOCKET: shared.relay.inlineSocket }),
   });
 
   it.each(tests.filter((name) => !cycles.includes(name)))("%s", async (name) => {
@@ -61,14 +55,14 @@ describe.each(["resources", "inline pixels"] as const)("the element with %s", (k
     "system-memory.h264",
     ...(kind === "resources" ? ["dmabuf.h264"] : []),
   ])("has %s show what was drawn", async (name) => {
-    const file = join(folder, name);
+    const file = join(shared.folder, name);
     expect(inspectStream(file).frames).toBe(FRAMES);
     expect(await quality(file)).toBeGreaterThan(LEAST_QUALITY);
     rmSync(file);
   });
 
   it("has the stream whose format changes decode to its end", () => {
-    const file = join(folder, "format-change.h264");
+    const file = join(shared.folder, "format-change.h264");
     expect(inspectStream(file)).toEqual({ frames: 2 * FRAMES, keyFrames: 2 });
     expect(readFileSync(file).length).toBeGreaterThan(0);
     rmSync(file);
@@ -77,10 +71,10 @@ describe.each(["resources", "inline pixels"] as const)("the element with %s", (k
   // The few cycles before are for what the relay makes once, such as the connection to its exporter.
   it.each(cycles)("%s, with nothing left behind in the relay", async (name) => {
     await runTest(name, { ...environment(), VSOCKENC_TEST_CYCLES: "0" });
-    await relay.idle();
-    const before = relay.descriptors;
+    await shared.relay.idle();
+    const before = shared.relay.descriptors;
     await runTest(name, environment());
-    await relay.idle();
-    expect(relay.descriptors).toBeLessThanOrEqual(before);
+    await shared.relay.idle();
+    expect(shared.relay.descriptors).toBeLessThanOrEqual(before);
   });
 });

@@ -1,11 +1,9 @@
 /** Valgrind's memcheck over the programs of test/guest: no bad access, and nothing lost. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../host/package-root.ts";
 import { buildElement, ctestPrograms, programPath, run, skip } from "./support/programs.ts";
-import { TestRelay } from "./support/relay.ts";
+import { shareRelay } from "./support/relay.ts";
 
 const SUPPRESSIONS = join(packageRoot, "test", "element", "gstreamer.supp");
 const OPTIONS = [
@@ -26,15 +24,7 @@ const OPTIONS = [
 const ENVIRONMENT = { G_SLICE: "always-malloc" };
 
 buildElement("all");
-const folder = mkdtempSync(join(tmpdir(), "vsockenc-valgrind-"));
-let relay: TestRelay;
-beforeAll(async () => {
-  relay = await TestRelay.start(folder);
-});
-afterAll(async () => {
-  await relay?.stop();
-  rmSync(folder, { recursive: true });
-});
+const shared = shareRelay();
 
 async function expectClean(
   program: string,
@@ -46,7 +36,8 @@ async function expectClean(
   expect(status, `${stdout}\n${stderr}`).toBe(0);
 }
 
-describe("valgrind", () => {
+// As many side by side as there are cores (vitest.config.ts): a program takes one, and some mostly wait.
+describe.concurrent("valgrind", () => {
   it.each(ctestPrograms())("finds nothing in %s", async (program) => {
     await expectClean(program, []);
   });
@@ -56,21 +47,23 @@ describe("valgrind", () => {
 
   it("finds nothing in element-relay-test with resources", async () => {
     const environment = {
-      VSOCKENC_RELAY_SOCKET: relay.resourceSocket,
-      VSOCKENC_RELAY_MEMORY: relay.memorySocket,
+      VSOCKENC_RELAY_SOCKET: shared.relay.resourceSocket,
+      VSOCKENC_RELAY_MEMORY: shared.relay.memorySocket,
     };
     await expectClean("element-relay-test", inRelayTest, environment);
   });
 
   it("finds nothing in element-relay-test with inline pixels", async () => {
-    await expectClean("element-relay-test", inRelayTest, { VSOCKENC_RELAY_SOCKET: relay.inlineSocket });
+    await expectClean("element-relay-test", inRelayTest, {
+      VSOCKENC_RELAY_SOCKET: shared.relay.inlineSocket,
+    });
   });
 
   it("finds nothing in run-pipeline with desktop-bridge's pipeline", async () => {
     const pipeline =
       "videotestsrc num-buffers=20 ! videoconvert ! video/x-raw,format=NV12,width=320,height=240 ! " +
       "queue max-size-buffers=1 leaky=downstream ! " +
-      `vsockenc name=encoder tcp-host=127.0.0.1 tcp-port=${relay.tcpPort} bitrate=10000 keyframe-interval=120 ! ` +
+      `vsockenc name=encoder tcp-host=127.0.0.1 tcp-port=${shared.relay.tcpPort} bitrate=10000 keyframe-interval=120 ! ` +
       "h264parse ! video/x-h264,stream-format=byte-stream ! h264parse config-interval=-1 ! " +
       "video/x-h264,stream-format=byte-stream,alignment=au ! " +
       "appsink name=videosink emit-signals=true max-buffers=2 drop=true sync=false";

@@ -1,6 +1,8 @@
 /** `vsockenc relay` as it is installed, in a process of its own, with a listener of each kind that tests connect to. */
-import { readdirSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { afterAll, beforeAll } from "vitest";
 import { packageRoot } from "../../../host/package-root.ts";
 import { freePort } from "../../support/free-port.ts";
 import { until } from "../../support/until.ts";
@@ -114,4 +116,33 @@ export class TestRelay {
     await this.#process.stop();
     this.#memory.close();
   }
+}
+
+/** What all tests of a file share. */
+export interface SharedRelay {
+  /** Of its own, with room for what the tests write. */
+  readonly folder: string;
+  /** From the first test to the last. */
+  readonly relay: TestRelay;
+}
+
+/** Has a relay run for all tests of the file that calls this beside them. */
+export function shareRelay(): SharedRelay {
+  const folder = mkdtempSync(join(tmpdir(), "vsockenc-relay-"));
+  let running: TestRelay | undefined;
+  beforeAll(async () => {
+    running = await TestRelay.start(folder);
+  });
+  afterAll(async () => {
+    await running?.stop();
+    rmSync(folder, { recursive: true });
+  });
+  return {
+    folder,
+    get relay(): TestRelay {
+      if (running === undefined)
+        throw new Error("the relay runs while tests do, not while they are collected");
+      return running;
+    },
+  };
 }

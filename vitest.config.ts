@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
+import { SANITIZED_ADDONS, SANITIZER_RUNTIME } from "./test/unit/videotoolbox/support/sanitized.ts";
 
 /** Test files that compile or start programs for most of their time, a minute or more. */
 const LONG = /\/(native|portable|fuzz|bridge|bench)\.test\.ts$/;
@@ -14,10 +15,16 @@ class LongFirst extends BaseSequencer {
   }
 }
 
+/** The VideoToolbox back end against its stand-in: built, and run, with sanitizers. */
+const VIDEOTOOLBOX = [
+  "test/unit/videotoolbox/{native,session,surface}.test.ts",
+  "test/element/videotoolbox.test.ts",
+];
+
 /**
- * What runs anywhere in seconds; the element in pipelines with a real relay, and under valgrind; the viewer's page in
- * a real browser; and what boots a real guest. All but the first run one file at a time: they compile into one folder,
- * and use all of the machine.
+ * What runs anywhere in seconds; VideoToolbox's back end; the element in pipelines with a real relay, and under valgrind;
+ * the viewer's page in a real browser; and what boots a real guest. All but the first two run one file at a time: they
+ * compile into one folder, and use all of the machine.
  */
 export default defineConfig({
   test: {
@@ -27,7 +34,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/unit/**/*.test.ts", "test/vm/**/*.test.ts", "test/bench/**/*.test.ts"],
-          exclude: ["**/*.vm.test.ts"],
+          exclude: ["**/*.vm.test.ts", ...VIDEOTOOLBOX],
           testTimeout: 30_000,
           // A core is left to vitest itself unless told, which has next to nothing to do.
           maxWorkers: availableParallelism(),
@@ -35,9 +42,21 @@ export default defineConfig({
       },
       {
         test: {
+          name: "videotoolbox",
+          include: VIDEOTOOLBOX,
+          globalSetup: "test/unit/videotoolbox/support/sanitized.ts",
+          setupFiles: "test/unit/videotoolbox/support/unpreload.ts",
+          env: { ...SANITIZER_RUNTIME, VSOCKENC_ADDONS: SANITIZED_ADDONS },
+          testTimeout: 240_000,
+          hookTimeout: 120_000,
+          maxWorkers: availableParallelism(),
+        },
+      },
+      {
+        test: {
           name: "pipelines",
           include: ["test/element/**/*.test.ts"],
-          exclude: ["test/element/valgrind.test.ts"],
+          exclude: ["test/element/valgrind.test.ts", ...VIDEOTOOLBOX],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false,

@@ -107,6 +107,11 @@ const SUITES: readonly Suite[] = [
     what: "TypeScript and native code on this machine",
     run: (scratch) => vitest("unit", scratch),
   },
+  {
+    name: "videotoolbox",
+    what: "the VideoToolbox back end against a stand-in for its API, under sanitizers",
+    run: (scratch) => vitest("videotoolbox", scratch),
+  },
   { name: "element", what: "the GStreamer element on this machine", run: (scratch) => ctest(scratch, "") },
   {
     name: "sanitized",
@@ -151,7 +156,7 @@ async function main(): Promise<void> {
   const sum = (key: "passed" | "failed"): number => rows.reduce((total, row) => total + row[key], 0);
   console.log("");
   for (const { name, passed, failed, seconds } of rows) {
-    console.log(`${name.padEnd(10)} ${passed} passed, ${failed} failed in ${seconds} s`);
+    console.log(`${name.padEnd(12)} ${passed} passed, ${failed} failed in ${seconds} s`);
   }
   console.log(`${sum("passed")} passed, ${sum("failed")} failed`);
   process.exitCode = sum("failed") === 0 && sum("passed") > 0 ? 0 : 1;

@@ -1,6 +1,7 @@
 /**
  * The element and a relay whose encoder is the VideoToolbox back end, on Linux: its sources are compiled unchanged
- * against test/videotoolbox-shim. It shows that the two go together through all that may happen; it shows nothing of a Mac.
+ * against test/videotoolbox-shim, under AddressSanitizer and UndefinedBehaviorSanitizer. It shows that the two go together
+ * through all that may happen; it shows nothing of a Mac.
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -8,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { inspectStream, psnr } from "../support/ffmpeg.ts";
-import { SHIM_ADDONS } from "../unit/videotoolbox/support/shim.ts";
+import { SANITIZED_ADDONS, SANITIZER_RUNTIME } from "../unit/videotoolbox/support/sanitized.ts";
 import { buildElement, listTests, programPath, run, runPipeline } from "./support/programs.ts";
 import { TestRelay } from "./support/relay.ts";
 
@@ -28,13 +29,16 @@ beforeEach(() => {
 afterEach(async () => {
   await relay?.stop();
   rmSync(folder, { recursive: true });
+  // Of the sanitizers and of the stand-in.
+  expect(relay?.log).not.toMatch(/ERROR: \w+Sanitizer|runtime error: |vt_shim: /);
 });
 
 async function start(script: string): Promise<TestRelay> {
   relay = await TestRelay.start(folder, {
     encoders: ["videotoolbox"],
     environment: {
-      VSOCKENC_ADDONS: SHIM_ADDONS,
+      ...SANITIZER_RUNTIME,
+      VSOCKENC_ADDONS: SANITIZED_ADDONS,
       VT_SHIM_SCRIPT: script,
       VT_SHIM_REPORT: join(folder, "report.json"),
     },
@@ -65,7 +69,7 @@ async function encode(socket: string, file: string, codec: "h264" | "h265"): Pro
   expect((await run("sh", drawing)).status).toBe(0);
   const report = await runPipeline(
     `filesrc location=${raw} ! rawvideoparse format=bgrx width=${SIZE.width} height=${SIZE.height} framerate=30/1 ! ` +
-      `vsockenc name=encoder socket-path=${socket} bitrate=4000 ! video/x-${codec},stream-format=byte-stream ! ` +
+      `vsockenc name=encoder socket-path=${socket} bitrate=4000 on-disconnect=error ! video/x-${codec},stream-format=byte-stream ! ` +
       `filesink location=${file}`,
   );
   expect(report).toMatchObject({ end: "eos", errors: [] });

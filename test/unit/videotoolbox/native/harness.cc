@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include "nal_unit.h"
 
@@ -256,25 +257,31 @@ extern "C" const char *__tsan_default_suppressions() {
   return "race:libx265";
 }
 
+// Runs every case, or those whose names ("set: case") contain one of the arguments.
 int main(int argc, char **argv) {
   using namespace harness;
-  std::vector<Case> cases;
-  AddStreams(cases);
-  AddInputs(cases);
-  AddFailures(cases);
-  AddAccessUnits(cases);
-  AddLadders(cases);
-  AddSessions(cases);
-  for (const Case &one : cases) {
-    if (argc > 1 && one.name.find(argv[1]) == std::string::npos) continue;
-    running = one.name;
-    vt_shim_reset_counters();
-    vt_shim_set_script("");
-    one.run();
-    vt_shim_set_script("");
-    Expect(vt_shim_check_leaks() == 0, "objects are left");
-    std::printf("ok %s\n", one.name.c_str());
-    std::fflush(stdout);
+  constexpr std::pair<const char *, void (*)(std::vector<Case> &)> kSets[] = {
+      {"streams", AddStreams},          {"inputs", AddInputs},   {"failures", AddFailures},
+      {"access units", AddAccessUnits}, {"ladders", AddLadders}, {"sessions", AddSessions},
+  };
+  const std::vector<std::string> wanted(argv + 1, argv + argc);
+  for (const auto &[set, add] : kSets) {
+    std::vector<Case> cases;
+    add(cases);
+    for (const Case &one : cases) {
+      running = std::string(set) + ": " + one.name;
+      const auto contained = [](const std::string &part) {
+        return running.find(part) != std::string::npos;
+      };
+      if (!wanted.empty() && std::ranges::none_of(wanted, contained)) continue;
+      vt_shim_reset_counters();
+      vt_shim_set_script("");
+      one.run();
+      vt_shim_set_script("");
+      Expect(vt_shim_check_leaks() == 0, "objects are left");
+      std::printf("ok %s\n", running.c_str());
+      std::fflush(stdout);
+    }
   }
   return 0;
 }

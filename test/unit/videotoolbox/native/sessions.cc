@@ -119,11 +119,11 @@ void DoesNotOpen() {
 }  // namespace
 
 void AddSessions(std::vector<Case> &cases) {
-  cases.push_back({"session: marks", Marks});
-  cases.push_back({"session: closed at any moment", ClosedAtAnyMoment});
-  cases.push_back({"session: tends without jobs", TendsWithoutJobs});
-  cases.push_back({"session: fails for good", FailsForGood});
-  cases.push_back({"session: does not open", DoesNotOpen});
+  cases.push_back({"marks", Marks});
+  cases.push_back({"closed at any moment", ClosedAtAnyMoment});
+  cases.push_back({"tends without jobs", TendsWithoutJobs});
+  cases.push_back({"fails for good", FailsForGood});
+  cases.push_back({"does not open", DoesNotOpen});
 }
 
 }  // namespace harness

@@ -1,14 +1,9 @@
 /**
- * The native addons with VideoToolbox's shim inside (`npm run build:shim`), and what a test can do to it.
+ * The native addons with VideoToolbox's shim inside, and what a test or a benchmark can do to it.
  *
- * Importing this chooses them for the process, before media.node is loaded for the first time; a test file has a
- * process of its own.
- *
- * They can have sanitizers, which the process has to have from its start:
- *
- *     npx cmake-js build --out build/addon-asan --CDVSOCKENC_VIDEOTOOLBOX=shim --CDVSOCKENC_SANITIZE=address,undefined
- *     LD_PRELOAD=$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libubsan.so) ASAN_OPTIONS=detect_leaks=0 \
- *       VSOCKENC_ADDONS=build/addon-asan/Release node node_modules/vitest/vitest.mjs run test/unit/videotoolbox/s
+ * The folder is that of VSOCKENC_ADDONS (the tests': sanitized.ts), or a build without sanitizers, which importing this
+ * makes (`npm run build:shim`). It is chosen for the process, before media.node is loaded for the first time; a test
+ * file has a process of its own.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
@@ -18,8 +13,7 @@ import { packageRoot } from "../../../../host/package-root.ts";
 
 const BUILD = join(packageRoot, "build", "addon-shim");
 const CHOSEN = process.env["VSOCKENC_ADDONS"];
-/** What VSOCKENC_ADDONS names; where it is set already it names another build of them, e.g. with a sanitizer. */
-export const SHIM_ADDONS = resolve(CHOSEN ?? join(BUILD, "Release"));
+const ADDONS = resolve(CHOSEN ?? join(BUILD, "Release"));
 
 /** Names are those of vt_shim_counters in test/videotoolbox-shim/include/vt_shim.h. */
 export interface ShimCounters {
@@ -59,7 +53,7 @@ export interface VideoToolboxShim {
   liveObjects(): number;
 }
 
-/** Test files run side by side, and Ninja does not lock its folder. */
+/** Ninja does not lock its folder. */
 function build(): void {
   mkdirSync(BUILD, { recursive: true });
   const command = [join(BUILD, ".lock"), "npm", "run", "build:shim"];
@@ -68,5 +62,5 @@ function build(): void {
 }
 
 if (CHOSEN === undefined) build();
-process.env["VSOCKENC_ADDONS"] = SHIM_ADDONS;
-export const shim = createRequire(import.meta.url)(join(SHIM_ADDONS, "shim.node")) as VideoToolboxShim;
+process.env["VSOCKENC_ADDONS"] = ADDONS;
+export const shim = createRequire(import.meta.url)(join(ADDONS, "shim.node")) as VideoToolboxShim;

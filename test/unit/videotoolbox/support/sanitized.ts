@@ -1,0 +1,60 @@
+/**
+ * The VideoToolbox back end against its stand-in, under sanitizers: two build trees of host/native, and what a process
+ * that loads an addon of the first one has to be started with.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { packageRoot } from "../../../../host/package-root.ts";
+
+/** Everything: addons, native test and the stand-in's self-test, of the same objects. */
+const ADDRESS_BUILD = join(packageRoot, "build", "videotoolbox-asan");
+/** The native test alone: Node.js with an addon would need a thread sanitizer in Node.js itself. */
+const THREAD_BUILD = join(packageRoot, "build", "videotoolbox-tsan");
+
+/** The native test of each sanitizer. */
+export const NATIVE_TESTS = {
+  address: join(ADDRESS_BUILD, "videotoolbox-test", "videotoolbox-test"),
+  thread: join(THREAD_BUILD, "videotoolbox-test", "videotoolbox-test"),
+} as const;
+/** A folder of ctest's. */
+export const SELF_TEST = join(ADDRESS_BUILD, "videotoolbox-shim");
+/** For VSOCKENC_ADDONS. */
+export const SANITIZED_ADDONS = join(ADDRESS_BUILD, "Release");
+
+function library(name: string): string {
+  return spawnSync("g++", [`-print-file-name=${name}`], { encoding: "utf8" }).stdout?.trim() ?? name;
+}
+
+/**
+ * Environment of a process that loads SANITIZED_ADDONS: the program must have the sanitizers' libraries from its start,
+ * which Node.js is not linked with. Leaks are for the stand-in to find, as Node.js itself frees little at its end.
+ */
+export const SANITIZER_RUNTIME: Readonly<Record<string, string>> = {
+  LD_PRELOAD: ["libasan.so", "libubsan.so"].map(library).join(":"),
+  ASAN_OPTIONS: "detect_leaks=0:abort_on_error=1",
+  UBSAN_OPTIONS: "print_stacktrace=1",
+};
+
+function build(folder: string, target: string, sanitizers: string): void {
+  mkdirSync(folder, { recursive: true });
+  const settings = {
+    VSOCKENC_VIDEOTOOLBOX: "shim",
+    VSOCKENC_SANITIZE: sanitizers,
+    VSOCKENC_BRIDGE: "OFF",
+    CMAKE_BUILD_TYPE: "Debug",
+    // Names and lines for a report; more would only take longer to compile.
+    CMAKE_CXX_FLAGS_DEBUG: "-O1 -g1",
+  };
+  const options = Object.entries(settings).map(([name, value]) => `--CD${name}=${value}`);
+  const cmake = ["cmake-js", "build", "--out", folder, "--target", target];
+  const command = [join(folder, ".lock"), "npx", ...cmake, ...options];
+  const { status, stdout, stderr } = spawnSync("flock", command, { cwd: packageRoot, encoding: "utf8" });
+  if (status !== 0) throw new Error(`${command.join(" ")} failed:\n${stdout}\n${stderr}`);
+}
+
+/** Vitest's globalSetup of the project "videotoolbox". */
+export function setup(): void {
+  build(ADDRESS_BUILD, "videotoolbox-tests", "address,undefined");
+  build(THREAD_BUILD, "videotoolbox-test", "thread");
+}

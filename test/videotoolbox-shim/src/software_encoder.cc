@@ -119,7 +119,6 @@ std::vector<EncodedUnit> SoftwareEncoder::Encode(const PictureView &picture, int
   AVFrame *frame = as_it_is ? Wrap(picture) : Converted(picture);
   frame->pts = index;
   frame->pict_type = key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
-  frame->key_frame = key ? 1 : 0;
   Require(avcodec_send_frame(context_.get(), frame) >= 0, "it does not take a frame");
   av_frame_unref(frame);
   return Receive();

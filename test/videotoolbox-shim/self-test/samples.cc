@@ -148,3 +148,40 @@ TEST(one_reference_buffer_makes_every_frame_a_key_frame) {
   vt_shim_get_counters(&counters);
   EXPECT_EQ(counters.key_frames, 5);
 }
+
+// Bytes in a sample that has one NAL unit, and those that its length tells of.
+static void Measure(void *sizes, void *, OSStatus status, VTEncodeInfoFlags,
+                    CMSampleBufferRef sample) {
+  EXPECT_EQ(status, noErr);
+  CMBlockBufferRef data = CMSampleBufferGetDataBuffer(sample);
+  uint8_t length[4];
+  EXPECT_EQ(CMBlockBufferCopyDataBytes(data, 0, sizeof length, length), noErr);
+  size_t told = 0;
+  for (const uint8_t byte : length) {
+    told = told << 8 | byte;
+  }
+  static_cast<std::vector<std::pair<size_t, size_t>> *>(sizes)->emplace_back(
+      CMBlockBufferGetDataLength(data) - sizeof length, told);
+}
+
+TEST(malformed_samples) {
+  vt_shim_set_script("malformed:2");
+  std::vector<std::pair<size_t, size_t>> sizes;
+  VTCompressionSessionRef session = nullptr;
+  EXPECT_EQ(self_test::CreateSession({}, Measure, &sizes, &session), noErr);
+  Set(session, kVTCompressionPropertyKey_AllowFrameReordering, kCFBooleanFalse);
+  CVPixelBufferRef buffer =
+      self_test::NewBuffer(kCVPixelFormatType_420YpCbCr8BiPlanarVideoRange, 64, 48);
+  for (int frame = 0; frame < 3; ++frame) {
+    EXPECT_EQ(VTCompressionSessionEncodeFrame(session, buffer, CMTimeMake(frame, 30),
+                                              kCMTimeInvalid, nullptr, nullptr, nullptr),
+              noErr);
+  }
+  EXPECT_EQ(VTCompressionSessionCompleteFrames(session, kCMTimeInvalid), noErr);
+  EXPECT_EQ(sizes.size(), 3);
+  EXPECT_EQ(sizes[1].first + 1, sizes[1].second);
+  EXPECT_EQ(sizes[2].first, sizes[2].second);
+  VTCompressionSessionInvalidate(session);
+  CFRelease(session);
+  CVPixelBufferRelease(buffer);
+}

@@ -144,9 +144,13 @@ Ref<opaqueCMSampleBuffer> OpaqueVTCompressionSession::MakeSample(
   std::vector<vt_shim::NalUnit> units = vt_shim::SplitAnnexB(unit.bytes);
   std::erase_if(
       units, [this](vt_shim::NalUnit nal) { return vt_shim::IsParameterSet(config_.codec, nal); });
+  std::vector<uint8_t> bytes = vt_shim::WithLengths(units, sample_plan_.nal_length_size);
+  if (job.plan.malformed) {
+    bytes.pop_back();
+  }
   auto sample = Ref<opaqueCMSampleBuffer>::Adopt(new opaqueCMSampleBuffer);
-  sample->data = Ref<OpaqueCMBlockBuffer>::Adopt(new OpaqueCMBlockBuffer(
-      vt_shim::WithLengths(units, sample_plan_.nal_length_size), sample_plan_.piece_size));
+  sample->data = Ref<OpaqueCMBlockBuffer>::Adopt(
+      new OpaqueCMBlockBuffer(std::move(bytes), sample_plan_.piece_size));
   sample->format = format_;
   sample->pts = job.pts;
   sample->duration = job.duration;

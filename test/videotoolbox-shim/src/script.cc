@@ -78,6 +78,7 @@ constexpr Verb kVerbs[] = {
     {"invalidate", 1, 1, false}, {"pending", 1, 1, false},     {"split", 1, 1, false},
     {"nal-length", 1, 1, false}, {"extra-sets", 1, 1, false},  {"notsync", 1, 1, false},
     {"dts", 1, 1, false},        {"patience", 1, 1, false},    {"unchecked", 0, 0, false},
+    {"malformed", 1, 1, true},
 };
 
 Rule ToRule(const std::string &text) {
@@ -175,6 +176,8 @@ void Apply(const Rule &rule, FramePlan *plan) {
     plan->early = true;
   } else if (rule.verb == "silent") {
     plan->silent = true;
+  } else if (rule.verb == "malformed") {
+    plan->malformed = true;
   } else if (rule.verb == "block") {
     plan->block_ms = Argument(rule, 1);
   } else if (rule.verb == "delay") {

@@ -30,6 +30,7 @@ struct FramePlan {
   bool callback = true;            // false: none for this frame
   bool early = false;              // the callback comes before EncodeFrame returns
   bool silent = false;             // the session calls back no more from here on
+  bool malformed = false;          // the sample lacks its last byte
   int block_ms = 0;                // EncodeFrame takes at least that long
   int delay_ms = 1;                // from submission to encoding
 };

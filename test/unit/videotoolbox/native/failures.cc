@@ -159,6 +159,7 @@ void AddFailures(std::vector<Case> &cases) {
   }
   mends("fail:6:-12908", 2, "hardware encoder, encoder com.apple.videotoolbox.videoencoder.ave");
   mends("fail:6-8:-12912", 4, "the encoder malfunctions");
+  mends("malformed:6", 2, "an access unit has a NAL unit of ");
   mends("silent:6", 2, "no answer for 1500 ms");
   // Two buffers for each frame, and one for the warm-up.
   cases.push_back(

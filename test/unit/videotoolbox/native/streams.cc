@@ -84,12 +84,24 @@ void ParameterSetsSayIt() {
          "a decoder sees another description");
 }
 
-// The source is drawn over as soon as it may be.
+// Draws over the source as soon as it may.
+class Overwriter : public Recorder {
+ public:
+  explicit Overwriter(const stress::Memory &memory) : memory_(memory) {}
+  void OnRead(uint32_t frame) override {
+    memory_.Write(0, std::vector<uint8_t>(160 * 120 * 4, 0xff));
+    Recorder::OnRead(frame);
+  }
+
+ private:
+  const stress::Memory &memory_;
+};
+
 void SourceIsFreeAfterRead() {
   vt_shim_set_script("delay:*:30");
   const Settings settings = Small();
-  Recorder recorder;
   const stress::Memory memory(160 * 120 * 4);
+  Overwriter recorder(memory);
   const auto layout = stress::Layout(FormatNamed("BGRx"), 160, 120, 0, 0);
   Encoder encoder(settings, recorder, Hasty());
   for (uint32_t i = 0; i < 8; ++i) {
@@ -104,7 +116,6 @@ void SourceIsFreeAfterRead() {
          .force_key = false,
          .queued = FrameClock::now()});
     Expect(recorder.reads() == i + 1, "Encode returns with a frame that is not read");
-    memory.Write(0, std::vector<uint8_t>(160 * 120 * 4, 0xff));
   }
   encoder.Finish();
   ExpectPictures(settings, recorder.packets());

@@ -40,6 +40,9 @@ it("builds without anything of Linux's, and passes the tests of what touches the
     "--out",
     join(packageRoot, "build", "portable"),
     "--CDCMAKE_BUILD_TYPE=Release",
+    // Nothing is measured here, and the compiler takes half as long.
+    "--CDCMAKE_CXX_FLAGS_RELEASE=-O1",
+    "--CDVSOCKENC_BRIDGE=OFF",
     "--CDVSOCKENC_PLATFORM=posix",
     `--CDVSOCKENC_PLATFORM_SHIM=${import.meta.dirname}`,
   ]);

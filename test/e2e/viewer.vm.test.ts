@@ -33,6 +33,8 @@ let rig: Rig;
 let address = "";
 
 beforeAll(async () => {
+  // It builds the page, which the relay reads when it starts.
+  rig = await Rig.start();
   const port = await freePort();
   vm = await Vm.boot({ relay: false, mode: `${SIZE.width}x${SIZE.height}`, log: console.log });
   writeFileSync(
@@ -49,7 +51,6 @@ view = { heads = true }
   relay = startRelay(packageRoot, join(folder, "relay.toml"), () => {});
   address = `http://127.0.0.1:${port}/?token=${TOKEN}`;
   await until(() => relay.log.includes("open this address in a browser"), "the viewer", WAIT_MS);
-  rig = await Rig.start();
 });
 
 afterAll(async () => {

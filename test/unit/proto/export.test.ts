@@ -1,0 +1,43 @@
+import { describe, expect, it } from "vitest";
+import { ExportDecoder, type ExportMessage, encodeExportMessage } from "../../../proto/export.ts";
+import { LIMITS } from "../../../proto/limits.ts";
+
+describe("the codec of the export protocol", () => {
+  const rectangle = { x: 1, y: 2, width: 3, height: 4 };
+  const messages: readonly ExportMessage[] = [
+    { type: "hello", version: 1, exporter: "test" },
+    { type: "memory", memory: 1, size: 2 ** 40, descriptor: 77 },
+    { type: "acquire", request: 1, resource: 2 },
+    {
+      type: "acquired",
+      request: 1,
+      resource: 2,
+      generation: 2 ** 50,
+      width: 3,
+      height: 4,
+      format: 1,
+      extents: [{ memory: 1, offset: 2 ** 33, length: 4096 }],
+    },
+    { type: "refused", request: 1, resource: 2, code: "DEVICE_NOT_READY", text: "no" },
+    { type: "release", resource: 1, generation: 2 },
+    { type: "revoke", resource: 1, generation: 2 },
+    { type: "scanout", head: 1, resource: 2, rectangle },
+    { type: "damage", head: 1, rectangle },
+  ];
+
+  it.each([1, 3, 7, 100_000])("returns every message, cut into pieces of %i bytes", (size) => {
+    const decoder = new ExportDecoder(LIMITS.MAX_EXPORT_MESSAGE_BYTES, 1, () => undefined);
+    const bytes = Buffer.concat(messages.map(encodeExportMessage));
+    const decoded: ExportMessage[] = [];
+    for (let at = 0; at < bytes.length; at += size) {
+      decoded.push(...decoder.push(bytes.subarray(at, at + size), at === 0 ? [77] : []));
+    }
+    expect(decoded).toEqual(messages);
+  });
+
+  it("refuses numbers that a double cannot hold", () => {
+    const decoder = new ExportDecoder(LIMITS.MAX_EXPORT_MESSAGE_BYTES, 1, () => undefined);
+    const bytes = encodeExportMessage({ type: "release", resource: 1, generation: 2 ** 60 });
+    expect(() => [...decoder.push(bytes, [])]).toThrow("Release.generation");
+  });
+});

@@ -1,17 +1,23 @@
-/** `vsockenc bridge` in a test guest, and what its input devices say there. */
+/** `vsockenc bridge` in a test guest, and what its input devices do there. */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { EV } from "../../../guest/bridge/input/events.ts";
 import { until } from "../../support/until.ts";
 import type { Job } from "../../vm/guest-agent.ts";
 import type { Vm } from "../../vm/vm.ts";
 
 /** Under TCG, on a machine that does other things as well. */
-const WAIT_MS = 60_000;
+const WAIT_MS = 120_000;
+/** For a terminal to read a line, and how often it is given one. */
+const WAKE_MS = 3000;
+const MOST_TRIES = 20;
 
 /** A job whose output is looked at while it runs. */
 class Talking {
   readonly job: Job;
   stdout = Buffer.alloc(0);
   stderr = "";
+  #ended = false;
 
   constructor(vm: Vm, command: string) {
     this.job = vm.start(command, {
@@ -20,12 +26,20 @@ class Talking {
         else this.stderr += data.toString();
       },
     });
+    const end = (): void => {
+      this.#ended = true;
+    };
+    this.job.done.then(end, end);
   }
 
   async until(condition: () => boolean, what: string): Promise<void> {
-    await until(condition, what, WAIT_MS).catch((error: Error) => {
-      throw new Error(`${error.message}; "${this.job.command}" said: ${this.stdout}${this.stderr}`);
-    });
+    const waiting = until(() => condition() || this.#ended, what, WAIT_MS);
+    const problem = await waiting.then(
+      () => (condition() ? undefined : `it ended without ${what}`),
+      (error: Error) => error.message,
+    );
+    if (problem === undefined) return;
+    throw new Error(`${problem}; "${this.job.command}" said: ${this.stdout}${this.stderr}`);
   }
 
   /** @returns its exit status */
@@ -36,6 +50,7 @@ class Talking {
 }
 
 export class GuestBridge {
+  static readonly #running = new Set<GuestBridge>();
   readonly #program: Talking;
 
   private constructor(program: Talking) {
@@ -49,8 +64,14 @@ export class GuestBridge {
    */
   static async start(vm: Vm, configuration: string): Promise<GuestBridge> {
     const bridge = new GuestBridge(new Talking(vm, `exec vsockenc bridge --config ${configuration}`));
+    GuestBridge.#running.add(bridge);
     await bridge.#program.until(() => bridge.addresses.length > 0, "the bridge's addresses");
     return bridge;
+  }
+
+  /** Ends those that a test which failed has left. */
+  static async endAll(): Promise<void> {
+    await Promise.all([...GuestBridge.#running].map((bridge) => bridge.end("KILL")));
   }
 
   /** As it has printed them. */
@@ -60,6 +81,7 @@ export class GuestBridge {
 
   /** @returns its exit status */
   end(signal: "KILL" | "TERM"): Promise<number> {
+    GuestBridge.#running.delete(this);
     return this.#program.end(signal);
   }
 }
@@ -116,5 +138,54 @@ export class EventReader {
 
   async close(): Promise<void> {
     await this.#program.end("TERM");
+  }
+}
+
+/** A terminal over the guest's whole screen, which keeps a line that is typed there. */
+export class Terminal {
+  readonly #job: Job;
+  readonly #folder: string;
+
+  /** @param folder the guest's /in and /out */
+  constructor(vm: Vm, folder: string) {
+    this.#folder = folder;
+    const script = [
+      "#!/bin/sh",
+      "read -r line; echo >/out/awake",
+      'line=; until [ -n "$line" ]; do read -r line; done',
+      'echo "$line" >/out/line; echo "read: $line"',
+      "exec sleep 1000",
+    ];
+    writeFileSync(join(folder, "shell"), `${script.join("\n")}\n`, { mode: 0o755 });
+    this.#job = vm.start("WAYLAND_DISPLAY=wayland-1 exec weston-terminal --fullscreen --shell=/in/shell");
+  }
+
+  /**
+   * Nobody says when the terminal is shown, has the keyboard, and the compositor has found the devices.
+   *
+   * @param attempt makes it read a line
+   * @returns how often it took
+   */
+  async wake(attempt: () => Promise<void>): Promise<number> {
+    for (let tries = 1; ; tries++) {
+      await attempt();
+      const awake = until(() => existsSync(join(this.#folder, "awake")), "the terminal", WAKE_MS);
+      const failed = await awake.then(
+        () => false,
+        () => true,
+      );
+      if (!failed) return tries;
+      if (tries === MOST_TRIES) throw new Error("the terminal got no key");
+    }
+  }
+
+  get line(): string {
+    const file = join(this.#folder, "line");
+    return existsSync(file) ? readFileSync(file, "utf8") : "";
+  }
+
+  async end(): Promise<void> {
+    this.#job.signal("KILL");
+    await this.#job.done;
   }
 }

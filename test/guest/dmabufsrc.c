@@ -18,6 +18,7 @@
 
 #include "canvas.h"
 #include "dmabuf.h"
+#include "encoder-stats.h"
 #include "vsockenc-formats.h"
 
 /* A buffer that does not come back within this time never will. */
@@ -324,35 +325,6 @@ static GstCaps *source_caps(void) {
   return gst_caps_from_string(text);
 }
 
-/* The first vsockenc of the pipeline, or NULL. */
-static GstElement *find_encoder(GstElement *pipeline) {
-  g_autoptr(GstIterator) elements = gst_bin_iterate_recurse(GST_BIN(pipeline));
-  GValue item = G_VALUE_INIT;
-  GstElement *found = NULL;
-  while (!found && gst_iterator_next(elements, &item) == GST_ITERATOR_OK) {
-    GstElement *element = g_value_get_object(&item);
-    GstElementFactory *factory = gst_element_get_factory(element);
-    if (factory && g_str_equal(GST_OBJECT_NAME(factory), "vsockenc"))
-      found = gst_object_ref(element);
-    g_value_reset(&item);
-  }
-  g_value_unset(&item);
-  return found;
-}
-
-static gboolean print_field(GQuark name, const GValue *value, gpointer data) {
-  FILE *file = data;
-  fprintf(file, ",\n  \"%s\": ", g_quark_to_string(name));
-  if (G_VALUE_HOLDS_STRING(value)) {
-    g_autofree gchar *text = g_strescape(g_value_get_string(value), NULL);
-    fprintf(file, "\"%s\"", text);
-  } else {
-    g_autofree gchar *text = gst_value_serialize(value);
-    fputs(text, file);
-  }
-  return TRUE;
-}
-
 static gboolean write_stats(GstElement *encoder, const Source *source, const Watcher *watcher,
                             gint64 elapsed_us) {
   FILE *file = fopen(options.stats_json, "w");
@@ -364,11 +336,7 @@ static gboolean write_stats(GstElement *encoder, const Source *source, const Wat
           "{\n  \"frames\": %d,\n  \"elapsed-us\": %" G_GINT64_FORMAT
           ",\n  \"drawing-us\": %" G_GINT64_FORMAT ",\n  \"warnings\": %u",
           source->pushed, elapsed_us, source->drawing_us, watcher->warnings);
-  if (encoder) {
-    g_autoptr(GstStructure) stats = NULL;
-    g_object_get(encoder, "stats", &stats, NULL);
-    gst_structure_foreach(stats, print_field, file);
-  }
+  if (encoder) encoder_print_stats(encoder, file);
   fprintf(file, "\n}\n");
   return fclose(file) == 0;
 }
@@ -383,7 +351,7 @@ static gboolean run(Source *source) {
   }
   Watcher watcher = {.source = source, .pipeline = pipeline};
   g_autoptr(GstElement) appsrc = gst_bin_get_by_name(GST_BIN(pipeline), "dmabufsrc");
-  g_autoptr(GstElement) encoder = find_encoder(pipeline);
+  g_autoptr(GstElement) encoder = encoder_find(pipeline);
   g_autoptr(GstCaps) caps = source_caps();
 
   g_object_set(appsrc, "caps", caps, "format", GST_FORMAT_TIME, "is-live", options.live, NULL);

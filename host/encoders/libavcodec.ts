@@ -3,7 +3,6 @@
  * opening, threads and conversion are the same for all (host/native/media/session.h has the theory of operation).
  */
 import {
-  type EncoderBackend,
   type EncoderConfiguration,
   type EncoderEvents,
   type EncoderOffer,
@@ -14,7 +13,7 @@ import { ENCODER_PROFILES, type EncoderProfile, type LibavcodecEncoderName } fro
 import { NativeEncoderSession, type PreparedStream } from "./native-encoder-session.ts";
 import type { LibavcodecSettings } from "./native-session.ts";
 import { planStream } from "./plan.ts";
-import { probe } from "./probe.ts";
+import { type OnUnavailable, ProbedBackend } from "./probed-backend.ts";
 import { encodedColorimetry, hasFixedRate, isRgb, nominalFramerate, pixelAspectRatio } from "./settings.ts";
 
 export interface LibavcodecOptions {
@@ -22,23 +21,20 @@ export interface LibavcodecOptions {
   readonly threads?: number;
   /** Encode RGB as 0 … 255 instead of 16 … 235 (NV12 and I420 keep their range). Default false. */
   readonly fullRange?: boolean;
-  /** Told once, with the reason, when `offers` finds that the encoder does not open on this machine. */
-  readonly onUnavailable?: (encoder: string, reason: string) => void;
+  readonly onUnavailable?: OnUnavailable;
   /** Added to the encoder's private options, or instead of them. */
   readonly options?: Readonly<Record<string, string>>;
 }
 
 const MAX_THREADS = 64;
 
-export class LibavcodecBackend implements EncoderBackend {
+export class LibavcodecBackend extends ProbedBackend {
   readonly name: LibavcodecEncoderName;
+  protected readonly candidates: readonly EncoderOffer[];
   readonly #profile: EncoderProfile;
   readonly #threads: number;
   readonly #fullRange: boolean;
   readonly #options: Readonly<Record<string, string>>;
-  readonly #onUnavailable: NonNullable<LibavcodecOptions["onUnavailable"]>;
-  #offers: Promise<readonly EncoderOffer[]> | undefined;
-  #unavailable: string | undefined;
 
   /** @throws RangeError for a number of threads that is not 1 … 64. */
   constructor(name: LibavcodecEncoderName, options: LibavcodecOptions = {}) {
@@ -46,33 +42,14 @@ export class LibavcodecBackend implements EncoderBackend {
     if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
       throw new RangeError(`threads is ${threads}, not a whole number from 1 to ${MAX_THREADS}`);
     }
+    super(options.onUnavailable);
     this.name = name;
     this.#profile = ENCODER_PROFILES[name];
+    const { codec, hardware, maxWidth, maxHeight, profiles } = this.#profile;
+    this.candidates = [{ name, codec, hardware, maxWidth, maxHeight, profiles }];
     this.#threads = threads;
     this.#fullRange = options.fullRange ?? false;
     this.#options = options.options ?? {};
-    this.#onUnavailable = options.onUnavailable ?? (() => {});
-  }
-
-  offers(): Promise<readonly EncoderOffer[]> {
-    this.#offers ??= this.#probe();
-    return this.#offers;
-  }
-
-  get unavailable(): string | undefined {
-    return this.#unavailable;
-  }
-
-  async #probe(): Promise<readonly EncoderOffer[]> {
-    const { codec, hardware, maxWidth, maxHeight, profiles } = this.#profile;
-    try {
-      await probe(this, codec);
-    } catch (error) {
-      this.#unavailable = error instanceof Error ? error.message : String(error);
-      this.#onUnavailable(this.name, this.#unavailable);
-      return [];
-    }
-    return [{ name: this.name, codec, hardware, maxWidth, maxHeight, profiles }];
   }
 
   async open(configuration: EncoderConfiguration, events: EncoderEvents): Promise<EncoderSession> {

@@ -5,10 +5,8 @@
  */
 import {
   type CodecName,
-  type EncoderBackend,
   type EncoderConfiguration,
   type EncoderEvents,
-  type EncoderOffer,
   type EncoderSession,
   EncoderUnavailableError,
   PROFILES,
@@ -17,14 +15,13 @@ import {
 import { NativeEncoderSession, type PreparedStream } from "./native-encoder-session.ts";
 import { hasVideoToolbox, type VideoToolboxSettings } from "./native-session.ts";
 import { planStream } from "./plan.ts";
-import { probe } from "./probe.ts";
+import { type OnUnavailable, ProbedBackend } from "./probed-backend.ts";
 import { encodedColorimetry, hasFixedRate, isRgb, nominalFramerate, pixelAspectRatio } from "./settings.ts";
 
 export interface VideoToolboxOptions {
   /** Encode RGB as 0 … 255 instead of 16 … 235 (NV12 and I420 keep their range). Default false. */
   readonly fullRange?: boolean;
-  /** Told once, with the reason, when `offers` finds that it does not open on this machine. */
-  readonly onUnavailable?: (encoder: string, reason: string) => void;
+  readonly onUnavailable?: OnUnavailable;
 }
 
 interface CodecTraits {
@@ -42,45 +39,19 @@ const TRAITS: Readonly<Record<CodecName, CodecTraits>> = {
 
 const CODECS: readonly CodecName[] = ["h264", "h265"];
 
-export class VideoToolboxBackend implements EncoderBackend {
+export class VideoToolboxBackend extends ProbedBackend {
   readonly name = "videotoolbox";
+  protected readonly candidates = CODECS.map((codec) => ({
+    name: this.name,
+    codec,
+    hardware: true,
+    ...TRAITS[codec],
+  }));
   readonly #fullRange: boolean;
-  readonly #onUnavailable: NonNullable<VideoToolboxOptions["onUnavailable"]>;
-  #offers: Promise<readonly EncoderOffer[]> | undefined;
-  #unavailable: string | undefined;
 
   constructor(options: VideoToolboxOptions = {}) {
+    super(options.onUnavailable);
     this.#fullRange = options.fullRange ?? false;
-    this.#onUnavailable = options.onUnavailable ?? (() => {});
-  }
-
-  offers(): Promise<readonly EncoderOffer[]> {
-    this.#offers ??= this.#probe();
-    return this.#offers;
-  }
-
-  get unavailable(): string | undefined {
-    return this.#unavailable;
-  }
-
-  async #probe(): Promise<readonly EncoderOffer[]> {
-    const offers: EncoderOffer[] = [];
-    const refusals = new Set<string>();
-    // One after the other: engines have few sessions.
-    for (const codec of CODECS) {
-      try {
-        await probe(this, codec);
-        offers.push({ name: this.name, codec, hardware: true, ...TRAITS[codec] });
-      } catch (error) {
-        refusals.add(error instanceof Error ? error.message : String(error));
-      }
-    }
-    if (refusals.size > 0) {
-      const reason = [...refusals].join("; ");
-      if (offers.length === 0) this.#unavailable = reason;
-      this.#onUnavailable(this.name, reason);
-    }
-    return offers;
   }
 
   async open(configuration: EncoderConfiguration, events: EncoderEvents): Promise<EncoderSession> {

@@ -35,7 +35,8 @@ export default defineConfig({
           name: "unit",
           include: ["test/unit/**/*.test.ts", "test/vm/**/*.test.ts", "test/bench/**/*.test.ts"],
           exclude: ["**/*.vm.test.ts", ...VIDEOTOOLBOX],
-          testTimeout: 30_000,
+          // Beside a file that compiles on all cores.
+          testTimeout: 60_000,
           // A core is left to vitest itself unless told, which has next to nothing to do.
           maxWorkers: availableParallelism(),
         },

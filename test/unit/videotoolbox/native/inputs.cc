@@ -250,6 +250,18 @@ void TransferSessionIsReplaced() {
          "one error of the conversion lasts");
 }
 
+// What VideoToolbox does not convert, it is not asked for again.
+void TransferIsNotSupported() {
+  vt_shim_set_script("transfer:1:-12905");
+  const Settings settings = Small();
+  Recorder recorder;
+  Encoder encoder(settings, recorder, Hasty());
+  for (uint32_t i = 0; i < 4; ++i) EncodeOne(encoder, settings, i);
+  encoder.Finish();
+  Expect(recorder.packets().size() == 4 && Counters().transfers == 0,
+         "a conversion that is not supported is tried with each frame");
+}
+
 }  // namespace
 
 void AddInputs(std::vector<Case> &cases) {
@@ -265,6 +277,7 @@ void AddInputs(std::vector<Case> &cases) {
   cases.push_back({"surfaces that do not fit the stream", MismatchedSurfaces});
   cases.push_back({"surfaces of another range", OtherRange});
   cases.push_back({"a conversion that fails once", TransferSessionIsReplaced});
+  cases.push_back({"a conversion that is not supported", TransferIsNotSupported});
 }
 
 }  // namespace harness

@@ -79,7 +79,9 @@ void OtherProfiles() {
   for (const Profile profile : {Profile::kMain, Profile::kConstrainedBaseline}) {
     Settings settings = Small();
     settings.profile = profile;
+    vt_shim_reset_counters();
     Has(Opened("", settings), "hardware encoder, ");
+    Expect(Counters().sessions_created == 1, "an encoder is asked for what it never makes");
   }
   Settings settings = Small();
   settings.profile = Profile::kMain;

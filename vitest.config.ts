@@ -3,8 +3,8 @@ import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 import { SANITIZED_ADDONS, SANITIZER_RUNTIME } from "./test/unit/videotoolbox/support/sanitized.ts";
 
-/** Test files that compile or start programs for most of their time, a minute or more. */
-const LONG = /\/(native|portable|fuzz|bridge|bench)\.test\.ts$/;
+/** Test files that compile, or wait for programs, for half a minute or more. */
+const LONG = /\/(native|portable|bridge)\.test\.ts$/;
 
 /** Long files first: one that begins when all others have ended would keep a single core busy. */
 class LongFirst extends BaseSequencer {

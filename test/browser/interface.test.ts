@@ -78,7 +78,8 @@ describe("the list", () => {
     }
     const elsewhere = await rig.open({ ...where });
     for (const viewer of [elsewhere, watching]) {
-      await until(async () => (await counterInList(viewer, still.id)) === 29, "the newest picture");
+      const isNewest = async (): Promise<boolean> => (await counterInList(viewer, still.id)) === 29;
+      await until(isNewest, "the newest picture", 20_000);
     }
     expect(still.keyFrameRequests).toBe(0);
   });

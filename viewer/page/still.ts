@@ -8,7 +8,7 @@ export class StillError extends Error {
   override readonly name = "StillError";
 }
 
-const TIMEOUT_MS = 4000;
+const TIMEOUT_MS = 10_000;
 
 /**
  * Draws the last picture of some access units on a canvas, scaled to the canvas's width; sets the canvas's height.

@@ -258,7 +258,8 @@ export class Viewer implements PlayerEvents {
   #tick(): void {
     const page = this.#statistics.take(now());
     // The server sends small pictures of the sources that are not watched; the watched one's comes from here.
-    if (page.painted > 0 && this.#player !== undefined) this.#list.copy(this.#watched, this.#player.element);
+    const shows = this.#painted && this.#configuration !== undefined;
+    if (shows && this.#player !== undefined) this.#list.copy(this.#watched, this.#player.element);
     const { periodMs, received, receivedBytes, decoded, painted, dropped } = page;
     if (this.#state !== undefined) {
       const body = {

@@ -44,6 +44,16 @@ function guest(where: string | number): ConnectedGuest {
   return made;
 }
 
+/** Connects again and again until the relay takes somebody. */
+async function admitted(path: string, what: string): Promise<void> {
+  await until(async () => {
+    const client = guest(path);
+    client.hello();
+    await until(() => client.closed || client.all("welcome").length > 0, "an answer");
+    return !client.closed;
+  }, what);
+}
+
 describe("a listener", () => {
   it("gives every UNIX client a session of its own, in a socket that is ours alone", async () => {
     const path = join(folder, "l");
@@ -95,12 +105,7 @@ describe("a listener", () => {
     const second = guest(path);
     await until(() => second.closed, "the refusal");
     first.socket.destroy();
-    await until(async () => {
-      const third = guest(path);
-      third.hello();
-      await until(() => third.closed || third.all("welcome").length > 0, "an answer");
-      return !third.closed;
-    }, "the free place");
+    await admitted(path, "the free place");
   });
 
   it("closes a client that opens no session, and keeps one that does", async () => {
@@ -190,12 +195,7 @@ describe("a listener", () => {
         });
       });
     }
-    await until(async () => {
-      const client = guest(path);
-      client.hello();
-      await until(() => client.closed || client.all("welcome").length > 0, "an answer");
-      return !client.closed;
-    }, "a place");
+    await admitted(path, "a place");
   });
 
   it("says what to do when it cannot listen", async () => {
@@ -235,12 +235,7 @@ describe("a chardev that connects", () => {
     await until(() => intruder.closed, "the refusal of a second QEMU");
     qemu.socket.destroy();
     // QEMU tries again, as reconnect-ms tells it to.
-    await until(async () => {
-      const again = guest(path);
-      again.hello();
-      await until(() => again.closed || again.all("welcome").length > 0, "an answer");
-      return !again.closed;
-    }, "the next connection");
+    await admitted(path, "the next connection");
   });
 
   it("leads to four ports of a VM at the same time", async () => {

@@ -33,6 +33,7 @@ const CONFIGURATIONS: Readonly<Record<string, string>> = {
   "input.toml": `input.enabled = true\n${ACCESS}`,
   // Without a session manager, the test connects it with the compositor.
   "pipewire.toml": `source = 'pipewiresrc autoconnect=false client-name=bridge ! capsfilter caps="video/x-raw(memory:DMABuf),format=DMA_DRM"'\n${ACCESS}`,
+  "driverless.toml": 'input = { enabled = true, device = "/run/uinput" }\n',
   "portless.toml": `encoder = { device = "/dev/virtio-ports/none" }\n${ACCESS}`,
 };
 
@@ -245,13 +246,14 @@ describe("a bridge that lacks something says what mends it:", () => {
     const [addon, screen, module] = await Promise.all([
       complaint("VSOCKENC_ADDONS=/nowhere vsockenc bridge"),
       complaint(`chmod 666 /dev/dri/card0; ${asNobody} vsockenc bridge`),
-      complaint("vsockenc bridge --config /in/input.toml"),
+      // A node that udev has made, and no driver behind it.
+      complaint("mknod /run/uinput c 10 250; vsockenc bridge --config /in/driverless.toml"),
     ]);
     expect(addon).toMatch(/gst\.node does not load.*\n(.*\n)*.*npm run build:bridge/);
     expect(screen).toMatch(
       /nothing to capture from:\n- the screen, .*CAP_SYS_ADMIN.*\.\n- a compositor's stream, with pipewiresrc: .*\.\n.*--source/,
     );
-    expect(module).toMatch(/input\.enabled is true, and \/dev\/uinput cannot be opened.*modprobe uinput/);
+    expect(module).toMatch(/input\.enabled is true, and \/run\/uinput cannot be opened.*modprobe uinput/);
   });
 
   it("the port", async () => {

@@ -193,7 +193,8 @@ describe("the firmware of a machine without any software", () => {
   });
 
   it("is shown, in the size that it chooses, up to its shell's prompt", async () => {
-    await until(() => qemu.log.includes("Shell>"), "the shell's prompt", WAIT_MS);
+    await until(() => qemu.log.includes("Shell>") || !qemu.alive, "the shell's prompt", WAIT_MS);
+    expect(qemu.alive, qemu.log).toBe(true);
     await head.untilSeen("Firmware", 0.5);
     expect(head.viewer.all("configuration").at(-1)).toMatchObject(SIZE);
   });

@@ -25,12 +25,13 @@ let folder: string;
 let relay: TestRelay | undefined;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "vsockenc-videotoolbox-"));
+  relay = undefined;
 });
 afterEach(async () => {
   await relay?.stop();
   rmSync(folder, { recursive: true });
   // Of the sanitizers and of the stand-in.
-  expect(relay?.log).not.toMatch(/ERROR: \w+Sanitizer|runtime error: |vt_shim: /);
+  expect(relay?.log ?? "").not.toMatch(/ERROR: \w+Sanitizer|runtime error: |vt_shim: /);
 });
 
 async function start(script: string): Promise<TestRelay> {

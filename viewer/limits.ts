@@ -32,7 +32,7 @@ const TABLE = {
   ),
   WATCH_DELAY_MS: limit(250, "ms", "that it is put off"),
   POINTER_MOVES_PER_SECOND: limit(250, "1/s", "pointer positions that reach a source; more are skipped"),
-  MAX_WHEEL: limit(12_000, "1/120 line", "scrolled in one event, either way"),
+  MAX_WHEEL: limit(12_000, "1/120 notch", "scrolled in one event, either way"),
   MAX_BUTTONS: limit(31, "bits", "MouseEvent.buttons has five"),
   MAX_KEY_CODE: limit(0x2ff, "code", "KEY_MAX of linux/input-event-codes.h"),
   MAX_KEYS_DOWN: limit(32, "keys", "held down by one viewer at one time"),

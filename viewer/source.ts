@@ -53,7 +53,7 @@ export interface SourceEvents {
   onCursor?(cursor: SourceCursor): void;
 }
 
-/** In 1/65535 of the picture's width and height; `buttons` as MouseEvent.buttons; wheel in lines times 120. */
+/** In 1/65535 of the picture's width and height; `buttons` as MouseEvent.buttons; wheel in notches times 120. */
 export interface PointerInput {
   readonly x: number;
   readonly y: number;

@@ -25,61 +25,60 @@ export interface LevelDemand {
 interface Level {
   readonly idc: number;
   readonly name: string;
-  /** Of a picture, a second and the decoded picture buffer, in units (macroblocks or luma samples). */
+  /** Of a picture and a second, in units (macroblocks or luma samples). */
   readonly picture: number;
   readonly second: number;
-  readonly pictureBuffer: number;
   /** In 1000 bits (a second), before the profile's factor. */
   readonly bitrate: number;
   readonly codedBuffer: number;
 }
 
-/** level_idc, level, MaxFS, MaxMBPS, MaxDpbMbs, MaxBR, MaxCPB of table A-1. */
+/**
+ * level_idc, level, MaxFS, MaxMBPS, MaxBR, MaxCPB of table A-1. Its MaxDpbMbs never decides: encoders without reordering
+ * keep one picture for reference, and every level has room for four of the largest.
+ */
 const H264_LEVELS: readonly Level[] = [
-  h264(10, "1", 99, 1_485, 396, 64, 175),
-  h264(9, "1b", 99, 1_485, 396, 128, 350),
-  h264(11, "1.1", 396, 3_000, 900, 192, 500),
-  h264(12, "1.2", 396, 6_000, 2_376, 384, 1_000),
-  h264(13, "1.3", 396, 11_880, 2_376, 768, 2_000),
-  h264(20, "2", 396, 11_880, 2_376, 2_000, 2_000),
-  h264(21, "2.1", 792, 19_800, 4_752, 4_000, 4_000),
-  h264(22, "2.2", 1_620, 20_250, 8_100, 4_000, 4_000),
-  h264(30, "3", 1_620, 40_500, 8_100, 10_000, 10_000),
-  h264(31, "3.1", 3_600, 108_000, 18_000, 14_000, 14_000),
-  h264(32, "3.2", 5_120, 216_000, 20_480, 20_000, 20_000),
-  h264(40, "4", 8_192, 245_760, 32_768, 20_000, 25_000),
-  h264(41, "4.1", 8_192, 245_760, 32_768, 50_000, 62_500),
-  h264(42, "4.2", 8_704, 522_240, 34_816, 50_000, 62_500),
-  h264(50, "5", 22_080, 589_824, 110_400, 135_000, 135_000),
-  h264(51, "5.1", 36_864, 983_040, 184_320, 240_000, 240_000),
-  h264(52, "5.2", 36_864, 2_073_600, 184_320, 240_000, 240_000),
-  h264(60, "6", 139_264, 4_177_920, 696_320, 240_000, 240_000),
-  h264(61, "6.1", 139_264, 8_355_840, 696_320, 480_000, 480_000),
-  h264(62, "6.2", 139_264, 16_711_680, 696_320, 800_000, 800_000),
+  level(10, "1", 99, 1_485, 64, 175),
+  level(9, "1b", 99, 1_485, 128, 350),
+  level(11, "1.1", 396, 3_000, 192, 500),
+  level(12, "1.2", 396, 6_000, 384, 1_000),
+  level(13, "1.3", 396, 11_880, 768, 2_000),
+  level(20, "2", 396, 11_880, 2_000, 2_000),
+  level(21, "2.1", 792, 19_800, 4_000, 4_000),
+  level(22, "2.2", 1_620, 20_250, 4_000, 4_000),
+  level(30, "3", 1_620, 40_500, 10_000, 10_000),
+  level(31, "3.1", 3_600, 108_000, 14_000, 14_000),
+  level(32, "3.2", 5_120, 216_000, 20_000, 20_000),
+  level(40, "4", 8_192, 245_760, 20_000, 25_000),
+  level(41, "4.1", 8_192, 245_760, 50_000, 62_500),
+  level(42, "4.2", 8_704, 522_240, 50_000, 62_500),
+  level(50, "5", 22_080, 589_824, 135_000, 135_000),
+  level(51, "5.1", 36_864, 983_040, 240_000, 240_000),
+  level(52, "5.2", 36_864, 2_073_600, 240_000, 240_000),
+  level(60, "6", 139_264, 4_177_920, 240_000, 240_000),
+  level(61, "6.1", 139_264, 8_355_840, 480_000, 480_000),
+  level(62, "6.2", 139_264, 16_711_680, 800_000, 800_000),
 ];
 
 /** general_level_idc, level, MaxLumaPs, MaxLumaSr, MaxBR, MaxCPB of tables A.8 and A.9. */
 const H265_LEVELS: readonly Level[] = [
-  h265(30, "1", 36_864, 552_960, 128, 350),
-  h265(60, "2", 122_880, 3_686_400, 1_500, 1_500),
-  h265(63, "2.1", 245_760, 7_372_800, 3_000, 3_000),
-  h265(90, "3", 552_960, 16_588_800, 6_000, 6_000),
-  h265(93, "3.1", 983_040, 33_177_600, 10_000, 10_000),
-  h265(120, "4", 2_228_224, 66_846_720, 12_000, 12_000),
-  h265(123, "4.1", 2_228_224, 133_693_440, 20_000, 20_000),
-  h265(150, "5", 8_912_896, 267_386_880, 25_000, 25_000),
-  h265(153, "5.1", 8_912_896, 534_773_760, 40_000, 40_000),
-  h265(156, "5.2", 8_912_896, 1_069_547_520, 60_000, 60_000),
-  h265(180, "6", 35_651_584, 1_069_547_520, 60_000, 60_000),
-  h265(183, "6.1", 35_651_584, 2_139_095_040, 120_000, 120_000),
-  h265(186, "6.2", 35_651_584, 4_278_190_080, 240_000, 240_000),
+  level(30, "1", 36_864, 552_960, 128, 350),
+  level(60, "2", 122_880, 3_686_400, 1_500, 1_500),
+  level(63, "2.1", 245_760, 7_372_800, 3_000, 3_000),
+  level(90, "3", 552_960, 16_588_800, 6_000, 6_000),
+  level(93, "3.1", 983_040, 33_177_600, 10_000, 10_000),
+  level(120, "4", 2_228_224, 66_846_720, 12_000, 12_000),
+  level(123, "4.1", 2_228_224, 133_693_440, 20_000, 20_000),
+  level(150, "5", 8_912_896, 267_386_880, 25_000, 25_000),
+  level(153, "5.1", 8_912_896, 534_773_760, 40_000, 40_000),
+  level(156, "5.2", 8_912_896, 1_069_547_520, 60_000, 60_000),
+  level(180, "6", 35_651_584, 1_069_547_520, 60_000, 60_000),
+  level(183, "6.1", 35_651_584, 2_139_095_040, 120_000, 120_000),
+  level(186, "6.2", 35_651_584, 4_278_190_080, 240_000, 240_000),
 ];
 
 /** Few decoders know level 1b, so it is declared only where it is asked for. */
 const ONLY_WHEN_ASKED = new Set([9]);
-
-/** Pictures that an encoder without reordering keeps as references; every level has room for four of the largest. */
-const REFERENCE_PICTURES = 1;
 
 interface CodecLevels {
   readonly title: string;
@@ -158,7 +157,6 @@ function exceeded(level: Level, demand: LevelDemand): string | undefined {
     [picture, level.picture, `${unit} a picture (width, height)`],
     [Math.max(columns, rows), side, `blocks of ${block} pixels in a row or column (width, height)`],
     [perSecond, level.second, `${unit} a second (framerate)`],
-    [picture * REFERENCE_PICTURES, level.pictureBuffer, `${unit} of reference pictures (width, height)`],
     [demand.peakBitsPerSecond, level.bitrate * factor, "bits a second (bitrate_kbps)"],
     [demand.bufferBits, level.codedBuffer * factor, "bits of coded picture buffer (bitrate_kbps)"],
   ];
@@ -171,19 +169,7 @@ function bitFactor(profile: ProfileName): number {
   return profile === "high" ? 1250 : 1000;
 }
 
-function h264(
-  idc: number,
-  name: string,
-  picture: number,
-  second: number,
-  pictureBuffer: number,
-  bitrate: number,
-  codedBuffer: number,
-): Level {
-  return { idc, name, picture, second, pictureBuffer, bitrate, codedBuffer };
-}
-
-function h265(
+function level(
   idc: number,
   name: string,
   picture: number,
@@ -191,6 +177,5 @@ function h265(
   bitrate: number,
   codedBuffer: number,
 ): Level {
-  // A.4.2: of pictures as large as the level allows, the buffer holds six.
-  return { idc, name, picture, second, pictureBuffer: 6 * picture, bitrate, codedBuffer };
+  return { idc, name, picture, second, bitrate, codedBuffer };
 }

@@ -2,27 +2,26 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { packageRoot } from "../../../host/package-root.ts";
+import { compile } from "../../support/native-program.ts";
 
 /** A build with sanitizers, under a load of its own. */
 const TIMEOUT_MS = 300_000;
 
-function run(command: string, options: readonly string[], environment: NodeJS.ProcessEnv = {}): string {
-  const { status, stdout, stderr, error } = spawnSync(command, options, {
+function run(program: string, environment: NodeJS.ProcessEnv): string {
+  const { status, stdout, stderr, error } = spawnSync(program, {
     encoding: "utf8",
     timeout: TIMEOUT_MS,
     killSignal: "SIGKILL",
     env: { ...process.env, ...environment },
   });
-  expect(status, `${command} ${options.join(" ")}\n${stdout}${stderr}${error?.message ?? ""}`).toBe(0);
+  expect(status, `${program}\n${stdout}${stderr}${error?.message ?? ""}`).toBe(0);
   return stdout;
 }
 
 it(
   "sanitizers find nothing in pipelines that are read, cut off and refused",
   () => {
-    const build = join(packageRoot, "build", "pipeline-stress");
-    run("cmake", ["-S", join(import.meta.dirname, "native"), "-B", build]);
-    run("cmake", ["--build", build]);
+    const build = compile(join(import.meta.dirname, "native"), "pipeline-stress");
     const suppressions = join(packageRoot, "test", "guest", "lsan.supp");
     const sanitizers = {
       // Else what GStreamer leaks lies in GLib's own heap, where nothing looks lost.
@@ -30,7 +29,7 @@ it(
       ASAN_OPTIONS: "fast_unwind_on_malloc=0",
       LSAN_OPTIONS: `suppressions=${suppressions}:print_suppressions=0`,
     };
-    expect(run(join(build, "pipeline-stress"), [], sanitizers)).toBe("done\n");
+    expect(run(join(build, "pipeline-stress"), sanitizers)).toBe("done\n");
   },
   TIMEOUT_MS,
 );

@@ -23,7 +23,7 @@ const VIDEOTOOLBOX = [
 
 /**
  * What runs anywhere in seconds; VideoToolbox's back end; the element in pipelines with a real relay, and under valgrind;
- * the viewer's page in a real browser; and what boots a real guest. All but the first two run one file at a time: they
+ * the viewer's page in a real browser; and what boots a real guest. The third to the fifth run one file at a time: they
  * compile into one folder, and use all of the machine.
  */
 export default defineConfig({
@@ -78,6 +78,7 @@ export default defineConfig({
         test: {
           name: "browser",
           include: ["test/browser/**/*.test.ts"],
+          globalSetup: "test/browser/support/page.ts",
           testTimeout: 60_000,
           hookTimeout: 120_000,
           fileParallelism: false,
@@ -87,9 +88,11 @@ export default defineConfig({
         test: {
           name: "vm",
           include: ["test/**/*.vm.test.ts"],
+          globalSetup: "test/browser/support/page.ts",
           testTimeout: 300_000,
           hookTimeout: 900_000,
-          fileParallelism: false,
+          // A guest takes little more than one core.
+          maxWorkers: availableParallelism(),
         },
       },
     ],

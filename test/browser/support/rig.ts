@@ -3,7 +3,6 @@ import { join } from "node:path";
 import pino from "pino";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { Registry } from "prom-client";
-import { build } from "vite";
 import { packageRoot } from "../../../host/package-root.ts";
 import type { Point } from "../../../viewer/page/player/unit.ts";
 import type { TestHook } from "../../../viewer/page/test-hook.ts";
@@ -12,11 +11,11 @@ import { ViewerServer } from "../../../viewer/server/viewer-server.ts";
 import type { ViewerSource } from "../../../viewer/source.ts";
 import { COUNTER_POINTS, counterOf } from "../../support/counter.ts";
 import { until } from "../../support/until.ts";
+import { PAGE } from "./page.ts";
 
 /** Chromium takes it for what it is: no secure context. */
 export const INSECURE_HOST = "viewer.test";
 const CHROMIUM = process.env["VSOCKENC_CHROMIUM"] ?? "/usr/bin/chromium";
-const PAGE = join(packageRoot, "dist", "viewer", "page");
 /** Pictures for people, kept after the run. */
 const SHOTS = join(packageRoot, "out", "browser");
 
@@ -47,7 +46,6 @@ export class Rig {
   }
 
   static async start(): Promise<Rig> {
-    await build({ configFile: join(packageRoot, "vite.config.ts"), logLevel: "error" });
     const args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"];
     const browser = await chromium.launch({
       executablePath: CHROMIUM,

@@ -77,7 +77,9 @@ export class TestRelay {
     relay.#process.start();
     const ready = async (): Promise<boolean> =>
       /^vsockenc_exporter_up\{.*\} 1$/m.test(await relay.metrics().catch(() => ""));
-    await until(ready, "the relay's listeners and its exporter", START_MS);
+    await until(ready, "the relay's listeners and its exporter", START_MS).catch((cause: unknown) => {
+      throw new Error(`the relay does not serve:\n${relay.log}`, { cause });
+    });
     return relay;
   }
 

@@ -23,8 +23,8 @@ const VIDEOTOOLBOX = [
 
 /**
  * What runs anywhere in seconds; VideoToolbox's back end; the element in pipelines with a real relay, and under valgrind;
- * the viewer's page in a real browser; and what boots a real guest. The third to the fifth run one file at a time: they
- * compile into one folder, and use all of the machine.
+ * the viewer's page in a real browser; and what boots a real guest. All but the first two run one file at a time: they
+ * compile into one folder, and use all of the machine; QEMU's emulator has a fault that a busy machine brings out.
  */
 export default defineConfig({
   test: {
@@ -91,8 +91,7 @@ export default defineConfig({
           globalSetup: "test/browser/support/page.ts",
           testTimeout: 300_000,
           hookTimeout: 900_000,
-          // A guest takes little more than one core.
-          maxWorkers: availableParallelism(),
+          fileParallelism: false,
         },
       },
     ],

@@ -71,10 +71,12 @@ export interface VmOptions {
 }
 
 /**
- * An assertion of QEMU 10.0's own emulator that a busy machine trips over now and then while a guest boots, before any
+ * An assertion of QEMU 10.0's own emulator that a busy machine trips over now and then while a guest boots or is reset, before any
  * of our software runs. Only this one is tried again, and only once.
  */
 const TCG_ASSERTION = /iotlb_to_section: Assertion/;
+const EMULATOR_FAILED =
+  "QEMU aborted by an assertion of its emulator (a known fault of TCG); starting once more";
 const DEFAULT_MEMORY_MIB = 1024;
 const DEFAULT_BOOT_MS = 120_000;
 const QEMU_START_MS = 20_000;
@@ -122,14 +124,31 @@ export class Vm {
         await vm.#boot();
         return vm;
       } catch (error) {
-        const emulatorFault = TCG_ASSERTION.test(vm.#qemu?.log ?? "");
         await vm.shutdown();
-        if (!emulatorFault || !again) throw error;
-        options.log?.(
-          "QEMU aborted by an assertion of its emulator (a known fault of TCG); starting once more",
-        );
+        if (!vm.#emulatorFailed || !again) throw error;
+        options.log?.(EMULATOR_FAILED);
       }
     }
+  }
+
+  /** A guest for `body` alone; both once more, with another one, where QEMU's emulator failed meanwhile. */
+  static async use(options: VmOptions, body: (vm: Vm) => Promise<void>): Promise<void> {
+    for (let again = true; ; again = false) {
+      const vm = await Vm.boot(options);
+      try {
+        await body(vm);
+        return;
+      } catch (error) {
+        if (!vm.#emulatorFailed || !again) throw error;
+        options.log?.(EMULATOR_FAILED);
+      } finally {
+        await vm.shutdown();
+      }
+    }
+  }
+
+  get #emulatorFailed(): boolean {
+    return TCG_ASSERTION.test(this.#qemu?.log ?? "");
   }
 
   /** Runs a command (bash) in the guest and waits for its end. */

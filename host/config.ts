@@ -11,6 +11,7 @@ import { type ConfigurationField, describeFields, parseToml, readToml } from "./
 import { DEFAULT_ENCODERS, ENCODER_NAMES } from "./encoders/index.ts";
 import { LOG_LEVELS } from "./log.ts";
 import { type Address, isLoopback, parseAddress } from "./relay/address.ts";
+import { statusOptions } from "./status-options.ts";
 
 export { ConfigurationError } from "./configuration-file.ts";
 
@@ -197,17 +198,7 @@ const fields = z.strictObject({
         ),
     })
     .prefault({}),
-  status: z
-    .strictObject({
-      enabled: z.boolean().default(true).describe("Whether /metrics and /health are served."),
-      port: z
-        .int()
-        .min(1)
-        .max(65535)
-        .default(9478)
-        .describe("TCP port on 127.0.0.1 for them. If it is taken, the relay warns and works without."),
-    })
-    .prefault({}),
+  status: statusOptions(9478, "relay"),
   viewer: viewerOptions
     .safeExtend({
       enabled: z

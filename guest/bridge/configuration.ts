@@ -7,6 +7,7 @@ import {
   readToml,
 } from "../../host/configuration-file.ts";
 import { LOG_LEVELS } from "../../host/log.ts";
+import { statusOptions } from "../../host/status-options.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { viewerOptions } from "../../viewer/server/options.ts";
 import type { ElementProperties } from "../element/gen/element.ts";
@@ -80,17 +81,7 @@ const schema = z
       })
       .prefault({}),
     viewer: viewerOptions.prefault({}),
-    status: z
-      .strictObject({
-        enabled: z.boolean().default(true).describe("Whether /metrics and /health are served."),
-        port: z
-          .int()
-          .min(1)
-          .max(65_535)
-          .default(9479)
-          .describe("TCP port on 127.0.0.1 for them. If it is taken, the bridge warns and works without."),
-      })
-      .prefault({}),
+    status: statusOptions(9479, "bridge"),
   })
   .superRefine(({ source, pipeline, bitrate, encoder }, context) => {
     const issue = (path: string[], message: string): void => {

@@ -5,7 +5,6 @@
  * encoder would stay taken by a guest that nobody looks at. Each start makes a new one, which has nothing left of what
  * went wrong in the last. One that fails is started again, later and later.
  */
-import { hostname } from "node:os";
 import type { Logger } from "pino";
 import type { Health } from "../../host/relay/status.ts";
 import type { SourceEvents, SourceState, SourceStatistics, ViewerSource } from "../../viewer/source.ts";
@@ -28,8 +27,7 @@ export interface PipelineSourceSetup {
 export class PipelineSource implements ViewerSource {
   readonly id: string;
   readonly kind = "pipeline";
-  /** The bridge runs in it. */
-  readonly vm = hostname();
+  readonly vm = "";
   readonly title: string;
   readonly input?: NonNullable<ViewerSource["input"]>;
   readonly #description: string;

@@ -11,11 +11,11 @@
  * the encoder waits, and frames are left out before they are encoded, where they can be.
  */
 import { hostname } from "node:os";
-import { join } from "node:path";
 import type { Logger } from "pino";
 import { Registry } from "prom-client";
-import { packageRoot, packageVersion } from "../../host/package-root.ts";
+import { packageVersion } from "../../host/package-root.ts";
 import { StatusServer } from "../../host/relay/status.ts";
+import { VIEWER_PAGE } from "../../viewer/server/page-files.ts";
 import { ViewerServer } from "../../viewer/server/viewer-server.ts";
 import type { BridgeConfiguration } from "./configuration.ts";
 import { loadGStreamer } from "./gst.ts";
@@ -53,7 +53,7 @@ export class Bridge {
   static async start(
     configuration: BridgeConfiguration,
     log: Logger,
-    page: string = join(packageRoot, "dist", "viewer", "page"),
+    page: string = VIEWER_PAGE,
   ): Promise<Bridge> {
     loadGStreamer();
     const description = await pipelineText(configuration);

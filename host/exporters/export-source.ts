@@ -59,6 +59,9 @@ export interface Cursor {
   readonly image: CursorImage | undefined;
 }
 
+/** What a head has until its guest shows a pointer. */
+export const NO_CURSOR: Cursor = { x: 0, y: 0, image: undefined };
+
 export interface ExportSource {
   /** Kind and version, for the relay's log. */
   readonly software: string;

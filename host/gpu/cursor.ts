@@ -6,7 +6,7 @@
  */
 import type { CursorImage } from "../../proto/export.ts";
 import { LIMITS } from "../../proto/limits.ts";
-import type { Cursor } from "../exporters/export-source.ts";
+import { type Cursor, NO_CURSOR } from "../exporters/export-source.ts";
 import type { GuestMemory } from "../native/guest-memory.ts";
 import { HEADER_BYTES, MAX_HEADS, Response } from "./constants.ts";
 import { CommandError, type Resource } from "./resources.ts";
@@ -96,11 +96,9 @@ function toRgba(pixels: Buffer, order: readonly number[]): Buffer {
   return rgba;
 }
 
-const HIDDEN: Cursor = { x: 0, y: 0, image: undefined };
-
 /** The pointers of all heads. */
 export class Cursors {
-  readonly #cursors: Cursor[] = new Array<Cursor>(MAX_HEADS).fill(HIDDEN);
+  readonly #cursors: Cursor[] = new Array<Cursor>(MAX_HEADS).fill(NO_CURSOR);
 
   /** By head, MAX_HEADS of them. */
   get all(): readonly Cursor[] {
@@ -118,7 +116,7 @@ export class Cursors {
   /** No head shows one any more. Gives those that did. */
   clear(): readonly number[] {
     const shown = [...this.#cursors.keys()].filter((head) => this.#cursors[head]?.image !== undefined);
-    this.#cursors.fill(HIDDEN);
+    this.#cursors.fill(NO_CURSOR);
     return shown;
   }
 }

@@ -5,7 +5,7 @@
  * its first announcement on, and stays known while the exporter is away.
  */
 import type { CursorImage, Rectangle } from "../../proto/export.ts";
-import type { Cursor, Scanout } from "../exporters/export-source.ts";
+import { type Cursor, NO_CURSOR, type Scanout } from "../exporters/export-source.ts";
 
 /** VIRTIO_GPU_MAX_SCANOUTS (virtio 1.2, 5.7.6.7): an exporter that names a head beyond it is not believed. */
 const MAX_HEADS = 16;
@@ -18,8 +18,6 @@ export interface HeadWatcher {
   /** The pointer that is shown above the picture from now on; without an image there is none. */
   onCursor(cursor: Cursor): void;
 }
-
-const NO_CURSOR: Cursor = { x: 0, y: 0, image: undefined };
 
 export class Heads {
   readonly #known = new Map<number, Scanout | undefined>();

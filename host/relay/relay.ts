@@ -7,6 +7,7 @@
 import { randomInt } from "node:crypto";
 import type { Logger } from "pino";
 import { LIMITS } from "../../proto/limits.ts";
+import { VIEWER_PAGE } from "../../viewer/server/page-files.ts";
 import {
   type Configuration,
   ConfigurationError,
@@ -17,7 +18,7 @@ import type { EncoderBackend, EncoderOffer } from "../encoders/encoder.ts";
 import { createBackend } from "../encoders/index.ts";
 import { setRunBudget } from "../native/picture.ts";
 import { packageVersion } from "../package-root.ts";
-import { RelayViewer, VIEWER_PAGE } from "../viewer/relay-viewer.ts";
+import { RelayViewer } from "../viewer/relay-viewer.ts";
 import { parseAddress } from "./address.ts";
 import { ChardevLink } from "./chardev-link.ts";
 import type { Link } from "./link.ts";

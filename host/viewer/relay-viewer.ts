@@ -2,22 +2,18 @@
  * The viewer of the relay: guests' streams, which are encoded anyway, and the heads of VMs, which are encoded while somebody
  * watches them. Offers each to the browsers under an id: "desk/port0", "desk/head0", "desk/listen1.0", "listen0.2".
  */
-import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { type SourceOptions, ViewerServer, ViewerSourceError } from "../../viewer/server/viewer-server.ts";
 import type { ViewerSource } from "../../viewer/source.ts";
 import type { Configuration, VmConfiguration } from "../config.ts";
 import type { EncoderBackend } from "../encoders/encoder.ts";
-import { packageRoot, packageVersion } from "../package-root.ts";
+import { packageVersion } from "../package-root.ts";
 import type { VmResources } from "../relay/resources.ts";
 import type { StreamObserver } from "../relay/stream-observer.ts";
 import { GuestStreamSource } from "./guest-stream-source.ts";
 import { HeadsMetrics } from "./head-metrics.ts";
 import { HeadSource } from "./head-source.ts";
-
-/** The page as `npm run build:viewer` makes it. */
-export const VIEWER_PAGE = join(packageRoot, "dist", "viewer", "page");
 
 export interface RelayViewerSetup {
   readonly options: Configuration["viewer"];

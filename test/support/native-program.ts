@@ -1,15 +1,25 @@
 /** Programs of native code that a test compiles and runs. */
 import { spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { packageRoot } from "../../host/package-root.ts";
 
-/** Runs a command to its end. @returns what it printed @throws Error with that if its status is not 0 */
+/** Runs a command in the checkout to its end. @returns what it printed @throws Error with that if its status is not 0 */
 export function runToEnd(command: string, ...options: readonly string[]): string {
-  const result = spawnSync(command, options, { encoding: "utf8", maxBuffer: 1 << 26 });
+  const result = spawnSync(command, options, { cwd: packageRoot, encoding: "utf8", maxBuffer: 1 << 26 });
   const output = `${result.stdout}${result.stderr}${result.error?.message ?? ""}`;
   if (result.status !== 0) throw new Error(`${command} ${options.join(" ")}: ${result.status}\n${output}`);
   return output;
+}
+
+/**
+ * Runs a command that builds in `folder`, one after the other: test files run side by side, and Ninja does not lock its
+ * folder.
+ */
+export function buildAlone(folder: string, ...command: readonly string[]): void {
+  mkdirSync(folder, { recursive: true });
+  runToEnd("flock", join(folder, ".lock"), ...command);
 }
 
 /**

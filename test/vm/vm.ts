@@ -71,12 +71,10 @@ export interface VmOptions {
 }
 
 /**
- * An assertion of QEMU 10.0's own emulator that a busy machine trips over now and then while a guest boots or is reset, before any
- * of our software runs. Only this one is tried again, and only once.
+ * An assertion of QEMU 10.0's own emulator that a busy machine trips over now and then while firmware and kernel lay the
+ * devices out: at boot and after a reset. Only this one is tried again, and only once.
  */
 const TCG_ASSERTION = /iotlb_to_section: Assertion/;
-const EMULATOR_FAILED =
-  "QEMU aborted by an assertion of its emulator (a known fault of TCG); starting once more";
 const DEFAULT_MEMORY_MIB = 1024;
 const DEFAULT_BOOT_MS = 120_000;
 const QEMU_START_MS = 20_000;
@@ -116,33 +114,32 @@ export class Vm {
   }
 
   /** Boots a guest; resolves when it takes commands. */
-  static async boot(options: VmOptions = {}): Promise<Vm> {
+  static boot(options: VmOptions = {}): Promise<Vm> {
+    return Vm.#attempt(options, async (vm) => vm);
+  }
+
+  /** A guest for `body` alone; both once more, with another one, where QEMU's emulator failed meanwhile. */
+  static use(options: VmOptions, body: (vm: Vm) => Promise<void>): Promise<void> {
+    return Vm.#attempt(options, async (vm) => {
+      await body(vm);
+      await vm.shutdown();
+    });
+  }
+
+  /** Ends the guest where booting it, or `body`, fails. */
+  static async #attempt<T>(options: VmOptions, body: (vm: Vm) => Promise<T>): Promise<T> {
     for (let again = true; ; again = false) {
       const vm = new Vm(options);
       registerOwner(vm);
       try {
         await vm.#boot();
-        return vm;
+        return await body(vm);
       } catch (error) {
         await vm.shutdown();
         if (!vm.#emulatorFailed || !again) throw error;
-        options.log?.(EMULATOR_FAILED);
-      }
-    }
-  }
-
-  /** A guest for `body` alone; both once more, with another one, where QEMU's emulator failed meanwhile. */
-  static async use(options: VmOptions, body: (vm: Vm) => Promise<void>): Promise<void> {
-    for (let again = true; ; again = false) {
-      const vm = await Vm.boot(options);
-      try {
-        await body(vm);
-        return;
-      } catch (error) {
-        if (!vm.#emulatorFailed || !again) throw error;
-        options.log?.(EMULATOR_FAILED);
-      } finally {
-        await vm.shutdown();
+        options.log?.(
+          "QEMU aborted by an assertion of its emulator (a known fault of TCG); starting once more",
+        );
       }
     }
   }

@@ -3,9 +3,6 @@ import { join } from "node:path";
 import { build } from "vite";
 import { packageRoot } from "../../../host/package-root.ts";
 
-/** Where vite.config.ts puts it. */
-export const PAGE = join(packageRoot, "dist", "viewer", "page");
-
 /** Vitest's globalSetup. A relay reads the page when it starts. */
 export default async function buildPage(): Promise<void> {
   await build({ configFile: join(packageRoot, "vite.config.ts"), logLevel: "error" });

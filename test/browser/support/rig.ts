@@ -7,11 +7,11 @@ import { packageRoot } from "../../../host/package-root.ts";
 import type { Point } from "../../../viewer/page/player/unit.ts";
 import type { TestHook } from "../../../viewer/page/test-hook.ts";
 import { parseViewerOptions } from "../../../viewer/server/options.ts";
+import { VIEWER_PAGE } from "../../../viewer/server/page-files.ts";
 import { ViewerServer } from "../../../viewer/server/viewer-server.ts";
 import type { ViewerSource } from "../../../viewer/source.ts";
 import { COUNTER_POINTS, counterOf } from "../../support/counter.ts";
 import { until } from "../../support/until.ts";
-import { PAGE } from "./page.ts";
 
 /** Chromium takes it for what it is: no secure context. */
 export const INSECURE_HOST = "viewer.test";
@@ -121,7 +121,7 @@ const TOKEN = "test-token-0123456789";
 function startServer(port: number): Promise<ViewerServer> {
   return ViewerServer.start({
     options: parseViewerOptions({ port, token: TOKEN, names: [INSECURE_HOST] }),
-    page: PAGE,
+    page: VIEWER_PAGE,
     software: "vsockenc test",
     registry: new Registry(),
     log: pino({ level: "silent" }),

@@ -1,8 +1,8 @@
 /** The element and the programs of test/guest, compiled, and how they are run. */
 import { spawn, spawnSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../../host/package-root.ts";
+import { buildAlone } from "../../support/native-program.ts";
 
 /** A folder of cmake's; another one, e.g. with other compiler options, can be named. */
 const BUILD = process.env["VSOCKENC_ELEMENT_BUILD"] ?? join(packageRoot, "build", "element");
@@ -17,17 +17,11 @@ export const GST_ENVIRONMENT: Readonly<Record<string, string>> = {
 
 /**
  * Compiles the plugin and programs of test/guest ("all": every one).
- *
- * Test files run side by side, and Ninja does not lock its folder: flock(1) lets them build one after the other.
  */
 export function buildElement(...programs: readonly string[]): void {
-  mkdirSync(BUILD, { recursive: true });
   const configure = ["-S", packageRoot, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"];
   for (const args of [configure, ["--build", BUILD, "--target", "gstvsockenc", ...programs]]) {
-    const { status, stdout, stderr } = spawnSync("flock", [join(BUILD, ".lock"), "cmake", ...args], {
-      encoding: "utf8",
-    });
-    if (status !== 0) throw new Error(`cmake ${args.join(" ")} failed:\n${stdout}\n${stderr}`);
+    buildAlone(BUILD, "cmake", ...args);
   }
 }
 

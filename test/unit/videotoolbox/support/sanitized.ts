@@ -3,9 +3,9 @@
  * that loads an addon of the first one has to be started with.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../../../host/package-root.ts";
+import { buildAlone } from "../../../support/native-program.ts";
 
 /** Everything: addons, native test and the stand-in's self-test, of the same objects. */
 const ADDRESS_BUILD = join(packageRoot, "build", "videotoolbox-asan");
@@ -37,7 +37,6 @@ export const SANITIZER_RUNTIME: Readonly<Record<string, string>> = {
 };
 
 function build(folder: string, target: string, sanitizers: string): void {
-  mkdirSync(folder, { recursive: true });
   const settings = {
     VSOCKENC_VIDEOTOOLBOX: "shim",
     VSOCKENC_SANITIZE: sanitizers,
@@ -47,10 +46,7 @@ function build(folder: string, target: string, sanitizers: string): void {
     CMAKE_CXX_FLAGS_DEBUG: "-O1 -g1",
   };
   const options = Object.entries(settings).map(([name, value]) => `--CD${name}=${value}`);
-  const cmake = ["cmake-js", "build", "--out", folder, "--target", target];
-  const command = [join(folder, ".lock"), "npx", ...cmake, ...options];
-  const { status, stdout, stderr } = spawnSync("flock", command, { cwd: packageRoot, encoding: "utf8" });
-  if (status !== 0) throw new Error(`${command.join(" ")} failed:\n${stdout}\n${stderr}`);
+  buildAlone(folder, "npx", "cmake-js", "build", "--out", folder, "--target", target, ...options);
 }
 
 /** Vitest's globalSetup of the project "videotoolbox". */

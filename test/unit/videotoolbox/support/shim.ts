@@ -5,11 +5,10 @@
  * makes (`npm run build:shim`). It is chosen for the process, before media.node is loaded for the first time; a test
  * file has a process of its own.
  */
-import { spawnSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { packageRoot } from "../../../../host/package-root.ts";
+import { buildAlone } from "../../../support/native-program.ts";
 
 const BUILD = join(packageRoot, "build", "addon-shim");
 const CHOSEN = process.env["VSOCKENC_ADDONS"];
@@ -53,14 +52,6 @@ export interface VideoToolboxShim {
   liveObjects(): number;
 }
 
-/** Ninja does not lock its folder. */
-function build(): void {
-  mkdirSync(BUILD, { recursive: true });
-  const command = [join(BUILD, ".lock"), "npm", "run", "build:shim"];
-  const { status, stdout, stderr } = spawnSync("flock", command, { cwd: packageRoot, encoding: "utf8" });
-  if (status !== 0) throw new Error(`npm run build:shim failed:\n${stdout}\n${stderr}`);
-}
-
-if (CHOSEN === undefined) build();
+if (CHOSEN === undefined) buildAlone(BUILD, "npm", "run", "build:shim");
 process.env["VSOCKENC_ADDONS"] = ADDONS;
 export const shim = createRequire(import.meta.url)(join(ADDONS, "shim.node")) as VideoToolboxShim;

@@ -5,15 +5,15 @@
  * otherwise be lost silently.
  */
 import { z } from "zod";
+import { type Address, isLoopback, parseAddress } from "../common/address.ts";
+import { LOG_LEVELS } from "../common/log.ts";
+import { statusOptions } from "../common/status-options.ts";
+import { type ConfigurationField, describeFields, parseToml, readToml } from "../common/toml-file.ts";
 import { LIMITS } from "../proto/limits.ts";
 import { viewerOptions } from "../viewer/server/options.ts";
-import { type ConfigurationField, describeFields, parseToml, readToml } from "./configuration-file.ts";
 import { DEFAULT_ENCODERS, ENCODER_NAMES } from "./encoders/index.ts";
-import { LOG_LEVELS } from "./log.ts";
-import { type Address, isLoopback, parseAddress } from "./relay/address.ts";
-import { statusOptions } from "./status-options.ts";
 
-export { ConfigurationError } from "./configuration-file.ts";
+export { ConfigurationError } from "../common/toml-file.ts";
 
 /** sun_path of a UNIX socket holds 107 bytes and a NUL on Linux, 103 on macOS; the shorter holds everywhere. */
 const MAX_SOCKET_PATH_BYTES = 103;

@@ -8,8 +8,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import type { Logger } from "pino";
+import { packageRoot } from "../common/package-root.ts";
 import type { Configuration } from "./config.ts";
-import { packageRoot } from "./package-root.ts";
 
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 10_000;
@@ -63,7 +63,7 @@ export class Supervisor {
   }
 
   #spawn(supervised: Supervised): void {
-    const main = join(packageRoot, "dist", "host", "cli", "main.js");
+    const main = join(packageRoot, "dist", "cli", "main.js");
     const started = performance.now();
     const child = spawn(process.execPath, [main, ...supervised.args], {
       stdio: ["ignore", "inherit", "inherit"],

@@ -11,11 +11,11 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { CLOSE_CODES } from "../viewer/closing.ts";
-import { VIEWER_LIMIT_DOCUMENTATION } from "../viewer/limits.ts";
 import { fourcc, PIXEL_FORMATS } from "./formats.ts";
 import { replaceGenerated } from "./generated-marks.ts";
 import { FIELD_BOUNDS, HEADER_FIELDS, LIMIT_DOCUMENTATION, LIMITS, type Limit } from "./limits.ts";
+import { CLOSE_CODES } from "./viewer-closing.ts";
+import { VIEWER_LIMIT_DOCUMENTATION } from "./viewer-limits.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const finished = join(here, "gen");

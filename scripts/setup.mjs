@@ -25,8 +25,8 @@ const BUILD_INPUTS = [
   "vite.config.ts",
   "CMakeLists.txt",
 ];
-const BUILD_INPUT_FOLDERS = ["proto", "guest", "host", "viewer"];
-const BUILD_OUTPUTS = ["dist/host/cli/main.js", "dist/viewer/page/index.html", "build/addon"];
+const BUILD_INPUT_FOLDERS = ["common", "proto", "viewer", "guest", "host", "cli"];
+const BUILD_OUTPUTS = ["dist/cli/main.js", "dist/viewer/page/index.html", "build/addon"];
 const USAGE = `Usage: node scripts/setup.mjs [--for ${Object.keys(PURPOSES).join("|")}] [-- COMMAND ARGS…]
 Installs what is missing (packages, node_modules, the build), then runs COMMAND. Default: --for test.`;
 

@@ -9,7 +9,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
-import { packageRoot } from "../host/package-root.ts";
+import { packageRoot } from "../common/package-root.ts";
 
 interface Counts {
   readonly passed: number;

@@ -13,8 +13,8 @@
 import { hostname } from "node:os";
 import type { Logger } from "pino";
 import { Registry } from "prom-client";
-import { packageVersion } from "../../host/package-root.ts";
-import { StatusServer } from "../../host/relay/status.ts";
+import { packageVersion } from "../../common/package-root.ts";
+import { StatusServer } from "../../common/status-server.ts";
 import { VIEWER_PAGE } from "../../viewer/server/page-files.ts";
 import { ViewerServer } from "../../viewer/server/viewer-server.ts";
 import type { BridgeConfiguration } from "./configuration.ts";

@@ -1,13 +1,13 @@
 /** The configuration of `vsockenc bridge`: TOML, checked by one schema, from which docs/bridge.md has its table. */
 import { z } from "zod";
+import { LOG_LEVELS } from "../../common/log.ts";
+import { statusOptions } from "../../common/status-options.ts";
 import {
   ConfigurationError,
   type ConfigurationField,
   describeFields,
   readToml,
-} from "../../host/configuration-file.ts";
-import { LOG_LEVELS } from "../../host/log.ts";
-import { statusOptions } from "../../host/status-options.ts";
+} from "../../common/toml-file.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { viewerOptions } from "../../viewer/server/options.ts";
 import type { ElementProperties } from "../element/gen/element.ts";

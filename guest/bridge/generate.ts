@@ -1,7 +1,7 @@
 /** Writes the table of docs/bridge.md from the configuration's schema (part of `npm run generate`). */
 import { join } from "node:path";
-import { fieldsTable } from "../../host/configuration-file.ts";
-import { packageRoot } from "../../host/package-root.ts";
+import { packageRoot } from "../../common/package-root.ts";
+import { fieldsTable } from "../../common/toml-file.ts";
 import { replaceGenerated } from "../../proto/generated-marks.ts";
 import { bridgeConfigurationFields } from "./configuration.ts";
 

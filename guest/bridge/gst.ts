@@ -4,7 +4,7 @@
  * No call blocks but the constructor, which parses and loads plugins: what takes its time runs on a thread of the
  * pipeline's own.
  */
-import { loadAddon } from "../../host/native/load.ts";
+import { loadAddon } from "../../common/load-addon.ts";
 
 export interface Sample {
   readonly kind: "sample";

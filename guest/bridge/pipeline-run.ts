@@ -1,6 +1,6 @@
 /** One life of a pipeline: from PLAYING to its end, which an error, EOS or a call makes. */
 import type { Logger } from "pino";
-import type { CodecName } from "../../host/encoders/encoder.ts";
+import type { CodecName } from "../../common/codec.ts";
 import { RateLimit } from "../../viewer/server/rate-limit.ts";
 import type { SourceAccessUnit, SourceState } from "../../viewer/source.ts";
 import { type EncoderNumbers, hostNews, NO_NUMBERS, PipelineEncoder } from "./encoders.ts";

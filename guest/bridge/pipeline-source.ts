@@ -6,7 +6,7 @@
  * went wrong in the last. One that fails is started again, later and later.
  */
 import type { Logger } from "pino";
-import type { Health } from "../../host/relay/status.ts";
+import type { Health } from "../../common/status-server.ts";
 import type { SourceEvents, SourceState, SourceStatistics, ViewerSource } from "../../viewer/source.ts";
 import { NO_NUMBERS } from "./encoders.ts";
 import { PipelineError } from "./gst.ts";

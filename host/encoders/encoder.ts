@@ -5,21 +5,12 @@
  * JavaScript thread hands over a mapped picture and is told by events when the pixels have been read and when
  * the access unit is there. Nothing here blocks.
  */
+import type { CodecName, ProfileName } from "../../common/codec.ts";
 import type { InlineFrame } from "../native/inline-picture.ts";
 import type { Picture } from "../native/picture.ts";
 
 /** What holds the pixels of a frame: a picture in resources, or a frame of an InlinePicture. */
 export type FrameSource = Picture | InlineFrame;
-
-export type CodecName = "h264" | "h265";
-
-/** Profiles that a stream can be asked for, by codec. */
-export const PROFILES = {
-  h264: ["constrained-baseline", "main", "high"],
-  h265: ["main"],
-} as const satisfies Record<CodecName, readonly string[]>;
-
-export type ProfileName = (typeof PROFILES)[CodecName][number];
 
 /**
  * How strictly the bit rate is kept. "cbr": at no time more than it, over a buffer of one second. "vbr": on average,

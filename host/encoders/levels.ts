@@ -6,7 +6,8 @@
  * Level 1b of H.264 is 9 here for every profile, as in annex A for High; Main and Constrained Baseline write it as
  * level_idc 11 with constraint_set3_flag.
  */
-import { type CodecName, EncoderUnavailableError, type ProfileName } from "./encoder.ts";
+import type { CodecName, ProfileName } from "../../common/codec.ts";
+import { EncoderUnavailableError } from "./encoder.ts";
 
 /** What a stream asks of its decoder. */
 export interface LevelDemand {

@@ -1,6 +1,8 @@
 /** How each of libavcodec's encoders is used: all that distinguishes them. */
+
+import { type CodecName, PROFILES, type ProfileName } from "../../common/codec.ts";
 import { LIMITS } from "../../proto/limits.ts";
-import { type CodecName, PROFILES, type ProfileName, type RateControl } from "./encoder.ts";
+import type { RateControl } from "./encoder.ts";
 import type { LibavcodecSettings } from "./native-session.ts";
 
 /** What an encoder's private options depend on. */

@@ -1,7 +1,9 @@
 /** The native encoder session of media.node (host/native/media/session_binding.cc), as TypeScript sees it. */
-import { loadAddon } from "../native/load.ts";
+
+import type { CodecName, ProfileName } from "../../common/codec.ts";
+import { loadAddon } from "../../common/load-addon.ts";
 import type { NativePicture } from "../native/picture.ts";
-import { type CodecName, type Colorimetry, EncoderFailedError, type ProfileName } from "./encoder.ts";
+import { type Colorimetry, EncoderFailedError } from "./encoder.ts";
 import type { Rates } from "./plan.ts";
 
 interface Fraction {
@@ -96,7 +98,7 @@ interface SessionAddon {
     settings: NativeSettings,
     onEvent: (event: NativeEvent) => void,
   ) => NativeSession;
-  /** Where it was built with VideoToolbox (videotoolbox/videotoolbox_binding.cc); host/doctor/macos.ts lists them. */
+  /** Where it was built with VideoToolbox (videotoolbox/videotoolbox_binding.cc); cli/doctor/macos.ts lists them. */
   readonly videoToolboxEncoders?: () => unknown;
 }
 

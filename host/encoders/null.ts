@@ -3,6 +3,8 @@
  * everything but the encoder. Its packets look like Annex B (parameter sets, then one slice), but do not decode, and
  * say the same whatever profile and level were asked for.
  */
+
+import { PROFILES } from "../../common/codec.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import {
   type EncoderBackend,
@@ -16,7 +18,6 @@ import {
   EncoderUnavailableError,
   type FrameRequest,
   type FrameSource,
-  PROFILES,
 } from "./encoder.ts";
 import { planStream, type StreamPlan } from "./plan.ts";
 import { encodedColorimetry } from "./settings.ts";

@@ -1,5 +1,6 @@
 /** The part of a stream that its receivers rely on, decided in the same way by every back end: profile, level, rates. */
-import { type EncoderConfiguration, EncoderUnavailableError, type ProfileName } from "./encoder.ts";
+import type { ProfileName } from "../../common/codec.ts";
+import { type EncoderConfiguration, EncoderUnavailableError } from "./encoder.ts";
 import { chooseLevel, mostBitsPerSecond } from "./levels.ts";
 import { checkConfiguration, keyframeInterval, nominalFramerate } from "./settings.ts";
 

@@ -1,6 +1,6 @@
 /** Whether an encoder opens on this machine. */
+import type { CodecName } from "../../common/codec.ts";
 import {
-  type CodecName,
   type EncoderBackend,
   type EncoderConfiguration,
   type EncoderEvents,

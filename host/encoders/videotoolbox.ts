@@ -3,14 +3,12 @@
  * and what becomes of a session that is lost is decided natively (host/native/videotoolbox/encoder.h has the theory of
  * operation). Apple's software encoders are never taken.
  */
+import { type CodecName, PROFILES, type ProfileName } from "../../common/codec.ts";
 import {
-  type CodecName,
   type EncoderConfiguration,
   type EncoderEvents,
   type EncoderSession,
   EncoderUnavailableError,
-  PROFILES,
-  type ProfileName,
 } from "./encoder.ts";
 import { NativeEncoderSession, type PreparedStream } from "./native-encoder-session.ts";
 import { hasVideoToolbox, type VideoToolboxSettings } from "./native-session.ts";

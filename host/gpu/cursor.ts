@@ -6,7 +6,7 @@
  */
 import type { CursorImage } from "../../proto/export.ts";
 import { LIMITS } from "../../proto/limits.ts";
-import { type Cursor, NO_CURSOR } from "../exporters/export-source.ts";
+import { type Cursor, NO_CURSOR } from "../export/source.ts";
 import type { GuestMemory } from "../native/guest-memory.ts";
 import { HEADER_BYTES, MAX_HEADS, Response } from "./constants.ts";
 import { CommandError, type Resource } from "./resources.ts";

@@ -6,8 +6,8 @@
  * shows is told to the reader; there is no screen here.
  */
 import type { Rectangle } from "../../proto/export.ts";
-import type { Cursor, Scanout } from "../exporters/export-source.ts";
-import type { Hold } from "../exporters/hold.ts";
+import type { Hold } from "../export/hold.ts";
+import type { Cursor, Scanout } from "../export/source.ts";
 import type { GuestMemory } from "../native/guest-memory.ts";
 import {
   CONFIG_BYTES,

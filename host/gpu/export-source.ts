@@ -1,6 +1,7 @@
 /** The GPU's resources, as its export socket serves them. */
-import type { Cursor, ExportSource, LookUp, Scanout, SharedMemory } from "../exporters/export-source.ts";
-import { packageVersion } from "../package-root.ts";
+
+import { packageVersion } from "../../common/package-root.ts";
+import type { Cursor, ExportSource, LookUp, Scanout, SharedMemory } from "../export/source.ts";
 import type { GpuDevice } from "./device.ts";
 import type { SharedMemories } from "./shared-memories.ts";
 import type { Vring } from "./vring.ts";

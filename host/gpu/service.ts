@@ -9,7 +9,7 @@
  * whoever starts the VM again starts the GPU again.
  */
 import type { Logger } from "pino";
-import { ExportServer } from "../exporters/export-server.ts";
+import { ExportServer } from "../export/server.ts";
 import { closeDescriptor } from "../native/descriptor.ts";
 import { adoptDescriptor, FdListener, SocketError } from "../native/fd-socket.ts";
 import { Queue } from "./constants.ts";

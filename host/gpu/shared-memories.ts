@@ -3,7 +3,7 @@
  * when the front end sends the same memory again with fresh descriptors.
  */
 import { LIMITS } from "../../proto/limits.ts";
-import { NOT_SHAREABLE, type SharedMemory } from "../exporters/export-source.ts";
+import { NOT_SHAREABLE, type SharedMemory } from "../export/source.ts";
 import { closeDescriptor } from "../native/descriptor.ts";
 import type { GuestMemory } from "../native/guest-memory.ts";
 

@@ -6,7 +6,7 @@
  * hold ends. One turn takes what waited at its start; a guest that queues without end cannot keep the event loop.
  */
 
-import type { Hold } from "../exporters/hold.ts";
+import type { Hold } from "../export/hold.ts";
 import { Bell, BellListener } from "../native/doorbell.ts";
 import type { GuestMemory } from "../native/guest-memory.ts";
 import { type Popped, Virtqueue, VirtqueueError } from "../native/virtqueue.ts";

@@ -5,7 +5,7 @@
  * are Errors with `errno`.
  */
 import { constants } from "node:os";
-import { loadAddon } from "./load.ts";
+import { loadAddon } from "../../common/load-addon.ts";
 
 /** A region of a memory table, in bytes. */
 export interface RegionDescription {

@@ -11,8 +11,9 @@
  * The mapping has users: the Picture, and each encode that has not read it yet. The last one unmaps. The work and
  * the checks are in media/picture.cc and the files it names; this one gives them their types.
  */
+
+import { loadAddon } from "../../common/load-addon.ts";
 import { LIMITS } from "../../proto/limits.ts";
-import { loadAddon } from "./load.ts";
 import {
   InvalidLayoutError,
   PictureUnstitchableError,

@@ -2,9 +2,9 @@
 import { chmodSync } from "node:fs";
 import { createServer } from "node:net";
 import type { Logger } from "pino";
+import { type Address, formatAddress, isLoopback } from "../../common/address.ts";
 import { closeDescriptor } from "../native/descriptor.ts";
 import { FdListener, listenVsock, peerCid, peerUser, SocketError } from "../native/fd-socket.ts";
-import { type Address, formatAddress, isLoopback } from "./address.ts";
 import { type Connection, FdConnection, NetConnection } from "./connection.ts";
 
 export interface AcceptorOptions {

@@ -7,12 +7,12 @@
  * go back to the exporter.
  */
 import { LIMITS } from "../../proto/limits.ts";
+import type { HeldResource, ResourceSource } from "../export/vm-resources.ts";
 import { InlinePicture } from "../native/inline-picture.ts";
 import { Picture } from "../native/picture.ts";
 import { RequestError, SessionError } from "./errors.ts";
 import type { StreamMetrics } from "./metrics.ts";
 import type { AttachRequest } from "./requests.ts";
-import type { HeldResource, ResourceSource } from "./resources.ts";
 
 /** A picture and what it has borrowed. */
 interface Entry {

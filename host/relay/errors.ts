@@ -1,5 +1,6 @@
 import { vsockenc } from "../../proto/protobuf.ts";
 import { EncoderBusyError, EncoderError, EncoderUnavailableError } from "../encoders/encoder.ts";
+import { ExportClosedError, ExportRefusedError } from "../export/client.ts";
 import {
   InvalidLayoutError,
   LayoutOutsideResourceError,
@@ -39,6 +40,8 @@ export class SessionError extends Error {
 /** What a failed request is called on the wire; undefined for an error that is no fault of the request. */
 export function wireErrorCode(error: unknown): WireErrorCode | undefined {
   if (error instanceof RequestError) return error.code;
+  if (error instanceof ExportRefusedError) return "NO_SUCH_RESOURCE";
+  if (error instanceof ExportClosedError) return "NO_EXPORTER";
   if (error instanceof InvalidLayoutError) return "INVALID_VALUE";
   if (error instanceof UnsupportedFormatError) return "UNSUPPORTED_FORMAT";
   if (error instanceof SurfaceUnsupportedError) return "UNSUPPORTED_FORMAT";

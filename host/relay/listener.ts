@@ -6,8 +6,8 @@
  * closed, so half-open and idle clients do not use up the places.
  */
 import type { Logger } from "pino";
+import { formatAddress } from "../../common/address.ts";
 import { type Acceptor, type AcceptorOptions, openAcceptor } from "./acceptor.ts";
-import { formatAddress } from "./address.ts";
 import type { Connection } from "./connection.ts";
 import type { Link } from "./link.ts";
 import type { SessionServer } from "./session.ts";

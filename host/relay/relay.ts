@@ -6,8 +6,10 @@
  */
 import { randomInt } from "node:crypto";
 import type { Logger } from "pino";
+import { parseAddress } from "../../common/address.ts";
+import { packageVersion } from "../../common/package-root.ts";
+import { type Health, StatusServer } from "../../common/status-server.ts";
 import { LIMITS } from "../../proto/limits.ts";
-import { VIEWER_PAGE } from "../../viewer/server/page-files.ts";
 import {
   type Configuration,
   ConfigurationError,
@@ -16,18 +18,15 @@ import {
 } from "../config.ts";
 import type { EncoderBackend, EncoderOffer } from "../encoders/encoder.ts";
 import { createBackend } from "../encoders/index.ts";
+import { VmResources } from "../export/vm-resources.ts";
 import { setRunBudget } from "../native/picture.ts";
-import { packageVersion } from "../package-root.ts";
-import { RelayViewer } from "../viewer/relay-viewer.ts";
-import { parseAddress } from "./address.ts";
 import { ChardevLink } from "./chardev-link.ts";
 import type { Link } from "./link.ts";
 import { Listener, type ListenerOptions } from "./listener.ts";
 import { RelayMetrics } from "./metrics.ts";
+import type { OpenRelayViewer, RelayViewer } from "./relay-viewer.ts";
 import { offerBody } from "./requests.ts";
-import { VmResources } from "./resources.ts";
 import { SessionServer, type WelcomeBody } from "./session.ts";
-import { type Health, StatusServer } from "./status.ts";
 import { Stream } from "./stream.ts";
 import type { StreamObserver } from "./stream-observer.ts";
 
@@ -57,12 +56,16 @@ export class Relay {
   /**
    * Probes the encoders and opens every link; links to VMs that do not run yet are retried for ever.
    *
-   * @param page folder of the viewer's built page
+   * @param openViewer opens what shows streams and heads to browsers
    * @throws EncoderUnavailableError when no configured encoder works on this machine
    * @throws SocketError when it cannot listen where it should
-   * @throws ViewerOptionsError when the viewer cannot be served as it is configured
+   * @throws what `openViewer` throws
    */
-  static async start(configuration: Configuration, log: Logger, page = VIEWER_PAGE): Promise<Relay> {
+  static async start(
+    configuration: Configuration,
+    log: Logger,
+    openViewer?: OpenRelayViewer,
+  ): Promise<Relay> {
     setRunBudget(configuration.pictures.max_runs);
     const backend = createBackend(configuration.encoder.order, {
       onUnavailable: (encoder, reason) => log.info({ encoder, reason }, "an encoder is not available here"),
@@ -71,7 +74,11 @@ export class Relay {
     const relay = new Relay(backend, offers, log);
     log.info({ encoders: offers.map(({ name, codec }) => `${name} (${codec})`) }, "encoders");
     try {
-      if (configuration.viewer.enabled) await relay.#openViewer(configuration.viewer, page);
+      if (openViewer !== undefined) {
+        const registry = relay.#metrics.registry;
+        relay.#viewer = await openViewer({ backend, registry, log });
+        log.info({ address: relay.#viewer.address }, "viewer: open this address in a browser");
+      }
       for (const vm of configuration.vm) await relay.#addVm(vm);
       for (const [index, listen] of configuration.listen.entries()) await relay.#addListener(listen, index);
     } catch (error) {
@@ -109,18 +116,6 @@ export class Relay {
     void this.#viewer?.close();
     for (const { link } of this.#links) link.close();
     for (const resources of this.#resources.values()) resources.close();
-  }
-
-  async #openViewer(options: Configuration["viewer"], page: string): Promise<void> {
-    const { registry } = this.#metrics;
-    this.#viewer = await RelayViewer.start({
-      options,
-      page,
-      backend: this.#backend,
-      registry,
-      log: this.#log,
-    });
-    this.#log.info({ address: this.#viewer.address }, "viewer: open this address in a browser");
   }
 
   async #addVm(vm: VmConfiguration): Promise<void> {

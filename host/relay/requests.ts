@@ -4,16 +4,15 @@
  * Protobuf says nothing about ranges, and the guest is hostile: nothing of a message is used that has not passed
  * here. Each error names the field and the limit.
  */
+
+import { type CodecName, PROFILES, type ProfileName } from "../../common/codec.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
-import {
-  type CodecName,
-  type EncoderConfiguration,
-  type EncoderDescription,
-  type EncoderOffer,
-  PROFILES,
-  type ProfileName,
-  type RateControl,
+import type {
+  EncoderConfiguration,
+  EncoderDescription,
+  EncoderOffer,
+  RateControl,
 } from "../encoders/encoder.ts";
 import { levelNumbers } from "../encoders/levels.ts";
 import type { PictureTier } from "../native/picture.ts";

@@ -2,7 +2,8 @@
  * Somebody who looks on at a guest's stream, such as a source of the viewer; whatever it does, the guest notices nothing
  * but key frames.
  */
-import type { CodecName, EncodedPacket, EncoderDescription } from "../encoders/encoder.ts";
+import type { CodecName } from "../../common/codec.ts";
+import type { EncodedPacket, EncoderDescription } from "../encoders/encoder.ts";
 import type { PictureTier } from "../native/picture.ts";
 
 export interface ObservedPacket {

@@ -20,6 +20,7 @@ import type {
   EncoderSession,
   FrameSource,
 } from "../encoders/encoder.ts";
+import type { ResourceSource } from "../export/vm-resources.ts";
 import { type InlineFrame, InlinePicture } from "../native/inline-picture.ts";
 import type { PictureTier } from "../native/picture.ts";
 import { BufferTable } from "./buffers.ts";
@@ -28,7 +29,6 @@ import { IncomingPixels } from "./inline-pixels.ts";
 import { MessageQueue } from "./message-queue.ts";
 import type { StreamMetrics } from "./metrics.ts";
 import { attachedBody, checkAttach, checkConfigure, configuredBody } from "./requests.ts";
-import type { ResourceSource } from "./resources.ts";
 import { type SessionHandler, type SessionMessage, type SessionOutput, truncate } from "./session.ts";
 import type { StreamObserver } from "./stream-observer.ts";
 

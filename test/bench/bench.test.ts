@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { packageRoot } from "../../host/package-root.ts";
+import { packageRoot } from "../../common/package-root.ts";
 import { CASES } from "./cases/index.ts";
 import { type Chart, renderSvg } from "./charts.ts";
 import { type Report, type Row, renderMarkdown, renderTable } from "./report.ts";

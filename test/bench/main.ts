@@ -7,8 +7,8 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { packageRoot } from "../../common/package-root.ts";
 import { ENCODER_NAMES } from "../../host/encoders/index.ts";
-import { packageRoot } from "../../host/package-root.ts";
 import type { Case } from "./case.ts";
 import { CASES } from "./cases/index.ts";
 import { type Chart, renderSvg } from "./charts.ts";

@@ -9,7 +9,7 @@ import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
-import { packageRoot } from "../../host/package-root.ts";
+import { packageRoot } from "../../common/package-root.ts";
 import { inspectStream, makeShowpieces, psnr, type Quality } from "../support/ffmpeg.ts";
 import { portBulk } from "../support/port-recording.ts";
 import { Vm } from "../vm/vm.ts";

@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { packageRoot } from "../../host/package-root.ts";
+import { packageRoot } from "../../common/package-root.ts";
 import type { SupervisedProcess } from "../vm/child.ts";
 import { startRelay } from "../vm/host-processes.ts";
 import { DESKTOPS, type Desktop } from "../vm/image.ts";

@@ -12,7 +12,7 @@ import { existsSync, mkdtempSync, readSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ExportClient } from "../../host/relay/export-client.ts";
+import { ExportClient } from "../../host/export/client.ts";
 import type { CursorImage } from "../../proto/export.ts";
 import { goldenFile, withoutPaths } from "../element/support/inspect.ts";
 import { readCounters } from "../support/counter.ts";

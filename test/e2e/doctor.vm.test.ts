@@ -1,6 +1,6 @@
 /** `vsockenc doctor` where it is meant to run: in a real guest, whole and with something missing. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { packageRoot } from "../../host/package-root.ts";
+import { packageRoot } from "../../common/package-root.ts";
 import { Vm } from "../vm/vm.ts";
 
 interface Report {
@@ -21,7 +21,7 @@ beforeAll(async () => {
 afterAll(() => vm?.shutdown());
 
 async function doctor(prepare = "", more = "--probe"): Promise<{ status: number; report: Report }> {
-  const result = await vm.run(`${prepare} node /in/dist/host/cli/main.js doctor ${more} --json`);
+  const result = await vm.run(`${prepare} node /in/dist/cli/main.js doctor ${more} --json`);
   expect(result.stderr).toBe("");
   return { status: result.status, report: JSON.parse(result.stdout) as Report };
 }

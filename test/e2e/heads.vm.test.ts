@@ -8,14 +8,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { packageRoot } from "../../common/package-root.ts";
 import { parseConfiguration } from "../../host/config.ts";
-import { packageRoot } from "../../host/package-root.ts";
-import { ExportClient } from "../../host/relay/export-client.ts";
+import { ExportClient } from "../../host/export/client.ts";
+import { viewerOf } from "../../host/heads/browser-viewer.ts";
 import { Relay } from "../../host/relay/relay.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
 import { until } from "../support/until.ts";
-import type { TestPicture } from "../unit/host-viewer/support/bench.ts";
-import { difference, newestPicture } from "../unit/host-viewer/support/decoded.ts";
+import type { TestPicture } from "../unit/heads/support/bench.ts";
+import { difference, newestPicture } from "../unit/heads/support/decoded.ts";
 import { TestViewer } from "../unit/viewer/support/test-viewer.ts";
 import { QEMU } from "../vm/accelerator.ts";
 import { SupervisedProcess } from "../vm/child.ts";
@@ -57,7 +58,8 @@ class WatchedHead {
       ports = ["${portSocket}"]
       export = "${exportSocket}"
       view = { heads = true }`;
-    const relay = await Relay.start(parseConfiguration(text, "test"), pino({ level: "warn" }), folder);
+    const configuration = parseConfiguration(text, "test");
+    const relay = await Relay.start(configuration, pino({ level: "warn" }), viewerOf(configuration, folder));
     let shown = 0;
     const exporter = await ExportClient.connect(exportSocket, {
       onScanout: (_head, resource) => {

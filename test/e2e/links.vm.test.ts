@@ -4,11 +4,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { packageRoot } from "../../host/package-root.ts";
+import { packageRoot } from "../../common/package-root.ts";
 import { freePort } from "../support/free-port.ts";
 import { until } from "../support/until.ts";
 
-const MAIN = join(packageRoot, "dist", "host", "cli", "main.js");
+const MAIN = join(packageRoot, "dist", "cli", "main.js");
 
 describe.each(["server", "client"] as const)("QEMU as the chardevs' %s", (chardev) => {
   let folder: string;

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { packageRoot } from "../../host/package-root.ts";
+import { packageRoot } from "../../common/package-root.ts";
 import { PIXEL_FORMATS } from "../../proto/formats.ts";
 import { readCounters } from "../support/counter.ts";
 import { decodeGray, psnr } from "../support/ffmpeg.ts";

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { packageRoot } from "../../host/package-root.ts";
+import { packageRoot } from "../../common/package-root.ts";
 import { STAGES } from "../../viewer/page/stages.ts";
 import { Rig, type ViewedPage } from "../browser/support/rig.ts";
 import { freePort } from "../support/free-port.ts";

@@ -1,7 +1,7 @@
 /** Valgrind's memcheck over the programs of test/guest: no bad access, and nothing lost. */
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { packageRoot } from "../../host/package-root.ts";
+import { packageRoot } from "../../common/package-root.ts";
 import { buildElement, ctestPrograms, programPath, run, skip } from "./support/programs.ts";
 import { shareRelay } from "./support/relay.ts";
 

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { packageRoot } from "../../host/package-root.ts";
+import { packageRoot } from "../../common/package-root.ts";
 import { virtqueueSeeds, wireSeeds } from "./seeds.ts";
 
 const SEEDS = { wire: wireSeeds, virtqueue: virtqueueSeeds } as const;

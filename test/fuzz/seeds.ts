@@ -1,8 +1,8 @@
 /** Where the fuzzers begin: the vectors, in each target's own form. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { packageRoot } from "../../common/package-root.ts";
 import { type DescriptorFields, parseBytes, parseSession } from "../../host/gpu/session-format.ts";
-import { packageRoot } from "../../host/package-root.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { readVectors } from "../vectors/messages.ts";
 

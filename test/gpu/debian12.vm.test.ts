@@ -1,7 +1,7 @@
 /** The GPU with the kernel of Debian 12 (6.1), whose virtio-gpu driver differs in damage, flips and frame buffers. */
 import { readSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { ExportClient } from "../../host/relay/export-client.ts";
+import { ExportClient } from "../../host/export/client.ts";
 import { until } from "../support/until.ts";
 import { Vm } from "../vm/vm.ts";
 

@@ -1,7 +1,7 @@
 /** The GPU with a real guest: Linux's own driver on stock QEMU, watched through the export socket. */
 import { readSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { ExportClient, type ExportedResource } from "../../host/relay/export-client.ts";
+import { ExportClient, type ExportedResource } from "../../host/export/client.ts";
 import type { Rectangle } from "../../proto/export.ts";
 import { until } from "../support/until.ts";
 import { Vm } from "../vm/vm.ts";

@@ -4,7 +4,7 @@
  */
 import { readSync } from "node:fs";
 import { afterEach, expect, it } from "vitest";
-import { ExportClient, type ExportedResource } from "../../host/relay/export-client.ts";
+import { ExportClient, type ExportedResource } from "../../host/export/client.ts";
 import { readCounters } from "../support/counter.ts";
 import { until } from "../support/until.ts";
 import { Vm } from "../vm/vm.ts";

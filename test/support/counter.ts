@@ -1,7 +1,7 @@
 /** Reads the counter that test/guest/pattern.c draws into its frames; the geometry is pattern.h's. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { packageRoot } from "../../host/package-root.ts";
+import { packageRoot } from "../../common/package-root.ts";
 
 const header = readFileSync(join(packageRoot, "test", "guest", "pattern.h"), "utf8");
 

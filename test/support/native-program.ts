@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { packageRoot } from "../../host/package-root.ts";
+import { packageRoot } from "../../common/package-root.ts";
 
 /** Runs a command in the checkout to its end. @returns what it printed @throws Error with that if its status is not 0 */
 export function runToEnd(command: string, ...options: readonly string[]): string {

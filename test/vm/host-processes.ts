@@ -9,7 +9,7 @@ const SOCKETS_TIMEOUT_MS = 15_000;
 
 /** The built command line of the project. */
 function cli(checkout: string): string {
-  const main = join(checkout, "dist/host/cli/main.js");
+  const main = join(checkout, "dist/cli/main.js");
   if (!existsSync(main)) {
     throw new RequirementError(`${main} is not built. Run: npm run build (or use --gpu stock --no-relay).`);
   }

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { packageRoot } from "../../host/package-root.ts";
+import { packageRoot } from "../../common/package-root.ts";
 import { makeStateDir } from "./state-dir.ts";
 import { Vm } from "./vm.ts";
 

@@ -1,16 +1,16 @@
 /**
  * The WebSocket to the server: opened again with growing pauses when it is lost, pinged once a second.
  *
- * What the server closed with a code that says "not again" (viewer/closing.ts) stays closed until a person asks.
+ * What the server closed with a code that says "not again" (proto/viewer-closing.ts) stays closed until a person asks.
  */
-import { CLOSE_CODES } from "../closing.ts";
-import { VIEWER_LIMITS } from "../limits.ts";
+import { CLOSE_CODES } from "../../proto/viewer-closing.ts";
+import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import {
   decodeServerMessage,
   encodeViewerMessage,
   type OutgoingViewerMessage,
   type ServerMessage,
-} from "../messages.ts";
+} from "../../proto/viewer-messages.ts";
 import { now } from "./player/unit.ts";
 import { ServerClock } from "./server-clock.ts";
 

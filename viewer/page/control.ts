@@ -1,5 +1,5 @@
 /** Pointer and keyboard on their way to the guest: off until a person switches them on. */
-import type { OutgoingViewerMessage } from "../messages.ts";
+import type { OutgoingViewerMessage } from "../../proto/viewer-messages.ts";
 import { Keyboard } from "./input/keyboard.ts";
 import { PointerInput } from "./input/pointer.ts";
 

@@ -1,6 +1,6 @@
 /** The protocol's numbers in the page's own words. */
 import { vsockenc } from "../../proto/protobuf.ts";
-import type { ServerMessage } from "../messages.ts";
+import type { ServerMessage } from "../../proto/viewer-messages.ts";
 import type { ListedSource } from "./list.ts";
 import type { SourceState } from "./sentences.ts";
 import type { FrameTimes } from "./stages.ts";

@@ -1,5 +1,5 @@
 /** Where the picture is shown: its scale, full screen, and what lies over it. */
-import type { ServerMessage } from "../messages.ts";
+import type { ServerMessage } from "../../proto/viewer-messages.ts";
 import { byId } from "./dom.ts";
 import { GuestPointer, type Size } from "./guest-pointer.ts";
 import type { Preferences } from "./preferences.ts";

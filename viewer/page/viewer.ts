@@ -1,5 +1,5 @@
 /** Puts the parts together: messages of the server to player, list and sentences; what a person does to the server. */
-import type { ServerMessage } from "../messages.ts";
+import type { ServerMessage } from "../../proto/viewer-messages.ts";
 import { Connection, type ConnectionState, PROTOCOL_VERSION } from "./connection.ts";
 import { Control } from "./control.ts";
 import { byId } from "./dom.ts";

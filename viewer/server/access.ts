@@ -9,8 +9,8 @@
 import { createHash, randomBytes, timingSafeEqual, type X509Certificate } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
-import { requestTarget } from "../../host/http-request.ts";
-import { isLoopback } from "../../host/relay/address.ts";
+import { isLoopback } from "../../common/address.ts";
+import { requestTarget } from "../../common/http-request.ts";
 import type { ViewerOptions } from "./options.ts";
 
 /** Why a request gets nothing: an HTTP status and a sentence for people. */

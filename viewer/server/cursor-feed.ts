@@ -3,8 +3,8 @@
  * once in CURSOR_MS and not while the socket is full of pictures; its image alone when it is another one.
  */
 import type { CursorImage } from "../../proto/export.ts";
-import { VIEWER_LIMITS } from "../limits.ts";
-import type { OutgoingServerMessage } from "../messages.ts";
+import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
+import type { OutgoingServerMessage } from "../../proto/viewer-messages.ts";
 import type { SourceCursor } from "../source.ts";
 
 /** The connection to the viewer. */

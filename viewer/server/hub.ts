@@ -3,7 +3,9 @@
  * access units. How fast one takes them is the matter of its own queue.
  */
 import type { Logger } from "pino";
-import type { CodecName } from "../../host/encoders/encoder.ts";
+import type { CodecName } from "../../common/codec.ts";
+import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
+import type { OutgoingServerMessage } from "../../proto/viewer-messages.ts";
 import {
   type BitrateRange,
   type BitrateState,
@@ -12,8 +14,6 @@ import {
   type ViewerObservation,
 } from "../bitrate.ts";
 import { describeStream, StreamDescriptionError } from "../codec-string.ts";
-import { VIEWER_LIMITS } from "../limits.ts";
-import type { OutgoingServerMessage } from "../messages.ts";
 import type { SourceAccessUnit, SourceCursor, SourceState, ViewerSource } from "../source.ts";
 import { GroupCache } from "./group-cache.ts";
 import { KeyFrameRequests } from "./key-frame-requests.ts";

@@ -1,7 +1,7 @@
 /** Pointer and keyboard of one viewer on their way to the source that it watches. */
 
-import { ViewerProtocolError } from "../closing.ts";
-import { VIEWER_LIMITS } from "../limits.ts";
+import { ViewerProtocolError } from "../../proto/viewer-closing.ts";
+import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import type { KeyInput, PointerInput, ViewerSource } from "../source.ts";
 import type { SourceMetrics } from "./metrics.ts";
 import { RateLimit } from "./rate-limit.ts";

@@ -1,4 +1,4 @@
-import { VIEWER_LIMITS } from "../limits.ts";
+import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 
 /** Passes on a source's key-frame requests, of whichever viewers, at most one in KEY_FRAME_MS; none is forgotten. */
 export class KeyFrameRequests {

@@ -3,7 +3,7 @@
  * for sources of no VM, so there are never more series than VMs.
  */
 import { Counter, Gauge, type Registry } from "prom-client";
-import type { CloseName } from "../closing.ts";
+import type { CloseName } from "../../proto/viewer-closing.ts";
 
 /** The counters of one source; what its hub and viewers have to say. */
 export interface SourceMetrics {

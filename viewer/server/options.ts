@@ -1,6 +1,6 @@
 /** What of a viewer server can be configured; part of the relay's configuration file and of the bridge's command line. */
 import { z } from "zod";
-import { isLoopback } from "../../host/relay/address.ts";
+import { isLoopback } from "../../common/address.ts";
 
 /** The server cannot be started as it is configured; the message names the field and what to do. */
 export class ViewerOptionsError extends Error {

@@ -2,9 +2,9 @@
 import type { Logger } from "pino";
 import { LIMITS } from "../../proto/limits.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
+import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
+import type { OutgoingServerMessage } from "../../proto/viewer-messages.ts";
 import type { BitrateRange } from "../bitrate.ts";
-import { VIEWER_LIMITS } from "../limits.ts";
-import type { OutgoingServerMessage } from "../messages.ts";
 import type { ViewerSource } from "../source.ts";
 import { Hub, type SourceOptions } from "./hub.ts";
 import type { ViewerMetrics } from "./metrics.ts";

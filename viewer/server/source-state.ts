@@ -1,5 +1,5 @@
 /** Why there is a picture or none, in sentences for people. */
-import type { CodecName } from "../../host/encoders/encoder.ts";
+import type { CodecName } from "../../common/codec.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
 import type { SourceState } from "../source.ts";
 

@@ -1,4 +1,4 @@
-import { VIEWER_LIMITS } from "../limits.ts";
+import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 
 /** RFC 6455, section 5.5: a control frame has 125 bytes, two of which are the code. */
 const CLOSE_REASON_BYTES = 123;

@@ -5,9 +5,9 @@
  * Sources that nobody watches would have none, so they are started for a moment, one after the other: an encoder for all of
  * them at once is more than a list is worth.
  */
-import type { CodecName } from "../../host/encoders/encoder.ts";
-import { VIEWER_LIMITS } from "../limits.ts";
-import type { OutgoingServerMessage } from "../messages.ts";
+import type { CodecName } from "../../common/codec.ts";
+import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
+import type { OutgoingServerMessage } from "../../proto/viewer-messages.ts";
 import type { Hub } from "./hub.ts";
 import type { Unit } from "./unit.ts";
 

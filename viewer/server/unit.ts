@@ -1,8 +1,8 @@
 /** An access unit on its way to viewers, and what a decoder has to be told before it. */
 import protobuf from "protobufjs/minimal.js";
 import { vsockenc } from "../../proto/protobuf.ts";
+import { encodeServerMessage } from "../../proto/viewer-messages.ts";
 import type { StreamDescription } from "../codec-string.ts";
-import { encodeServerMessage } from "../messages.ts";
 import type { SourceAccessUnit } from "../source.ts";
 import { serverClockUs } from "./clock.ts";
 

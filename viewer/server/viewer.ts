@@ -3,18 +3,18 @@
  */
 import type { Logger } from "pino";
 import type { RawData, WebSocket } from "ws";
-import type { CodecName } from "../../host/encoders/encoder.ts";
+import type { CodecName } from "../../common/codec.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
-import type { ViewerObservation } from "../bitrate.ts";
-import { CLOSE_CODES, type CloseName, ViewerProtocolError } from "../closing.ts";
-import { VIEWER_LIMITS } from "../limits.ts";
+import { CLOSE_CODES, type CloseName, ViewerProtocolError } from "../../proto/viewer-closing.ts";
+import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import {
   decodeViewerMessage,
   encodeServerMessage,
   type OutgoingServerMessage,
   type ViewerMessage,
   ViewerMessageError,
-} from "../messages.ts";
+} from "../../proto/viewer-messages.ts";
+import type { ViewerObservation } from "../bitrate.ts";
 import type { SourceCursor } from "../source.ts";
 import { serverClockUs } from "./clock.ts";
 import { CursorFeed } from "./cursor-feed.ts";

@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { packageRoot } from "../../../host/package-root.ts";
+import { packageRoot } from "../../../common/package-root.ts";
 import { blockCount, type Case } from "../case.ts";
 import type { Row } from "../report.ts";
 import { median, quantile } from "../statistics.ts";

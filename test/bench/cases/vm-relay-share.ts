@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pino } from "pino";
-import { MemfdExporter } from "../../../host/exporters/memfd.ts";
+import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
 import { until } from "../../support/until.ts";
 import { BLOCK_FRAMES, blockCount, type Case, FULL_HD } from "../case.ts";
 import { median, quantile } from "../statistics.ts";

@@ -2,8 +2,8 @@
 
 import type { EncodedPacket, EncoderConfiguration, EncoderSession } from "../../../host/encoders/encoder.ts";
 import { createBackend, isEncoderName } from "../../../host/encoders/index.ts";
+import { ExportClient } from "../../../host/export/client.ts";
 import { Picture } from "../../../host/native/picture.ts";
-import { ExportClient } from "../../../host/relay/export-client.ts";
 import type { StreamSize } from "./guest.ts";
 
 /** What the pictures are, rows without padding. */

@@ -6,8 +6,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
-import { MemfdExporter } from "../../../host/exporters/memfd.ts";
-import { packageRoot } from "../../../host/package-root.ts";
+import { packageRoot } from "../../../common/package-root.ts";
+import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
 import { SupervisedProcess } from "../../vm/child.ts";
 import { onLastCore } from "./cores.ts";
 import { BenchGuest, type StreamSize } from "./guest.ts";
@@ -89,7 +89,7 @@ export const pictureMemory = ({ width, height }: StreamSize): number =>
 
 /** The built `vsockenc relay`, not yet started. */
 export function relayProcess(config: string, pinned: boolean): SupervisedProcess {
-  const main = join(packageRoot, "dist", "host", "cli", "main.js");
+  const main = join(packageRoot, "dist", "cli", "main.js");
   const command = [process.execPath, main, "relay", "--config", config];
   return new SupervisedProcess("vsockenc relay", pinned ? onLastCore(command) : command);
 }

@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
-import { MemfdExporter } from "../../../host/exporters/memfd.ts";
+import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
 import { shim } from "../../unit/videotoolbox/support/shim.ts";
 import { BLOCK_FRAMES, KEYFRAME_INTERVAL } from "../case.ts";
 import { DirectEncoder, type FrameTimes } from "./direct.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import pino from "pino";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { Registry } from "prom-client";
-import { packageRoot } from "../../../host/package-root.ts";
+import { packageRoot } from "../../../common/package-root.ts";
 import type { Point } from "../../../viewer/page/player/unit.ts";
 import type { TestHook } from "../../../viewer/page/test-hook.ts";
 import { parseViewerOptions } from "../../../viewer/server/options.ts";

@@ -1,6 +1,6 @@
 /** What gst-inspect-1.0 says of the element, for comparison with test/vectors/gst-inspect-VERSION.txt. */
 import { join } from "node:path";
-import { packageRoot } from "../../../host/package-root.ts";
+import { packageRoot } from "../../../common/package-root.ts";
 
 /** Without where the plugin lies. */
 export const withoutPaths = (description: string): string =>

@@ -1,7 +1,7 @@
 /** The element and the programs of test/guest, compiled, and how they are run. */
 import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { packageRoot } from "../../../host/package-root.ts";
+import { packageRoot } from "../../../common/package-root.ts";
 import { buildAlone } from "../../support/native-program.ts";
 
 /** A folder of cmake's; another one, e.g. with other compiler options, can be named. */

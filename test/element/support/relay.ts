@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
-import { packageRoot } from "../../../host/package-root.ts";
+import { packageRoot } from "../../../common/package-root.ts";
 import { freePort } from "../../support/free-port.ts";
 import { until } from "../../support/until.ts";
 import { SupervisedProcess } from "../../vm/child.ts";
@@ -59,7 +59,7 @@ export class TestRelay {
       ].join("\n"),
     );
     this.#memory = new ResourceMemory(this.memorySocket, exportPath);
-    const main = join(packageRoot, "dist", "host", "cli", "main.js");
+    const main = join(packageRoot, "dist", "cli", "main.js");
     this.#process = new SupervisedProcess("vsockenc relay", [
       "env",
       ...Object.entries(environment).map(([name, value]) => `${name}=${value}`),

@@ -6,8 +6,8 @@
  * of its descriptor, as it does with DmaBufs. All are of one size, so any that is free will do for the next request.
  */
 import { pino } from "pino";
-import { ExportServer } from "../../../host/exporters/export-server.ts";
-import type { ExportSource, LookUp, SharedMemory } from "../../../host/exporters/export-source.ts";
+import { ExportServer } from "../../../host/export/server.ts";
+import type { ExportSource, LookUp, SharedMemory } from "../../../host/export/source.ts";
 import { closeDescriptor, createMemory, reopenReadOnly } from "../../../host/native/descriptor.ts";
 import { FdListener, FdSocket } from "../../../host/native/fd-socket.ts";
 import { LIMITS } from "../../../proto/limits.ts";

@@ -3,9 +3,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { packageRoot } from "../../../common/package-root.ts";
 import { bridgeConfiguration } from "../../../guest/bridge/configuration.ts";
 import { pipelineText } from "../../../guest/bridge/pipeline-text.ts";
-import { packageRoot } from "../../../host/package-root.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "vsockenc-bridge-toml-"));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -2,8 +2,8 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { packageRoot } from "../../../common/package-root.ts";
 import { Pipeline, PipelineError, type PipelineEvent } from "../../../guest/bridge/gst.ts";
-import { packageRoot } from "../../../host/package-root.ts";
 import { until } from "../../support/until.ts";
 
 const open: Pipeline[] = [];

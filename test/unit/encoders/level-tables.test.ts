@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { CodecName } from "../../../host/encoders/encoder.ts";
+import type { CodecName } from "../../../common/codec.ts";
 import { chooseLevel, type LevelDemand, levelNumbers } from "../../../host/encoders/levels.ts";
 import { runToEnd } from "../../support/native-program.ts";
 

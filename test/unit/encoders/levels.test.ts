@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { EncoderUnavailableError, PROFILES } from "../../../host/encoders/encoder.ts";
+import { PROFILES } from "../../../common/codec.ts";
+import { EncoderUnavailableError } from "../../../host/encoders/encoder.ts";
 import {
   chooseLevel,
   type LevelDemand,

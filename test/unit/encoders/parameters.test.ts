@@ -1,7 +1,8 @@
 /** Profile, level and VUI as ffmpeg reads them from the streams, and rate control as it comes out. */
 import { randomFillSync } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import type { EncoderConfiguration, EncoderSession, ProfileName } from "../../../host/encoders/encoder.ts";
+import type { ProfileName } from "../../../common/codec.ts";
+import type { EncoderConfiguration, EncoderSession } from "../../../host/encoders/encoder.ts";
 import { EncoderUnavailableError } from "../../../host/encoders/encoder.ts";
 import { LibavcodecBackend } from "../../../host/encoders/libavcodec.ts";
 import { Picture } from "../../../host/native/picture.ts";

@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { packageRoot } from "../../../common/package-root.ts";
 import {
   EncoderBusyError,
   type EncoderConfiguration,
@@ -12,7 +13,6 @@ import {
 } from "../../../host/encoders/encoder.ts";
 import { LibavcodecBackend, type LibavcodecOptions } from "../../../host/encoders/libavcodec.ts";
 import { mappedRuns, Picture } from "../../../host/native/picture.ts";
-import { packageRoot } from "../../../host/package-root.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { decode } from "./support/decode.ts";
 import { Canvas, configurationOf, placement } from "./support/encode.ts";

@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { packageRoot } from "../../../host/package-root.ts";
+import { packageRoot } from "../../../common/package-root.ts";
 import { until } from "../../support/until.ts";
 
 let folder: string;
@@ -31,7 +31,7 @@ interface Run {
 function gpu(...options: string[]): Run {
   const child = spawn(
     process.execPath,
-    ["--import", "tsx", join(packageRoot, "host/cli/main.ts"), "gpu", ...options],
+    ["--import", "tsx", join(packageRoot, "cli/main.ts"), "gpu", ...options],
     { cwd: packageRoot, stdio: ["ignore", "pipe", "pipe"] },
   );
   children.push(child);

@@ -1,9 +1,9 @@
 import { fstatSync, readdirSync, readSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ExportClosedError } from "../../../host/export/client.ts";
 import { closeDescriptor, memoryStatus } from "../../../host/native/descriptor.ts";
 import { connectUnix, FdSocket } from "../../../host/native/fd-socket.ts";
-import { ExportClosedError } from "../../../host/relay/export-client.ts";
 import { encodeExportMessage } from "../../../proto/export.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { memoriesAreFiles } from "../portable/platform.ts";

@@ -10,9 +10,9 @@ import { mkdtempSync, readSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
+import { ExportClient, type ExportClientEvents } from "../../../host/export/client.ts";
 import { GpuService, type GpuServiceOptions } from "../../../host/gpu/service.ts";
 import { closeDescriptor, createMemory, duplicateDescriptor } from "../../../host/native/descriptor.ts";
-import { ExportClient, type ExportClientEvents } from "../../../host/relay/export-client.ts";
 import { type Pipe, pair, pipes, until, VhostSocket } from "./vhost-socket.ts";
 
 export const REGION_BYTES = 4 << 20;

@@ -3,7 +3,7 @@
  * REVOKE_HOLD_MS. The clock of that bound stands still here, so what does not wait for it has another reason to end.
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { ExportClient, ExportClientEvents } from "../../../host/relay/export-client.ts";
+import type { ExportClient, ExportClientEvents } from "../../../host/export/client.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { exportResource } from "./exported-resource.ts";
 import { attach, create, detach, FrontEnd, unref } from "./front-end.ts";

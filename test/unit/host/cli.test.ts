@@ -3,10 +3,10 @@ import { cpSync, existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { packageRoot } from "../../../host/package-root.ts";
+import { packageRoot } from "../../../common/package-root.ts";
 import { until } from "../../support/until.ts";
 
-const MAIN = join(packageRoot, "dist", "host", "cli", "main.js");
+const MAIN = join(packageRoot, "dist", "cli", "main.js");
 
 function vsockenc(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: "utf8" });
@@ -71,7 +71,7 @@ describe("vsockenc", () => {
     cpSync(join(packageRoot, "dist"), join(copy, "dist"), { recursive: true });
     cpSync(join(packageRoot, "package.json"), join(copy, "package.json"));
     symlinkSync(join(packageRoot, "node_modules"), join(copy, "node_modules"));
-    const main = join(copy, "dist", "host", "cli", "main.js");
+    const main = join(copy, "dist", "cli", "main.js");
     const { status, stdout } = spawnSync(process.execPath, [main, "doctor", "--side", "host"], {
       encoding: "utf8",
     });

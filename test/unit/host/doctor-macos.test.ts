@@ -2,9 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Check, ProgramResult } from "../../../host/doctor/check.ts";
-import { checkMac, type Mac, type VideoToolboxEncoder } from "../../../host/doctor/macos.ts";
-import { loadAddon } from "../../../host/native/load.ts";
+import type { Check, ProgramResult } from "../../../cli/doctor/check.ts";
+import { checkMac, type Mac, type VideoToolboxEncoder } from "../../../cli/doctor/macos.ts";
+import { loadAddon } from "../../../common/load-addon.ts";
 
 // What QEMU prints is what QEMU 10.0 prints on Linux; what macOS's own programs print is from their manuals.
 const DEVICES = `Misc devices:

@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { formatChecks } from "../../../cli/doctor/check.ts";
+import { checkGuest, looksLikeGuest } from "../../../cli/doctor/guest.ts";
+import { checkConfiguration, checkHost, checkKvm, checkNode } from "../../../cli/doctor/host.ts";
 import { parseConfiguration } from "../../../host/config.ts";
-import { formatChecks } from "../../../host/doctor/check.ts";
-import { checkGuest, looksLikeGuest } from "../../../host/doctor/guest.ts";
-import { checkConfiguration, checkHost, checkKvm, checkNode } from "../../../host/doctor/host.ts";
-import { MemfdExporter } from "../../../host/exporters/memfd.ts";
+import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
 
 let folder: string;
 beforeEach(() => {

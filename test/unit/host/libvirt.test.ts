@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { packageRoot } from "../../../common/package-root.ts";
 import { type LibvirtVm, libvirtXml } from "../../../host/libvirt-xml.ts";
-import { packageRoot } from "../../../host/package-root.ts";
 
 const VM: LibvirtVm = {
   name: "a & b",

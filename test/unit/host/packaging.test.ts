@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { packageRoot } from "../../../host/package-root.ts";
+import { packageRoot } from "../../../common/package-root.ts";
 
 const folder = join(packageRoot, "packaging");
 const units = readdirSync(join(folder, "systemd"));
@@ -55,6 +55,6 @@ describe("the udev rule", () => {
     expect(rule).toMatch(
       /^SUBSYSTEM=="virtio-ports", ATTR\{name\}=="org\.vsockenc\.\*", GROUP="video", MODE="0660"$/m,
     );
-    expect(readFileSync(join(packageRoot, "host", "doctor", "guest.ts"), "utf8")).toContain("-aG video");
+    expect(readFileSync(join(packageRoot, "cli", "doctor", "guest.ts"), "utf8")).toContain("-aG video");
   });
 });

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { packageRoot } from "../../../host/package-root.ts";
+import { packageRoot } from "../../../common/package-root.ts";
 
 const text = readFileSync(join(packageRoot, "SECURITY.md"), "utf8");
 const invariants = (text.split("## Invariants")[1]?.split("\n## ")[0] ?? "").split(/^\d+\. /m).slice(1);

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { packageRoot } from "../../../host/package-root.ts";
+import { packageRoot } from "../../../common/package-root.ts";
 
 type Value = string | number | boolean | readonly Value[] | { readonly [key: string]: Value };
 
@@ -97,7 +97,7 @@ describe.each(readdirSync(folder))("%s", (file) => {
       expect.stringMatching(/^\/Users\/USER\/.*\.toml$/),
     ]);
     expect(environment.PATH).toContain("/opt/homebrew/bin");
-    const main = join(packageRoot, "host", "cli", "main.ts");
+    const main = join(packageRoot, "cli", "main.ts");
     const { status, stdout } = spawnSync(
       join(packageRoot, "node_modules", ".bin", "tsx"),
       [main, name, "--help"],

@@ -8,11 +8,11 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { MemfdExporter } from "../../../host/exporters/memfd.ts";
+import { ExportClient } from "../../../host/export/client.ts";
 import { closeDescriptor, createMemory, memoryStatus, writeMemory } from "../../../host/native/descriptor.ts";
 import { mappedRuns, Picture, type ResourceBytes, stagingBytes } from "../../../host/native/picture.ts";
-import { ExportClient } from "../../../host/relay/export-client.ts";
 import { fourcc } from "../../../proto/formats.ts";
+import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
 
 const GUEST_PAGE = 4096;
 const HOST_PAGE = 16384;

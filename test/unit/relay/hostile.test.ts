@@ -5,13 +5,13 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parseConfiguration } from "../../../host/config.ts";
-import { MemfdExporter } from "../../../host/exporters/memfd.ts";
 import { mappedRuns } from "../../../host/native/picture.ts";
 import { Relay } from "../../../host/relay/relay.ts";
 import { encodeDataHead, encodeMessage } from "../../../proto/framing.ts";
 import { HEADER_OFFSET, LIMITS } from "../../../proto/limits.ts";
 import type { OutgoingMessage } from "../../../proto/messages.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
+import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
 import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH, XR24 } from "../../support/relay-guest.ts";
 import { until } from "../../support/until.ts";
 

@@ -5,12 +5,12 @@ import { crc32 } from "node:zlib";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parseConfiguration } from "../../../host/config.ts";
-import { MemfdExporter } from "../../../host/exporters/memfd.ts";
 import { stagingBytes } from "../../../host/native/picture.ts";
 import { Relay } from "../../../host/relay/relay.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { decodeGray } from "../../support/ffmpeg.ts";
+import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
 import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH, XR24 } from "../../support/relay-guest.ts";
 import { until } from "../../support/until.ts";
 

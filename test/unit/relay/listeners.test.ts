@@ -4,15 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { formatAddress, isLoopback, parseAddress } from "../../../common/address.ts";
 import { parseConfiguration } from "../../../host/config.ts";
-import { MemfdExporter } from "../../../host/exporters/memfd.ts";
 import { closeDescriptor } from "../../../host/native/descriptor.ts";
 import { listenVsock, SocketError } from "../../../host/native/fd-socket.ts";
-import { formatAddress, isLoopback, parseAddress } from "../../../host/relay/address.ts";
 import { IDLE_MS } from "../../../host/relay/listener.ts";
 import { Relay } from "../../../host/relay/relay.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { freePort } from "../../support/free-port.ts";
+import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
 import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH } from "../../support/relay-guest.ts";
 import { until } from "../../support/until.ts";
 

@@ -1,8 +1,8 @@
 /** Properties that hold for every input that fast-check can think of. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { formatAddress, parseAddress } from "../../../common/address.ts";
 import { ConfigurationError, parseConfiguration } from "../../../host/config.ts";
-import { formatAddress, parseAddress } from "../../../host/relay/address.ts";
 import { ReceiveCredit, SendCredit } from "../../../host/relay/credits.ts";
 import { RequestError } from "../../../host/relay/errors.ts";
 import { checkAttach, checkConfigure } from "../../../host/relay/requests.ts";

@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parseConfiguration } from "../../../host/config.ts";
-import { MemfdExporter } from "../../../host/exporters/memfd.ts";
 import { Relay } from "../../../host/relay/relay.ts";
 import { freePort } from "../../support/free-port.ts";
+import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
 import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH } from "../../support/relay-guest.ts";
 import { until } from "../../support/until.ts";
 

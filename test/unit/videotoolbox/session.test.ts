@@ -1,6 +1,7 @@
 /** The TypeScript half of the VideoToolbox back end, over the real native one and the shim. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { checkMac } from "../../../host/doctor/macos.ts";
+import { checkMac } from "../../../cli/doctor/macos.ts";
+import { loadAddon } from "../../../common/load-addon.ts";
 import {
   type EncoderConfiguration,
   EncoderFailedError,
@@ -8,7 +9,6 @@ import {
 } from "../../../host/encoders/encoder.ts";
 import { createBackend } from "../../../host/encoders/index.ts";
 import { VideoToolboxBackend } from "../../../host/encoders/videotoolbox.ts";
-import { loadAddon } from "../../../host/native/load.ts";
 import { mappedRuns } from "../../../host/native/picture.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { until } from "../../support/until.ts";

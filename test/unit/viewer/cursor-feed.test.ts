@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { VIEWER_LIMITS } from "../../../viewer/limits.ts";
-import type { OutgoingServerMessage } from "../../../viewer/messages.ts";
+import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
+import type { OutgoingServerMessage } from "../../../proto/viewer-messages.ts";
 import { CursorFeed } from "../../../viewer/server/cursor-feed.ts";
 
 const IMAGE = { width: 1, height: 1, pixels: Buffer.from([1, 2, 3, 4]) };

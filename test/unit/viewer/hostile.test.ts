@@ -1,9 +1,9 @@
 import { connect } from "node:net";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { vsockenc } from "../../../proto/protobuf.ts";
-import { CLOSE_CODES } from "../../../viewer/closing.ts";
-import { VIEWER_LIMITS } from "../../../viewer/limits.ts";
-import { encodeViewerMessage, type OutgoingViewerMessage } from "../../../viewer/messages.ts";
+import { CLOSE_CODES } from "../../../proto/viewer-closing.ts";
+import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
+import { encodeViewerMessage, type OutgoingViewerMessage } from "../../../proto/viewer-messages.ts";
 import { until } from "../../support/until.ts";
 import { servers } from "./support/test-server.ts";
 import { TestSource } from "./support/test-source.ts";

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
-import { VIEWER_LIMITS } from "../../../viewer/limits.ts";
+import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
 import { until } from "../../support/until.ts";
 import { servers } from "./support/test-server.ts";
 import { smallStream, TestSource } from "./support/test-source.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { vsockenc } from "../../../proto/protobuf.ts";
-import { VIEWER_LIMITS } from "../../../viewer/limits.ts";
+import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
 import { until } from "../../support/until.ts";
 import { encodeUnits } from "./support/streams.ts";
 import { servers } from "./support/test-server.ts";

@@ -26,7 +26,7 @@ mkdir -p "$staging/bin" "$staging/gstreamer-1.0"
 find "$BUILD/cmake" -path '*/CMakeFiles' -prune -o -type f -name 'libgst*.so' -exec cp -p {} "$staging/gstreamer-1.0/" ';'
 find "$BUILD/cmake" -path '*/CMakeFiles' -prune -o -type f -perm /111 ! -name '*.so*' -exec cp -p {} "$staging/bin/" ';'
 
-if [ -f "$CHECKOUT/dist/host/cli/main.js" ]; then
+if [ -f "$CHECKOUT/dist/cli/main.js" ]; then
   package=$staging/package
   mkdir -p "$package/build/addon/Release"
   cp -p "$CHECKOUT/package.json" "$package/"
@@ -34,8 +34,8 @@ if [ -f "$CHECKOUT/dist/host/cli/main.js" ]; then
   # shellcheck disable=SC2086 # a list of words
   (cd "$CHECKOUT" && cp -rp --parents $NODE_MODULES "$package/")
   find "$BUILD/addon" -name gst.node -exec cp -p {} "$package/build/addon/Release/" ';'
-  chmod +x "$package/dist/host/cli/main.js"
-  ln -s ../package/dist/host/cli/main.js "$staging/bin/vsockenc"
+  chmod +x "$package/dist/cli/main.js"
+  ln -s ../package/dist/cli/main.js "$staging/bin/vsockenc"
 fi
 
 # The list of plugins with ours in it, made where the files are mounted in the guest.

@@ -1,5 +1,5 @@
 /** Asks for key frames, not more often than the server listens. */
-import { VIEWER_LIMITS } from "../../limits.ts";
+import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
 import { now } from "./unit.ts";
 
 export class KeyFrameRequests {

@@ -1,7 +1,7 @@
 /** `vsockenc relay` in a process of its own, with one UNIX listener, that a test can take away and bring back. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { packageRoot } from "../../../../host/package-root.ts";
+import { packageRoot } from "../../../../common/package-root.ts";
 import { freePort } from "../../../support/free-port.ts";
 import { until } from "../../../support/until.ts";
 import { SupervisedProcess } from "../../../vm/child.ts";
@@ -25,7 +25,7 @@ export class BridgeRelay {
       `address = ${JSON.stringify(`unix:${this.socket}`)}`,
     ];
     writeFileSync(config, lines.join("\n"));
-    const main = join(packageRoot, "dist", "host", "cli", "main.js");
+    const main = join(packageRoot, "dist", "cli", "main.js");
     this.#process = new SupervisedProcess("vsockenc relay", [
       process.execPath,
       main,

@@ -4,7 +4,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { packageRoot } from "../../../../host/package-root.ts";
+import { packageRoot } from "../../../../common/package-root.ts";
 import { buildAlone } from "../../../support/native-program.ts";
 
 /** Everything: addons, native test and the stand-in's self-test, of the same objects. */

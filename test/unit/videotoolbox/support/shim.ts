@@ -7,7 +7,7 @@
  */
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
-import { packageRoot } from "../../../../host/package-root.ts";
+import { packageRoot } from "../../../../common/package-root.ts";
 import { buildAlone } from "../../../support/native-program.ts";
 
 const BUILD = join(packageRoot, "build", "addon-shim");

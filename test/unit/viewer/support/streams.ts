@@ -1,5 +1,5 @@
 /** Real streams for tests, cut into access units. */
-import type { CodecName } from "../../../../host/encoders/encoder.ts";
+import type { CodecName } from "../../../../common/codec.ts";
 import { encodeTestPicture } from "../../../support/ffmpeg.ts";
 
 export interface EncodedUnit {

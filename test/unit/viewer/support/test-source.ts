@@ -1,5 +1,5 @@
 /** A source that delivers a real stream when the test says so. */
-import type { CodecName } from "../../../../host/encoders/encoder.ts";
+import type { CodecName } from "../../../../common/codec.ts";
 import type {
   KeyInput,
   PointerInput,

@@ -1,13 +1,13 @@
 /** A viewer for tests: a real WebSocket that keeps what it was sent. */
 import { type ClientOptions, WebSocket } from "ws";
 import { vsockenc } from "../../../../proto/protobuf.ts";
-import { VIEWER_LIMITS } from "../../../../viewer/limits.ts";
+import { VIEWER_LIMITS } from "../../../../proto/viewer-limits.ts";
 import {
   decodeServerMessage,
   encodeViewerMessage,
   type OutgoingViewerMessage,
   type ServerMessage,
-} from "../../../../viewer/messages.ts";
+} from "../../../../proto/viewer-messages.ts";
 import { until } from "../../../support/until.ts";
 
 type Body<Name extends ServerMessage["type"]> = Extract<ServerMessage, { type: Name }>["body"];

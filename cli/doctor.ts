@@ -1,0 +1,49 @@
+import { Command, Option } from "commander";
+import { type Configuration, readConfiguration } from "../host/config.ts";
+import { type Check, formatChecks } from "./doctor/check.ts";
+import { checkGuest, looksLikeGuest } from "./doctor/guest.ts";
+import { checkHost } from "./doctor/host.ts";
+
+interface Options {
+  readonly config?: string;
+  readonly side: "auto" | "host" | "guest";
+  readonly probe?: true;
+  readonly json?: true;
+}
+
+async function check({ config, side, probe }: Options): Promise<Check[]> {
+  const guest = side === "guest" || (side === "auto" && config === undefined && looksLikeGuest("/"));
+  if (guest) return checkGuest({ root: "/", probe: probe ?? false });
+  const configuration: Configuration | undefined =
+    config === undefined ? undefined : readConfiguration(config);
+  return await checkHost(configuration);
+}
+
+/** `vsockenc doctor`: what is missing on this machine, and what mends it. */
+export function doctorCommand(): Command {
+  return new Command("doctor")
+    .description("say what is missing on this machine, host or guest, and the command that mends it")
+    .option("--config <file>", "host: also look at the sockets of this configuration")
+    .addOption(
+      new Option("--side <side>", "which checks; auto: the guest's where there is a port org.vsockenc.*")
+        .choices(["auto", "host", "guest"])
+        .default("auto"),
+    )
+    .option("--probe", "guest: send one drawn buffer through the whole path and compare checksums")
+    .option("--json", "print the checks as JSON")
+    .addHelpText(
+      "after",
+      `
+Exit status: 0 if nothing fails (warnings may remain), 1 if something does.
+
+Examples:
+  vsockenc doctor --config host.toml
+  vsockenc doctor --probe                  (in a guest)`,
+    )
+    .action(async (options: Options) => {
+      const checks = await check(options);
+      const healthy = checks.every(({ status }) => status !== "failure");
+      console.log(options.json ? JSON.stringify({ ok: healthy, checks }, null, 2) : formatChecks(checks));
+      if (!healthy) process.exitCode = 1;
+    });
+}

@@ -1,0 +1,183 @@
+/**
+ * The host's side of `vsockenc doctor`. It looks and does not touch: the one connection it makes is to exporters,
+ * which take several; a chardev takes one client only, so its socket is looked at and left alone.
+ */
+import { accessSync, constants, existsSync, lstatSync } from "node:fs";
+import { homedir } from "node:os";
+import { dirname } from "node:path";
+import { parseAddress } from "../../common/address.ts";
+import { loadAddon } from "../../common/load-addon.ts";
+import { minimumNode, minimumQemu } from "../../common/package-root.ts";
+import type { Configuration, VmConfiguration } from "../../host/config.ts";
+import { type Check, failure, ok, reason, run, warning } from "./check.ts";
+import { checkMac, type Mac } from "./macos.ts";
+
+/** @param configuration undefined: of this machine only */
+export async function checkHost(configuration: Configuration | undefined): Promise<Check[]> {
+  const addons = await checkAddons();
+  const working = addons.every(({ status }) => status === "ok");
+  return [
+    checkNode(process.versions.node),
+    ...addons,
+    ...(working ? [await checkEncoders(configuration)] : []),
+    ...(process.platform === "darwin"
+      ? checkMac(thisMac(configuration))
+      : [...checkQemu(), checkKvm("/dev/kvm")]),
+    ...(configuration === undefined ? [] : await checkConfiguration(configuration, working)),
+  ];
+}
+
+function thisMac(configuration: Configuration | undefined): Mac {
+  const sockets = (configuration?.vm ?? []).flatMap(({ ports, gpu }) => [
+    ...ports,
+    ...(gpu === undefined ? [] : [gpu.socket]),
+  ]);
+  return { root: "/", home: homedir(), run, loadMedia: () => loadAddon("media"), sockets };
+}
+
+/** @param version e.g. "20.19.0" */
+export function checkNode(version: string): Check {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const [needMajor = 0, needMinor = 0] = minimumNode.split(".").map(Number);
+  if (major > needMajor || (major === needMajor && minor >= needMinor)) return ok("Node.js", version);
+  return failure("Node.js", `${version} is too old`, `install Node.js ${minimumNode} or newer`);
+}
+
+async function checkAddons(): Promise<Check[]> {
+  const attempt = async (name: string, load: () => Promise<unknown>): Promise<Check> => {
+    try {
+      await load();
+      return ok(name, "loads");
+    } catch (error) {
+      return failure(name, reason(error), "npm run setup && npm run build");
+    }
+  };
+  return [
+    await attempt("native addon os", () => import("../../host/native/os-addon.ts")),
+    await attempt("native addon media", async () =>
+      (await import("../../host/native/picture.ts")).pixelFormats(),
+    ),
+  ];
+}
+
+async function checkEncoders(configuration: Configuration | undefined): Promise<Check> {
+  const { createBackend } = await import("../../host/encoders/index.ts");
+  try {
+    const offers = await createBackend(configuration?.encoder.order).offers();
+    const names = offers.map(
+      ({ name, codec, hardware }) => `${name} (${codec}${hardware ? ", hardware" : ""})`,
+    );
+    return offers.length > 0
+      ? ok("encoders", names.join(", "))
+      : failure("encoders", "none opens", "name others in encoder.order; libx264 always works");
+  } catch (error) {
+    return failure("encoders", reason(error), "name others in encoder.order; libx264 always works");
+  }
+}
+
+const QEMU = process.arch === "arm64" ? "qemu-system-aarch64" : "qemu-system-x86_64";
+
+function checkQemu(): Check[] {
+  const version = run(QEMU, ["--version"]);
+  if (version.kind !== "ended") {
+    const how = version.kind === "missing" ? "not found" : version.detail;
+    return [
+      warning("QEMU", `${QEMU}: ${how}`, `install QEMU ${minimumQemu} or newer, if VMs run on this machine`),
+    ];
+  }
+  const [, found = ""] = /version (\d+\.\d+(?:\.\d+)?)/.exec(version.output) ?? [];
+  const device = run(QEMU, ["-device", "help"]);
+  const hasGpu = device.kind === "ended" && device.output.includes("vhost-user-gpu-pci");
+  return [
+    Number.parseFloat(found) >= Number.parseFloat(minimumQemu)
+      ? ok("QEMU", found)
+      : failure(
+          "QEMU",
+          `${found || "an unknown version"} is too old`,
+          `install QEMU ${minimumQemu} or newer`,
+        ),
+    hasGpu
+      ? ok("QEMU's vhost-user-gpu", "is there")
+      : failure(
+          "QEMU's vhost-user-gpu",
+          `${QEMU} has no vhost-user-gpu-pci`,
+          "install the package with QEMU's display modules (Debian: qemu-system-gui or qemu-system-modules-opengl), or configure QEMU with --enable-vhost-user",
+        ),
+  ];
+}
+
+/** @param path of the device */
+export function checkKvm(path: string): Check {
+  if (!existsSync(path)) {
+    const fix = "switch virtualisation on in the firmware, or nested virtualisation on the outer host";
+    return warning("KVM", `${path} is not there; QEMU emulates, some ten times slower`, fix);
+  }
+  if (mayAccess(path, constants.R_OK | constants.W_OK)) return ok("KVM", path);
+  return warning("KVM", `no permission for ${path}`, "sudo usermod -aG kvm $USER, then log in again");
+}
+
+function mayAccess(path: string, mode: number): boolean {
+  try {
+    accessSync(path, mode);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What the sockets of a configuration lack. */
+export async function checkConfiguration(configuration: Configuration, addons: boolean): Promise<Check[]> {
+  const checks: Check[] = [];
+  for (const vm of configuration.vm) {
+    for (const [index, path] of vm.ports.entries()) checks.push(checkPort(vm, path, index));
+    if (vm.gpu !== undefined) checks.push(checkFolder(`${vm.name}: GPU socket`, vm.gpu.socket));
+    if (vm.export !== undefined && addons) checks.push(await checkExporter(vm.name, vm.export));
+  }
+  for (const { address } of configuration.listen) {
+    const parsed = parseAddress(address);
+    if (parsed?.kind === "unix") checks.push(checkFolder(`listener ${address}`, parsed.path));
+    if (parsed?.kind === "vsock") checks.push(checkVsock(address));
+  }
+  return checks;
+}
+
+function checkPort(vm: VmConfiguration, path: string, index: number): Check {
+  const name = `${vm.name}: port ${index}`;
+  if (vm.chardev === "client") return checkFolder(name, path);
+  const start = `start the VM with: vsockenc qemu-args --config FILE --vm ${vm.name}`;
+  if (!existsSync(path)) return warning(name, `${path} is not there: QEMU does not run`, start);
+  if (!lstatSync(path).isSocket())
+    return failure(name, `${path} is not a socket`, `remove it, then ${start}`);
+  if (mayAccess(path, constants.R_OK | constants.W_OK)) return ok(name, path);
+  return failure(name, `no permission for ${path}`, "run the relay as the user that runs QEMU, or as root");
+}
+
+/** For a socket that we make ourselves. */
+function checkFolder(name: string, path: string): Check {
+  const folder = dirname(path);
+  if (!existsSync(folder)) {
+    return failure(name, `the folder ${folder} does not exist`, `sudo install -d -m 0750 -o $USER ${folder}`);
+  }
+  if (mayAccess(folder, constants.W_OK | constants.X_OK)) return ok(name, path);
+  return failure(name, `user ${process.getuid?.()} cannot write to ${folder}`, `sudo chown $USER ${folder}`);
+}
+
+async function checkExporter(vm: string, path: string): Promise<Check> {
+  const name = `${vm}: exporter`;
+  const { ExportClient } = await import("../../host/export/client.ts");
+  const ignore = (): undefined => undefined;
+  try {
+    const events = { onRevoke: ignore, onScanout: ignore, onDamage: ignore, onClose: ignore };
+    (await ExportClient.connect(path, events)).close();
+    return ok(name, `answers at ${path}`);
+  } catch (error) {
+    const fix =
+      "start `vsockenc host --config FILE` before the VM; a GPU process cannot be added to a running VM";
+    return warning(name, reason(error), fix);
+  }
+}
+
+function checkVsock(address: string): Check {
+  if (mayAccess("/dev/vsock", constants.F_OK)) return ok(`listener ${address}`, "vsock is there");
+  return failure(`listener ${address}`, "this machine has no vsock", "sudo modprobe vhost_vsock");
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env node
+/** The command `vsockenc`: one file of this folder for each subcommand. */
+import { Command } from "commander";
+import { packageVersion } from "../common/package-root.ts";
+import { bridgeCommand } from "./bridge.ts";
+import { doctorCommand } from "./doctor.ts";
+import { gpuCommand } from "./gpu.ts";
+import { hostCommand } from "./host.ts";
+import { libvirtXmlCommand } from "./libvirt-xml.ts";
+import { qemuArgsCommand } from "./qemu-args.ts";
+import { relayCommand } from "./relay.ts";
+import { runProgram } from "./run-program.ts";
+
+const program = new Command("vsockenc")
+  .description(
+    "A video encoder for virtual machines: guests name their frames, the host encodes them in place.",
+  )
+  .version(packageVersion)
+  .showHelpAfterError("(--help shows what there is)")
+  .addCommand(hostCommand())
+  .addCommand(gpuCommand())
+  .addCommand(relayCommand())
+  .addCommand(bridgeCommand())
+  .addCommand(doctorCommand())
+  .addCommand(qemuArgsCommand())
+  .addCommand(libvirtXmlCommand());
+
+await runProgram(program);

@@ -1,0 +1,68 @@
+/**
+ * /metrics and /health over HTTP, on loopback.
+ *
+ * It only tells; nothing can be changed through it. Programs on this machine may read it. Web pages may not: a
+ * request must name a loopback host, so a page whose name was made to point here gets nothing.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import { isLoopback } from "./address.ts";
+import { requestTarget } from "./http-request.ts";
+
+/** Whether the relay can do its work; the reasons if not. */
+export type Health = { readonly ok: true } | { readonly ok: false; readonly reasons: readonly string[] };
+
+const HOST = "127.0.0.1";
+const MAX_CONNECTIONS = 32;
+const REQUEST_MS = 5000;
+
+export class StatusServer {
+  readonly #server: Server;
+  readonly #registry: Registry;
+  readonly #health: () => Health;
+
+  /** Listens; if the port is taken, warns and serves nothing. */
+  constructor(port: number, registry: Registry, health: () => Health, log: Logger) {
+    this.#registry = registry;
+    this.#health = health;
+    this.#server = createServer(
+      { requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS, keepAliveTimeout: REQUEST_MS },
+      (request, response) => void this.#answer(request, response),
+    );
+    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.on("error", (error: NodeJS.ErrnoException) => {
+      const reason = error.code === "EADDRINUSE" ? "another program uses the port" : error.message;
+      log.warn({ port }, `no /metrics and /health: ${reason}; choose another with status.port`);
+    });
+    this.#server.listen(port, HOST, () =>
+      log.info({ url: `http://${HOST}:${port}/` }, "/metrics and /health"),
+    );
+  }
+
+  close(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { pathname, hostname } = requestTarget(request);
+    if (!isLoopback(hostname)) {
+      reply(response, 403, "text/plain", "ask for 127.0.0.1\n");
+    } else if (request.method !== "GET" && request.method !== "HEAD") {
+      reply(response, 405, "text/plain", "GET only\n");
+    } else if (pathname === "/metrics") {
+      reply(response, 200, this.#registry.contentType, await this.#registry.metrics());
+    } else if (pathname === "/health") {
+      const health = this.#health();
+      reply(response, health.ok ? 200 : 503, "application/json", `${JSON.stringify(health)}\n`);
+    } else {
+      reply(response, 404, "text/plain", "there are /metrics and /health\n");
+    }
+  }
+}
+
+function reply(response: ServerResponse, status: number, type: string, body: string): void {
+  response.writeHead(status, { "Content-Type": type, "Cache-Control": "no-store" });
+  response.end(response.req.method === "HEAD" ? undefined : body);
+}

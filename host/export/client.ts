@@ -1,0 +1,307 @@
+/**
+ * The relay's end of the export protocol: asks a VM's exporter where the bytes of resource N are.
+ *
+ * An exporter counts one hold for each resource and connection. So a Release that is due while an Acquire for the
+ * same resource is still unanswered waits for that answer: otherwise it would end the new hold as well.
+ */
+import {
+  type CursorImage,
+  type ExportErrorCode,
+  type ExportMessage,
+  ExportProtocolError,
+  type Extent,
+  type Rectangle,
+} from "../../proto/export.ts";
+import { LIMITS } from "../../proto/limits.ts";
+import { closeDescriptor, memoryStatus } from "../native/descriptor.ts";
+import { connectUnix } from "../native/fd-socket.ts";
+import { ExportChannel } from "./channel.ts";
+
+/** A memory that resources lie in. */
+export interface ExportedMemory {
+  /** Open until the connection closes, read-only; not for the user to close. */
+  readonly descriptor: number;
+  /** In bytes. */
+  readonly size: number;
+  /** Device and inode: equal for the same memory on different connections. */
+  readonly identity: string;
+}
+
+/** A resource whose bytes may be read until it is released. */
+export interface ExportedResource {
+  readonly resource: number;
+  /** Which incarnation of the id this is. */
+  readonly generation: number;
+  readonly width: number;
+  readonly height: number;
+  /** VIRTIO_GPU_FORMAT_*: what a head shows is read by it; a stream has its layout from the guest. */
+  readonly format: number;
+  /** The bytes, in order; each extent lies inside its memory. */
+  readonly extents: readonly Extent[];
+  /** Number of the IOSurface that has the pixels; there are no extents then. */
+  readonly surface: number | undefined;
+  /** The memories that the extents name. */
+  readonly memories: ReadonlyMap<number, ExportedMemory>;
+}
+
+export interface ExportClientEvents {
+  /** The guest frees the resource: stop reading and call release() soon; it waits REVOKE_HOLD_MS at the most. */
+  onRevoke(resource: number, generation: number): void;
+  /** The head now shows this part of the resource; resource 0: nothing. */
+  onScanout(head: number, resource: number, rectangle: Rectangle): void;
+  /** The guest has changed this part of the head's picture. */
+  onDamage(head: number, rectangle: Rectangle): void;
+  /** The head's pointer has another image; undefined: none is shown. */
+  onCursorImage?(head: number, image: CursorImage | undefined): void;
+  /** Where the pointer's first pixel is in the head's picture; it may lie outside. */
+  onCursorPosition?(head: number, x: number, y: number): void;
+  /** The connection is over, and with it every hold and descriptor. Not called if connect() failed. */
+  onClose(error?: Error): void;
+}
+
+/** The exporter does not give the resource. */
+export class ExportRefusedError extends Error {
+  override readonly name = "ExportRefusedError";
+  readonly code: ExportErrorCode;
+
+  constructor(resource: number, code: ExportErrorCode, text: string) {
+    super(`the exporter refuses resource ${resource}: ${text} (${code})`);
+    this.code = code;
+  }
+}
+
+/** The connection to the exporter ended, or was never one. */
+export class ExportClosedError extends Error {
+  override readonly name = "ExportClosedError";
+}
+
+interface Pending {
+  readonly resource: number;
+  readonly resolve: (resource: ExportedResource) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Opening {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+const HELLO_TIMEOUT_MS = 3000;
+/** Requests are small and few; an exporter that leaves this unread is stuck. */
+const MAX_QUEUED_BYTES = 1 << 16;
+
+export class ExportClient {
+  readonly #channel: ExportChannel;
+  readonly #events: ExportClientEvents;
+  readonly #memories = new Map<number, ExportedMemory>();
+  readonly #pending = new Map<number, Pending>();
+  /** Releases that wait, by resource: the generations. */
+  readonly #deferred = new Map<number, Set<number>>();
+  /** Revoked and not yet released, by resource: the generation. */
+  readonly #revoked = new Map<number, number>();
+  #opening: Opening | undefined;
+  #nextRequest = 1;
+  #closed = false;
+
+  private constructor(fd: number, events: ExportClientEvents, opening: Opening) {
+    this.#events = events;
+    this.#opening = opening;
+    this.#channel = new ExportChannel(
+      fd,
+      {
+        maxMessageBytes: LIMITS.MAX_EXPORT_MESSAGE_BYTES,
+        maxDescriptors: LIMITS.MAX_MEMORIES,
+        maxQueuedBytes: MAX_QUEUED_BYTES,
+      },
+      {
+        onMessage: (message) => this.#receive(message),
+        onClose: (error) => this.#end(error),
+      },
+    );
+  }
+
+  /**
+   * Connects and waits for the exporter's hello.
+   *
+   * @throws SocketError, ExportClosedError, ExportProtocolError (another version)
+   */
+  static async connect(path: string, events: ExportClientEvents): Promise<ExportClient> {
+    const fd = connectUnix(path);
+    let client: ExportClient | undefined;
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const opened = new ExportClient(fd, events, { resolve, reject });
+        client = opened;
+        timer = setTimeout(() => {
+          opened.#channel.close(
+            new ExportClosedError(`nothing but silence from ${path} for ${HELLO_TIMEOUT_MS} ms`),
+          );
+        }, HELLO_TIMEOUT_MS);
+      });
+    } finally {
+      clearTimeout(timer);
+    }
+    if (client === undefined) throw new ExportClosedError(`${path} was closed`);
+    return client;
+  }
+
+  /**
+   * Asks for a resource, and holds it until release().
+   *
+   * @throws ExportRefusedError, ExportClosedError
+   */
+  acquire(resource: number): Promise<ExportedResource> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) {
+        reject(new ExportClosedError("the connection to the exporter is closed"));
+        return;
+      }
+      const request = this.#nextRequest;
+      this.#nextRequest = request === 0xffffffff ? 1 : request + 1;
+      this.#pending.set(request, { resource, resolve, reject });
+      this.#channel.send({ type: "acquire", request, resource });
+    });
+  }
+
+  /** Ends the hold; also the answer to onRevoke. A hold that is over already is no error. */
+  release(resource: number, generation: number): void {
+    const revoked = this.#revoked.get(resource) === generation;
+    if (revoked) this.#revoked.delete(resource);
+    // The exporter answers no Acquire while it waits for the answer to a Revoke.
+    if (revoked || !this.#isAwaited(resource)) {
+      this.#channel.send({ type: "release", resource, generation });
+      return;
+    }
+    const generations = this.#deferred.get(resource) ?? new Set();
+    this.#deferred.set(resource, generations.add(generation));
+  }
+
+  /** Closes the connection; onClose follows before this returns. */
+  close(): void {
+    this.#channel.close();
+  }
+
+  #isAwaited(resource: number): boolean {
+    return [...this.#pending.values()].some((pending) => pending.resource === resource);
+  }
+
+  #receive(message: ExportMessage): void {
+    if (this.#opening !== undefined && message.type !== "hello") {
+      if (message.type === "memory") closeDescriptor(message.descriptor);
+      throw new ExportProtocolError(`the exporter began with ${message.type}, not with hello`);
+    }
+    switch (message.type) {
+      case "hello":
+        this.#welcome(message.version);
+        break;
+      case "memory":
+        this.#addMemory(message.memory, message.size, message.descriptor);
+        break;
+      case "acquired":
+        this.#settle(message.request, message.resource, message.generation, (pending) =>
+          pending.resolve(this.#describe(message)),
+        );
+        break;
+      case "refused":
+        this.#settle(message.request, message.resource, undefined, (pending) =>
+          pending.reject(new ExportRefusedError(message.resource, message.code, message.text)),
+        );
+        break;
+      case "revoke":
+        this.#revoked.set(message.resource, message.generation);
+        this.#events.onRevoke(message.resource, message.generation);
+        break;
+      case "scanout":
+        this.#events.onScanout(message.head, message.resource, message.rectangle);
+        break;
+      case "damage":
+        this.#events.onDamage(message.head, message.rectangle);
+        break;
+      case "cursorImage":
+        this.#events.onCursorImage?.(message.head, message.image);
+        break;
+      case "cursorPosition":
+        this.#events.onCursorPosition?.(message.head, message.x, message.y);
+        break;
+      default:
+        throw new ExportProtocolError(`the exporter sent ${message.type}, which is the relay's to send`);
+    }
+  }
+
+  #welcome(version: number): void {
+    if (version !== LIMITS.EXPORT_VERSION) {
+      throw new ExportProtocolError(
+        `the exporter speaks version ${version}, this relay ${LIMITS.EXPORT_VERSION}: update the older one`,
+      );
+    }
+    this.#opening?.resolve();
+    this.#opening = undefined;
+  }
+
+  #addMemory(id: number, size: number, descriptor: number): void {
+    try {
+      if (this.#memories.has(id) || this.#memories.size >= LIMITS.MAX_MEMORIES) {
+        throw new ExportProtocolError(`memory ${id} was sent before, or is one too many`);
+      }
+      const status = memoryStatus(descriptor);
+      // Extents are checked against this size: mapping beyond a file's end is how readers crash.
+      if (status.size < size) {
+        throw new ExportProtocolError(`memory ${id} has ${status.size} bytes, not ${size}`);
+      }
+      this.#memories.set(id, { descriptor, size, identity: status.identity });
+    } catch (error) {
+      closeDescriptor(descriptor);
+      throw error;
+    }
+  }
+
+  #describe(message: Extract<ExportMessage, { type: "acquired" }>): ExportedResource {
+    const memories = new Map<number, ExportedMemory>();
+    for (const { memory: id, offset, length } of message.extents) {
+      const memory = this.#memories.get(id);
+      if (memory === undefined || offset + length > memory.size) {
+        throw new ExportProtocolError(`resource ${message.resource} reaches outside memory ${id}`);
+      }
+      memories.set(id, memory);
+    }
+    const { resource, generation, width, height, format, extents, surface } = message;
+    return { resource, generation, width, height, format, extents, surface, memories };
+  }
+
+  #settle(
+    request: number,
+    resource: number,
+    generation: number | undefined,
+    answer: (pending: Pending) => void,
+  ): void {
+    const pending = this.#pending.get(request);
+    if (pending === undefined || pending.resource !== resource) {
+      throw new ExportProtocolError(`an answer to request ${request}, which was not made`);
+    }
+    answer(pending);
+    this.#pending.delete(request);
+    const deferred = this.#deferred.get(resource);
+    if (deferred === undefined) return;
+    // Held again by whoever asked: their release will do.
+    if (generation !== undefined) deferred.delete(generation);
+    if (this.#isAwaited(resource)) return;
+    this.#deferred.delete(resource);
+    for (const old of deferred) this.#channel.send({ type: "release", resource, generation: old });
+  }
+
+  #end(error: Error | undefined): void {
+    this.#closed = true;
+    const reason = error?.message ?? "the exporter has gone";
+    for (const { reject } of this.#pending.values()) {
+      reject(new ExportClosedError(`the connection to the exporter is closed: ${reason}`));
+    }
+    this.#pending.clear();
+    const opening = this.#opening;
+    this.#opening = undefined;
+    if (opening !== undefined) opening.reject(error ?? new ExportClosedError(reason));
+    else this.#events.onClose(error);
+    for (const { descriptor } of this.#memories.values()) closeDescriptor(descriptor);
+    this.#memories.clear();
+  }
+}

@@ -1,0 +1,171 @@
+/** One relay on the export socket: what it was told and what it holds. */
+import { type ExportMessage, ExportProtocolError, type Extent } from "../../proto/export.ts";
+import { LIMITS } from "../../proto/limits.ts";
+import { ExportChannel } from "./channel.ts";
+import { type ExportSource, type LookUp, NOT_SHAREABLE, type Refusal } from "./source.ts";
+
+/** Acquire and Release are the longest that a relay sends. */
+const MAX_REQUEST_BYTES = 64;
+/** Unsent bytes after which the relay counts as dead. */
+const MAX_QUEUED_BYTES = 4 << 20;
+
+export interface ExportConnectionEvents {
+  onReleased(generation: number): void;
+  onClose(error?: Error): void;
+}
+
+export class ExportConnection {
+  readonly #source: ExportSource;
+  readonly #events: ExportConnectionEvents;
+  readonly #channel: ExportChannel;
+  /** Generations that the relay may be reading, those revoked but not yet released included. */
+  readonly #held = new Set<number>();
+  /** Those whose release is overdue. */
+  readonly #late = new Set<number>();
+  /** Memories whose descriptor was sent. */
+  readonly #sentMemories = new Set<number>();
+  #unanswered = 0;
+  #closed = false;
+
+  constructor(fd: number, source: ExportSource, events: ExportConnectionEvents) {
+    this.#source = source;
+    this.#events = events;
+    this.#channel = new ExportChannel(
+      fd,
+      {
+        maxMessageBytes: MAX_REQUEST_BYTES,
+        maxDescriptors: 0,
+        maxQueuedBytes: MAX_QUEUED_BYTES,
+      },
+      {
+        onMessage: (message) => this.#receive(message),
+        onClose: (error) => {
+          this.#closed = true;
+          this.#events.onClose(error);
+        },
+      },
+    );
+  }
+
+  get peerUser(): number {
+    return this.#channel.peerUser;
+  }
+
+  /** Whether an earlier Revoke is still unanswered after its time. */
+  get isLate(): boolean {
+    return this.#late.size > 0;
+  }
+
+  holds(generation: number): boolean {
+    return this.#held.has(generation);
+  }
+
+  /** How many resources the relay may be reading. */
+  get held(): number {
+    return this.#held.size;
+  }
+
+  /** Says hello, and what the heads show with which pointers. */
+  open(): void {
+    this.send({ type: "hello", version: LIMITS.EXPORT_VERSION, exporter: this.#source.software });
+    for (const { head, resource, rectangle } of this.#source.scanouts()) {
+      this.send({ type: "scanout", head, resource, rectangle });
+    }
+    for (const { head, x, y, image } of this.#source.cursors?.() ?? []) {
+      this.send({ type: "cursorPosition", head, x, y });
+      this.send({ type: "cursorImage", head, image });
+    }
+  }
+
+  revoke(resource: number, generation: number): void {
+    this.send({ type: "revoke", resource, generation });
+  }
+
+  markLate(generation: number): void {
+    this.#late.add(generation);
+  }
+
+  send(message: ExportMessage): void {
+    this.#channel.send(message);
+  }
+
+  close(): void {
+    this.#channel.close();
+  }
+
+  #receive(message: ExportMessage): void {
+    switch (message.type) {
+      case "acquire":
+        this.#acquire(message.request, message.resource);
+        break;
+      case "release":
+        if (this.#held.delete(message.generation)) {
+          this.#late.delete(message.generation);
+          this.#events.onReleased(message.generation);
+        }
+        break;
+      default:
+        throw new ExportProtocolError(`the relay sent ${message.type}, which is the exporter's to send`);
+    }
+  }
+
+  /** The answer is about the newest state: what the guest has queued is carried out first. */
+  #acquire(request: number, resource: number): void {
+    if (this.#unanswered >= LIMITS.MAX_ACQUIRED_RESOURCES) {
+      throw new ExportProtocolError(`more than ${LIMITS.MAX_ACQUIRED_RESOURCES} requests wait`);
+    }
+    this.#unanswered++;
+    this.#source.whenSettled(() => {
+      this.#unanswered--;
+      if (!this.#closed) this.#answer(request, resource);
+    });
+  }
+
+  #answer(request: number, id: number): void {
+    const found = this.#check(id, this.#source.lookUp(id));
+    if (found.kind === "refused") {
+      this.send({ type: "refused", request, resource: id, ...found.refusal });
+      return;
+    }
+    const { width, height, format, backing } = found.resource;
+    const { generation, extents, surface } = backing;
+    this.#sendMemories(extents);
+    this.#held.add(generation);
+    this.send({
+      type: "acquired",
+      ...{ request, resource: id, generation, width, height, format, extents, surface },
+    });
+  }
+
+  /** What the protocol and this connection allow of what the exporter has found. */
+  #check(id: number, found: LookUp): LookUp {
+    if (found.kind === "refused") return found;
+    const { generation, extents } = found.resource.backing;
+    const refuse = (code: Refusal["code"], text: string): LookUp => ({
+      kind: "refused",
+      refusal: { code, text },
+    });
+    if (extents.length > LIMITS.MAX_EXTENTS) {
+      const text = `resource ${id} lies in ${extents.length} runs of memory, at most ${LIMITS.MAX_EXTENTS}`;
+      return refuse("RESOURCE_NOT_SHAREABLE", text);
+    }
+    if (extents.some(({ memory }) => memory === NOT_SHAREABLE)) {
+      const text = `resource ${id} lies in a memory beyond the ${LIMITS.MAX_MEMORIES} that are exported`;
+      return refuse("RESOURCE_NOT_SHAREABLE", text);
+    }
+    if (this.#held.size >= LIMITS.MAX_ACQUIRED_RESOURCES && !this.#held.has(generation)) {
+      const text = `more than ${LIMITS.MAX_ACQUIRED_RESOURCES} resources are acquired: release some`;
+      return refuse("TOO_MANY_ACQUIRED", text);
+    }
+    return found;
+  }
+
+  #sendMemories(extents: readonly Extent[]): void {
+    for (const id of new Set(extents.map(({ memory }) => memory))) {
+      const memory = this.#source.memory(id);
+      if (memory === undefined || this.#sentMemories.has(id)) continue;
+      this.#sentMemories.add(id);
+      this.send({ type: "memory", memory: id, size: memory.size, descriptor: memory.descriptor });
+    }
+  }
+}

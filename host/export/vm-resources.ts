@@ -1,0 +1,173 @@
+/**
+ * The resources of one VM, as the relay may read them.
+ *
+ * One connection to the VM's exporter serves all ports of the VM. It is made again when it breaks; whoever held a
+ * resource then is told that it is revoked. An exporter knows one hold for each resource and connection, so users
+ * within the relay are counted here, and the hold goes back with the last of them.
+ */
+import type { Logger } from "pino";
+import type { ResourceBytes, ResourceSurface } from "../native/picture.ts";
+import { ExportClient, ExportClosedError, type ExportedResource, ExportRefusedError } from "./client.ts";
+import { Heads } from "./heads.ts";
+
+const RETRY_MS = 500;
+
+/** A resource that somebody in the relay reads. */
+export interface HeldResource {
+  /** In pixels. */
+  readonly width: number;
+  readonly height: number;
+  /** VIRTIO_GPU_FORMAT_*. */
+  readonly format: number;
+  /** Descriptors stay open as long as the exporter's connection; map them before anything else is awaited. */
+  readonly bytes: ResourceBytes | ResourceSurface;
+  /** Ends this use; after the pixels are no longer mapped. */
+  release(): void;
+}
+
+/** Where buffers get their pixels from; undefined in a link that belongs to no VM. */
+export interface ResourceSource {
+  readonly available: boolean;
+  /**
+   * @param onRevoked the guest frees the resource, or the exporter has gone: unmap and release soon.
+   * @throws ExportClosedError without an exporter, ExportRefusedError where it has no such resource
+   */
+  acquire(resource: number, onRevoked: () => void): Promise<HeldResource>;
+}
+
+/** The users of one hold, by what tells them that it is revoked. */
+type Users = Set<() => void>;
+
+const holdKey = (resource: number, generation: number): string => `${resource}:${generation}`;
+
+export class VmResources implements ResourceSource {
+  /** What the VM displays. */
+  readonly heads = new Heads();
+  readonly #path: string;
+  readonly #log: Logger;
+  readonly #holds = new Map<string, Users>();
+  /** Revoked before the Acquire's answer had found its way to who asked. Only kept while some are asked for. */
+  readonly #revokedEarly = new Set<string>();
+  #asking = 0;
+  #client: ExportClient | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #closed = false;
+  #reported: string | undefined;
+
+  /** @param path the exporter's socket (`vsockenc gpu --export-path`) */
+  constructor(path: string, log: Logger) {
+    this.#path = path;
+    this.#log = log;
+  }
+
+  open(): void {
+    void this.#connect();
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#retryTimer);
+    this.#client?.close();
+  }
+
+  get available(): boolean {
+    return this.#client !== undefined;
+  }
+
+  async acquire(id: number, onRevoked: () => void): Promise<HeldResource> {
+    const client = this.#client;
+    if (client === undefined) {
+      throw new ExportClosedError(
+        `nothing answers at the VM's export socket ${this.#path}: is \`vsockenc gpu\` running for this VM?`,
+      );
+    }
+    const resource = await this.#ask(client, id);
+    const { generation, width, height, format } = resource;
+    const key = holdKey(id, generation);
+    const users = this.#holds.get(key) ?? new Set();
+    this.#holds.set(key, users.add(onRevoked));
+    return {
+      ...{ width, height, format },
+      bytes: bytesOf(resource),
+      release: () => {
+        if (!users.delete(onRevoked) || users.size > 0) return;
+        if (this.#holds.get(key) === users) this.#holds.delete(key);
+        client.release(id, generation);
+      },
+    };
+  }
+
+  async #ask(client: ExportClient, id: number): Promise<ExportedResource> {
+    this.#asking += 1;
+    try {
+      const resource = await client.acquire(id);
+      if (!this.#revokedEarly.has(holdKey(id, resource.generation))) return resource;
+      client.release(id, resource.generation);
+      throw new ExportRefusedError(id, "RESOURCE_UNKNOWN", "the guest has just freed it");
+    } finally {
+      this.#asking -= 1;
+      if (this.#asking === 0) this.#revokedEarly.clear();
+    }
+  }
+
+  async #connect(): Promise<void> {
+    try {
+      const client = await ExportClient.connect(this.#path, {
+        onRevoke: (resource, generation) => this.#revoke(holdKey(resource, generation)),
+        onScanout: (head, resource, rectangle) => this.heads.scanout(head, { resource, rectangle }),
+        onDamage: (head, rectangle) => this.heads.damage(head, rectangle),
+        onCursorImage: (head, image) => this.heads.cursorImage(head, image),
+        onCursorPosition: (head, x, y) => this.heads.cursorPosition(head, x, y),
+        onClose: () => this.#disconnected(),
+      });
+      if (this.#closed) {
+        client.close();
+        return;
+      }
+      this.#client = client;
+      this.#reported = undefined;
+      this.#log.info({ path: this.#path }, "connected to the exporter");
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      if (this.#reported !== reason) {
+        this.#log.warn({ path: this.#path }, `no exporter yet, trying again: ${reason}`);
+        this.#reported = reason;
+      }
+      this.#retry();
+    }
+  }
+
+  #disconnected(): void {
+    if (this.#client === undefined) return;
+    this.#client = undefined;
+    this.#log.warn({ path: this.#path }, "the exporter has gone; its resources are lost");
+    for (const key of [...this.#holds.keys()]) this.#revoke(key);
+    this.heads.lost();
+    this.#retry();
+  }
+
+  #retry(): void {
+    if (this.#closed) return;
+    this.#retryTimer = setTimeout(() => void this.#connect(), RETRY_MS);
+  }
+
+  #revoke(key: string): void {
+    const users = this.#holds.get(key);
+    if (users === undefined) {
+      if (this.#asking > 0) this.#revokedEarly.add(key);
+      return;
+    }
+    this.#holds.delete(key);
+    for (const revoked of [...users]) revoked();
+  }
+}
+
+function bytesOf({ extents, memories, surface }: ExportedResource): HeldResource["bytes"] {
+  if (surface !== undefined) return { surface };
+  return {
+    extents: extents.flatMap(({ memory, offset, length }) => {
+      const descriptor = memories.get(memory)?.descriptor;
+      return descriptor === undefined ? [] : [{ fd: descriptor, offset, length }];
+    }),
+  };
+}

@@ -1,0 +1,186 @@
+/**
+ * A head while it is watched, from start to stop: what the guest displays is encoded where it lies, when it changes.
+ *
+ * Theory of operation. The exporter announces what the head shows (Scanout: a resource and a rectangle of it) and what the
+ * guest changes in it (Damage). Either makes a picture due; the pacer says when it is made. A picture is then: the encoder
+ * of its size, the resource's pages mapped, one frame. The guest goes on drawing meanwhile, which is damage again, so the
+ * last picture of a change is always whole. Whatever fails is said to the viewers and tried again after a while.
+ */
+import type { Logger } from "pino";
+import type { SourceEvents } from "../../viewer/source.ts";
+import { type EncodedPacket, type EncoderBackend, EncoderError } from "../encoders/encoder.ts";
+import { ExportClosedError, ExportRefusedError } from "../export/client.ts";
+import type { Heads } from "../export/heads.ts";
+import type { Scanout } from "../export/source.ts";
+import type { ResourceSource } from "../export/vm-resources.ts";
+import { PictureError, type PictureTier } from "../native/picture.ts";
+import { HeadEncoder } from "./head-encoder.ts";
+import type { HeadMetrics } from "./head-metrics.ts";
+import { HeadPictures } from "./head-pictures.ts";
+import { Pacer } from "./pacer.ts";
+import { ScanoutError } from "./scanout-layout.ts";
+
+const RETRY_MS = 1000;
+const AWAY = {
+  exporter: "The VM is off, or its GPU process does not answer.",
+  display: "The display is off.",
+} as const;
+
+export interface HeadOptions {
+  readonly head: number;
+  readonly heads: Heads;
+  readonly resources: ResourceSource;
+  readonly backend: EncoderBackend;
+  /** Pictures a second at the most. */
+  readonly rate: number;
+  /** To begin with. */
+  readonly bitrateKbps: number;
+  readonly metrics: HeadMetrics;
+  readonly log: Logger;
+}
+
+/** What is known of the picture, for statistics. */
+export interface HeadFacts {
+  readonly encoder: string;
+  readonly tier: PictureTier | "";
+  readonly bitrateKbps: number;
+  /** Pictures that the encoder dropped. */
+  readonly dropped: number;
+}
+
+export class HeadRun {
+  readonly #options: HeadOptions;
+  readonly #events: SourceEvents;
+  readonly #pictures: HeadPictures;
+  readonly #encoder: HeadEncoder;
+  readonly #pacer: Pacer;
+  readonly #startedMs = performance.now();
+  readonly #unwatch: () => void;
+  #scanout: Scanout | undefined;
+  #needKeyFrame = true;
+  #stopped = false;
+  #lastPtsNs = -1;
+  #tier: PictureTier | "" = "";
+  #dropped = 0;
+  #reported: string | undefined;
+
+  constructor(options: HeadOptions, events: SourceEvents) {
+    this.#options = options;
+    this.#events = events;
+    this.#pictures = new HeadPictures(options.resources);
+    this.#encoder = new HeadEncoder(options);
+    this.#pacer = new Pacer(options.rate, (changedMs) => this.#show(changedMs));
+    this.#unwatch = options.heads.watch(options.head, {
+      onScanout: (scanout) => this.#onScanout(scanout),
+      onDamage: () => this.#pacer.changed(),
+      onCursor: (cursor) => events.onCursor?.(cursor),
+    });
+  }
+
+  get facts(): HeadFacts {
+    const { encoder = "", bitrateKbps = 0 } = this.#encoder.description ?? {};
+    return { encoder, bitrateKbps, tier: this.#tier, dropped: this.#dropped };
+  }
+
+  requestKeyFrame(): void {
+    this.#needKeyFrame = true;
+    this.#pacer.changed();
+  }
+
+  setBitrate(kbps: number): void {
+    this.#encoder.setBitrate(kbps);
+  }
+
+  /** No event follows. Pages go back to the guest when a frame that is being encoded has been read. */
+  stop(): void {
+    this.#stopped = true;
+    this.#unwatch();
+    this.#pacer.stop();
+    this.#pictures.close();
+    void this.#encoder.close();
+  }
+
+  #onScanout(scanout: Scanout | undefined): void {
+    if (scanout !== undefined && scanout.resource !== 0) {
+      this.#scanout = scanout;
+      this.#pacer.changed();
+      return;
+    }
+    this.#scanout = undefined;
+    this.#needKeyFrame = true;
+    this.#pictures.clear();
+    this.#events.onState({ code: "away", text: scanout === undefined ? AWAY.exporter : AWAY.display });
+  }
+
+  async #show(changedMs: number): Promise<void> {
+    const scanout = this.#scanout;
+    if (scanout === undefined) return;
+    try {
+      if (await this.#encoder.open(scanout.rectangle)) this.#needKeyFrame = true;
+      const picture = await this.#pictures.get(scanout);
+      this.#tier = picture.tier;
+      const captureUs = Math.round((performance.now() - changedMs) * 1000);
+      const ptsNs = this.#nextPtsNs();
+      const forceKeyFrame = this.#needKeyFrame;
+      this.#needKeyFrame = false;
+      const packet = await this.#encoder.encode(picture, ptsNs, forceKeyFrame);
+      if (packet !== undefined) this.#deliver(packet, ptsNs, captureUs);
+      else this.#onDropped(forceKeyFrame);
+    } catch (error) {
+      this.#onFailure(error, scanout);
+    }
+  }
+
+  #deliver(
+    { key, data, queueUs, convertUs, encodeUs }: EncodedPacket,
+    ptsNs: number,
+    captureUs: number,
+  ): void {
+    this.#reported = undefined;
+    // A picture from before the display went off would tell the viewers that it is on.
+    if (this.#stopped || this.#scanout === undefined) return;
+    this.#events.onAccessUnit({
+      codec: "h264",
+      ptsUs: Math.round(ptsNs / 1000),
+      key,
+      stages: { captureUs, queueUs, convertUs, encodeUs },
+      data,
+    });
+  }
+
+  /** The picture is still due: it may be the last one for long. */
+  #onDropped(wasToBeKey: boolean): void {
+    this.#dropped += 1;
+    if (wasToBeKey) this.#needKeyFrame = true;
+    this.#pacer.changed();
+  }
+
+  #onFailure(error: unknown, scanout: Scanout): void {
+    // Of what is shown no longer: its successor is due already.
+    if (this.#stopped || this.#scanout !== scanout) return;
+    const { log, metrics } = this.#options;
+    metrics.frameFailed();
+    const reason = error instanceof Error ? error.message : String(error);
+    const known =
+      error instanceof ExportRefusedError ||
+      error instanceof ExportClosedError ||
+      error instanceof PictureError ||
+      error instanceof EncoderError ||
+      error instanceof ScanoutError;
+    if (this.#reported !== reason) {
+      this.#reported = reason;
+      if (known) log.warn({ reason }, "the head cannot be shown, trying again");
+      else log.error({ err: error }, "the head cannot be shown, trying again");
+    }
+    this.#needKeyFrame = true;
+    this.#events.onState({ code: "failed", text: `The display cannot be shown: ${reason}.` });
+    this.#pacer.retryAfter(RETRY_MS);
+  }
+
+  /** Time stamps of a session increase. */
+  #nextPtsNs(): number {
+    const now = Math.round((performance.now() - this.#startedMs) * 1e6);
+    this.#lastPtsNs = Math.max(now, this.#lastPtsNs + 1);
+    return this.#lastPtsNs;
+  }
+}

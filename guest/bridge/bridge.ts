@@ -15,7 +15,7 @@ import type { Logger } from "pino";
 import { Registry } from "prom-client";
 import { packageVersion } from "../../common/package-root.ts";
 import { StatusServer } from "../../common/status-server.ts";
-import { VIEWER_PAGE } from "../../viewer/server/page-files.ts";
+import { VIEWER_PAGE } from "../../viewer/server/http/page-files.ts";
 import { ViewerServer } from "../../viewer/server/viewer-server.ts";
 import type { BridgeConfiguration } from "./configuration.ts";
 import { loadGStreamer } from "./gst.ts";

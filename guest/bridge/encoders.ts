@@ -1,5 +1,5 @@
 /** What the bridge knows of the encoder in a pipeline: its bit rate, its numbers, whether its host is away. */
-import type { SourceStages, SourceStatistics } from "../../viewer/source.ts";
+import type { SourceStages, SourceStatistics } from "../../viewer/server/source.ts";
 import { METADATA, STATS_FIELDS } from "../element/spec.ts";
 import type { ElementMessage, Pipeline, PropertyValue } from "./gst.ts";
 

@@ -2,7 +2,7 @@
 import type { Logger } from "pino";
 import type { CodecName } from "../../common/codec.ts";
 import { RateLimit } from "../../viewer/server/rate-limit.ts";
-import type { SourceAccessUnit, SourceState } from "../../viewer/source.ts";
+import type { SourceAccessUnit, SourceState } from "../../viewer/server/source.ts";
 import { type EncoderNumbers, hostNews, NO_NUMBERS, PipelineEncoder } from "./encoders.ts";
 import { type ElementMessage, Pipeline, PipelineError, type PipelineEvent, type Sample } from "./gst.ts";
 import { SINK } from "./pipeline-text.ts";

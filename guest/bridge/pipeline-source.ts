@@ -7,7 +7,12 @@
  */
 import type { Logger } from "pino";
 import type { Health } from "../../common/status-server.ts";
-import type { SourceEvents, SourceState, SourceStatistics, ViewerSource } from "../../viewer/source.ts";
+import type {
+  SourceEvents,
+  SourceState,
+  SourceStatistics,
+  ViewerSource,
+} from "../../viewer/server/source.ts";
 import { NO_NUMBERS } from "./encoders.ts";
 import { PipelineError } from "./gst.ts";
 import { PipelineRun } from "./pipeline-run.ts";

@@ -4,9 +4,9 @@
  */
 import type { Logger } from "pino";
 import { packageVersion } from "../../common/package-root.ts";
-import { VIEWER_PAGE } from "../../viewer/server/page-files.ts";
+import { VIEWER_PAGE } from "../../viewer/server/http/page-files.ts";
+import type { ViewerSource } from "../../viewer/server/source.ts";
 import { type SourceOptions, ViewerServer, ViewerSourceError } from "../../viewer/server/viewer-server.ts";
-import type { ViewerSource } from "../../viewer/source.ts";
 import type { Configuration, VmConfiguration } from "../config.ts";
 import type { EncoderBackend } from "../encoders/encoder.ts";
 import type { VmResources } from "../export/vm-resources.ts";

@@ -2,7 +2,12 @@
  * A stream that a guest's vsockenc sends to be encoded, for viewers: the access units that the relay has anyway. Rate and
  * size are the guest's decision; viewers can only ask for key frames.
  */
-import type { SourceEvents, SourceState, SourceStatistics, ViewerSource } from "../../viewer/source.ts";
+import type {
+  SourceEvents,
+  SourceState,
+  SourceStatistics,
+  ViewerSource,
+} from "../../viewer/server/source.ts";
 import type { ObservedPacket, StreamObserver } from "../relay/stream-observer.ts";
 
 const AWAY: SourceState = { code: "away", text: "No program in the guest sends a stream here." };

@@ -7,7 +7,7 @@
  * last picture of a change is always whole. Whatever fails is said to the viewers and tried again after a while.
  */
 import type { Logger } from "pino";
-import type { SourceEvents } from "../../viewer/source.ts";
+import type { SourceEvents } from "../../viewer/server/source.ts";
 import { type EncodedPacket, type EncoderBackend, EncoderError } from "../encoders/encoder.ts";
 import { ExportClosedError, ExportRefusedError } from "../export/client.ts";
 import type { Heads } from "../export/heads.ts";

@@ -1,5 +1,5 @@
 /** A head of a VM for viewers: encoded on the host while somebody watches, with no software in the guest at all. */
-import type { SourceEvents, SourceStatistics, ViewerSource } from "../../viewer/source.ts";
+import type { SourceEvents, SourceStatistics, ViewerSource } from "../../viewer/server/source.ts";
 import { type HeadOptions, HeadRun } from "./head-run.ts";
 
 export class HeadSource implements ViewerSource {

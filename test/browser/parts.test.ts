@@ -1,11 +1,11 @@
 /** Parts of the page that need no browser. */
 import { spawnSync } from "node:child_process";
 import { beforeAll, describe, expect, test } from "vitest";
-import { NAL_PPS, NAL_SPS, nalType, splitNalUnits, toSample } from "../../viewer/page/player/annexb.ts";
-import { fragment, initialization } from "../../viewer/page/player/fmp4.ts";
+import { ServerClock } from "../../viewer/page/connection/server-clock.ts";
+import { NAL_PPS, NAL_SPS, nalType, splitNalUnits, toSample } from "../../viewer/page/player/mse/annexb.ts";
+import { fragment, initialization } from "../../viewer/page/player/mse/fmp4.ts";
 import { paintOf } from "../../viewer/page/player/unit.ts";
-import { ServerClock } from "../../viewer/page/server-clock.ts";
-import { Statistics } from "../../viewer/page/statistics.ts";
+import { Statistics } from "../../viewer/page/statistics/statistics.ts";
 import { type Recording, record, SIZE } from "./support/recording.ts";
 
 /** MD5 of every decoded frame, as ffmpeg decodes it. */

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { packageRoot } from "../../common/package-root.ts";
-import { STAGES } from "../../viewer/page/stages.ts";
+import { STAGES } from "../../viewer/page/statistics/stages.ts";
 import { Rig, type ViewedPage } from "../browser/support/rig.ts";
 import { freePort } from "../support/free-port.ts";
 import { until } from "../support/until.ts";

@@ -1,5 +1,5 @@
 /** Starts the page: finds out what this browser decodes with, and connects. */
-import { hasMse, MsePlayer } from "./player/mse.ts";
+import { hasMse, MsePlayer } from "./player/mse/player.ts";
 import type { Player, PlayerEvents } from "./player/player.ts";
 import { hasWebCodecs, WebCodecsPlayer } from "./player/webcodecs.ts";
 import { Viewer } from "./viewer.ts";

@@ -1,20 +1,20 @@
 /** Puts the parts together: messages of the server to player, list and sentences; what a person does to the server. */
 import type { ServerMessage } from "../../proto/viewer-messages.ts";
-import { Connection, type ConnectionState, PROTOCOL_VERSION } from "./connection.ts";
-import { Control } from "./control.ts";
+import { Connection, type ConnectionState, PROTOCOL_VERSION } from "./connection/connection.ts";
+import { listedSource, protocolCodec, sourceState, timesOf } from "./connection/protocol.ts";
+import { Control } from "./control/control.ts";
 import { byId } from "./dom.ts";
-import { type ListedSource, SourceList } from "./list.ts";
-import { Overlay, type ServerStatistics } from "./overlay.ts";
+import { type ListedSource, SourceList } from "./list/list.ts";
+import { hintFor, noticeFor, type Situation, type SourceState } from "./picture/notice.ts";
+import { Stage } from "./picture/stage.ts";
 import { KeyFrameRequests } from "./player/key-frames.ts";
 import type { Player, PlayerEvents } from "./player/player.ts";
 import { type Configuration, now, type Paint } from "./player/unit.ts";
-import type { Preferences } from "./preferences.ts";
-import { listedSource, protocolCodec, sourceState, timesOf } from "./protocol.ts";
-import { hintFor, noticeFor, type Situation, type SourceState } from "./sentences.ts";
-import { Stage } from "./stage.ts";
-import { STATISTICS_PERIOD_MS, Statistics } from "./statistics.ts";
+import { Overlay, type ServerStatistics } from "./statistics/overlay.ts";
+import { STATISTICS_PERIOD_MS, Statistics } from "./statistics/statistics.ts";
 import { installTestHook, type TestHook } from "./test-hook.ts";
-import { Tools } from "./tools.ts";
+import type { Preferences } from "./tools/preferences.ts";
+import { Tools } from "./tools/tools.ts";
 
 type Body<Type extends ServerMessage["type"]> = Extract<ServerMessage, { type: Type }>["body"];
 

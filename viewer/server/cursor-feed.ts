@@ -5,7 +5,7 @@
 import type { CursorImage } from "../../proto/export.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import type { OutgoingServerMessage } from "../../proto/viewer-messages.ts";
-import type { SourceCursor } from "../source.ts";
+import type { SourceCursor } from "./source.ts";
 
 /** The connection to the viewer. */
 export interface CursorOutlet {

@@ -12,15 +12,15 @@ import {
   initialBitrate,
   nextBitrate,
   type ViewerObservation,
-} from "../bitrate.ts";
-import { describeStream, StreamDescriptionError } from "../codec-string.ts";
-import type { SourceAccessUnit, SourceCursor, SourceState, ViewerSource } from "../source.ts";
-import { GroupCache } from "./group-cache.ts";
+} from "./bitrate.ts";
 import { KeyFrameRequests } from "./key-frame-requests.ts";
 import type { SourceMetrics } from "./metrics.ts";
+import type { SourceAccessUnit, SourceCursor, SourceState, ViewerSource } from "./source.ts";
 import { type WatchState, watchState } from "./source-state.ts";
-import { Configuration, Unit } from "./unit.ts";
-import type { UnitQueue } from "./unit-queue.ts";
+import { describeStream, StreamDescriptionError } from "./stream/description.ts";
+import { GroupCache } from "./stream/group-cache.ts";
+import { Configuration, Unit } from "./stream/unit.ts";
+import type { UnitQueue } from "./stream/unit-queue.ts";
 
 /** A viewer as its hub sees it. */
 export interface Watcher {

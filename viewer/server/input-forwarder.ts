@@ -2,9 +2,9 @@
 
 import { ViewerProtocolError } from "../../proto/viewer-closing.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
-import type { KeyInput, PointerInput, ViewerSource } from "../source.ts";
 import type { SourceMetrics } from "./metrics.ts";
 import { RateLimit } from "./rate-limit.ts";
+import type { KeyInput, PointerInput, ViewerSource } from "./source.ts";
 
 const MAX_COORDINATE = 65_535;
 

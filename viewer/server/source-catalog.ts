@@ -4,10 +4,10 @@ import { LIMITS } from "../../proto/limits.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import type { OutgoingServerMessage } from "../../proto/viewer-messages.ts";
-import type { BitrateRange } from "../bitrate.ts";
-import type { ViewerSource } from "../source.ts";
+import type { BitrateRange } from "./bitrate.ts";
 import { Hub, type SourceOptions } from "./hub.ts";
 import type { ViewerMetrics } from "./metrics.ts";
+import type { ViewerSource } from "./source.ts";
 import { truncateText } from "./text.ts";
 
 /** A source cannot be offered; the message says why. */

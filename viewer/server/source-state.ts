@@ -1,7 +1,7 @@
 /** Why there is a picture or none, in sentences for people. */
 import type { CodecName } from "../../common/codec.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
-import type { SourceState } from "../source.ts";
+import type { SourceState } from "./source.ts";
 
 const { StateCode } = vsockenc.viewer;
 

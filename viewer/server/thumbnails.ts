@@ -9,7 +9,7 @@ import type { CodecName } from "../../common/codec.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import type { OutgoingServerMessage } from "../../proto/viewer-messages.ts";
 import type { Hub } from "./hub.ts";
-import type { Unit } from "./unit.ts";
+import type { Unit } from "./stream/unit.ts";
 
 /** A viewer that has the list open. */
 export interface ThumbnailViewer {

@@ -14,19 +14,19 @@ import {
   type ViewerMessage,
   ViewerMessageError,
 } from "../../proto/viewer-messages.ts";
-import type { ViewerObservation } from "../bitrate.ts";
-import type { SourceCursor } from "../source.ts";
+import type { ViewerObservation } from "./bitrate.ts";
 import { serverClockUs } from "./clock.ts";
 import { CursorFeed } from "./cursor-feed.ts";
 import type { Hub, Watcher } from "./hub.ts";
 import { InputForwarder } from "./input-forwarder.ts";
 import type { ViewerMetrics } from "./metrics.ts";
 import { RateLimit } from "./rate-limit.ts";
+import type { SourceCursor } from "./source.ts";
 import type { SourceCatalog } from "./source-catalog.ts";
 import { absentState, type WatchState } from "./source-state.ts";
+import { UnitQueue } from "./stream/unit-queue.ts";
 import { closeReason, truncateText } from "./text.ts";
 import type { Thumbnails, ThumbnailViewer } from "./thumbnails.ts";
-import { UnitQueue } from "./unit-queue.ts";
 
 const { Codec } = vsockenc;
 const CODECS = new Map<number, CodecName>([

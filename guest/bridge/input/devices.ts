@@ -6,7 +6,7 @@
  */
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import type { Logger } from "pino";
-import type { KeyInput, PointerInput, ViewerSource } from "../../../viewer/source.ts";
+import type { KeyInput, PointerInput, ViewerSource } from "../../../viewer/server/source.ts";
 import { createInputDevice, type InputDeviceSetup } from "../gst.ts";
 import {
   ABS,

@@ -1,5 +1,5 @@
 /** What viewers do, as events of the kernel (linux/input-event-codes.h; struct input_event of linux/input.h). */
-import type { KeyInput, PointerInput } from "../../../viewer/source.ts";
+import type { KeyInput, PointerInput } from "../../../viewer/server/source.ts";
 
 export const EV = { SYN: 0, KEY: 1, REL: 2, ABS: 3 } as const;
 export const REL = { HWHEEL: 0x06, WHEEL: 0x08, WHEEL_HI_RES: 0x0b, HWHEEL_HI_RES: 0x0c } as const;

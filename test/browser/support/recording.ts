@@ -1,6 +1,6 @@
 /** H.264 and H.265 of the counting pattern, made by ffmpeg, in access units. */
 import { spawn } from "node:child_process";
-import { splitNalUnits } from "../../../viewer/page/player/annexb.ts";
+import { splitNalUnits } from "../../../viewer/page/player/mse/annexb.ts";
 import { buildElement, programPath } from "../../element/support/programs.ts";
 
 export const SIZE = { width: 640, height: 360 } as const;

@@ -6,10 +6,10 @@ import { Registry } from "prom-client";
 import { packageRoot } from "../../../common/package-root.ts";
 import type { Point } from "../../../viewer/page/player/unit.ts";
 import type { TestHook } from "../../../viewer/page/test-hook.ts";
+import { VIEWER_PAGE } from "../../../viewer/server/http/page-files.ts";
 import { parseViewerOptions } from "../../../viewer/server/options.ts";
-import { VIEWER_PAGE } from "../../../viewer/server/page-files.ts";
+import type { ViewerSource } from "../../../viewer/server/source.ts";
 import { ViewerServer } from "../../../viewer/server/viewer-server.ts";
-import type { ViewerSource } from "../../../viewer/source.ts";
 import { COUNTER_POINTS, counterOf } from "../../support/counter.ts";
 import { until } from "../../support/until.ts";
 

@@ -6,7 +6,7 @@ import {
   initialBitrate,
   nextBitrate,
   type ViewerObservation,
-} from "../../../viewer/bitrate.ts";
+} from "../../../viewer/server/bitrate.ts";
 import { ViewerSourceError } from "../../../viewer/server/viewer-server.ts";
 import { until } from "../../support/until.ts";
 import { servers } from "./support/test-server.ts";

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { type Interfaces, reachableHosts } from "../../../viewer/server/reachable-hosts.ts";
+import { type Interfaces, reachableHosts } from "../../../viewer/server/http/reachable-hosts.ts";
 
 const INTERFACES: Interfaces = {
   lo: [

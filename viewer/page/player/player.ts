@@ -1,6 +1,6 @@
 /**
- * What shows a stream: WebCodecs where the browser has it, Media Source Extensions where it does not (player/webcodecs.ts,
- * player/mse.ts). A player decodes what it is given and tells what became of every access unit.
+ * What shows a stream: WebCodecs where the browser has it, Media Source Extensions where it does not (webcodecs.ts,
+ * mse/player.ts). A player decodes what it is given and tells what became of every access unit.
  */
 
 import type { Configuration, DropReason, Paint, Point, Unit } from "./unit.ts";

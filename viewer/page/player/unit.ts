@@ -1,5 +1,5 @@
 /** An access unit on its way from the WebSocket to the screen, and what is told of it. Page and worker share this. */
-import type { FrameTimes } from "../stages.ts";
+import type { FrameTimes } from "../statistics/stages.ts";
 
 /** What the access units that follow are. */
 export interface Configuration {

@@ -1,7 +1,8 @@
 /** Decodes and paints in a worker, so that nothing the page does can delay a picture. */
+
+import type { FromWorker, ToWorker } from "../worker/messages.ts";
 import type { Player, PlayerEvents } from "./player.ts";
 import type { Configuration, Point, Unit } from "./unit.ts";
-import type { FromWorker, ToWorker } from "./worker-messages.ts";
 
 /** Whether this browser, here, decodes in a worker. WebCodecs is for secure contexts alone. */
 export function hasWebCodecs(): boolean {

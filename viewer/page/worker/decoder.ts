@@ -3,7 +3,7 @@
  * keep up with, tries software when hardware fails, and is built anew when the browser has taken it away.
  */
 import { type Configuration, type DropReason, now, type Unit, type UnitHead } from "../player/unit.ts";
-import type { FrameTimes } from "../stages.ts";
+import type { FrameTimes } from "../statistics/stages.ts";
 
 /** More than these waiting, and the picture would lag: what follows is dropped up to a key frame. */
 const MAX_WAITING = 3;

@@ -1,6 +1,7 @@
 /** The worker: access units come in, pictures go to the page's canvas. */
-import type { FromWorker, ToWorker } from "../player/worker-messages.ts";
+
 import { Decoder } from "./decoder.ts";
+import type { FromWorker, ToWorker } from "./messages.ts";
 import { Painter } from "./painter.ts";
 
 declare const self: DedicatedWorkerGlobalScope;

@@ -7,7 +7,7 @@ import type {
   SourceState,
   SourceStatistics,
   ViewerSource,
-} from "../../../../viewer/source.ts";
+} from "../../../../viewer/server/source.ts";
 import { type EncodedUnit, encodeUnits } from "./streams.ts";
 
 const GROUP = 10;

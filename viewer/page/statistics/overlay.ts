@@ -1,5 +1,5 @@
 /** The statistics over the picture: what explains how it looks. */
-import { make } from "./dom.ts";
+import { make } from "../dom.ts";
 import { STAGES } from "./stages.ts";
 import type { Snapshot, Spread } from "./statistics.ts";
 

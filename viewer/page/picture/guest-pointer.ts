@@ -1,6 +1,6 @@
 /** The guest's pointer over the picture, where the display shows it and the pictures do not. */
-import type { ServerMessage } from "../../proto/viewer-messages.ts";
-import { make } from "./dom.ts";
+import type { ServerMessage } from "../../../proto/viewer-messages.ts";
+import { make } from "../dom.ts";
 
 type Cursor = Extract<ServerMessage, { type: "cursor" }>["body"];
 

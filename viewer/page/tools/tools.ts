@@ -1,5 +1,5 @@
 /** The buttons of the bar above the picture, and what they have switched. */
-import { byId } from "./dom.ts";
+import { byId } from "../dom.ts";
 import {
   following,
   loadPreferences,

@@ -1,7 +1,7 @@
 /** Pointer and keyboard on their way to the guest: off until a person switches them on. */
-import type { OutgoingViewerMessage } from "../../proto/viewer-messages.ts";
-import { Keyboard } from "./input/keyboard.ts";
-import { PointerInput } from "./input/pointer.ts";
+import type { OutgoingViewerMessage } from "../../../proto/viewer-messages.ts";
+import { Keyboard } from "./keyboard.ts";
+import { PointerInput } from "./pointer.ts";
 
 export interface ControlLine {
   send(message: OutgoingViewerMessage): void;

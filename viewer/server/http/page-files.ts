@@ -6,9 +6,9 @@ import type { Dirent } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { extname, join, relative, sep } from "node:path";
-import { packageRoot } from "../../common/package-root.ts";
-import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
-import { ViewerOptionsError } from "./options.ts";
+import { packageRoot } from "../../../common/package-root.ts";
+import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
+import { ViewerOptionsError } from "../options.ts";
 
 /** The page as `npm run build:viewer` makes it. */
 export const VIEWER_PAGE = join(packageRoot, "dist", "viewer", "page");

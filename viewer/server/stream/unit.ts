@@ -1,10 +1,10 @@
 /** An access unit on its way to viewers, and what a decoder has to be told before it. */
 import protobuf from "protobufjs/minimal.js";
-import { vsockenc } from "../../proto/protobuf.ts";
-import { encodeServerMessage } from "../../proto/viewer-messages.ts";
-import type { StreamDescription } from "../codec-string.ts";
+import { vsockenc } from "../../../proto/protobuf.ts";
+import { encodeServerMessage } from "../../../proto/viewer-messages.ts";
+import { serverClockUs } from "../clock.ts";
 import type { SourceAccessUnit } from "../source.ts";
-import { serverClockUs } from "./clock.ts";
+import type { StreamDescription } from "./description.ts";
 
 /** StreamConfiguration, encoded once for all viewers. One object for as long as it does not change. */
 export class Configuration {

@@ -1,9 +1,9 @@
 /** The protocol's numbers in the page's own words. */
-import { vsockenc } from "../../proto/protobuf.ts";
-import type { ServerMessage } from "../../proto/viewer-messages.ts";
-import type { ListedSource } from "./list.ts";
-import type { SourceState } from "./sentences.ts";
-import type { FrameTimes } from "./stages.ts";
+import { vsockenc } from "../../../proto/protobuf.ts";
+import type { ServerMessage } from "../../../proto/viewer-messages.ts";
+import type { ListedSource } from "../list/list.ts";
+import type { SourceState } from "../picture/notice.ts";
+import type { FrameTimes } from "../statistics/stages.ts";
 
 const { Codec } = vsockenc;
 const { SourceKind, StateCode } = vsockenc.viewer;

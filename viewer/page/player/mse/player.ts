@@ -3,11 +3,12 @@
  * films, not for screens, so it lags by some frames more than WebCodecs, and it is brought back to the newest picture
  * whenever it falls behind.
  */
+
+import type { Player, PlayerEvents } from "../player.ts";
+import { type Configuration, now, type Point, paintOf, type Unit, type UnitHead } from "../unit.ts";
 import { NAL_PPS, NAL_SPS, nalType, splitNalUnits, toSample } from "./annexb.ts";
 import { readElementLuma } from "./element-luma.ts";
 import { fragment, initialization } from "./fmp4.ts";
-import type { Player, PlayerEvents } from "./player.ts";
-import { type Configuration, now, type Point, paintOf, type Unit, type UnitHead } from "./unit.ts";
 
 /** Behind the newest picture by more than this, the element jumps forward. */
 const MAX_LAG_S = 0.3;

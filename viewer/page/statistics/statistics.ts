@@ -2,7 +2,7 @@
  * What the page measures of the stream it shows. Averages hide stutter, so times are given as p50 and p95 of a second,
  * and arrivals that come in bursts are counted.
  */
-import type { DropReason, Paint } from "./player/unit.ts";
+import type { DropReason, Paint } from "../player/unit.ts";
 import type { StageName } from "./stages.ts";
 
 /** Arrivals closer together than this are one burst: no screen shows them apart. */

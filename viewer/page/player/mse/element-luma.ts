@@ -1,5 +1,5 @@
 /** Reads a <video>'s pixels, for tests: plain HTTP has no other way to them than a canvas. */
-import type { Point } from "./unit.ts";
+import type { Point } from "../unit.ts";
 
 const canvas = document.createElement("canvas");
 

@@ -3,7 +3,7 @@
  * be dropped: a viewer that falls behind is spared everything up to a key frame, and delays nobody else.
  */
 import type { WebSocket } from "ws";
-import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
+import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
 import type { Configuration, Unit } from "./unit.ts";
 
 interface Waiting {

@@ -4,8 +4,8 @@
  *
  * A guest or a program of his can have made the stream, so every read is bounded and every field is checked.
  */
-import type { CodecName } from "../common/codec.ts";
-import { LIMITS } from "../proto/limits.ts";
+import type { CodecName } from "../../../common/codec.ts";
+import { LIMITS } from "../../../proto/limits.ts";
 import { BitReader, croppedSize, findParameterSet } from "./bits.ts";
 
 export { StreamDescriptionError } from "./bits.ts";

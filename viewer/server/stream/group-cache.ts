@@ -1,4 +1,4 @@
-import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
+import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
 import type { Unit } from "./unit.ts";
 
 /** The current group of pictures, from its key unit on, as far as it stays within GROUP_UNITS and GROUP_BYTES. */

@@ -1,5 +1,5 @@
 /** The list of VMs with their streams and screens, and small pictures of those that are not being watched. */
-import { make } from "./dom.ts";
+import { make } from "../dom.ts";
 import { draw, drawStill } from "./still.ts";
 
 export interface ListedSource {

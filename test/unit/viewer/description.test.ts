@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { describeStream, StreamDescriptionError } from "../../../viewer/codec-string.ts";
+import { describeStream, StreamDescriptionError } from "../../../viewer/server/stream/description.ts";
 import { encodeTestPicture, inspectVideo } from "../../support/ffmpeg.ts";
 import { encodeUnits } from "./support/streams.ts";
 

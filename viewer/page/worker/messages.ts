@@ -1,5 +1,5 @@
 /** What the page and the worker that decodes tell each other. */
-import type { Configuration, DropReason, Paint, Point, Unit } from "./unit.ts";
+import type { Configuration, DropReason, Paint, Point, Unit } from "../player/unit.ts";
 
 export type ToWorker =
   | { readonly type: "canvas"; readonly canvas: OffscreenCanvas }

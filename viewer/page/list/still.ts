@@ -1,7 +1,7 @@
 /** Makes a small picture of some access units, for the list. */
-import { NAL_PPS, NAL_SPS, nalType, splitNalUnits, toSample } from "./player/annexb.ts";
-import { fragment, initialization } from "./player/fmp4.ts";
-import { hasWebCodecs } from "./player/webcodecs.ts";
+import { NAL_PPS, NAL_SPS, nalType, splitNalUnits, toSample } from "../player/mse/annexb.ts";
+import { fragment, initialization } from "../player/mse/fmp4.ts";
+import { hasWebCodecs } from "../player/webcodecs.ts";
 
 /** No picture came of it. */
 export class StillError extends Error {

@@ -2,7 +2,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
-import { type ViewerOptions, ViewerOptionsError } from "./options.ts";
+import { type ViewerOptions, ViewerOptionsError } from "../options.ts";
 
 export interface Certificate {
   /** PEM, with the chain. */

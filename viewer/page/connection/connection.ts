@@ -3,15 +3,15 @@
  *
  * What the server closed with a code that says "not again" (proto/viewer-closing.ts) stays closed until a person asks.
  */
-import { CLOSE_CODES } from "../../proto/viewer-closing.ts";
-import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
+import { CLOSE_CODES } from "../../../proto/viewer-closing.ts";
+import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
 import {
   decodeServerMessage,
   encodeViewerMessage,
   type OutgoingViewerMessage,
   type ServerMessage,
-} from "../../proto/viewer-messages.ts";
-import { now } from "./player/unit.ts";
+} from "../../../proto/viewer-messages.ts";
+import { now } from "../player/unit.ts";
 import { ServerClock } from "./server-clock.ts";
 
 /** First and longest pause before another attempt, in ms. */

@@ -1,9 +1,9 @@
 /** Where the picture is shown: its scale, full screen, and what lies over it. */
-import type { ServerMessage } from "../../proto/viewer-messages.ts";
-import { byId } from "./dom.ts";
+import type { ServerMessage } from "../../../proto/viewer-messages.ts";
+import { byId } from "../dom.ts";
+import type { Preferences } from "../tools/preferences.ts";
 import { GuestPointer, type Size } from "./guest-pointer.ts";
-import type { Preferences } from "./preferences.ts";
-import type { Notice } from "./sentences.ts";
+import type { Notice } from "./notice.ts";
 
 const ACTIONS: Readonly<Record<NonNullable<Notice["action"]>, string>> = {
   reconnect: "Connect now",

@@ -9,9 +9,9 @@
 import { createHash, randomBytes, timingSafeEqual, type X509Certificate } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
-import { isLoopback } from "../../common/address.ts";
-import { requestTarget } from "../../common/http-request.ts";
-import type { ViewerOptions } from "./options.ts";
+import { isLoopback } from "../../../common/address.ts";
+import { requestTarget } from "../../../common/http-request.ts";
+import type { ViewerOptions } from "../options.ts";
 
 /** Why a request gets nothing: an HTTP status and a sentence for people. */
 export interface Refusal {

@@ -1,5 +1,5 @@
 /** Says in a plain sentence why there is no picture, or none that moves. */
-import type { ConnectionState } from "./connection.ts";
+import type { ConnectionState } from "../connection/connection.ts";
 
 /** How the watched source does, as the server says. */
 export interface SourceState {

@@ -4,8 +4,8 @@
  * One encode serves all viewers. A source is started when the first of them watches it and stopped when the last has
  * gone; it hands on access units as they come and decides nothing about who gets them.
  */
-import type { CodecName } from "../common/codec.ts";
-import type { CursorImage } from "../proto/export.ts";
+import type { CodecName } from "../../common/codec.ts";
+import type { CursorImage } from "../../proto/export.ts";
 
 /** Where a frame's time went before it came to the server, in microseconds; 0 where it is not known. */
 export interface SourceStages {

@@ -1,6 +1,6 @@
 /**
  * The libavcodec back end: one of its encoders, by name. What distinguishes them is in libavcodec-profiles.ts;
- * opening, threads and conversion are the same for all (host/native/media/session.h has the theory of operation).
+ * opening, threads and conversion are the same for all (host/native/media/encoder/session.h has the theory of operation).
  */
 import {
   type EncoderConfiguration,

@@ -256,7 +256,7 @@ function withResolver(): {
   return { promise, resolve, reject };
 }
 
-/** As RoundUpToEven in host/native/media/convert.h. */
+/** As RoundUpToEven in host/native/media/picture/convert.h. */
 function roundUpToEven(size: number): number {
   return size + (size % 2);
 }

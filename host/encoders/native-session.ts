@@ -1,4 +1,4 @@
-/** The native encoder session of media.node (host/native/media/session_binding.cc), as TypeScript sees it. */
+/** The native encoder session of media.node (host/native/media/binding/session_binding.cc), as TypeScript sees it. */
 
 import type { CodecName, ProfileName } from "../../common/codec.ts";
 import { loadAddon } from "../../common/load-addon.ts";

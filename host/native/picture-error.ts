@@ -40,7 +40,7 @@ export class SurfaceUnsupportedError extends PictureError {
   override readonly name = "SurfaceUnsupportedError";
 }
 
-/** Error classes by the codes of FaultCode() in media/layout_binding.cc. */
+/** Error classes by the codes of FaultCode() in media/binding/layout_binding.cc. */
 const FAULTS: Readonly<Record<string, new (message: string) => PictureError>> = {
   INVALID_LAYOUT: InvalidLayoutError,
   UNSUPPORTED_FORMAT: UnsupportedFormatError,

@@ -9,7 +9,7 @@
  * inline-picture.ts.
  *
  * The mapping has users: the Picture, and each encode that has not read it yet. The last one unmaps. The work and
- * the checks are in media/picture.cc and the files it names; this one gives them their types.
+ * the checks are in media/picture/picture.cc and the files it names; this one gives them their types.
  */
 
 import { loadAddon } from "../../common/load-addon.ts";
@@ -89,7 +89,7 @@ export interface PixelFormat {
   readonly name: string;
 }
 
-/** PictureBinding in media/picture_binding.cc. */
+/** PictureBinding in media/binding/picture_binding.cc. */
 export interface NativePicture {
   readonly tier: PictureTier;
   readonly runs: number;
@@ -127,7 +127,7 @@ const native = (): PictureAddon => {
   return addon;
 };
 
-/** The formats that pictures may have, from the table in media/pixel_format.cc. */
+/** The formats that pictures may have, from the table in media/picture/pixel_format.cc. */
 export function pixelFormats(): readonly PixelFormat[] {
   return native().pixelFormats();
 }

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "../media/sps_vui.h"
+#include "../media/bitstream/sps_vui.h"
 #include "settings.h"
 
 namespace vsockenc::vt {

@@ -1,6 +1,6 @@
 #include "compression_session.h"
 
-#include "../media/convert.h"
+#include "../media/picture/convert.h"
 #include "colour.h"
 #include "properties.h"
 #include "status.h"

@@ -9,8 +9,8 @@
 #include <optional>
 #include <string>
 
-#include "../media/session_encoder.h"
-#include "../media/session_keyframes.h"
+#include "../media/encoder/session_encoder.h"
+#include "../media/encoder/session_keyframes.h"
 #include "access_unit.h"
 #include "compression_session.h"
 #include "input.h"

@@ -3,8 +3,8 @@
 #include <cstring>
 #include <string>
 
-#include "../media/lavc_encoder_types.h"
-#include "../media/picture_error.h"
+#include "../media/encoder/lavc_encoder_types.h"
+#include "../media/memory/picture_error.h"
 #include "colour.h"
 #include "pixel_buffer.h"
 #include "status.h"

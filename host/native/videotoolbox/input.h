@@ -2,9 +2,9 @@
 
 #include <VideoToolbox/VideoToolbox.h>
 
-#include "../media/convert.h"
-#include "../media/session_encoder.h"
-#include "../media/staging.h"
+#include "../media/encoder/session_encoder.h"
+#include "../media/memory/staging.h"
+#include "../media/picture/convert.h"
 #include "cf.h"
 #include "settings.h"
 

@@ -8,8 +8,8 @@
 #include <stdexcept>
 
 #include "../../../proto/gen/c/vsockenc-formats.h"
-#include "../media/convert.h"
-#include "../media/picture_error.h"
+#include "../media/memory/picture_error.h"
+#include "../media/picture/convert.h"
 #include "status.h"
 
 namespace vsockenc::vt {

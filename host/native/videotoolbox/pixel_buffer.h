@@ -2,7 +2,7 @@
 
 #include <CoreVideo/CoreVideo.h>
 
-#include "../media/picture.h"
+#include "../media/picture/picture.h"
 #include "cf.h"
 
 struct AVFrame;

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "../media/session_encoder.h"
-#include "../media/video_signal.h"
+#include "../media/bitstream/video_signal.h"
+#include "../media/encoder/session_encoder.h"
 
 namespace vsockenc::vt {
 

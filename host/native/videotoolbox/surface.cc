@@ -4,8 +4,8 @@
 #include <string>
 #include <string_view>
 
-#include "../media/picture_error.h"
-#include "../media/picture_layout.h"
+#include "../media/memory/picture_error.h"
+#include "../media/picture/picture_layout.h"
 #include "status.h"
 
 namespace vsockenc {

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "../media/pixel_format.h"
+#include "../media/picture/pixel_format.h"
 #include "cf.h"
 
 namespace vsockenc {

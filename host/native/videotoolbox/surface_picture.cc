@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "../media/picture_error.h"
+#include "../media/memory/picture_error.h"
 #include "pixel_buffer.h"
 
 namespace vsockenc {

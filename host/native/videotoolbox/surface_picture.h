@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "../media/picture.h"
+#include "../media/picture/picture.h"
 #include "surface.h"
 
 namespace vsockenc {

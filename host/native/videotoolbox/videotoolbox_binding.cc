@@ -2,8 +2,8 @@
 
 #include <VideoToolbox/VideoToolbox.h>
 
-#include "../media/layout_binding.h"
-#include "../media/picture_binding.h"
+#include "../media/binding/layout_binding.h"
+#include "../media/binding/picture_binding.h"
 #include "cf.h"
 #include "status.h"
 #include "surface_picture.h"

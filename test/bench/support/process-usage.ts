@@ -1,7 +1,7 @@
 /** What a process uses, as Linux's /proc tells it. */
 import { readdirSync, readFileSync } from "node:fs";
 
-/** Name of the encoder sessions' threads (host/native/media/session.cc). */
+/** Name of the encoder sessions' threads (host/native/media/encoder/session.cc). */
 const ENCODER_THREAD = "vsockenc-encode";
 
 export interface CpuTime {

@@ -1,7 +1,7 @@
 #include <cstring>
 #include <memory>
 
-#include "checksum.h"
+#include "picture/checksum.h"
 #include "stress.h"
 
 namespace {

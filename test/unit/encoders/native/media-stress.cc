@@ -17,11 +17,11 @@
 #include <utility>
 #include <vector>
 
-#include "checksum.h"
-#include "linear_mapping.h"
-#include "picture_error.h"
-#include "session.h"
-#include "session_lavc.h"
+#include "encoder/session.h"
+#include "encoder/session_lavc.h"
+#include "memory/linear_mapping.h"
+#include "memory/picture_error.h"
+#include "picture/checksum.h"
 #include "stress.h"
 
 namespace {

@@ -7,10 +7,10 @@
 #include <random>
 #include <utility>
 
-#include "bit_writer.h"
-#include "h264_sps.h"
-#include "nal_unit.h"
-#include "sps_vui.h"
+#include "bitstream/bit_writer.h"
+#include "bitstream/h264_sps.h"
+#include "bitstream/nal_unit.h"
+#include "bitstream/sps_vui.h"
 #include "stress.h"
 
 namespace {

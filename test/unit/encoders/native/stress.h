@@ -8,9 +8,9 @@
 #include <cstdlib>
 #include <vector>
 
-#include "convert.h"
-#include "lavc_encoder_types.h"
-#include "picture.h"
+#include "encoder/lavc_encoder_types.h"
+#include "picture/convert.h"
+#include "picture/picture.h"
 
 extern "C" {
 #include <libavutil/frame.h>

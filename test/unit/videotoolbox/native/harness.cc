@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <utility>
 
-#include "nal_unit.h"
+#include "bitstream/nal_unit.h"
 
 extern "C" {
 #include <libavcodec/avcodec.h>

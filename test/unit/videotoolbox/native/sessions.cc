@@ -1,5 +1,5 @@
 // The encoder in a session: its thread, its queue and its end.
-#include "session.h"
+#include "encoder/session.h"
 
 #include <atomic>
 

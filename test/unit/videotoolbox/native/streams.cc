@@ -1,9 +1,9 @@
 // What comes out when nothing goes wrong, or only what VideoToolbox may do at any time.
 #include <algorithm>
 
+#include "bitstream/nal_unit.h"
+#include "bitstream/sps_vui.h"
 #include "harness.h"
-#include "nal_unit.h"
-#include "sps_vui.h"
 
 namespace harness {
 namespace {

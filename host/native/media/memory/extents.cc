@@ -5,7 +5,7 @@
 #include <cstring>
 #include <map>
 
-#include "../platform/platform.h"
+#include "../../platform/platform.h"
 #include "picture_error.h"
 
 namespace vsockenc {

@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <optional>
 
-#include "../platform/file_window.h"
-#include "picture_layout.h"
+#include "../../platform/file_window.h"
+#include "extents.h"
 
 namespace vsockenc {
 

@@ -4,10 +4,10 @@
 #include <utility>
 #include <vector>
 
+#include "../memory/linear_mapping.h"
+#include "../picture/checksum.h"
 #include "addon_data.h"
-#include "checksum.h"
 #include "layout_binding.h"
-#include "linear_mapping.h"
 
 namespace vsockenc {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <napi.h>
 
-#include "session_encoder.h"
+#include "../encoder/session_encoder.h"
 
 namespace vsockenc {
 

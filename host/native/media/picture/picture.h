@@ -7,12 +7,12 @@
 #include <span>
 #include <vector>
 
-#include "extents.h"
-#include "inline_memory.h"
+#include "../memory/extents.h"
+#include "../memory/inline_memory.h"
+#include "../memory/pixel_memory.h"
+#include "../memory/staging.h"
 #include "picture_layout.h"
 #include "pixel_format.h"
-#include "pixel_memory.h"
-#include "staging.h"
 
 namespace vsockenc {
 

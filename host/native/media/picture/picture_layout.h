@@ -5,7 +5,8 @@
 #include <span>
 #include <vector>
 
-#include "../../../proto/gen/c/vsockenc-limits.h"
+#include "../../../../proto/gen/c/vsockenc-limits.h"
+#include "../memory/extents.h"
 #include "pixel_format.h"
 
 namespace vsockenc {
@@ -35,12 +36,6 @@ struct PictureLayout {
   uint64_t fourcc;
   std::vector<PlaneLayout> planes;
   Rectangle visible;  // the part that is encoded
-};
-
-// Bytes begin … end-1 of a resource.
-struct ByteRange {
-  uint64_t begin;
-  uint64_t end;
 };
 
 // Checks everything about a layout that does not depend on memory. Throws PictureError.

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "gathered_memory.h"
-#include "linear_mapping.h"
-#include "picture_error.h"
+#include "../memory/gathered_memory.h"
+#include "../memory/linear_mapping.h"
+#include "../memory/picture_error.h"
 
 namespace vsockenc {
 namespace {

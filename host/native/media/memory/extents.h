@@ -15,6 +15,12 @@ struct Extent {
   uint64_t length;
 };
 
+// Bytes begin … end-1 of a resource.
+struct ByteRange {
+  uint64_t begin;
+  uint64_t end;
+};
+
 // "N bytes at offset N", for messages.
 std::string Describe(const Extent &extent);
 

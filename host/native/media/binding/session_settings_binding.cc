@@ -3,10 +3,10 @@
 #include <string>
 #include <utility>
 
-#include "session_lavc.h"
+#include "../encoder/session_lavc.h"
 
 #ifdef VSOCKENC_VIDEOTOOLBOX
-#include "../videotoolbox/encoder.h"
+#include "../../videotoolbox/encoder.h"
 #endif
 
 namespace vsockenc {

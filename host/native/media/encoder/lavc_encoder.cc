@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "convert.h"
+#include "../bitstream/sps_vui.h"
+#include "../picture/convert.h"
 #include "lavc_log.h"
-#include "sps_vui.h"
 
 extern "C" {
 #include <libavcodec/avcodec.h>

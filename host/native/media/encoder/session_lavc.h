@@ -1,10 +1,10 @@
 #pragma once
 
-#include "convert.h"
+#include "../memory/staging.h"
+#include "../picture/convert.h"
 #include "lavc_encoder.h"
 #include "session_encoder.h"
 #include "session_keyframes.h"
-#include "staging.h"
 
 namespace vsockenc {
 

@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "picture.h"
+#include "../picture/picture.h"
 
 namespace vsockenc {
 

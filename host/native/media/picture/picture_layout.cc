@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "picture_error.h"
+#include "../memory/picture_error.h"
 
 namespace vsockenc {
 namespace {

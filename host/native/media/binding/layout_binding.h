@@ -5,9 +5,9 @@
 #include <map>
 #include <vector>
 
-#include "extents.h"
-#include "picture_error.h"
-#include "picture_layout.h"
+#include "../memory/extents.h"
+#include "../memory/picture_error.h"
+#include "../picture/picture_layout.h"
 
 namespace vsockenc {
 

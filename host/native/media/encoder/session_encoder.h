@@ -11,7 +11,7 @@
 #include <string>
 #include <variant>
 
-#include "picture.h"
+#include "../picture/picture.h"
 #include "rates.h"
 
 namespace vsockenc {

@@ -9,7 +9,7 @@
 #include <string>
 #include <system_error>
 
-#include "../platform/platform.h"
+#include "../../platform/platform.h"
 #include "extents.h"
 #include "picture_error.h"
 

@@ -5,7 +5,7 @@
 #include "session_binding.h"
 
 #ifdef VSOCKENC_VIDEOTOOLBOX
-#include "../videotoolbox/videotoolbox_binding.h"
+#include "../../videotoolbox/videotoolbox_binding.h"
 #endif
 
 namespace {

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "../../../proto/gen/c/vsockenc-formats.h"
+#include "../../../../proto/gen/c/vsockenc-formats.h"
 
 namespace vsockenc {
 namespace {

@@ -3,7 +3,7 @@
 #include <exception>
 #include <utility>
 
-#include "picture_error.h"
+#include "../memory/picture_error.h"
 
 extern "C" {
 #include <libavcodec/packet.h>

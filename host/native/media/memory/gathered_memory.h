@@ -6,7 +6,6 @@
 
 #include "extents.h"
 #include "memory_reader.h"
-#include "picture_layout.h"
 #include "pixel_memory.h"
 
 namespace vsockenc {

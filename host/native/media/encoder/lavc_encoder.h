@@ -6,10 +6,10 @@
 #include <utility>
 #include <vector>
 
+#include "../bitstream/video_signal.h"
 #include "hardware_frames.h"
 #include "lavc_encoder_types.h"
 #include "rates.h"
-#include "video_signal.h"
 
 namespace vsockenc {
 

@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "session.h"
+#include "../encoder/session.h"
 
 namespace vsockenc {
 

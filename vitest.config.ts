@@ -1,12 +1,13 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
+import { BUILD_HANG_MS, TEST_HANG_MS } from "./test/support/hang.ts";
 import { SANITIZED_ADDONS, SANITIZER_RUNTIME } from "./test/unit/videotoolbox/support/sanitized.ts";
 
-/** Test files that compile, or wait for programs, for half a minute or more. */
+/** Test files that compile or wait for programs for half a minute or more. */
 const LONG = /\/(native|portable|bridge)\.test\.ts$/;
 
-/** Long files first: one that begins when all others have ended would keep a single core busy. */
+/** Long files first: one that starts last would keep only a single core busy. */
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
@@ -15,6 +16,9 @@ class LongFirst extends BaseSequencer {
   }
 }
 
+/** Hooks may compile. */
+const LIMITS = { testTimeout: TEST_HANG_MS, hookTimeout: BUILD_HANG_MS };
+
 /** The VideoToolbox back end against its stand-in: built, and run, with sanitizers. */
 const VIDEOTOOLBOX = [
   "test/unit/videotoolbox/{native,session,surface}.test.ts",
@@ -22,9 +26,9 @@ const VIDEOTOOLBOX = [
 ];
 
 /**
- * What runs anywhere in seconds; VideoToolbox's back end; the element in pipelines with a real relay, and under valgrind;
- * the viewer's page in a real browser; and what boots a real guest. All but the first two run one file at a time: they
- * compile into one folder, and use all of the machine; QEMU's emulator has a fault that a busy machine brings out.
+ * Tests that run anywhere in seconds; the VideoToolbox back end; the element in pipelines with a real relay, and under
+ * valgrind; the viewer's page in a real browser; and real guests. Except for the first two, one file runs at a time: they
+ * compile into one folder and use all cores, and a busy machine triggers a defect of QEMU's emulator.
  */
 export default defineConfig({
   test: {
@@ -35,9 +39,8 @@ export default defineConfig({
           name: "unit",
           include: ["test/unit/**/*.test.ts", "test/vm/**/*.test.ts", "test/bench/**/*.test.ts"],
           exclude: ["**/*.vm.test.ts", ...VIDEOTOOLBOX],
-          // Beside a file that compiles on all cores.
-          testTimeout: 60_000,
-          // A core is left to vitest itself unless told, which has next to nothing to do.
+          ...LIMITS,
+          // By default one core is left to vitest itself, which hardly needs it.
           maxWorkers: availableParallelism(),
         },
       },
@@ -48,8 +51,7 @@ export default defineConfig({
           globalSetup: "test/unit/videotoolbox/support/sanitized.ts",
           setupFiles: "test/unit/videotoolbox/support/unpreload.ts",
           env: { ...SANITIZER_RUNTIME, VSOCKENC_ADDONS: SANITIZED_ADDONS },
-          testTimeout: 240_000,
-          hookTimeout: 120_000,
+          ...LIMITS,
           maxWorkers: availableParallelism(),
         },
       },
@@ -58,8 +60,7 @@ export default defineConfig({
           name: "pipelines",
           include: ["test/element/**/*.test.ts"],
           exclude: ["test/element/valgrind.test.ts", ...VIDEOTOOLBOX],
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          ...LIMITS,
           fileParallelism: false,
         },
       },
@@ -67,8 +68,7 @@ export default defineConfig({
         test: {
           name: "valgrind",
           include: ["test/element/valgrind.test.ts"],
-          testTimeout: 240_000,
-          hookTimeout: 120_000,
+          ...LIMITS,
           fileParallelism: false,
           // Programs under valgrind take a core each.
           maxConcurrency: availableParallelism(),
@@ -79,8 +79,7 @@ export default defineConfig({
           name: "browser",
           include: ["test/browser/**/*.test.ts"],
           globalSetup: "test/browser/support/page.ts",
-          testTimeout: 60_000,
-          hookTimeout: 120_000,
+          ...LIMITS,
           fileParallelism: false,
         },
       },
@@ -89,8 +88,9 @@ export default defineConfig({
           name: "vm",
           include: ["test/**/*.vm.test.ts"],
           globalSetup: "test/browser/support/page.ts",
-          testTimeout: 300_000,
-          hookTimeout: 900_000,
+          // A test may boot a guest, whose image may have to be built first.
+          testTimeout: BUILD_HANG_MS,
+          hookTimeout: BUILD_HANG_MS,
           fileParallelism: false,
         },
       },

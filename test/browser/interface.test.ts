@@ -79,7 +79,7 @@ describe("the list", () => {
     const elsewhere = await rig.open({ ...where });
     for (const viewer of [elsewhere, watching]) {
       const isNewest = async (): Promise<boolean> => (await counterInList(viewer, still.id)) === 29;
-      await until(isNewest, "the newest picture", 20_000);
+      await until(isNewest, "the newest picture");
     }
     expect(still.keyFrameRequests).toBe(0);
   });
@@ -97,7 +97,7 @@ describe("the list", () => {
       "Screen 1",
       "Screen 1",
     ]);
-    for (const { id } of sources) await until(() => hasPicture(viewer, id), `a picture of ${id}`, 30_000);
+    for (const { id } of sources) await until(() => hasPicture(viewer, id), `a picture of ${id}`);
     await viewer.shot(`list-${name}`);
     expect(viewer.problems).toEqual([]);
   });
@@ -243,7 +243,7 @@ describe("how it looks", () => {
   test.each(["light", "dark"] as const)("in %s colours, as the system asks", async (colorScheme) => {
     rig.add(...desktops());
     const viewer = await rig.open({ context: { colorScheme } });
-    for (const { id } of desktops()) await until(() => hasPicture(viewer, id), `a picture of ${id}`, 30_000);
+    for (const { id } of desktops()) await until(() => hasPicture(viewer, id), `a picture of ${id}`);
     await viewer.shot(`overview-${colorScheme}`);
     await viewer.watch("studio/stream");
     await viewer.untilPainted(3);

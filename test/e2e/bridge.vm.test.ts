@@ -22,8 +22,6 @@ const GUEST_PORT = 8844;
 const SOURCE = "screen";
 /** In which a compositor draws by turns: a picture may be the one after the next. */
 const BUFFERS = 2;
-/** Under TCG, on a machine that does other things as well. */
-const WAIT_MS = 60_000;
 
 const ACCESS = `viewer = { host = "0.0.0.0", remote = true, token = "${TOKEN}" }\n`;
 /** Files in the guest's /in. */
@@ -78,18 +76,18 @@ async function sessions(): Promise<number> {
   );
 }
 
-const untilSessions = (count: number): Promise<void> =>
-  until(async () => (await sessions()) === count, `${count} sessions on the host`, WAIT_MS);
+const untilSessions = (count: number) =>
+  until(async () => (await sessions()) === count, `${count} sessions on the host`);
 
 async function watch(): Promise<ViewedPage> {
   const page = await rig.open({ address, source: SOURCE });
-  await page.untilPainted(1, WAIT_MS);
+  await page.untilPainted(1);
   return page;
 }
 
 /** Waits for more pictures than there are. */
 async function untilMore(page: ViewedPage, count: number): Promise<void> {
-  await page.untilPainted((await page.paints()).length + count, WAIT_MS);
+  await page.untilPainted((await page.paints()).length + count);
 }
 
 /** Asks the bridge how its pictures come to the host. */
@@ -97,7 +95,7 @@ async function expectTier(tier: string): Promise<void> {
   const viewer = await TestViewer.connect(address);
   viewer.watch(SOURCE);
   const known = (): boolean => viewer.all("statistics").some(({ encoder }) => encoder !== "");
-  await until(known, "statistics", WAIT_MS);
+  await until(known, "statistics");
   expect(viewer.all("statistics").at(-1)).toMatchObject({ tier });
   viewer.socket.terminate();
 }
@@ -209,12 +207,12 @@ describe("the bridge in a guest, with its own choice of pipeline", () => {
   it("is back in the page by itself when it was killed and started again", async () => {
     const page = await watch();
     expect(await bridge.end("KILL")).toBe(128 + 9);
-    await page.untilNotice(/connection|server|again/i, WAIT_MS);
+    await page.untilNotice(/connection|server|again/i);
     const before = (await page.paints()).length;
     const started = performance.now();
     bridge = await GuestBridge.start(vm, "/in/bridge.toml");
     const listening = performance.now();
-    await page.untilPainted(before + 1, WAIT_MS);
+    await page.untilPainted(before + 1);
     console.log(
       `the bridge listens ${Math.round(listening - started)} ms after its start, ` +
         `the page paints ${Math.round(performance.now() - listening)} ms later`,
@@ -226,7 +224,7 @@ describe("the bridge in a guest, with its own choice of pipeline", () => {
   it("ends in order, and leaves nothing on the host", async () => {
     const page = await watch();
     expect(await bridge.end("TERM")).toBe(0);
-    await page.untilNotice(/stopped|connection|server/i, WAIT_MS);
+    await page.untilNotice(/stopped|connection|server/i);
     await untilSessions(0);
   });
 });
@@ -259,7 +257,7 @@ describe("a bridge that lacks something says what mends it:", () => {
   it("the port", async () => {
     const bridge = await GuestBridge.start(vm, "/in/portless.toml");
     const page = await rig.open({ address, source: SOURCE });
-    await page.untilNotice(/No way to the host.*vsockenc qemu-args/, WAIT_MS);
+    await page.untilNotice(/No way to the host.*vsockenc qemu-args/);
     expect(await bridge.end("TERM")).toBe(0);
   });
 });
@@ -303,7 +301,7 @@ describe("pointer and keyboard", () => {
     // KEY_H and so on; Enter is 28.
     const typed = strokes(...Array<number>(tries).fill(28), 35, 18, 38, 38, 24, 28);
     expect(await keyboard.changes(EV.KEY, typed.length)).toEqual(typed);
-    await until(() => terminal.line === "hello\n", "the line", WAIT_MS);
+    await until(() => terminal.line === "hello\n", "the line");
 
     // A notch down, up, and to the right.
     await mouse.wheel(0, 100);

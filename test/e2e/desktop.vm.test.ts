@@ -33,8 +33,6 @@ const EDGES = [100, SIZE.height / 2, SIZE.height - 10].flatMap((y) => [
 ]);
 /** In which a compositor draws by turns. */
 const BUFFERS = 2;
-/** A test's stream is a few seconds long; under TCG everything takes some times that. */
-const WAIT_MS = 60_000;
 
 interface Outcome {
   readonly end: string;
@@ -80,7 +78,7 @@ class Guest {
     });
     const isBackground = async (): Promise<boolean> =>
       this.#shown !== 0 && isDesktop(await this.screenshot());
-    await until(isBackground, "the desktop's background", WAIT_MS);
+    await until(isBackground, "the desktop's background");
   }
 
   async shutdown(): Promise<void> {
@@ -134,7 +132,7 @@ class Guest {
   async withCounter<T>(action: () => Promise<T>): Promise<T> {
     const job = this.vm.start(`desktop counter ${SIZE.width}x${SIZE.height}`);
     try {
-      await until(async () => counterOf(await this.screenshot()) !== undefined, "the counter", WAIT_MS);
+      await until(async () => counterOf(await this.screenshot()) !== undefined, "the counter");
       return await action();
     } finally {
       job.signal("INT");
@@ -291,7 +289,7 @@ describe.each(["weston", "xorg"] as const)("the screen of %s", (desktop) => {
 
   it.runIf(desktop === "xorg")("may change its size while it is captured", async () => {
     const capturing = guest.capture("sizes", 240, "pacing=rate");
-    await until(() => existsSync(guest.stream("sizes")), "the stream's beginning", WAIT_MS);
+    await until(() => existsSync(guest.stream("sizes")), "the stream's beginning");
     await guest.vm.run("DISPLAY=:0 xrandr --output Virtual-1 --mode 1024x768");
     expectInPlace(await capturing);
     const { stdout } = spawnSync(

@@ -14,7 +14,6 @@ import type { RunResult } from "../vm/guest-agent.ts";
 import { Vm } from "../vm/vm.ts";
 
 const RELAY_TEST = "element-relay-test";
-const TIMEOUT_MS = 240_000;
 
 describe("the element in a guest", () => {
   const folder = mkdtempSync(join(tmpdir(), "vsockenc-element-"));
@@ -29,7 +28,7 @@ describe("the element in a guest", () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  const run = (command: string): Promise<RunResult> => vm.run(command, { timeoutMs: TIMEOUT_MS });
+  const run = (command: string): Promise<RunResult> => vm.run(command);
 
   it("passes every test that has a host of its own", async () => {
     const { stdout: listed } = await run("cd /opt/vsockenc/bin && ls *-test");

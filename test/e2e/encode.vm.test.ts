@@ -117,7 +117,7 @@ describe("a real guest", () => {
     if (relay === undefined) throw new Error("no relay");
     const logged = relay.log.length;
     const packets = (): number => relay.log.slice(logged).split('"msg":"packet"').length - 1;
-    await until(() => packets() > 30, "packets before the kill", 60_000);
+    await until(() => packets() > 30, "packets before the kill");
     relay.kill("SIGKILL");
     await relay.ended();
     relay.start();
@@ -135,7 +135,7 @@ describe("a real guest", () => {
     );
     const packets = (): number => (vm.relay?.log ?? "").split('"msg":"packet"').length;
     const before = packets();
-    await until(() => packets() > before + 20, "packets before the stop", 60_000);
+    await until(() => packets() > before + 20, "packets before the stop");
     await vm.qmp.execute("stop");
     await new Promise((resolve) => setTimeout(resolve, LIMITS.SILENCE_MS + 1500));
     await vm.qmp.execute("cont");
@@ -150,7 +150,7 @@ describe("a real guest", () => {
       const lost = guest.start(`gst-launch-1.0 ${sourceAt("640x480", 10_000)} ! vsockenc ! fakesink`);
       lost.done.catch(() => undefined);
       const packets = (): number => (guest.relay?.log ?? "").split('"msg":"packet"').length;
-      await until(() => packets() > 20, "packets before the reset", 60_000);
+      await until(() => packets() > 20, "packets before the reset");
       await guest.reset();
       await succeed(
         `gst-launch-1.0 ${sourceAt("640x480", 30)} ! vsockenc ! h264parse ! filesink location=/out/reset.h264`,

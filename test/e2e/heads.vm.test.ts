@@ -26,7 +26,6 @@ import { Vm } from "../vm/vm.ts";
 const SIZE = { width: 1280, height: 800 };
 const MODE = "1280x800";
 const HEAD = "vm/head0";
-const WAIT_MS = 60_000;
 const { StateCode } = vsockenc.viewer;
 
 interface Sockets {
@@ -101,17 +100,13 @@ class WatchedHead {
    */
   async untilSeen(what: string, drawn: number): Promise<void> {
     let seen: TestPicture | undefined;
-    await until(
-      async () => {
-        const truth = await this.scanout();
-        const black = { ...truth, pixels: Buffer.alloc(truth.pixels.length) };
-        seen = newestPicture(this.viewer);
-        const text = difference(black, truth);
-        return text > drawn && difference(seen, truth) < text / 10;
-      },
-      `the picture of ${what}`,
-      WAIT_MS,
-    );
+    await until(async () => {
+      const truth = await this.scanout();
+      const black = { ...truth, pixels: Buffer.alloc(truth.pixels.length) };
+      seen = newestPicture(this.viewer);
+      const text = difference(black, truth);
+      return text > drawn && difference(seen, truth) < text / 10;
+    }, `the picture of ${what}`);
     if (seen !== undefined) savePicture(what, seen);
   }
 }
@@ -195,7 +190,7 @@ describe("the firmware of a machine without any software", () => {
   });
 
   it("is shown, in the size that it chooses, up to its shell's prompt", async () => {
-    await until(() => qemu.log.includes("Shell>") || !qemu.alive, "the shell's prompt", WAIT_MS);
+    await until(() => qemu.log.includes("Shell>") || !qemu.alive, "the shell's prompt");
     expect(qemu.alive, qemu.log).toBe(true);
     await head.untilSeen("Firmware", 0.5);
     expect(head.viewer.all("configuration").at(-1)).toMatchObject(SIZE);

@@ -65,7 +65,7 @@ gpu = { socket = "${folder}/g" }`,
       }
     };
     for (let run = 0; run < 2; run++) {
-      await until(() => host.text().split("waiting for QEMU").length === run + 2, "the GPU process", 20_000);
+      await until(() => host.text().split("waiting for QEMU").length === run + 2, "the GPU process");
       const qemu = start("qemu-system-x86_64", [
         ...["-nodefaults", "-no-user-config", "-S", "-accel", "tcg", "-machine", "q35"],
         ...printed.stdout.trim().split(" "),

@@ -23,8 +23,6 @@ const KEYFRAME_INTERVAL = 100_000;
 const TOKEN = "viewer-vm-test-token";
 const SOURCE = "desk/port0";
 const HEAD = "desk/head0";
-/** Under TCG, on a machine that does other things as well. */
-const WAIT_MS = 60_000;
 
 const folder = mkdtempSync(join(tmpdir(), "vsockenc-viewer-"));
 let vm: Vm;
@@ -50,7 +48,7 @@ view = { heads = true }
   );
   relay = startRelay(packageRoot, join(folder, "relay.toml"), () => {});
   address = `http://127.0.0.1:${port}/?token=${TOKEN}`;
-  await until(() => relay.log.includes("open this address in a browser"), "the viewer", WAIT_MS);
+  await until(() => relay.log.includes("open this address in a browser"), "the viewer");
 });
 
 afterAll(async () => {
@@ -124,9 +122,9 @@ describe("a guest's stream in browsers", () => {
   it("shows every frame that the guest draws, once and in order, and joins between key frames", async () => {
     const first = await rig.open({ address, source: SOURCE, context: { colorScheme: "dark" } });
     await first.page.getByRole("button", { name: "Statistics" }).click();
-    await first.untilPainted(60, WAIT_MS);
+    await first.untilPainted(60);
     const second = await rig.open({ address, source: SOURCE });
-    await second.untilPainted(30, WAIT_MS);
+    await second.untilPainted(30);
     await expectEveryFrame(first);
     await expectEveryFrame(second);
     const paints = await first.paints();
@@ -143,7 +141,7 @@ describe("a guest's stream in browsers", () => {
   it("is not slowed by a viewer that is stopped", async () => {
     const stopped = await rig.open({ address, source: SOURCE });
     const other = await rig.open({ address, source: SOURCE });
-    await stopped.untilPainted(5, WAIT_MS);
+    await stopped.untilPainted(5);
     // The page's main thread, through which everything comes, never comes back.
     void stopped.page
       .evaluate(() => {
@@ -151,7 +149,7 @@ describe("a guest's stream in browsers", () => {
       })
       .catch(() => {});
     const before = (await other.paints()).length;
-    await other.untilPainted(before + 60, WAIT_MS);
+    await other.untilPainted(before + 60);
     await expectEveryFrame(other);
     await other.page.context().close();
     await stopped.page.context().close();
@@ -159,14 +157,14 @@ describe("a guest's stream in browsers", () => {
 
   it("comes back by itself when the relay was killed and started again", async () => {
     const page = await rig.open({ address, source: SOURCE });
-    await page.untilPainted(10, WAIT_MS);
+    await page.untilPainted(10);
     relay.kill("SIGKILL");
     await relay.ended();
-    await page.untilNotice(/server|relay|connection|again/i, WAIT_MS);
+    await page.untilNotice(/server|relay|connection|again/i);
     const before = (await page.paints()).length;
     const killed = performance.now();
     relay.start();
-    await page.untilPainted(before + 10, WAIT_MS);
+    await page.untilPainted(before + 10);
     console.log(`from the relay's start to ten paints: ${Math.round(performance.now() - killed)} ms`);
     const counters = (await page.counters()).map((counter) => counter ?? -1);
     expect(counters).toEqual([...counters].sort((a, b) => a - b));
@@ -188,7 +186,7 @@ describe("what moves twice a second", () => {
     const stream = vm.start(`exec 3<>/tmp/screen; exec gst-launch-1.0 ${pipeline}`);
     for (let drawn = 1; drawn <= FRAMES; drawn += 1) {
       await guest(`dd if=/tmp/frames of=/tmp/screen bs=${FRAME_BYTES} skip=${drawn - 1} count=1 status=none`);
-      await page.untilPainted(drawn, WAIT_MS);
+      await page.untilPainted(drawn);
     }
     expect(await page.counters()).toEqual(Array.from({ length: FRAMES }, (_, index) => index));
     expect(await page.drops()).toEqual([]);
@@ -203,7 +201,7 @@ describe("the guest's screen in a browser", () => {
     const text = "The console of a guest that has no software for it";
     await guest(`for line in $(seq 18); do echo "$line ${text}"; done >/dev/tty1`);
     const page = await rig.open({ address, source: HEAD });
-    await page.untilPainted(1, WAIT_MS);
+    await page.untilPainted(1);
     expect(await page.notice()).toBeUndefined();
     await page.shot("guest-head");
     await page.page.context().close();

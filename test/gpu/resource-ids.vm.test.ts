@@ -9,7 +9,6 @@ import { readCounters } from "../support/counter.ts";
 import { until } from "../support/until.ts";
 import { Vm } from "../vm/vm.ts";
 
-const WAIT_MS = 60_000;
 const BUFFERS = 6;
 const LAST_ID = 200;
 /** Each program has its own size, so that a stale answer shows. */
@@ -56,25 +55,17 @@ async function look(machine: Vm, exporter: ExportClient, size: Size): Promise<Ma
     `dmabufsrc --live --frames 100000 --buffers ${BUFFERS} --width ${size.width} --height ${size.height} --pipeline fakesink`,
   );
   let found: ExportedResource[] = [];
-  await until(
-    async () => {
-      found = (await resources(exporter)).filter(own);
-      return found.length === BUFFERS && found.some((one) => (counter(one, size) ?? 0) > 0);
-    },
-    "buffers with pictures",
-    WAIT_MS,
-  );
+  await until(async () => {
+    found = (await resources(exporter)).filter(own);
+    return found.length === BUFFERS && found.some((one) => (counter(one, size) ?? 0) > 0);
+  }, "buffers with pictures");
   const generations = new Map(found.map(({ resource, generation }) => [resource, generation]));
   job.signal("KILL");
   await job.done;
   // The guest's kernel frees them when it gets to it.
   const isOld = ({ resource, generation }: ExportedResource): boolean =>
     generations.get(resource) === generation;
-  await until(
-    async () => !(await resources(exporter)).some(isOld),
-    "the end of the program's resources",
-    WAIT_MS,
-  );
+  await until(async () => !(await resources(exporter)).some(isOld), "the end of the program's resources");
   return generations;
 }
 

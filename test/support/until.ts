@@ -1,19 +1,30 @@
-/** Of real time, also where a test has put its own clock in place of performance.now. */
+import { HANG_MS } from "./hang.ts";
+
+/** Real time, also in a test that replaces performance.now. */
 const now = performance.now.bind(performance);
+const POLL_MS = 5;
+
+/** What a test waits for never came. */
+export class HangError extends Error {
+  override readonly name = "HangError";
+}
 
 /**
- * Waits for a condition, which is asked again every few milliseconds.
+ * Waits until a question has an answer, i.e. a value other than undefined or false, and returns it.
  *
- * @param what names it in the error of a wait that took too long
+ * @param what names it in the error
+ * @throws HangError
  */
-export async function until(
-  condition: () => boolean | Promise<boolean>,
+export async function until<T>(
+  question: () => T | undefined | false | Promise<T | undefined | false>,
   what: string,
-  timeoutMs = 10_000,
-): Promise<void> {
+  timeoutMs = HANG_MS,
+): Promise<T> {
   const deadline = now() + timeoutMs;
-  while (!(await condition())) {
-    if (now() > deadline) throw new Error(`waited ${timeoutMs} ms for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+  for (;;) {
+    const answer = await question();
+    if (answer !== undefined && answer !== false) return answer;
+    if (now() > deadline) throw new HangError(`timed out after ${timeoutMs / 1000} s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }

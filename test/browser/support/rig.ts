@@ -158,8 +158,8 @@ export class ViewedPage {
     return (await this.paints()).map(({ luma = [] }) => counterOf(luma));
   }
 
-  async untilPainted(count: number, timeoutMs = 30_000): Promise<void> {
-    await until(async () => (await this.paints()).length >= count, `${count} paints`, timeoutMs);
+  async untilPainted(count: number): Promise<void> {
+    await until(async () => (await this.paints()).length >= count, `${count} paints`);
   }
 
   /** Title and text of what stands in the picture's place; undefined when nothing does. */
@@ -172,14 +172,14 @@ export class ViewedPage {
     };
   }
 
-  async untilNotice(text: RegExp, timeoutMs = 20_000): Promise<void> {
+  async untilNotice(text: RegExp): Promise<void> {
     let last = "";
     const matches = async (): Promise<boolean> => {
       const { title, text: sentence } = (await this.notice()) ?? { title: "", text: "" };
       last = `${title} | ${sentence}`;
       return text.test(last);
     };
-    await until(matches, `the notice ${text}`, timeoutMs).catch((error: Error) => {
+    await until(matches, `the notice ${text}`).catch((error: Error) => {
       throw new Error(`${error.message}; it was: ${last}`);
     });
   }

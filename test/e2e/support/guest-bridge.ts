@@ -6,8 +6,6 @@ import { until } from "../../support/until.ts";
 import type { Job } from "../../vm/guest-agent.ts";
 import type { Vm } from "../../vm/vm.ts";
 
-/** Under TCG, on a machine that does other things as well. */
-const WAIT_MS = 120_000;
 /** For a terminal to read a line, and how often it is given one. */
 const WAKE_MS = 3000;
 const MOST_TRIES = 20;
@@ -33,7 +31,7 @@ class Talking {
   }
 
   async until(condition: () => boolean, what: string): Promise<void> {
-    const waiting = until(() => condition() || this.#ended, what, WAIT_MS);
+    const waiting = until(() => condition() || this.#ended, what);
     const problem = await waiting.then(
       () => (condition() ? undefined : `it ended without ${what}`),
       (error: Error) => error.message,
@@ -130,7 +128,7 @@ export class EventReader {
 
   /** Code and value of the events of a type, when there are so many. */
   async changes(type: number, count: number): Promise<[code: number, value: number][]> {
-    await until(() => this.events(type).length >= count, `${count} events`, WAIT_MS).catch((error: Error) => {
+    await until(() => this.events(type).length >= count, `${count} events`).catch((error: Error) => {
       throw new Error(`${error.message}; there were ${JSON.stringify(this.events(EV.KEY, EV.REL, EV.ABS))}`);
     });
     return this.events(type).map(({ code, value }) => [code, value]);

@@ -2,12 +2,12 @@
 import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { packageRoot } from "../../../common/package-root.ts";
+import { TEST_HANG_MS } from "../../support/hang.ts";
 import { buildAlone } from "../../support/native-program.ts";
 
 /** A folder of cmake's; another one, e.g. with other compiler options, can be named. */
 const BUILD = process.env["VSOCKENC_ELEMENT_BUILD"] ?? join(packageRoot, "build", "element");
 const PLUGINS = join(BUILD, "guest", "element");
-const PROGRAM_MS = 240_000;
 
 /** GStreamer finds the plugin; its list of plugins is the build's own, so that it never knows another one's. */
 export const GST_ENVIRONMENT: Readonly<Record<string, string>> = {
@@ -43,7 +43,7 @@ export async function run(
   const child = spawn(command, args, {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...GST_ENVIRONMENT, ...environment },
-    timeout: PROGRAM_MS,
+    timeout: TEST_HANG_MS,
     killSignal: "SIGKILL",
   });
   let stdout = "";

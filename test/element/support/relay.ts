@@ -9,8 +9,6 @@ import { until } from "../../support/until.ts";
 import { SupervisedProcess } from "../../vm/child.ts";
 import { ResourceMemory } from "./resource-memory.ts";
 
-const START_MS = 30_000;
-
 /** What is unusual about a relay. */
 export interface RelayOptions {
   /** Of encoder.order. */
@@ -77,7 +75,7 @@ export class TestRelay {
     relay.#process.start();
     const ready = async (): Promise<boolean> =>
       /^vsockenc_exporter_up\{.*\} 1$/m.test(await relay.metrics().catch(() => ""));
-    await until(ready, "the relay's listeners and its exporter", START_MS).catch((cause: unknown) => {
+    await until(ready, "the relay's listeners and its exporter").catch((cause: unknown) => {
       throw new Error(`the relay does not serve:\n${relay.log}`, { cause });
     });
     return relay;

@@ -16,8 +16,6 @@ const { StateCode } = vsockenc.viewer;
 const SIZE = { width: 320, height: 180 };
 const PICTURE = `width=${SIZE.width},height=${SIZE.height},framerate=30/1`;
 const SOURCE = `videotestsrc is-live=true pattern=ball ! capsfilter caps=video/x-raw,format=NV12,${PICTURE}`;
-/** The relay notices a lost session after seconds, and the element tries again with back-off. */
-const RECOVERY_MS = 30_000;
 
 const folder = mkdtempSync(join(tmpdir(), "vsockenc-bridge-relay-"));
 let relay: BridgeRelay;
@@ -26,7 +24,7 @@ beforeAll(async () => {
   // GStreamer reads them when the bridge loads it.
   Object.assign(process.env, GST_ENVIRONMENT);
   relay = await BridgeRelay.start(folder);
-}, 240_000);
+});
 afterAll(async () => {
   await relay?.stop();
   rmSync(folder, { recursive: true });
@@ -42,8 +40,8 @@ const configuration = (...lines: string[]): string =>
     ...lines,
   ].join("\n");
 
-const stateIs = (viewer: TestViewer, code: number, timeoutMs?: number): Promise<void> =>
-  until(() => viewer.state?.code === code, `the state ${StateCode[code]}`, timeoutMs);
+const stateIs = (viewer: TestViewer, code: number) =>
+  until(() => viewer.state?.code === code, `the state ${StateCode[code]}`);
 
 /** What a decoder that is not ours makes of the units. */
 function decode({ units }: Pick<TestViewer, "units">): ReturnType<typeof inspectStream> {
@@ -184,24 +182,24 @@ describe("when something fails, a viewer", () => {
     const viewer = await watch();
     await viewer.untilUnits(5);
     await relay.stop();
-    await stateIs(viewer, StateCode.AWAY, RECOVERY_MS);
+    await stateIs(viewer, StateCode.AWAY);
     expect(viewer.state?.text).toMatch(/^The encoder's host is away/);
     const before = viewer.units.length;
     await relay.start();
-    await until(() => viewer.units.length > before, "a unit from the new relay", RECOVERY_MS);
+    await until(() => viewer.units.length > before, "a unit from the new relay");
     expect(viewer.units[before]?.key).toBe(true);
     await stateIs(viewer, StateCode.RUNNING);
     await viewer.untilUnits(before + 5);
     expect(decode({ units: viewer.units.slice(before) }).frames).toBe(viewer.units.length - before);
-  }, 90_000);
+  });
 
   it("is told that the host is away where it is so from the beginning", async () => {
     const { watch } = await start(configuration().replace("relay.sock", "none.sock"));
     const viewer = await watch();
     const says = (): boolean => /host.*started again in/.test(viewer.state?.text ?? "");
-    await until(says, "what the element says of its host", RECOVERY_MS);
+    await until(says, "what the element says of its host");
     expect(viewer.state?.code).toBe(StateCode.AWAY);
-  }, 60_000);
+  });
 });
 
 it("runs a pipeline of desktop-bridge, and loses none of its access units", async () => {

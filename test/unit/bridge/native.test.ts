@@ -2,15 +2,13 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
+import { BUILD_HANG_MS } from "../../support/hang.ts";
 import { compile } from "../../support/native-program.ts";
-
-/** A build with sanitizers, under a load of its own. */
-const TIMEOUT_MS = 300_000;
 
 function run(program: string, environment: NodeJS.ProcessEnv): string {
   const { status, stdout, stderr, error } = spawnSync(program, {
     encoding: "utf8",
-    timeout: TIMEOUT_MS,
+    timeout: BUILD_HANG_MS,
     killSignal: "SIGKILL",
     env: { ...process.env, ...environment },
   });
@@ -31,5 +29,5 @@ it(
     };
     expect(run(join(build, "pipeline-stress"), sanitizers)).toBe("done\n");
   },
-  TIMEOUT_MS,
+  BUILD_HANG_MS,
 );

@@ -13,6 +13,7 @@ import {
 import { ENUMS, enumOf, PROPERTIES, type PropertySpec } from "../../../guest/element/spec.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { buildElement, programPath } from "../../element/support/programs.ts";
+import { BUILD_HANG_MS } from "../../support/hang.ts";
 
 /** Values as someone without types may pass them. */
 const untyped = (properties: unknown, options?: unknown): string =>
@@ -133,7 +134,7 @@ describe("what GStreamer reads", () => {
 
   beforeAll(() => {
     buildElement("print-properties");
-  }, 300_000);
+  }, BUILD_HANG_MS);
 
   /** Settable properties of the first element of `factory` in each description. */
   function read(descriptions: readonly string[], factory = "vsockenc"): Record<string, unknown>[] {

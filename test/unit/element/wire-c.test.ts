@@ -32,7 +32,7 @@ const hexOf = (line: string): string => line.split(" ")[3] ?? "";
 
 beforeAll(() => {
   buildElement("wire-echo");
-}, 120_000);
+});
 
 describe("the C codec", () => {
   it.each(vectors)("reads $name and writes the same bytes", ({ hex }) => {

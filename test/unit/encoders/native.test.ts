@@ -1,9 +1,7 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { BUILD_HANG_MS } from "../../support/hang.ts";
 import { compile, runToEnd } from "../../support/native-program.ts";
-
-/** Under a load of its own: a build with a sanitizer. */
-const TIMEOUT_MS = 300_000;
 
 /** media-stress under a sanitizer: what it printed. */
 function stress(sanitize: string, ...parts: readonly string[]): string {
@@ -20,7 +18,7 @@ describe("the native core under sanitizers", () => {
       expect(Number(/guarded conversions: (\d+)/.exec(output)?.[1])).toBeGreaterThan(100);
       expect(output).toMatch(/^sessions: \d+$/m);
     },
-    TIMEOUT_MS,
+    BUILD_HANG_MS,
   );
 
   // All the rest is done by one thread.
@@ -29,6 +27,6 @@ describe("the native core under sanitizers", () => {
     () => {
       expect(stress("thread", "sessions")).toMatch(/^sessions: \d+$/m);
     },
-    TIMEOUT_MS,
+    BUILD_HANG_MS,
   );
 });

@@ -1,13 +1,12 @@
 /** The fuzz targets for a moment, from the vectors and with a fixed seed; docs/fuzzing.md says how to run them longer. */
 import { beforeAll, expect, it } from "vitest";
 import { buildTargets, fuzz, TARGETS } from "../../fuzz/fuzz.ts";
+import { BUILD_HANG_MS } from "../../support/hang.ts";
 
 const RUNS = 20_000;
-const LIMIT_MS = 180_000;
+beforeAll(() => buildTargets(), BUILD_HANG_MS);
 
-beforeAll(() => buildTargets(), LIMIT_MS);
-
-it.each(TARGETS)(`%s survives ${RUNS} inputs`, { timeout: LIMIT_MS }, (target) => {
+it.each(TARGETS)(`%s survives ${RUNS} inputs`, { timeout: BUILD_HANG_MS }, (target) => {
   const report = fuzz(target, { runs: RUNS, seed: 1 });
   expect(Number(/number_of_executed_units: (\d+)/.exec(report)?.[1])).toBeGreaterThanOrEqual(RUNS);
 });

@@ -13,7 +13,7 @@ describe("pictures of what changes", () => {
   afterEach(() => pacer.stop());
 
   /** Settles when `count` have been begun, the last of which is not ready. */
-  const begun = (count: number): Promise<void> => until(() => made.length >= count, `picture ${count}`);
+  const begun = (count: number) => until(() => made.length >= count, `picture ${count}`);
 
   it("are made one at a time, and one more for all that changes meanwhile", async () => {
     pacer.changed();

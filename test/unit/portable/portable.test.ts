@@ -12,8 +12,8 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { z } from "zod";
 import { packageRoot } from "../../../common/package-root.ts";
+import { BUILD_HANG_MS } from "../../support/hang.ts";
 
-const BUILD_MS = 600_000;
 /** Far fewer would mean that the configuration finds files no more. */
 const LEAST_TESTS = 100;
 
@@ -33,7 +33,7 @@ function run(program: string, args: readonly string[]): void {
 }
 
 it("builds without anything of Linux's, and passes the tests of what touches the system", {
-  timeout: BUILD_MS,
+  timeout: BUILD_HANG_MS,
 }, () => {
   run("cmake-js", [
     "build",

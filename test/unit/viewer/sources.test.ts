@@ -97,7 +97,7 @@ describe("thumbnails", () => {
     listing.watch("");
     await until(() => listing.all("thumbnail").length === 1, "the first thumbnail");
     source.deliver(3);
-    await until(() => listing.all("thumbnail").length === 2, "the second", 20_000);
+    await until(() => listing.all("thumbnail").length === 2, "the second");
     expect(unitsOf(listing)).toEqual([[0], [0, 1, 2, 3]]);
     const late = await connect();
     late.watch("");

@@ -6,8 +6,6 @@ import { freePort } from "../../../support/free-port.ts";
 import { until } from "../../../support/until.ts";
 import { SupervisedProcess } from "../../../vm/child.ts";
 
-const START_MS = 30_000;
-
 export class BridgeRelay {
   readonly socket: string;
   readonly #statusPort: number;
@@ -43,11 +41,7 @@ export class BridgeRelay {
 
   async start(): Promise<void> {
     this.#process.start();
-    await until(
-      async () => (await this.#metrics().catch(() => "")) !== "",
-      `the relay: ${this.log}`,
-      START_MS,
-    );
+    await until(async () => (await this.#metrics().catch(() => "")) !== "", "the relay's metrics");
   }
 
   stop(): Promise<unknown> {

@@ -1,7 +1,7 @@
 /**
- * Makes, from spec.ts and virtgpusrc-spec.ts, everything that repeats them (all of it git-ignored but the tables):
+ * Generates everything that repeats spec.ts and virtgpusrc-spec.ts (all git-ignored except the tables):
  *
- *     gen/ELEMENT-properties.h, .c         enums, settings, properties and caps for the C elements
+ *     gen/ELEMENT-properties.h, .c         enums, settings and the table of properties for the C elements
  *     gen/element.ts                       the encoder's properties as TypeScript types
  *     docs/element.md, docs/virtgpusrc.md  the tables between the "generated" marks
  */
@@ -26,10 +26,9 @@ import * as screen from "./virtgpusrc-spec.ts";
 const here = dirname(fileURLToPath(import.meta.url));
 const docs = join(here, "..", "..", "docs");
 const generated = join(here, "gen");
-const NOTE = "Generated from guest/element/spec.ts by guest/element/generate.ts.";
 
-/** What one can ask of the encoder's caps, for the element's own templates. */
-const FORMAT_CONSTANTS = `#define VSOCKENC_FORMATS "{ ${PIXEL_FORMATS.map(({ name }) => name).join(", ")} }"
+/** Pixel formats and output caps, for the encoder's pad templates. */
+const CAPS_CONSTANTS = `#define VSOCKENC_FORMATS "{ ${PIXEL_FORMATS.map(({ name }) => name).join(", ")} }"
 #define VSOCKENC_DRM_FORMATS "{ ${PIXEL_FORMATS.map(({ drm }) => drm).join(", ")} }"
 /* X(codec, media, stream format with parameter sets in band, the one with them in codec_data) */
 #define VSOCKENC_OUTPUTS(X) \\
@@ -39,50 +38,44 @@ ${OUTPUTS.map(({ codec, media, streamFormats: [inBand, packetized] }) => `  X(${
 ${OUTPUTS.flatMap(({ codec, profiles }) => profiles.map(({ caps, wire }) => `  X(${codec}, ${quote(caps)}, ${wire})`)).join(" \\\n")}
 `;
 
-const ENCODER: ElementSpec = {
-  ...{ spec: "spec.ts", type: "GstVsockEnc", functions: "gst_vsock_enc", macros: "VSOCKENC" },
-  ...{
+const ELEMENTS: readonly ElementSpec[] = [
+  {
+    file: "spec.ts",
     page: "element.md",
+    type: "GstVsockEnc",
     metadata: METADATA,
     enums: ENUMS,
     properties: PROPERTIES,
-    constants: FORMAT_CONSTANTS,
+    constants: CAPS_CONSTANTS,
   },
-};
-
-const SCREEN_SOURCE: ElementSpec = {
-  ...{
-    spec: "virtgpusrc-spec.ts",
-    type: "GstVirtgpuSrc",
-    functions: "gst_virtgpu_src",
-    macros: "VIRTGPUSRC",
-  },
-  ...{
+  {
+    file: "virtgpusrc-spec.ts",
     page: "virtgpusrc.md",
+    type: "GstVirtgpuSrc",
     metadata: screen.METADATA,
     enums: screen.ENUMS,
     properties: screen.PROPERTIES,
     constants: "",
   },
-};
+];
+
+const union = (values: readonly string[]): string => values.map(quote).join(" | ");
 
 function typescriptType(property: PropertySpec): string {
   switch (property.type) {
     case "uint":
       return "number";
     case "string":
-      return "string";
+    case "boolean":
+      return property.type;
     case "enum":
-      return enumOf(property)
-        .values.map(({ nick }) => quote(nick))
-        .join(" | ");
+      return union(enumOf(property).values.map(({ nick }) => nick));
     case "structure":
       return "Readonly<Record<string, string | number>>";
   }
 }
 
 function typescriptTypes(): string {
-  const union = (values: readonly string[]): string => values.map(quote).join(" | ");
   const outputs = OUTPUTS.map(({ codec, streamFormats, profiles }) => {
     const profile = union(profiles.map(({ caps }) => caps));
     return `  | { readonly codec: ${quote(codec.toLowerCase())}; readonly "stream-format"?: ${union(streamFormats)}; readonly profile?: ${profile}; readonly level?: string }`;
@@ -91,14 +84,14 @@ function typescriptTypes(): string {
     (property) =>
       `  /** ${property.blurb}. */\n  readonly ${quote(property.name)}?: ${typescriptType(property)};`,
   );
-  return `// ${NOTE}
+  return `// Generated from guest/element/spec.ts by guest/element/generate.ts.
 
 /** Properties of the element \`${METADATA.factory}\` that an application can set. */
 export interface ElementProperties {
 ${fields.join("\n")}
 }
 
-/** Caps behind the element, by GStreamer's names of their fields; what is not given is negotiated. */
+/** Caps that the element's output must have, with GStreamer's field names; fields that are not given are negotiated. */
 export type OutputCaps =
 ${outputs.join("\n")};
 `;
@@ -113,7 +106,7 @@ function propertyTable({ properties, enums }: ElementSpec): string {
         ? enumOf(property, enums)
             .values.map(({ nick }) => `\`${nick}\``)
             .join(", ")
-        : property.type;
+        : `${property.type} ${range}`.trim();
     const initial =
       property.type === "string"
         ? `unset: ${property.unset}`
@@ -121,7 +114,7 @@ function propertyTable({ properties, enums }: ElementSpec): string {
           ? ""
           : `${property.default}`;
     const meaning = [property.blurb, property.details].filter((text) => text !== undefined).join(". ");
-    return `| \`${property.name}\` | ${type} ${range} | ${initial} | ${mutable[property.mutable]} | ${meaning} |`;
+    return `| \`${property.name}\` | ${type} | ${initial} | ${mutable[property.mutable]} | ${meaning} |`;
   });
   return ["| property | type | default | settable | meaning |", "|---|---|---|---|---|", ...rows].join("\n");
 }
@@ -144,7 +137,7 @@ function statsTable(): string {
 
 rmSync(generated, { recursive: true, force: true });
 mkdirSync(generated, { recursive: true });
-for (const element of [ENCODER, SCREEN_SOURCE]) {
+for (const element of ELEMENTS) {
   writeFileSync(join(generated, `${fileName(element)}.h`), elementHeader(element));
   writeFileSync(join(generated, `${fileName(element)}.c`), elementSource(element));
   replaceGenerated(join(docs, element.page), {

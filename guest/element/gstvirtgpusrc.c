@@ -84,16 +84,16 @@ static gboolean gst_virtgpu_src_start(GstBaseSrc *base) {
   VencKmsView view;
   gboolean changed;
 
-  gst_virtgpu_src_settings_init(&settings);
   GST_OBJECT_LOCK(self);
-  gst_virtgpu_src_settings_copy(&settings, &priv->settings);
+  settings = priv->settings;
+  venc_settings_own_strings(virtgpusrc_properties, &settings);
   GST_OBJECT_UNLOCK(self);
   priv->cursor = settings.cursor;
   priv->next = priv->pushed = priv->drawn = 0;
   priv->warned_off = FALSE;
   priv->kms = venc_kms_new(GST_VIRTGPU_SRC_GET_CLASS(self)->kms_ops, settings.device,
                            settings.connector, &error);
-  gst_virtgpu_src_settings_clear(&settings);
+  venc_settings_clear(virtgpusrc_properties, &settings);
   if (!priv->kms) {
     gst_virtgpu_src_post_error(self, error);
     return FALSE;
@@ -209,7 +209,7 @@ static void gst_virtgpu_src_set_property(GObject *object, guint id, const GValue
   GstVirtgpuSrc *self = GST_VIRTGPU_SRC(object);
   GST_OBJECT_LOCK(self);
   gboolean known =
-      gst_virtgpu_src_settings_set(&gst_virtgpu_src_private(self)->settings, id, value);
+      venc_settings_set(virtgpusrc_properties, &gst_virtgpu_src_private(self)->settings, id, value);
   GST_OBJECT_UNLOCK(self);
   if (!known) G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
 }
@@ -219,14 +219,14 @@ static void gst_virtgpu_src_get_property(GObject *object, guint id, GValue *valu
   GstVirtgpuSrc *self = GST_VIRTGPU_SRC(object);
   GST_OBJECT_LOCK(self);
   gboolean known =
-      gst_virtgpu_src_settings_get(&gst_virtgpu_src_private(self)->settings, id, value);
+      venc_settings_get(virtgpusrc_properties, &gst_virtgpu_src_private(self)->settings, id, value);
   GST_OBJECT_UNLOCK(self);
   if (!known) G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
 }
 
 static void gst_virtgpu_src_finalize(GObject *object) {
   GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(GST_VIRTGPU_SRC(object));
-  gst_virtgpu_src_settings_clear(&priv->settings);
+  venc_settings_clear(virtgpusrc_properties, &priv->settings);
   g_cond_clear(&priv->wake);
   G_OBJECT_CLASS(gst_virtgpu_src_parent_class)->finalize(object);
 }
@@ -242,7 +242,7 @@ static void gst_virtgpu_src_class_init(GstVirtgpuSrcClass *klass) {
   object_class->set_property = gst_virtgpu_src_set_property;
   object_class->get_property = gst_virtgpu_src_get_property;
   object_class->finalize = gst_virtgpu_src_finalize;
-  gst_virtgpu_src_install_properties(object_class);
+  venc_properties_install(object_class, virtgpusrc_properties);
 
   gst_element_class_set_static_metadata(element_class, VIRTGPUSRC_LONG_NAME, VIRTGPUSRC_KLASS,
                                         VIRTGPUSRC_DESCRIPTION, VIRTGPUSRC_AUTHOR);
@@ -264,7 +264,7 @@ static void gst_virtgpu_src_class_init(GstVirtgpuSrcClass *klass) {
 
 static void gst_virtgpu_src_init(GstVirtgpuSrc *self) {
   GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
-  gst_virtgpu_src_settings_init(&priv->settings);
+  venc_settings_init(virtgpusrc_properties, &priv->settings);
   g_cond_init(&priv->wake);
   gst_base_src_set_live(GST_BASE_SRC(self), TRUE);
   gst_base_src_set_format(GST_BASE_SRC(self), GST_FORMAT_TIME);

@@ -73,9 +73,9 @@ static gboolean gst_vsock_enc_open(GstVideoEncoder *encoder) {
   GstVsockEncSettings settings;
   g_autoptr(GError) error = NULL;
 
-  gst_vsock_enc_settings_init(&settings);
   GST_OBJECT_LOCK(self);
-  gst_vsock_enc_settings_copy(&settings, &priv->settings);
+  settings = priv->settings;
+  venc_settings_own_strings(vsockenc_properties, &settings);
   gboolean vsock = priv->vsock;
   priv->frames_in = priv->frames_copied = priv->frames_late = 0;
   priv->n_refused_modifiers = 0;
@@ -93,7 +93,7 @@ static gboolean gst_vsock_enc_open(GstVideoEncoder *encoder) {
   };
   VencSession *session = venc_session_new(&address, SOFTWARE);
   gboolean opened = venc_session_open(session, settings.connect_timeout, &error);
-  gst_vsock_enc_settings_clear(&settings);
+  venc_settings_clear(vsockenc_properties, &settings);
   if (!opened) {
     venc_session_free(session);
     post_open_error(self, error);
@@ -201,7 +201,7 @@ static void gst_vsock_enc_set_property(GObject *object, guint id, const GValue *
   GstVsockEnc *self = GST_VSOCK_ENC(object);
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   GST_OBJECT_LOCK(self);
-  gboolean known = gst_vsock_enc_settings_set(&priv->settings, id, value);
+  gboolean known = venc_settings_set(vsockenc_properties, &priv->settings, id, value);
   if (known) g_atomic_int_set(&priv->settings_changed, TRUE);
   if (id == VSOCKENC_PROP_CID || id == VSOCKENC_PROP_PORT) priv->vsock = TRUE;
   GST_OBJECT_UNLOCK(self);
@@ -275,7 +275,7 @@ static void gst_vsock_enc_get_property(GObject *object, guint id, GValue *value,
   GstVsockEnc *self = GST_VSOCK_ENC(object);
 
   GST_OBJECT_LOCK(self);
-  gboolean known = gst_vsock_enc_settings_get(&gst_vsock_enc_private(self)->settings, id, value);
+  gboolean known = venc_settings_get(vsockenc_properties, &gst_vsock_enc_private(self)->settings, id, value);
   GST_OBJECT_UNLOCK(self);
   if (known) return;
   switch (id) {
@@ -292,7 +292,7 @@ static void gst_vsock_enc_get_property(GObject *object, guint id, GValue *value,
 
 static void gst_vsock_enc_finalize(GObject *object) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(GST_VSOCK_ENC(object));
-  gst_vsock_enc_settings_clear(&priv->settings);
+  venc_settings_clear(vsockenc_properties, &priv->settings);
   g_free(priv->copy_reason);
   G_OBJECT_CLASS(gst_vsock_enc_parent_class)->finalize(object);
 }
@@ -308,7 +308,7 @@ static void gst_vsock_enc_class_init(GstVsockEncClass *klass) {
   object_class->set_property = gst_vsock_enc_set_property;
   object_class->get_property = gst_vsock_enc_get_property;
   object_class->finalize = gst_vsock_enc_finalize;
-  gst_vsock_enc_install_properties(object_class);
+  venc_properties_install(object_class, vsockenc_properties);
 
   element_class->change_state = GST_DEBUG_FUNCPTR(gst_vsock_enc_change_state);
   gst_element_class_set_static_metadata(element_class, VSOCKENC_LONG_NAME, VSOCKENC_KLASS,
@@ -337,7 +337,7 @@ static void gst_vsock_enc_class_init(GstVsockEncClass *klass) {
 
 static void gst_vsock_enc_init(GstVsockEnc *self) {
   GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  gst_vsock_enc_settings_init(&priv->settings);
+  venc_settings_init(vsockenc_properties, &priv->settings);
   g_queue_init(&priv->drops);
   priv->last_pts = priv->told_latency = GST_CLOCK_TIME_NONE;
 }

@@ -1,21 +1,18 @@
-/**
- * What the element `virtgpusrc` promises to applications, as spec.ts does for `vsockenc`: the single truth of its
- * properties, from which generate.ts makes C and docs/virtgpusrc.md.
- */
-import type { AnyPropertySpec, EnumSpec } from "./spec.ts";
+/** The interface of the element `virtgpusrc`; see spec.ts. generate.ts makes its C and docs/virtgpusrc.md. */
+import type { EnumSpec, PropertySpec } from "./spec.ts";
 
 export const METADATA = {
   factory: "virtgpusrc",
   longName: "virtio-gpu screen source",
   klass: "Source/Video",
-  description: "Captures what a virtio-gpu shows, whoever draws it: the framebuffer itself, as DmaBuf",
+  description: "Captures the screen of a virtio-gpu: its framebuffers themselves, as DmaBufs",
   author: "The vsockenc authors",
 } as const;
 
 /** Enums by their name in C, without the prefix GstVirtgpuSrc. */
 export const ENUMS = {
   Pacing: {
-    blurb: "When a frame is pushed",
+    blurb: "When to push a frame",
     values: [
       { nick: "flip", blurb: "when the screen has changed, at most at the frame rate of the caps" },
       { nick: "rate", blurb: "at the frame rate of the caps, changed or not" },
@@ -23,34 +20,31 @@ export const ENUMS = {
   },
 } as const satisfies Record<string, EnumSpec>;
 
-export const PROPERTIES: readonly AnyPropertySpec[] = [
+export const PROPERTIES: readonly PropertySpec[] = [
   {
     name: "device",
     type: "string",
-    unset: "the first card of the driver virtio_gpu",
-    blurb: "Card node, such as /dev/dri/card0 (unset = the first of the driver virtio_gpu)",
+    unset: "the first card with the driver virtio_gpu",
+    blurb: "Card node, e.g. /dev/dri/card0 (unset = the first card with the driver virtio_gpu)",
     mutable: "ready",
-    since: "0.1",
   },
   {
     name: "connector",
     type: "string",
-    unset: "the first output that shows something",
-    blurb: "Output, such as Virtual-1 (unset = the first that shows something)",
+    unset: "the first active output",
+    blurb: "Output, e.g. Virtual-1 (unset = the first active output)",
     details: "`/sys/class/drm` lists them.",
     mutable: "ready",
-    since: "0.1",
   },
   {
     name: "pacing",
     type: "enum",
     of: "Pacing",
     default: "flip",
-    blurb: "When a frame is pushed",
+    blurb: "When to push a frame",
     details:
-      "Drawing into the shown framebuffer without a flip, as an X server does, counts as a change; for a second after it `flip` is the same as `rate`.",
+      "Drawing into the visible framebuffer without a page flip, as an X server does, also counts as a change; for one second after it, `flip` behaves like `rate`.",
     mutable: "playing",
-    since: "0.1",
   },
   {
     name: "keepalive-time",
@@ -59,18 +53,16 @@ export const PROPERTIES: readonly AnyPropertySpec[] = [
     maximum: 3_600_000,
     default: 1_000,
     unit: "ms",
-    blurb: "Longest time without a frame, in milliseconds (0 = no limit)",
-    details: "The last frame is pushed again, also while the screen is off.",
+    blurb: "Maximum time between frames, in milliseconds (0 = no limit)",
+    details: "After this time the last frame is pushed again, even while the screen is off.",
     mutable: "playing",
-    since: "0.1",
   },
   {
     name: "cursor",
     type: "boolean",
     default: false,
-    blurb: "Draw the hardware cursor into the frames, which copies each of them",
-    details: "Frames without a visible cursor on its plane are not copied.",
+    blurb: "Draw the hardware cursor into the frames, which requires a copy of each",
+    details: "Frames are not copied while the cursor plane shows no cursor.",
     mutable: "ready",
-    since: "0.1",
   },
 ];

@@ -30,7 +30,7 @@ describe("the bridge's configuration", () => {
     ["inputs = true", "inputs"],
     ['source = "a"\npipeline = "b"', "source: is part of"],
     ["bitrate = { min_kbps = 9, max_kbps = 8 }", "bitrate.min_kbps"],
-    ["encoder.bitrat = 1", "did you mean bitrate?"],
+    ["encoder.bitrat = 1", "invalid property name: expected one of"],
     ["encoder.keyframe-interval = 1.5", "keyframe-interval"],
     ['pipeline = "p"\nencoder.bitrate = 1', "encoder: belongs"],
     ['viewer.host = "0.0.0.0"', "certificate"],

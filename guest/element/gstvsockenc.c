@@ -275,7 +275,8 @@ static void gst_vsock_enc_get_property(GObject *object, guint id, GValue *value,
   GstVsockEnc *self = GST_VSOCK_ENC(object);
 
   GST_OBJECT_LOCK(self);
-  gboolean known = venc_settings_get(vsockenc_properties, &gst_vsock_enc_private(self)->settings, id, value);
+  gboolean known =
+      venc_settings_get(vsockenc_properties, &gst_vsock_enc_private(self)->settings, id, value);
   GST_OBJECT_UNLOCK(self);
   if (known) return;
   switch (id) {

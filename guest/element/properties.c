@@ -13,8 +13,8 @@ void venc_properties_install(GObjectClass *klass, const VencProperty *properties
         spec = g_param_spec_boolean(p->name, p->nick, p->blurb, p->initial != 0, flags);
         break;
       case G_TYPE_ENUM:
-        spec = g_param_spec_enum(p->name, p->nick, p->blurb, p->enum_type(), (gint)p->initial,
-                                 flags);
+        spec =
+            g_param_spec_enum(p->name, p->nick, p->blurb, p->enum_type(), (gint)p->initial, flags);
         gst_type_mark_as_plugin_api(p->enum_type(), 0);
         break;
       case G_TYPE_STRING:

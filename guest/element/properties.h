@@ -14,7 +14,7 @@
 /* The property with id N is row N - 1 of its table; a row without a name ends the table. */
 typedef struct {
   const gchar *name, *nick, *blurb;
-  GType type;             /* fundamental; G_TYPE_BOXED: a GstStructure */
+  GType type;               /* fundamental; G_TYPE_BOXED: a GstStructure */
   GType (*enum_type)(void); /* of G_TYPE_ENUM */
   GParamFlags flags;
   gssize offset;

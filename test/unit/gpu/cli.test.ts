@@ -1,16 +1,14 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { packageRoot } from "../../../common/package-root.ts";
+import { type Program, startProgram } from "../../support/program.ts";
 import { until } from "../../support/until.ts";
 
 let folder: string;
 let socketPath: string;
 let exportPath: string;
-const children: ChildProcess[] = [];
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "vsockenc-cli-"));
@@ -19,43 +17,24 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  for (const child of children.splice(0)) child.kill("SIGKILL");
   rmSync(folder, { recursive: true });
 });
 
-interface Run {
-  readonly child: ChildProcess;
-  readonly done: Promise<{ status: number | null; output: string }>;
-}
+const gpu = (...options: readonly string[]): Program => startProgram("gpu", ...options);
 
-function gpu(...options: string[]): Run {
-  const child = spawn(
-    process.execPath,
-    ["--import", "tsx", join(packageRoot, "cli/main.ts"), "gpu", ...options],
-    { cwd: packageRoot, stdio: ["ignore", "pipe", "pipe"] },
-  );
-  children.push(child);
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += String(data)));
-  const done = new Promise<{ status: number | null; output: string }>((resolve) => {
-    child.once("close", (status) => resolve({ status, output }));
-  });
-  return { child, done };
-}
-
-async function started(): Promise<Run> {
-  const run = gpu("--socket-path", socketPath, "--export-path", exportPath);
+async function started(): Promise<Program> {
+  const program = gpu("--socket-path", socketPath, "--export-path", exportPath);
   await until(() => existsSync(socketPath) && existsSync(exportPath), "the sockets");
-  return run;
+  return program;
 }
 
 it("ends with status 0 when QEMU goes, and removes its sockets", async () => {
-  const { done } = await started();
+  const { ended } = await started();
   const qemu = connect(socketPath);
   qemu.write(Buffer.from([1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]));
   await until(() => !existsSync(socketPath), "the connection to be taken");
   qemu.destroy();
-  expect((await done).status).toBe(0);
+  expect(await ended).toBe(0);
   expect(existsSync(exportPath)).toBe(false);
 });
 
@@ -63,26 +42,26 @@ it.each([
   "SIGTERM",
   "SIGINT",
 ] as const)("ends with status 0 on %s, and removes its sockets", async (signal) => {
-  const { child, done } = await started();
+  const { child, ended } = await started();
   child.kill(signal);
-  expect((await done).status).toBe(0);
+  expect(await ended).toBe(0);
   expect(existsSync(socketPath) || existsSync(exportPath)).toBe(false);
 });
 
 it("replaces the sockets of a process that was killed, but not of one that lives", async () => {
   const first = await started();
-  const second = await gpu("--socket-path", socketPath).done;
-  expect(second.status).toBe(1);
+  const second = gpu("--socket-path", socketPath);
+  expect(await second.ended).toBe(1);
   expect(second.output).toContain("is in use: another process listens there");
   // Its look at the socket was not taken for QEMU's coming and going.
   expect(await connects(socketPath)).toBe(true);
   expect(first.child.exitCode).toBeNull();
   first.child.kill("SIGKILL");
-  await first.done;
+  await first.ended;
   const third = await started();
   await until(() => connects(exportPath), "the new process to listen");
   third.child.kill("SIGTERM");
-  expect((await third.done).status).toBe(0);
+  expect(await third.ended).toBe(0);
 });
 
 function connects(path: string): Promise<boolean> {
@@ -105,9 +84,8 @@ it("says what to do about a wrong path or number", async () => {
     gpu("--socket-path", socketPath, "--heads", "17"),
     gpu(),
   ];
-  const results = await Promise.all(runs.map(({ done }) => done));
-  expect(results.map(({ status }) => status)).toEqual(runs.map(() => 1));
-  const outputs = results.map(({ output }) => output);
+  const statuses = await Promise.all(runs.map(({ ended }) => ended));
+  expect(statuses).toEqual(runs.map(() => 1));
   [
     "choose a shorter one",
     "create it first",
@@ -116,11 +94,12 @@ it("says what to do about a wrong path or number", async () => {
     "from 1 to 16",
     "--socket-path PATH",
   ].forEach((text, i) => {
-    expect(outputs[i]).toContain(text);
+    expect(runs[i]?.output).toContain(text);
   });
 });
 
 it("tells libvirt its capabilities", async () => {
-  const { status, output } = await gpu("--print-capabilities").done;
-  expect([status, JSON.parse(output)]).toEqual([0, { type: "gpu", features: [] }]);
+  const program = gpu("--print-capabilities");
+  expect(await program.ended).toBe(0);
+  expect(JSON.parse(program.output)).toEqual({ type: "gpu", features: [] });
 });

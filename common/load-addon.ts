@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
+import { errorText } from "./error-text.ts";
 import { packageRoot } from "./package-root.ts";
 
 /** The native addon is absent or does not load on this machine. */
@@ -20,7 +21,7 @@ export function loadAddon(addon: "os" | "media" | "gst"): unknown {
   try {
     return createRequire(import.meta.url)(file);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = errorText(error);
     throw new NativeAddonError(
       [
         `The native addon ${addon}.node does not load: ${reason}`,

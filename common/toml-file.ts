@@ -1,7 +1,9 @@
 /** TOML files that one schema checks and describes: the host's configuration and the bridge's. */
+
 import { readFileSync } from "node:fs";
 import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
+import { errorText } from "./error-text.ts";
 
 /** The configuration is absent or wrong; the message names file, field and what it may be. */
 export class ConfigurationError extends Error {
@@ -99,7 +101,7 @@ export function readToml<Schema extends z.ZodType>(schema: Schema, file: string)
   try {
     text = readFileSync(file, "utf8");
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = errorText(error);
     throw new ConfigurationError(`${file} cannot be read: ${reason}`);
   }
   return parseToml(schema, text, file);

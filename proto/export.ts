@@ -5,6 +5,7 @@
  * A message is a u32 length and a protobuf ExportMessage. Lengths are checked before anything is allocated, and
  * every number before it is believed: the two sides may belong to different users.
  */
+import { errorText } from "../common/error-text.ts";
 import { LIMITS } from "./limits.ts";
 import { vsockenc } from "./protobuf.ts";
 
@@ -222,7 +223,7 @@ export class ExportDecoder {
     try {
       decoded = vsockenc.ExportMessage.decode(body);
     } catch (error) {
-      return fail(error instanceof Error ? error.message : String(error));
+      return fail(errorText(error));
     }
     const { hello, memory, acquire, acquired, refused, release, revoke, scanout, damage } = decoded;
     const { cursorImage, cursorPosition } = decoded;

@@ -7,10 +7,12 @@
  *     proto/gen/c/vsockenc-formats.h   formats.ts as a list for C and C++
  *     proto/PROTOCOL.md, VIEWER.md     the tables between the "generated" marks
  */
+
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { errorText } from "../common/error-text.ts";
 import { fourcc, PIXEL_FORMATS } from "./formats.ts";
 import { replaceGenerated } from "./generated-marks.ts";
 import { FIELD_BOUNDS, HEADER_FIELDS, LIMIT_DOCUMENTATION, LIMITS, type Limit } from "./limits.ts";
@@ -30,7 +32,7 @@ function run(command: string, args: readonly string[]): void {
   try {
     execFileSync(command, args, { cwd: here, stdio: ["ignore", "ignore", "pipe"] });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = errorText(error);
     throw new Error(
       `${command} failed: ${reason}\nIs it installed? \`npm run setup\` installs what the build needs.`,
     );

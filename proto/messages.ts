@@ -1,6 +1,7 @@
 /**
  * The messages between guest and relay as a discriminated union, and their codecs by type byte.
  */
+import { errorText } from "../common/error-text.ts";
 import { LIMITS } from "./limits.ts";
 import { vsockenc } from "./protobuf.ts";
 
@@ -93,7 +94,7 @@ export function decodeBody(id: number, body: Uint8Array): Message | undefined {
   try {
     return { type, body: BODIES[type].codec.decode(body) } as ProtobufMessage;
   } catch (error) {
-    throw new MessageFormatError(`${type}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new MessageFormatError(`${type}: ${errorText(error)}`);
   }
 }
 

@@ -2,6 +2,7 @@
  * The messages between a viewer and its server as discriminated unions, and their codecs. Both ends use this module,
  * so nothing in it needs Node.
  */
+import { errorText } from "../common/error-text.ts";
 import { vsockenc } from "./protobuf.ts";
 
 const { viewer } = vsockenc;
@@ -78,9 +79,7 @@ function decode(
   try {
     envelope = codec.decode(bytes);
   } catch (error) {
-    throw new ViewerMessageError(
-      `it does not parse: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new ViewerMessageError(`it does not parse: ${errorText(error)}`);
   }
   const type = envelope.message;
   if (type === undefined)

@@ -1,5 +1,7 @@
 /** What `vsockenc doctor` finds: one line for each thing that has to be there. */
+
 import { spawnSync } from "node:child_process";
+import { errorText } from "../../common/error-text.ts";
 
 export type CheckStatus = "ok" | "warning" | "failure";
 
@@ -31,7 +33,7 @@ export const failure = (name: string, detail: string, fix: string): Check => ({
 
 /** An error's text in one line. */
 export function reason(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
+  return errorText(error).split("\n")[0] ?? "";
 }
 
 const PROGRAM_MS = 20_000;

@@ -2,9 +2,11 @@
  * What `vsockenc doctor` looks at on a Mac: the encoders, the QEMUs and which way of the pixels they allow, UTM and its
  * sandbox, signatures. It only looks. docs/macos.md has the steps that it names.
  */
+
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
+import { errorText } from "../../common/error-text.ts";
 import { type Check, failure, ok, type ProgramResult, warning } from "./check.ts";
 
 /** QEMU 9.1 is the first that has vhost-user and memory-backend-shm outside Linux. */
@@ -103,7 +105,7 @@ function checkVideoToolbox(mac: Mac): Check {
     }
     encoders = z.array(encoder).parse(media.videoToolboxEncoders());
   } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error);
+    const detail = errorText(error);
     return warning(name, detail.split("\n")[0] ?? "", "npm run setup && npm run build");
   }
   const usable = encoders.filter(({ codec, hardware }) => hardware && codec !== "other");

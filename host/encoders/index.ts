@@ -1,4 +1,5 @@
 /** The encoders of this machine as one back end, in the order of a preference list. */
+import { errorText } from "../../common/error-text.ts";
 import {
   type EncoderBackend,
   type EncoderConfiguration,
@@ -75,7 +76,7 @@ export class PreferredBackend implements EncoderBackend {
       try {
         return await backend.open(configuration, events);
       } catch (error) {
-        refusals.push(`${backend.name}: ${error instanceof Error ? error.message : String(error)}`);
+        refusals.push(`${backend.name}: ${errorText(error)}`);
       }
     }
     const { codec, width, height } = configuration;

@@ -1,6 +1,7 @@
 /** The native encoder session of media.node (host/native/media/binding/session_binding.cc), as TypeScript sees it. */
 
 import type { CodecName, ProfileName } from "../../common/codec.ts";
+import { errorText } from "../../common/error-text.ts";
 import { loadAddon } from "../../common/load-addon.ts";
 import type { NativePicture } from "../native/picture.ts";
 import { type Colorimetry, EncoderFailedError } from "./encoder.ts";
@@ -134,8 +135,6 @@ export function startSession(settings: NativeSettings, onEvent: (event: NativeEv
   try {
     return new (native().NativeSession)(settings, surfacing);
   } catch (error) {
-    throw new EncoderFailedError(
-      `${encoderName(settings)}: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new EncoderFailedError(`${encoderName(settings)}: ${errorText(error)}`);
   }
 }

@@ -1,4 +1,5 @@
 /** A back end that finds out, once, what opens on this machine. */
+import { errorText } from "../../common/error-text.ts";
 import type {
   EncoderBackend,
   EncoderConfiguration,
@@ -43,7 +44,7 @@ export abstract class ProbedBackend implements EncoderBackend {
         await probe(this, candidate.codec);
         offers.push(candidate);
       } catch (error) {
-        refusals.add(error instanceof Error ? error.message : String(error));
+        refusals.add(errorText(error));
       }
     }
     if (refusals.size > 0) {

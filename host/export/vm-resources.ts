@@ -5,7 +5,9 @@
  * resource then is told that it is revoked. An exporter knows one hold for each resource and connection, so users
  * within the relay are counted here, and the hold goes back with the last of them.
  */
+
 import type { Logger } from "pino";
+import { errorText } from "../../common/error-text.ts";
 import type { ResourceBytes, ResourceSurface } from "../native/picture.ts";
 import { ExportClient, ExportClosedError, type ExportedResource, ExportRefusedError } from "./client.ts";
 import { Heads } from "./heads.ts";
@@ -128,7 +130,7 @@ export class VmResources implements ResourceSource {
       this.#reported = undefined;
       this.#log.info({ path: this.#path }, "connected to the exporter");
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = errorText(error);
       if (this.#reported !== reason) {
         this.#log.warn({ path: this.#path }, `no exporter yet, trying again: ${reason}`);
         this.#reported = reason;

@@ -5,6 +5,7 @@
  * be held (see Hold). TRANSFER_TO_HOST_2D copies nothing, for the picture of a resource is its backing. What a head
  * shows is told to the reader; there is no screen here.
  */
+import { errorText } from "../../common/error-text.ts";
 import type { Rectangle } from "../../proto/export.ts";
 import type { Hold } from "../export/hold.ts";
 import type { Cursor, Scanout } from "../export/source.ts";
@@ -202,7 +203,7 @@ export class GpuDevice {
       return execute(command.readUInt32LE(0));
     } catch (error) {
       const type = command.length >= 4 ? `0x${command.readUInt32LE(0).toString(16)}` : "none";
-      const text = error instanceof Error ? error.message : String(error);
+      const text = errorText(error);
       this.#warnings.warn({ command: type, reason: text }, "a command of the guest was refused");
       const response = error instanceof CommandError ? error.response : Response.ERR_UNSPEC;
       return { response: answer(command, response) };

@@ -6,7 +6,9 @@
  * of its size, the resource's pages mapped, one frame. The guest goes on drawing meanwhile, which is damage again, so the
  * last picture of a change is always whole. Whatever fails is said to the viewers and tried again after a while.
  */
+
 import type { Logger } from "pino";
+import { errorText } from "../../common/error-text.ts";
 import type { SourceEvents } from "../../viewer/server/source.ts";
 import { type EncodedPacket, type EncoderBackend, EncoderError } from "../encoders/encoder.ts";
 import { ExportClosedError, ExportRefusedError } from "../export/client.ts";
@@ -160,7 +162,7 @@ export class HeadRun {
     if (this.#stopped || this.#scanout !== scanout) return;
     const { log, metrics } = this.#options;
     metrics.frameFailed();
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = errorText(error);
     const known =
       error instanceof ExportRefusedError ||
       error instanceof ExportClosedError ||

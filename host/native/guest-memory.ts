@@ -2,6 +2,7 @@
  * The guest's memory, as the front end describes it, and the rings in it. Bytes are copied in and out with checks;
  * an address outside is an ordinary result, for guests are hostile.
  */
+import { errorText } from "../../common/error-text.ts";
 import { type MemoryStatus, type NativeGuestMemory, os, type RegionDescription } from "./os-addon.ts";
 
 export type { MemoryStatus, RegionDescription };
@@ -39,7 +40,7 @@ export class GuestMemory {
     try {
       this.#native = new os.GuestMemory(regions, descriptors);
     } catch (error) {
-      throw new MemoryTableError(error instanceof Error ? error.message : String(error), { cause: error });
+      throw new MemoryTableError(errorText(error), { cause: error });
     }
     this.memories = this.#native.memories();
   }

@@ -1,6 +1,7 @@
 /**
  * The device's side of a split virtqueue (virtio 1.2, 2.7); the ring logic is os/virtqueue.cc.
  */
+import { errorText } from "../../common/error-text.ts";
 import type { GuestMemory } from "./guest-memory.ts";
 import { type NativeVirtqueue, os, type Popped, type VirtqueueSetup } from "./os-addon.ts";
 
@@ -15,7 +16,7 @@ function translated<Result>(body: () => Result): Result {
   try {
     return body();
   } catch (error) {
-    throw new VirtqueueError(error instanceof Error ? error.message : String(error), { cause: error });
+    throw new VirtqueueError(errorText(error), { cause: error });
   }
 }
 

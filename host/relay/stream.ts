@@ -7,7 +7,9 @@
  * pixels are not all there, everything but these pixels waits in the same queue; pixels cost credit, which is given
  * back when they have been copied to where they belong.
  */
+
 import type { Logger } from "pino";
+import { errorText } from "../../common/error-text.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import type { DataMessage } from "../../proto/messages.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
@@ -138,7 +140,7 @@ export class Stream implements SessionHandler {
       this.#output.fail(error);
       return;
     }
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = errorText(error);
     this.#log.error({ err: error }, "a session broke");
     this.#output.fail(new SessionError("INTERNAL_ERROR", `the relay failed: ${reason}; its log says more`));
   }
@@ -381,7 +383,7 @@ export class Stream implements SessionHandler {
     const code = wireErrorCode(error);
     if (code === undefined) throw error;
     if (subject === ErrorSubject.FRAME_NUMBER) this.#metrics.frameFailed(code);
-    const text = truncate(error instanceof Error ? error.message : String(error));
+    const text = truncate(errorText(error));
     this.#log.warn({ subject: ErrorSubject[subject], id, code }, text);
     this.#output.answer({ type: "error", body: { code: ErrorCode[code], text, fatal: false, subject, id } });
   }

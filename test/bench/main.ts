@@ -4,9 +4,11 @@
  * A miss is no failure of the command: timing depends on the machine and on what else it does. docs/performance.md has
  * the figures of one machine, how they are taken, and why a bound was missed where one was.
  */
+
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { errorText } from "../../common/error-text.ts";
 import { packageRoot } from "../../common/package-root.ts";
 import { ENCODER_NAMES } from "../../host/encoders/index.ts";
 import type { Case } from "./case.ts";
@@ -114,6 +116,6 @@ const program = new Command("npm run bench --")
   .parse();
 
 await bench(program.opts<Options>()).catch((error: unknown) => {
-  say(error instanceof Error ? error.message : String(error));
+  say(errorText(error));
   process.exitCode = 1;
 });

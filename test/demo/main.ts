@@ -5,10 +5,12 @@
  * host then draws the same pictures itself and compares. Everything measured is measured here: bytes by a proxy on the
  * port that knows nothing of the protocol, frames and quality by ffmpeg, times by the host's relay and the guest.
  */
+
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
+import { errorText } from "../../common/error-text.ts";
 import { packageRoot } from "../../common/package-root.ts";
 import { inspectStream, makeShowpieces, psnr, type Quality } from "../support/ffmpeg.ts";
 import { portBulk } from "../support/port-recording.ts";
@@ -140,6 +142,6 @@ const program = new Command("demo")
   .parse();
 
 process.exitCode = await demo(program.opts<Options>()).catch((error: unknown) => {
-  console.error(`[demo] ${error instanceof Error ? error.message : String(error)}`);
+  console.error(`[demo] ${errorText(error)}`);
   return 1;
 });

@@ -41,8 +41,3 @@ function indent(text: string): string {
 export function tail(text: string, lines = 30): string {
   return text.trimEnd().split(/\r?\n/).slice(-lines).join("\n");
 }
-
-/** The message of whatever was thrown. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

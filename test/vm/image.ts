@@ -15,9 +15,10 @@ import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { errorText } from "../../common/error-text.ts";
 import { cacheRoot, contentKey, staleEntries, touch, withLock } from "./cache.ts";
 import { findDebianMirror } from "./debian-mirror.ts";
-import { ImageError, messageOf, tail } from "./errors.ts";
+import { ImageError, tail } from "./errors.ts";
 
 const SCRIPTS = join(dirname(fileURLToPath(import.meta.url)), "image");
 export const SUITES = ["trixie", "bookworm"] as const;
@@ -260,7 +261,7 @@ async function spawnAsRoot(
       );
     }
   } catch (error) {
-    throw error instanceof ImageError ? error : new ImageError(`Cannot run unshare: ${messageOf(error)}`);
+    throw error instanceof ImageError ? error : new ImageError(`Cannot run unshare: ${errorText(error)}`);
   } finally {
     clearTimeout(timer);
     process.removeListener("exit", end);

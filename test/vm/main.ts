@@ -1,7 +1,8 @@
 /** `npm run vm -- [options] -- COMMAND`: boots a test guest, runs COMMAND in it, passes its output and status on. */
 import { mkdirSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { messageOf, VmTimeoutError } from "./errors.ts";
+import { errorText } from "../../common/error-text.ts";
+import { VmTimeoutError } from "./errors.ts";
 import { DESKTOPS, type Desktop, SUITES, type Suite } from "./image.ts";
 import { type ForwardedPort, GPU_KINDS, type GpuKind } from "./qemu-args.ts";
 import { shellText } from "./shell-text.ts";
@@ -134,7 +135,7 @@ Example: npm run vm -- --gpu stock --no-relay --out result -- 'uname -a | tee /o
     try {
       process.exitCode = await run(words, options);
     } catch (error) {
-      process.stderr.write(`[vm] ${messageOf(error)}\n`);
+      process.stderr.write(`[vm] ${errorText(error)}\n`);
       process.exitCode = error instanceof VmTimeoutError ? STATUS_TIMEOUT : STATUS_HARNESS;
     }
   });

@@ -2,8 +2,10 @@
  * One source and all who watch it: it is started for the first and stopped after the last, and every viewer gets the same
  * access units. How fast one takes them is the matter of its own queue.
  */
+
 import type { Logger } from "pino";
 import type { CodecName } from "../../common/codec.ts";
+import { errorText } from "../../common/error-text.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import type { OutgoingServerMessage } from "../../proto/viewer-messages.ts";
 import {
@@ -166,7 +168,7 @@ export class Hub {
     } catch (error) {
       // What is wrong with one source must not end the server of all; its viewers read why there is no picture.
       this.#log.error(error, "the source does not start");
-      this.#state = { code: "failed", text: error instanceof Error ? error.message : String(error) };
+      this.#state = { code: "failed", text: errorText(error) };
       return;
     }
     this.#log.debug("source started");

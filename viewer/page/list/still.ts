@@ -1,4 +1,5 @@
 /** Makes a small picture of some access units, for the list. */
+import { errorText } from "../../../common/error-text.ts";
 import { NAL_PPS, NAL_SPS, nalType, splitNalUnits, toSample } from "../player/mse/annexb.ts";
 import { fragment, initialization } from "../player/mse/fmp4.ts";
 import { hasWebCodecs } from "../player/webcodecs.ts";
@@ -52,7 +53,7 @@ async function decodeStill(
     decoder.close();
     if (last !== undefined) draw(canvas, last, last.displayWidth, last.displayHeight);
   } catch (error) {
-    throw new StillError(failure?.message ?? (error instanceof Error ? error.message : String(error)));
+    throw new StillError(failure?.message ?? errorText(error));
   } finally {
     last?.close();
   }

@@ -2,6 +2,7 @@
  * A VideoDecoder that survives what happens to decoders: it is told of its stream by the server, drops what it cannot
  * keep up with, tries software when hardware fails, and is built anew when the browser has taken it away.
  */
+import { errorText } from "../../../common/error-text.ts";
 import { type Configuration, type DropReason, now, type Unit, type UnitHead } from "../player/unit.ts";
 import type { FrameTimes } from "../statistics/stages.ts";
 
@@ -146,7 +147,7 @@ export class Decoder {
       const wasSoftware = this.#acceleration === "prefer-software";
       if (wasSoftware && !this.#cameSinceFailure) {
         this.#failed = true;
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = errorText(error);
         this.#events.onFailure(
           `This browser's decoder refuses the stream (${this.#configuration?.codec ?? "no codec"}): ${reason}`,
         );

@@ -1,7 +1,9 @@
 /** Certificate and key of a server that speaks TLS. */
+
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
+import { errorText } from "../../../common/error-text.ts";
 import { type ViewerOptions, ViewerOptionsError } from "../options.ts";
 
 export interface Certificate {
@@ -36,7 +38,7 @@ async function readPem(path: string, field: "certificate" | "key"): Promise<Buff
   try {
     return await readFile(path);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = errorText(error);
     throw new ViewerOptionsError(
       `viewer.${field} cannot be read (${reason}): name a file that this user may read`,
     );
@@ -47,6 +49,6 @@ function attempt<Result>(action: () => Result, complaint: string): Result {
   try {
     return action();
   } catch (error) {
-    throw new ViewerOptionsError(`${complaint} (${error instanceof Error ? error.message : String(error)})`);
+    throw new ViewerOptionsError(`${complaint} (${errorText(error)})`);
   }
 }

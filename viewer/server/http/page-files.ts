@@ -1,11 +1,13 @@
 /**
  * The page's files, read once and kept in memory: what is not among them cannot be asked for, however a path is spelt.
  */
+
 import { createHash } from "node:crypto";
 import type { Dirent } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { extname, join, relative, sep } from "node:path";
+import { errorText } from "../../../common/error-text.ts";
 import { packageRoot } from "../../../common/package-root.ts";
 import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
 import { ViewerOptionsError } from "../options.ts";
@@ -126,7 +128,7 @@ async function filesBelow(folder: string): Promise<Dirent[]> {
     const entries = await readdir(folder, { recursive: true, withFileTypes: true });
     return entries.filter((entry) => entry.isFile());
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = errorText(error);
     throw new ViewerOptionsError(
       `the viewer's page cannot be read (${reason}): build it with npm run build:viewer`,
     );

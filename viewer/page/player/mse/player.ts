@@ -3,6 +3,7 @@
  * films, not for screens, so it lags by some frames more than WebCodecs, and it is brought back to the newest picture
  * whenever it falls behind.
  */
+import { errorText } from "../../../../common/error-text.ts";
 
 import type { Player, PlayerEvents } from "../player.ts";
 import { type Configuration, now, type Point, paintOf, type Unit, type UnitHead } from "../unit.ts";
@@ -206,7 +207,7 @@ class Stream {
     try {
       buffer.appendBuffer(next);
     } catch (error) {
-      this.#fail(error instanceof Error ? error.message : String(error));
+      this.#fail(errorText(error));
     }
   }
 

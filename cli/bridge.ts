@@ -8,13 +8,13 @@ interface BridgeOptions {
   readonly pipeline?: string;
 }
 
-/** `vsockenc bridge`: this guest's screen in browsers. */
+/** `vsockenc bridge`: shows this guest's screen in browsers. */
 export function bridgeCommand(): Command {
   return new Command("bridge")
     .description("show this guest's screen in browsers, encoded on the host")
     .option("--config <file>", "TOML configuration (docs/bridge.md)")
-    .option("--source <elements>", "elements that capture, in place of the screen")
-    .option("--pipeline <elements>", "the whole pipeline, which ends in: appsink name=videosink")
+    .option("--source <elements>", "GStreamer elements that capture instead of the screen")
+    .option("--pipeline <elements>", "the whole pipeline, ending in: appsink name=videosink")
     .addHelpText(
       "after",
       `
@@ -24,12 +24,12 @@ Examples:
   $ vsockenc bridge --source "pipewiresrc path=42 do-timestamp=true ! videoconvert"
   $ vsockenc bridge --pipeline "videotestsrc is-live=true ! vsockenc ! appsink name=videosink sync=false"
 
-The pipeline runs while somebody watches. Without --source it captures with virtgpusrc where it may, else with
-pipewiresrc. The page is for this machine alone unless the configuration says otherwise; from another one:
-ssh -L 8844:127.0.0.1:8844 GUEST. docs/bridge.md has the configuration for a port that the VM's host forwards.`,
+The pipeline runs while a viewer watches. By default it captures with virtgpusrc if it has the privilege to, else with
+pipewiresrc. By default only this machine can open the page; from another one, use
+ssh -L 8844:127.0.0.1:8844 GUEST. docs/bridge.md shows the configuration for a port that the VM's host forwards.`,
     )
     .action(async ({ config, source, pipeline }: BridgeOptions) => {
-      // Here, so that every other command works without the viewer's server.
+      // Imported here, so that all other commands work without the viewer's server.
       const [{ Bridge }, { bridgeConfiguration }] = await Promise.all([
         import("../guest/bridge/bridge.ts"),
         import("../guest/bridge/configuration.ts"),

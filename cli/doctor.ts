@@ -19,22 +19,22 @@ async function check({ config, side, probe }: Options): Promise<Check[]> {
   return await checkHost(configuration);
 }
 
-/** `vsockenc doctor`: what is missing on this machine, and what mends it. */
+/** `vsockenc doctor`: finds what is missing on this machine, and the command that fixes it. */
 export function doctorCommand(): Command {
   return new Command("doctor")
-    .description("say what is missing on this machine, host or guest, and the command that mends it")
-    .option("--config <file>", "host: also look at the sockets of this configuration")
+    .description("check this machine, host or guest, and print the command that fixes each problem")
+    .option("--config <file>", "host: also check the sockets of this configuration")
     .addOption(
-      new Option("--side <side>", "which checks; auto: the guest's where there is a port org.vsockenc.*")
+      new Option("--side <side>", "checks to run; auto: the guest's if there is a port org.vsockenc.*")
         .choices(["auto", "host", "guest"])
         .default("auto"),
     )
-    .option("--probe", "guest: send one drawn buffer through the whole path and compare checksums")
+    .option("--probe", "guest: send one buffer through the whole path and compare checksums")
     .option("--json", "print the checks as JSON")
     .addHelpText(
       "after",
       `
-Exit status: 0 if nothing fails (warnings may remain), 1 if something does.
+Exit status: 0 if no check fails (warnings are allowed), 1 if one fails, 2 for wrong arguments or configuration.
 
 Examples:
   vsockenc doctor --config host.toml

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-import { gpuCommand } from "./gpu.ts";
 /**
- * The program `vsockenc-gpu`: `vsockenc gpu` under a name of its own, for those who start vhost-user back ends by the
- * path of a program and nothing else (docs/interop/vhost-user.rst of QEMU; libvirt).
+ * The program `vsockenc-gpu`: `vsockenc gpu` under a name of its own. libvirt starts vhost-user back ends by the path of a
+ * program, without a subcommand (QEMU, docs/interop/vhost-user.rst).
  */
+import { gpuCommand } from "./gpu.ts";
 import { runProgram } from "./run-program.ts";
 
 await runProgram(gpuCommand().name("vsockenc-gpu"));

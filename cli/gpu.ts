@@ -5,11 +5,11 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { createLogger, LOG_LEVELS, type LogLevel } from "../common/log.ts";
 import { MAX_HEADS } from "../host/gpu/constants.ts";
-import { type DisplayMode, MODE_LIMITS } from "../host/gpu/edid.ts";
+import { DISPLAY_MODE_RULE, type DisplayMode, parseDisplayMode } from "../host/gpu/display-mode.ts";
 import type { GpuService, VhostEndpoint } from "../host/gpu/service.ts";
 import { onTermination } from "./termination.ts";
 
-/** libvirt's question what this back end can do: no rendering. docs/interop/vhost-user.json */
+/** The answer to libvirt's query of capabilities: no rendering. docs/interop/vhost-user.json */
 const CAPABILITIES = { type: "gpu", features: [] };
 
 interface Flags {
@@ -27,22 +27,19 @@ interface Flags {
 function wholeNumber(text: string, min: number, max: number): number {
   const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
   if (value >= min && value <= max) return value;
-  throw new InvalidArgumentError(`Give a whole number from ${min} to ${max}.`);
+  throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
 }
 
 function parseMode(text: string): DisplayMode {
-  const [, width, height] = /^(\d+)x(\d+)$/.exec(text) ?? [];
-  if (width === undefined || height === undefined) {
-    throw new InvalidArgumentError("Give width and height like this: 1920x1080.");
-  }
-  const { MIN, MAX } = MODE_LIMITS;
-  return { width: wholeNumber(width, MIN, MAX), height: wholeNumber(height, MIN, MAX) };
+  const mode = parseDisplayMode(text);
+  if (mode === undefined) throw new InvalidArgumentError(`It ${DISPLAY_MODE_RULE}.`);
+  return mode;
 }
 
 function parseLevel(text: string): LogLevel {
   const level = LOG_LEVELS.find((known) => known === text);
   if (level !== undefined) return level;
-  throw new InvalidArgumentError(`Choose one of ${LOG_LEVELS.join(", ")}.`);
+  throw new InvalidArgumentError(`It must be one of ${LOG_LEVELS.join(", ")}.`);
 }
 
 function endpoint(flags: Flags, command: Command): VhostEndpoint {
@@ -50,24 +47,24 @@ function endpoint(flags: Flags, command: Command): VhostEndpoint {
     return { kind: "path", path: flags.socketPath };
   }
   if (flags.fd !== undefined && flags.socketPath === undefined) return { kind: "descriptor", fd: flags.fd };
-  return command.error("error: give either --socket-path PATH or --fd N");
+  return command.error("error: expected either --socket-path PATH or --fd N");
 }
 
-/** Serves the VM until QEMU goes (exit status 0) or a signal comes. */
+/** Serves the VM until QEMU ends (exit status 0) or a signal arrives. */
 async function serve(flags: Flags, command: Command): Promise<void> {
   const log = createLogger("gpu", flags.logLevel);
   const { heads, mode, exportPath, exportUid, record } = flags;
-  // Here, so that --help and --print-capabilities work without the addon.
+  // Imported here, so that --help and --print-capabilities work without the addon.
   const [{ GpuService: Service }, { onWatchError }] = await Promise.all([
     import("../host/gpu/service.ts"),
     import("../host/native/poller.ts"),
   ]);
-  // QEMU never reconnects a GPU, so this process outlives its own mistakes: they are logged.
-  const survive = (error: unknown) => log.error({ err: error }, "an internal error; please report it");
+  // QEMU never reconnects a GPU, so this process logs internal errors and continues.
+  const survive = (error: unknown) => log.error({ err: error }, "internal error; please report it");
   onWatchError(survive);
   process.on("uncaughtException", survive);
   let service: GpuService | undefined;
-  // First, so that no socket file is left behind by a signal that comes at once.
+  // First, so that a signal that arrives at once leaves no socket file behind.
   onTermination(() => service?.close());
   service = new Service(
     {
@@ -88,30 +85,30 @@ Examples:
   vsockenc gpu --socket-path /run/vm1/gpu.sock --export-path /run/vm1/export.sock
   vsockenc gpu --socket-path gpu.sock --export-path export.sock --heads 2 --mode 1920x1080
 
-QEMU (10.0 or later) is started afterwards, with shared memory for the guest:
+Start QEMU (10.0 or later) afterwards, with shared memory for the guest:
   -object memory-backend-memfd,id=ram,size=2G,share=on -machine q35,memory-backend=ram
   -chardev socket,id=gpu,path=/run/vm1/gpu.sock
   -device vhost-user-gpu-pci,chardev=gpu,max_outputs=1 -vga none -display none
-With more than one head, max_outputs must be their number: QEMU decides what the guest sees.
+With several heads, set max_outputs to their number: QEMU decides how many the guest sees.
 
-It serves one run of the VM, and ends with status 0 when QEMU ends.`;
+The process serves one run of the VM. It ends with status 0 when QEMU ends, with status 2 for wrong arguments.`;
 
 /** The subcommand. */
 export function gpuCommand(): Command {
   return new Command("gpu")
-    .description("the virtio-gpu of one VM: a vhost-user back end whose pictures relays can read")
+    .description("run the virtio-gpu of one VM: a vhost-user back end whose pictures relays can read")
     .option("--socket-path <path>", "listen here for QEMU")
-    .option("--fd <number>", "a socket that QEMU is connected to, or will connect to", (text) =>
+    .option("--fd <number>", "inherited socket, connected to QEMU or listening for it", (text) =>
       wholeNumber(text, 0, 2 ** 20),
     )
     .option("--export-path <path>", "listen here for relays")
     .addOption(
       new Option(
         "--export-uid <uid>",
-        "another user that may connect there, and so read the guest's memory; repeatable",
+        "user id that may connect there, and so read the guest's memory; repeatable",
       )
         .argParser((text, users: readonly number[]) => [...users, wholeNumber(text, 0, 2 ** 32 - 2)])
-        .default([], "only our own and root"),
+        .default([], "our own user and root"),
     )
     .option(
       "--heads <number>",
@@ -124,8 +121,11 @@ export function gpuCommand(): Command {
         .argParser(parseMode)
         .default({ width: 1280, height: 800 }, "1280x800"),
     )
-    .option("--record <file>", "write down what QEMU and the guest's driver ask, and the answers (debugging)")
-    .option("--print-capabilities", "say as JSON what this back end can do (for libvirt), and end")
+    .option(
+      "--record <file>",
+      "record the requests of QEMU and of the guest's driver, with the answers (for debugging)",
+    )
+    .option("--print-capabilities", "print the capabilities as JSON (for libvirt) and exit")
     .option("--log-level <level>", LOG_LEVELS.join(", "), parseLevel, "info")
     .addHelpText("after", EXAMPLES)
     .action(async (flags: Flags, command: Command) => {

@@ -4,10 +4,10 @@ import { readConfiguration } from "../host/config.ts";
 import { Supervisor } from "../host/supervisor.ts";
 import { onTermination } from "./termination.ts";
 
-/** `vsockenc host`: the GPU processes of all configured VMs and one relay, kept running. */
+/** `vsockenc host`: keeps the GPU processes of all configured VMs and one relay running. */
 export function hostCommand(): Command {
   return new Command("host")
-    .description("run a GPU process for each VM and one relay for all, and keep them running")
+    .description("keep a GPU process for each VM and one relay for all of them running")
     .requiredOption("--config <file>", "TOML configuration (docs/configuration.md)")
     .addHelpText(
       "after",
@@ -22,8 +22,9 @@ Example:
   $ vsockenc host --config host.toml &
   $ qemu-system-x86_64 … $(vsockenc qemu-args --config host.toml --vm desk)
 
-A GPU process lives as long as its VM, and is started again for the VM's next start. The relay is started
-again when it ends, with back-off; guests go on with a key frame.`,
+A GPU process ends with its VM and is restarted for the VM's next start. The relay is restarted when it ends; streams
+resume with a key frame. Restarts back off, from 0.1 s up to 10 s. A process that ends with status 2 (wrong arguments or
+configuration) is not restarted.`,
     )
     .action(({ config }: { config: string }) => {
       const configuration = readConfiguration(config);

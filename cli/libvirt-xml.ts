@@ -3,10 +3,10 @@ import { minimumQemu } from "../common/package-root.ts";
 import { libvirtXml } from "../host/libvirt-xml.ts";
 import { addVmOptions, selectVm, type VmOptions } from "./vm-options.ts";
 
-/** `vsockenc libvirt-xml`: prints a libvirt domain with what a VM needs. */
+/** `vsockenc libvirt-xml`: prints a libvirt domain with the devices that a VM needs. */
 export function libvirtXmlCommand(): Command {
   return addVmOptions(new Command("libvirt-xml"))
-    .description(`print a libvirt domain with what a VM needs (QEMU ${minimumQemu} or newer)`)
+    .description(`print a libvirt domain with the devices that a VM needs (QEMU ${minimumQemu} or newer)`)
     .addHelpText(
       "after",
       `

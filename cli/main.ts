@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command `vsockenc`: one file of this folder for each subcommand. */
+/** The command `vsockenc`; each subcommand has a file in this folder. */
 import { Command } from "commander";
 import { packageVersion } from "../common/package-root.ts";
 import { bridgeCommand } from "./bridge.ts";
@@ -13,10 +13,10 @@ import { runProgram } from "./run-program.ts";
 
 const program = new Command("vsockenc")
   .description(
-    "A video encoder for virtual machines: guests name their frames, the host encodes them in place.",
+    "A video encoder for virtual machines: guests send resource ids, the host encodes the pixels in place.",
   )
   .version(packageVersion)
-  .showHelpAfterError("(--help shows what there is)")
+  .showHelpAfterError("(see --help)")
   .addCommand(hostCommand())
   .addCommand(gpuCommand())
   .addCommand(relayCommand())

@@ -8,21 +8,21 @@ interface Options extends VmOptions {
   readonly pretty?: true;
 }
 
-/** As a shell would have to read it. */
+/** Quotes a word for a shell. */
 function shellQuote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
-/** `vsockenc qemu-args`: prints what to add to a VM's command line. */
+/** `vsockenc qemu-args`: prints the QEMU arguments that a VM needs. */
 export function qemuArgsCommand(): Command {
   return addVmOptions(new Command("qemu-args"))
-    .description(`print what to add to a VM's QEMU command line (QEMU ${minimumQemu} or newer)`)
+    .description(`print the QEMU arguments that a VM needs (QEMU ${minimumQemu} or newer)`)
     .addOption(
       new Option("--memory-backend <kind>", "how the VM's memory is shared with its GPU process")
         .choices(MEMORY_BACKENDS)
         .default(process.platform === "linux" ? "memfd" : "shm"),
     )
-    .option("--pretty", "one argument with its value a line, for reading")
+    .option("--pretty", "print each argument with its value on a line of its own")
     .action((options: Options) => {
       const { memoryBackend } = options;
       const text = qemuArguments({ ...selectVm(options), memoryBackend })

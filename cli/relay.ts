@@ -3,10 +3,10 @@ import { createLogger } from "../common/log.ts";
 import { readConfiguration } from "../host/config.ts";
 import { onTermination } from "./termination.ts";
 
-/** `vsockenc relay`: serves the ports of the configuration's VMs until it is told to stop. */
+/** `vsockenc relay`: serves the ports of the configuration's VMs until a signal stops it. */
 export function relayCommand(): Command {
   return new Command("relay")
-    .description("encode what guests send through their ports")
+    .description("encode the frames that guests send through their ports")
     .requiredOption("--config <file>", "TOML configuration (docs/configuration.md)")
     .addHelpText(
       "after",
@@ -19,19 +19,19 @@ Example:
   export = "/run/vsockenc/desk-export.sock"
   $ vsockenc relay --config relay.toml
 
-The relay may be stopped, killed and started at any time; guests go on with a key frame.`,
+The relay may be stopped, killed and restarted at any time; streams resume with a key frame.`,
     )
     .action(async ({ config }: { config: string }) => {
       const configuration = readConfiguration(config);
       const log = createLogger("relay", configuration.log.level);
-      // Here, so that --help and every other command work without the addons.
+      // Imported here, so that --help and all other commands work without the addons.
       const [{ Relay }, { viewerOf }, { onWatchError }] = await Promise.all([
         import("../host/relay/relay.ts"),
         import("../host/heads/browser-viewer.ts"),
         import("../host/native/poller.ts"),
       ]);
-      // No descriptors left, most likely; a listener tries again by itself.
-      onWatchError((error) => log.error({ err: error }, "a connection could not be accepted"));
+      // Most likely no descriptors are left; listeners retry by themselves.
+      onWatchError((error) => log.error({ err: error }, "cannot accept a connection"));
       const relay = await Relay.start(configuration, log, viewerOf(configuration));
       onTermination(() => relay.stop());
     });

@@ -1,14 +1,22 @@
 import type { Command } from "commander";
+import { errorText } from "../common/error-text.ts";
+import { USAGE_ERROR_STATUS } from "../common/exit-status.ts";
+import { ConfigurationError } from "../common/toml-file.ts";
 
-/** Runs a command line; an error becomes a message and exit status 1. */
+/**
+ * Runs a command line. Wrong arguments and a wrong configuration become a message and USAGE_ERROR_STATUS, other errors a
+ * message and exit status 1.
+ */
 export async function runProgram(program: Command): Promise<void> {
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USAGE_ERROR_STATUS));
+  }
   try {
     await program.parseAsync();
   } catch (error) {
-    // Our errors say what is wrong and what to do; a stack would only hide it. VSOCKENC_DEBUG shows it.
-    const shown =
-      error instanceof Error ? (process.env["VSOCKENC_DEBUG"] ? error.stack : error.message) : error;
+    // The message names the cause and the remedy; a stack would only hide it. VSOCKENC_DEBUG shows the stack.
+    const shown = process.env["VSOCKENC_DEBUG"] && error instanceof Error ? error.stack : errorText(error);
     console.error(`vsockenc: ${shown}`);
-    process.exitCode = 1;
+    process.exitCode = error instanceof ConfigurationError ? USAGE_ERROR_STATUS : 1;
   }
 }

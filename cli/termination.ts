@@ -1,9 +1,9 @@
-/** How long an orderly end may take before the process ends anyway. */
+/** How long an orderly stop may take before the process exits anyway. */
 const GRACE_MS = 2000;
 
 /**
- * Runs `stop` on SIGINT or SIGTERM and then ends the process: when nothing is left to do, or after a grace period.
- * A second signal ends it at once.
+ * Runs `stop` on SIGINT or SIGTERM. The process then exits with status 0 when nothing is left to do, or after a grace
+ * period. A second signal ends it at once.
  */
 export function onTermination(stop: () => void): void {
   let stopping = false;

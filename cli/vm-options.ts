@@ -12,13 +12,13 @@ export interface VmOptions {
 function mebibytes(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 64 && value <= 16 * 1024 * 1024) return value;
-  throw new InvalidArgumentError("a whole number of MiB, 64 or more.");
+  throw new InvalidArgumentError("It must be a whole number of MiB, 64 or more.");
 }
 
 export function addVmOptions(command: Command): Command {
   return command
     .requiredOption("--config <file>", "TOML configuration that names the VM's sockets")
-    .option("--vm <name>", "which [[vm]]; may be left out when there is one only")
+    .option("--vm <name>", "name of the [[vm]]; optional if there is only one")
     .option("--memory <MiB>", "guest memory in MiB", mebibytes, 2048);
 }
 

@@ -1,4 +1,4 @@
-/** Where the relay listens: `unix:PATH`, `tcp:HOST:PORT` or `vsock:PORT`. */
+/** Addresses to listen on: `unix:PATH`, `tcp:HOST:PORT` or `vsock:PORT`. */
 
 export type Address =
   | { readonly kind: "unix"; readonly path: string }
@@ -9,7 +9,7 @@ const MAX_TCP_PORT = 0xffff;
 /** The last is VMADDR_PORT_ANY. */
 const MAX_VSOCK_PORT = 0xffff_fffe;
 
-/** Reads an address; undefined if it is none. */
+/** Parses an address; undefined if it is invalid. */
 export function parseAddress(text: string): Address | undefined {
   const [, kind, rest = ""] = /^(unix|tcp|vsock):(.+)$/s.exec(text) ?? [];
   if (kind === "unix") return { kind, path: rest };
@@ -26,7 +26,7 @@ export function parseAddress(text: string): Address | undefined {
   return undefined;
 }
 
-/** As it is written in a configuration. */
+/** In the notation of parseAddress. */
 export function formatAddress(address: Address): string {
   switch (address.kind) {
     case "unix":
@@ -38,7 +38,7 @@ export function formatAddress(address: Address): string {
   }
 }
 
-/** Whether only programs of this machine (and guests whose network it emulates) reach the address. */
+/** Whether only programs on this machine, and guests whose network it emulates, can reach the address. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 
-/** Where a request goes by its own words. */
+/** The target of a request, from its URL and Host header. */
 export interface RequestTarget {
   readonly pathname: string;
   readonly query: URLSearchParams;
@@ -9,9 +9,9 @@ export interface RequestTarget {
 }
 
 /**
- * Nothing of a request is trusted: what is no path or no host is empty.
+ * Nothing in a request is trusted: an invalid path or host becomes empty.
  *
- * The two are read apart, because a path that begins with two slashes would be read as another host.
+ * The two are parsed separately, because a path that begins with two slashes would be parsed as another host.
  */
 export function requestTarget({ url = "", headers }: IncomingMessage): RequestTarget {
   const host = `http://${headers.host ?? ""}`;

@@ -4,9 +4,9 @@ export const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace"] a
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /**
- * A logger that writes JSON lines to standard error, which service managers keep and people can read.
+ * A logger that writes JSON lines to standard error, where service managers collect them.
  *
- * Written synchronously: a process that is killed or crashes must not take its last words with it.
+ * It writes synchronously, so that the last lines of a process that crashes or is killed are not lost.
  */
 export function createLogger(name: string, level: LogLevel): Logger {
   return pino({ name, level, base: { name } }, destination({ fd: 2, sync: true }));

@@ -1,9 +1,9 @@
-/** Where a program tells how it does: `status` of the relay's configuration and of the bridge's. */
+/** The table `status` in the configurations of relay and bridge. */
 import { z } from "zod";
 
 /**
- * @param port where it listens unless told otherwise
- * @param program in words, e.g. "relay"
+ * @param port the default
+ * @param program its name in the description, e.g. "relay"
  */
 export const statusOptions = (port: number, program: string) =>
   z
@@ -14,6 +14,8 @@ export const statusOptions = (port: number, program: string) =>
         .min(1)
         .max(65_535)
         .default(port)
-        .describe(`TCP port on 127.0.0.1 for them. If it is taken, the ${program} warns and works without.`),
+        .describe(
+          `TCP port on 127.0.0.1. If another program uses it, the ${program} warns and runs without the status page.`,
+        ),
     })
     .prefault({});

@@ -1,8 +1,8 @@
 /**
  * /metrics and /health over HTTP, on loopback.
  *
- * It only tells; nothing can be changed through it. Programs on this machine may read it. Web pages may not: a
- * request must name a loopback host, so a page whose name was made to point here gets nothing.
+ * It is read-only. Programs on this machine can read it. Web pages cannot: a request must name a loopback host, which
+ * defeats DNS rebinding.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Logger } from "pino";
@@ -10,7 +10,7 @@ import type { Registry } from "prom-client";
 import { isLoopback } from "./address.ts";
 import { requestTarget } from "./http-request.ts";
 
-/** Whether the relay can do its work; the reasons if not. */
+/** Whether the program works; if not, the reasons. */
 export type Health = { readonly ok: true } | { readonly ok: false; readonly reasons: readonly string[] };
 
 const HOST = "127.0.0.1";
@@ -22,7 +22,7 @@ export class StatusServer {
   readonly #registry: Registry;
   readonly #health: () => Health;
 
-  /** Listens; if the port is taken, warns and serves nothing. */
+  /** Listens; if another program uses the port, warns and serves nothing. */
   constructor(port: number, registry: Registry, health: () => Health, log: Logger) {
     this.#registry = registry;
     this.#health = health;
@@ -48,7 +48,7 @@ export class StatusServer {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { pathname, hostname } = requestTarget(request);
     if (!isLoopback(hostname)) {
-      reply(response, 403, "text/plain", "ask for 127.0.0.1\n");
+      reply(response, 403, "text/plain", "request 127.0.0.1\n");
     } else if (request.method !== "GET" && request.method !== "HEAD") {
       reply(response, 405, "text/plain", "GET only\n");
     } else if (pathname === "/metrics") {
@@ -57,7 +57,7 @@ export class StatusServer {
       const health = this.#health();
       reply(response, health.ok ? 200 : 503, "application/json", `${JSON.stringify(health)}\n`);
     } else {
-      reply(response, 404, "text/plain", "there are /metrics and /health\n");
+      reply(response, 404, "text/plain", "not found; available: /metrics and /health\n");
     }
   }
 }

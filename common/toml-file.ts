@@ -5,7 +5,7 @@ import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
 import { errorText } from "./error-text.ts";
 
-/** The configuration is absent or wrong; the message names file, field and what it may be. */
+/** The configuration is missing or invalid; the message names the file, the field and the accepted values. */
 export class ConfigurationError extends Error {
   override readonly name = "ConfigurationError";
 }
@@ -101,13 +101,12 @@ export function readToml<Schema extends z.ZodType>(schema: Schema, file: string)
   try {
     text = readFileSync(file, "utf8");
   } catch (error) {
-    const reason = errorText(error);
-    throw new ConfigurationError(`${file} cannot be read: ${reason}`);
+    throw new ConfigurationError(`cannot read ${file}: ${errorText(error)}`);
   }
   return parseToml(schema, text, file);
 }
 
-/** `vm[0].ports[1]`, as people write it. */
+/** In the notation of the reference, e.g. `vm[0].ports[1]`. */
 function fieldName(path: readonly PropertyKey[]): string {
   return path.reduce<string>((name, part) => {
     if (typeof part === "number") return `${name}[${part}]`;

@@ -1,20 +1,21 @@
 /**
  * Starts and restarts the processes of `vsockenc host`.
  *
- * What must not die is apart from what may: each VM has a GPU process of its own, which QEMU cannot get back once
- * it is lost, and one relay does everything that can fail. A process that ends is started again, at once the first
- * time and then with back-off; one that has run for a while counts as good again.
+ * Each VM has a GPU process of its own, because QEMU cannot reconnect to a lost one; a single relay does everything that
+ * may fail. A process that ends is restarted with back-off, which starts over after a process has run for a while. One
+ * that ends for a usage error is not restarted, as the next would fail alike.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import type { Logger } from "pino";
+import { USAGE_ERROR_STATUS } from "../common/exit-status.ts";
 import { packageRoot } from "../common/package-root.ts";
 import type { Configuration } from "./config.ts";
 
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 10_000;
 const GOOD_AFTER_MS = 10_000;
-/** How long a process may take to end in order before it is killed. */
+/** How long a process may take to stop before it is killed. */
 const STOP_MS = 1500;
 
 interface Supervised {
@@ -30,7 +31,7 @@ export class Supervisor {
   readonly #processes: Supervised[];
   #stopping = false;
 
-  /** @param configurationFile passed on to the relay, which reads its own part of it */
+  /** @param configurationFile passed to the relay, which reads its own part of it */
   constructor(configuration: Configuration, configurationFile: string, log: Logger) {
     this.#log = log;
     const level = configuration.log.level;
@@ -74,10 +75,15 @@ export class Supervisor {
     child.on("close", (code, signal) => {
       supervised.child = undefined;
       if (this.#stopping) return;
+      if (code === USAGE_ERROR_STATUS) {
+        const remedy = "correct its arguments or configuration, then restart this program";
+        this.#log.error({ process: supervised.name, code }, `not restarted after a usage error: ${remedy}`);
+        return;
+      }
       if (performance.now() - started > GOOD_AFTER_MS) supervised.retryMs = FIRST_RETRY_MS;
-      const again = { process: supervised.name, code, signal, againInMs: supervised.retryMs };
-      if (code === 0) this.#log.info(again, "ended");
-      else this.#log.error(again, "died");
+      const details = { process: supervised.name, code, signal, restartInMs: supervised.retryMs };
+      if (code === 0) this.#log.info(details, "ended");
+      else this.#log.error(details, "died");
       supervised.timer = setTimeout(() => this.#spawn(supervised), supervised.retryMs);
       supervised.retryMs = Math.min(supervised.retryMs * 2, LAST_RETRY_MS);
     });

@@ -52,11 +52,6 @@ export class ExportChannel {
     );
   }
 
-  /** User id of the peer's process. */
-  get peerUser(): number {
-    return this.#socket.peerUser;
-  }
-
   send(message: ExportMessage): void {
     this.#socket.send(encodeExportMessage(message), message.type === "memory" ? [message.descriptor] : []);
   }

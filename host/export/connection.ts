@@ -47,10 +47,6 @@ export class ExportConnection {
     );
   }
 
-  get peerUser(): number {
-    return this.#channel.peerUser;
-  }
-
   /** Whether an earlier Revoke is still unanswered after its time. */
   get isLate(): boolean {
     return this.#late.size > 0;

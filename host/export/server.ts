@@ -9,7 +9,8 @@ import type { Logger } from "pino";
 import type { ExportMessage, Rectangle } from "../../proto/export.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { closeDescriptor } from "../native/descriptor.ts";
-import { FdListener } from "../native/fd-socket.ts";
+import type { FdListener } from "../native/fd-socket.ts";
+import { listenForUsers } from "../native/user-listener.ts";
 import { ExportConnection } from "./connection.ts";
 import { Hold } from "./hold.ts";
 import type { ExportSource, Scanout } from "./source.ts";
@@ -31,7 +32,6 @@ interface Revocation {
 
 export class ExportServer {
   readonly #source: ExportSource;
-  readonly #users: ReadonlySet<number>;
   readonly #log: Logger;
   readonly #listener: FdListener;
   readonly #connections = new Set<ExportConnection>();
@@ -44,8 +44,11 @@ export class ExportServer {
   constructor(options: ExportServerOptions, source: ExportSource, log: Logger) {
     this.#source = source;
     this.#log = log;
-    this.#users = new Set([process.getuid?.() ?? 0, 0, ...options.users]);
-    this.#listener = FdListener.listen(options.path, (fd) => this.#accept(fd));
+    this.#listener = listenForUsers(options.path, options.users, {
+      onConnection: (fd) => this.#accept(fd),
+      onRefused: (user) =>
+        log.warn({ user }, "rejected a user without access to the export socket; allow it with --export-uid"),
+    });
   }
 
   /** How many resources the relays hold, each counted once for each of them. */
@@ -132,14 +135,6 @@ export class ExportServer {
       onClose: (error) => this.#closed(connection, error),
     });
     this.#connections.add(connection);
-    if (!this.#users.has(connection.peerUser)) {
-      this.#log.warn(
-        { user: connection.peerUser },
-        "a user who may not read the guest's memory connected to the export socket (see --export-uid)",
-      );
-      connection.close();
-      return;
-    }
     this.#log.info("a relay has connected");
     connection.open();
   }

@@ -24,7 +24,8 @@ import {
   Response,
 } from "./constants.ts";
 import { CURSOR_COMMAND_BYTES, Cursors, readCursorCommand, readCursorImage } from "./cursor.ts";
-import { type DisplayMode, generateEdid } from "./edid.ts";
+import type { DisplayMode } from "./display-mode.ts";
+import { generateEdid } from "./edid.ts";
 import type { GuestWarnings } from "./guest-warnings.ts";
 import { GPU_LIMITS } from "./limits.ts";
 import { type Backing, CommandError, type Resource, ResourceTable } from "./resources.ts";

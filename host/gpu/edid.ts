@@ -4,15 +4,7 @@
  * The preferred mode is a detailed timing with reduced blanking (VESA CVT 1.2, section 3); a few common sizes are
  * offered besides, since any size costs this device the same.
  */
-
-export interface DisplayMode {
-  /** In pixels. */
-  readonly width: number;
-  readonly height: number;
-}
-
-/** Bounds of a mode: fields of a detailed timing have 12 bits. */
-export const MODE_LIMITS = { MIN: 64, MAX: 4095 } as const;
+import type { DisplayMode } from "./display-mode.ts";
 
 const BLOCK_BYTES = 128;
 const DESCRIPTOR_BYTES = 18;
@@ -142,7 +134,7 @@ function writeChromaticity(block: Buffer, at: number): void {
  * The EDID of one head.
  *
  * @param head number of the head; becomes part of the display's name and serial number
- * @param mode the preferred mode, within MODE_LIMITS
+ * @param mode the preferred mode, as display-mode.ts bounds it
  * @returns 128 bytes
  */
 export function generateEdid(head: number, mode: DisplayMode): Buffer {

@@ -88,11 +88,6 @@ export class FdSocket {
     return this.#queuedBytes;
   }
 
-  /** User id of the peer's process. */
-  get peerUser(): number {
-    return os.peerUser(this.#fd);
-  }
-
   /** Takes up to `length` bytes into `buffer` from `offset` on. The descriptors are the caller's to close. */
   receive(buffer: Uint8Array, offset: number, length: number): Received {
     if (this.#closed) return { kind: "end" };

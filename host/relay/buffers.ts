@@ -1,24 +1,20 @@
 /**
  * The attached buffers of one session: numbers that stand for pictures, in the VM's memory or (inline) in
- * what comes with each frame.
+ * the bytes that come with each frame.
  *
- * A picture is mapped once, at Attach. When it has to go (Detach, a revoked resource, the end of the session) a
- * frame may still be being read from it; the picture stays mapped until then, and only after that does its resource
- * go back to the exporter.
+ * A picture is mapped once, at Attach. On Detach, on a revoked resource and at the end of the session it is closed; a
+ * frame that is still being read from it keeps it until then.
  */
 import { LIMITS } from "../../proto/limits.ts";
-import type { HeldResource, ResourceSource } from "../export/vm-resources.ts";
+import { type MappedPicture, mapPicture } from "../export/mapped-picture.ts";
+import type { ResourceSource } from "../export/vm-resources.ts";
 import { InlinePicture } from "../native/inline-picture.ts";
-import { Picture } from "../native/picture.ts";
+import type { Picture, PicturePlane } from "../native/picture.ts";
 import { RequestError, SessionError } from "./errors.ts";
 import type { StreamMetrics } from "./metrics.ts";
 import type { AttachRequest } from "./requests.ts";
 
-/** A picture and what it has borrowed. */
-interface Entry {
-  readonly picture: Picture | InlinePicture;
-  readonly held: readonly HeldResource[];
-}
+type Entry = MappedPicture | { readonly picture: InlinePicture; close(): void };
 
 export class BufferTable {
   readonly #source: ResourceSource | undefined;
@@ -33,88 +29,76 @@ export class BufferTable {
   }
 
   /**
-   * Acquires and maps what the guest attaches.
+   * Acquires and maps the picture of an Attach.
    *
-   * @throws RequestError, PictureError: why this buffer cannot be read
-   * @throws SessionError when the guest broke the rules of numbering
+   * @throws RequestError, PictureError, ExportClosedError, ExportRefusedError: why this buffer cannot be read
+   * @throws SessionError for a number that is too large or in use
    */
   async attach(request: AttachRequest): Promise<Picture | InlinePicture> {
-    if (request.buffer >= LIMITS.MAX_ATTACHED_BUFFERS) {
+    const { buffer } = request;
+    if (buffer >= LIMITS.MAX_ATTACHED_BUFFERS) {
       throw new SessionError(
         "LIMIT_EXCEEDED",
-        `buffer is ${request.buffer}; it must be below ${LIMITS.MAX_ATTACHED_BUFFERS}`,
+        `buffer is ${buffer}; it must be below ${LIMITS.MAX_ATTACHED_BUFFERS}`,
       );
     }
-    if (this.#entries.has(request.buffer)) {
-      throw new SessionError("PROTOCOL_VIOLATION", `buffer ${request.buffer} is attached already`);
+    if (this.#entries.has(buffer)) {
+      throw new SessionError("PROTOCOL_VIOLATION", `buffer ${buffer} is attached already`);
     }
     const entry = request.inline ? this.#stage(request) : await this.#map(request);
     if (this.#closed) {
-      letGo(entry);
+      entry.close();
       throw new RequestError("NO_SUCH_RESOURCE", "the session ended meanwhile");
     }
-    this.#entries.set(request.buffer, entry);
+    this.#entries.set(buffer, entry);
     this.#metrics.bufferAttached(entry.picture.tier);
     return entry.picture;
   }
 
-  /** An inline buffer: memory of this process, which a guest may have only so much of. */
+  /** An inline buffer: memory of this process, bounded for each guest. */
   #stage(request: AttachRequest): Entry {
     const picture = new InlinePicture(request);
-    const others = [...this.#entries.values()].map((entry) => entry.picture);
-    const staged = others.reduce((sum, { tier, bytes }) => (tier === "inline" ? sum + bytes : sum), 0);
-    if (staged + picture.bytes <= LIMITS.MAX_INLINE_BYTES) return { picture, held: [] };
+    const pictures = [...this.#entries.values()].map((entry) => entry.picture);
+    const total = pictures.reduce(
+      (sum, { tier, bytes }) => (tier === "inline" ? sum + bytes : sum),
+      picture.bytes,
+    );
+    if (total <= LIMITS.MAX_INLINE_BYTES) return { picture, close: () => void picture.close() };
     void picture.close();
     throw new RequestError(
       "LIMIT_EXCEEDED",
-      `buffer ${request.buffer} would bring the inline buffers to ${staged + picture.bytes} bytes, limit ${LIMITS.MAX_INLINE_BYTES}: detach one`,
+      `buffer ${request.buffer} would bring the inline buffers to ${total} bytes, limit ${LIMITS.MAX_INLINE_BYTES}: detach one`,
     );
   }
 
-  async #map(request: AttachRequest): Promise<Entry> {
-    let revoked = false;
-    let entry: Entry | undefined;
-    const held: HeldResource[] = [];
-    try {
-      const planes = [];
-      const acquired = new Map<number, HeldResource["bytes"]>();
-      for (const { resource, offset, stride } of request.planes) {
-        const memory =
-          acquired.get(resource) ??
-          (await this.#acquire(resource, held, () => {
-            revoked = true;
-            if (entry !== undefined) letGo(entry);
-          }));
-        acquired.set(resource, memory);
-        planes.push({ memory, offset, stride });
-      }
-      entry = { picture: await Picture.map({ ...request, planes }), held };
-    } catch (error) {
-      for (const each of held) each.release();
-      throw error;
+  #map(request: AttachRequest): Promise<MappedPicture> {
+    if (this.#source === undefined) {
+      throw new RequestError(
+        "NO_EXPORTER",
+        "this link belongs to no VM, so it has no resources: send pixels inline, or set `export` of the [[vm]] in the host's configuration",
+      );
     }
-    if (!revoked) return entry;
-    letGo(entry);
-    throw new RequestError("NO_SUCH_RESOURCE", "the guest freed the resource while it was being attached");
+    const ids = request.planes.map(({ resource }) => resource);
+    return mapPicture(this.#source, ids, (resources) => {
+      const planes: PicturePlane[] = [];
+      for (const { resource, offset, stride } of request.planes) {
+        const memory = resources.get(resource)?.bytes;
+        if (memory !== undefined) planes.push({ memory, offset, stride });
+      }
+      return { ...request, planes };
+    });
   }
 
   /**
-   * The picture that a frame names.
+   * The picture of a frame.
    *
    * @throws RequestError UNKNOWN_BUFFER or NO_SUCH_RESOURCE
    */
   get(buffer: number): Picture | InlinePicture {
-    const entry = this.#entries.get(buffer);
-    if (entry === undefined) {
-      throw new RequestError("UNKNOWN_BUFFER", `buffer ${buffer} is not attached`);
-    }
-    if (entry.picture.closed) {
-      throw new RequestError(
-        "NO_SUCH_RESOURCE",
-        `the resource of buffer ${buffer} was freed: attach it again`,
-      );
-    }
-    return entry.picture;
+    const picture = this.#entries.get(buffer)?.picture;
+    if (picture === undefined) throw new RequestError("UNKNOWN_BUFFER", `buffer ${buffer} is not attached`);
+    if (!picture.closed) return picture;
+    throw new RequestError("NO_SUCH_RESOURCE", `the resource of buffer ${buffer} was freed: attach it again`);
   }
 
   detach(buffer: number): void {
@@ -122,35 +106,12 @@ export class BufferTable {
     if (entry === undefined) return;
     this.#entries.delete(buffer);
     this.#metrics.bufferDetached(entry.picture.tier);
-    letGo(entry);
+    entry.close();
   }
 
-  /** Lets go of everything, now or after the last read. */
+  /** Closes every picture, now or after the last read. */
   close(): void {
     this.#closed = true;
     for (const buffer of [...this.#entries.keys()]) this.detach(buffer);
   }
-
-  async #acquire(
-    resource: number,
-    held: HeldResource[],
-    onRevoked: () => void,
-  ): Promise<HeldResource["bytes"]> {
-    if (this.#source === undefined) {
-      throw new RequestError(
-        "NO_EXPORTER",
-        "this link belongs to no VM, so resource ids mean nothing here: send pixels inline, or set `export` of the [[vm]] in the host's configuration",
-      );
-    }
-    const hold = await this.#source.acquire(resource, onRevoked);
-    held.push(hold);
-    return hold.bytes;
-  }
-}
-
-/** Unmaps the picture once nothing reads it, then gives its resources back. Harmless a second time. */
-function letGo({ picture, held }: Entry): void {
-  void picture.close().then(() => {
-    for (const each of held) each.release();
-  });
 }

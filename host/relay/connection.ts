@@ -1,6 +1,6 @@
 /**
- * One accepted connection as bytes in and bytes out: Node's sockets for TCP, our own for UNIX and vsock, because
- * Node neither tells who is at the other end of a UNIX socket nor knows vsock.
+ * One connection as bytes in and bytes out: Node's sockets for TCP and for the chardevs that we connect to, our own for
+ * accepted UNIX and vsock connections. Node reports no peer credentials of a UNIX socket and has no vsock.
  */
 import type { Socket } from "node:net";
 import { LIMITS } from "../../proto/limits.ts";
@@ -16,14 +16,26 @@ export interface ConnectionEvents {
 }
 
 export interface Connection extends ByteSink {
-  /** Who it is, for logs. */
+  /** Identifies the peer in logs. */
   readonly peer: string;
-  /** Says what becomes of bytes and the end; to be called once, first. */
+  /** Starts receiving; to be called once, first. */
   start(events: ConnectionEvents): void;
   close(): void;
 }
 
-/** A connection that arrived with a Node server. */
+/** A peer that does not read would keep a half-closed socket for ever. */
+const CLOSE_MS = 1000;
+const RECEIVE_BYTES = 65536;
+/** Receptions for one report, so that one busy peer does not starve the others. */
+const RECEIVES_PER_TURN = 4;
+/** What a session may leave unsent (it ends itself beyond that), and the NULs of an opening. */
+const MAX_QUEUED_BYTES =
+  LIMITS.HOST_WINDOW_BYTES +
+  2 * LIMITS.CONTROL_RESERVE_BYTES +
+  2 * LIMITS.FLUSH_NULS +
+  LIMITS.MAX_MESSAGE_BYTES;
+
+/** A connection that is a Node socket. */
 export class NetConnection implements Connection {
   readonly peer: string;
   readonly #socket: Socket;
@@ -32,7 +44,7 @@ export class NetConnection implements Connection {
     this.#socket = socket;
     this.peer = `${socket.remoteAddress}:${socket.remotePort}`;
     socket.setNoDelay(true);
-    // What goes wrong with a connection ends it, and "close" follows.
+    // An error ends the connection, and "close" follows.
     socket.on("error", () => undefined);
   }
 
@@ -54,21 +66,9 @@ export class NetConnection implements Connection {
 
   close(): void {
     this.#socket.destroySoon();
-    // A peer that does not read would keep a half-closed socket for ever.
     setTimeout(() => this.#socket.destroy(), CLOSE_MS).unref();
   }
 }
-
-const CLOSE_MS = 1000;
-const RECEIVE_BYTES = 65536;
-/** Receptions for one report, so that one busy peer does not keep the others waiting. */
-const RECEIVES_PER_TURN = 4;
-/** What a session may leave unsent (it ends itself beyond that), and the NULs of an opening. */
-const MAX_QUEUED_BYTES =
-  LIMITS.HOST_WINDOW_BYTES +
-  2 * LIMITS.CONTROL_RESERVE_BYTES +
-  2 * LIMITS.FLUSH_NULS +
-  LIMITS.MAX_MESSAGE_BYTES;
 
 /** A connection that is a descriptor. */
 export class FdConnection implements Connection {
@@ -108,7 +108,7 @@ export class FdConnection implements Connection {
     for (let turn = 0; turn < RECEIVES_PER_TURN && socket !== undefined; turn++) {
       const received = socket.receive(this.#buffer, 0, RECEIVE_BYTES);
       if (received.kind === "nothing") return;
-      // No descriptor was asked for; whoever sends some is no guest.
+      // Guests send no descriptors, so a peer that does is rejected.
       if (received.kind === "end" || received.descriptors.length > 0) {
         if (received.kind === "bytes") received.descriptors.forEach(closeDescriptor);
         socket.close();

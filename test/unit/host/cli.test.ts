@@ -38,10 +38,10 @@ describe("vsockenc", () => {
   });
 
   it("refuses an unknown command, an unknown option and a missing file, in words", () => {
-    expect(vsockenc("encode")).toMatchObject({ status: 1 });
+    expect(vsockenc("encode")).toMatchObject({ status: 2 });
     expect(vsockenc("relay", "--config", "x", "--loud").stderr).toContain("--loud");
     const { status, stderr } = vsockenc("relay", "--config", join(folder, "none.toml"));
-    expect(status).toBe(1);
+    expect(status).toBe(2);
     expect(stderr).toContain("none.toml");
     expect(stderr).not.toContain("    at ");
   });

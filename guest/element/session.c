@@ -1,14 +1,11 @@
 #include "session-private.h"
 
-#include <string.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* Messages about the session that may wait for the element; frames' outputs are bounded otherwise.
- */
-#define MAX_NOTICES 16u
-/* The host answers every Configure; opening a hardware encoder may take a second or two. */
-#define CONFIGURE_TIMEOUT_US (15 * G_USEC_PER_SEC)
+/* A host that refuses what the stream needs may be starting: try that long before giving up. */
+#define REFUSAL_TIME_US (5 * G_TIME_SPAN_SECOND)
 
 void venc_frame_free(VencFrame *frame) {
   if (!frame) return;
@@ -25,21 +22,20 @@ void venc_output_free(VencOutput *output) {
   g_free(output);
 }
 
+static GPtrArray *new_unwanted(void) {
+  return g_ptr_array_new_with_free_func((GDestroyNotify)venc_frame_free);
+}
+
 VencSession *venc_session_new(const VencAddress *address, const gchar *software) {
   VencSession *session = g_new0(VencSession, 1);
   g_mutex_init(&session->lock);
   g_cond_init(&session->changed);
   session->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   session->cancel = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  venc_address_copy(&session->address, address);
-  session->software = g_strndup(software, VSOCKENC_MAX_NAME_BYTES);
   session->lossless = TRUE;
   session->max_in_flight = VSOCKENC_DEFAULT_IN_FLIGHT_FRAMES;
-  session->link = (VencLink)VENC_LINK_INIT;
-  session->out = g_byte_array_new();
-  session->unwanted = g_ptr_array_new_with_free_func((GDestroyNotify)venc_frame_free);
-  g_queue_init(&session->frames);
-  g_queue_init(&session->outputs);
+  session->unwanted = new_unwanted();
+  venc_connection_init(&session->connection, address, software);
   return session;
 }
 
@@ -51,21 +47,16 @@ void venc_session_free(VencSession *session) {
   venc_session_unlock(session);
   venc_session_wake(session);
   if (session->thread) g_thread_join(session->thread);
-  g_queue_clear_full(&session->frames, (GDestroyNotify)venc_frame_free);
-  g_queue_clear_full(&session->outputs, (GDestroyNotify)venc_output_free);
+  venc_sending_clear(&session->sending);
+  venc_receiving_clear(&session->receiving);
+  venc_connection_clear(&session->connection);
+  venc_source_clear(&session->source);
+  venc_negotiation_clear(&session->negotiation);
+  venc_probing_clear(&session->probing);
   g_ptr_array_unref(session->unwanted);
-  g_byte_array_unref(session->out);
-  g_free(session->unit);
-  venc_link_clear(&session->link);
   g_clear_error(&session->failure);
-  g_clear_error(&session->link_error);
-  g_clear_error(&session->configuration_error);
-  g_clear_error(&session->probe_error);
   if (session->wake >= 0) close(session->wake);
   if (session->cancel >= 0) close(session->cancel);
-  g_free(session->refusal);
-  venc_address_clear(&session->address);
-  g_free(session->software);
   g_mutex_clear(&session->lock);
   g_cond_clear(&session->changed);
   g_free(session);
@@ -79,96 +70,135 @@ void venc_session_unlock(VencSession *session) {
   g_autoptr(GPtrArray) unwanted = NULL;
   if (session->unwanted->len > 0) {
     unwanted = session->unwanted;
-    session->unwanted = g_ptr_array_new_with_free_func((GDestroyNotify)venc_frame_free);
+    session->unwanted = new_unwanted();
   }
   g_mutex_unlock(&session->lock);
 }
 
-void venc_session_unhold(VencSession *session, VencFrame *frame) {
-  if (!frame->hold) return;
-  venc_session_release_pixels(session, frame);
-  VencFrame *shell = g_new0(VencFrame, 1);
-  shell->hold = g_steal_pointer(&frame->hold);
-  shell->release = frame->release;
-  g_ptr_array_add(session->unwanted, shell);
+void venc_session_wake(VencSession *session) {
+  const guint64 one = 1;
+  /* The counter cannot overflow in practice, and if it did the thread would be awake anyway. */
+  if (write(session->wake, &one, sizeof one) < 0) return;
 }
 
-void venc_session_discard(VencSession *session, VencFrame *frame) {
-  g_ptr_array_add(session->unwanted, frame);
-}
-
-void venc_session_push_output(VencSession *session, VencOutputKind kind, gint code,
-                              const gchar *text) {
-  guint notices = 0;
-  for (GList *at = session->outputs.head; at; at = at->next)
-    if (((VencOutput *)at->data)->frame == NULL) notices++;
-  if (notices >= MAX_NOTICES && kind != VENC_OUTPUT_FAILED) return;
-  VencOutput *output = g_new0(VencOutput, 1);
-  output->kind = kind;
-  output->code = code;
-  output->text = g_utf8_make_valid(text ? text : "", -1);
-  g_queue_push_tail(&session->outputs, output);
-  g_cond_broadcast(&session->changed);
-}
-
-void venc_session_push_dropped(VencSession *session, VencFrame *frame, VencDropCause cause) {
-  venc_session_unhold(session, frame);
-  if (frame->discard) {
-    venc_session_discard(session, frame);
-    return;
-  }
-  session->statistics.dropped[cause]++;
-  VencOutput *output = g_new0(VencOutput, 1);
-  output->kind = VENC_OUTPUT_DROPPED;
-  output->frame = frame;
-  output->cause = cause;
-  g_queue_push_tail(&session->outputs, output);
-  g_cond_broadcast(&session->changed);
-}
-
-/* TRUE when something other than the awaited change ends a wait. */
-static gboolean wait_is_over(VencSession *session, VencResult *result) {
-  if (session->failure) {
+gboolean venc_session_wait_is_over(const VencSession *session, VencResult *result) {
+  if (session->failure)
     *result = VENC_FAILED;
-  } else if (session->interrupted || session->closing) {
+  else if (session->interrupted || session->closing)
     *result = VENC_INTERRUPTED;
-  } else {
+  else
     return FALSE;
-  }
   return TRUE;
 }
 
+void venc_session_release_pixels(VencSession *session, VencFrame *frame) {
+  if (!frame->hold) return;
+  venc_source_release_pixels(&session->source, frame);
+  VencFrame *shell = g_new0(VencFrame, 1);
+  shell->hold = g_steal_pointer(&frame->hold);
+  shell->release = frame->release;
+  venc_session_free_later(session, shell);
+}
+
+void venc_session_free_later(VencSession *session, VencFrame *frame) {
+  g_ptr_array_add(session->unwanted, frame);
+}
+
+void venc_session_end_epoch(VencSession *session) {
+  venc_connection_end_epoch(&session->connection);
+  venc_negotiation_end_epoch(&session->negotiation);
+  venc_attachments_end_epoch(&session->attachments);
+  venc_sending_end_epoch(&session->sending);
+  venc_source_end_epoch(&session->source);
+  venc_probing_end_epoch(&session->probing);
+  venc_receiving_end_epoch(&session->receiving);
+}
+
+void venc_session_opened(VencSession *session) {
+  session->was_open = TRUE;
+  if (session->announced) venc_receiving_notify(session, VENC_OUTPUT_BACK, 0, NULL);
+  session->announced = FALSE;
+  g_cond_broadcast(&session->changed);
+}
+
+void venc_session_succeeded(VencSession *session) {
+  session->refused_since = 0;
+}
+
+void venc_session_give_up(VencSession *session, gint code, const gchar *text) {
+  if (session->failure) return;
+  g_autofree gchar *valid = g_utf8_make_valid(text, -1);
+  session->failure = g_error_new_literal(VENC_ERROR, code, valid);
+  venc_receiving_notify(session, VENC_OUTPUT_FAILED, code, text);
+}
+
+void venc_session_lose(VencSession *session, const gchar *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  g_autofree gchar *reason = g_strdup_vprintf(format, arguments);
+  va_end(arguments);
+
+  venc_session_end_epoch(session);
+  venc_sending_lost(session);
+  venc_connection_lost(&session->connection);
+  if (session->was_open) {
+    if (session->fail_on_loss)
+      venc_session_give_up(session, VENC_ERROR_LOST, reason);
+    else if (!session->announced)
+      venc_receiving_notify(session, VENC_OUTPUT_LOST, VENC_ERROR_LOST, reason);
+    session->announced = TRUE;
+    session->was_open = FALSE;
+  }
+  g_cond_broadcast(&session->changed);
+}
+
+void venc_session_refused(VencSession *session, gint code, const gchar *text) {
+  gint64 now = g_get_monotonic_time();
+  if (session->refused_since == 0 || now - session->refused_last > REFUSAL_TIME_US)
+    session->refused_since = now;
+  session->refused_last = now;
+  if (now - session->refused_since >= REFUSAL_TIME_US) venc_session_give_up(session, code, text);
+  venc_session_lose(session, "%s", text);
+}
+
+void venc_session_violated(VencSession *session, const gchar *what) {
+  g_autofree gchar *text = g_strdup_printf("the host broke the protocol: %s", what);
+  venc_connection_send_error(&session->connection, what);
+  venc_session_refused(session, VENC_ERROR_REFUSED, text);
+}
+
 gboolean venc_session_open(VencSession *session, guint timeout_ms, GError **error) {
-  gint64 deadline = g_get_monotonic_time() + timeout_ms * G_TIME_SPAN_MILLISECOND;
-  gboolean opened;
+  const VencConnection *connection = &session->connection;
+  gboolean is_socket = venc_address_is_socket(&connection->address);
+  gint64 deadline = g_get_monotonic_time() + VENC_MS(timeout_ms);
 
   session->thread = g_thread_try_new("vsockenc-io", venc_session_run, session, error);
   if (!session->thread) return FALSE;
   venc_session_lock(session);
-  while (session->state != VENC_STATE_OPEN && !session->failure) {
+  while (connection->state != VENC_STATE_OPEN && !session->failure) {
     /* Neither of these mends itself while one waits. */
-    gboolean hopeless = session->link_error && !venc_address_is_socket(&session->address) &&
-                        (g_error_matches(session->link_error, VENC_ERROR, VENC_ERROR_NOT_FOUND) ||
-                         g_error_matches(session->link_error, VENC_ERROR, VENC_ERROR_PERMISSION));
+    gboolean hopeless = connection->error && !is_socket &&
+                        (g_error_matches(connection->error, VENC_ERROR, VENC_ERROR_NOT_FOUND) ||
+                         g_error_matches(connection->error, VENC_ERROR, VENC_ERROR_PERMISSION));
     if (hopeless || !g_cond_wait_until(&session->changed, &session->lock, deadline)) break;
   }
-  opened = session->state == VENC_STATE_OPEN && !session->failure;
-  if (!opened && session->failure) {
+  gboolean opened = connection->state == VENC_STATE_OPEN && !session->failure;
+  if (session->failure) {
     g_propagate_error(error, g_error_copy(session->failure));
-  } else if (!opened && session->link_error) {
-    g_propagate_error(error, g_error_copy(session->link_error));
-    if (venc_address_is_socket(&session->address))
+  } else if (!opened && connection->error) {
+    g_propagate_error(error, g_error_copy(connection->error));
+    if (is_socket)
       g_prefix_error(error, "no relay answered within %u ms; is `vsockenc relay` running? ",
                      timeout_ms);
-  } else if (!opened && venc_address_is_socket(&session->address)) {
+  } else if (!opened && is_socket) {
     g_set_error(error, VENC_ERROR, VENC_ERROR_NO_ANSWER,
                 "no relay answered at %s within %u ms; is `vsockenc relay` running?",
-                session->link.name, timeout_ms);
+                connection->link.name, timeout_ms);
   } else if (!opened) {
     g_set_error(error, VENC_ERROR, VENC_ERROR_NO_ANSWER,
                 "%s is open, but no relay answered within %u ms. Start `vsockenc relay` on the "
                 "host and see that its link names this port's socket",
-                session->link.name ? session->link.name : "the port", timeout_ms);
+                connection->link.name ? connection->link.name : "the port", timeout_ms);
   }
   venc_session_unlock(session);
   return opened;
@@ -183,6 +213,13 @@ void venc_session_set_mode(VencSession *session, gboolean lossless, gboolean fai
   venc_session_unlock(session);
 }
 
+gboolean venc_session_may_drop(VencSession *session) {
+  venc_session_lock(session);
+  gboolean may = !session->lossless;
+  venc_session_unlock(session);
+  return may;
+}
+
 void venc_session_interrupt(VencSession *session, gboolean interrupted) {
   venc_session_lock(session);
   guint64 count = 1;
@@ -195,171 +232,18 @@ void venc_session_interrupt(VencSession *session, gboolean interrupted) {
   venc_session_unlock(session);
 }
 
-VencResult venc_session_configure(VencSession *session, const VencConfiguration *configuration,
-                                  gboolean wait, GError **error) {
-  VencResult result = VENC_OK;
-  gint64 deadline = g_get_monotonic_time() + CONFIGURE_TIMEOUT_US;
+VencResult venc_session_wait_readable(VencSession *session, int fd, gint64 deadline) {
+  struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.fd = session->cancel, .events = POLLIN}};
+  gint64 left = MAX(deadline - g_get_monotonic_time(), 0);
+  int ready = poll(fds, G_N_ELEMENTS(fds), (int)((left + 999) / 1000));
+  if (ready > 0 && fds[1].revents) return VENC_INTERRUPTED;
+  /* Whatever else poll() reports of `fd`, waiting longer would not change it. */
+  return ready == 0 ? VENC_FAILED : VENC_OK;
+}
 
+gchar *venc_session_dup_transport(VencSession *session) {
   venc_session_lock(session);
-  session->configuration = *configuration;
-  session->has_configuration = session->configuration_changed = TRUE;
-  if (wait) session->configured = (vsockenc_Configured){0};
-  g_clear_error(&session->configuration_error);
-  venc_session_wake(session);
-  if (wait) session->configuring++;
-  while (wait && (session->configuration_changed || session->configuration_pending)) {
-    if (wait_is_over(session, &result)) break;
-    if (session->state != VENC_STATE_OPEN) {
-      if (!session->lossless) break;
-      deadline = g_get_monotonic_time() + CONFIGURE_TIMEOUT_US;
-    }
-    if (!g_cond_wait_until(&session->changed, &session->lock, deadline)) {
-      session->configuration_error =
-          g_error_new(VENC_ERROR, VENC_ERROR_CONFIGURATION,
-                      "the relay did not answer the configuration within %d s",
-                      (int)(CONFIGURE_TIMEOUT_US / G_USEC_PER_SEC));
-      break;
-    }
-  }
-  if (wait) session->configuring--;
-  if (wait && session->configuration_error) {
-    result = VENC_FAILED;
-    session->has_configuration = FALSE;
-    g_propagate_error(error, g_steal_pointer(&session->configuration_error));
-  } else if (result == VENC_FAILED) {
-    g_propagate_error(error, g_error_copy(session->failure));
-  }
+  gchar *name = g_strdup(session->connection.link.name);
   venc_session_unlock(session);
-  return result;
-}
-
-/* Frames that the pipeline is still owed, the popped one included. */
-static guint frames_out(VencSession *session) {
-  guint out = session->outputs.length + (session->output_busy ? 1 : 0);
-  for (GList *at = session->frames.head; at; at = at->next)
-    if (!((VencFrame *)at->data)->discard) out++;
-  return out;
-}
-
-/*
- * Whether the newest frame is the one for whose buffer the host is being asked: then it stays. What
- * waits behind it does not, also if it is in the same buffer.
- */
-static gboolean is_asked_for(VencSession *session) {
-  const GList *last = session->frames.tail;
-  const VencFrame *frame = last->data;
-  const VencFrame *before = last->prev ? last->prev->data : NULL;
-  return session->slots[frame->slot].asked && !(before && before->state == VENC_FRAME_QUEUED);
-}
-
-VencResult venc_session_submit(VencSession *session, VencFrame *frame, VencFrame **replaced) {
-  VencResult result = VENC_OK;
-
-  *replaced = NULL;
-  venc_session_lock(session);
-  while (!wait_is_over(session, &result) && session->lossless &&
-         frames_out(session) >= session->max_in_flight)
-    g_cond_wait(&session->changed, &session->lock);
-  if (result == VENC_OK && !session->lossless) {
-    VencFrame *last = g_queue_peek_tail(&session->frames);
-    if (session->state != VENC_STATE_OPEN) {
-      session->statistics.dropped[VENC_DROPPED_DISCONNECTED]++;
-      result = VENC_AWAY;
-    } else if (last && last->state == VENC_FRAME_QUEUED && !is_asked_for(session)) {
-      /* What was asked of the replaced frame is asked of this one. */
-      frame->force_key |= last->force_key;
-      session->statistics.dropped[VENC_DROPPED_NEWER]++;
-      *replaced = g_queue_pop_tail(&session->frames);
-    }
-  }
-  if (result == VENC_OK) {
-    frame->state = VENC_FRAME_QUEUED;
-    g_queue_push_tail(&session->frames, frame);
-    /* At once, or a frame that the host has room for could still be replaced. */
-    if (session->state == VENC_STATE_OPEN) venc_session_pump(session, g_get_monotonic_time());
-    venc_session_wake(session);
-  }
-  venc_session_unlock(session);
-  return result;
-}
-
-VencResult venc_session_drain(VencSession *session) {
-  VencResult result = VENC_OK;
-  venc_session_lock(session);
-  session->draining++;
-  venc_session_wake(session);
-  while (frames_out(session) > 0 && !wait_is_over(session, &result))
-    g_cond_wait(&session->changed, &session->lock);
-  session->draining--;
-  session->drain_sent = FALSE;
-  venc_session_unlock(session);
-  return result;
-}
-
-void venc_session_flush(VencSession *session) {
-  gboolean sent = FALSE;
-  venc_session_lock(session);
-  for (GList *at = session->frames.head, *next; at; at = next) {
-    VencFrame *frame = at->data;
-    next = at->next;
-    if (frame->discard) continue;
-    session->statistics.dropped[VENC_DROPPED_FLUSHED]++;
-    if (frame->state == VENC_FRAME_QUEUED) {
-      g_queue_delete_link(&session->frames, at);
-      venc_session_discard(session, frame);
-      continue;
-    }
-    /* The host may still be reading: keep the pixels, and nothing else. */
-    sent = frame->discard = TRUE;
-    if (frame->state == VENC_FRAME_READ) venc_session_unhold(session, frame);
-    if (frame->user) {
-      VencFrame *shell = g_new0(VencFrame, 1);
-      shell->user = g_steal_pointer(&frame->user);
-      shell->free_user = frame->free_user;
-      venc_session_discard(session, shell);
-    }
-  }
-  for (GList *at = session->outputs.head, *next; at; at = next) {
-    VencOutput *output = at->data;
-    next = at->next;
-    if (!output->frame) continue;
-    session->statistics.dropped[VENC_DROPPED_FLUSHED]++;
-    g_queue_delete_link(&session->outputs, at);
-    venc_session_discard(session, g_steal_pointer(&output->frame));
-    venc_output_free(output);
-  }
-  /* What follows cannot refer to pictures that were thrown away. */
-  session->force_next_key = TRUE;
-  if (sent && session->state == VENC_STATE_OPEN)
-    venc_session_send_flush(session, g_get_monotonic_time());
-  g_cond_broadcast(&session->changed);
-  venc_session_unlock(session);
-  venc_session_wake(session);
-}
-
-void venc_session_detach(VencSession *session, guint slot, guint64 attachment) {
-  g_return_if_fail(slot < VSOCKENC_MAX_ATTACHED_BUFFERS);
-  venc_session_lock(session);
-  if (session->slots[slot].attachment == attachment) session->slots[slot].detach = TRUE;
-  venc_session_unlock(session);
-  venc_session_wake(session);
-}
-
-VencOutput *venc_session_pop_output(VencSession *session) {
-  VencOutput *output = NULL;
-  venc_session_lock(session);
-  while (!session->interrupted && !session->closing &&
-         !(output = g_queue_pop_head(&session->outputs)))
-    g_cond_wait(&session->changed, &session->lock);
-  session->output_busy = output != NULL;
-  venc_session_unlock(session);
-  return output;
-}
-
-void venc_session_output_done(VencSession *session) {
-  venc_session_lock(session);
-  session->output_busy = FALSE;
-  g_cond_broadcast(&session->changed);
-  venc_session_unlock(session);
-  venc_session_wake(session);
+  return name;
 }

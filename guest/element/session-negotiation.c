@@ -1,0 +1,165 @@
+#include "session-private.h"
+
+#include <string.h>
+
+/* The host answers every Configure; opening a hardware encoder may take a second or two. */
+#define CONFIGURE_TIMEOUT_US (15 * G_USEC_PER_SEC)
+
+/* GLib's texts must be UTF-8, and the host's names may be any bytes. */
+static void copy_name(gchar *to, gsize size, const gchar *from) {
+  g_autofree gchar *valid = g_utf8_make_valid(from, -1);
+  gsize length = MIN(strlen(valid), size - 1);
+  while (length > 0 && (valid[length] & 0xc0) == 0x80) length--;
+  memcpy(to, valid, length);
+  to[length] = 0;
+}
+
+void venc_negotiation_clear(VencNegotiation *negotiation) {
+  g_clear_error(&negotiation->error);
+}
+
+void venc_negotiation_end_epoch(VencNegotiation *negotiation) {
+  negotiation->changed = negotiation->is_set;
+  negotiation->pending = negotiation->has_accepted = FALSE;
+  negotiation->serial = 0;
+}
+
+/* nanopb has checked the counts against the lists' bounds. */
+void venc_negotiation_take_offer(VencNegotiation *negotiation, const vsockenc_Welcome *welcome) {
+  VencHost *host = &negotiation->host;
+  copy_name(negotiation->host_name, sizeof negotiation->host_name, welcome->software);
+  host->n_encoders = welcome->encoders_count;
+  for (guint i = 0; i < host->n_encoders; i++) {
+    host->encoders[i] = welcome->encoders[i];
+    copy_name(host->encoders[i].name, sizeof host->encoders[i].name, welcome->encoders[i].name);
+  }
+  host->n_modifiers = welcome->modifiers_count;
+  for (guint i = 0; i < host->n_modifiers; i++)
+    host->modifiers[i] = (guint64)welcome->modifiers[i].high << 32 | welcome->modifiers[i].low;
+}
+
+VencResult venc_session_configure(VencSession *session, const VencConfiguration *configuration,
+                                  gboolean wait, GError **error) {
+  VencNegotiation *negotiation = &session->negotiation;
+  VencResult result = VENC_OK;
+  gint64 deadline = g_get_monotonic_time() + CONFIGURE_TIMEOUT_US;
+
+  venc_session_lock(session);
+  negotiation->wanted = *configuration;
+  negotiation->is_set = negotiation->changed = TRUE;
+  if (wait) negotiation->configured = (vsockenc_Configured){0};
+  g_clear_error(&negotiation->error);
+  venc_session_wake(session);
+  if (wait) negotiation->waiting++;
+  while (wait && (negotiation->changed || negotiation->pending)) {
+    if (venc_session_wait_is_over(session, &result)) break;
+    if (session->connection.state != VENC_STATE_OPEN) {
+      if (!session->lossless) break;
+      deadline = g_get_monotonic_time() + CONFIGURE_TIMEOUT_US;
+    }
+    if (!g_cond_wait_until(&session->changed, &session->lock, deadline)) {
+      negotiation->error = g_error_new(VENC_ERROR, VENC_ERROR_CONFIGURATION,
+                                       "the relay did not answer the configuration within %d s",
+                                       (int)(CONFIGURE_TIMEOUT_US / G_USEC_PER_SEC));
+      break;
+    }
+  }
+  if (wait) negotiation->waiting--;
+  if (wait && negotiation->error) {
+    result = VENC_FAILED;
+    negotiation->is_set = FALSE;
+    g_propagate_error(error, g_steal_pointer(&negotiation->error));
+  } else if (result == VENC_FAILED) {
+    g_propagate_error(error, g_error_copy(session->failure));
+  }
+  venc_session_unlock(session);
+  return result;
+}
+
+gboolean venc_negotiation_pump(VencSession *session) {
+  VencNegotiation *negotiation = &session->negotiation;
+  const VencConfiguration *from = &negotiation->wanted;
+  /* A frame sent before the answer would be lost if the host refused. */
+  if (!negotiation->is_set || negotiation->pending) return FALSE;
+  if (!negotiation->changed) return TRUE;
+  VencMessage *message =
+      venc_connection_begin(&session->connection, vsockenc_MessageType_CONFIGURE);
+  message->u.configure = (vsockenc_Configure){
+      .serial = ++negotiation->serial,
+      .codec = from->codec,
+      .width = from->width,
+      .height = from->height,
+      .framerate_numerator = from->fps_n,
+      .framerate_denominator = from->fps_d,
+      .bitrate_kbps = from->bitrate_kbps,
+      .keyframe_interval = from->keyframe_interval,
+      .par_numerator = from->par_n,
+      .par_denominator = from->par_d,
+      .profile = from->profile,
+      .levels_count = (pb_size_t)MIN(from->n_levels, VSOCKENC_MAX_LEVELS),
+      .rate_control = from->rate_control,
+      .has_colorimetry = from->has_colorimetry,
+      .colorimetry = from->colorimetry,
+  };
+  memcpy(message->u.configure.levels, from->levels, sizeof message->u.configure.levels);
+  venc_connection_send(&session->connection);
+  negotiation->sent = *from;
+  negotiation->changed = FALSE;
+  negotiation->pending = TRUE;
+  return FALSE;
+}
+
+void venc_negotiation_on_configured(VencSession *session, const vsockenc_Configured *configured) {
+  VencNegotiation *negotiation = &session->negotiation;
+  if (!negotiation->pending || configured->serial != negotiation->serial) {
+    venc_session_violated(session, "Configured for a serial that was not asked for");
+    return;
+  }
+  negotiation->pending = FALSE;
+  negotiation->configured = *configured;
+  copy_name(negotiation->configured.encoder, sizeof negotiation->configured.encoder,
+            configured->encoder);
+  g_strlcpy(negotiation->encoder_name, negotiation->configured.encoder,
+            sizeof negotiation->encoder_name);
+  negotiation->accepted = negotiation->sent;
+  negotiation->has_accepted = TRUE;
+  venc_connection_reset_backoff(&session->connection);
+  g_cond_broadcast(&session->changed);
+}
+
+void venc_negotiation_on_error(VencSession *session, guint32 serial, const gchar *text) {
+  VencNegotiation *negotiation = &session->negotiation;
+  if (!negotiation->pending || serial != negotiation->serial) {
+    venc_session_violated(session, "Error about a serial that was not asked for");
+    return;
+  }
+  negotiation->pending = FALSE;
+  if (negotiation->has_accepted) {
+    /* A change of a running stream was refused: continue as before. */
+    venc_receiving_notify(session, VENC_OUTPUT_WARNING, VENC_ERROR_CONFIGURATION, text);
+    negotiation->wanted = negotiation->accepted;
+    negotiation->changed = TRUE;
+    negotiation->has_accepted = FALSE;
+  } else if (negotiation->waiting == 0) {
+    /* It was good enough for the host before this one. */
+    venc_session_refused(session, VENC_ERROR_CONFIGURATION, text);
+    return;
+  } else {
+    negotiation->is_set = FALSE;
+  }
+  g_clear_error(&negotiation->error);
+  negotiation->error = g_error_new_literal(VENC_ERROR, VENC_ERROR_CONFIGURATION, text);
+  g_cond_broadcast(&session->changed);
+}
+
+void venc_session_get_configured(VencSession *session, vsockenc_Configured *configured) {
+  venc_session_lock(session);
+  *configured = session->negotiation.configured;
+  venc_session_unlock(session);
+}
+
+void venc_session_get_host(VencSession *session, VencHost *host) {
+  venc_session_lock(session);
+  *host = session->negotiation.host;
+  venc_session_unlock(session);
+}

@@ -5,7 +5,7 @@ import { BUILD_HANG_MS, TEST_HANG_MS } from "./test/support/hang.ts";
 import { SANITIZED_ADDONS, SANITIZER_RUNTIME } from "./test/unit/videotoolbox/support/sanitized.ts";
 
 /** Test files that compile or wait for programs for half a minute or more. */
-const LONG = /\/(native|portable|bridge)\.test\.ts$/;
+const LONG = /\/(native|portable|bridge|stop)\.test\.ts$/;
 
 /** Long files first: one that starts last would keep only a single core busy. */
 class LongFirst extends BaseSequencer {

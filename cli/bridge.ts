@@ -36,8 +36,8 @@ ssh -L 8844:127.0.0.1:8844 GUEST. docs/bridge.md shows the configuration for a p
       ]);
       const configuration = bridgeConfiguration(config, { source, pipeline });
       const log = createLogger("bridge", configuration.log.level);
-      const bridge = await Bridge.start(configuration, log);
-      console.log(bridge.addresses().join("\n"));
-      onTermination(() => void bridge.close());
+      const started = Bridge.start(configuration, log);
+      onTermination(() => void started.then((bridge) => bridge.close()));
+      console.log((await started).addresses().join("\n"));
     });
 }

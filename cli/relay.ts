@@ -32,7 +32,8 @@ The relay may be stopped, killed and restarted at any time; streams resume with 
       ]);
       // Most likely no descriptors are left; listeners retry by themselves.
       onWatchError((error) => log.error({ err: error }, "cannot accept a connection"));
-      const relay = await Relay.start(configuration, log, viewerOf(configuration));
-      onTermination(() => relay.stop());
+      const started = Relay.start(configuration, log, viewerOf(configuration));
+      onTermination(() => void started.then((relay) => relay.stop()));
+      await started;
     });
 }

@@ -74,7 +74,10 @@ export class Supervisor {
     child.on("error", (error) => this.#log.error({ process: supervised.name, err: error }, "cannot start"));
     child.on("close", (code, signal) => {
       supervised.child = undefined;
-      if (this.#stopping) return;
+      if (this.#stopping) {
+        if (code !== 0) this.#log.error({ process: supervised.name, code, signal }, "died");
+        return;
+      }
       if (code === USAGE_ERROR_STATUS) {
         const remedy = "correct its arguments or configuration, then restart this program";
         this.#log.error({ process: supervised.name, code }, `not restarted after a usage error: ${remedy}`);

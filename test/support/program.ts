@@ -1,8 +1,16 @@
 /** The command `vsockenc` as a process of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { onTestFinished } from "vitest";
+import { expect, onTestFinished } from "vitest";
 import { packageRoot } from "../../common/package-root.ts";
+
+/** The command as `npm run build` compiles it. */
+export const MAIN = join(packageRoot, "dist", "cli", "main.js");
+const STOPS = 20;
+/** At a time, to use all cores while programs start. */
+const PARALLEL = 5;
 
 export interface Program {
   readonly child: ChildProcess;
@@ -14,10 +22,7 @@ export interface Program {
 
 /** Starts `vsockenc` with these arguments; it is killed when the test has finished. */
 export function startProgram(...args: readonly string[]): Program {
-  const child = spawn(process.execPath, ["--import", "tsx", join(packageRoot, "cli/main.ts"), ...args], {
-    cwd: packageRoot,
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   onTestFinished(() => void child.kill("SIGKILL"));
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += String(data)));
@@ -31,4 +36,26 @@ export function startProgram(...args: readonly string[]): Program {
     },
     ended,
   };
+}
+
+/**
+ * Starts and stops programs twenty times, and expects status 0 each time.
+ *
+ * @param start starts one in a folder of its own, and settles when it shall be stopped
+ */
+export async function expectOrderlyStops(start: (folder: string) => Promise<Program>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "vsockenc-stop-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const stop = async (signal: NodeJS.Signals): Promise<void> => {
+    const program = await start(mkdtempSync(join(folder, "run-")));
+    program.child.kill(signal);
+    const status = await program.ended;
+    expect(status, program.output).toBe(0);
+    // Of a child of `vsockenc host`.
+    expect(program.output).not.toContain("terminate called");
+    expect(program.output).not.toContain('"died"');
+  };
+  for (let count = 0; count < STOPS; count += PARALLEL) {
+    await Promise.all(Array.from({ length: PARALLEL }, (_, n) => stop(n % 2 === 0 ? "SIGTERM" : "SIGINT")));
+  }
 }

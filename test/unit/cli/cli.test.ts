@@ -1,12 +1,11 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
+import { MAIN, type Program, startProgram } from "../../support/program.ts";
 import { until } from "../../support/until.ts";
-
-const MAIN = join(packageRoot, "dist", "cli", "main.js");
 
 function vsockenc(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: "utf8" });
@@ -87,41 +86,46 @@ describe("vsockenc", () => {
   });
 
   describe("host", () => {
-    let host: ChildProcess;
-    let log = "";
-    const started = (name: string): number[] =>
-      [...log.matchAll(new RegExp(`"process":"${name}","pid":(\\d+)`, "g"))].map(([, pid]) => Number(pid));
-
-    beforeEach(async () => {
-      log = "";
-      host = spawn(process.execPath, [MAIN, "host", "--config", oneVm(`gpu = { socket = "${folder}/g" }`)]);
-      host.stderr?.on("data", (text: Buffer) => {
-        log += text.toString();
-      });
-      await until(
-        () => existsSync(join(folder, "e")) && log.includes("connected to the exporter"),
-        "both processes",
+    const started = (host: Program, name: string): number[] =>
+      [...host.output.matchAll(new RegExp(`"process":"${name}","pid":(\\d+)`, "g"))].map(([, pid]) =>
+        Number(pid),
       );
-    });
-    afterEach(async () => {
-      host.kill("SIGTERM");
-      await until(() => host.exitCode !== null || host.signalCode !== null, "the end of the host");
-    });
 
-    it("starts the relay and the GPU process again when they are killed", async () => {
+    const start = async (): Promise<Program> => {
+      const host = startProgram("host", "--config", oneVm(`gpu = { socket = "${folder}/g" }`));
+      await until(() => host.output.includes("connected to the exporter"), "both processes");
+      return host;
+    };
+
+    it("restarts the relay and the GPU process when they are killed, and stops them when it ends", async () => {
+      const host = await start();
       for (const name of ["relay", "gpu a"]) {
-        const [pid] = started(name);
+        const [pid] = started(host, name);
         if (pid === undefined) throw new Error(`${name} was not started`);
         process.kill(pid, "SIGKILL");
-        await until(() => started(name).length === 2, `the second ${name}`);
+        await until(() => started(host, name).length === 2, `the second ${name}`);
+      }
+      host.child.kill("SIGTERM");
+      expect(await host.ended).toBe(0);
+      for (const pid of [...started(host, "relay"), ...started(host, "gpu a")]) {
+        expect(() => process.kill(pid, 0)).toThrow();
       }
     });
 
-    it("takes its children along", async () => {
-      const pids = [...started("relay"), ...started("gpu a")];
-      host.kill("SIGTERM");
-      await until(() => host.exitCode !== null, "the end of the host");
-      for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow();
+    it("does not restart a process that ends for a usage error, and shows its message once", async () => {
+      const host = await start();
+      writeFileSync(
+        join(folder, "host.toml"),
+        "[[vm]]\nname = 'a'\ngpu = { socket = '/g', mode = '10x10' }\n",
+      );
+      const [pid] = started(host, "relay");
+      process.kill(pid ?? 0, "SIGKILL");
+      await until(() => host.output.includes("not restarted"), "the end of its restarts");
+      expect(host.output.match(/vm\[0\]\.gpu\.mode: must be WIDTHxHEIGHT/g)).toHaveLength(1);
+      expect(started(host, "relay")).toHaveLength(2);
+      expect(started(host, "gpu a")).toHaveLength(1);
+      host.child.kill("SIGTERM");
+      expect(await host.ended).toBe(0);
     });
   });
 });

@@ -3,17 +3,13 @@
  * when no JavaScript can run any more, must not end the process by an uncaught C++ exception.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
-import { startProgram } from "../../support/program.ts";
+import { expectOrderlyStops, startProgram } from "../../support/program.ts";
 import { until } from "../../support/until.ts";
 
-const STOPS = 20;
-const PARALLEL = 4;
 /** GET_FEATURES of vhost-user, which the process answers. */
 const GET_FEATURES = Buffer.from([1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
 
@@ -30,17 +26,6 @@ async function busyFrontEnd(path: string): Promise<Socket> {
     });
   });
   return socket;
-}
-
-async function stop(folder: string, isBusy: boolean): Promise<{ status: unknown; output: string }> {
-  const paths = { gpu: join(folder, "gpu"), export: join(folder, "export") };
-  const program = startProgram("gpu", "--socket-path", paths.gpu, "--export-path", paths.export);
-  await until(() => program.output.includes("waiting for QEMU"), "the sockets");
-  const peer = isBusy ? await busyFrontEnd(paths.gpu) : undefined;
-  program.child.kill("SIGTERM");
-  const status = await program.ended;
-  peer?.destroy();
-  return { status, output: program.output };
 }
 
 it("drops a report that is delivered while the environment closes", () => {
@@ -64,14 +49,11 @@ it.each([
   ["idle", false],
   ["with traffic", true],
 ])("stops with status 0 twenty times: %s", async (_, isBusy) => {
-  const folder = mkdtempSync(join(tmpdir(), "vsockenc-stop-"));
-  try {
-    for (let count = 0; count < STOPS; count += PARALLEL) {
-      const folders = Array.from({ length: PARALLEL }, () => mkdtempSync(join(folder, "run-")));
-      const stops = await Promise.all(folders.map((each) => stop(each, isBusy)));
-      for (const { status, output } of stops) expect(status, output).toBe(0);
-    }
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  await expectOrderlyStops(async (folder) => {
+    const paths = { gpu: join(folder, "gpu"), export: join(folder, "export") };
+    const program = startProgram("gpu", "--socket-path", paths.gpu, "--export-path", paths.export);
+    await until(() => program.output.includes("waiting for QEMU"), "the sockets");
+    if (isBusy) await busyFrontEnd(paths.gpu);
+    return program;
+  });
 });

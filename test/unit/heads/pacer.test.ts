@@ -1,46 +1,62 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Pacer } from "../../../host/heads/pacer.ts";
-import { until } from "../../support/until.ts";
 
-describe("pictures of what changes", () => {
+const INTERVAL_MS = 100;
+
+describe("Pacer", () => {
   let made: (() => void)[];
   let pacer: Pacer;
 
   beforeEach(() => {
+    vi.useFakeTimers();
     made = [];
-    pacer = new Pacer(1000, () => new Promise((resolve) => void made.push(resolve)));
+    pacer = new Pacer(1000 / INTERVAL_MS, () => new Promise((resolve) => void made.push(resolve)));
   });
-  afterEach(() => pacer.stop());
+  afterEach(() => {
+    pacer.stop();
+    vi.useRealTimers();
+  });
 
-  /** Settles when `count` have been begun, the last of which is not ready. */
-  const begun = (count: number) => until(() => made.length >= count, `picture ${count}`);
+  const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
 
-  it("are made one at a time, and one more for all that changes meanwhile", async () => {
-    pacer.changed();
-    for (let change = 0; change < 5; change += 1) pacer.changed();
+  it("makes one picture at a time, and one more for all changes meanwhile", async () => {
+    for (let change = 0; change < 6; change += 1) pacer.changed();
+    await pass(10 * INTERVAL_MS);
     expect(made).toHaveLength(1);
     made[0]?.();
-    await begun(2);
+    await pass(0);
+    expect(made).toHaveLength(2);
     made[1]?.();
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await pass(10 * INTERVAL_MS);
     expect(made).toHaveLength(2);
     pacer.changed();
-    await begun(3);
+    expect(made).toHaveLength(3);
   });
 
-  it("are made again without a change when it is asked for", async () => {
-    pacer.retryAfter(1);
+  it("keeps to its rate, and merges the changes between two pictures", async () => {
+    for (let change = 0; change < 40; change += 1) {
+      pacer.changed();
+      made.at(-1)?.();
+      await pass(INTERVAL_MS / 10);
+    }
+    expect(made).toHaveLength(5);
+  });
+
+  it("makes a picture without a change on retry", async () => {
+    pacer.retryAfter(5);
+    await pass(4);
     expect(made).toHaveLength(0);
-    await begun(1);
+    await pass(1);
+    expect(made).toHaveLength(1);
   });
 
-  it("are not made any more after the end", async () => {
+  it("makes no picture after its end", async () => {
     pacer.changed();
     pacer.changed();
     pacer.stop();
     made[0]?.();
     pacer.changed();
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await pass(10 * INTERVAL_MS);
     expect(made).toHaveLength(1);
   });
 });

@@ -142,8 +142,7 @@ describe("a listener", () => {
     socket.resume();
     const closed = new Promise((resolve) => socket.on("close", resolve));
     for (const piece of pieces) {
-      socket.write(piece);
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await new Promise((resolve) => socket.write(piece, resolve));
     }
     await closed;
     expect(lines.join()).toContain("Helix");

@@ -4,8 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "pixels.h"
-#include "places.h"
+#include "planes.h"
 
 /* How long a buffer without GstMemory may be seen again. */
 #define ORPHAN_TIME_US G_TIME_SPAN_SECOND
@@ -137,24 +136,24 @@ static gboolean is_inline(const Entry *entry) {
 }
 
 static gboolean entry_matches(const Entry *entry, const VencLayout *layout,
-                              const VencPlace *places) {
+                              const VencPlaneMemory *memories) {
   if (is_inline(entry) || !same_picture(&entry->layout, layout)) return FALSE;
   for (guint i = 0; i < layout->n_planes; i++)
-    if ((gint64)entry->objects[i]->inode != places[i].inode ||
-        entry->layout.planes[i].offset != places[i].offset ||
-        entry->layout.planes[i].stride != places[i].stride)
+    if ((gint64)entry->objects[i]->inode != memories[i].inode ||
+        entry->layout.planes[i].offset != memories[i].offset ||
+        entry->layout.planes[i].stride != memories[i].stride)
       return FALSE;
   return TRUE;
 }
 
-static Object *object_get(VencBuffers *buffers, const VencPlace *place, GError **error) {
-  Object *object = g_hash_table_lookup(buffers->objects, &place->inode);
+static Object *object_get(VencBuffers *buffers, const VencPlaneMemory *plane, GError **error) {
+  Object *object = g_hash_table_lookup(buffers->objects, &plane->inode);
   if (object) {
     object->references++;
     return object;
   }
   VencGpuObject gpu;
-  int fd = fcntl(place->fd, F_DUPFD_CLOEXEC, 0);
+  int fd = fcntl(plane->fd, F_DUPFD_CLOEXEC, 0);
   if (fd < 0 || !venc_gpu_lookup(buffers->gpu, fd, &gpu, error)) {
     if (fd < 0)
       g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED, "dup: %s", g_strerror(errno));
@@ -164,7 +163,7 @@ static Object *object_get(VencBuffers *buffers, const VencPlace *place, GError *
   }
   object = g_new0(Object, 1);
   object->fd = fd;
-  object->inode = (ino_t)place->inode;
+  object->inode = (ino_t)plane->inode;
   object->gpu = gpu;
   object->references = 1;
   g_hash_table_insert(buffers->objects, &object->inode, object);
@@ -237,15 +236,15 @@ static Entry *new_entry(VencBuffers *buffers, const VencLayout *layout, gint64 n
   return entry;
 }
 
-/* Imports the dma-bufs of `places` and checks that each plane lies in its resource. */
-static gboolean fill_entry(VencBuffers *buffers, Entry *entry, const VencPlace *places,
+/* Imports the dma-bufs of `memories` and checks that each plane lies in its resource. */
+static gboolean fill_entry(VencBuffers *buffers, Entry *entry, const VencPlaneMemory *memories,
                            const GstVideoInfo *info, GError **error) {
   for (guint i = 0; i < entry->layout.n_planes; i++) {
     VencPlane *plane = &entry->layout.planes[i];
-    plane->offset = places[i].offset;
-    plane->stride = places[i].stride;
-    entry->objects[i] = object_get(buffers, &places[i], error);
-    if (!entry->objects[i] || !venc_places_fit(info, i, plane, entry->objects[i]->gpu.size, error))
+    plane->offset = memories[i].offset;
+    plane->stride = memories[i].stride;
+    entry->objects[i] = object_get(buffers, &memories[i], error);
+    if (!entry->objects[i] || !venc_planes_fit(info, i, plane, entry->objects[i]->gpu.size, error))
       return FALSE;
     plane->resource = entry->objects[i]->gpu.resource;
   }
@@ -320,7 +319,7 @@ static VencLayout make_layout(const VencPicture *picture) {
 gboolean venc_buffers_use(VencBuffers *buffers, GstBuffer *buffer, const VencPicture *picture,
                           VencFrame *frame, GError **error) {
   const GstVideoInfo *info = &picture->info;
-  VencPlace places[VSOCKENC_MAX_PLANES];
+  VencPlaneMemory memories[VSOCKENC_MAX_PLANES];
   Entry *entry = NULL;
   VencLayout layout = make_layout(picture);
 
@@ -328,21 +327,21 @@ gboolean venc_buffers_use(VencBuffers *buffers, GstBuffer *buffer, const VencPic
     g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_NONE, "there is no virtio-gpu");
     return FALSE;
   }
-  if (!venc_places_find(buffer, info, places, error)) return FALSE;
+  if (!venc_planes_find(buffer, info, memories, error)) return FALSE;
   g_mutex_lock(&buffers->lock);
   for (guint i = 0; i < VSOCKENC_MAX_ATTACHED_BUFFERS && !entry; i++)
-    if (buffers->slots[i] && entry_matches(buffers->slots[i], &layout, places))
+    if (buffers->slots[i] && entry_matches(buffers->slots[i], &layout, memories))
       entry = buffers->slots[i];
   if (!entry) {
     entry = new_entry(buffers, &layout, g_get_monotonic_time(), error);
-    if (entry && !fill_entry(buffers, entry, places, info, error)) {
+    if (entry && !fill_entry(buffers, entry, memories, info, error)) {
       forget(buffers, entry);
       entry = NULL;
     }
   }
   if (entry) {
     for (guint i = 0; i < layout.n_planes; i++)
-      watch_memory(buffers, places[i].inode, places[i].memory);
+      watch_memory(buffers, memories[i].inode, memories[i].memory);
     hold_new(buffers, entry, buffer, info, frame);
   }
   g_mutex_unlock(&buffers->lock);

@@ -32,7 +32,6 @@ void gst_virtgpu_src_post_error(GstVirtgpuSrc *self, const GError *error) {
 
 gboolean gst_virtgpu_src_set_picture(GstVirtgpuSrc *self, const VencKmsView *view,
                                      gboolean *changed) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
   GstVirtgpuSrcPicture picture;
   if (!gst_virtgpu_src_describe(view, &picture)) {
     GST_ELEMENT_ERROR(self, STREAM, FORMAT,
@@ -42,36 +41,33 @@ gboolean gst_virtgpu_src_set_picture(GstVirtgpuSrc *self, const VencKmsView *vie
     return FALSE;
   }
   GST_OBJECT_LOCK(self);
-  *changed = memcmp(&picture, &priv->picture, sizeof picture) != 0;
-  priv->picture = picture;
+  *changed = memcmp(&picture, &self->picture, sizeof picture) != 0;
+  self->picture = picture;
   GST_OBJECT_UNLOCK(self);
   return TRUE;
 }
 
 gboolean gst_virtgpu_src_look(GstVirtgpuSrc *self, VencKmsView *view) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
   g_autoptr(GError) error = NULL;
-  if (venc_kms_look(priv->kms, priv->cursor, view, &error)) return TRUE;
+  if (venc_kms_look(self->kms, self->cursor, view, &error)) return TRUE;
   gst_virtgpu_src_post_error(self, error);
   return FALSE;
 }
 
 void gst_virtgpu_src_warn_off(GstVirtgpuSrc *self) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
-  if (!priv->warned_off)
+  if (!self->warned_off)
     GST_ELEMENT_WARNING(self, RESOURCE, NOT_FOUND,
                         ("%s of %s shows nothing. Waiting until it does.",
-                         venc_kms_get_connector(priv->kms), venc_kms_get_node(priv->kms)),
+                         venc_kms_get_connector(self->kms), venc_kms_get_node(self->kms)),
                         (NULL));
-  priv->warned_off = TRUE;
+  self->warned_off = TRUE;
 }
 
 gboolean gst_virtgpu_src_wait_until(GstVirtgpuSrc *self, gint64 time) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
   GST_OBJECT_LOCK(self);
-  while (!priv->unlocked && g_get_monotonic_time() < time)
-    g_cond_wait_until(&priv->wake, GST_OBJECT_GET_LOCK(self), time);
-  gboolean unlocked = priv->unlocked;
+  while (!self->unlocked && g_get_monotonic_time() < time)
+    g_cond_wait_until(&self->wake, GST_OBJECT_GET_LOCK(self), time);
+  gboolean unlocked = self->unlocked;
   GST_OBJECT_UNLOCK(self);
   return !unlocked;
 }
@@ -94,53 +90,49 @@ static GstVirtgpuSrcContent content_of(const VencKmsView *view) {
 
 /* Whether a frame is due with what is on the screen at `now`. */
 static gboolean is_due(GstVirtgpuSrc *self, const GstVirtgpuSrcContent *content, gint64 now) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
-  const GstVirtgpuSrcContent *last = &priv->content;
+  const GstVirtgpuSrcContent *last = &self->content;
   GST_OBJECT_LOCK(self);
-  gboolean rate = priv->settings.pacing == GST_VIRTGPU_SRC_PACING_RATE;
-  gint64 keepalive = (gint64)priv->settings.keepalive_time * 1000;
+  gboolean rate = self->settings.pacing == GST_VIRTGPU_SRC_PACING_RATE;
+  gint64 keepalive = (gint64)self->settings.keepalive_time * 1000;
   GST_OBJECT_UNLOCK(self);
-  if (priv->pushed == 0 || !venc_kms_sees_damage(priv->kms)) return TRUE;
-  if (content->resource == last->resource && content->damage != last->damage) priv->drawn = now;
+  if (self->pushed == 0 || !venc_kms_sees_damage(self->kms)) return TRUE;
+  if (content->resource == last->resource && content->damage != last->damage) self->drawn = now;
   if (memcmp(content, last, sizeof *content) != 0) return TRUE;
-  if (priv->drawn != 0 && now - priv->drawn < DRAWN_US) return TRUE;
-  return rate || (keepalive > 0 && now - priv->pushed >= keepalive);
+  if (self->drawn != 0 && now - self->drawn < DRAWN_US) return TRUE;
+  return rate || (keepalive > 0 && now - self->pushed >= keepalive);
 }
 
 /* The last frame once more, when it is time. */
 static GstBuffer *repeat_frame(GstVirtgpuSrc *self, gint64 now) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
   GST_OBJECT_LOCK(self);
-  gint64 keepalive = (gint64)priv->settings.keepalive_time * 1000;
+  gint64 keepalive = (gint64)self->settings.keepalive_time * 1000;
   GST_OBJECT_UNLOCK(self);
-  if (!priv->last_frame || keepalive == 0 || now - priv->pushed < keepalive) return NULL;
-  return gst_buffer_copy(priv->last_frame);
+  if (!self->last_frame || keepalive == 0 || now - self->pushed < keepalive) return NULL;
+  return gst_buffer_copy(self->last_frame);
 }
 
 /* What to push of a screen that is on; NULL with GST_FLOW_OK: nothing. */
 static GstFlowReturn capture(GstVirtgpuSrc *self, const VencKmsView *view, gint64 now,
                              GstBuffer **frame) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
   GstVirtgpuSrcContent content = content_of(view);
   gboolean changed;
 
-  priv->warned_off = FALSE;
+  self->warned_off = FALSE;
   if (!is_due(self, &content, now)) return GST_FLOW_OK;
   if (!gst_virtgpu_src_set_picture(self, view, &changed)) return GST_FLOW_ERROR;
   if (changed && !gst_base_src_negotiate(GST_BASE_SRC(self)))
     return GST_PAD_IS_FLUSHING(GST_BASE_SRC_PAD(self)) ? GST_FLOW_FLUSHING
                                                        : GST_FLOW_NOT_NEGOTIATED;
   GstFlowReturn flow = gst_virtgpu_src_make_frame(self, view, frame);
-  if (flow == GST_FLOW_OK) priv->content = content;
+  if (flow == GST_FLOW_OK) self->content = content;
   return flow;
 }
 
 GstFlowReturn gst_virtgpu_src_create(GstPushSrc *push, GstBuffer **frame) {
   GstVirtgpuSrc *self = GST_VIRTGPU_SRC(push);
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
 
   *frame = NULL;
-  while (gst_virtgpu_src_wait_until(self, priv->next)) {
+  while (gst_virtgpu_src_wait_until(self, self->next)) {
     VencKmsView view;
     if (!gst_virtgpu_src_look(self, &view)) return GST_FLOW_ERROR;
     gint64 now = g_get_monotonic_time();
@@ -154,13 +146,13 @@ GstFlowReturn gst_virtgpu_src_create(GstPushSrc *push, GstBuffer **frame) {
     }
     if (*frame) {
       GST_BUFFER_PTS(*frame) = GST_BUFFER_DTS(*frame) = time;
-      gst_buffer_replace(&priv->last_frame, *frame);
-      priv->pushed = now;
+      gst_buffer_replace(&self->last_frame, *frame);
+      self->pushed = now;
       /* Along a grid, unless downstream was slower than that. */
-      priv->next = MAX(priv->next + priv->interval, now);
+      self->next = MAX(self->next + self->interval, now);
       return GST_FLOW_OK;
     }
-    priv->next = now + (view.screen ? LOOK_US : VIRTGPUSRC_OFF_LOOK_US);
+    self->next = now + (view.screen ? LOOK_US : VIRTGPUSRC_OFF_LOOK_US);
   }
   return GST_FLOW_FLUSHING;
 }

@@ -27,13 +27,13 @@ static gboolean cursor_is_visible(const VencKmsView *view) {
 }
 
 /* The framebuffer's own memory. It is the same GstMemory each time that this buffer is shown. */
-static GstBuffer *share(const GstVirtgpuSrcPrivate *priv, const VencKmsView *view) {
+static GstBuffer *share(const GstVirtgpuSrc *self, const VencKmsView *view) {
   gsize offsets[GST_VIDEO_MAX_PLANES] = {first_byte(view->screen, &view->plane)};
   gint strides[GST_VIDEO_MAX_PLANES] = {(gint)view->screen->pitch};
   GstBuffer *frame = gst_buffer_new();
   gst_buffer_append_memory(frame, gst_memory_ref(view->screen->memory));
   gst_buffer_add_video_meta_full(frame, GST_VIDEO_FRAME_FLAG_NONE,
-                                 GST_VIDEO_INFO_FORMAT(&priv->info), view->plane.width,
+                                 GST_VIDEO_INFO_FORMAT(&self->info), view->plane.width,
                                  view->plane.height, 1, offsets, strides);
   return frame;
 }
@@ -93,13 +93,12 @@ static gboolean copy_screen(GstVideoFrame *to, const VencKmsView *view) {
 }
 
 static GstFlowReturn copy(GstVirtgpuSrc *self, const VencKmsView *view, GstBuffer **frame) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
   g_autoptr(GstBufferPool) pool = gst_base_src_get_buffer_pool(GST_BASE_SRC(self));
   GstVideoFrame to;
   if (!pool) return GST_FLOW_NOT_NEGOTIATED;
   GstFlowReturn flow = gst_buffer_pool_acquire_buffer(pool, frame, NULL);
   if (flow != GST_FLOW_OK) return flow;
-  gboolean done = gst_video_frame_map(&to, &priv->info, *frame, GST_MAP_WRITE);
+  gboolean done = gst_video_frame_map(&to, &self->info, *frame, GST_MAP_WRITE);
   if (done) {
     done = copy_screen(&to, view) && (!cursor_is_visible(view) || draw_cursor(self, &to, view));
     gst_video_frame_unmap(&to);
@@ -107,24 +106,23 @@ static GstFlowReturn copy(GstVirtgpuSrc *self, const VencKmsView *view, GstBuffe
   if (done) return GST_FLOW_OK;
   gst_clear_buffer(frame);
   GST_ELEMENT_ERROR(self, RESOURCE, READ,
-                    ("What %s shows cannot be copied.", venc_kms_get_node(priv->kms)),
+                    ("What %s shows cannot be copied.", venc_kms_get_node(self->kms)),
                     ("a buffer cannot be mapped"));
   return GST_FLOW_ERROR;
 }
 
 GstFlowReturn gst_virtgpu_src_make_frame(GstVirtgpuSrc *self, const VencKmsView *view,
                                          GstBuffer **frame) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
   if (!fits(view->screen, &view->plane)) {
     GST_ELEMENT_ERROR(
         self, RESOURCE, READ,
-        ("The framebuffer of %s is smaller than what it shows.", venc_kms_get_node(priv->kms)),
+        ("The framebuffer of %s is smaller than what it shows.", venc_kms_get_node(self->kms)),
         ("%ux%u at (%u, %u), offset %u, pitch %u, %zu bytes", view->plane.width, view->plane.height,
          view->plane.source_x, view->plane.source_y, view->screen->offset, view->screen->pitch,
          view->screen->memory->size));
     return GST_FLOW_ERROR;
   }
-  if (!priv->dmabuf || cursor_is_visible(view)) return copy(self, view, frame);
-  *frame = share(priv, view);
+  if (!self->dmabuf || cursor_is_visible(view)) return copy(self, view, frame);
+  *frame = share(self, view);
   return GST_FLOW_OK;
 }

@@ -31,7 +31,11 @@ typedef struct {
   guint32 source_x, source_y;
 } GstVirtgpuSrcContent;
 
-typedef struct {
+#define GST_VIRTGPU_SRC(object) \
+  G_TYPE_CHECK_INSTANCE_CAST((object), GST_TYPE_VIRTGPU_SRC, GstVirtgpuSrc)
+
+struct _GstVirtgpuSrc {
+  GstPushSrc parent;
   GstVirtgpuSrcSettings settings; /* object's lock */
   GstVirtgpuSrcPicture picture;   /* object's lock */
   VencKms *kms;
@@ -53,9 +57,7 @@ typedef struct {
 
   gboolean unlocked; /* object's lock, with `wake` */
   GCond wake;
-} GstVirtgpuSrcPrivate;
-
-GstVirtgpuSrcPrivate *gst_virtgpu_src_private(GstVirtgpuSrc *self);
+};
 
 /* -capture.c */
 /* Between two looks at a screen that is off. */

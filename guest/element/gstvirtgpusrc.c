@@ -17,19 +17,13 @@
 GST_DEBUG_CATEGORY(gst_virtgpu_src_debug);
 
 G_DEFINE_TYPE_WITH_CODE(GstVirtgpuSrc, gst_virtgpu_src, GST_TYPE_PUSH_SRC,
-                        G_ADD_PRIVATE(GstVirtgpuSrc)
-                            GST_DEBUG_CATEGORY_INIT(gst_virtgpu_src_debug, VIRTGPUSRC_FACTORY, 0,
-                                                    VIRTGPUSRC_LONG_NAME))
-
-GstVirtgpuSrcPrivate *gst_virtgpu_src_private(GstVirtgpuSrc *self) {
-  return gst_virtgpu_src_get_instance_private(self);
-}
+                        GST_DEBUG_CATEGORY_INIT(gst_virtgpu_src_debug, VIRTGPUSRC_FACTORY, 0,
+                                                VIRTGPUSRC_LONG_NAME))
 
 static void set_unlocked(GstVirtgpuSrc *self, gboolean unlocked) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
   GST_OBJECT_LOCK(self);
-  priv->unlocked = unlocked;
-  g_cond_broadcast(&priv->wake);
+  self->unlocked = unlocked;
+  g_cond_broadcast(&self->wake);
   GST_OBJECT_UNLOCK(self);
 }
 
@@ -45,64 +39,63 @@ static gboolean gst_virtgpu_src_unlock_stop(GstBaseSrc *base) {
 
 /* Copies with the cursor are DmaBufs of the virtio-gpu, too. */
 static gboolean open_allocator(GstVirtgpuSrc *self) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
   g_autoptr(GError) error = NULL;
-  if (!venc_kms_is_readable(priv->kms)) {
+  if (!venc_kms_is_readable(self->kms)) {
     GST_ELEMENT_ERROR(self, RESOURCE, SETTINGS,
                       ("The cursor cannot be drawn into frames of a virtio-gpu with 3D: the CPU "
                        "sees nothing of them. Set cursor=false."),
                       (NULL));
     return FALSE;
   }
-  g_autoptr(VencGpu) gpu = venc_gpu_new(GST_VIRTGPU_SRC_GET_CLASS(self)->gpu_ops, &error);
+  g_autoptr(VencGpu) gpu = venc_gpu_new(
+      G_TYPE_INSTANCE_GET_CLASS(self, GST_TYPE_VIRTGPU_SRC, GstVirtgpuSrcClass)->gpu_ops, &error);
   if (!gpu) {
     GST_ELEMENT_ERROR(self, RESOURCE, OPEN_READ_WRITE,
                       ("No memory for frames with the cursor: %s.", error->message), (NULL));
     return FALSE;
   }
-  priv->allocator = venc_allocator_new(gpu);
+  self->allocator = venc_allocator_new(gpu);
   return TRUE;
 }
 
 static gboolean gst_virtgpu_src_stop(GstBaseSrc *base) {
   GstVirtgpuSrc *self = GST_VIRTGPU_SRC(base);
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
-  gst_clear_buffer(&priv->last_frame);
-  g_clear_pointer(&priv->kms, venc_kms_free);
-  gst_clear_object(&priv->allocator);
+  gst_clear_buffer(&self->last_frame);
+  g_clear_pointer(&self->kms, venc_kms_free);
+  gst_clear_object(&self->allocator);
   GST_OBJECT_LOCK(self);
-  priv->picture = (GstVirtgpuSrcPicture){0};
+  self->picture = (GstVirtgpuSrcPicture){0};
   GST_OBJECT_UNLOCK(self);
   return TRUE;
 }
 
 static gboolean gst_virtgpu_src_start(GstBaseSrc *base) {
   GstVirtgpuSrc *self = GST_VIRTGPU_SRC(base);
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
   GstVirtgpuSrcSettings settings;
   g_autoptr(GError) error = NULL;
   VencKmsView view;
   gboolean changed;
 
   GST_OBJECT_LOCK(self);
-  settings = priv->settings;
+  settings = self->settings;
   venc_settings_own_strings(virtgpusrc_properties, &settings);
   GST_OBJECT_UNLOCK(self);
-  priv->cursor = settings.cursor;
-  priv->next = priv->pushed = priv->drawn = 0;
-  priv->warned_off = FALSE;
-  priv->kms = venc_kms_new(GST_VIRTGPU_SRC_GET_CLASS(self)->kms_ops, settings.device,
-                           settings.connector, &error);
+  self->cursor = settings.cursor;
+  self->next = self->pushed = self->drawn = 0;
+  self->warned_off = FALSE;
+  self->kms = venc_kms_new(
+      G_TYPE_INSTANCE_GET_CLASS(self, GST_TYPE_VIRTGPU_SRC, GstVirtgpuSrcClass)->kms_ops,
+      settings.device, settings.connector, &error);
   venc_settings_clear(virtgpusrc_properties, &settings);
-  if (!priv->kms) {
+  if (!self->kms) {
     gst_virtgpu_src_post_error(self, error);
     return FALSE;
   }
   /* Rights are missed here, and not when the pipeline plays already. */
-  if ((!priv->cursor || open_allocator(self)) && gst_virtgpu_src_look(self, &view) &&
+  if ((!self->cursor || open_allocator(self)) && gst_virtgpu_src_look(self, &view) &&
       (!view.screen || gst_virtgpu_src_set_picture(self, &view, &changed))) {
-    GST_INFO_OBJECT(self, "%s of %s", venc_kms_get_connector(priv->kms),
-                    venc_kms_get_node(priv->kms));
+    GST_INFO_OBJECT(self, "%s of %s", venc_kms_get_connector(self->kms),
+                    venc_kms_get_node(self->kms));
     return TRUE;
   }
   gst_virtgpu_src_stop(base);
@@ -111,13 +104,12 @@ static gboolean gst_virtgpu_src_start(GstBaseSrc *base) {
 
 static GstCaps *gst_virtgpu_src_get_caps(GstBaseSrc *base, GstCaps *filter) {
   GstVirtgpuSrc *self = GST_VIRTGPU_SRC(base);
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
   GST_OBJECT_LOCK(self);
-  GstVirtgpuSrcPicture picture = priv->picture;
+  GstVirtgpuSrcPicture picture = self->picture;
   GST_OBJECT_UNLOCK(self);
   GstCaps *caps = picture.format == GST_VIDEO_FORMAT_UNKNOWN
                       ? gst_pad_get_pad_template_caps(GST_BASE_SRC_PAD(base))
-                      : gst_virtgpu_src_make_caps(&picture, venc_kms_is_readable(priv->kms));
+                      : gst_virtgpu_src_make_caps(&picture, venc_kms_is_readable(self->kms));
   if (!filter) return caps;
   GstCaps *both = gst_caps_intersect_full(filter, caps, GST_CAPS_INTERSECT_FIRST);
   gst_caps_unref(caps);
@@ -134,8 +126,7 @@ static GstCaps *gst_virtgpu_src_fixate(GstBaseSrc *base, GstCaps *caps) {
 /* Caps need a picture; so does the first negotiation, which may come before there is one. */
 static gboolean gst_virtgpu_src_negotiate(GstBaseSrc *base) {
   GstVirtgpuSrc *self = GST_VIRTGPU_SRC(base);
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
-  while (priv->picture.format == GST_VIDEO_FORMAT_UNKNOWN) {
+  while (self->picture.format == GST_VIDEO_FORMAT_UNKNOWN) {
     VencKmsView view;
     gboolean changed;
     if (!gst_virtgpu_src_look(self, &view)) return FALSE;
@@ -152,33 +143,32 @@ static gboolean gst_virtgpu_src_negotiate(GstBaseSrc *base) {
 
 static gboolean gst_virtgpu_src_set_caps(GstBaseSrc *base, GstCaps *caps) {
   GstVirtgpuSrc *self = GST_VIRTGPU_SRC(base);
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
-  if (!gst_virtgpu_src_parse_caps(caps, &priv->picture, &priv->info, &priv->dmabuf)) return FALSE;
-  gint n = priv->info.fps_n, d = priv->info.fps_d;
+  if (!gst_virtgpu_src_parse_caps(caps, &self->picture, &self->info, &self->dmabuf)) return FALSE;
+  gint n = self->info.fps_n, d = self->info.fps_d;
   if (n <= 0) n = VARIABLE_RATE, d = 1;
-  priv->interval = (gint64)gst_util_uint64_scale_int(G_USEC_PER_SEC, d, n);
+  self->interval = (gint64)gst_util_uint64_scale_int(G_USEC_PER_SEC, d, n);
   return TRUE;
 }
 
 /* Where copies go: downstream's memory, or DmaBufs where the caps ask for them. */
 static gboolean gst_virtgpu_src_decide_allocation(GstBaseSrc *base, GstQuery *query) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(GST_VIRTGPU_SRC(base));
+  GstVirtgpuSrc *self = GST_VIRTGPU_SRC(base);
   g_autoptr(GstBufferPool) pool = NULL;
-  GstCaps *caps = gst_video_info_to_caps(&priv->info);
-  guint size = (guint)priv->info.size, min = 0, max = 0;
+  GstCaps *caps = gst_video_info_to_caps(&self->info);
+  guint size = (guint)self->info.size, min = 0, max = 0;
   gboolean offered = gst_query_get_n_allocation_pools(query) > 0;
 
   if (offered) gst_query_parse_nth_allocation_pool(query, 0, &pool, &size, &min, &max);
-  size = MAX(size, (guint)priv->info.size);
-  if (priv->dmabuf || !pool) {
+  size = MAX(size, (guint)self->info.size);
+  if (self->dmabuf || !pool) {
     gst_clear_object(&pool);
     pool = gst_video_buffer_pool_new();
   }
   GstAllocator *allocator = NULL;
   GstAllocationParams params;
   gst_allocation_params_init(&params);
-  if (priv->dmabuf)
-    allocator = priv->allocator ? gst_object_ref(priv->allocator) : NULL;
+  if (self->dmabuf)
+    allocator = self->allocator ? gst_object_ref(self->allocator) : NULL;
   else if (gst_query_get_n_allocation_params(query) > 0)
     gst_query_parse_nth_allocation_param(query, 0, &allocator, &params);
   GstStructure *config = gst_buffer_pool_get_config(pool);
@@ -208,8 +198,7 @@ static void gst_virtgpu_src_set_property(GObject *object, guint id, const GValue
                                          GParamSpec *spec) {
   GstVirtgpuSrc *self = GST_VIRTGPU_SRC(object);
   GST_OBJECT_LOCK(self);
-  gboolean known =
-      venc_settings_set(virtgpusrc_properties, &gst_virtgpu_src_private(self)->settings, id, value);
+  gboolean known = venc_settings_set(virtgpusrc_properties, &self->settings, id, value);
   GST_OBJECT_UNLOCK(self);
   if (!known) G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
 }
@@ -218,16 +207,15 @@ static void gst_virtgpu_src_get_property(GObject *object, guint id, GValue *valu
                                          GParamSpec *spec) {
   GstVirtgpuSrc *self = GST_VIRTGPU_SRC(object);
   GST_OBJECT_LOCK(self);
-  gboolean known =
-      venc_settings_get(virtgpusrc_properties, &gst_virtgpu_src_private(self)->settings, id, value);
+  gboolean known = venc_settings_get(virtgpusrc_properties, &self->settings, id, value);
   GST_OBJECT_UNLOCK(self);
   if (!known) G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
 }
 
 static void gst_virtgpu_src_finalize(GObject *object) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(GST_VIRTGPU_SRC(object));
-  venc_settings_clear(virtgpusrc_properties, &priv->settings);
-  g_cond_clear(&priv->wake);
+  GstVirtgpuSrc *self = GST_VIRTGPU_SRC(object);
+  venc_settings_clear(virtgpusrc_properties, &self->settings);
+  g_cond_clear(&self->wake);
   G_OBJECT_CLASS(gst_virtgpu_src_parent_class)->finalize(object);
 }
 
@@ -263,9 +251,8 @@ static void gst_virtgpu_src_class_init(GstVirtgpuSrcClass *klass) {
 }
 
 static void gst_virtgpu_src_init(GstVirtgpuSrc *self) {
-  GstVirtgpuSrcPrivate *priv = gst_virtgpu_src_private(self);
-  venc_settings_init(virtgpusrc_properties, &priv->settings);
-  g_cond_init(&priv->wake);
+  venc_settings_init(virtgpusrc_properties, &self->settings);
+  g_cond_init(&self->wake);
   gst_base_src_set_live(GST_BASE_SRC(self), TRUE);
   gst_base_src_set_format(GST_BASE_SRC(self), GST_FORMAT_TIME);
 }

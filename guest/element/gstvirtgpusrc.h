@@ -7,13 +7,13 @@
 #include "virtgpu.h"
 
 #define GST_TYPE_VIRTGPU_SRC (gst_virtgpu_src_get_type())
-G_DECLARE_DERIVABLE_TYPE(GstVirtgpuSrc, gst_virtgpu_src, GST, VIRTGPU_SRC, GstPushSrc)
+GType gst_virtgpu_src_get_type(void);
 
-struct _GstVirtgpuSrcClass {
+typedef struct _GstVirtgpuSrc GstVirtgpuSrc;
+typedef struct {
   GstPushSrcClass parent_class;
-  /* Replaced by tests, which have no GPU. */
-  const VencKmsOps *kms_ops;
+  const VencKmsOps *kms_ops; /* both replaced in tests */
   const VencGpuOps *gpu_ops;
-};
+} GstVirtgpuSrcClass;
 
 #endif

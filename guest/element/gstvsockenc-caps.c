@@ -29,10 +29,9 @@ static const struct {
 };
 
 static gboolean get_host(GstVsockEnc *self, VencHost *host) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   GST_OBJECT_LOCK(self);
-  gboolean is_open = priv->session != NULL;
-  if (is_open) venc_session_get_host(priv->session, host);
+  gboolean is_open = self->session != NULL;
+  if (is_open) venc_session_get_host(self->session, host);
   GST_OBJECT_UNLOCK(self);
   return is_open;
 }
@@ -148,13 +147,12 @@ gboolean gst_vsock_enc_answer_src_caps(GstVsockEnc *self, GstQuery *query) {
 #if GST_CHECK_VERSION(1, 24, 0)
 /* TRUE the first time; the bus of a pipeline that tries many is not flooded. */
 static gboolean is_news(GstVsockEnc *self, guint64 modifier) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   gboolean news = TRUE;
   GST_OBJECT_LOCK(self);
-  for (guint i = 0; i < priv->n_refused_modifiers; i++)
-    if (priv->refused_modifiers[i] == modifier) news = FALSE;
-  if (priv->n_refused_modifiers == G_N_ELEMENTS(priv->refused_modifiers)) news = FALSE;
-  if (news) priv->refused_modifiers[priv->n_refused_modifiers++] = modifier;
+  for (guint i = 0; i < self->n_refused_modifiers; i++)
+    if (self->refused_modifiers[i] == modifier) news = FALSE;
+  if (self->n_refused_modifiers == G_N_ELEMENTS(self->refused_modifiers)) news = FALSE;
+  if (news) self->refused_modifiers[self->n_refused_modifiers++] = modifier;
   GST_OBJECT_UNLOCK(self);
   return news;
 }

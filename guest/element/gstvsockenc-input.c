@@ -6,7 +6,7 @@
  * interrupted (flush, PAUSED→READY).
  */
 #include "gstvsockenc-private.h"
-#include "places.h"
+#include "planes.h"
 
 /* Writers of a DmaBuf that have not finished by then are waited for no longer. */
 #define FENCE_TIMEOUT_MS 500
@@ -17,15 +17,14 @@
 
 static GstFlowReturn downstream_flow(GstVsockEnc *self, GstFlowReturn otherwise) {
   GST_OBJECT_LOCK(self);
-  GstFlowReturn flow = gst_vsock_enc_private(self)->downstream;
+  GstFlowReturn flow = self->downstream;
   GST_OBJECT_UNLOCK(self);
   return flow == GST_FLOW_OK ? otherwise : flow;
 }
 
 GstFlowReturn gst_vsock_enc_drain(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
-  VencResult result = venc_session_drain(priv->session);
+  VencResult result = venc_session_drain(self->session);
   GST_VIDEO_ENCODER_STREAM_LOCK(self);
   if (result == VENC_OK) return GST_FLOW_OK;
   return downstream_flow(self, result == VENC_FAILED ? GST_FLOW_ERROR : GST_FLOW_FLUSHING);
@@ -44,22 +43,20 @@ static gboolean is_live(GstVsockEnc *self) {
  * could mean as the one is taken as the other.
  */
 static guint bitrate_kbps(GstVsockEnc *self, guint value) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   if (value <= VSOCKENC_MAX_BITRATE_KBPS) return value;
   guint kbps = MIN(value / 1000, VSOCKENC_MAX_BITRATE_KBPS);
-  if (priv->warned_bitrate != value)
+  if (self->warned_bitrate != value)
     GST_ELEMENT_WARNING(self, LIBRARY, SETTINGS,
                         ("bitrate=%u is above %u kbit/s, so it is taken as bit/s: %u kbit/s.",
                          value, VSOCKENC_MAX_BITRATE_KBPS, kbps),
                         (NULL));
-  priv->warned_bitrate = value;
+  self->warned_bitrate = value;
   return kbps;
 }
 
 static void make_configuration(GstVsockEnc *self, VencConfiguration *configuration) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  const GstVideoInfo *info = &priv->picture.info;
-  const GstVsockEncChoice *choice = &priv->choice;
+  const GstVideoInfo *info = &self->picture.info;
+  const GstVsockEncChoice *choice = &self->choice;
   *configuration = (VencConfiguration){
       .codec = choice->codec,
       .profile = choice->profile,
@@ -75,40 +72,38 @@ static void make_configuration(GstVsockEnc *self, VencConfiguration *configurati
   configuration->has_colorimetry =
       gst_vsock_enc_colorimetry_to_wire(&info->colorimetry, &configuration->colorimetry);
   GST_OBJECT_LOCK(self);
-  guint bitrate = priv->settings.bitrate;
-  configuration->keyframe_interval = priv->settings.keyframe_interval;
-  configuration->rate_control = priv->settings.rate_control == GST_VSOCK_ENC_RATE_CONTROL_VBR
+  guint bitrate = self->settings.bitrate;
+  configuration->keyframe_interval = self->settings.keyframe_interval;
+  configuration->rate_control = self->settings.rate_control == GST_VSOCK_ENC_RATE_CONTROL_VBR
                                     ? vsockenc_RateControl_VBR
                                     : vsockenc_RateControl_CBR;
-  g_atomic_int_set(&priv->settings_changed, FALSE);
+  g_atomic_int_set(&self->settings_changed, FALSE);
   GST_OBJECT_UNLOCK(self);
   configuration->bitrate_kbps = bitrate_kbps(self, bitrate);
 }
 
 /* Tells the session how this pipeline treats frames the host has no room for. */
 static void set_mode(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  GstVsockEncSettings *settings = &priv->settings;
-  priv->live = is_live(self);
+  GstVsockEncSettings *settings = &self->settings;
+  self->live = is_live(self);
   GST_OBJECT_LOCK(self);
   gboolean lossless = settings->drop == GST_VSOCK_ENC_DROP_NEVER ||
-                      (settings->drop == GST_VSOCK_ENC_DROP_AUTO && !priv->live);
+                      (settings->drop == GST_VSOCK_ENC_DROP_AUTO && !self->live);
   gboolean fail = settings->on_disconnect == GST_VSOCK_ENC_ON_DISCONNECT_ERROR;
   guint max_in_flight = settings->max_in_flight;
   GST_OBJECT_UNLOCK(self);
-  GST_INFO_OBJECT(self, "%s pipeline: %s", priv->live ? "live" : "non-live",
+  GST_INFO_OBJECT(self, "%s pipeline: %s", self->live ? "live" : "non-live",
                   lossless ? "every frame counts" : "the newest frame counts");
-  venc_session_set_mode(priv->session, lossless, fail, max_in_flight);
+  venc_session_set_mode(self->session, lossless, fail, max_in_flight);
 }
 
 static gboolean configure(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   VencConfiguration configuration;
   g_autoptr(GError) error = NULL;
 
   make_configuration(self, &configuration);
   GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
-  VencResult result = venc_session_configure(priv->session, &configuration, TRUE, &error);
+  VencResult result = venc_session_configure(self->session, &configuration, TRUE, &error);
   GST_VIDEO_ENCODER_STREAM_LOCK(self);
   if (result == VENC_FAILED)
     GST_ELEMENT_ERROR(self, STREAM, ENCODE,
@@ -120,72 +115,68 @@ static gboolean configure(GstVsockEnc *self) {
 
 gboolean gst_vsock_enc_set_format(GstVideoEncoder *encoder, GstVideoCodecState *state) {
   GstVsockEnc *self = GST_VSOCK_ENC(encoder);
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   g_autoptr(GError) error = NULL;
   VencPicture picture;
   GstVsockEncChoice choice = {0};
   VencHost host;
 
-  venc_session_get_host(priv->session, &host);
+  venc_session_get_host(self->session, &host);
   if (!gst_vsock_enc_parse_caps(state->caps, &host, &picture, &error) ||
       !gst_vsock_enc_choose(self, &picture.info, &choice, &error)) {
     GST_ELEMENT_ERROR(self, CORE, NEGOTIATION, ("Cannot encode this: %s.", error->message),
                       ("%" GST_PTR_FORMAT, state->caps));
     return FALSE;
   }
-  if (priv->input) {
+  if (self->input) {
     if (gst_vsock_enc_drain(self) != GST_FLOW_OK) return FALSE;
-    gst_video_codec_state_unref(priv->input);
+    gst_video_codec_state_unref(self->input);
   }
-  priv->input = gst_video_codec_state_ref(state);
-  priv->picture = picture;
+  self->input = gst_video_codec_state_ref(state);
+  self->picture = picture;
   /* A host that changes its encoder while it runs need not send them again. */
-  if (choice.codec != priv->choice.codec) venc_parameter_sets_clear(&priv->sets);
-  priv->choice = choice;
-  priv->negotiate = TRUE;
-  priv->max_pending = 0;
-  priv->told_latency = GST_CLOCK_TIME_NONE;
-  gst_vsock_enc_clear_copies(priv);
+  if (choice.codec != self->choice.codec) venc_parameter_sets_clear(&self->sets);
+  self->choice = choice;
+  self->negotiate = TRUE;
+  self->max_pending = 0;
+  self->told_latency = GST_CLOCK_TIME_NONE;
+  gst_vsock_enc_clear_copies(self);
   set_mode(self);
   return configure(self);
 }
 
 gboolean gst_vsock_enc_update_caps(GstVsockEnc *self, GstCaps *caps) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   g_autoptr(GError) error = NULL;
   VencPicture picture;
   VencHost host;
-  if (!priv->input) return TRUE;
-  venc_session_get_host(priv->session, &host);
+  if (!self->input) return TRUE;
+  venc_session_get_host(self->session, &host);
   if (!gst_vsock_enc_parse_caps(caps, &host, &picture, &error)) {
     GST_ELEMENT_ERROR(self, CORE, NEGOTIATION, ("Cannot encode this: %s.", error->message),
                       ("%" GST_PTR_FORMAT, caps));
     return FALSE;
   }
-  priv->picture = picture;
+  self->picture = picture;
   return TRUE;
 }
 
 void gst_vsock_enc_reset_input(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  g_clear_pointer(&priv->input, gst_video_codec_state_unref);
-  gst_vsock_enc_clear_copies(priv);
-  priv->last_pts = GST_CLOCK_TIME_NONE;
-  g_clear_pointer(&priv->copy_reason, g_free);
-  priv->max_pending = 0;
-  priv->told_latency = GST_CLOCK_TIME_NONE;
-  priv->has_caps = FALSE;
-  g_queue_clear_full(&priv->drops, (GDestroyNotify)gst_video_codec_frame_unref);
-  venc_parameter_sets_clear(&priv->sets);
-  g_clear_pointer(&priv->told_encoder, g_free);
-  priv->told_bitrate = 0;
+  g_clear_pointer(&self->input, gst_video_codec_state_unref);
+  gst_vsock_enc_clear_copies(self);
+  self->last_pts = GST_CLOCK_TIME_NONE;
+  g_clear_pointer(&self->copy_reason, g_free);
+  self->max_pending = 0;
+  self->told_latency = GST_CLOCK_TIME_NONE;
+  self->has_caps = FALSE;
+  g_queue_clear_full(&self->drops, (GDestroyNotify)gst_video_codec_frame_unref);
+  venc_parameter_sets_clear(&self->sets);
+  g_clear_pointer(&self->told_encoder, g_free);
+  self->told_bitrate = 0;
 }
 
 /* Some sources give no times, or 0 always; downstream needs them to rise. */
 static void set_times(GstVsockEnc *self, GstVideoCodecFrame *frame) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  const GstVideoInfo *info = &priv->picture.info;
-  GstClockTime last = priv->last_pts;
+  const GstVideoInfo *info = &self->picture.info;
+  GstClockTime last = self->last_pts;
 
   if (GST_CLOCK_TIME_IS_VALID(last) &&
       (!GST_CLOCK_TIME_IS_VALID(frame->pts) || frame->pts <= last)) {
@@ -199,7 +190,7 @@ static void set_times(GstVsockEnc *self, GstVideoCodecFrame *frame) {
     frame->pts = 0;
   }
   frame->dts = frame->pts; /* nothing is reordered */
-  priv->last_pts = frame->pts;
+  self->last_pts = frame->pts;
 }
 
 static VencFrame *new_frame(GstVsockEnc *self, GstVideoCodecFrame *frame, GError **error) {
@@ -228,16 +219,15 @@ static void leave_pixels(GstVideoCodecFrame *frame) {
 }
 
 static GstFlowReturn submit(GstVsockEnc *self, VencFrame *out) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   VencFrame *replaced = NULL;
 
   GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
-  VencResult result = venc_session_submit(priv->session, out, &replaced);
+  VencResult result = venc_session_submit(self->session, out, &replaced);
   GST_VIDEO_ENCODER_STREAM_LOCK(self);
 
   switch (result) {
     case VENC_OK:
-      priv->max_pending = MAX(priv->max_pending, venc_session_pending(priv->session));
+      self->max_pending = MAX(self->max_pending, venc_session_pending(self->session));
       break;
     case VENC_AWAY:
       gst_vsock_enc_drop_frame(self, g_steal_pointer(&out->user));
@@ -258,10 +248,9 @@ static GstFlowReturn submit(GstVsockEnc *self, VencFrame *out) {
 
 /* Whoever draws into the frame's DmaBufs has to be done before anybody reads them. */
 static void wait_for_writers(GstVsockEnc *self, GstBuffer *buffer) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  if (!venc_places_are_dmabufs(buffer)) return;
+  if (!venc_planes_are_dmabufs(buffer)) return;
   GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
-  VencResult result = venc_places_wait_idle(buffer, priv->session, FENCE_TIMEOUT_MS);
+  VencResult result = venc_planes_wait_idle(buffer, self->session, FENCE_TIMEOUT_MS);
   GST_VIDEO_ENCODER_STREAM_LOCK(self);
   if (result == VENC_FAILED)
     GST_WARNING_OBJECT(self, "a DmaBuf is still written to after %d ms", FENCE_TIMEOUT_MS);
@@ -269,23 +258,20 @@ static void wait_for_writers(GstVsockEnc *self, GstBuffer *buffer) {
 
 /* A live change: frames from here on belong to it, and nothing has to wait for the answer. */
 static void apply_settings(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   VencConfiguration configuration;
-  if (!g_atomic_int_get(&priv->settings_changed)) return;
+  if (!g_atomic_int_get(&self->settings_changed)) return;
   make_configuration(self, &configuration);
-  venc_session_configure(priv->session, &configuration, FALSE, NULL);
+  venc_session_configure(self->session, &configuration, FALSE, NULL);
 }
 
 /* Downstream would throw the frame away (property qos), and this pipeline need not have it. */
 static gboolean is_late(GstVsockEnc *self, GstVideoCodecFrame *frame) {
-  return !GST_VIDEO_CODEC_FRAME_IS_FORCE_KEYFRAME(frame) &&
-         venc_session_may_drop(gst_vsock_enc_private(self)->session) &&
+  return !GST_VIDEO_CODEC_FRAME_IS_FORCE_KEYFRAME(frame) && venc_session_may_drop(self->session) &&
          gst_video_encoder_get_max_encode_time(GST_VIDEO_ENCODER(self), frame) < 0;
 }
 
 GstFlowReturn gst_vsock_enc_handle_frame(GstVideoEncoder *encoder, GstVideoCodecFrame *frame) {
   GstVsockEnc *self = GST_VSOCK_ENC(encoder);
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   g_autoptr(GError) error = NULL;
   GstFlowReturn flow = downstream_flow(self, GST_FLOW_OK);
 
@@ -295,8 +281,8 @@ GstFlowReturn gst_vsock_enc_handle_frame(GstVideoEncoder *encoder, GstVideoCodec
   }
   gboolean late = is_late(self, frame);
   GST_OBJECT_LOCK(self);
-  priv->frames_in++;
-  if (late) priv->frames_late++;
+  self->frames_in++;
+  if (late) self->frames_late++;
   GST_OBJECT_UNLOCK(self);
   if (late) {
     gst_vsock_enc_drop_frame(self, frame);

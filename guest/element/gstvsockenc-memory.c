@@ -2,22 +2,21 @@
  * The memory of frames: what upstream is offered to draw into, and copies where it draws elsewhere.
  */
 #include "gstvsockenc-private.h"
-#include "places.h"
+#include "planes.h"
 
 /* A guest's memory is bounded: upstream has no use for more buffers than can be attached. */
 #define MAX_POOL_BUFFERS VSOCKENC_MAX_ATTACHED_BUFFERS
 /* More than can be with the host, waiting and being made at one time. */
 #define MAX_COPIES (2u * VSOCKENC_MAX_IN_FLIGHT_FRAMES)
 
-void gst_vsock_enc_clear_copies(GstVsockEncPrivate *priv) {
-  if (!priv->copies) return;
-  gst_buffer_pool_set_active(priv->copies, FALSE);
-  gst_clear_object(&priv->copies);
+void gst_vsock_enc_clear_copies(GstVsockEnc *self) {
+  if (!self->copies) return;
+  gst_buffer_pool_set_active(self->copies, FALSE);
+  gst_clear_object(&self->copies);
 }
 
 gboolean gst_vsock_enc_propose_allocation(GstVideoEncoder *encoder, GstQuery *query) {
   GstVsockEnc *self = GST_VSOCK_ENC(encoder);
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   GstAllocationParams params = {.flags = 0, .align = 15};
   GstCaps *caps = NULL;
   gboolean need_pool = FALSE;
@@ -27,24 +26,24 @@ gboolean gst_vsock_enc_propose_allocation(GstVideoEncoder *encoder, GstQuery *qu
   if (!caps) return FALSE;
   gst_query_add_allocation_meta(query, GST_VIDEO_META_API_TYPE, NULL);
   GST_OBJECT_LOCK(self);
-  guint buffers = priv->settings.max_in_flight + 2;
+  guint buffers = self->settings.max_in_flight + 2;
   GST_OBJECT_UNLOCK(self);
   if (gst_vsock_enc_is_dmabuf_caps(caps)) {
     gst_query_add_allocation_pool(query, NULL, 0, buffers, 0);
     return TRUE;
   }
   if (!gst_video_info_from_caps(&info, caps)) return FALSE;
-  if (!priv->allocator) {
+  if (!self->allocator) {
     /* Upstream makes its own pool, of buffers of this size: videoconvert fails with 0. */
     gst_query_add_allocation_pool(query, NULL, (guint)info.size, buffers, 0);
     return TRUE;
   }
-  gst_query_add_allocation_param(query, priv->allocator, &params);
+  gst_query_add_allocation_param(query, self->allocator, &params);
   g_autoptr(GstBufferPool) pool = need_pool ? gst_video_buffer_pool_new() : NULL;
   if (pool) {
     GstStructure *config = gst_buffer_pool_get_config(pool);
     gst_buffer_pool_config_set_params(config, caps, (guint)info.size, buffers, MAX_POOL_BUFFERS);
-    gst_buffer_pool_config_set_allocator(config, priv->allocator, &params);
+    gst_buffer_pool_config_set_allocator(config, self->allocator, &params);
     gst_buffer_pool_config_add_option(config, GST_BUFFER_POOL_OPTION_VIDEO_META);
     if (!gst_buffer_pool_set_config(pool, config)) return FALSE;
   }
@@ -52,13 +51,13 @@ gboolean gst_vsock_enc_propose_allocation(GstVideoEncoder *encoder, GstQuery *qu
   return TRUE;
 }
 
-static GstBufferPool *new_copies(GstVsockEncPrivate *priv) {
+static GstBufferPool *new_copies(GstVsockEnc *self) {
   g_autoptr(GstBufferPool) pool = gst_video_buffer_pool_new();
-  g_autoptr(GstCaps) caps = gst_video_info_to_caps(&priv->picture.info);
+  g_autoptr(GstCaps) caps = gst_video_info_to_caps(&self->picture.info);
   GstAllocationParams params = {.flags = 0, .align = 15};
   GstStructure *config = gst_buffer_pool_get_config(pool);
-  gst_buffer_pool_config_set_params(config, caps, (guint)priv->picture.info.size, 0, MAX_COPIES);
-  gst_buffer_pool_config_set_allocator(config, priv->allocator, &params);
+  gst_buffer_pool_config_set_params(config, caps, (guint)self->picture.info.size, 0, MAX_COPIES);
+  gst_buffer_pool_config_set_allocator(config, self->allocator, &params);
   gst_buffer_pool_config_add_option(config, GST_BUFFER_POOL_OPTION_VIDEO_META);
   if (!gst_buffer_pool_set_config(pool, config) || !gst_buffer_pool_set_active(pool, TRUE))
     return NULL;
@@ -67,25 +66,24 @@ static GstBufferPool *new_copies(GstVsockEncPrivate *priv) {
 
 /* A copy of the pixels in memory that the host can read. NULL: `error` is set. */
 static GstBuffer *copy_pixels(GstVsockEnc *self, GstBuffer *buffer, GError **error) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   GstBufferPoolAcquireParams acquire = {.flags = GST_BUFFER_POOL_ACQUIRE_FLAG_DONTWAIT};
   GstVideoFrame from, to;
   GstBuffer *copy = NULL;
 
-  if (!priv->copies) priv->copies = new_copies(priv);
-  if (!priv->copies ||
-      gst_buffer_pool_acquire_buffer(priv->copies, &copy, &acquire) != GST_FLOW_OK) {
+  if (!self->copies) self->copies = new_copies(self);
+  if (!self->copies ||
+      gst_buffer_pool_acquire_buffer(self->copies, &copy, &acquire) != GST_FLOW_OK) {
     g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,
                         "the virtio-gpu gave no memory for a copy");
     return NULL;
   }
-  if (!gst_video_frame_map(&from, &priv->picture.info, buffer, GST_MAP_READ)) {
+  if (!gst_video_frame_map(&from, &self->picture.info, buffer, GST_MAP_READ)) {
     g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,
                         "the frame's memory can be read neither by the host nor by the CPU");
     gst_buffer_unref(copy);
     return NULL;
   }
-  gboolean copied = gst_video_frame_map(&to, &priv->picture.info, copy, GST_MAP_WRITE);
+  gboolean copied = gst_video_frame_map(&to, &self->picture.info, copy, GST_MAP_WRITE);
   if (copied) {
     copied = gst_video_frame_copy(&to, &from);
     gst_video_frame_unmap(&to);
@@ -101,35 +99,33 @@ static GstBuffer *copy_pixels(GstVsockEnc *self, GstBuffer *buffer, GError **err
 
 /* Counts a copy, and keeps why the first was made. */
 static void note_copy(GstVsockEnc *self, const GError *reason) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   GST_OBJECT_LOCK(self);
-  priv->frames_copied++;
-  if (!priv->copy_reason)
-    priv->copy_reason = g_strdup(reason ? reason->message : "upstream did not take its pool");
+  self->frames_copied++;
+  if (!self->copy_reason)
+    self->copy_reason = g_strdup(reason ? reason->message : "upstream did not take its pool");
   GST_OBJECT_UNLOCK(self);
 }
 
 gboolean gst_vsock_enc_use_buffer(GstVsockEnc *self, GstBuffer *buffer, VencFrame *out,
                                   GError **error) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   g_autoptr(GError) reason = NULL;
 
   if (gst_buffer_n_memory(buffer) == 0) {
     g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED, "a buffer without memory");
     return FALSE;
   }
-  if (venc_places_are_dmabufs(buffer)) {
-    if (venc_buffers_use(priv->buffers, buffer, &priv->picture, out, &reason)) return TRUE;
+  if (venc_planes_are_dmabufs(buffer)) {
+    if (venc_buffers_use(self->buffers, buffer, &self->picture, out, &reason)) return TRUE;
     if (g_error_matches(reason, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED)) {
       g_propagate_error(error, g_steal_pointer(&reason));
       return FALSE;
     }
   }
-  if (priv->picture.modifier != 0 || !priv->gpu || !venc_session_wants_resources(priv->session))
-    return venc_buffers_use_inline(priv->buffers, buffer, &priv->picture, out, error);
+  if (self->picture.modifier != 0 || !self->gpu || !venc_session_wants_resources(self->session))
+    return venc_buffers_use_inline(self->buffers, buffer, &self->picture, out, error);
   g_autoptr(GstBuffer) copy = copy_pixels(self, buffer, error);
   if (!copy) return FALSE;
   note_copy(self, reason);
   out->copied = TRUE;
-  return venc_buffers_use(priv->buffers, copy, &priv->picture, out, error);
+  return venc_buffers_use(self->buffers, copy, &self->picture, out, error);
 }

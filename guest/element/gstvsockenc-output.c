@@ -13,7 +13,7 @@
 
 static void set_downstream(GstVsockEnc *self, GstFlowReturn flow) {
   GST_OBJECT_LOCK(self);
-  gst_vsock_enc_private(self)->downstream = flow;
+  self->downstream = flow;
   GST_OBJECT_UNLOCK(self);
 }
 
@@ -27,14 +27,13 @@ static void drop_now(GstVsockEnc *self, GstVideoCodecFrame *frame) {
 }
 
 void gst_vsock_enc_release_drops(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   GstVideoCodecFrame *frame;
-  if (priv->drops.length == 0) return;
-  if (!priv->has_caps) {
+  if (self->drops.length == 0) return;
+  if (!self->has_caps) {
     gst_vsock_enc_set_bare_caps(self);
     gst_video_encoder_negotiate(GST_VIDEO_ENCODER(self));
   }
-  while ((frame = g_queue_pop_head(&priv->drops))) drop_now(self, frame);
+  while ((frame = g_queue_pop_head(&self->drops))) drop_now(self, frame);
 }
 
 /*
@@ -43,29 +42,27 @@ void gst_vsock_enc_release_drops(GstVsockEnc *self) {
  * So the first frames' drops wait for the first access unit.
  */
 void gst_vsock_enc_drop_frame(GstVsockEnc *self, GstVideoCodecFrame *frame) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   GST_VIDEO_ENCODER_STREAM_LOCK(self);
-  g_queue_push_tail(&priv->drops, frame);
-  if (priv->has_caps || priv->drops.length > MAX_DROPS) gst_vsock_enc_release_drops(self);
+  g_queue_push_tail(&self->drops, frame);
+  if (self->has_caps || self->drops.length > MAX_DROPS) gst_vsock_enc_release_drops(self);
   GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
 }
 
 /* A frame takes as long as those that were seen to be with the host; only ever raised. */
 static void update_latency(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  const GstVideoInfo *info = &priv->picture.info;
+  const GstVideoInfo *info = &self->picture.info;
   GstClockTime duration = info->fps_n > 0
                               ? gst_util_uint64_scale_int(GST_SECOND, info->fps_d, info->fps_n)
                               : ASSUMED_DURATION;
-  GstClockTime latency = duration * MAX(priv->max_pending, 1);
-  if (priv->told_latency != GST_CLOCK_TIME_NONE && latency <= priv->told_latency) return;
-  priv->told_latency = latency;
+  GstClockTime latency = duration * MAX(self->max_pending, 1);
+  if (self->told_latency != GST_CLOCK_TIME_NONE && latency <= self->told_latency) return;
+  self->told_latency = latency;
   gst_video_encoder_set_latency(GST_VIDEO_ENCODER(self), latency, latency);
 }
 
 static void warn_of_copies(GstVsockEnc *self) {
   GST_OBJECT_LOCK(self);
-  g_autofree gchar *reason = g_strdup(gst_vsock_enc_private(self)->copy_reason);
+  g_autofree gchar *reason = g_strdup(self->copy_reason);
   GST_OBJECT_UNLOCK(self);
   GST_ELEMENT_WARNING(self, RESOURCE, SETTINGS,
                       ("Each frame is copied once before the host can read it: %s. Give the "
@@ -76,11 +73,10 @@ static void warn_of_copies(GstVsockEnc *self) {
 }
 
 static void warn_of_inline(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  g_autofree gchar *refusal = venc_session_dup_refusal(priv->session);
-  const gchar *reason = priv->gpu_error ? priv->gpu_error->message : refusal;
+  g_autofree gchar *refusal = venc_session_dup_refusal(self->session);
+  const gchar *reason = self->gpu_error ? self->gpu_error->message : refusal;
   /* Whether a DmaBuf was drawn by the CPU or by the GPU, nobody tells. */
-  const gchar *black = priv->gpu && venc_gpu_is_3d(priv->gpu)
+  const gchar *black = self->gpu && venc_gpu_is_3d(self->gpu)
                            ? " This virtio-gpu renders on the host: DmaBufs that it has drawn are "
                              "black to the CPU, which reads them for that."
                            : "";
@@ -92,12 +88,11 @@ static void warn_of_inline(GstVsockEnc *self) {
 
 /* Tells whoever watches the property, e.g. gst-launch-1.0 -v, and warns of a slow way, once. */
 static void announce_source(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   GstVsockEncSource source = gst_vsock_enc_get_source(self);
-  gboolean warned = priv->warned_sources >> source & 1;
-  if (source == priv->told_source) return;
-  priv->told_source = source;
-  priv->warned_sources |= 1u << source;
+  gboolean warned = self->warned_sources >> source & 1;
+  if (source == self->told_source) return;
+  self->told_source = source;
+  self->warned_sources |= 1u << source;
   g_object_notify(G_OBJECT(self), "source");
   if (warned) return;
   if (source == GST_VSOCK_ENC_SOURCE_RESOURCE_COPY) warn_of_copies(self);
@@ -166,40 +161,36 @@ static GstFlowReturn handle_output(GstVsockEnc *self, VencOutput *output) {
 
 static void output_loop(gpointer data) {
   GstVsockEnc *self = GST_VSOCK_ENC(data);
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  VencOutput *output = venc_session_pop_output(priv->session);
+  VencOutput *output = venc_session_pop_output(self->session);
   GstFlowReturn flow = GST_FLOW_FLUSHING;
 
   if (output) {
     flow = handle_output(self, output);
     venc_output_free(output);
-    venc_session_output_done(priv->session);
+    venc_session_output_done(self->session);
   }
   if (flow == GST_FLOW_OK) return;
   GST_DEBUG_OBJECT(self, "output pauses: %s", gst_flow_get_name(flow));
   if (output) {
     set_downstream(self, flow);
     /* Nobody takes what is still to come: whoever waits for it must not. */
-    venc_session_interrupt(priv->session, TRUE);
+    venc_session_interrupt(self->session, TRUE);
   }
   gst_pad_pause_task(GST_VIDEO_ENCODER_SRC_PAD(self));
 }
 
 gboolean gst_vsock_enc_start_output(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   set_downstream(self, GST_FLOW_OK);
-  venc_session_interrupt(priv->session, FALSE);
+  venc_session_interrupt(self->session, FALSE);
   return gst_pad_start_task(GST_VIDEO_ENCODER_SRC_PAD(self), output_loop, self, NULL);
 }
 
 void gst_vsock_enc_pause_output(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  if (priv->session) venc_session_interrupt(priv->session, TRUE);
+  if (self->session) venc_session_interrupt(self->session, TRUE);
   gst_pad_pause_task(GST_VIDEO_ENCODER_SRC_PAD(self));
 }
 
 void gst_vsock_enc_stop_output(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  if (priv->session) venc_session_interrupt(priv->session, TRUE);
+  if (self->session) venc_session_interrupt(self->session, TRUE);
   gst_pad_stop_task(GST_VIDEO_ENCODER_SRC_PAD(self));
 }

@@ -22,7 +22,11 @@ typedef struct {
   gboolean packetized; /* parameter sets in codec_data, NAL units behind their lengths */
 } GstVsockEncChoice;
 
-typedef struct {
+#define GST_VSOCK_ENC(object) G_TYPE_CHECK_INSTANCE_CAST((object), GST_TYPE_VSOCK_ENC, GstVsockEnc)
+
+struct _GstVsockEnc {
+  GstVideoEncoder parent;
+
   /* Under the object lock. */
   GstVsockEncSettings settings;
   gboolean vsock;        /* one of its properties was set */
@@ -58,9 +62,8 @@ typedef struct {
   gchar *told_encoder;    /* in the tags, */
   guint told_bitrate;     /* and that, in kbit/s */
   guint warned_bitrate;   /* value of the property that was warned of */
-} GstVsockEncPrivate;
+};
 
-GstVsockEncPrivate *gst_vsock_enc_private(GstVsockEnc *self);
 GstVsockEncSource gst_vsock_enc_get_source(GstVsockEnc *self);
 
 /* gstvsockenc-input.c: streaming thread. */
@@ -80,7 +83,7 @@ gboolean gst_vsock_enc_propose_allocation(GstVideoEncoder *encoder, GstQuery *qu
  */
 gboolean gst_vsock_enc_use_buffer(GstVsockEnc *self, GstBuffer *buffer, VencFrame *out,
                                   GError **error);
-void gst_vsock_enc_clear_copies(GstVsockEncPrivate *priv);
+void gst_vsock_enc_clear_copies(GstVsockEnc *self);
 
 /* gstvsockenc-output.c: the source pad's task. */
 gboolean gst_vsock_enc_start_output(GstVsockEnc *self);

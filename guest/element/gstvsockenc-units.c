@@ -9,19 +9,18 @@
 
 /* The base class completes the caps from this state before it pushes next. */
 static void set_output_state(GstVsockEnc *self, GstCaps *caps, GBytes *record) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  const GstVideoInfo *info = &priv->picture.info;
+  const GstVideoInfo *info = &self->picture.info;
   vsockenc_Configured configured;
 
-  venc_session_get_configured(priv->session, &configured);
+  venc_session_get_configured(self->session, &configured);
   GstVideoCodecState *state =
-      gst_video_encoder_set_output_state(GST_VIDEO_ENCODER(self), caps, priv->input);
+      gst_video_encoder_set_output_state(GST_VIDEO_ENCODER(self), caps, self->input);
   state->info.width = (gint)(configured.width ? configured.width : (info->width + 1u) & ~1u);
   state->info.height = (gint)(configured.height ? configured.height : (info->height + 1u) & ~1u);
   gst_vsock_enc_colorimetry_from_wire(&configured.colorimetry, &state->info.colorimetry);
   if (record) state->codec_data = gst_buffer_new_wrapped_bytes(record);
   gst_video_codec_state_unref(state);
-  priv->has_caps = TRUE;
+  self->has_caps = TRUE;
 }
 
 static GstCaps *base_caps(const GstVsockEncChoice *choice) {
@@ -30,7 +29,7 @@ static GstCaps *base_caps(const GstVsockEncChoice *choice) {
 }
 
 void gst_vsock_enc_set_bare_caps(GstVsockEnc *self) {
-  set_output_state(self, base_caps(&gst_vsock_enc_private(self)->choice), NULL);
+  set_output_state(self, base_caps(&self->choice), NULL);
 }
 
 static void set_profile(vsockenc_Codec codec, GstCaps *caps, const VencParameterSets *sets) {
@@ -62,17 +61,16 @@ static gboolean fit_downstream(GstVsockEnc *self, GstCaps *caps) {
 
 /* Caps from the parameter sets; without them, caps that say less. */
 static gboolean negotiate(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  const GstVsockEncChoice *choice = &priv->choice;
+  const GstVsockEncChoice *choice = &self->choice;
   g_autoptr(GstCaps) caps = base_caps(choice);
 
-  if (priv->sets.record)
-    set_profile(choice->codec, caps, &priv->sets);
+  if (self->sets.record)
+    set_profile(choice->codec, caps, &self->sets);
   else
     GST_WARNING_OBJECT(self, "the first access unit has no SPS: caps without profile and level");
   if (!fit_downstream(self, caps)) return FALSE;
-  set_output_state(self, gst_caps_ref(caps), choice->packetized ? priv->sets.record : NULL);
-  priv->negotiate = FALSE;
+  set_output_state(self, gst_caps_ref(caps), choice->packetized ? self->sets.record : NULL);
+  self->negotiate = FALSE;
   if (gst_video_encoder_negotiate(GST_VIDEO_ENCODER(self))) return TRUE;
   g_autofree gchar *has = gst_caps_to_string(caps);
   GST_ELEMENT_ERROR(self, CORE, NEGOTIATION, ("Downstream refused %s.", has), (NULL));
@@ -88,21 +86,20 @@ static guint version_number(void) {
 
 /* The encoder may be another after the host was lost, and the bit rate changes on the way. */
 static void update_tags(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   vsockenc_Configured configured;
 
-  venc_session_get_configured(priv->session, &configured);
-  if (!configured.serial || (configured.bitrate_kbps == priv->told_bitrate &&
-                             g_strcmp0(configured.encoder, priv->told_encoder) == 0))
+  venc_session_get_configured(self->session, &configured);
+  if (!configured.serial || (configured.bitrate_kbps == self->told_bitrate &&
+                             g_strcmp0(configured.encoder, self->told_encoder) == 0))
     return;
-  g_free(priv->told_encoder);
-  priv->told_encoder = g_strdup(configured.encoder);
-  priv->told_bitrate = configured.bitrate_kbps;
+  g_free(self->told_encoder);
+  self->told_encoder = g_strdup(configured.encoder);
+  self->told_bitrate = configured.bitrate_kbps;
   g_autofree gchar *encoder =
       g_strdup_printf("%s, by " VSOCKENC_FACTORY " " PACKAGE_VERSION, configured.encoder);
   g_autoptr(GstTagList) tags =
       gst_tag_list_new(GST_TAG_ENCODER, encoder, GST_TAG_ENCODER_VERSION, version_number(), NULL);
-  g_autoptr(GstCaps) caps = base_caps(&priv->choice);
+  g_autoptr(GstCaps) caps = base_caps(&self->choice);
   gst_pb_utils_add_codec_description_to_tag_list(tags, GST_TAG_VIDEO_CODEC, caps);
   if (configured.bitrate_kbps > 0 && configured.bitrate_kbps <= VSOCKENC_MAX_BITRATE_KBPS)
     gst_tag_list_add(tags, GST_TAG_MERGE_REPLACE, GST_TAG_NOMINAL_BITRATE,
@@ -117,8 +114,7 @@ static GstBuffer *refuse_unit(GstVsockEnc *self, const gchar *text, GstFlowRetur
 }
 
 GstBuffer *gst_vsock_enc_take_unit(GstVsockEnc *self, VencOutput *output, GstFlowReturn *flow) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  const GstVsockEncChoice *choice = &priv->choice;
+  const GstVsockEncChoice *choice = &self->choice;
   g_auto(VencParameterSets) sets = {0};
   g_autoptr(GError) error = NULL;
 
@@ -127,15 +123,15 @@ GstBuffer *gst_vsock_enc_take_unit(GstVsockEnc *self, VencOutput *output, GstFlo
     venc_parameter_sets_find(choice->codec, output->bytes, output->size, &sets, &error);
     if (error) return refuse_unit(self, error->message, flow);
   }
-  if (sets.record && (!priv->sets.record || !g_bytes_equal(sets.record, priv->sets.record))) {
-    venc_parameter_sets_clear(&priv->sets);
-    priv->sets = sets;
+  if (sets.record && (!self->sets.record || !g_bytes_equal(sets.record, self->sets.record))) {
+    venc_parameter_sets_clear(&self->sets);
+    self->sets = sets;
     sets.record = NULL;
-    priv->negotiate = TRUE;
+    self->negotiate = TRUE;
   }
-  if (choice->packetized && !priv->sets.record)
+  if (choice->packetized && !self->sets.record)
     return refuse_unit(self, "the host's first one has no parameter sets", flow);
-  if (priv->negotiate && !negotiate(self)) {
+  if (self->negotiate && !negotiate(self)) {
     *flow = GST_FLOW_NOT_NEGOTIATED;
     return NULL;
   }

@@ -20,13 +20,8 @@
 GST_DEBUG_CATEGORY(gst_vsock_enc_debug);
 
 G_DEFINE_TYPE_WITH_CODE(GstVsockEnc, gst_vsock_enc, GST_TYPE_VIDEO_ENCODER,
-                        G_ADD_PRIVATE(GstVsockEnc)
-                            GST_DEBUG_CATEGORY_INIT(gst_vsock_enc_debug, VSOCKENC_FACTORY, 0,
-                                                    VSOCKENC_LONG_NAME))
-
-GstVsockEncPrivate *gst_vsock_enc_private(GstVsockEnc *self) {
-  return gst_vsock_enc_get_instance_private(self);
-}
+                        GST_DEBUG_CATEGORY_INIT(gst_vsock_enc_debug, VSOCKENC_FACTORY, 0,
+                                                VSOCKENC_LONG_NAME))
 
 /* Reports why the host cannot be reached, with GStreamer's nearest code. */
 static void post_open_error(GstVsockEnc *self, const GError *error) {
@@ -52,34 +47,32 @@ static void post_open_error(GstVsockEnc *self, const GError *error) {
 /* Takes what belongs to the open element away from readers of properties, then frees it. */
 static gboolean gst_vsock_enc_close(GstVideoEncoder *encoder) {
   GstVsockEnc *self = GST_VSOCK_ENC(encoder);
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
 
-  priv->told_source = GST_VSOCK_ENC_SOURCE_NONE;
-  priv->warned_sources = 0;
+  self->told_source = GST_VSOCK_ENC_SOURCE_NONE;
+  self->warned_sources = 0;
   GST_OBJECT_LOCK(self);
-  VencSession *session = g_steal_pointer(&priv->session);
+  VencSession *session = g_steal_pointer(&self->session);
   GST_OBJECT_UNLOCK(self);
-  venc_buffers_free(g_steal_pointer(&priv->buffers));
+  venc_buffers_free(g_steal_pointer(&self->buffers));
   venc_session_free(session);
-  gst_clear_object(&priv->allocator);
-  g_clear_pointer(&priv->gpu, venc_gpu_unref);
-  g_clear_error(&priv->gpu_error);
+  gst_clear_object(&self->allocator);
+  g_clear_pointer(&self->gpu, venc_gpu_unref);
+  g_clear_error(&self->gpu_error);
   return TRUE;
 }
 
 static gboolean gst_vsock_enc_open(GstVideoEncoder *encoder) {
   GstVsockEnc *self = GST_VSOCK_ENC(encoder);
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   GstVsockEncSettings settings;
   g_autoptr(GError) error = NULL;
 
   GST_OBJECT_LOCK(self);
-  settings = priv->settings;
+  settings = self->settings;
   venc_settings_own_strings(vsockenc_properties, &settings);
-  gboolean vsock = priv->vsock;
-  priv->frames_in = priv->frames_copied = priv->frames_late = 0;
-  priv->n_refused_modifiers = 0;
-  priv->warned_bitrate = 0;
+  gboolean vsock = self->vsock;
+  self->frames_in = self->frames_copied = self->frames_late = 0;
+  self->n_refused_modifiers = 0;
+  self->warned_bitrate = 0;
   GST_OBJECT_UNLOCK(self);
 
   const VencAddress address = {
@@ -100,14 +93,16 @@ static gboolean gst_vsock_enc_open(GstVideoEncoder *encoder) {
     return FALSE;
   }
   /* Without one the pixels go over the link. */
-  priv->gpu = venc_gpu_new(GST_VSOCK_ENC_GET_CLASS(self)->gpu_ops, &priv->gpu_error);
-  priv->buffers = venc_buffers_new(priv->gpu, session);
-  if (priv->gpu) {
-    priv->allocator = venc_allocator_new(priv->gpu);
-    GST_INFO_OBJECT(self, "virtio-gpu at %s", venc_gpu_get_node(priv->gpu));
+  self->gpu =
+      venc_gpu_new(G_TYPE_INSTANCE_GET_CLASS(self, GST_TYPE_VSOCK_ENC, GstVsockEncClass)->gpu_ops,
+                   &self->gpu_error);
+  self->buffers = venc_buffers_new(self->gpu, session);
+  if (self->gpu) {
+    self->allocator = venc_allocator_new(self->gpu);
+    GST_INFO_OBJECT(self, "virtio-gpu at %s", venc_gpu_get_node(self->gpu));
   }
   GST_OBJECT_LOCK(self);
-  priv->session = session;
+  self->session = session;
   GST_OBJECT_UNLOCK(self);
   return TRUE;
 }
@@ -120,10 +115,9 @@ static gboolean gst_vsock_enc_start(GstVideoEncoder *encoder) {
 
 static gboolean gst_vsock_enc_stop(GstVideoEncoder *encoder) {
   GstVsockEnc *self = GST_VSOCK_ENC(encoder);
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   gst_vsock_enc_stop_output(self);
-  venc_session_flush(priv->session);
-  venc_buffers_clear(priv->buffers);
+  venc_session_flush(self->session);
+  venc_buffers_clear(self->buffers);
   gst_vsock_enc_reset_input(self);
   return TRUE;
 }
@@ -136,21 +130,20 @@ static GstFlowReturn gst_vsock_enc_finish(GstVideoEncoder *encoder) {
 }
 
 static gboolean gst_vsock_enc_flush(GstVideoEncoder *encoder) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(GST_VSOCK_ENC(encoder));
-  venc_session_flush(priv->session);
-  g_queue_clear_full(&priv->drops, (GDestroyNotify)gst_video_codec_frame_unref);
-  priv->last_pts = GST_CLOCK_TIME_NONE;
+  GstVsockEnc *self = GST_VSOCK_ENC(encoder);
+  venc_session_flush(self->session);
+  g_queue_clear_full(&self->drops, (GDestroyNotify)gst_video_codec_frame_unref);
+  self->last_pts = GST_CLOCK_TIME_NONE;
   return TRUE;
 }
 
 static gboolean gst_vsock_enc_sink_event(GstVideoEncoder *encoder, GstEvent *event) {
   GstVsockEnc *self = GST_VSOCK_ENC(encoder);
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   GstEventType type = GST_EVENT_TYPE(event);
   g_autoptr(GstCaps) caps = NULL;
 
-  if (type == GST_EVENT_FLUSH_START && priv->session) {
-    venc_session_interrupt(priv->session, TRUE);
+  if (type == GST_EVENT_FLUSH_START && self->session) {
+    venc_session_interrupt(self->session, TRUE);
   } else if (type == GST_EVENT_FLUSH_STOP) {
     /* Downstream is flushing, so a push that the task is in returns. */
     gst_vsock_enc_pause_output(self);
@@ -160,7 +153,7 @@ static gboolean gst_vsock_enc_sink_event(GstVideoEncoder *encoder, GstEvent *eve
     caps = gst_caps_ref(borrowed);
   }
   gboolean result = GST_VIDEO_ENCODER_CLASS(gst_vsock_enc_parent_class)->sink_event(encoder, event);
-  if (type == GST_EVENT_FLUSH_STOP && priv->session) {
+  if (type == GST_EVENT_FLUSH_STOP && self->session) {
     gst_vsock_enc_start_output(self);
   } else if (caps && result) {
     /* The base class overlooks a change of drm-format alone. */
@@ -191,30 +184,27 @@ static GstStateChangeReturn gst_vsock_enc_change_state(GstElement *element,
                                                        GstStateChange transition) {
   GstVsockEnc *self = GST_VSOCK_ENC(element);
   /* The pads are deactivated first, and that waits for the threads that are in them. */
-  if (transition == GST_STATE_CHANGE_PAUSED_TO_READY)
-    venc_session_interrupt(gst_vsock_enc_private(self)->session, TRUE);
+  if (transition == GST_STATE_CHANGE_PAUSED_TO_READY) venc_session_interrupt(self->session, TRUE);
   return GST_ELEMENT_CLASS(gst_vsock_enc_parent_class)->change_state(element, transition);
 }
 
 static void gst_vsock_enc_set_property(GObject *object, guint id, const GValue *value,
                                        GParamSpec *spec) {
   GstVsockEnc *self = GST_VSOCK_ENC(object);
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   GST_OBJECT_LOCK(self);
-  gboolean known = venc_settings_set(vsockenc_properties, &priv->settings, id, value);
-  if (known) g_atomic_int_set(&priv->settings_changed, TRUE);
-  if (id == VSOCKENC_PROP_CID || id == VSOCKENC_PROP_PORT) priv->vsock = TRUE;
+  gboolean known = venc_settings_set(vsockenc_properties, &self->settings, id, value);
+  if (known) g_atomic_int_set(&self->settings_changed, TRUE);
+  if (id == VSOCKENC_PROP_CID || id == VSOCKENC_PROP_PORT) self->vsock = TRUE;
   GST_OBJECT_UNLOCK(self);
   if (!known) G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
 }
 
 GstVsockEncSource gst_vsock_enc_get_source(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   vsockenc_SourceTier tier = vsockenc_SourceTier_SOURCE_TIER_UNSPECIFIED;
   gboolean copied = FALSE;
 
   GST_OBJECT_LOCK(self);
-  if (priv->session) tier = venc_session_tier(priv->session, &copied);
+  if (self->session) tier = venc_session_tier(self->session, &copied);
   GST_OBJECT_UNLOCK(self);
   switch (tier) {
     case vsockenc_SourceTier_RESOURCE:
@@ -236,16 +226,15 @@ static gchar *dup_source_nick(GstVsockEnc *self) {
 static GstStructure *make_stats(GstVsockEnc *self) {
   static const gchar *const stages[VENC_STAGES] = {"queue-us", "convert-us", "encode-us",
                                                    "round-trip-us"};
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
   VencStatistics stats = {0};
   g_autofree gchar *transport = NULL;
   g_autofree gchar *tier = dup_source_nick(self);
 
   GST_OBJECT_LOCK(self);
-  guint64 frames_in = priv->frames_in, copied = priv->frames_copied, late = priv->frames_late;
-  if (priv->session) {
-    venc_session_get_statistics(priv->session, &stats);
-    transport = venc_session_dup_transport(priv->session);
+  guint64 frames_in = self->frames_in, copied = self->frames_copied, late = self->frames_late;
+  if (self->session) {
+    venc_session_get_statistics(self->session, &stats);
+    transport = venc_session_dup_transport(self->session);
   }
   GST_OBJECT_UNLOCK(self);
   GstStructure *structure = gst_structure_new(
@@ -275,8 +264,7 @@ static void gst_vsock_enc_get_property(GObject *object, guint id, GValue *value,
   GstVsockEnc *self = GST_VSOCK_ENC(object);
 
   GST_OBJECT_LOCK(self);
-  gboolean known =
-      venc_settings_get(vsockenc_properties, &gst_vsock_enc_private(self)->settings, id, value);
+  gboolean known = venc_settings_get(vsockenc_properties, &self->settings, id, value);
   GST_OBJECT_UNLOCK(self);
   if (known) return;
   switch (id) {
@@ -292,9 +280,9 @@ static void gst_vsock_enc_get_property(GObject *object, guint id, GValue *value,
 }
 
 static void gst_vsock_enc_finalize(GObject *object) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(GST_VSOCK_ENC(object));
-  venc_settings_clear(vsockenc_properties, &priv->settings);
-  g_free(priv->copy_reason);
+  GstVsockEnc *self = GST_VSOCK_ENC(object);
+  venc_settings_clear(vsockenc_properties, &self->settings);
+  g_free(self->copy_reason);
   G_OBJECT_CLASS(gst_vsock_enc_parent_class)->finalize(object);
 }
 
@@ -337,8 +325,7 @@ static void gst_vsock_enc_class_init(GstVsockEncClass *klass) {
 }
 
 static void gst_vsock_enc_init(GstVsockEnc *self) {
-  GstVsockEncPrivate *priv = gst_vsock_enc_private(self);
-  venc_settings_init(vsockenc_properties, &priv->settings);
-  g_queue_init(&priv->drops);
-  priv->last_pts = priv->told_latency = GST_CLOCK_TIME_NONE;
+  venc_settings_init(vsockenc_properties, &self->settings);
+  g_queue_init(&self->drops);
+  self->last_pts = self->told_latency = GST_CLOCK_TIME_NONE;
 }

@@ -5,17 +5,13 @@
 
 #include "virtgpu.h"
 
-G_BEGIN_DECLS
-
 #define GST_TYPE_VSOCK_ENC (gst_vsock_enc_get_type())
-G_DECLARE_DERIVABLE_TYPE(GstVsockEnc, gst_vsock_enc, GST, VSOCK_ENC, GstVideoEncoder)
+GType gst_vsock_enc_get_type(void);
 
-struct _GstVsockEncClass {
+typedef struct _GstVsockEnc GstVsockEnc;
+typedef struct {
   GstVideoEncoderClass parent_class;
-  /* The kernel's virtio-gpu; tests put another in its place. */
-  const VencGpuOps *gpu_ops;
-};
-
-G_END_DECLS
+  const VencGpuOps *gpu_ops; /* replaced in tests */
+} GstVsockEncClass;
 
 #endif

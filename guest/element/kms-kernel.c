@@ -7,8 +7,8 @@
 #include <xf86drm.h>
 #include <xf86drmMode.h>
 
-#include "drm-device.h"
 #include "kms.h"
+#include "virtgpu.h"
 
 #ifndef DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT /* Linux 6.8 */
 #define DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT 6

@@ -4,7 +4,7 @@
 
 #include "allocator.h"
 #include "buffers.h"
-#include "pixels.h"
+#include "planes.h"
 
 #define WIDTH 640u
 #define HEIGHT 360u

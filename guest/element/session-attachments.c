@@ -1,4 +1,4 @@
-#include "pixels.h"
+#include "planes.h"
 #include "session-private.h"
 
 #include <string.h>
@@ -81,7 +81,7 @@ gboolean venc_attachments_ensure(VencSession *session, const VencFrame *frame,
   if (slot->in_use > 0) return FALSE;
   if (slot->attachment) send_detach(session, frame->slot);
   if (!make_room(session)) return FALSE;
-  if (pixels) venc_pixels_place(pixels, &layout);
+  if (pixels) venc_pixels_layout(pixels, &layout);
   send_attach(session, frame, &layout, pixels != NULL);
   return FALSE;
 }
@@ -108,10 +108,9 @@ guint venc_attachments_count(const VencAttachments *attachments) {
 
 void venc_session_detach(VencSession *session, guint slot, guint64 attachment) {
   g_return_if_fail(slot < VSOCKENC_MAX_ATTACHED_BUFFERS);
-  venc_session_lock(session);
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
   if (session->attachments.slots[slot].attachment == attachment)
     venc_attachments_retire(&session->attachments, slot);
-  venc_session_unlock(session);
   venc_session_wake(session);
 }
 

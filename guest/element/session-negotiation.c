@@ -44,7 +44,7 @@ VencResult venc_session_configure(VencSession *session, const VencConfiguration 
   VencResult result = VENC_OK;
   gint64 deadline = g_get_monotonic_time() + CONFIGURE_TIMEOUT_US;
 
-  venc_session_lock(session);
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
   negotiation->wanted = *configuration;
   negotiation->is_set = negotiation->changed = TRUE;
   if (wait) negotiation->configured = (vsockenc_Configured){0};
@@ -72,7 +72,6 @@ VencResult venc_session_configure(VencSession *session, const VencConfiguration 
   } else if (result == VENC_FAILED) {
     g_propagate_error(error, g_error_copy(session->failure));
   }
-  venc_session_unlock(session);
   return result;
 }
 
@@ -153,13 +152,11 @@ void venc_negotiation_on_error(VencSession *session, guint32 serial, const gchar
 }
 
 void venc_session_get_configured(VencSession *session, vsockenc_Configured *configured) {
-  venc_session_lock(session);
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
   *configured = session->negotiation.configured;
-  venc_session_unlock(session);
 }
 
 void venc_session_get_host(VencSession *session, VencHost *host) {
-  venc_session_lock(session);
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
   *host = session->negotiation.host;
-  venc_session_unlock(session);
 }

@@ -49,9 +49,12 @@ struct _VencSession {
   VencCounters counters;
 };
 
-void venc_session_lock(VencSession *session);
+/* Until the scope ends: g_autoptr(VencLocked) locked = venc_session_lock(session). */
+typedef VencSession VencLocked;
+VencLocked *venc_session_lock(VencSession *session);
 /* Also frees what is in `unwanted`, after the lock has been released. */
 void venc_session_unlock(VencSession *session);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VencLocked, venc_session_unlock)
 void venc_session_wake(VencSession *session);
 /* TRUE when something other than the awaited change ends a wait. */
 gboolean venc_session_wait_is_over(const VencSession *session, VencResult *result);

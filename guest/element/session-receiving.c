@@ -65,20 +65,18 @@ void venc_receiving_flush(VencSession *session) {
 VencOutput *venc_session_pop_output(VencSession *session) {
   VencReceiving *receiving = &session->receiving;
   VencOutput *output = NULL;
-  venc_session_lock(session);
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
   while (!session->interrupted && !session->closing &&
          !(output = g_queue_pop_head(&receiving->outputs)))
     g_cond_wait(&session->changed, &session->lock);
   receiving->busy = output != NULL;
-  venc_session_unlock(session);
   return output;
 }
 
 void venc_session_output_done(VencSession *session) {
-  venc_session_lock(session);
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
   session->receiving.busy = FALSE;
   g_cond_broadcast(&session->changed);
-  venc_session_unlock(session);
   venc_session_wake(session);
 }
 

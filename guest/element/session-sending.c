@@ -1,4 +1,4 @@
-#include "pixels.h"
+#include "planes.h"
 #include "session-private.h"
 
 void venc_sending_clear(VencSending *sending) {
@@ -169,7 +169,7 @@ VencResult venc_session_submit(VencSession *session, VencFrame *frame, VencFrame
   VencResult result = VENC_OK;
 
   *replaced = NULL;
-  venc_session_lock(session);
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
   while (!venc_session_wait_is_over(session, &result) && session->lossless &&
          frames_out(session) >= session->max_in_flight)
     g_cond_wait(&session->changed, &session->lock);
@@ -192,28 +192,26 @@ VencResult venc_session_submit(VencSession *session, VencFrame *frame, VencFrame
     if (session->connection.state == VENC_STATE_OPEN) venc_sending_pump(session);
     venc_session_wake(session);
   }
-  venc_session_unlock(session);
   return result;
 }
 
 VencResult venc_session_drain(VencSession *session) {
   VencSending *sending = &session->sending;
   VencResult result = VENC_OK;
-  venc_session_lock(session);
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
   sending->draining++;
   venc_session_wake(session);
   while (frames_out(session) > 0 && !venc_session_wait_is_over(session, &result))
     g_cond_wait(&session->changed, &session->lock);
   sending->draining--;
   sending->drain_sent = FALSE;
-  venc_session_unlock(session);
   return result;
 }
 
 void venc_session_flush(VencSession *session) {
   VencSending *sending = &session->sending;
   gboolean sent = FALSE;
-  venc_session_lock(session);
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
   for (GList *at = sending->frames.head, *next; at; at = next) {
     VencFrame *frame = at->data;
     next = at->next;
@@ -241,13 +239,10 @@ void venc_session_flush(VencSession *session) {
     venc_connection_send(&session->connection);
   }
   g_cond_broadcast(&session->changed);
-  venc_session_unlock(session);
   venc_session_wake(session);
 }
 
 guint venc_session_pending(VencSession *session) {
-  venc_session_lock(session);
-  guint pending = session->sending.frames.length;
-  venc_session_unlock(session);
-  return pending;
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
+  return session->sending.frames.length;
 }

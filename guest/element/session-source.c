@@ -1,4 +1,4 @@
-#include "pixels.h"
+#include "planes.h"
 #include "session-private.h"
 
 #include <string.h>
@@ -89,23 +89,18 @@ void venc_source_was_read(VencSource *source, vsockenc_SourceTier tier, gboolean
 }
 
 vsockenc_SourceTier venc_session_tier(VencSession *session, gboolean *copied) {
-  venc_session_lock(session);
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
   vsockenc_SourceTier tier = session->source.tier;
   *copied = session->source.copied;
-  venc_session_unlock(session);
   return tier;
 }
 
 gboolean venc_session_wants_resources(VencSession *session) {
-  venc_session_lock(session);
-  gboolean wants = wants_resources(&session->source);
-  venc_session_unlock(session);
-  return wants;
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
+  return wants_resources(&session->source);
 }
 
 gchar *venc_session_dup_refusal(VencSession *session) {
-  venc_session_lock(session);
-  gchar *text = g_strdup(session->source.refusal);
-  venc_session_unlock(session);
-  return text;
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
+  return g_strdup(session->source.refusal);
 }

@@ -24,7 +24,7 @@ static gint compare_durations(gconstpointer a, gconstpointer b) {
 }
 
 void venc_session_get_statistics(VencSession *session, VencStatistics *statistics) {
-  venc_session_lock(session);
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
   const VencCounters *counters = &session->counters;
   *statistics = (VencStatistics){
       .packets = counters->packets,
@@ -52,5 +52,4 @@ void venc_session_get_statistics(VencSession *session, VencStatistics *statistic
     statistics->p50_us[stage] = sorted[n / 2];
     statistics->p95_us[stage] = sorted[n * 95 / 100];
   }
-  venc_session_unlock(session);
 }

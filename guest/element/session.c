@@ -62,8 +62,9 @@ void venc_session_free(VencSession *session) {
   g_free(session);
 }
 
-void venc_session_lock(VencSession *session) {
+VencLocked *venc_session_lock(VencSession *session) {
   g_mutex_lock(&session->lock);
+  return session;
 }
 
 void venc_session_unlock(VencSession *session) {
@@ -174,7 +175,7 @@ gboolean venc_session_open(VencSession *session, guint timeout_ms, GError **erro
 
   session->thread = g_thread_try_new("vsockenc-io", venc_session_run, session, error);
   if (!session->thread) return FALSE;
-  venc_session_lock(session);
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
   while (connection->state != VENC_STATE_OPEN && !session->failure) {
     /* Neither of these mends itself while one waits. */
     gboolean hopeless = connection->error && !is_socket &&
@@ -200,28 +201,24 @@ gboolean venc_session_open(VencSession *session, guint timeout_ms, GError **erro
                 "host and see that its link names this port's socket",
                 connection->link.name ? connection->link.name : "the port", timeout_ms);
   }
-  venc_session_unlock(session);
   return opened;
 }
 
 void venc_session_set_mode(VencSession *session, gboolean lossless, gboolean fail_on_loss,
                            guint max_in_flight) {
-  venc_session_lock(session);
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
   session->lossless = lossless;
   session->fail_on_loss = fail_on_loss;
   session->max_in_flight = CLAMP(max_in_flight, 1, VSOCKENC_MAX_IN_FLIGHT_FRAMES);
-  venc_session_unlock(session);
 }
 
 gboolean venc_session_may_drop(VencSession *session) {
-  venc_session_lock(session);
-  gboolean may = !session->lossless;
-  venc_session_unlock(session);
-  return may;
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
+  return !session->lossless;
 }
 
 void venc_session_interrupt(VencSession *session, gboolean interrupted) {
-  venc_session_lock(session);
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
   guint64 count = 1;
   /* Neither can fail in a way that matters: the counter is 0 or not. */
   ssize_t done = interrupted ? write(session->cancel, &count, sizeof count)
@@ -229,7 +226,6 @@ void venc_session_interrupt(VencSession *session, gboolean interrupted) {
   (void)done;
   session->interrupted = interrupted;
   g_cond_broadcast(&session->changed);
-  venc_session_unlock(session);
 }
 
 VencResult venc_session_wait_readable(VencSession *session, int fd, gint64 deadline) {
@@ -242,8 +238,6 @@ VencResult venc_session_wait_readable(VencSession *session, int fd, gint64 deadl
 }
 
 gchar *venc_session_dup_transport(VencSession *session) {
-  venc_session_lock(session);
-  gchar *name = g_strdup(session->connection.link.name);
-  venc_session_unlock(session);
-  return name;
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
+  return g_strdup(session->connection.link.name);
 }

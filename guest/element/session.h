@@ -47,7 +47,7 @@ typedef struct {
   VencPlane planes[VSOCKENC_MAX_PLANES];
 } VencLayout;
 
-/* Pixels where the CPU finds them; see pixels.h. */
+/* Pixels where the CPU finds them; see planes.h. */
 typedef struct _VencPixels VencPixels;
 
 /* A frame on its way. Filled by the caller, then owned by the session and its outputs. */

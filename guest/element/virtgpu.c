@@ -6,8 +6,7 @@
 #include <virtgpu_drm.h>
 #include <xf86drm.h>
 
-#include "drm-device.h"
-
+#define DRIVER "virtio_gpu"
 #define FIRST_RENDER_NODE 128
 /* Of VIRTIO_GPU_FORMAT and PIPE_TEXTURE: what a picture of 32-bit pixels needs. */
 #define FORMAT_B8G8R8X8 2
@@ -25,6 +24,33 @@ struct _VencGpu {
 };
 
 G_DEFINE_QUARK(venc - gpu - error - quark, venc_gpu_error)
+
+static gboolean is_virtio_gpu(int drm) {
+  drmVersionPtr version = drmGetVersion(drm);
+  gboolean is = version && g_strcmp0(version->name, DRIVER) == 0;
+  if (version) drmFreeVersion(version);
+  return is;
+}
+
+int venc_drm_open(const gchar *path, gboolean *refused) {
+  int drm = open(path, O_RDWR | O_CLOEXEC);
+  if (drm < 0) {
+    if (errno == EACCES || errno == EPERM) *refused = TRUE;
+    return -errno;
+  }
+  if (!is_virtio_gpu(drm)) {
+    close(drm);
+    return -ENODEV;
+  }
+  return drm;
+}
+
+gboolean venc_drm_is_3d(int drm) {
+  guint64 value = 0; /* the kernel writes 32 bits of it */
+  struct drm_virtgpu_getparam request = {.param = VIRTGPU_PARAM_3D_FEATURES,
+                                         .value = (guint64)(guintptr)&value};
+  return drmIoctl(drm, DRM_IOCTL_VIRTGPU_GETPARAM, &request) == 0 && (guint32)value != 0;
+}
 
 static int open_node(const gchar *format, guint number, gchar **node, gboolean *refused) {
   g_autofree gchar *path = g_strdup_printf(format, number);

@@ -1,24 +1,31 @@
 /**
- * What the relay asks of an encoder, whichever library does the work.
+ * The interface of encoders, independent of the library that does the work.
  *
- * A back end opens sessions; a session encodes the frames of one stream, in order, on a thread of its own. The
- * JavaScript thread hands over a mapped picture and is told by events when the pixels have been read and when
- * the access unit is there. Nothing here blocks.
+ * A back end opens sessions. A session encodes the frames of one stream, in order, on its own thread. The JavaScript
+ * thread passes mapped pictures and receives events when the pixels have been read and when the access unit is ready.
+ * Nothing here blocks.
  */
 import type { CodecName, ProfileName } from "../../common/codec.ts";
+import { LIMITS } from "../../proto/limits.ts";
 import type { InlineFrame } from "../native/inline-picture.ts";
 import type { Picture } from "../native/picture.ts";
 
-/** What holds the pixels of a frame: a picture in resources, or a frame of an InlinePicture. */
+/** The pixels of a frame: a picture in resources, or a frame of an InlinePicture. */
 export type FrameSource = Picture | InlineFrame;
 
 /**
- * How strictly the bit rate is kept. "cbr": at no time more than it, over a buffer of one second. "vbr": on average,
- * with peaks of twice as much and a buffer of two seconds.
+ * "cbr": the stream never exceeds the bit rate, over a buffer of one second. "vbr": it keeps the bit rate on average, with
+ * peaks of twice as much and a buffer of two seconds.
  */
 export type RateControl = "cbr" | "vbr";
 
-/** Code points of ISO/IEC 23091-2; 0 means "not told" on the way in and never occurs on the way out. */
+/** Such as a frame rate (frames a second; 0/1 when it varies) or a pixel aspect ratio. */
+export interface Fraction {
+  readonly numerator: number;
+  readonly denominator: number;
+}
+
+/** Code points of ISO/IEC 23091-2. 0 means "unknown" in a configuration and never occurs in a description. */
 export interface Colorimetry {
   readonly primaries: number;
   readonly transfer: number;
@@ -26,7 +33,7 @@ export interface Colorimetry {
   readonly fullRange: boolean;
 }
 
-/** What a back end can open. */
+/** An encoder that a back end can open. */
 export interface EncoderOffer {
   /** The encoder's own name, e.g. "libx264". */
   readonly name: string;
@@ -34,7 +41,7 @@ export interface EncoderOffer {
   readonly maxWidth: number;
   readonly maxHeight: number;
   readonly hardware: boolean;
-  /** What it can be configured for, the one that suits it best first. */
+  /** Profiles that it can be configured for, its preferred one first. */
   readonly profiles: readonly ProfileName[];
 }
 
@@ -44,11 +51,10 @@ export interface EncoderConfiguration {
   /** Visible size in pixels; odd sizes are rounded up by repeating the last column and row. */
   readonly width: number;
   readonly height: number;
-  /** Frames a second as a fraction; 0/1 when it varies. */
-  readonly framerate: { readonly numerator: number; readonly denominator: number };
+  readonly framerate: Fraction;
   /** One of its codec's; undefined: the back end chooses. */
   readonly profile: ProfileName | undefined;
-  /** Numbers of the levels that may be declared (levels.ts), of which the lowest that is enough is taken; empty: any. */
+  /** Numbers of the levels that may be declared (levels.ts); the lowest sufficient one is used. Empty: any. */
   readonly levels: readonly number[];
   /** 0: the back end chooses. */
   readonly bitrateKbps: number;
@@ -56,14 +62,14 @@ export interface EncoderConfiguration {
   /** Frames from one key frame to the next; 0: the back end chooses. */
   readonly keyframeInterval: number;
   /**
-   * Of the pictures in memory. Matrix 0 announces RGB, any other NV12 and I420 (2 where it is not told); a session
-   * takes frames of one of the two kinds. What is encoded is in EncoderDescription.
+   * Of the pictures in memory. Matrix 0 announces RGB, any other NV12 and I420 (2 if it is unknown); a session takes
+   * frames of one of the two kinds. EncoderDescription has the colorimetry of the encoded stream.
    */
   readonly colorimetry: Colorimetry;
-  readonly pixelAspectRatio: { readonly numerator: number; readonly denominator: number };
+  readonly pixelAspectRatio: Fraction;
 }
 
-/** What came of a configuration. */
+/** The encoder and settings that a configuration led to. */
 export interface EncoderDescription {
   readonly encoder: string;
   readonly hardware: boolean;
@@ -72,13 +78,13 @@ export interface EncoderDescription {
   readonly height: number;
   /** As written into the VUI. */
   readonly colorimetry: Colorimetry;
-  /** In force, also where the back end chose them. */
+  /** In force, including values that the back end chose. */
   readonly bitrateKbps: number;
   readonly keyframeInterval: number;
 }
 
 export interface FrameRequest {
-  /** The relay's number for the frame; comes back in every event about it. */
+  /** The caller's number for the frame; every event about it has the same. */
   readonly frame: number;
   readonly ptsNs: number;
   readonly durationNs: number;
@@ -96,54 +102,63 @@ export interface EncodedPacket {
   readonly encodeUs: number;
 }
 
-/** Every frame given to `encode` gets one `onFrameRead` and then one of `onPacket`, `onDropped`, `onError`. */
-export interface EncoderEvents {
-  /** The picture's pixels will not be read again for this frame. */
-  onFrameRead(frame: number): void;
-  onPacket(packet: EncodedPacket): void;
-  /** The encoder gave no access unit; flush() and close() also end here. */
-  onDropped(frame: number, reason: "flushed" | "encoder"): void;
-  /** `frame` is undefined when the session as a whole has failed; it takes no more frames then. */
-  onError(frame: number | undefined, error: EncoderError): void;
-  /** For the log: which encoder of the system it is, what it refused, what has been mended. */
-  onNote?(text: string): void;
-}
+/**
+ * The events of a session. Every frame passed to `encode` gets one "read" and then one of "packet", "dropped" and
+ * "frame-failed".
+ *
+ * - read: the picture's pixels will not be read again for this frame.
+ * - dropped: the encoder returned no access unit, or flush() or close() removed the frame.
+ * - frame-failed: this frame cannot be encoded; the session continues.
+ * - failed: the session as a whole has failed; it takes no more frames.
+ * - note: for the log: the encoder's name, what it rejected, what has been recovered.
+ */
+export type EncoderEvent =
+  | { readonly kind: "read"; readonly frame: number }
+  | ({ readonly kind: "packet" } & EncodedPacket)
+  | { readonly kind: "dropped"; readonly frame: number; readonly reason: "flushed" | "encoder" }
+  | { readonly kind: "frame-failed"; readonly frame: number; readonly message: string }
+  | { readonly kind: "failed"; readonly message: string }
+  | { readonly kind: "note"; readonly message: string };
+
+/** Receives the events of a session, never from within a call of its methods. */
+export type EncoderListener = (event: EncoderEvent) => void;
 
 export interface EncoderSession {
   /** Of the configuration in force: it changes with `reconfigure`. */
   readonly description: EncoderDescription;
   /**
-   * Queues one frame. Its pixels stay until `onFrameRead`, also when their owner closes the source meanwhile.
-   * A frame of another size than the session's, of RGB where YUV is configured or the reverse, or whose time stamp does not exceed the last one's, is answered
-   * by `onError` with FrameRefusedError, after this has returned.
+   * Queues one frame. Its pixels stay until "read", even if their owner closes the source meanwhile.
    *
-   * @throws EncoderBusyError when MAX_IN_FLIGHT_FRAMES are unanswered (the relay's credits prevent that);
+   * "frame-failed" answers a frame of another size than the session's, of RGB where YUV is configured or the reverse,
+   * or with a time stamp that does not exceed the last one.
+   *
+   * @throws EncoderBusyError when MAX_IN_FLIGHT_FRAMES are unanswered;
    *   EncoderFailedError when the session has failed or is closed.
    */
   encode(source: FrameSource, request: FrameRequest): void;
   /**
-   * Changes bit rate and key-frame interval from the next frame on; false if it needs a new session instead, as a
-   * bit rate does that the declared level does not allow.
+   * Changes bit rate and key-frame interval from the next frame on. Returns false if the change needs a new session,
+   * such as a bit rate that the declared level does not allow.
    *
-   * @throws EncoderUnavailableError when the encoder could not do it in a new session either.
+   * @throws EncoderUnavailableError when a new session could not do it either.
    */
   reconfigure(configuration: EncoderConfiguration): boolean;
-  /** Settles when every frame queued so far has been answered. The session can go on afterwards. */
+  /** Settles when every frame queued so far has been answered. The session can be used afterwards. */
   drain(): Promise<void>;
-  /** Answers every queued frame with onDropped (those being encoded may still end in onPacket), then settles. */
+  /** Drops every queued frame (those being encoded may still become packets), then settles. */
   flush(): Promise<void>;
-  /** Ends the session: queued frames are answered as by flush(), then no event follows. */
+  /** Flushes and ends the session. No event follows. */
   close(): Promise<void>;
 }
 
 export interface EncoderBackend {
   readonly name: string;
-  /** What can be opened on this machine, best first. Probed once, by opening, within bounded time; never rejects. */
+  /** The encoders that open on this machine, best first. Probed once, within bounded time; never rejects. */
   offers(): Promise<readonly EncoderOffer[]>;
-  /** Why `offers` came back empty. */
+  /** The reason why `offers` is empty. */
   readonly unavailable?: string | undefined;
   /** @throws EncoderUnavailableError, EncoderFailedError */
-  open(configuration: EncoderConfiguration, events: EncoderEvents): Promise<EncoderSession>;
+  open(configuration: EncoderConfiguration, listener: EncoderListener): Promise<EncoderSession>;
 }
 
 /** Base of the errors that an encoder reports. */
@@ -156,17 +171,19 @@ export class EncoderUnavailableError extends EncoderError {
   override readonly name = "EncoderUnavailableError";
 }
 
-/** The encoder refused or broke; the message carries its own words. */
+/** The encoder rejected something or failed; the message includes its own. */
 export class EncoderFailedError extends EncoderError {
   override readonly name = "EncoderFailedError";
 }
 
-/** This frame cannot be encoded (its size, format, time stamp, a closed source); the session goes on. */
-export class FrameRefusedError extends EncoderError {
-  override readonly name = "FrameRefusedError";
-}
-
-/** More frames queued than the session takes. */
+/** More frames are unanswered than a session allows. */
 export class EncoderBusyError extends EncoderError {
   override readonly name = "EncoderBusyError";
+}
+
+/** @throws EncoderBusyError when the session has as many unanswered frames as it may. */
+export function checkInFlight(frame: number, unanswered: number): void {
+  const most = LIMITS.MAX_IN_FLIGHT_FRAMES;
+  if (unanswered < most) return;
+  throw new EncoderBusyError(`frame ${frame} exceeds the limit of ${most} unanswered frames`);
 }

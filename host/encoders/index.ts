@@ -3,7 +3,7 @@ import { errorText } from "../../common/error-text.ts";
 import {
   type EncoderBackend,
   type EncoderConfiguration,
-  type EncoderEvents,
+  type EncoderListener,
   type EncoderOffer,
   type EncoderSession,
   EncoderUnavailableError,
@@ -13,16 +13,16 @@ import { LIBAVCODEC_ENCODERS, type LibavcodecEncoderName } from "./libavcodec-pr
 import { NullBackend } from "./null.ts";
 import { VideoToolboxBackend } from "./videotoolbox.ts";
 
-/** What a preference list may name. */
+/** The names in a preference list. */
 export type EncoderName = "videotoolbox" | LibavcodecEncoderName | "null";
 
-/** Every name there is; `null` encodes nothing, so it is only used when asked for. */
+/** All names. `null` encodes nothing, so it is only used when configured. */
 export const ENCODER_NAMES: readonly EncoderName[] = ["videotoolbox", ...LIBAVCODEC_ENCODERS, "null"];
 
-/** Used where nothing else is configured; the same on every system, as what does not open is passed over. */
+/** Without configuration. The same on every system, as encoders that do not open are skipped. */
 export const DEFAULT_ENCODERS: readonly EncoderName[] = ["videotoolbox", ...LIBAVCODEC_ENCODERS];
 
-/** Whether a name from a configuration file can stand in a preference list. */
+/** Whether a preference list may include the name. */
 export function isEncoderName(name: string): name is EncoderName {
   return (ENCODER_NAMES as readonly string[]).includes(name);
 }
@@ -50,7 +50,7 @@ function backendOf(name: EncoderName, options: LibavcodecOptions): EncoderBacken
   }
 }
 
-/** Several back ends as one: what they offer, in order, and the first that opens. */
+/** Several back ends as one: all their offers in order; `open` uses the first that succeeds. */
 export class PreferredBackend implements EncoderBackend {
   readonly name = "preferred";
   readonly #backends: readonly EncoderBackend[];
@@ -64,24 +64,24 @@ export class PreferredBackend implements EncoderBackend {
   }
 
   /** @throws EncoderUnavailableError with the reason of each back end. */
-  async open(configuration: EncoderConfiguration, events: EncoderEvents): Promise<EncoderSession> {
-    const refusals: string[] = [];
+  async open(configuration: EncoderConfiguration, listener: EncoderListener): Promise<EncoderSession> {
+    const rejections: string[] = [];
     const absences: string[] = [];
     for (const backend of this.#backends) {
-      // A driver that has failed once is not tried again for every stream.
+      // An encoder that failed its probe is not tried again for every stream.
       if ((await backend.offers()).length === 0) {
-        absences.push(`${backend.name}: ${backend.unavailable ?? "it offers nothing"}`);
+        absences.push(`${backend.name}: ${backend.unavailable ?? "no encoder opens"}`);
         continue;
       }
       try {
-        return await backend.open(configuration, events);
+        return await backend.open(configuration, listener);
       } catch (error) {
-        refusals.push(`${backend.name}: ${errorText(error)}`);
+        rejections.push(`${backend.name}: ${errorText(error)}`);
       }
     }
     const { codec, width, height } = configuration;
-    // The wire has room for one or two: ahead goes what the configuration can be changed for.
-    const reasons = [...refusals, ...absences];
+    // The wire has room for one or two reasons: the ones that another configuration avoids come first.
+    const reasons = [...rejections, ...absences];
     throw new EncoderUnavailableError(
       `no encoder for ${codec} ${width}x${height}: ${reasons.join("; ") || "none is configured"}`,
     );

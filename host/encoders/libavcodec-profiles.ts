@@ -1,18 +1,18 @@
-/** How each of libavcodec's encoders is used: all that distinguishes them. */
+/** How each of libavcodec's encoders is configured. */
 
 import { type CodecName, PROFILES, type ProfileName } from "../../common/codec.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import type { RateControl } from "./encoder.ts";
 import type { LibavcodecSettings } from "./native-session.ts";
 
-/** What an encoder's private options depend on. */
+/** The inputs of an encoder's private options. */
 export interface OptionInputs {
   readonly threads: number;
   readonly profile: ProfileName;
   /** level_idc or general_level_idc, see levels.ts. */
   readonly level: number;
   readonly rateControl: RateControl;
-  /** The stream has a frame rate of its own, which the VUI states. */
+  /** The stream has a fixed frame rate, which the VUI states. */
   readonly fixedRate: boolean;
 }
 
@@ -23,26 +23,26 @@ export interface EncoderProfile {
   readonly maxWidth: number;
   readonly maxHeight: number;
   readonly input: LibavcodecSettings["input"];
-  /** Where it takes another bit rate in mid-stream; else it is opened anew for that. */
+  /** The rate controls in which it can change its bit rate in mid-stream; in others it is re-opened for that. */
   readonly liveRate: readonly RateControl[];
   /**
-   * Private options (`ffmpeg -h encoder=NAME`). They must make it give each frame's access unit at once, a forced key
-   * frame an IDR, no key frame by itself, and declare exactly the profile and level.
+   * Private options (`ffmpeg -h encoder=NAME`). With them it must return each access unit at once, make an IDR of each
+   * forced key frame, insert no key frame by itself, and declare exactly the profile and level.
    */
   readonly options: (inputs: OptionInputs) => Readonly<Record<string, string>>;
 }
 
-/** What a GPU takes of them, its driver says when it opens. */
+/** A GPU may support less; its driver reports that when the encoder opens. */
 const SIZES = {
   maxWidth: LIMITS.MAX_DIMENSION,
   maxHeight: LIMITS.MAX_DIMENSION,
 } as const;
 const SOFTWARE = { hardware: false, input: "i420", ...SIZES } as const;
-/** Hardware has CABAC and the 8x8 transform for nothing. */
+/** CABAC and the 8x8 transform cost hardware nothing. */
 const HARDWARE_H264 = ["high", "main", "constrained-baseline"] as const;
 /**
- * Its driver makes parameter sets for every IDR. libavcodec reads the bit rate when it opens, never again, and chooses
- * CBR or VBR by whether the peak exceeds it (rc_mode auto), as far as the driver has them.
+ * The driver writes parameter sets for every IDR. libavcodec reads the bit rate only when it opens the encoder, and
+ * chooses CBR or VBR by whether the peak exceeds it (rc_mode auto), if the driver supports them.
  */
 const VAAPI = {
   hardware: true,
@@ -72,7 +72,7 @@ const NVENC = {
   }),
   ...SIZES,
 } as const;
-/** By x264's names. It writes the lowest profile that has its tools, so each needs the tools that the one below lacks. */
+/** By x264's names. It declares the lowest profile with the tools used, so each needs a tool that the one below lacks. */
 const X264_PROFILES = {
   "constrained-baseline": { profile: "baseline", coder: "cavlc", "8x8dct": "0" },
   main: { profile: "main", coder: "cabac", "8x8dct": "0" },
@@ -85,12 +85,12 @@ export const ENCODER_PROFILES = {
   h264_nvenc: { codec: "h264", profiles: HARDWARE_H264, ...NVENC },
   libx264: {
     codec: "h264",
-    // What ultrafast makes by itself comes first.
+    // The default of preset ultrafast comes first.
     profiles: PROFILES.h264,
     ...SOFTWARE,
-    // Of CBR x264_encoder_reconfig changes the rate at once. Of VBR it changes the cap alone: 15 seconds after a change
-    // from 1 to 4 Mbit/s, noise still got as many bits as before. From one to the other it cannot change at all ("keep
-    // it CBR" in x264's ratecontrol.c), so that needs a new session.
+    // In CBR, x264_encoder_reconfig changes the rate at once. In VBR it changes only the cap: 15 seconds after a change
+    // from 1 to 4 Mbit/s, noise still got as many bits as before. It cannot change from one to the other ("keep it CBR"
+    // in x264's ratecontrol.c), so that needs a new session.
     liveRate: ["cbr"],
     options: ({ profile, level }) => ({
       // On one thread of a 2-core machine, 1080p at 8 Mbit/s: ultrafast 4.1 ms a frame and 39.4 dB, superfast 8.3 ms
@@ -99,7 +99,7 @@ export const ENCODER_PROFILES = {
       // No look-ahead, no B frames, no frame threads, rate control by frame numbers.
       tune: "zerolatency",
       "forced-idr": "1",
-      // Key frames come when they are asked for, not when the picture changes.
+      // Key frames come on request, not when the picture changes.
       "x264-params": "scenecut=0",
       ...X264_PROFILES[profile],
       level: String(level),
@@ -112,8 +112,8 @@ export const ENCODER_PROFILES = {
     profiles: PROFILES.h265,
     ...SOFTWARE,
     liveRate: [],
-    // Its VUI is its own but for what is said here: it has no bitstream_restriction, as reordering is forbidden in the
-    // SPS itself (sps_max_num_reorder_pics), and no flag for a fixed frame rate without an HRD.
+    // Its VUI is its own except for the options below: it needs no bitstream_restriction, as the SPS itself forbids
+    // reordering (sps_max_num_reorder_pics), and has no flag for a fixed frame rate without an HRD.
     options: ({ threads, level, fixedRate }) => ({
       preset: "ultrafast",
       tune: "zerolatency",
@@ -122,11 +122,11 @@ export const ENCODER_PROFILES = {
       "x265-params": [
         "scenecut=0",
         "repeat-headers=1",
-        // Else every key frame carries 2.5 KB of its settings as text.
+        // Without it, every key frame carries 2.5 KB of settings as text.
         "info=0",
-        // It would write to standard error, which belongs to the program.
+        // Its log goes to standard error, which belongs to the program.
         "log-level=none",
-        // x265 has a thread pool of its own, as large as the machine unless told.
+        // By default x265 has a thread pool as large as the machine.
         "frame-threads=1",
         threads > 1 ? `pools=${threads}` : "pools=none",
         // Its option takes ten times the level. The limits of levels.ts are those of the main tier.
@@ -138,8 +138,8 @@ export const ENCODER_PROFILES = {
   },
 } as const satisfies Record<string, EncoderProfile>;
 
-/** An encoder of libavcodec that this back end knows how to use. */
+/** An encoder of libavcodec that this back end supports. */
 export type LibavcodecEncoderName = keyof typeof ENCODER_PROFILES;
 
-/** All that are known, best first. */
+/** All of them, best first. */
 export const LIBAVCODEC_ENCODERS = Object.keys(ENCODER_PROFILES) as readonly LibavcodecEncoderName[];

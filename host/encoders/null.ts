@@ -1,18 +1,18 @@
 /**
- * The null back end: answers every frame with a tiny packet and reads no pixel. For tests, and for measuring
- * everything but the encoder. Its packets look like Annex B (parameter sets, then one slice), but do not decode, and
- * say the same whatever profile and level were asked for.
+ * The null back end: answers every frame with a tiny packet and reads no pixels. For tests, and for measuring everything
+ * but the encoder. Its packets look like Annex B (parameter sets, then one slice), but do not decode, and are the same
+ * for every profile and level.
  */
 
 import { PROFILES } from "../../common/codec.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import {
+  checkInFlight,
   type EncoderBackend,
-  EncoderBusyError,
   type EncoderConfiguration,
   type EncoderDescription,
-  type EncoderEvents,
   EncoderFailedError,
+  type EncoderListener,
   type EncoderOffer,
   type EncoderSession,
   EncoderUnavailableError,
@@ -40,17 +40,17 @@ interface Waiting {
 class NullSession implements EncoderSession {
   #configuration: EncoderConfiguration;
   #plan: StreamPlan;
-  readonly #events: EncoderEvents;
+  readonly #listener: EncoderListener;
   readonly #waiting = new Set<Waiting>();
-  /** Settles when everything so far has been answered. */
+  /** Settles when every frame so far has been answered. */
   #answered: Promise<void> = Promise.resolve();
   #sinceKey = 0;
   #closed = false;
 
-  constructor(configuration: EncoderConfiguration, events: EncoderEvents) {
+  constructor(configuration: EncoderConfiguration, listener: EncoderListener) {
     this.#plan = planStream(configuration, PROFILES.h264);
     this.#configuration = configuration;
-    this.#events = events;
+    this.#listener = listener;
   }
 
   get description(): EncoderDescription {
@@ -68,11 +68,7 @@ class NullSession implements EncoderSession {
 
   encode(_source: FrameSource, request: FrameRequest): void {
     if (this.#closed) throw new EncoderFailedError("the session is closed");
-    if (this.#waiting.size >= LIMITS.MAX_IN_FLIGHT_FRAMES) {
-      throw new EncoderBusyError(
-        `frame ${request.frame} is one more than the ${LIMITS.MAX_IN_FLIGHT_FRAMES} that may be unanswered`,
-      );
-    }
+    checkInFlight(request.frame, this.#waiting.size);
     const frame: Waiting = { request, since: performance.now(), dropped: false };
     this.#waiting.add(frame);
     this.#answered = new Promise((resolve) => {
@@ -86,14 +82,15 @@ class NullSession implements EncoderSession {
   #answer(waiting: Waiting): void {
     const { frame, forceKeyFrame } = waiting.request;
     this.#waiting.delete(waiting);
-    this.#events.onFrameRead(frame);
+    this.#listener({ kind: "read", frame });
     if (waiting.dropped) {
-      this.#events.onDropped(frame, "flushed");
+      this.#listener({ kind: "dropped", frame, reason: "flushed" });
       return;
     }
     const key = forceKeyFrame || this.#sinceKey === 0 || this.#sinceKey >= this.#plan.keyframeInterval;
     this.#sinceKey = key ? 1 : this.#sinceKey + 1;
-    this.#events.onPacket({
+    this.#listener({
+      kind: "packet",
       frame,
       key,
       data: key ? KEY_PACKET : DELTA_PACKET,
@@ -106,10 +103,13 @@ class NullSession implements EncoderSession {
   reconfigure(configuration: EncoderConfiguration): boolean {
     const current = this.#configuration;
     const plan = planStream(configuration, PROFILES.h264, this.#plan.level);
-    const { width, height, rateControl } = configuration;
-    if (width !== current.width || height !== current.height || rateControl !== current.rateControl)
-      return false;
-    if (plan.profile !== this.#plan.profile || plan.level !== this.#plan.level) return false;
+    const same =
+      configuration.width === current.width &&
+      configuration.height === current.height &&
+      configuration.rateControl === current.rateControl &&
+      plan.profile === this.#plan.profile &&
+      plan.level === this.#plan.level;
+    if (!same) return false;
     this.#configuration = configuration;
     this.#plan = plan;
     return true;
@@ -134,23 +134,15 @@ export class NullBackend implements EncoderBackend {
   readonly name = "null";
 
   async offers(): Promise<readonly EncoderOffer[]> {
-    const size = LIMITS.MAX_DIMENSION;
-    return [
-      {
-        name: "null",
-        codec: "h264",
-        maxWidth: size,
-        maxHeight: size,
-        hardware: false,
-        profiles: PROFILES.h264,
-      },
-    ];
+    const [maxWidth, maxHeight] = [LIMITS.MAX_DIMENSION, LIMITS.MAX_DIMENSION];
+    const profiles = PROFILES.h264;
+    return [{ name: "null", codec: "h264", maxWidth, maxHeight, hardware: false, profiles }];
   }
 
-  async open(configuration: EncoderConfiguration, events: EncoderEvents): Promise<EncoderSession> {
+  async open(configuration: EncoderConfiguration, listener: EncoderListener): Promise<EncoderSession> {
     if (configuration.codec !== "h264") {
       throw new EncoderUnavailableError(`it makes h264, not ${configuration.codec}`);
     }
-    return new NullSession(configuration, events);
+    return new NullSession(configuration, listener);
   }
 }

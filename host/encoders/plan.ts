@@ -1,16 +1,16 @@
-/** The part of a stream that its receivers rely on, decided in the same way by every back end: profile, level, rates. */
+/** The properties that receivers of a stream rely on, the same for every back end: profile, level, rates. */
 import type { ProfileName } from "../../common/codec.ts";
 import { type EncoderConfiguration, EncoderUnavailableError } from "./encoder.ts";
 import { chooseLevel, mostBitsPerSecond } from "./levels.ts";
 import { checkConfiguration, keyframeInterval, nominalFramerate } from "./settings.ts";
 
-/** What rate control keeps. */
+/** The limits of rate control. */
 export interface Rates {
   /** On average. */
   readonly bitsPerSecond: number;
-  /** At the most, over the buffer. */
+  /** Maximum, over the buffer. */
   readonly peakBitsPerSecond: number;
-  /** Of the decoder's buffer for coded pictures (VBV), and so roughly of the largest access unit. */
+  /** Size of the decoder's buffer for coded pictures (VBV), and so roughly of the largest access unit. */
   readonly bufferBits: number;
 }
 
@@ -28,11 +28,11 @@ const DEFAULT_BITS_PER_PIXEL = 0.08;
 const DEFAULT_BITRATE_KBPS = { least: 300, most: 100_000 };
 
 /**
- * Times the average bit rate, and seconds of it in the buffer.
+ * `peak` is a multiple of the average bit rate; the buffer holds `bufferSeconds` of it.
  *
- * CBR: the buffer holds what the channel carries in one second, and the channel carries no more than the bit rate. A key
- * frame may therefore be up to a second's worth (about 30 ordinary frames), which keeps text readable at once; a smaller
- * buffer would blur every key frame, a larger one would let a burst delay what follows for longer.
+ * CBR: the channel carries no more than the bit rate, and the buffer holds one second of it. A key frame may therefore be
+ * as large as a second of the stream (about 30 ordinary frames), which keeps text readable at once. A smaller buffer would
+ * blur every key frame; with a larger one a burst would delay the following frames for longer.
  */
 const RATE_CONTROLS = {
   cbr: { peak: 1, bufferSeconds: 1 },
@@ -43,8 +43,8 @@ const RATE_CONTROLS = {
 const MOST_BUFFER_BITS = 100_000_000;
 
 /**
- * @param profiles that the encoder makes, the one to take unasked first
- * @param current the level that the stream has declared; it stays if it is allowed and enough
+ * @param profiles of the encoder, its default first
+ * @param current the level that the stream has declared; it stays if it is allowed and sufficient
  * @throws EncoderUnavailableError that names the field and its limits
  */
 export function planStream(
@@ -71,7 +71,7 @@ export function planStream(
   };
 }
 
-/** The configured bit rate, or one by pixels and frame rate that a level allowed has room for; its peak and buffer. */
+/** The configured bit rate, or one by pixels and frame rate that an allowed level has room for; its peak and buffer. */
 export function ratesOf(configuration: EncoderConfiguration, profile: ProfileName): Rates {
   const { peak, bufferSeconds } = RATE_CONTROLS[configuration.rateControl];
   const most = mostBitsPerSecond(configuration.codec, profile, configuration.levels) / peak;

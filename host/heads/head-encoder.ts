@@ -10,7 +10,7 @@ import {
   type EncoderBackend,
   type EncoderConfiguration,
   type EncoderDescription,
-  type EncoderEvents,
+  type EncoderEvent,
   EncoderFailedError,
   type EncoderSession,
 } from "../encoders/encoder.ts";
@@ -76,7 +76,7 @@ export class HeadEncoder {
     if (is === width && high === height && this.#current?.stale === false) return false;
     await this.#end();
     const configuration = this.#configuration({ width, height });
-    const session = await this.#options.backend.open(configuration, this.#events());
+    const session = await this.#options.backend.open(configuration, (event) => this.#onEvent(event));
     if (this.#closed) {
       await session.close();
       throw new EncoderFailedError("nobody watches the head any more");
@@ -140,20 +140,26 @@ export class HeadEncoder {
     };
   }
 
-  #events(): EncoderEvents {
-    return {
-      onFrameRead: () => undefined,
-      onPacket: (packet) => {
-        this.#options.metrics.frameEncoded(packet);
-        this.#take()?.resolve(packet);
-      },
-      onDropped: () => this.#take()?.resolve(undefined),
-      onError: (frame, error) => {
-        if (frame === undefined && this.#current !== undefined) this.#current.stale = true;
-        this.#take()?.reject(error);
-      },
-      onNote: (text) => this.#options.log.info(`encoder: ${text}`),
-    };
+  #onEvent(event: EncoderEvent): void {
+    switch (event.kind) {
+      case "packet":
+        this.#options.metrics.frameEncoded(event);
+        this.#take()?.resolve(event);
+        break;
+      case "dropped":
+        this.#take()?.resolve(undefined);
+        break;
+      case "failed":
+        if (this.#current !== undefined) this.#current.stale = true;
+        this.#take()?.reject(new EncoderFailedError(event.message));
+        break;
+      case "frame-failed":
+        this.#take()?.reject(new EncoderFailedError(event.message));
+        break;
+      case "note":
+        this.#options.log.info(`encoder: ${event.message}`);
+        break;
+    }
   }
 
   #take(): Pending | undefined {

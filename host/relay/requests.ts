@@ -12,6 +12,7 @@ import type {
   EncoderConfiguration,
   EncoderDescription,
   EncoderOffer,
+  Fraction,
   RateControl,
 } from "../encoders/encoder.ts";
 import { levelNumbers } from "../encoders/levels.ts";
@@ -144,7 +145,7 @@ export function checkConfigure(body: vsockenc.Configure): EncoderConfiguration {
   const colorimetry = body.colorimetry ?? {};
   const codePoint = (field: string, value: number | null | undefined): number =>
     inRange(`colorimetry.${field}`, value ?? 0, 0, 255, "(ISO/IEC 23091-2)");
-  const ratio = (field: string, numerator: number, denominator: number, absent: number) => {
+  const ratio = (field: string, numerator: number, denominator: number, absent: number): Fraction => {
     if (denominator === 0 && numerator === 0) return { numerator: absent, denominator: 1 };
     inRange(`${field}_denominator`, denominator, 1, 1_000_000, "");
     inRange(`${field}_numerator`, numerator, 0, 1_000_000, "");

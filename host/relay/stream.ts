@@ -13,14 +13,14 @@ import { errorText } from "../../common/error-text.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import type { DataMessage } from "../../proto/messages.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
-import type {
-  EncodedPacket,
-  EncoderBackend,
-  EncoderConfiguration,
-  EncoderError,
-  EncoderEvents,
-  EncoderSession,
-  FrameSource,
+import {
+  type EncodedPacket,
+  type EncoderBackend,
+  type EncoderConfiguration,
+  type EncoderEvent,
+  EncoderFailedError,
+  type EncoderSession,
+  type FrameSource,
 } from "../encoders/encoder.ts";
 import type { ResourceSource } from "../export/vm-resources.ts";
 import { type InlineFrame, InlinePicture } from "../native/inline-picture.ts";
@@ -220,7 +220,7 @@ export class Stream implements SessionHandler {
       await current.session.drain();
       await this.#closeEncoder();
     }
-    const session = await this.#options.backend.open(configuration, this.#events());
+    const session = await this.#options.backend.open(configuration, (event) => this.#encoderEvent(event));
     if (this.#ended) {
       await session.close();
       return session.description;
@@ -327,21 +327,39 @@ export class Stream implements SessionHandler {
     this.#needKeyFrame = false;
   }
 
-  #events(): EncoderEvents {
-    return {
-      onFrameRead: (frame) => this.#frameRead(frame),
-      onPacket: (packet) => this.#packet(packet),
-      onDropped: (frame, reason) => {
-        this.#frameRead(frame);
-        this.#inFlight.delete(frame);
-        this.#metrics.frameDropped(reason);
-        this.#options.observer?.onDropped(reason);
-        const code = reason === "flushed" ? DropReason.FLUSHED_BY_GUEST : DropReason.ENCODER_DROPPED;
-        this.#output.answer({ type: "dropped", body: { frame, reason: code } });
-      },
-      onError: (frame, error) => this.#encoderError(frame, error),
-      onNote: (text) => this.#log.info(`encoder: ${text}`),
-    };
+  #encoderEvent(event: EncoderEvent): void {
+    switch (event.kind) {
+      case "read":
+        this.#frameRead(event.frame);
+        break;
+      case "packet":
+        this.#packet(event);
+        break;
+      case "dropped":
+        this.#dropped(event.frame, event.reason);
+        break;
+      case "frame-failed":
+        this.#needKeyFrame = true;
+        this.#frameRead(event.frame);
+        this.#inFlight.delete(event.frame);
+        this.#answerError(ErrorSubject.FRAME_NUMBER, event.frame, new EncoderFailedError(event.message));
+        break;
+      case "failed":
+        this.#output.fail(new SessionError("ENCODER_FAILED", event.message));
+        break;
+      case "note":
+        this.#log.info(`encoder: ${event.message}`);
+        break;
+    }
+  }
+
+  #dropped(frame: number, reason: "flushed" | "encoder"): void {
+    this.#frameRead(frame);
+    this.#inFlight.delete(frame);
+    this.#metrics.frameDropped(reason);
+    this.#options.observer?.onDropped(reason);
+    const code = reason === "flushed" ? DropReason.FLUSHED_BY_GUEST : DropReason.ENCODER_DROPPED;
+    this.#output.answer({ type: "dropped", body: { frame, reason: code } });
   }
 
   #frameRead(frame: number): void {
@@ -365,17 +383,6 @@ export class Stream implements SessionHandler {
     const { ptsNs, tier, encoder } = inFlight;
     const { codec } = encoder.configuration;
     observer.onPacket({ packet, ptsNs, tier, codec, encoder: encoder.session.description });
-  }
-
-  #encoderError(frame: number | undefined, error: EncoderError): void {
-    this.#needKeyFrame = true;
-    if (frame === undefined) {
-      this.#output.fail(new SessionError("ENCODER_FAILED", error.message));
-      return;
-    }
-    this.#frameRead(frame);
-    this.#inFlight.delete(frame);
-    this.#answerError(ErrorSubject.FRAME_NUMBER, frame, error);
   }
 
   /** Answers a request with an Error; what is not a request's fault ends the session instead. */

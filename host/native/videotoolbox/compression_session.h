@@ -65,7 +65,7 @@ class CompressionSession {
   void Identify();
 
   const Rung rung_;
-  const Rational framerate_;
+  const Fraction framerate_;
   bool drains_ = false;  // every frame: the encoder may keep some back
   CfRef<VTCompressionSessionRef> session_;
   EncoderReport report_;

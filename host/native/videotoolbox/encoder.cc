@@ -11,7 +11,7 @@
 
 namespace vsockenc::vt {
 
-Encoder::Encoder(const Settings &settings, EncoderSink &sink, Patience patience)
+Encoder::Encoder(const Settings &settings, EventSink &sink, Patience patience)
     : settings_(settings),
       sink_(sink),
       patience_(patience),
@@ -65,9 +65,9 @@ void Encoder::Encode(FrameRequest request) {
   }
   const auto prepared = FrameClock::now();
   request.source = {};
-  sink_.OnRead(request.frame);
+  sink_.On(event::Read{request.frame});
   if (!buffer) {
-    sink_.OnFrameFailed(request.frame, why);
+    sink_.On(event::FrameFailed{request.frame, why});
     return;
   }
   {
@@ -111,7 +111,7 @@ void Encoder::SetRates(const Rates &rates, int keyframe_interval) {
   if (status == kVTInvalidSessionErr) {
     Lose({status, "setting the bit rate: " + Words(status)});
   } else if (status != noErr) {
-    sink_.OnNote("the bit rate stays as it is: " + Words(status));
+    sink_.On(event::Note{"the bit rate stays as it is: " + Words(status)});
   }
   Run();
 }
@@ -189,14 +189,14 @@ void Encoder::Restore(const Loss &loss) {
     return;
   }
   if (!opening) {
-    sink_.OnNote(loss.what + "; another session is made");
+    sink_.On(event::Note{loss.what + "; another session is made"});
     if (attempt > 0 || remedy == Remedy::kWait) {
       std::this_thread::sleep_for(patience_.pause * (1 << attempt));
     }
   }
   try {
     session_ = ladder_.Climb(settings_, *this);
-    sink_.OnNote(Describe(*session_));
+    sink_.On(event::Note{Describe(*session_)});
   } catch (const VideoToolboxError &error) {
     Lose({error.status(), error.what()});
   }
@@ -211,7 +211,7 @@ void Encoder::Fail(const std::string &why) {
     left.swap(frames_);
   }
   for (const Frame &frame : left) {
-    if (!frame.warm_up) sink_.OnFrameFailed(frame.number, why);
+    if (!frame.warm_up) sink_.On(event::FrameFailed{frame.number, why});
   }
 }
 
@@ -246,7 +246,7 @@ void Encoder::Lose(Loss loss) {
     ++changes_;
   }
   changed_.notify_all();
-  sink_.OnAttention();
+  sink_.On(event::Attention{});
 }
 
 Encoder::Frame *Encoder::Find(uint64_t ticket) {
@@ -315,19 +315,17 @@ AccessUnit Encoder::UnitOf(CMSampleBufferRef sample) const {
 // Without a unit the frame was dropped.
 void Encoder::Answer(const Frame &frame, std::optional<AccessUnit> unit) {
   if (!unit) {
-    sink_.OnDropped(frame.number);
+    sink_.On(event::Dropped{frame.number, event::DropReason::kEncoder});
     return;
   }
-  sink_.OnPacket(frame.number, *std::move(unit),
-                 {
-                     .queue_us = frame.queue_us,
-                     .convert_us = frame.convert_us,
-                     .encode_us = Microseconds(FrameClock::now() - frame.given),
-                 });
+  const FrameTimes times{.queue_us = frame.queue_us,
+                         .convert_us = frame.convert_us,
+                         .encode_us = Microseconds(FrameClock::now() - frame.given)};
+  sink_.On(event::Packet{frame.number, *std::move(unit), times});
 }
 
 EncoderFactory OpenVideoToolbox(const Settings &settings, Patience patience) {
-  return [settings, patience](EncoderSink &sink) {
+  return [settings, patience](EventSink &sink) {
     return std::make_unique<Encoder>(settings, sink, patience);
   };
 }

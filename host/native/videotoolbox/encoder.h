@@ -10,7 +10,6 @@
 #include <string>
 
 #include "../media/encoder/session_encoder.h"
-#include "../media/encoder/session_keyframes.h"
 #include "access_unit.h"
 #include "compression_session.h"
 #include "input.h"
@@ -48,7 +47,7 @@ class Encoder : public SessionEncoder, private Outputs {
   // Opens a session and has it encode a black frame: a first frame costs up to 120 ms, and a
   // session that cannot encode shows it here. That frame does not reach the stream, which begins
   // with a key frame of its own behind it. Throws VideoToolboxError or std::runtime_error.
-  Encoder(const Settings &settings, EncoderSink &sink, Patience patience = {});
+  Encoder(const Settings &settings, EventSink &sink, Patience patience = {});
   // Frames that have no answer yet get none.
   ~Encoder() override;
 
@@ -105,7 +104,7 @@ class Encoder : public SessionEncoder, private Outputs {
   void CheckSilence();
 
   Settings settings_;
-  EncoderSink &sink_;
+  EventSink &sink_;
   const Patience patience_;
   const H264Vui vui_;
   Input input_;

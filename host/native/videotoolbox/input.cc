@@ -3,7 +3,7 @@
 #include <cstring>
 #include <string>
 
-#include "../media/encoder/lavc_encoder_types.h"
+#include "../media/encoder/libav.h"
 #include "../media/memory/picture_error.h"
 #include "colour.h"
 #include "pixel_buffer.h"

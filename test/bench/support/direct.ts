@@ -76,15 +76,10 @@ export class DirectEncoder {
         colorimetry: format === "NV12" ? BT709 : RGB,
         pixelAspectRatio: { numerator: 1, denominator: 1 },
       },
-      {
-        onFrameRead: () => {},
-        onPacket: (packet) => onPacket.call(packet),
-        onDropped: (frame) => {
-          throw new Error(`frame ${frame} was dropped`);
-        },
-        onError: (_frame, error) => {
-          throw error;
-        },
+      (event) => {
+        if (event.kind === "packet") onPacket.call(event);
+        else if (event.kind === "dropped") throw new Error(`frame ${event.frame} was dropped`);
+        else if ("message" in event && event.kind !== "note") throw new Error(event.message);
       },
     );
     return new DirectEncoder(session, pictures, onPacket);

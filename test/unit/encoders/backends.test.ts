@@ -41,19 +41,22 @@ describe("createBackend", () => {
     expect(await broken.offers()).toEqual([]);
     const session = await new PreferredBackend([broken, new NullBackend()]).open(
       configurationOf(),
-      new Recorder(),
+      new Recorder().listener,
     );
     expect(session.description.encoder).toBe("null");
     await session.close();
   });
 
   it("says why none can", async () => {
-    const none = createBackend(["libx264", "null"]).open(configurationOf({ codec: "h265" }), new Recorder());
+    const none = createBackend(["libx264", "null"]).open(
+      configurationOf({ codec: "h265" }),
+      new Recorder().listener,
+    );
     await expect(none).rejects.toBeInstanceOf(EncoderUnavailableError);
     await expect(none).rejects.toThrow(
       /no encoder for h265 320x240: libx264: it makes h264, not h265; null: it makes h264, not h265/,
     );
-    await expect(createBackend([]).open(configurationOf(), new Recorder())).rejects.toThrow(
+    await expect(createBackend([]).open(configurationOf(), new Recorder().listener)).rejects.toThrow(
       /none is configured/,
     );
   });
@@ -61,7 +64,7 @@ describe("createBackend", () => {
   it("says what is wrong with the configuration ahead of what is wrong with the machine", async () => {
     const broken = new LibavcodecBackend("libx264", { options: { preset: "warp" } });
     const none = new PreferredBackend([broken, new NullBackend()]);
-    await expect(none.open(configurationOf({ levels: [10] }), new Recorder())).rejects.toThrow(
+    await expect(none.open(configurationOf({ levels: [10] }), new Recorder().listener)).rejects.toThrow(
       /320x240: null: the stream needs H.264 level 2.1, .*; libx264: libx264 does not open/,
     );
   });
@@ -72,7 +75,7 @@ describe("createBackend", () => {
 
   it("refuses absurd numbers of threads", () => {
     expect(() => createBackend(["libx264"], { threads: 0 })).toThrow(
-      /threads is 0, not a whole number from 1 to 64/,
+      /threads is 0, expected a whole number from 1 to 64/,
     );
   });
 });
@@ -106,7 +109,7 @@ describe("hardware", () => {
     expect(reported.map((line) => line.split(":")[0]).sort()).toEqual([...missing].sort());
     for (const line of reported) expect(line).toMatch(/^(\w+): \1 does not open: .+/);
     for (const codec of ["h264", "h265"] as const) {
-      const session = await backend.open(configurationOf({ codec }), new Recorder());
+      const session = await backend.open(configurationOf({ codec }), new Recorder().listener);
       expect(session.description.encoder).toBe(offers.find((offer) => offer.codec === codec)?.name);
       await session.close();
     }
@@ -115,7 +118,7 @@ describe("hardware", () => {
 
   it("that is absent is named when nothing else could do it", async () => {
     const broken = createBackend(["libx265"], { options: { preset: "warp" } });
-    await expect(broken.open(configurationOf({ codec: "h265" }), new Recorder())).rejects.toThrow(
+    await expect(broken.open(configurationOf({ codec: "h265" }), new Recorder().listener)).rejects.toThrow(
       /no encoder for h265 320x240: libx265: libx265 does not open: /,
     );
   });
@@ -161,7 +164,10 @@ describe("the null back end", () => {
     session.encode(picture, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame });
 
   async function open(recorder: Recorder): Promise<EncoderSession> {
-    return await new NullBackend().open(configurationOf({ width: 33, keyframeInterval: 4 }), recorder);
+    return await new NullBackend().open(
+      configurationOf({ width: 33, keyframeInterval: 4 }),
+      recorder.listener,
+    );
   }
 
   it("answers every frame, later, with key frames by interval and by force", async () => {
@@ -192,7 +198,7 @@ describe("the null back end", () => {
       bitrateKbps: 0,
       keyframeInterval: 0,
     });
-    const session = await backend.open(configuration, new Recorder());
+    const session = await backend.open(configuration, new Recorder().listener);
     expect(session.description).toMatchObject({ bitrateKbps: 300, keyframeInterval: 60 });
     expect(session.reconfigure({ ...configuration, bitrateKbps: 900 })).toBe(true);
     expect(session.description.bitrateKbps).toBe(900);
@@ -200,7 +206,7 @@ describe("the null back end", () => {
     expect(session.reconfigure({ ...configuration, rateControl: "vbr" })).toBe(false);
     expect(session.reconfigure({ ...configuration, levels: [40] })).toBe(false);
     await session.close();
-    await expect(backend.open({ ...configuration, levels: [10] }, new Recorder())).rejects.toThrow(
+    await expect(backend.open({ ...configuration, levels: [10] }, new Recorder().listener)).rejects.toThrow(
       /needs H.264 level 1.3, levels allows 1: /,
     );
   });

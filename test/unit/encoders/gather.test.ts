@@ -134,7 +134,7 @@ describe("a picture that cannot be stitched", () => {
     memories.push(good.memory);
     const [gathered, stitched] = [await map(layoutOf(resource)), await map(layoutOf(good.resource))];
     const recorder = new Recorder();
-    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, recorder);
+    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, recorder.listener);
     const writable = openSync(`/proc/self/fd/${memory.fd}`, "r+");
     ftruncateSync(writable, 5000);
     session.encode(gathered, { frame: 1, ptsNs: 1, durationNs: 0, forceKeyFrame: false });
@@ -142,7 +142,7 @@ describe("a picture that cannot be stitched", () => {
     await session.drain();
     await expect(gathered.checksum()).rejects.toBeInstanceOf(PictureMapError);
     expect(recorder.errors.map(({ frame }) => frame)).toEqual([1]);
-    expect(String(recorder.errors[0]?.error)).toMatch(/cannot be read: the memory has become shorter/);
+    expect(recorder.errors[0]?.message).toMatch(/cannot be read: the memory has become shorter/);
     expect(recorder.packets.map(({ frame }) => frame)).toEqual([2]);
     expect(recorder.broken).toEqual([]);
     await session.close();

@@ -71,7 +71,7 @@ describe("an inline picture", () => {
     const picture = create();
     expect(picture).toMatchObject({ tier: "inline", runs: 0, bytes: draw(0).length });
     const recorder = new Recorder();
-    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, recorder);
+    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, recorder.listener);
     for (let frame = 0; frame < 20; frame++) {
       const received = receive(picture, draw(frame));
       session.encode(received, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame: false });
@@ -103,7 +103,7 @@ describe("an inline picture", () => {
   it("never overwrites a frame that has still to be read", async () => {
     const picture = create();
     const recorder = new Recorder();
-    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, recorder);
+    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, recorder.listener);
     const frames = Array.from({ length: LIMITS.MAX_IN_FLIGHT_FRAMES }, (_, index) => {
       const frame = receive(picture, draw(index));
       session.encode(frame, { frame: index, ptsNs: index, durationNs: 0, forceKeyFrame: false });
@@ -128,7 +128,7 @@ describe("an inline picture", () => {
     // Slow enough that the last of eight frames has not been read when the next line runs.
     const session = await new LibavcodecBackend("libx264", { options: { preset: "placebo" } }).open(
       CONFIGURATION,
-      recorder,
+      recorder.listener,
     );
     const encode = (source: InlineFrame, frame: number, forceKeyFrame: boolean): void =>
       session.encode(source, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame });
@@ -178,7 +178,7 @@ describe("an inline picture", () => {
     expect(() => picture.beginFrame()).toThrow(/closed/);
     await expect(picture.checksum()).rejects.toThrow(/closed/);
     const recorder = await encodeSources(CONFIGURATION, [frame]);
-    expect(String(recorder.errors[0]?.error)).toMatch(/its picture is closed/);
+    expect(recorder.errors[0]?.message).toMatch(/its picture is closed/);
   });
 
   it("has hostile layouts refused like any other, before anything is allocated", () => {

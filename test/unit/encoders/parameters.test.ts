@@ -38,7 +38,7 @@ async function keyFrames(configuration: EncoderConfiguration): Promise<Uint8Arra
     visible: { x: 0, y: 0, width: 320, height: 240 },
   });
   const recorder = new Recorder();
-  const session = await new LibavcodecBackend(encoder).open(configuration, recorder);
+  const session = await new LibavcodecBackend(encoder).open(configuration, recorder.listener);
   for (const frame of [0, 1, 2, 3]) {
     session.encode(picture, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame: frame === 2 });
   }
@@ -221,7 +221,7 @@ describe("rate control of libx264", () => {
       visible: { x: 0, y: 0, width: 320, height: 240 },
     });
     const recorder = new Recorder();
-    const session = await new LibavcodecBackend("libx264").open(configuration, recorder);
+    const session = await new LibavcodecBackend("libx264").open(configuration, recorder.listener);
     for (let frame = 0; frame < 60 * count; frame++) {
       const stretch = Math.floor(frame / 60);
       if (frame % 60 === 0) before(stretch, session);
@@ -270,7 +270,7 @@ describe("rate control of libx264", () => {
   });
 
   it("wants a new session for another rate control, profile or level", async () => {
-    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, new Recorder());
+    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, new Recorder().listener);
     const changed = (changes: Partial<EncoderConfiguration>): boolean =>
       session.reconfigure({ ...CONFIGURATION, ...changes });
     expect(changed({ rateControl: "vbr" })).toBe(false);

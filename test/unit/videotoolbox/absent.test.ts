@@ -21,11 +21,9 @@ describe.skipIf(hasVideoToolbox())("without VideoToolbox", () => {
       onUnavailable: (encoder, reason) => reported.push(`${encoder}: ${reason}`),
     });
     expect(await backend.offers()).toEqual([]);
-    expect(reported).toEqual([
-      "videotoolbox: it is macOS's; the native addon of this machine is built without it",
-    ]);
-    await expect(backend.open(configurationOf(), new Recorder())).rejects.toThrow(
-      "no encoder for h264 320x240: videotoolbox: it is macOS's; the native addon of this machine is built without it",
+    expect(reported).toEqual(["videotoolbox: it needs macOS: this host's native addon was built without it"]);
+    await expect(backend.open(configurationOf(), new Recorder().listener)).rejects.toThrow(
+      "no encoder for h264 320x240: videotoolbox: it needs macOS: this host's native addon was built without it",
     );
   });
 

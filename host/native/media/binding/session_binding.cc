@@ -12,104 +12,62 @@
 namespace vsockenc {
 namespace {
 
-struct Opened {};
-struct OpenFailed {
-  std::string why;
-};
-struct Read {
-  uint32_t frame;
-};
-struct Packet {
-  uint32_t frame;
-  AccessUnit unit;
-  FrameTimes times;
-};
-struct Dropped {
-  uint32_t frame;
-  DropReason reason;
-};
-struct FrameFailed {
-  uint32_t frame;
-  std::string why;
-};
-struct Note {
-  std::string text;
-};
-struct Failed {
-  std::string why;
-};
-struct Passed {
-  uint32_t token;
-};
-struct Closed {};
-using Event = std::variant<Opened, OpenFailed, Read, Packet, Dropped, FrameFailed, Note, Failed,
-                           Passed, Closed>;
-
-// The objects that NativeEvent of host/encoders/native-session.ts describes.
+// The objects of SessionEvent in host/encoders/native-session.ts. Those of EncoderEvent in
+// host/encoders/encoder.ts reach the stream or head that encodes as they are.
 class EventObject {
  public:
   explicit EventObject(Napi::Env env) : env_(env), object_(Napi::Object::New(env)) {}
 
-  void operator()(const Opened &) { Kind("opened"); }
-  void operator()(const OpenFailed &event) {
-    Kind("open-failed");
-    object_.Set("message", event.why);
-  }
-  void operator()(const Read &event) {
-    Kind("read");
-    object_.Set("frame", event.frame);
-  }
-  void operator()(const Packet &event) {
-    Kind("packet");
-    object_.Set("frame", event.frame);
+  void operator()(const event::Opened &) { Kind("opened"); }
+  void operator()(const event::OpenFailed &event) { Message("open-failed", event.message); }
+  void operator()(const event::Read &event) { Frame("read", event.frame); }
+  void operator()(const event::Packet &event) {
+    Frame("packet", event.frame);
     object_.Set("key", event.unit.key);
-    // The only copy of an access unit. An external buffer would save it, and cost a finalizer and
-    // memory that the collector does not see.
+    // The only copy of an access unit. An external buffer would avoid it, but needs a finalizer and
+    // memory that the garbage collector does not see.
     object_.Set("data", Napi::Buffer<uint8_t>::Copy(env_, event.unit.bytes.data(),
                                                     event.unit.bytes.size()));
     object_.Set("queueUs", event.times.queue_us);
     object_.Set("convertUs", event.times.convert_us);
     object_.Set("encodeUs", event.times.encode_us);
   }
-  void operator()(const Dropped &event) {
-    Kind("dropped");
-    object_.Set("frame", event.frame);
-    object_.Set("reason", event.reason == DropReason::kFlushed ? "flushed" : "encoder");
+  void operator()(const event::Dropped &event) {
+    Frame("dropped", event.frame);
+    object_.Set("reason", event.reason == event::DropReason::kFlushed ? "flushed" : "encoder");
   }
-  void operator()(const FrameFailed &event) {
-    Kind("frame-failed");
-    object_.Set("frame", event.frame);
-    object_.Set("message", event.why);
+  void operator()(const event::FrameFailed &event) {
+    Frame("frame-failed", event.frame);
+    object_.Set("message", event.message);
   }
-  void operator()(const Note &event) {
-    Kind("note");
-    object_.Set("message", event.text);
-  }
-  void operator()(const Failed &event) {
-    Kind("failed");
-    object_.Set("message", event.why);
-  }
-  void operator()(const Passed &event) {
+  void operator()(const event::Note &event) { Message("note", event.message); }
+  void operator()(const event::Failed &event) { Message("failed", event.message); }
+  void operator()(const event::Passed &event) {
     Kind("passed");
     object_.Set("token", event.token);
   }
-  void operator()(const Closed &) { Kind("closed"); }
+  void operator()(const event::Closed &) { Kind("closed"); }
+  void operator()(const event::Attention &) {}  // the session keeps these
 
   Napi::Object object() const { return object_; }
 
  private:
   void Kind(const char *kind) { object_.Set("kind", kind); }
+  void Frame(const char *kind, uint32_t frame) {
+    Kind(kind);
+    object_.Set("frame", frame);
+  }
+  void Message(const char *kind, const std::string &message) {
+    Kind(kind);
+    object_.Set("message", message);
+  }
 
   Napi::Env env_;
   Napi::Object object_;
 };
 
-bool IsVideoToolbox(const Napi::Object &settings) {
-  const Napi::Value backend = settings.Get("backend");
-  return backend.IsString() && backend.As<Napi::String>().Utf8Value() == "videotoolbox";
-}
-
-// A surface that an encoder can read as it is; for any other encoder the picture copies it.
+// The surface itself for an encoder that reads IOSurfaces; other encoders read the picture, which
+// copies it.
 FrameSource SourceIn(std::shared_ptr<const Picture> picture, bool takes_surfaces) {
   const Surface *surface = takes_surfaces ? picture->surface() : nullptr;
   if (surface == nullptr) return picture;
@@ -118,68 +76,52 @@ FrameSource SourceIn(std::shared_ptr<const Picture> picture, bool takes_surfaces
 
 struct NoContext {};
 
-void Deliver(Napi::Env env, Napi::Function listener, NoContext *, Event *raw) {
-  const std::unique_ptr<Event> event(raw);
-  if (static_cast<napi_env>(env) == nullptr) return;  // the environment is going away
+void Deliver(Napi::Env env, Napi::Function listener, NoContext *, SessionEvent *raw) {
+  const std::unique_ptr<SessionEvent> event(raw);
+  if (static_cast<napi_env>(env) == nullptr) return;  // the environment is ending
   EventObject object(env);
   std::visit(object, *event);
   listener.Call({object.object()});
 }
 
-using Listener = Napi::TypedThreadSafeFunction<NoContext, Event, Deliver>;
+using Listener = Napi::TypedThreadSafeFunction<NoContext, SessionEvent, Deliver>;
 
 }  // namespace
 
-// Hands the events of a session, which may come on two threads, to the JavaScript thread, in order
+// Passes the events of a session, which may come on two threads, to the JavaScript thread, in order
 // and without waiting. The queue between them is bounded by the frames in flight, three events for
-// each, and a note for each attempt to mend an encoder.
-class SessionBinding::EventPoster : public SessionEvents {
+// each, and a note for each attempt to recover an encoder.
+class SessionBinding::EventPoster : public EventSink {
  public:
   EventPoster(Napi::Env env, Napi::Function listener)
       : listener_(Listener::New(env, listener, "encoder session", 0, 1)) {}
 
-  void OnOpened() override { Post(Opened{}); }
-  void OnOpenFailed(const std::string &why) override { Post(OpenFailed{why}); }
-  void OnRead(uint32_t frame) override { Post(Read{frame}); }
-  void OnPacket(uint32_t frame, AccessUnit unit, FrameTimes times) override {
-    Post(Packet{frame, std::move(unit), times});
+  void On(SessionEvent event) override {
+    const bool last = std::holds_alternative<event::Closed>(event);
+    {
+      const std::lock_guard lock(mutex_);
+      if (!reachable_) return;
+      auto raw = std::make_unique<SessionEvent>(std::move(event));
+      // Once the environment is ending, the function must not be used again.
+      reachable_ = listener_.NonBlockingCall(raw.get()) == napi_ok;
+      if (reachable_) raw.release();
+    }
+    if (last) Release();
   }
-  void OnDropped(uint32_t frame, DropReason reason) override { Post(Dropped{frame, reason}); }
-  void OnFrameFailed(uint32_t frame, const std::string &why) override {
-    Post(FrameFailed{frame, why});
-  }
-  void OnNote(const std::string &text) override { Post(Note{text}); }
-  void OnFailed(const std::string &why) override { Post(Failed{why}); }
-  void OnMark(uint32_t token) override { Post(Passed{token}); }
-  void OnClosed() override {
-    Post(Closed{});
-    Abandon();
-  }
-  // No event will come; else the function would keep the process from ending.
-  void Abandon() {
+  // No event follows; an unreleased function would keep the process from exiting.
+  void Release() {
     const std::lock_guard lock(mutex_);
     if (reachable_) listener_.Release();
   }
 
  private:
-  void Post(Event event) {
-    const std::lock_guard lock(mutex_);
-    if (!reachable_) return;
-    auto *raw = new Event(std::move(event));
-    if (listener_.NonBlockingCall(raw) != napi_ok) {
-      // The environment is going away; after that answer the function must not be touched again.
-      delete raw;
-      reachable_ = false;
-    }
-  }
-
   Listener listener_;
   std::mutex mutex_;
   bool reachable_ = true;  // guarded by mutex_
 };
 
-// Waits for the session's thread on a thread of libuv's pool. Queued after the Closed event, so the
-// thread has nothing left to do.
+// Joins the session's thread on a thread of libuv's pool. Queued after the Closed event, so the
+// thread is about to end.
 class SessionBinding::JoinWorker : public Napi::AsyncWorker {
  public:
   explicit JoinWorker(SessionBinding &binding)
@@ -224,13 +166,14 @@ SessionBinding::SessionBinding(const Napi::CallbackInfo &info) : ObjectWrap(info
   try {
     session_ = std::make_unique<Session>(std::move(open), *poster_);
   } catch (const std::exception &error) {
-    poster_->Abandon();
-    throw Napi::Error::New(info.Env(), std::string("no thread for the session: ") + error.what());
+    poster_->Release();
+    throw Napi::Error::New(info.Env(),
+                           std::string("cannot start the session's thread: ") + error.what());
   }
   Ref();
 }
 
-// Only where the environment ends before the session: otherwise join() has let go of it already.
+// The session exists only if the environment ends first: otherwise join() has ended it.
 SessionBinding::~SessionBinding() = default;
 
 // encode(picture, frame, forceKeyFrame)
@@ -258,7 +201,7 @@ Napi::Value SessionBinding::Mark(const Napi::CallbackInfo &info) {
   return info.Env().Undefined();
 }
 
-// flush(): frames that wait are answered without being encoded.
+// flush(): queued frames are answered without being encoded.
 Napi::Value SessionBinding::Flush(const Napi::CallbackInfo &info) {
   if (session_) session_->CancelFrames();
   return info.Env().Undefined();

@@ -3,7 +3,7 @@
 #include <string>
 #include <utility>
 
-#include "../encoder/session_lavc.h"
+#include "../encoder/lavc_encoder.h"
 
 #ifdef VSOCKENC_VIDEOTOOLBOX
 #include "../../videotoolbox/encoder.h"
@@ -16,7 +16,11 @@ int Integer(const Napi::Object &from, const char *key) {
   return from.Get(key).As<Napi::Number>().Int32Value();
 }
 
-Rational ReadRational(const Napi::Object &from, const char *key) {
+std::string Text(const Napi::Object &from, const char *key) {
+  return from.Get(key).As<Napi::String>().Utf8Value();
+}
+
+Fraction ReadFraction(const Napi::Object &from, const char *key) {
   const auto value = from.Get(key).As<Napi::Object>();
   return {Integer(value, "numerator"), Integer(value, "denominator")};
 }
@@ -31,29 +35,31 @@ ColourDescription ReadColour(const Napi::Object &from) {
   };
 }
 
+void ReadStream(const Napi::Object &from, StreamSettings &to) {
+  to.width = Integer(from, "width");
+  to.height = Integer(from, "height");
+  to.framerate = ReadFraction(from, "framerate");
+  to.fixed_rate = from.Get("fixedRate").ToBoolean();
+  to.pixel_aspect_ratio = ReadFraction(from, "pixelAspectRatio");
+  to.colour = ReadColour(from);
+  to.rgb = from.Get("rgb").ToBoolean();
+  to.rates = ReadRates(from.Get("rates").As<Napi::Object>());
+  to.keyframe_interval = Integer(from, "keyframeInterval");
+}
+
 EncoderInput ReadInput(const Napi::Object &from) {
-  const std::string input = from.Get("input").As<Napi::String>().Utf8Value();
+  const std::string input = Text(from, "input");
   if (input == "vaapi") return EncoderInput::kVaapi;
   return input == "nv12" ? EncoderInput::kNv12 : EncoderInput::kI420;
 }
 
-EncoderSettings ReadLavc(const Napi::Object &from) {
-  EncoderSettings settings{
-      .name = from.Get("name").As<Napi::String>().Utf8Value(),
-      .width = Integer(from, "width"),
-      .height = Integer(from, "height"),
-      .framerate = ReadRational(from, "framerate"),
-      .fixed_rate = from.Get("fixedRate").ToBoolean(),
-      .pixel_aspect_ratio = ReadRational(from, "pixelAspectRatio"),
-      .colour = ReadColour(from),
-      .rgb = from.Get("rgb").ToBoolean(),
-      .input = ReadInput(from),
-      .live_rate = from.Get("liveRate").ToBoolean(),
-      .rates = ReadRates(from.Get("rates").As<Napi::Object>()),
-      .keyframe_interval = Integer(from, "keyframeInterval"),
-      .threads = Integer(from, "threads"),
-      .options = {},
-  };
+LavcSettings ReadLavc(const Napi::Object &from) {
+  LavcSettings settings{};
+  ReadStream(from, settings);
+  settings.name = Text(from, "name");
+  settings.input = ReadInput(from);
+  settings.live_rate = from.Get("liveRate").ToBoolean();
+  settings.threads = Integer(from, "threads");
   const auto options = from.Get("options").As<Napi::Object>();
   const Napi::Array keys = options.GetPropertyNames();
   for (uint32_t i = 0; i < keys.Length(); ++i) {
@@ -66,26 +72,17 @@ EncoderSettings ReadLavc(const Napi::Object &from) {
 
 #ifdef VSOCKENC_VIDEOTOOLBOX
 vt::Profile ReadProfile(const Napi::Object &from) {
-  const std::string profile = from.Get("profile").As<Napi::String>().Utf8Value();
+  const std::string profile = Text(from, "profile");
   if (profile == "constrained-baseline") return vt::Profile::kConstrainedBaseline;
   return profile == "main" ? vt::Profile::kMain : vt::Profile::kHigh;
 }
 
 vt::Settings ReadVideoToolbox(const Napi::Object &from) {
-  const bool hevc = from.Get("codec").As<Napi::String>().Utf8Value() == "h265";
-  return {
-      .codec = hevc ? vt::Codec::kHevc : vt::Codec::kH264,
-      .profile = ReadProfile(from),
-      .width = Integer(from, "width"),
-      .height = Integer(from, "height"),
-      .framerate = ReadRational(from, "framerate"),
-      .fixed_rate = from.Get("fixedRate").ToBoolean(),
-      .pixel_aspect_ratio = ReadRational(from, "pixelAspectRatio"),
-      .colour = ReadColour(from),
-      .rgb = from.Get("rgb").ToBoolean(),
-      .rates = ReadRates(from.Get("rates").As<Napi::Object>()),
-      .keyframe_interval = Integer(from, "keyframeInterval"),
-  };
+  vt::Settings settings{};
+  ReadStream(from, settings);
+  settings.codec = Text(from, "codec") == "h265" ? vt::Codec::kHevc : vt::Codec::kH264;
+  settings.profile = ReadProfile(from);
+  return settings;
 }
 #endif
 
@@ -97,15 +94,16 @@ Rates ReadRates(const Napi::Object &from) {
           .buffer_bits = Integer(from, "bufferBits")};
 }
 
+bool IsVideoToolbox(const Napi::Object &settings) {
+  return Text(settings, "backend") == "videotoolbox";
+}
+
 EncoderFactory ReadEncoder(const Napi::Object &settings) {
-  const Napi::Value backend = settings.Get("backend");
-  if (!backend.IsString() || backend.As<Napi::String>().Utf8Value() != "videotoolbox") {
-    return OpenLavc(ReadLavc(settings));
-  }
+  if (!IsVideoToolbox(settings)) return OpenLavc(ReadLavc(settings));
 #ifdef VSOCKENC_VIDEOTOOLBOX
   return vt::OpenVideoToolbox(ReadVideoToolbox(settings));
 #else
-  throw Napi::TypeError::New(settings.Env(), "this addon is built without VideoToolbox");
+  throw Napi::TypeError::New(settings.Env(), "this addon was built without VideoToolbox");
 #endif
 }
 

@@ -6,10 +6,11 @@
 
 namespace vsockenc {
 
-// The encoder that NativeSettings of host/encoders/native-session.ts describes: VideoToolbox's
-// where `backend` is "videotoolbox", else one of libavcodec's. Throws Napi::TypeError where this
-// addon is built without it.
+// The encoder that NativeSettings of host/encoders/native-session.ts describes: VideoToolbox's if
+// `backend` is "videotoolbox", otherwise one of libavcodec's. Throws Napi::TypeError if this addon
+// was built without it.
 EncoderFactory ReadEncoder(const Napi::Object &settings);
+bool IsVideoToolbox(const Napi::Object &settings);
 
 Rates ReadRates(const Napi::Object &from);
 

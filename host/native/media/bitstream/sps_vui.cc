@@ -39,7 +39,7 @@ constexpr std::array<std::pair<int, int>, 16> kAspects{{{1, 1},
                                                         {2, 1}}};
 constexpr uint32_t kExtendedSar = 255;
 
-void WriteAspect(BitWriter &bits, const Rational &aspect) {
+void WriteAspect(BitWriter &bits, const Fraction &aspect) {
   bits.Flag(true);
   const auto known = std::ranges::find(kAspects, std::pair(aspect.numerator, aspect.denominator));
   if (known != kAspects.end()) {
@@ -70,7 +70,7 @@ void WriteChromaLocation(BitWriter &bits, int location) {
 }
 
 // A tick is the time of a field, half a frame (E.2.1).
-void WriteTiming(BitWriter &bits, const std::optional<Rational> &framerate) {
+void WriteTiming(BitWriter &bits, const std::optional<Fraction> &framerate) {
   bits.Flag(framerate.has_value());
   if (!framerate) return;
   bits.Bits(static_cast<uint32_t>(framerate->denominator), 32);

@@ -12,10 +12,10 @@ namespace vsockenc {
 // The VUI that an H.264 stream is to have, whatever its encoder writes. Every encoder of this
 // program gives a picture before it takes the next, so there is no reordering.
 struct H264Vui {
-  Rational aspect;  // of a pixel; terms are 1 … 65535
+  Fraction aspect;  // of a pixel; terms are 1 … 65535
   ColourDescription colour;
   int chroma_location;                // chroma_sample_loc_type of both fields, 0 … 5
-  std::optional<Rational> framerate;  // nothing: it varies, and none is stated
+  std::optional<Fraction> framerate;  // nothing: it varies, and none is stated
 };
 
 // Writes a sequence parameter set (a NAL unit with its header, without start code) with this VUI:

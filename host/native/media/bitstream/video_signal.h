@@ -10,7 +10,7 @@ struct ColourDescription {
   bool full_range;
 };
 
-struct Rational {
+struct Fraction {
   int numerator;
   int denominator;
 };

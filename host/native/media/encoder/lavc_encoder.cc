@@ -1,14 +1,13 @@
 #include "lavc_encoder.h"
 
 #include <algorithm>
+#include <exception>
 
 #include "../bitstream/sps_vui.h"
-#include "../picture/convert.h"
-#include "lavc_log.h"
+#include "../memory/picture_error.h"
 
 extern "C" {
 #include <libavcodec/avcodec.h>
-#include <libavutil/buffer.h>
 #include <libavutil/dict.h>
 #include <libavutil/frame.h>
 }
@@ -16,9 +15,7 @@ extern "C" {
 namespace vsockenc {
 namespace {
 
-// x264's X264_KEYINT_MAX_INFINITE. No encoder places key frames by itself: the session forces each,
-// so that the interval can change in mid-stream and counts from the last key frame, however that
-// one came about.
+// x264's X264_KEYINT_MAX_INFINITE: no encoder inserts key frames by itself (see Keyframes).
 constexpr int kEndlessGop = 1 << 30;
 
 void SetRate(AVCodecContext &context, const Rates &rates) {
@@ -27,13 +24,13 @@ void SetRate(AVCodecContext &context, const Rates &rates) {
   context.rc_buffer_size = rates.buffer_bits;
 }
 
-// As Converter makes RGB: in the middle of four pixels. NV12 and I420 tell nothing, so what
-// everybody assumes.
-AVChromaLocation ChromaLocation(const EncoderSettings &settings) {
+// Converter sites chroma of RGB in the middle of four pixels. For NV12 and I420 the location is
+// unknown, so it is the usual one.
+AVChromaLocation ChromaLocation(const LavcSettings &settings) {
   return settings.rgb ? AVCHROMA_LOC_CENTER : AVCHROMA_LOC_LEFT;
 }
 
-H264Vui VuiOf(const EncoderSettings &settings) {
+H264Vui VuiOf(const LavcSettings &settings) {
   return {.aspect = settings.pixel_aspect_ratio,
           .colour = settings.colour,
           .chroma_location = ChromaLocation(settings) - AVCHROMA_LOC_LEFT,
@@ -49,7 +46,7 @@ AVPixelFormat FrameFormat(EncoderInput input) {
 }
 
 // avcodec_open2 takes the options that it knows out of the dictionary.
-void OpenCodec(AVCodecContext *context, const AVCodec *codec, const EncoderSettings &settings) {
+void OpenCodec(AVCodecContext *context, const AVCodec *codec, const LavcSettings &settings) {
   AVDictionary *raw = nullptr;
   for (const auto &[key, value] : settings.options) {
     av_dict_set(&raw, key.c_str(), value.c_str(), 0);
@@ -59,14 +56,30 @@ void OpenCodec(AVCodecContext *context, const AVCodec *codec, const EncoderSetti
   if (result < 0) throw EncoderError(AvError(result));
   if (const AVDictionaryEntry *one =
           av_dict_get(unknown.get(), "", nullptr, AV_DICT_IGNORE_SUFFIX)) {
-    throw EncoderError(std::string("it has no option ") + one->key);
+    throw EncoderError(std::string("unknown option ") + one->key);
   }
+}
+
+const Picture &PictureOf(const FrameSource &source) {
+  if (const auto *picture = std::get_if<std::shared_ptr<const Picture>>(&source)) return **picture;
+  throw PictureError(PictureFault::kUnsupportedFormat,
+                     "libavcodec's encoders do not read IOSurfaces");
+}
+
+AccessUnit UnitOf(PacketPointer packet) {
+  const std::span<const uint8_t> bytes(packet->data, static_cast<size_t>(packet->size));
+  const bool key = (packet->flags & AV_PKT_FLAG_KEY) != 0;
+  return {.bytes = bytes, .owner = std::shared_ptr<AVPacket>(std::move(packet)), .key = key};
 }
 
 }  // namespace
 
-LavcEncoder::LavcEncoder(const EncoderSettings &settings)
-    : settings_(settings), frame_(av_frame_alloc()) {
+LavcEncoder::LavcEncoder(LavcSettings settings, EventSink &sink)
+    : settings_(std::move(settings)),
+      sink_(sink),
+      converter_(settings_.colour.full_range),
+      keyframes_(settings_.keyframe_interval),
+      frame_(av_frame_alloc()) {
   if (!frame_) throw EncoderError(settings_.name + ": out of memory");
   Open();
 }
@@ -75,7 +88,7 @@ void LavcEncoder::Open() {
   const LavcLog log;
   const AVCodec *codec = avcodec_find_encoder_by_name(settings_.name.c_str());
   if (codec == nullptr) {
-    throw EncoderError(settings_.name + ": this libavcodec is built without it");
+    throw EncoderError(settings_.name + ": this libavcodec was built without it");
   }
   context_.reset(avcodec_alloc_context3(codec));
   if (!context_) throw EncoderError(settings_.name + ": out of memory");
@@ -108,19 +121,50 @@ void LavcEncoder::Open() {
     }
     OpenCodec(&context, codec, settings_);
   } catch (const EncoderError &error) {
-    throw EncoderError(settings_.name + " does not open: " + error.what() + log.Words());
+    throw EncoderError(settings_.name + " does not open: " + error.what() + log.Messages());
+  }
+}
+
+void LavcEncoder::Encode(FrameRequest request) {
+  const auto started = FrameClock::now();
+  bool read = false;
+  const auto release = [&] {
+    if (std::exchange(read, true)) return;
+    request.source = {};
+    sink_.On(event::Read{request.frame});
+  };
+  try {
+    converter_.Convert(PictureOf(request.source).Read(staging_), WritableFrame());
+    const auto converted = FrameClock::now();
+    release();
+    const auto passed = FrameClock::now();
+    AccessUnit unit = UnitOf(EncodeFrame(keyframes_.Due(request.force_key)));
+    keyframes_.Count(unit.key);
+    const FrameTimes times{.queue_us = Microseconds(started - request.queued),
+                           .convert_us = Microseconds(converted - started),
+                           .encode_us = Microseconds(FrameClock::now() - passed)};
+    sink_.On(event::Packet{request.frame, std::move(unit), times});
+  } catch (const PictureError &error) {
+    // The encoder has not seen this frame, so the stream can continue with the next one.
+    release();
+    sink_.On(event::FrameFailed{request.frame, error.what()});
+  } catch (const std::exception &error) {
+    release();
+    sink_.On(event::FrameFailed{request.frame, error.what()});
+    failure_ = error.what();
   }
 }
 
 AVFrame &LavcEncoder::WritableFrame() {
-  // An encoder may go on reading the last frame; a new buffer is cheaper than waiting or copying.
+  // An encoder may still be reading the last frame; a new buffer is cheaper than waiting or
+  // copying.
   if (frame_->buf[0] == nullptr || av_frame_is_writable(frame_.get()) == 0) {
     av_frame_unref(frame_.get());
     frame_->format = FrameFormat(settings_.input);
     frame_->width = context_->width;
     frame_->height = context_->height;
     const int result = av_frame_get_buffer(frame_.get(), 0);
-    if (result < 0) throw EncoderError("no memory for a frame: " + AvError(result));
+    if (result < 0) throw EncoderError("out of memory for a frame: " + AvError(result));
     frame_->color_primaries = context_->color_primaries;
     frame_->color_trc = context_->color_trc;
     frame_->colorspace = context_->colorspace;
@@ -129,44 +173,44 @@ AVFrame &LavcEncoder::WritableFrame() {
   return *frame_;
 }
 
-// The encoder is given frame numbers, not time stamps. x264 without B frames, look-ahead and delay
-// (tune zerolatency) does not use them for rate control anyway: its variable-rate mode
-// (b_vfr_input) has to see the next frame first, which is a frame of latency. So each frame gets
-// its share of the nominal rate. The stream's own time stamps need not pass through here, as
-// packets come out in order, one a frame.
-PacketPointer LavcEncoder::Encode(bool key) {
+// The encoder gets frame numbers instead of time stamps, so each frame has its share of the nominal
+// rate. x264 without B frames, look-ahead and delay (tune zerolatency) does not use time stamps for
+// rate control: its variable-rate mode (b_vfr_input) needs the next frame first, which is a frame
+// of latency. Packets come out in order, one per frame, so the stream's time stamps need not pass
+// through here.
+PacketPointer LavcEncoder::EncodeFrame(bool key) {
   const LavcLog log;
   frame_->pts = next_pts_++;
   frame_->pict_type = key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
   const FramePointer surface = hardware_ ? hardware_->Upload(*frame_) : nullptr;
   int result = avcodec_send_frame(context_.get(), surface ? surface.get() : frame_.get());
   if (result < 0)
-    throw EncoderError("the encoder refuses a frame: " + AvError(result) + log.Words());
+    throw EncoderError("the encoder rejects a frame: " + AvError(result) + log.Messages());
 
   PacketPointer packet(av_packet_alloc());
-  if (!packet) throw EncoderError("no memory for a packet");
+  if (!packet) throw EncoderError("out of memory for a packet");
   result = avcodec_receive_packet(context_.get(), packet.get());
   if (result == AVERROR(EAGAIN)) {
-    throw EncoderError("the encoder holds frames back; it is not set up for zero latency");
+    throw EncoderError("the encoder delays frames; it is not configured for zero latency");
   }
-  if (result < 0) throw EncoderError("the encoder broke: " + AvError(result) + log.Words());
+  if (result < 0) throw EncoderError("the encoder failed: " + AvError(result) + log.Messages());
   if (packet->pts != frame_->pts) {
-    throw EncoderError("the encoder gave the access unit of another frame");
+    throw EncoderError("the encoder returned the access unit of another frame");
   }
   RewriteParameterSets(*packet);
   return packet;
 }
 
-// What an encoder can be told of the VUI differs: x264 claims a fixed rate whenever it counts
-// frames, drivers of hardware write what they like. One that cannot be parsed goes out as it is: a
-// stream with the encoder's own VUI is better than none.
+// Encoders differ in the VUI that they can write: x264 claims a fixed rate whenever it counts
+// frames, drivers of hardware write what they like. A parameter set that cannot be parsed stays as
+// it is: a stream with the encoder's own VUI is better than none.
 void LavcEncoder::RewriteParameterSets(AVPacket &packet) const {
   if (context_->codec_id != AV_CODEC_ID_H264 || (packet.flags & AV_PKT_FLAG_KEY) == 0) return;
   const auto rewritten =
       RewriteAccessUnit({packet.data, static_cast<size_t>(packet.size)}, VuiOf(settings_));
   if (!rewritten) return;
   AVBufferRef *buffer = av_buffer_alloc(rewritten->size() + AV_INPUT_BUFFER_PADDING_SIZE);
-  if (buffer == nullptr) throw EncoderError("no memory for a packet");
+  if (buffer == nullptr) throw EncoderError("out of memory for a packet");
   std::copy(rewritten->begin(), rewritten->end(), buffer->data);
   std::fill_n(buffer->data + rewritten->size(), AV_INPUT_BUFFER_PADDING_SIZE, uint8_t{0});
   av_buffer_unref(&packet.buf);
@@ -175,9 +219,10 @@ void LavcEncoder::RewriteParameterSets(AVPacket &packet) const {
   packet.size = static_cast<int>(rewritten->size());
 }
 
-// libx264 and NVENC compare these with what they have set before every frame, and reconfigure the
-// encoder; the others never look again.
-void LavcEncoder::SetRates(const Rates &rates) {
+// libx264 and NVENC compare the context's rates with their own before every frame and reconfigure
+// themselves; the other encoders never read them again.
+void LavcEncoder::SetRates(const Rates &rates, int keyframe_interval) {
+  keyframes_.SetInterval(keyframe_interval);
   if (rates == settings_.rates) return;
   settings_.rates = rates;
   if (settings_.live_rate) {
@@ -186,7 +231,17 @@ void LavcEncoder::SetRates(const Rates &rates) {
   }
   context_.reset();
   hardware_.reset();
-  Open();
+  try {
+    Open();
+  } catch (const std::exception &error) {
+    failure_ = error.what();
+  }
+}
+
+EncoderFactory OpenLavc(LavcSettings settings) {
+  return [settings = std::move(settings)](EventSink &sink) {
+    return std::make_unique<LavcEncoder>(settings, sink);
+  };
 }
 
 }  // namespace vsockenc

@@ -6,45 +6,25 @@
 #include <utility>
 
 namespace vsockenc {
-namespace {
 
-// The visitor of a variant, one lambda an alternative.
-template <typename... Visitors>
-struct Match : Visitors... {
-  using Visitors::operator()...;
-};
-
-}  // namespace
-
-void Session::Sink::OnRead(uint32_t frame) {
-  session_.events_.OnRead(frame);
-}
-void Session::Sink::OnPacket(uint32_t frame, AccessUnit unit, FrameTimes times) {
-  session_.events_.OnPacket(frame, std::move(unit), times);
-}
-void Session::Sink::OnDropped(uint32_t frame) {
-  session_.events_.OnDropped(frame, DropReason::kEncoder);
-}
-void Session::Sink::OnFrameFailed(uint32_t frame, const std::string &why) {
-  session_.events_.OnFrameFailed(frame, why);
-}
-void Session::Sink::OnNote(const std::string &text) {
-  session_.events_.OnNote(text);
-}
-void Session::Sink::OnAttention() {
-  {
-    const std::lock_guard lock(session_.mutex_);
-    session_.attention_ = true;
+void Session::On(SessionEvent event) {
+  if (!std::holds_alternative<event::Attention>(event)) {
+    events_.On(std::move(event));
+    return;
   }
-  session_.wake_.notify_one();
+  {
+    const std::lock_guard lock(mutex_);
+    attention_ = true;
+  }
+  wake_.notify_one();
 }
 
-Session::Session(EncoderFactory open, SessionEvents &events)
-    : open_(std::move(open)), events_(events), sink_(*this), thread_([this] { Run(); }) {}
+Session::Session(EncoderFactory open, EventSink &events)
+    : open_(std::move(open)), events_(events), thread_([this] { Run(); }) {}
 
 Session::~Session() {
   Close();
-  if (thread_.joinable()) thread_.join();
+  thread_.join();
 }
 
 void Session::Push(Job job) {
@@ -73,8 +53,8 @@ void Session::Encode(uint32_t frame, FrameSource source, bool force_key) {
 void Session::Reconfigure(const Rates &rates, int keyframe_interval) {
   const RateJob job{rates, keyframe_interval};
   {
-    // One that no frame has come after yet is replaced: however often the rate changes, no more
-    // changes than frames wait, and an encoder is not opened anew for each.
+    // Replaces the last job if it is another change of rate: never more changes than frames are
+    // queued, and an encoder is not re-opened for each.
     const std::lock_guard lock(mutex_);
     if (!jobs_.empty() && std::holds_alternative<RateJob>(jobs_.back())) {
       jobs_.back() = job;
@@ -114,7 +94,7 @@ void Session::Run() {
                      },
                      [this](MarkJob &job) {
                        Finish();
-                       events_.OnMark(job.token);
+                       events_.On(event::Passed{job.token});
                      },
                      [&open](CloseJob &) { open = false; },
                  },
@@ -124,17 +104,17 @@ void Session::Run() {
   }
   Finish();
   encoder_.reset();
-  events_.OnClosed();
+  events_.On(event::Closed{});
 }
 
 void Session::OpenEncoder() {
   try {
-    encoder_ = open_(sink_);
+    encoder_ = open_(*this);
   } catch (const std::exception &error) {
-    events_.OnOpenFailed(error.what());
+    events_.On(event::OpenFailed{error.what()});
     return;
   }
-  events_.OnOpened();
+  events_.On(event::Opened{});
 }
 
 void Session::EncodeFrame(FrameJob job) {
@@ -143,8 +123,9 @@ void Session::EncodeFrame(FrameJob job) {
     return;
   }
   job.request.source = {};
-  events_.OnRead(job.request.frame);
-  events_.OnDropped(job.request.frame, job.cancelled ? DropReason::kFlushed : DropReason::kEncoder);
+  events_.On(event::Read{job.request.frame});
+  events_.On(event::Dropped{job.request.frame, job.cancelled ? event::DropReason::kFlushed
+                                                             : event::DropReason::kEncoder});
 }
 
 void Session::Finish() {
@@ -156,9 +137,9 @@ void Session::Tend() {
   if (!encoder_) return;
   due_ = encoder_->Tend();
   if (!encoder_->failure()) return;
-  const std::string why = *encoder_->failure();
+  event::Failed failed{*encoder_->failure()};
   encoder_.reset();
-  events_.OnFailed(why);
+  events_.On(std::move(failed));
 }
 
 }  // namespace vsockenc

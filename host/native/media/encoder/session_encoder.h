@@ -11,8 +11,8 @@
 #include <string>
 #include <variant>
 
+#include "../bitstream/video_signal.h"
 #include "../picture/picture.h"
-#include "rates.h"
 
 namespace vsockenc {
 
@@ -49,45 +49,136 @@ struct FrameRequest {
   FrameClock::time_point queued;
 };
 
-// What comes of the frames. Any thread, one call at a time for a frame; must not block, must not
-// throw, and must not call the encoder.
-class EncoderSink {
- public:
-  virtual ~EncoderSink() = default;
-  // The frame's pixels will not be read again. Every frame gets one, ahead of one of the next
-  // three.
-  virtual void OnRead(uint32_t frame) = 0;
-  virtual void OnPacket(uint32_t frame, AccessUnit unit, FrameTimes times) = 0;
-  // The encoder gave no access unit for it.
-  virtual void OnDropped(uint32_t frame) = 0;
-  virtual void OnFrameFailed(uint32_t frame, const std::string &why) = 0;
-  // For the log: which encoder it is, what it refused, what has been mended.
-  virtual void OnNote(const std::string &text) = 0;
-  // Tend() should be called soon.
-  virtual void OnAttention() = 0;
+// Limits of rate control, see Rates in host/encoders/plan.ts.
+struct Rates {
+  int64_t bits_per_second;       // on average
+  int64_t peak_bits_per_second;  // over the buffer
+  int buffer_bits;               // of the decoder's buffer for coded pictures (VBV)
+
+  bool operator==(const Rates &) const = default;
 };
 
-// An encoder as a session's thread drives it, which alone calls it, the destructor included.
+// The settings that all encoders share.
+struct StreamSettings {
+  int width;  // of the visible picture; the encoder gets even numbers
+  int height;
+  Fraction framerate;  // that rate control assumes; neither term is 0
+  bool fixed_rate;     // the VUI states it
+  Fraction pixel_aspect_ratio;
+  ColourDescription colour;  // of the encoded stream
+  bool rgb;                  // the frames are RGB, otherwise NV12 or I420
+  Rates rates;
+  int keyframe_interval;  // frames from one key frame to the next
+};
+
+// The events of a session. EncoderEvent and SessionEvent in host/encoders are the same in
+// TypeScript.
+//
+// The first one, apart from notes, is Opened or OpenFailed; after OpenFailed only Closed follows.
+// Each frame gets one Read and then one of Packet, Dropped and FrameFailed.
+namespace event {
+
+enum class DropReason { kFlushed, kEncoder };
+
+struct Opened {};
+struct OpenFailed {
+  std::string message;
+};
+// The frame's pixels will not be read again.
+struct Read {
+  uint32_t frame;
+};
+struct Packet {
+  uint32_t frame;
+  AccessUnit unit;
+  FrameTimes times;
+};
+struct Dropped {
+  uint32_t frame;
+  DropReason reason;
+};
+struct FrameFailed {
+  uint32_t frame;
+  std::string message;
+};
+// For the log: the encoder's name, what it rejected, what has been recovered.
+struct Note {
+  std::string message;
+};
+// The session cannot be used any more: it answers every later frame with Dropped.
+struct Failed {
+  std::string message;
+};
+// Everything that was queued before the mark has been answered.
+struct Passed {
+  uint32_t token;
+};
+// The last event.
+struct Closed {};
+// From an encoder to its session only: call Tend() soon.
+struct Attention {};
+
+}  // namespace event
+
+using SessionEvent = std::variant<event::Opened, event::OpenFailed, event::Read, event::Packet,
+                                  event::Dropped, event::FrameFailed, event::Note, event::Failed,
+                                  event::Passed, event::Closed, event::Attention>;
+
+// Receives events. Any thread, one call at a time for a frame. Must not block, throw or call the
+// sender.
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  virtual void On(SessionEvent event) = 0;
+};
+
+// A visitor of a variant made of lambdas.
+template <typename... Visitors>
+struct Match : Visitors... {
+  using Visitors::operator()...;
+};
+template <typename... Visitors>
+Match(Visitors...) -> Match<Visitors...>;
+
+// Decides when a session asks its encoder for a key frame. No encoder inserts key frames by itself,
+// so the interval can change in mid-stream, and it counts from the last key frame, forced or not.
+class Keyframes {
+ public:
+  explicit Keyframes(int interval) : interval_(interval) {}
+
+  void SetInterval(int interval) { interval_ = interval; }
+  // Whether the next frame must be a key frame.
+  bool Due(bool forced) const { return forced || since_ == 0 || since_ >= interval_; }
+  // A frame has been passed to the encoder, or has come out of it.
+  void Count(bool key) { since_ = key ? 1 : since_ + 1; }
+  // The next frame must not refer to earlier ones: a requested key frame is missing, or the session
+  // was replaced.
+  void Lose() { since_ = 0; }
+
+ private:
+  int64_t interval_;   // frames
+  int64_t since_ = 0;  // frames since the last key frame, including it; 0: there is none
+};
+
+// An encoder as a session's thread uses it: only that thread calls it, including the destructor.
 class SessionEncoder {
  public:
   virtual ~SessionEncoder() = default;
 
-  // Takes one frame. Waits while the encoder is full, so it may take as long as a frame's encoding;
-  // the answers come through the sink, before or after it has returned.
+  // Takes one frame. May block for as long as encoding a frame takes; the answers go to the sink,
+  // before or after it returns.
   virtual void Encode(FrameRequest request) = 0;
   // From the next frame on.
   virtual void SetRates(const Rates &rates, int keyframe_interval) = 0;
   // Waits until every frame has been answered.
   virtual void Finish() = 0;
-  // What is due without a new frame. Returns when to call again at the latest; the end of time when
-  // nothing will be due.
+  // Does what is due between frames. Returns the latest time for the next call, or the end of time.
   virtual FrameClock::time_point Tend() = 0;
-  // Why it takes no more frames; nothing while it does.
+  // The reason why it accepts no more frames; nothing while it does.
   virtual const std::optional<std::string> &failure() const = 0;
 };
 
-// Opens an encoder that tells `sink` of its frames; on the thread that will use it. Throws
-// std::exception.
-using EncoderFactory = std::function<std::unique_ptr<SessionEncoder>(EncoderSink &sink)>;
+// Opens an encoder that reports to `sink`, on the thread that will use it. Throws std::exception.
+using EncoderFactory = std::function<std::unique_ptr<SessionEncoder>(EventSink &sink)>;
 
 }  // namespace vsockenc

@@ -17,8 +17,8 @@
 #include <utility>
 #include <vector>
 
+#include "encoder/lavc_encoder.h"
 #include "encoder/session.h"
-#include "encoder/session_lavc.h"
 #include "memory/linear_mapping.h"
 #include "memory/picture_error.h"
 #include "picture/checksum.h"
@@ -108,40 +108,40 @@ void HostileLayouts() {
   Check(LinearMapping::RunsInUse() == 0, "runs are still counted");
 }
 
-class Counter : public SessionEvents {
+class Counter : public EventSink {
  public:
-  void OnOpened() override { ++opened; }
-  void OnOpenFailed(const std::string &) override { ++failed; }
-  void OnRead(uint32_t) override { ++read; }
-  void OnPacket(uint32_t, AccessUnit unit, FrameTimes) override {
-    Check(!unit.bytes.empty(), "an empty packet");
-    ++answered;
+  void On(SessionEvent event) override {
+    std::visit(
+        Match{[this](const event::Opened &) { ++opened; }, [this](const event::Read &) { ++read; },
+              [this](const event::Packet &packet) {
+                Check(!packet.unit.bytes.empty(), "an empty packet");
+                ++answered;
+              },
+              [this](const event::Dropped &) { ++answered; },
+              [this](const event::FrameFailed &) { ++answered; },
+              [this](const event::Passed &) { ++marks; },
+              [this](const event::Closed &) { ++closed; }, [](const auto &) {}},
+        event);
   }
-  void OnDropped(uint32_t, DropReason) override { ++answered; }
-  void OnFrameFailed(uint32_t, const std::string &) override { ++answered; }
-  void OnNote(const std::string &) override {}
-  void OnFailed(const std::string &) override { ++failed; }
-  void OnMark(uint32_t) override { ++marks; }
-  void OnClosed() override { ++closed; }
 
-  std::atomic<int> opened{0}, failed{0}, read{0}, answered{0}, marks{0}, closed{0};
+  std::atomic<int> opened{0}, read{0}, answered{0}, marks{0}, closed{0};
 };
 
-EncoderSettings Settings(const std::string &preset, bool live_rate) {
-  return {.name = "libx264",
-          .width = 161,
-          .height = 121,
-          .framerate = {30, 1},
-          .fixed_rate = live_rate,
-          .pixel_aspect_ratio = {1, 1},
-          .colour = {.primaries = 1, .transfer = 13, .matrix = 6, .full_range = false},
-          .rgb = true,
-          .input = EncoderInput::kI420,
-          .live_rate = live_rate,
-          .rates = {1000000, 1000000, 1000000},
-          .keyframe_interval = 5,
-          .threads = 1,
-          .options = {{"preset", preset}, {"tune", "zerolatency"}, {"forced-idr", "1"}}};
+LavcSettings Settings(const std::string &preset, bool live_rate) {
+  return {{.width = 161,
+           .height = 121,
+           .framerate = {30, 1},
+           .fixed_rate = live_rate,
+           .pixel_aspect_ratio = {1, 1},
+           .colour = {.primaries = 1, .transfer = 13, .matrix = 6, .full_range = false},
+           .rgb = true,
+           .rates = {1000000, 1000000, 1000000},
+           .keyframe_interval = 5},
+          "libx264",
+          EncoderInput::kI420,
+          live_rate,
+          1,
+          {{"preset", preset}, {"tune", "zerolatency"}, {"forced-idr", "1"}}};
 }
 
 // Sessions are closed with work in every state; each frame must still be answered once.

@@ -226,7 +226,7 @@ Bytes Unit(BitWriter &&bits) {
 }
 
 H264Vui RandomVui(Fields &fields, uint32_t &aspect_idc) {
-  static const std::vector<std::pair<Rational, uint32_t>> aspects{
+  static const std::vector<std::pair<Fraction, uint32_t>> aspects{
       {{1, 1}, 1}, {{4, 3}, 14}, {{160, 99}, 13}, {{7, 5}, 255}, {{65535, 1}, 255}};
   const auto &[aspect, idc] = aspects[fields.Below(aspects.size())];
   aspect_idc = idc;
@@ -234,7 +234,7 @@ H264Vui RandomVui(Fields &fields, uint32_t &aspect_idc) {
   const auto term = [&] { return static_cast<int>(1 + fields.Below(0x7fffffff)); };
   const ColourDescription colour{point(), point(), point(), fields.Coin()};
   H264Vui vui{aspect, colour, static_cast<int>(fields.Below(6)), std::nullopt};
-  if (fields.Coin()) vui.framerate = Rational{term(), term()};
+  if (fields.Coin()) vui.framerate = Fraction{term(), term()};
   return vui;
 }
 

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "encoder/lavc_encoder_types.h"
+#include "encoder/libav.h"
 #include "picture/convert.h"
 #include "picture/picture.h"
 

@@ -87,7 +87,7 @@ export async function encodeSources(
   const recorder = new Recorder();
   const session = await new LibavcodecBackend(options.encoder ?? "libx264", options).open(
     configuration,
-    recorder,
+    recorder.listener,
   );
   let frame = 0;
   for (const source of sources) {
@@ -122,7 +122,7 @@ export async function encodePattern(
   const recorder = new Recorder();
   const session = await new LibavcodecBackend(options.encoder ?? "libx264", options).open(
     configuration,
-    recorder,
+    recorder.listener,
   );
   const images: RgbImage[] = [];
   for (let frame = 0; frame < frames; frame++) {

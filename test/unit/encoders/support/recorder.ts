@@ -1,35 +1,44 @@
-/** Collects what a session reports, and checks the contract of EncoderEvents while doing so. */
-import type { EncodedPacket, EncoderError, EncoderEvents } from "../../../../host/encoders/encoder.ts";
+/** Collects the events of a session, and checks the contract of EncoderEvent while doing so. */
+import type { EncodedPacket, EncoderListener } from "../../../../host/encoders/encoder.ts";
 
-export class Recorder implements EncoderEvents {
+export class Recorder {
   readonly read: number[] = [];
   readonly packets: EncodedPacket[] = [];
   readonly dropped: { frame: number; reason: string }[] = [];
-  readonly errors: { frame: number | undefined; error: EncoderError }[] = [];
+  /** `frame` is undefined where the session as a whole has failed. */
+  readonly errors: { frame: number | undefined; message: string }[] = [];
+  readonly notes: string[] = [];
   readonly broken: string[] = [];
   readonly #answered = new Set<number>();
 
-  onFrameRead(frame: number): void {
-    if (this.read.includes(frame)) this.broken.push(`frame ${frame} was read twice`);
-    this.read.push(frame);
-  }
+  readonly listener: EncoderListener = (event) => {
+    switch (event.kind) {
+      case "read":
+        if (this.read.includes(event.frame)) this.broken.push(`frame ${event.frame} was read twice`);
+        this.read.push(event.frame);
+        break;
+      case "packet":
+        this.#answer(event.frame);
+        this.packets.push(event);
+        break;
+      case "dropped":
+        this.#answer(event.frame);
+        this.dropped.push({ frame: event.frame, reason: event.reason });
+        break;
+      case "frame-failed":
+        this.#answer(event.frame);
+        this.errors.push({ frame: event.frame, message: event.message });
+        break;
+      case "failed":
+        this.errors.push({ frame: undefined, message: event.message });
+        break;
+      case "note":
+        this.notes.push(event.message);
+        break;
+    }
+  };
 
-  onPacket(packet: EncodedPacket): void {
-    this.#answer(packet.frame);
-    this.packets.push(packet);
-  }
-
-  onDropped(frame: number, reason: "flushed" | "encoder"): void {
-    this.#answer(frame);
-    this.dropped.push({ frame, reason });
-  }
-
-  onError(frame: number | undefined, error: EncoderError): void {
-    if (frame !== undefined) this.#answer(frame);
-    this.errors.push({ frame, error });
-  }
-
-  /** Frames that have had their answer, whatever it was. */
+  /** Frames that have been answered in any way. */
   get answered(): number {
     return this.#answered.size;
   }

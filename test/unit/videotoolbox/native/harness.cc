@@ -50,12 +50,6 @@ void Expect(bool condition, const std::string &what) {
   std::exit(1);
 }
 
-void Recorder::OnRead(uint32_t frame) {
-  const std::lock_guard lock(mutex_);
-  Expect(read_.empty() || read_.back() < frame, "a frame is read twice or out of order");
-  read_.push_back(frame);
-}
-
 void Recorder::Answered(uint32_t frame) {
   Expect(std::ranges::find(read_, frame) != read_.end(), "an answer ahead of the reading");
   Expect(std::ranges::find(answered_, frame) == answered_.end(), "a frame is answered twice");
@@ -63,34 +57,35 @@ void Recorder::Answered(uint32_t frame) {
   changed_.notify_all();
 }
 
-void Recorder::OnPacket(uint32_t frame, AccessUnit unit, FrameTimes) {
+void Recorder::On(SessionEvent event) {
   const std::lock_guard lock(mutex_);
-  Expect(packets_.empty() || packets_.rbegin()->first < frame, "packets are out of order");
-  packets_[frame] = {{unit.bytes.begin(), unit.bytes.end()}, unit.key};
-  Answered(frame);
-}
-
-void Recorder::OnDropped(uint32_t frame) {
-  const std::lock_guard lock(mutex_);
-  dropped_.push_back(frame);
-  Answered(frame);
-}
-
-void Recorder::OnFrameFailed(uint32_t frame, const std::string &why) {
-  const std::lock_guard lock(mutex_);
-  failed_[frame] = why;
-  Answered(frame);
-}
-
-void Recorder::OnNote(const std::string &text) {
-  const std::lock_guard lock(mutex_);
-  notes_ += text + "\n";
-}
-
-void Recorder::OnAttention() {
-  const std::lock_guard lock(mutex_);
-  attention_ = true;
-  changed_.notify_all();
+  std::visit(Match{[this](event::Read &event) {
+                     Expect(read_.empty() || read_.back() < event.frame,
+                            "a frame is read twice or out of order");
+                     read_.push_back(event.frame);
+                   },
+                   [this](event::Packet &event) {
+                     Expect(packets_.empty() || packets_.rbegin()->first < event.frame,
+                            "packets are out of order");
+                     const auto &[bytes, owner, key] = event.unit;
+                     packets_[event.frame] = {{bytes.begin(), bytes.end()}, key};
+                     Answered(event.frame);
+                   },
+                   [this](event::Dropped &event) {
+                     dropped_.push_back(event.frame);
+                     Answered(event.frame);
+                   },
+                   [this](event::FrameFailed &event) {
+                     failed_[event.frame] = event.message;
+                     Answered(event.frame);
+                   },
+                   [this](event::Note &event) { notes_ += event.message + "\n"; },
+                   [this](event::Attention &) {
+                     attention_ = true;
+                     changed_.notify_all();
+                   },
+                   [](auto &) { Expect(false, "an encoder sends an event of the session"); }},
+             event);
 }
 
 std::map<uint32_t, Packet> Recorder::packets() const {
@@ -129,17 +124,17 @@ void Recorder::TendUntil(Encoder &encoder, size_t answers) {
 }
 
 Settings Small(bool rgb) {
-  return {.codec = Codec::kH264,
-          .profile = Profile::kHigh,
-          .width = 160,
-          .height = 120,
-          .framerate = {30, 1},
-          .fixed_rate = true,
-          .pixel_aspect_ratio = {1, 1},
-          .colour = {.primaries = 1, .transfer = 13, .matrix = 6, .full_range = false},
-          .rgb = rgb,
-          .rates = {4'000'000, 4'000'000, 4'000'000},
-          .keyframe_interval = 1000};
+  return {{.width = 160,
+           .height = 120,
+           .framerate = {30, 1},
+           .fixed_rate = true,
+           .pixel_aspect_ratio = {1, 1},
+           .colour = {.primaries = 1, .transfer = 13, .matrix = 6, .full_range = false},
+           .rgb = rgb,
+           .rates = {4'000'000, 4'000'000, 4'000'000},
+           .keyframe_interval = 1000},
+          Codec::kH264,
+          Profile::kHigh};
 }
 
 Patience Hasty(std::chrono::milliseconds silence) {

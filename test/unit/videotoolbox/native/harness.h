@@ -38,14 +38,9 @@ struct Packet {
 };
 
 // Keeps what an encoder says. Every frame must be read once, and then answered once, in order.
-class Recorder : public EncoderSink {
+class Recorder : public EventSink {
  public:
-  void OnRead(uint32_t frame) override;
-  void OnPacket(uint32_t frame, AccessUnit unit, FrameTimes times) override;
-  void OnDropped(uint32_t frame) override;
-  void OnFrameFailed(uint32_t frame, const std::string &why) override;
-  void OnNote(const std::string &text) override;
-  void OnAttention() override;
+  void On(SessionEvent event) override;
 
   std::map<uint32_t, Packet> packets() const;
   std::vector<uint32_t> dropped() const;

@@ -9,24 +9,25 @@ namespace harness {
 namespace {
 
 // Counts what a session says; lets the caller wait for the last answer or mark.
-class Counter : public SessionEvents {
+class Counter : public EventSink {
  public:
-  void OnOpened() override { ++opened; }
-  void OnOpenFailed(const std::string &why) override { failure = why; }
-  void OnRead(uint32_t) override { ++read; }
-  void OnPacket(uint32_t, AccessUnit, FrameTimes) override { Answered(packets); }
-  void OnDropped(uint32_t, DropReason reason) override {
-    Answered(reason == DropReason::kFlushed ? flushed : dropped);
+  void On(SessionEvent event) override {
+    std::visit(Match{[this](event::Opened &) { ++opened; },
+                     [this](event::OpenFailed &event) { failure = event.message; },
+                     [this](event::Read &) { ++read; }, [this](event::Packet &) { ++packets; },
+                     [this](event::Dropped &event) {
+                       ++(event.reason == event::DropReason::kFlushed ? flushed : dropped);
+                     },
+                     [this](event::FrameFailed &) { ++failed; }, [this](event::Note &) { ++notes; },
+                     [this](event::Failed &event) { failure = event.message; },
+                     [this](event::Passed &) {
+                       at_mark = answers();
+                       ++marks;
+                       marks.notify_all();
+                     },
+                     [this](event::Closed &) { ++closed; }, [](event::Attention &) {}},
+               event);
   }
-  void OnFrameFailed(uint32_t, const std::string &) override { Answered(failed); }
-  void OnNote(const std::string &) override { ++notes; }
-  void OnFailed(const std::string &why) override { failure = why; }
-  void OnMark(uint32_t) override {
-    at_mark = packets + flushed + dropped + failed;
-    ++marks;
-    marks.notify_all();
-  }
-  void OnClosed() override { ++closed; }
 
   int answers() const { return packets + flushed + dropped + failed; }
   void WaitForMark(int number) {
@@ -36,9 +37,6 @@ class Counter : public SessionEvents {
   std::atomic<int> opened{0}, read{0}, packets{0}, flushed{0}, dropped{0}, failed{0}, notes{0};
   std::atomic<int> marks{0}, closed{0}, at_mark{0};
   std::string failure;  // of the session's thread; read when that has ended
-
- private:
-  void Answered(std::atomic<int> &kind) { ++kind; }
 };
 
 void Encode(Session &session, uint32_t number, bool key = false) {

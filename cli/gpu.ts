@@ -4,9 +4,9 @@
  */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { createLogger, LOG_LEVELS, type LogLevel } from "../common/log.ts";
-import { MAX_HEADS } from "../host/gpu/constants.ts";
 import { DISPLAY_MODE_RULE, type DisplayMode, parseDisplayMode } from "../host/gpu/display-mode.ts";
 import type { GpuService, VhostEndpoint } from "../host/gpu/service.ts";
+import { LIMITS } from "../proto/limits.ts";
 import { onTermination } from "./termination.ts";
 
 /** The answer to libvirt's query of capabilities: no rendering. docs/interop/vhost-user.json */
@@ -112,8 +112,8 @@ export function gpuCommand(): Command {
     )
     .option(
       "--heads <number>",
-      `connected displays, 1 to ${MAX_HEADS}`,
-      (text) => wholeNumber(text, 1, MAX_HEADS),
+      `connected displays, 1 to ${LIMITS.MAX_HEADS}`,
+      (text) => wholeNumber(text, 1, LIMITS.MAX_HEADS),
       1,
     )
     .addOption(

@@ -11,7 +11,6 @@ import { type ConfigurationField, describeFields, parseToml, readToml } from "..
 import { LIMITS } from "../proto/limits.ts";
 import { viewerOptions } from "../viewer/server/options.ts";
 import { DEFAULT_ENCODERS, ENCODER_NAMES } from "./encoders/index.ts";
-import { MAX_HEADS } from "./gpu/constants.ts";
 import { DISPLAY_MODE_RULE, parseDisplayMode } from "./gpu/display-mode.ts";
 
 export { ConfigurationError } from "../common/toml-file.ts";
@@ -30,7 +29,7 @@ const gpu = z.strictObject({
   socket: socketPath.describe(
     "UNIX socket where the VM's GPU process listens for QEMU's vhost-user chardev.",
   ),
-  heads: z.int().min(1).max(MAX_HEADS).default(1).describe("Heads (connectors) that the guest sees."),
+  heads: z.int().min(1).max(LIMITS.MAX_HEADS).default(1).describe("Heads (connectors) that the guest sees."),
   mode: z
     .string()
     .refine((text) => parseDisplayMode(text) !== undefined, DISPLAY_MODE_RULE)

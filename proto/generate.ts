@@ -106,14 +106,20 @@ function cFormats(): string {
     "#define VSOCKENC_FORMATS_H",
     "/* X(name, fourcc, planes, and for each of three planes: bytes, horizontal, vertical) */",
     ["#define VSOCKENC_PIXEL_FORMATS(X)", ...rows].join(" \\\n"),
+    "/* VIRTIO_GPU_FORMAT_* by GStreamer's name */",
+    ...PIXEL_FORMATS.flatMap(({ name, virtio }) =>
+      virtio === undefined ? [] : `#define VSOCKENC_VIRTIO_${name} ${virtio}u`,
+    ),
     "#endif",
     "",
   ].join("\n");
 }
 
 function formatTable(): string {
-  const rows = PIXEL_FORMATS.map(({ name, drm, planes }) => `| ${name} | ${drm} | ${planes.length} |`);
-  return ["| GStreamer | DRM | planes |", "|---|---|---|", ...rows].join("\n");
+  const rows = PIXEL_FORMATS.map(
+    ({ name, drm, virtio, planes }) => `| ${name} | ${drm} | ${virtio ?? ""} | ${planes.length} |`,
+  );
+  return ["| GStreamer | DRM | VIRTIO_GPU_FORMAT | planes |", "|---|---|---|---|", ...rows].join("\n");
 }
 
 function limitTable(limits: Readonly<Record<string, Limit>>): string {

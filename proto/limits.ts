@@ -69,6 +69,7 @@ const LIMIT_TABLE = {
   MAX_EXTENTS: limit(16384, "extents", "of one resource: 64 MiB with not two pages adjacent"),
   MAX_ACQUIRED_RESOURCES: limit(1024, "resources", "acquired at one time on an export connection"),
   MAX_MEMORIES: limit(64, "memories", "sent on one export connection"),
+  MAX_HEADS: limit(16, "heads", "of one VM (VIRTIO_GPU_MAX_SCANOUTS of virtio 1.2, 5.7.6.7)"),
   CURSOR_SIDE: limit(64, "pixels", "width and height of a pointer's image (virtio 1.2, 5.7.6.10)"),
   REVOKE_HOLD_MS: limit(100, "ms", "how long the guest's UNREF or DETACH waits for the relay to let go"),
 } as const satisfies Record<string, Limit>;

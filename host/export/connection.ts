@@ -1,4 +1,4 @@
-/** One relay on the export socket: what it was told and what it holds. */
+/** The exporter's end of one relay's connection: what was sent to it and what it holds. */
 import { type ExportMessage, ExportProtocolError, type Extent } from "../../proto/export.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { ExportChannel } from "./channel.ts";
@@ -10,7 +10,8 @@ const MAX_REQUEST_BYTES = 64;
 const MAX_QUEUED_BYTES = 4 << 20;
 
 export interface ExportConnectionEvents {
-  onReleased(generation: number): void;
+  /** The relay has not released a revoked resource within REVOKE_HOLD_MS. */
+  onLate(resource: number): void;
   onClose(error?: Error): void;
 }
 
@@ -22,6 +23,8 @@ export class ExportConnection {
   readonly #held = new Set<number>();
   /** Those whose release is overdue. */
   readonly #late = new Set<number>();
+  /** Ends the wait for a revoked generation, by generation. */
+  readonly #waits = new Map<number, () => void>();
   /** Memories whose descriptor was sent. */
   readonly #sentMemories = new Set<number>();
   #unanswered = 0;
@@ -41,19 +44,11 @@ export class ExportConnection {
         onMessage: (message) => this.#receive(message),
         onClose: (error) => {
           this.#closed = true;
+          for (const endWait of [...this.#waits.values()]) endWait();
           this.#events.onClose(error);
         },
       },
     );
-  }
-
-  /** Whether an earlier Revoke is still unanswered after its time. */
-  get isLate(): boolean {
-    return this.#late.size > 0;
-  }
-
-  holds(generation: number): boolean {
-    return this.#held.has(generation);
   }
 
   /** How many resources the relay may be reading. */
@@ -61,7 +56,7 @@ export class ExportConnection {
     return this.#held.size;
   }
 
-  /** Says hello, and what the heads show with which pointers. */
+  /** Sends ExportHello, what the heads show, and their pointers. */
   open(): void {
     this.send({ type: "hello", version: LIMITS.EXPORT_VERSION, exporter: this.#source.software });
     for (const { head, resource, rectangle } of this.#source.scanouts()) {
@@ -73,12 +68,30 @@ export class ExportConnection {
     }
   }
 
-  revoke(resource: number, generation: number): void {
+  /**
+   * Asks the relay to stop reading.
+   *
+   * @returns resolves when the relay has released or closed, or after REVOKE_HOLD_MS; undefined: not to be waited for,
+   * because the relay does not hold the generation, or has not yet answered an earlier Revoke in time
+   */
+  revoke(resource: number, generation: number): Promise<void> | undefined {
+    if (!this.#held.has(generation)) return undefined;
+    const isWaitedFor = this.#late.size === 0;
     this.send({ type: "revoke", resource, generation });
-  }
-
-  markLate(generation: number): void {
-    this.#late.add(generation);
+    if (!isWaitedFor || this.#closed) return undefined;
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#late.add(generation);
+        this.#events.onLate(resource);
+        endWait();
+      }, LIMITS.REVOKE_HOLD_MS);
+      const endWait = () => {
+        clearTimeout(timer);
+        this.#waits.delete(generation);
+        resolve();
+      };
+      this.#waits.set(generation, endWait);
+    });
   }
 
   send(message: ExportMessage): void {
@@ -95,20 +108,19 @@ export class ExportConnection {
         this.#acquire(message.request, message.resource);
         break;
       case "release":
-        if (this.#held.delete(message.generation)) {
-          this.#late.delete(message.generation);
-          this.#events.onReleased(message.generation);
-        }
+        this.#held.delete(message.generation);
+        this.#late.delete(message.generation);
+        this.#waits.get(message.generation)?.();
         break;
       default:
-        throw new ExportProtocolError(`the relay sent ${message.type}, which is the exporter's to send`);
+        throw new ExportProtocolError(`the relay sent ${message.type}, which only an exporter sends`);
     }
   }
 
-  /** The answer is about the newest state: what the guest has queued is carried out first. */
+  /** Answers from the newest state: the commands that the guest has queued are carried out first. */
   #acquire(request: number, resource: number): void {
     if (this.#unanswered >= LIMITS.MAX_ACQUIRED_RESOURCES) {
-      throw new ExportProtocolError(`more than ${LIMITS.MAX_ACQUIRED_RESOURCES} requests wait`);
+      throw new ExportProtocolError(`more than ${LIMITS.MAX_ACQUIRED_RESOURCES} requests are unanswered`);
     }
     this.#unanswered++;
     this.#source.whenSettled(() => {
@@ -133,7 +145,7 @@ export class ExportConnection {
     });
   }
 
-  /** What the protocol and this connection allow of what the exporter has found. */
+  /** Refuses what the exporter has found if the protocol or this connection does not allow it. */
   #check(id: number, found: LookUp): LookUp {
     if (found.kind === "refused") return found;
     const { generation, extents } = found.resource.backing;

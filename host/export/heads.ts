@@ -1,21 +1,19 @@
 /**
- * What the heads of one VM show, as its exporter announces it, for whoever looks at them later as well.
+ * What the heads of one VM show, as its exporter announces it; kept for watchers that come later.
  *
- * An exporter tells a new connection of every connected head, also of those that show nothing; so a head is known from
+ * An exporter announces every connected head to a new connection, also those that show nothing. So a head is known from
  * its first announcement on, and stays known while the exporter is away.
  */
 import type { CursorImage, Rectangle } from "../../proto/export.ts";
+import { LIMITS } from "../../proto/limits.ts";
 import { type Cursor, NO_CURSOR, type Scanout } from "./source.ts";
-
-/** VIRTIO_GPU_MAX_SCANOUTS (virtio 1.2, 5.7.6.7): an exporter that names a head beyond it is not believed. */
-const MAX_HEADS = 16;
 
 export interface HeadWatcher {
   /** What the head shows from now on; resource 0: nothing; undefined: the exporter is away. */
   onScanout(scanout: Scanout | undefined): void;
   /** The guest has changed this part of the head's picture. */
   onDamage(rectangle: Rectangle): void;
-  /** The pointer that is shown above the picture from now on; without an image there is none. */
+  /** The pointer above the picture from now on; without an image none is shown. */
   onCursor(cursor: Cursor): void;
 }
 
@@ -25,16 +23,16 @@ export class Heads {
   readonly #watchers = new Map<number, Set<HeadWatcher>>();
   #onKnown: (head: number) => void = () => undefined;
 
-  /** Calls back for every head, once: for those that are known and those that will be. */
+  /** Calls `onKnown` once for every head that is known now or later. */
   discover(onKnown: (head: number) => void): void {
     this.#onKnown = onKnown;
     for (const head of this.#known.keys()) onKnown(head);
   }
 
   /**
-   * Tells the watcher what the head shows and with which pointer, before this returns, and every change.
+   * Notifies the watcher of what the head shows and of its pointer, before this returns and at every change.
    *
-   * @returns ends it
+   * @returns ends the notifications
    */
   watch(head: number, watcher: HeadWatcher): () => void {
     const watchers = this.#watchers.get(head) ?? new Set();
@@ -45,7 +43,7 @@ export class Heads {
   }
 
   scanout(head: number, scanout: Scanout): void {
-    if (head >= MAX_HEADS) return;
+    if (head >= LIMITS.MAX_HEADS) return;
     const isNew = !this.#known.has(head);
     this.#known.set(head, scanout);
     if (isNew) this.#onKnown(head);
@@ -65,7 +63,7 @@ export class Heads {
     this.#setCursor(head, { x, y, image: this.#cursors.get(head)?.image });
   }
 
-  /** The exporter has gone: nobody knows what the heads show. */
+  /** The exporter has gone: what the heads show is unknown. */
   lost(): void {
     for (const head of [...this.#cursors.keys()]) this.#setCursor(head, NO_CURSOR);
     for (const head of this.#known.keys()) {
@@ -75,7 +73,7 @@ export class Heads {
   }
 
   #setCursor(head: number, cursor: Cursor): void {
-    if (head >= MAX_HEADS) return;
+    if (head >= LIMITS.MAX_HEADS) return;
     this.#cursors.set(head, cursor);
     for (const watcher of this.#watchersOf(head)) watcher.onCursor(cursor);
   }

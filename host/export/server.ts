@@ -1,18 +1,16 @@
 /**
- * An exporter's socket: tells relays where the bytes of resource N are (PROTOCOL.md, "Export protocol").
+ * An exporter's socket: answers where the bytes of resource N are (PROTOCOL.md, "Export protocol").
  *
- * A relay that holds a resource is asked before the guest gets the pages back, and has REVOKE_HOLD_MS to answer.
- * One that let that time pass is not waited for again until it has answered. No relay can stop the guest for longer,
- * and none can make this process keep more than its bounds: who breaks them is disconnected.
+ * A relay that holds a resource is asked to release it before the guest gets the pages back, and has REVOKE_HOLD_MS to
+ * answer. One that let that time pass is not waited for again until it has answered. No relay can stop the guest for
+ * longer, and none can make this process keep more than its bounds: a relay that breaks them is disconnected.
  */
 import type { Logger } from "pino";
 import type { ExportMessage, Rectangle } from "../../proto/export.ts";
-import { LIMITS } from "../../proto/limits.ts";
 import { closeDescriptor } from "../native/descriptor.ts";
 import type { FdListener } from "../native/fd-socket.ts";
 import { listenForUsers } from "../native/user-listener.ts";
 import { ExportConnection } from "./connection.ts";
-import { Hold } from "./hold.ts";
 import type { ExportSource, Scanout } from "./source.ts";
 
 /** Connections at one time. */
@@ -25,33 +23,26 @@ export interface ExportServerOptions {
   readonly users: readonly number[];
 }
 
-interface Revocation {
-  readonly hold: Hold;
-  readonly waitingFor: Set<ExportConnection>;
-}
-
 export class ExportServer {
   readonly #source: ExportSource;
   readonly #log: Logger;
   readonly #listener: FdListener;
   readonly #connections = new Set<ExportConnection>();
-  /** By generation. */
-  readonly #revocations = new Map<number, Revocation>();
-  /** Heads whose pointers have changed and of which nobody has been told: whether the image is another, too. */
+  /** Heads whose pointer has changed since the last notification: whether the image is another, too. */
   readonly #cursorChanges = new Map<number, boolean>();
 
   /** @throws SocketError */
-  constructor(options: ExportServerOptions, source: ExportSource, log: Logger) {
+  constructor({ path, users }: ExportServerOptions, source: ExportSource, log: Logger) {
     this.#source = source;
     this.#log = log;
-    this.#listener = listenForUsers(options.path, options.users, {
+    this.#listener = listenForUsers(path, users, {
       onConnection: (fd) => this.#accept(fd),
       onRefused: (user) =>
         log.warn({ user }, "rejected a user without access to the export socket; allow it with --export-uid"),
     });
   }
 
-  /** How many resources the relays hold, each counted once for each of them. */
+  /** How many resources the relays hold, each counted once for each relay. */
   get held(): number {
     return [...this.#connections].reduce((sum, { held }) => sum + held, 0);
   }
@@ -62,30 +53,19 @@ export class ExportServer {
     for (const connection of [...this.#connections]) connection.close();
   }
 
-  /** The pages go away. Whoever reads them is asked to stop; the Hold, if any, ends when all have. */
-  revoke(resource: number, { generation }: { readonly generation: number }): Hold | undefined {
-    const waitingFor = new Set<ExportConnection>();
-    for (const connection of [...this.#connections]) {
-      if (!connection.holds(generation)) continue;
-      if (!connection.isLate) waitingFor.add(connection);
-      connection.revoke(resource, generation);
-    }
-    for (const connection of waitingFor)
-      if (!this.#connections.has(connection)) waitingFor.delete(connection);
-    if (waitingFor.size === 0) return undefined;
-    const hold = new Hold(LIMITS.REVOKE_HOLD_MS, () => {
-      this.#log.warn(
-        { resource, relays: waitingFor.size },
-        `a relay has not released a resource within ${LIMITS.REVOKE_HOLD_MS} ms; the guest gets its pages back`,
-      );
-      for (const connection of waitingFor) connection.markLate(generation);
-      this.#revocations.delete(generation);
-    });
-    this.#revocations.set(generation, { hold, waitingFor });
-    return hold;
+  /**
+   * The pages are taken away: every relay that holds them is asked to stop reading.
+   *
+   * @returns resolves when all have, or REVOKE_HOLD_MS have passed; undefined: there is nothing to wait for
+   */
+  revoke(resource: number, { generation }: { readonly generation: number }): Promise<unknown> | undefined {
+    const waits = [...this.#connections].flatMap(
+      (connection) => connection.revoke(resource, generation) ?? [],
+    );
+    return waits.length === 0 ? undefined : Promise.all(waits);
   }
 
-  /** Tells what a head shows now. */
+  /** Announces what a head shows now. */
   scanoutChanged(head: number, { resource, rectangle }: Scanout): void {
     this.#broadcast({ type: "scanout", head, resource, rectangle });
   }
@@ -103,14 +83,14 @@ export class ExportServer {
     this.#noteCursor(head, false);
   }
 
-  /** However often a guest moves a pointer in one turn of the event loop, the relays are told once. */
+  /** However often a guest moves a pointer in one turn of the event loop, the relays are notified once. */
   #noteCursor(head: number, isImage: boolean): void {
-    if (this.#cursorChanges.size === 0) setImmediate(() => this.#tellCursors());
+    if (this.#cursorChanges.size === 0) setImmediate(() => this.#announceCursors());
     this.#cursorChanges.set(head, isImage || this.#cursorChanges.get(head) === true);
   }
 
-  /** The place first, so that a new image is nowhere else before. */
-  #tellCursors(): void {
+  /** The position first, so that a new image never appears at an old one. */
+  #announceCursors(): void {
     const shown = new Map(this.#source.cursors?.().map((cursor) => [cursor.head, cursor]));
     for (const [head, isImage] of this.#cursorChanges) {
       const cursor = shown.get(head);
@@ -126,31 +106,24 @@ export class ExportServer {
 
   #accept(fd: number): void {
     if (this.#connections.size >= MAX_CLIENTS) {
-      this.#log.warn(`more than ${MAX_CLIENTS} connections to the export socket: one was refused`);
+      this.#log.warn(`rejected a relay: ${MAX_CLIENTS} are connected already, which is the limit`);
       closeDescriptor(fd);
       return;
     }
     const connection: ExportConnection = new ExportConnection(fd, this.#source, {
-      onReleased: (generation) => this.#released(connection, generation),
-      onClose: (error) => this.#closed(connection, error),
+      onLate: (resource) =>
+        this.#log.warn(
+          { resource },
+          "a relay did not release a resource in time; the guest gets its pages back",
+        ),
+      onClose: (error) => {
+        this.#connections.delete(connection);
+        if (error === undefined) this.#log.info("a relay has disconnected");
+        else this.#log.warn({ reason: error.message }, "disconnected a relay");
+      },
     });
     this.#connections.add(connection);
     this.#log.info("a relay has connected");
     connection.open();
-  }
-
-  #released(connection: ExportConnection, generation: number): void {
-    const revocation = this.#revocations.get(generation);
-    if (revocation === undefined || !revocation.waitingFor.delete(connection)) return;
-    if (revocation.waitingFor.size > 0) return;
-    this.#revocations.delete(generation);
-    revocation.hold.end();
-  }
-
-  #closed(connection: ExportConnection, error: Error | undefined): void {
-    this.#connections.delete(connection);
-    if (error === undefined) this.#log.info("a relay has gone");
-    else this.#log.warn({ reason: error.message }, "a relay was disconnected");
-    for (const generation of [...this.#revocations.keys()]) this.#released(connection, generation);
   }
 }

@@ -2,8 +2,6 @@
  * Bounds of what one guest can make this process keep. They are far beyond what a desktop needs; a guest that
  * exceeds one gets the error of the virtio specification.
  */
-import { HEADER_BYTES, MEM_ENTRY_BYTES } from "./constants.ts";
-
 export const GPU_LIMITS = {
   /** Resources at one time. */
   RESOURCES: 16384,
@@ -12,16 +10,13 @@ export const GPU_LIMITS = {
   /** Entries of one ATTACH_BACKING: 16384 x 16384 pixels with not two pages adjacent. */
   BACKING_ENTRIES: 262144,
   /**
-   * Runs of guest memory of all resources together. This is what a backing costs here (its bytes are the guest's
-   * own): some 80 MB at the most.
+   * Runs of guest memory of all resources together. A run costs this process memory (its bytes are the guest's own):
+   * all of them about 80 MB.
    */
   TOTAL_EXTENTS: 1 << 20,
-  /** Guest memory of all resources together; only a guest that attaches its memory many times over gets there. */
+  /** Guest memory of all resources together; reached only by a guest that attaches its memory many times over. */
   TOTAL_BACKING_BYTES: 2 ** 40,
   /** Guest-caused warnings in the log, for each WARNING_PERIOD_MS. */
   WARNINGS: 20,
   WARNING_PERIOD_MS: 10_000,
 } as const;
-
-/** Longest command that is looked at: the longest ATTACH_BACKING. */
-export const MAX_COMMAND_BYTES = HEADER_BYTES + 8 + GPU_LIMITS.BACKING_ENTRIES * MEM_ENTRY_BYTES;

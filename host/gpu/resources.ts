@@ -1,14 +1,14 @@
 /**
- * The guest's 2D resources. A resource has no copy of its picture: the picture is its backing, guest pages, told as
- * extents of shareable memories, which stay true while the VM is stopped and continued.
+ * The guest's 2D resources. A resource has no copy of its picture: the picture is its backing, guest pages, described as
+ * extents of shareable memories, which stay valid while the VM is stopped and continued.
  *
- * Ids are the guest's and are used again; a generation, never used twice, is given to every backing, because it is
- * the pages that readers hold.
+ * The guest chooses the ids and reuses them. Readers hold pages, so every backing gets a generation that is never used
+ * again.
  */
 import type { Extent } from "../../proto/export.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import type { AddressRange } from "../native/guest-memory.ts";
-import { type ErrorResponse, FORMATS, Response } from "./constants.ts";
+import { CommandError, type ControlCommand } from "./commands.ts";
 import { GPU_LIMITS } from "./limits.ts";
 
 export interface Backing {
@@ -16,8 +16,8 @@ export interface Backing {
   /** In order. Memory 0: not shareable. */
   readonly extents: readonly Extent[];
   readonly bytes: number;
-  /** Where they are in the guest's memory; of a resource that can be a pointer, and in no more than some pages. */
-  readonly addresses?: readonly AddressRange[];
+  /** Guest addresses of the bytes; only of a resource that can be a pointer, in at most MAX_POINTER_RANGES. */
+  readonly addresses: readonly AddressRange[] | undefined;
 }
 
 export interface Resource {
@@ -30,22 +30,11 @@ export interface Resource {
   readonly backing: Backing | undefined;
 }
 
-/** A pointer's image takes four pages; drivers attach page by page. */
+/** A pointer's image takes four pages; some drivers attach page by page. */
 const MAX_POINTER_RANGES = 16;
 
 const canBePointer = ({ width, height }: Resource): boolean =>
   width === LIMITS.CURSOR_SIDE && height === LIMITS.CURSOR_SIDE;
-
-/** A command cannot be carried out; `response` is the virtio-gpu error for it. */
-export class CommandError extends Error {
-  override readonly name = "CommandError";
-  readonly response: ErrorResponse;
-
-  constructor(response: ErrorResponse, text: string) {
-    super(text);
-    this.response = response;
-  }
-}
 
 export class ResourceTable {
   readonly #resources = new Map<number, Resource>();
@@ -61,7 +50,7 @@ export class ResourceTable {
   require(id: number): Resource {
     const resource = this.#resources.get(id);
     if (resource === undefined) {
-      throw new CommandError(Response.ERR_INVALID_RESOURCE_ID, `there is no resource ${id}`);
+      throw new CommandError("ERR_INVALID_RESOURCE_ID", `unknown resource ${id}`);
     }
     return resource;
   }
@@ -71,19 +60,13 @@ export class ResourceTable {
   }
 
   /** RESOURCE_CREATE_2D, virtio 1.2 5.7.6.8. @throws CommandError */
-  create(id: number, width: number, height: number, format: number): void {
-    if (id === 0 || this.#resources.has(id)) {
-      throw new CommandError(Response.ERR_INVALID_RESOURCE_ID, `resource ${id} exists, or is 0`);
+  create({ resource: id, width, height, format }: Extract<ControlCommand, { type: "create" }>): void {
+    if (this.#resources.has(id)) {
+      throw new CommandError("ERR_INVALID_RESOURCE_ID", `resource ${id} exists`);
     }
-    const { DIMENSION, RESOURCES } = GPU_LIMITS;
-    if (width === 0 || height === 0 || width > DIMENSION || height > DIMENSION || !FORMATS.has(format)) {
-      throw new CommandError(
-        Response.ERR_INVALID_PARAMETER,
-        `resource ${id}: ${width}x${height} of format ${format} is not possible`,
-      );
-    }
+    const { RESOURCES } = GPU_LIMITS;
     if (this.#resources.size >= RESOURCES) {
-      throw new CommandError(Response.ERR_OUT_OF_MEMORY, `more than ${RESOURCES} resources`);
+      throw new CommandError("ERR_OUT_OF_MEMORY", `more than ${RESOURCES} resources`);
     }
     this.#resources.set(id, { id, width, height, format, backing: undefined });
   }
@@ -91,18 +74,18 @@ export class ResourceTable {
   /** @throws CommandError when the bounds of all resources together are reached */
   attach(resource: Resource, extents: readonly Extent[], ranges: readonly AddressRange[]): void {
     const bytes = extents.reduce((sum, { length }) => sum + length, 0);
-    if (
-      this.#extents + extents.length > GPU_LIMITS.TOTAL_EXTENTS ||
-      this.#bytes + bytes > GPU_LIMITS.TOTAL_BACKING_BYTES
-    ) {
-      throw new CommandError(Response.ERR_OUT_OF_MEMORY, "too much memory is attached to resources");
+    const { TOTAL_EXTENTS, TOTAL_BACKING_BYTES } = GPU_LIMITS;
+    if (this.#extents + extents.length > TOTAL_EXTENTS || this.#bytes + bytes > TOTAL_BACKING_BYTES) {
+      throw new CommandError(
+        "ERR_OUT_OF_MEMORY",
+        `all backings together: more than ${TOTAL_EXTENTS} runs or ${TOTAL_BACKING_BYTES} bytes`,
+      );
     }
     this.#extents += extents.length;
     this.#bytes += bytes;
-    const backing = { generation: ++this.#generations, extents, bytes };
-    const addresses =
-      canBePointer(resource) && ranges.length <= MAX_POINTER_RANGES ? { addresses: ranges } : {};
-    this.#resources.set(resource.id, { ...resource, backing: { ...backing, ...addresses } });
+    const addresses = canBePointer(resource) && ranges.length <= MAX_POINTER_RANGES ? ranges : undefined;
+    const backing = { generation: ++this.#generations, extents, bytes, addresses };
+    this.#resources.set(resource.id, { ...resource, backing });
   }
 
   detach(resource: Resource): void {

@@ -1,27 +1,26 @@
 /**
  * The GPU of one VM: a vhost-user back end for QEMU, and the export socket for relays.
  *
- * QEMU is the first connection that says something. Others only look whether the socket is in use, as a second
- * `vsockenc gpu` with the same path does, and must not end this one by hanging up.
+ * The first connection that sends a message is QEMU's. Others only test whether the socket is in use, as a second
+ * `vsockenc gpu` with the same path does, and must not end this process by closing.
  *
- * It serves one connection of QEMU and ends with it. QEMU never connects a second time for the same VM (a
- * vhost-user-gpu is not reconnected), so waiting for another would only leave a process and its sockets behind;
- * whoever starts the VM again starts the GPU again.
+ * The service ends with QEMU's connection. QEMU does not reconnect a vhost-user-gpu, so waiting for another connection
+ * would only leave a process and its sockets behind; a restarted VM needs a restarted GPU.
  */
 import type { Logger } from "pino";
 import { ExportServer } from "../export/server.ts";
 import { closeDescriptor } from "../native/descriptor.ts";
 import { adoptDescriptor, FdListener, SocketError } from "../native/fd-socket.ts";
-import { Queue } from "./constants.ts";
+import { Queue } from "./commands.ts";
 import { GpuDevice, type GpuOptions } from "./device.ts";
-import { GpuExportSource } from "./export-source.ts";
+import { exportSource } from "./export-source.ts";
 import { GuestWarnings } from "./guest-warnings.ts";
 import { SessionRecorder } from "./session-recorder.ts";
 import { SharedMemories } from "./shared-memories.ts";
 import { VhostUserBackend } from "./vhost-user-backend.ts";
 import { Vring } from "./vring.ts";
 
-/** Connections that have said nothing yet. */
+/** Connections that have sent nothing yet. */
 const MAX_SILENT_CONNECTIONS = 8;
 
 /** Where QEMU is found: a path to listen on, or a descriptor of a socket (connected, or listening). */
@@ -31,16 +30,16 @@ export type VhostEndpoint =
 
 export interface GpuServiceOptions extends GpuOptions {
   readonly endpoint: VhostEndpoint;
-  /** Without it the GPU is a display that nobody can read. */
+  /** Without it no relay can read the pictures. */
   readonly exportPath?: string | undefined;
   /** Users that may read the guest's memory, besides our own and root. */
   readonly exportUsers: readonly number[];
-  /** A file for everything that QEMU and the guest's driver ask, and the answers. */
+  /** File for a recording of all messages and commands of QEMU and the guest's driver, with their answers. */
   readonly recordPath?: string | undefined;
 }
 
 export class GpuService {
-  /** Settles when QEMU has gone or the service was closed; rejects if the connection broke. */
+  /** Resolves when QEMU has disconnected or the service was closed; rejects if the connection broke. */
   readonly ended: Promise<void>;
   readonly #log: Logger;
   readonly #memories = new SharedMemories();
@@ -64,24 +63,11 @@ export class GpuService {
     const device = new GpuDevice(options, this.#memories, warnings);
     const { recordPath } = options;
     const recorder = recordPath === undefined ? undefined : new SessionRecorder(recordPath, options, log);
-    const control = new Vring(
-      "control",
-      (command) => device.control(command),
-      warnings,
-      recorder?.ring(Queue.CONTROL),
-    );
-    const cursor = new Vring(
-      "cursor",
-      (command) => device.cursor(command),
-      warnings,
-      recorder?.ring(Queue.CURSOR),
-    );
+    const control = new Vring("control", (command) => device.control(command), warnings, recorder?.ring(Queue.CONTROL));
+    const cursor = new Vring("cursor", (command) => device.cursor(command), warnings, recorder?.ring(Queue.CURSOR));
     this.#recorder = recorder;
     this.#device = device;
-    const rings: Vring[] = [];
-    rings[Queue.CONTROL] = control;
-    rings[Queue.CURSOR] = cursor;
-    this.#rings = rings;
+    this.#rings = [control, cursor];
     this.#exports = this.#openExports(options, control);
     try {
       this.#openEndpoint(options.endpoint);
@@ -99,10 +85,10 @@ export class GpuService {
   #openExports(options: GpuServiceOptions, control: Vring): ExportServer | undefined {
     const { exportPath, exportUsers, heads } = options;
     if (exportPath === undefined) {
-      this.#log.warn("without --export-path this is a display only: no relay can read the guest's pictures");
+      this.#log.warn("no relay can read the guest's pictures: give --export-path to change that");
       return undefined;
     }
-    const source = new GpuExportSource(this.#device, this.#memories, heads, control);
+    const source = exportSource(this.#device, this.#memories, heads, control);
     const server = new ExportServer({ path: exportPath, users: exportUsers }, source, this.#log);
     this.#device.setReader(server);
     return server;
@@ -142,9 +128,9 @@ export class GpuService {
       onEngaged: () => this.#engage(backend),
       onEnd: (error) => {
         this.#silent.delete(backend);
-        // Without a listener nobody else will come.
+        // Without a listener there will be no other connection.
         if (backend === this.#backend || this.#listener === undefined) this.#end(error);
-        else if (error !== undefined) this.#log.warn({ reason: error.message }, "a visitor was not QEMU");
+        else if (error !== undefined) this.#log.warn({ reason: error.message }, "rejected a peer that does not speak vhost-user");
       },
     });
     this.#silent.add(backend);
@@ -154,7 +140,7 @@ export class GpuService {
     this.#log.info("QEMU has connected");
     this.#silent.delete(backend);
     this.#backend = backend;
-    // One VM: another QEMU that finds the path gets an error at once, instead of a silent wait.
+    // One VM: another QEMU that connects to the path gets an error at once, instead of waiting.
     this.#listener?.close();
     for (const other of [...this.#silent]) other.close();
   }
@@ -162,7 +148,7 @@ export class GpuService {
   #end(error: Error | undefined): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#log.info(this.#backend === undefined ? "closed before QEMU came" : "QEMU has gone");
+    this.#log.info(this.#backend === undefined ? "closed before QEMU connected" : "QEMU has disconnected");
     this.#listener?.close();
     this.#backend?.close();
     for (const backend of [...this.#silent]) backend.close();

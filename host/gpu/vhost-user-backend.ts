@@ -17,7 +17,7 @@ import type { Logger } from "pino";
 import { closeDescriptor } from "../native/descriptor.ts";
 import { FdSocket, type Received } from "../native/fd-socket.ts";
 import { GuestMemory, MemoryTableError } from "../native/guest-memory.ts";
-import { Feature, QUEUE_COUNT } from "./constants.ts";
+import { Feature, QUEUE_COUNT } from "./commands.ts";
 import type { GpuDevice } from "./device.ts";
 import type { SessionRecorder } from "./session-recorder.ts";
 import {

@@ -2,17 +2,16 @@
  * One ring of the device as vhost-user drives it (QEMU docs/interop/vhost-user.rst, "Ring states"): set up piece by
  * piece, started by its kick descriptor, disabled or enabled, stopped by GET_VRING_BASE.
  *
- * Commands are taken in order and answered at once. When one is held, those behind it stay in the ring until the
- * hold ends. One turn takes what waited at its start; a guest that queues without end cannot keep the event loop.
+ * Commands are carried out in order and answered at once. While one waits for readers to release pages, those behind it
+ * stay in the ring. One turn takes the commands that were queued at its start, so a guest that queues without end cannot
+ * occupy the event loop.
  */
-
-import type { Hold } from "../export/hold.ts";
-import { Bell, BellListener } from "../native/doorbell.ts";
+import { Doorbell, DoorbellListener } from "../native/doorbell.ts";
 import type { GuestMemory } from "../native/guest-memory.ts";
 import { type Popped, Virtqueue, VirtqueueError } from "../native/virtqueue.ts";
+import { MAX_COMMAND_BYTES } from "./commands.ts";
 import type { Outcome } from "./device.ts";
 import type { GuestWarnings } from "./guest-warnings.ts";
-import { MAX_COMMAND_BYTES } from "./limits.ts";
 
 /** SET_VRING_ADDR, in QEMU's virtual addresses. */
 export interface RingAddresses {
@@ -21,23 +20,23 @@ export interface RingAddresses {
   readonly used: number;
 }
 
-/** What SET_FEATURES says about rings. */
+/** The features of SET_FEATURES that concern rings. */
 export interface RingFeatures {
   readonly eventIndex: boolean;
   readonly indirect: boolean;
 }
 
-/** Is told of everything that was taken from the ring. */
+/** Records everything that was taken from the ring. */
 export interface RingObserver {
   /** @param room bytes that the driver left for the answer */
   command(command: Buffer, room: number, answer: Buffer): void;
   fault(reason: string): void;
 }
 
+/** A command that was carried out, whose response waits for readers. */
 interface HeldCommand {
   readonly popped: Chain;
   readonly response: Buffer;
-  readonly hold: Hold;
 }
 
 type Chain = Extract<Popped, { kind: "chain" }>;
@@ -52,17 +51,17 @@ export class Vring {
   #size = 0;
   #base = 0;
   #addresses: RingAddresses | undefined;
-  #kick: BellListener | undefined;
-  #call: Bell | undefined;
+  #kick: DoorbellListener | undefined;
+  #call: Doorbell | undefined;
   #enabled = false;
   #wasStarted = false;
   #queue: Virtqueue | undefined;
   #held: HeldCommand | undefined;
-  /** Called when the commands that waited at the time of asking have been carried out. */
+  /** Called when the commands that were queued at the time of the call have been carried out. */
   #settled: (() => void)[] = [];
   #continuation: NodeJS.Immediate | undefined;
 
-  /** @param execute carries one command out; must not throw */
+  /** @param execute carries out one command; must not throw */
   constructor(
     name: string,
     execute: (command: Buffer) => Outcome,
@@ -90,12 +89,12 @@ export class Vring {
   /** @param fd undefined: the front end polls and wants no calls */
   setCall(fd: number | undefined): void {
     this.#call?.close();
-    this.#call = fd === undefined ? undefined : new Bell(fd);
+    this.#call = fd === undefined ? undefined : new Doorbell(fd);
   }
 
   setEnabled(enabled: boolean): void {
     this.#enabled = enabled;
-    // Kicks that came before were for nothing.
+    // Kicks that came before had no effect.
     this.drain();
   }
 
@@ -106,11 +105,11 @@ export class Vring {
    */
   start(kick: number, memory: GuestMemory | undefined, features: RingFeatures): void {
     this.#kick?.close();
-    this.#kick = new BellListener(kick, () => this.drain());
+    this.#kick = new DoorbellListener(kick, () => this.drain());
     if (this.#queue !== undefined) return;
     if (memory === undefined || this.#addresses === undefined) {
       throw new VirtqueueError(
-        `the ${this.#name} ring was started before its memory and addresses were told`,
+        `the ${this.#name} ring was started before its memory and addresses were set`,
       );
     }
     this.#queue = new Virtqueue(memory, {
@@ -133,9 +132,9 @@ export class Vring {
     }
   }
 
-  /** GET_VRING_BASE: a held command ends at once. Returns where the ring goes on when it is started again. */
+  /** GET_VRING_BASE: a held command is answered at once. Returns the base for the next start. */
   stop(): number {
-    this.#held?.hold.end();
+    this.#finishHeld();
     this.#kick?.close();
     this.#kick = undefined;
     if (this.#queue !== undefined) {
@@ -147,7 +146,7 @@ export class Vring {
     return this.#base;
   }
 
-  /** RESET_DEVICE: stopped, disabled and to be set up anew. */
+  /** RESET_DEVICE: stopped and disabled, without addresses. */
   reset(): void {
     this.stop();
     this.#addresses = undefined;
@@ -168,13 +167,13 @@ export class Vring {
     return this.#wasStarted;
   }
 
-  /** Calls back when every command that is in the ring now has been carried out; at once if the ring is stopped. */
+  /** Calls `listener` when every command now in the ring has been carried out; at once if the ring is stopped. */
   whenSettled(listener: () => void): void {
     this.#settled.push(listener);
     this.drain();
   }
 
-  /** Carries out the commands that wait. */
+  /** Carries out the queued commands. */
   drain(): void {
     if (this.#held !== undefined) return;
     const queue = this.#queue;
@@ -198,22 +197,25 @@ export class Vring {
     if (popped.kind === "broken") {
       this.#warnings.warn(
         { ring: this.#name, reason: popped.reason },
-        "the guest broke the ring; it is dead until the device is reset",
+        "the guest broke the ring; it is unusable until the device is reset",
       );
       return false;
     }
     if (popped.kind === "fault") {
-      this.#warnings.warn({ ring: this.#name, reason: popped.reason }, "a wrong descriptor chain");
+      this.#warnings.warn({ ring: this.#name, reason: popped.reason }, "rejected an invalid descriptor chain");
       queue.push(popped.head, NO_ANSWER);
       return true;
     }
-    const { response, hold } = this.#execute(popped.readable);
-    if (hold === undefined) {
+    const { response, released } = this.#execute(popped.readable);
+    if (released === undefined) {
       this.#push(queue, popped, response);
       return true;
     }
-    this.#held = { popped, response, hold };
-    hold.whenEnded(() => this.#finishHeld());
+    const held = { popped, response };
+    this.#held = held;
+    void released.then(() => {
+      if (this.#held === held) this.#finishHeld();
+    });
     return true;
   }
 
@@ -230,14 +232,14 @@ export class Vring {
   #push(queue: Virtqueue, { head, readable, writableLength }: Chain, response: Buffer): void {
     this.#observer?.command(readable, writableLength, response);
     if (queue.push(head, response)) return;
-    this.#warnings.warn({ ring: this.#name }, "the place for an answer is not in the guest's memory");
+    this.#warnings.warn({ ring: this.#name }, "the buffer for a response is outside the guest's memory");
   }
 
   #notify(queue: Virtqueue): void {
     if (queue.takeNotification()) this.#call?.ring();
   }
 
-  /** The event loop comes first. */
+  /** Lets the event loop handle other events first. */
   #continueLater(): void {
     this.#continuation ??= setImmediate(() => {
       this.#continuation = undefined;

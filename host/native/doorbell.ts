@@ -1,13 +1,13 @@
 /**
- * The kick and call descriptors of a virtqueue: eventfds, or pipes where there is no eventfd. Both are rung by
- * writing eight bytes and silenced by reading.
+ * The kick and call descriptors of a virtqueue: eventfds, or pipes where the system has no eventfd. A doorbell is rung by
+ * writing eight bytes and cleared by reading.
  */
 import { closeDescriptor } from "./descriptor.ts";
 import { os } from "./os-addon.ts";
 import { Watch } from "./poller.ts";
 
 /** A doorbell that this side rings. Owns the descriptor. */
-export class Bell {
+export class Doorbell {
   readonly #fd: number;
 
   constructor(fd: number) {
@@ -25,7 +25,7 @@ export class Bell {
 }
 
 /** A doorbell that the other side rings. Owns the descriptor. */
-export class BellListener {
+export class DoorbellListener {
   readonly #fd: number;
   readonly #watch: Watch;
 
@@ -34,9 +34,9 @@ export class BellListener {
     os.setNonBlocking(fd);
     this.#fd = fd;
     this.#watch = new Watch(fd, () => {
-      // A bell whose other end is closed would ring for ever.
+      // The other end is closed: the descriptor would be readable for ever.
       if (!os.silence(fd)) return;
-      // Before the work: a ring during it must be seen.
+      // Armed before the work, so that a ring during the work is not missed.
       this.#watch.arm({ readable: true, writable: false });
       onRing();
     });

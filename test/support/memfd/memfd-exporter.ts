@@ -160,8 +160,7 @@ export class MemfdExporter {
   async free(id: number): Promise<void> {
     const { backing } = this.#existing(id);
     this.#resources.delete(id);
-    const hold = this.#server.revoke(id, backing);
-    if (hold !== undefined) await new Promise<void>((resolve) => hold.whenEnded(resolve));
+    await this.#server.revoke(id, backing);
     this.#pages.give(backing.extents);
   }
 

@@ -5,7 +5,7 @@
 import { writeSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { closeDescriptor } from "../../../host/native/descriptor.ts";
-import { BellListener } from "../../../host/native/doorbell.ts";
+import { DoorbellListener } from "../../../host/native/doorbell.ts";
 import { create, FrontEnd, QEMU_FEATURES, RING, unref } from "./front-end.ts";
 import { type Pipe, pipes, until } from "./vhost-socket.ts";
 
@@ -54,7 +54,7 @@ it("hears any number of rings as one", async () => {
   if (pipe === undefined) throw new Error("no pipe");
   let heard = 0;
   fill(pipe);
-  const listener = new BellListener(pipe.read, () => {
+  const listener = new DoorbellListener(pipe.read, () => {
     heard += 1;
   });
   await until("a ring", () => heard || undefined);

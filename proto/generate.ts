@@ -100,13 +100,16 @@ function cFormats(): string {
     const numbers = three.flatMap(({ bytes, horizontal, vertical }) => [bytes, horizontal, vertical]);
     return `  X(${[name, `0x${fourcc(drm).toString(16)}u`, planes.length, ...numbers].join(", ")})`;
   });
+  const packed = PIXEL_FORMATS.filter(({ planes }) => planes.length === 1);
   return [
     "/* Generated from proto/formats.ts by proto/generate.ts. */",
     "#ifndef VSOCKENC_FORMATS_H",
     "#define VSOCKENC_FORMATS_H",
     "/* X(name, fourcc, planes, and for each of three planes: bytes, horizontal, vertical) */",
     ["#define VSOCKENC_PIXEL_FORMATS(X)", ...rows].join(" \\\n"),
-    "/* VIRTIO_GPU_FORMAT_* by GStreamer's name */",
+    "/* The formats of one plane, for caps. */",
+    `#define VSOCKENC_PACKED_FORMATS "{ ${packed.map(({ name }) => name).join(", ")} }"`,
+    "/* VIRTIO_GPU_FORMAT_* by GStreamer's name. */",
     ...PIXEL_FORMATS.flatMap(({ name, virtio }) =>
       virtio === undefined ? [] : `#define VSOCKENC_VIRTIO_${name} ${virtio}u`,
     ),

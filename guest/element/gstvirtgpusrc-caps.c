@@ -6,7 +6,6 @@
 
 #define RATES "framerate = (fraction) [ 0/1, MAX ]"
 #define SIZES "width = (int) [ 1, MAX ], height = (int) [ 1, MAX ], " RATES
-#define FORMATS "{ BGRx, BGRA, RGBx, RGBA, xRGB, ARGB, xBGR, ABGR }"
 #define DMABUF_FEATURE "(" GST_CAPS_FEATURE_MEMORY_DMABUF ")"
 
 GstCaps *gst_virtgpu_src_template_caps(void) {
@@ -15,9 +14,9 @@ GstCaps *gst_virtgpu_src_template_caps(void) {
       "video/x-raw" DMABUF_FEATURE ", format = (string) DMA_DRM, " SIZES
       "; "
 #endif
-      "video/x-raw" DMABUF_FEATURE ", format = (string) " FORMATS ", " SIZES
+      "video/x-raw" DMABUF_FEATURE ", format = (string) " VSOCKENC_PACKED_FORMATS ", " SIZES
       "; "
-      "video/x-raw, format = (string) " FORMATS ", " SIZES);
+      "video/x-raw, format = (string) " VSOCKENC_PACKED_FORMATS ", " SIZES);
 }
 
 /* Framebuffers have one plane here (kms.h), so the table's formats with more are none. */

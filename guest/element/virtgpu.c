@@ -6,10 +6,11 @@
 #include <virtgpu_drm.h>
 #include <xf86drm.h>
 
+#include "vsockenc-formats.h"
+
 #define DRIVER "virtio_gpu"
 #define FIRST_RENDER_NODE 128
-/* Of VIRTIO_GPU_FORMAT and PIPE_TEXTURE: what a picture of 32-bit pixels needs. */
-#define FORMAT_B8G8R8X8 2
+/* Of PIPE_TEXTURE and PIPE_BIND: what a picture of 32-bit pixels needs. */
 #define TARGET_2D 2
 #define BIND_RENDER_TARGET (1 << 1)
 /* Widths of resources whose shape means nothing: few rows, and no dimension above the limit. */
@@ -90,7 +91,7 @@ static int kernel_info(int drm, guint32 handle, guint32 *resource, guint64 *size
 static int kernel_create(int drm, guint32 width, guint32 height, guint64 size, guint32 *handle) {
   struct drm_virtgpu_resource_create create = {
       .target = TARGET_2D,
-      .format = FORMAT_B8G8R8X8,
+      .format = VSOCKENC_VIRTIO_BGRx,
       .bind = BIND_RENDER_TARGET,
       .width = width,
       .height = height,

@@ -48,7 +48,7 @@ function readBytes(
   const parts: Buffer[] = [];
   let left = bytes;
   for (const { address, length } of ranges) {
-    const part = memory?.read(address, Math.min(length, left));
+    const part = memory?.read(address, Math.min(length, left)) ?? undefined;
     if (part === undefined) return undefined;
     parts.push(part);
     left -= part.length;

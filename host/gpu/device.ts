@@ -157,7 +157,10 @@ export class GpuDevice {
       const { response, released } = execute();
       return { response: encodeResponse(command, response), released };
     } catch (error) {
-      this.#warnings.warn({ command: commandName(command), reason: errorText(error) }, "rejected a command of the guest");
+      this.#warnings.warn(
+        { command: commandName(command), reason: errorText(error) },
+        "rejected a command of the guest",
+      );
       const name = error instanceof CommandError ? error.error : "ERR_UNSPEC";
       return { response: encodeResponse(command, { type: "error", error: name }) };
     }
@@ -255,7 +258,7 @@ export class GpuDevice {
     if (resource.backing !== undefined) {
       throw new CommandError("ERR_UNSPEC", `resource ${resource.id} already has a backing`);
     }
-    const found = this.#memory?.translate(ranges, GPU_LIMITS.BACKING_ENTRIES);
+    const found = this.#memory?.locate(ranges, GPU_LIMITS.BACKING_ENTRIES);
     if (found === undefined) {
       throw new CommandError(
         "ERR_INVALID_PARAMETER",

@@ -24,16 +24,16 @@ export function exportSource(
         .map((scanout, head) => ({ ...scanout, head }))
         .filter(({ head, resource }) => head < heads || resource !== 0),
     cursors: () =>
-      device.cursors
-        .map((cursor, head) => ({ ...cursor, head }))
-        .filter(({ image }) => image !== undefined),
+      device.cursors.map((cursor, head) => ({ ...cursor, head })).filter(({ image }) => image !== undefined),
     whenSettled: (listener) => control.whenSettled(listener),
   };
 }
 
 function lookUp(device: GpuDevice, id: number, wasStarted: boolean): LookUp {
-  const refused = (code: "RESOURCE_UNKNOWN" | "DEVICE_NOT_READY" | "RESOURCE_WITHOUT_BACKING", text: string) =>
-    ({ kind: "refused", refusal: { code, text } }) as const;
+  const refused = (
+    code: "RESOURCE_UNKNOWN" | "DEVICE_NOT_READY" | "RESOURCE_WITHOUT_BACKING",
+    text: string,
+  ) => ({ kind: "refused", refusal: { code, text } }) as const;
   const resource = device.resource(id);
   if (resource === undefined) {
     return wasStarted

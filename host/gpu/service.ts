@@ -63,8 +63,18 @@ export class GpuService {
     const device = new GpuDevice(options, this.#memories, warnings);
     const { recordPath } = options;
     const recorder = recordPath === undefined ? undefined : new SessionRecorder(recordPath, options, log);
-    const control = new Vring("control", (command) => device.control(command), warnings, recorder?.ring(Queue.CONTROL));
-    const cursor = new Vring("cursor", (command) => device.cursor(command), warnings, recorder?.ring(Queue.CURSOR));
+    const control = new Vring(
+      "control",
+      (command) => device.control(command),
+      warnings,
+      recorder?.ring(Queue.CONTROL),
+    );
+    const cursor = new Vring(
+      "cursor",
+      (command) => device.cursor(command),
+      warnings,
+      recorder?.ring(Queue.CURSOR),
+    );
     this.#recorder = recorder;
     this.#device = device;
     this.#rings = [control, cursor];
@@ -130,7 +140,8 @@ export class GpuService {
         this.#silent.delete(backend);
         // Without a listener there will be no other connection.
         if (backend === this.#backend || this.#listener === undefined) this.#end(error);
-        else if (error !== undefined) this.#log.warn({ reason: error.message }, "rejected a peer that does not speak vhost-user");
+        else if (error !== undefined)
+          this.#log.warn({ reason: error.message }, "rejected a peer that does not speak vhost-user");
       },
     });
     this.#silent.add(backend);

@@ -16,7 +16,7 @@ export class SharedMemories {
    * @returns the numbers of its memories, in their order; NOT_SHAREABLE for those beyond MAX_MEMORIES
    */
   register(memory: GuestMemory): readonly number[] {
-    return memory.memories.map(({ identity, size }, i) => {
+    return memory.memories().map(({ identity, size }, i) => {
       const known = this.#byIdentity.get(identity);
       if (known !== undefined) return known.id;
       if (this.#byIdentity.size >= LIMITS.MAX_MEMORIES) return NOT_SHAREABLE;

@@ -16,7 +16,7 @@
 import type { Logger } from "pino";
 import { closeDescriptor } from "../native/descriptor.ts";
 import { FdSocket, type Received } from "../native/fd-socket.ts";
-import { GuestMemory, MemoryTableError } from "../native/guest-memory.ts";
+import { GuestMemory } from "../native/guest-memory.ts";
 import { Feature, QUEUE_COUNT } from "./commands.ts";
 import type { GpuDevice } from "./device.ts";
 import type { SessionRecorder } from "./session-recorder.ts";
@@ -308,7 +308,7 @@ export class VhostUserBackend {
   #setMemoryTable(payload: Buffer): void {
     const regions = parseMemoryTable(payload);
     if (this.#descriptors.length !== regions.length) {
-      throw new MemoryTableError(
+      throw new VhostUserError(
         `${regions.length} memory regions with ${this.#descriptors.length} descriptors`,
       );
     }
@@ -322,7 +322,7 @@ export class VhostUserBackend {
       before?.close();
     }
     this.#log.info(
-      { regions: regions.length, memories: memory.memories.map(({ identity }) => identity) },
+      { regions: regions.length, memories: memory.memories().map(({ identity }) => identity) },
       "the guest's memory is mapped",
     );
   }

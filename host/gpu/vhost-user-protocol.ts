@@ -2,7 +2,7 @@
  * Messages of vhost-user (QEMU docs/interop/vhost-user.rst) as bytes: a header of request, flags and size, then the
  * payload; descriptors come along with the header. Little-endian, as every host that is supported.
  */
-import type { RegionDescription } from "../native/guest-memory.ts";
+import type { RegionDescription } from "../native/os-addon.ts";
 import type { RingAddresses } from "./vring.ts";
 
 /** "Front-end message types", those that are answered here. */

@@ -8,7 +8,7 @@
  */
 import { Doorbell, DoorbellListener } from "../native/doorbell.ts";
 import type { GuestMemory } from "../native/guest-memory.ts";
-import { type Popped, Virtqueue, VirtqueueError } from "../native/virtqueue.ts";
+import { os, type Popped, type Virtqueue } from "../native/os-addon.ts";
 import { MAX_COMMAND_BYTES } from "./commands.ts";
 import type { Outcome } from "./device.ts";
 import type { GuestWarnings } from "./guest-warnings.ts";
@@ -101,18 +101,16 @@ export class Vring {
   /**
    * SET_VRING_KICK: takes the descriptor over and starts the ring if it is not running.
    *
-   * @throws VirtqueueError
+   * @throws Error if the rings cannot be used
    */
   start(kick: number, memory: GuestMemory | undefined, features: RingFeatures): void {
     this.#kick?.close();
     this.#kick = new DoorbellListener(kick, () => this.drain());
     if (this.#queue !== undefined) return;
     if (memory === undefined || this.#addresses === undefined) {
-      throw new VirtqueueError(
-        `the ${this.#name} ring was started before its memory and addresses were set`,
-      );
+      throw new Error(`the ${this.#name} ring was started before its memory and addresses were set`);
     }
-    this.#queue = new Virtqueue(memory, {
+    this.#queue = new os.Virtqueue(memory, {
       size: this.#size,
       ...this.#addresses,
       base: this.#base,
@@ -122,7 +120,7 @@ export class Vring {
     this.drain();
   }
 
-  /** SET_MEM_TABLE while the ring runs. @throws VirtqueueError; the ring is stopped then */
+  /** SET_MEM_TABLE while the ring runs. @throws Error if the rings are not in it; the ring is stopped then */
   rebind(memory: GuestMemory): void {
     try {
       this.#queue?.rebind(memory);
@@ -138,7 +136,7 @@ export class Vring {
     this.#kick?.close();
     this.#kick = undefined;
     if (this.#queue !== undefined) {
-      this.#base = this.#queue.nextAvailable;
+      this.#base = this.#queue.nextAvailable();
       this.#queue.close();
       this.#queue = undefined;
     }
@@ -181,9 +179,9 @@ export class Vring {
       this.#runSettled();
       return;
     }
-    for (let waiting = queue.pending; waiting > 0 && this.#held === undefined; waiting--) {
+    for (let waiting = queue.pending(); waiting > 0 && this.#held === undefined; waiting--) {
       const popped = queue.pop(MAX_COMMAND_BYTES);
-      if (popped === undefined || !this.#take(queue, popped)) break;
+      if (popped === null || !this.#take(queue, popped)) break;
     }
     this.#notify(queue);
     if (this.#held !== undefined) return;
@@ -202,7 +200,10 @@ export class Vring {
       return false;
     }
     if (popped.kind === "fault") {
-      this.#warnings.warn({ ring: this.#name, reason: popped.reason }, "rejected an invalid descriptor chain");
+      this.#warnings.warn(
+        { ring: this.#name, reason: popped.reason },
+        "rejected an invalid descriptor chain",
+      );
       queue.push(popped.head, NO_ANSWER);
       return true;
     }

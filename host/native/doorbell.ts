@@ -16,7 +16,7 @@ export class Doorbell {
   }
 
   ring(): void {
-    os.ring(this.#fd);
+    os.ringDoorbell(this.#fd);
   }
 
   close(): void {
@@ -35,7 +35,7 @@ export class DoorbellListener {
     this.#fd = fd;
     this.#watch = new Watch(fd, () => {
       // The other end is closed: the descriptor would be readable for ever.
-      if (!os.silence(fd)) return;
+      if (!os.clearDoorbell(fd)) return;
       // Armed before the work, so that a ring during the work is not missed.
       this.#watch.arm({ readable: true, writable: false });
       onRing();

@@ -1,8 +1,8 @@
 /**
- * The functions of os.node with their types, for the wrappers in this folder; everyone else uses those.
+ * The functions and classes of os.node with their types.
  *
- * Addresses, offsets and lengths are non-negative safe integers; the wrappers check them. Failures of system calls
- * are Errors with `errno`.
+ * Addresses, offsets and lengths are non-negative safe integers, which the caller ensures. A failed system call throws
+ * an Error with `errno`.
  */
 import { constants } from "node:os";
 import { loadAddon } from "../../common/load-addon.ts";
@@ -11,25 +11,35 @@ import { loadAddon } from "../../common/load-addon.ts";
 export interface RegionDescription {
   readonly guestAddress: number;
   readonly size: number;
-  /** Where QEMU has it; the rings' addresses are in these terms. */
+  /** Where QEMU has mapped it; the addresses of rings are in these terms. */
   readonly userAddress: number;
   /** Of the region's first byte in its file. */
   readonly fileOffset: number;
 }
 
 export interface MemoryStatus {
-  /** Device and inode: equal only for descriptors of one memory. Unique where the system does not tell (Darwin). */
+  /** Device and inode: equal only for descriptors of one memory. Unique where the system gives neither (Darwin). */
   readonly identity: string;
   /** In bytes. */
   readonly size: number;
 }
 
+/**
+ * The guest's memory. Bytes are copied in and out with checks; an address outside is an ordinary result, because guests
+ * are hostile.
+ */
 export interface NativeGuestMemory {
+  /** Copies bytes out; null if one of them is outside. */
   read(address: number, length: number): Buffer | null;
+  /** Copies bytes in; false, with nothing written, if one of them is outside. */
   write(address: number, bytes: Uint8Array): boolean;
+  /** `[address, length, …]` as `[memory, offset, length, …]`; null if a byte is outside or `limit` is exceeded. */
   translate(ranges: Float64Array, limit: number): Float64Array | null;
-  memories(): MemoryStatus[];
+  /** The files behind the regions; several regions are often views of one. */
+  memories(): readonly MemoryStatus[];
+  /** A new read-only descriptor of one of `memories()`, by index; the file's mode becomes 0600. */
   openMemory(index: number): number;
+  /** Unmaps, as soon as the last queue in it is closed too. No other method may be called afterwards. */
   close(): void;
 }
 
@@ -56,19 +66,28 @@ export type Popped =
       readonly readableLength: number;
       readonly writableLength: number;
     }
-  /** This chain is wrong; push its head to give it back. */
+  /** This chain is invalid; push its head to give it back. */
   | { readonly kind: "fault"; readonly head: number; readonly reason: string }
-  /** The ring is wrong; nothing more comes from it. */
+  /** The ring is invalid; nothing more comes from it. */
   | { readonly kind: "broken"; readonly reason: string };
 
-export interface NativeVirtqueue {
+/** The device's side of a split virtqueue (virtio 1.2, 2.7); the ring logic is os/virtqueue.cc. */
+export interface Virtqueue {
+  /** Uses the same rings in a new memory table. @throws Error if they are not in it */
   rebind(memory: NativeGuestMemory): void;
+  /** Entries that wait; more than the ring has if it is broken. */
   pending(): number;
+  /** Takes the next chain; null if none waits. At most `maxReadable` of its bytes are copied. */
   pop(maxReadable: number): Popped | null;
-  push(head: number, answer: Uint8Array): boolean;
+  /** Gives a chain back with a response, cut to the room there is. False if its room is outside the memory. */
+  push(head: number, response: Uint8Array): boolean;
+  /** Whether the driver wants a call for what was pushed since the last query. */
   takeNotification(): boolean;
+  /** Asks the driver to kick for the next entry. True if entries came before it could see that. */
   enableKicks(): boolean;
+  /** Next entry of the available ring, as GET_VRING_BASE wants it. */
   nextAvailable(): number;
+  /** Releases the memory. No other method may be called afterwards. */
   close(): void;
 }
 
@@ -76,7 +95,6 @@ interface OsAddon {
   readonly pollRead: number;
   readonly pollWrite: number;
   readonly maxPathBytes: number;
-  readonly maxDescriptors: number;
   startPoller(dispatch: (reports: readonly number[]) => void): void;
   armWatch(id: number, fd: number, events: number): void;
   removeWatch(id: number): void;
@@ -95,14 +113,17 @@ interface OsAddon {
     length: number,
   ): { bytes: number; descriptors: number[] } | null;
   closeDescriptor(fd: number): void;
-  ring(fd: number): void;
-  silence(fd: number): boolean;
+  ringDoorbell(fd: number): void;
+  /** False: the other end is closed. */
+  clearDoorbell(fd: number): boolean;
   setNonBlocking(fd: number): void;
+  /** Maps the regions and takes the descriptors over, one for each. Throws an Error if the table is invalid. */
   readonly GuestMemory: new (
     regions: readonly RegionDescription[],
     descriptors: readonly number[],
   ) => NativeGuestMemory;
-  readonly Virtqueue: new (memory: NativeGuestMemory, setup: VirtqueueSetup) => NativeVirtqueue;
+  /** Throws an Error if the rings are not in the memory, or the setup is invalid. */
+  readonly Virtqueue: new (memory: NativeGuestMemory, setup: VirtqueueSetup) => Virtqueue;
   createMemory(name: string, size: number): number;
   writeMemory(fd: number, offset: number, bytes: Uint8Array): void;
   reopenReadOnly(fd: number): number;

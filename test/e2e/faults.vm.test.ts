@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { packageRoot } from "../../common/package-root.ts";
 import { ExportClient } from "../../host/export/client.ts";
+import { fourcc } from "../../proto/formats.ts";
 import { encodeMessage, FLUSH_BYTES } from "../../proto/framing.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import type { OutgoingMessage } from "../../proto/messages.ts";
@@ -23,7 +24,7 @@ import { Vm } from "../vm/vm.ts";
 
 const PORT = "/dev/virtio-ports/org.vsockenc.0";
 const SIZE = { width: 640, height: 480 };
-const XR24 = 0x34325258;
+const XR24 = fourcc("XR24");
 const KILLS = 15;
 
 const folder = mkdtempSync(join(tmpdir(), "vsockenc-faults-"));

@@ -12,8 +12,9 @@
 #include <xf86drm.h>
 #include <xf86drmMode.h>
 
+#include "vsockenc-formats.h"
+
 #define NODES 16
-#define FORMAT_B8G8R8X8 2
 #define TARGET_2D 2
 
 static gboolean fail(GError **error, const gchar *what) {
@@ -57,7 +58,7 @@ static gboolean create_dumb(int device, guint width, guint height, guint32 *hand
 static gboolean create_resource(int device, guint width, guint height, guint32 *handle,
                                 DmaBuf *buffer, GError **error) {
   struct drm_virtgpu_resource_create create = {.target = TARGET_2D,
-                                               .format = FORMAT_B8G8R8X8,
+                                               .format = VSOCKENC_VIRTIO_BGRx,
                                                .width = width,
                                                .height = height,
                                                .depth = 1,

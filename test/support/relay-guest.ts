@@ -3,6 +3,7 @@
  * pictures.
  */
 import { connect, type Socket } from "node:net";
+import { fourcc } from "../../proto/formats.ts";
 import { encodeDataHead, encodeMessage, MAX_DATA_BYTES } from "../../proto/framing.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import type { Message } from "../../proto/messages.ts";
@@ -13,7 +14,7 @@ import { until } from "./until.ts";
 export const WIDTH = 320;
 export const HEIGHT = 240;
 export const PICTURE_BYTES = WIDTH * HEIGHT * 4;
-export const XR24 = 0x34325258;
+export const XR24 = fourcc("XR24");
 
 let nextEpoch = 1000;
 

@@ -4,6 +4,7 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { fourcc } from "../../proto/formats.ts";
 import { type Envelope, encodeDataHead, encodeMessage } from "../../proto/framing.ts";
 import type { OutgoingMessage } from "../../proto/messages.ts";
 
@@ -22,7 +23,7 @@ export function readVectors(): Vector[] {
   return JSON.parse(readFileSync(FILE, "utf8")) as Vector[];
 }
 
-const XR24 = 0x34325258;
+const XR24 = fourcc("XR24");
 
 const MESSAGES: readonly OutgoingMessage[] = [
   { type: "greeting", body: { hostBootId: 0x01020304 } },

@@ -1,8 +1,4 @@
-#include <napi.h>
-
-#include "memory_addon.h"
-#include "poller.h"
-#include "sockets.h"
+#include "addon.h"
 
 namespace {
 

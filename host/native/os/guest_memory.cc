@@ -24,8 +24,8 @@ bool Overflows(uint64_t start, uint64_t length) {
   return start + length < start;
 }
 
-// Names a region's memory where the system does not.
-std::string Place(const RegionDescription &region, uint64_t size) {
+// Identifies a region's memory where the system does not.
+std::string RegionIdentity(const RegionDescription &region, uint64_t size) {
   return "region:" + std::to_string(region.guest_address) + ":" +
          std::to_string(region.file_offset) + ":" + std::to_string(size);
 }
@@ -75,7 +75,7 @@ GuestMemory::GuestMemory(std::vector<RegionDescription> descriptions,
     if (!status.is_memory || region.file_offset + region.size > status.size) {
       throw std::runtime_error("a memory region reaches beyond the end of its file");
     }
-    if (status.identity.empty()) status.identity = Place(region, status.size);
+    if (status.identity.empty()) status.identity = RegionIdentity(region, status.size);
     size_t memory = 0;
     while (memory < memories_.size() && memories_[memory].identity != status.identity) memory++;
     FileWindow mapping(fd, region.file_offset, region.size, PROT_READ | PROT_WRITE);

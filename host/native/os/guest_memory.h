@@ -4,11 +4,11 @@
 //
 // A region is a view of a shareable file: several regions are often views of one memfd, each with a
 // descriptor of its own, at file offsets that differ from the guest addresses. A memory is such a
-// file. Where the system does not tell which descriptors are of the same file (Darwin's POSIX
-// shared memory), each region counts as a memory of its own, named by its place in the table: QEMU
-// sends the same table with fresh descriptors after every stop.
+// file. Where the system cannot identify the file behind a descriptor (Darwin's POSIX shared
+// memory), each region counts as a memory of its own, identified by its addresses: QEMU sends the
+// same table with fresh descriptors after every stop.
 //
-// Everything is checked against the table; an address outside gives false or nullptr, never a
+// Every access is checked against the table; an address outside returns false or nullptr, never a
 // fault. (The file cannot shrink below a region: its size is checked when it is mapped, and QEMU
 // seals it.)
 #ifndef VSOCKENC_HOST_NATIVE_OS_GUEST_MEMORY_H_
@@ -77,7 +77,7 @@ struct SharedMemory {
 
 class GuestMemory {
  public:
-  // Maps the regions; takes the descriptors over in any case. Throws std::runtime_error.
+  // Maps the regions; takes ownership of the descriptors even if it throws std::runtime_error.
   GuestMemory(std::vector<RegionDescription> descriptions, std::vector<Descriptor> descriptors);
   ~GuestMemory() = default;
   GuestMemory(const GuestMemory &) = delete;
@@ -122,8 +122,8 @@ class GuestMemory {
   std::vector<SharedMemory> memories_;
 };
 
-// Copies bytes into a shareable memory, whatever kind it is. Throws std::system_error; EINVAL if
-// they do not lie inside.
+// Copies bytes into a shareable memory of any kind. Throws std::system_error; EINVAL if they do not
+// lie inside.
 void WriteMemory(int fd, uint64_t offset, const uint8_t *bytes, size_t length);
 
 }  // namespace vsockenc

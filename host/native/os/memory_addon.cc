@@ -1,5 +1,3 @@
-#include "memory_addon.h"
-
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,7 +10,7 @@
 #include <vector>
 
 #include "../platform/platform.h"
-#include "errors.h"
+#include "addon.h"
 #include "guest_memory.h"
 #include "virtqueue.h"
 
@@ -41,12 +39,6 @@ auto Translated(Napi::Env env, Body body) {
   } catch (const std::exception &error) {
     throw Napi::Error::New(env, error.what());
   }
-}
-
-// The descriptor that a system call has given, or its error.
-Napi::Value Made(Napi::Env env, int fd, const char *what) {
-  if (fd < 0) throw SystemError(env, what, errno);
-  return Napi::Number::New(env, fd);
 }
 
 class GuestMemoryObject : public Napi::ObjectWrap<GuestMemoryObject> {
@@ -88,7 +80,7 @@ class GuestMemoryObject : public Napi::ObjectWrap<GuestMemoryObject> {
   }
 
  private:
-  // close(): unmaps, as soon as no queue uses it any more; the garbage collector is too lazy.
+  // close(): unmaps as soon as no queue uses the memory; does not wait for the garbage collector.
   void Close(const Napi::CallbackInfo &) { memory_.reset(); }
 
   // read(address, length) → Buffer, or null if part is outside.
@@ -142,17 +134,17 @@ class GuestMemoryObject : public Napi::ObjectWrap<GuestMemoryObject> {
     return list;
   }
 
-  // openMemory(index) → fd that only reads; other users are locked out of the file (mode 0600).
+  // openMemory(index) → read-only fd; the file's mode becomes 0600, which keeps other users out.
   Napi::Value OpenMemory(const Napi::CallbackInfo &info) {
     const auto index = static_cast<size_t>(Unsigned(info[0]));
     if (index >= memory(info.Env())->memories().size()) {
       throw Napi::RangeError::New(info.Env(), "openMemory: no such memory");
     }
     const int fd = memory(info.Env())->memories()[index].fd;
-    // Fails where the file is another user's, who then decides about its mode, and where memory
-    // without a name has none that matters.
+    // Fails for another user's file, whose mode is that user's decision, and for memory without a
+    // name, whose mode does not matter.
     [[maybe_unused]] const int changed = fchmod(fd, S_IRUSR | S_IWUSR);
-    return Made(info.Env(), platform::ReopenReadOnly(fd), "reopening a memory read-only");
+    return DescriptorOrError(info.Env(), platform::ReopenReadOnly(fd), "reopening a memory read-only");
   }
 
   std::shared_ptr<const GuestMemory> memory_;
@@ -198,7 +190,7 @@ class VirtqueueObject : public Napi::ObjectWrap<VirtqueueObject> {
     return *queue_;
   }
 
-  // close(): lets the memory go.
+  // close(): releases the memory.
   void Close(const Napi::CallbackInfo &) { queue_.reset(); }
 
   void Rebind(const Napi::CallbackInfo &info) {
@@ -238,7 +230,7 @@ class VirtqueueObject : public Napi::ObjectWrap<VirtqueueObject> {
     return result;
   }
 
-  // push(head, answer) → false if the answer's place is not memory.
+  // push(head, response) → false if the room for the response is outside the memory.
   Napi::Value Push(const Napi::CallbackInfo &info) {
     const auto answer = info[1].As<Napi::Uint8Array>();
     const auto head = static_cast<uint16_t>(Unsigned(info[0]));
@@ -264,13 +256,13 @@ class VirtqueueObject : public Napi::ObjectWrap<VirtqueueObject> {
 // createMemory(name, size) → fd
 Napi::Value Create(const Napi::CallbackInfo &info) {
   const std::string name = info[0].As<Napi::String>().Utf8Value();
-  return Made(info.Env(), platform::CreateMemory(name, Unsigned(info[1])), "creating a memory");
+  return DescriptorOrError(info.Env(), platform::CreateMemory(name, Unsigned(info[1])), "creating a memory");
 }
 
 // reopenReadOnly(fd) → fd
 Napi::Value Reopen(const Napi::CallbackInfo &info) {
   const int fd = info[0].As<Napi::Number>().Int32Value();
-  return Made(info.Env(), platform::ReopenReadOnly(fd), "reopening a memory read-only");
+  return DescriptorOrError(info.Env(), platform::ReopenReadOnly(fd), "reopening a memory read-only");
 }
 
 // writeMemory(fd, offset, bytes)
@@ -285,10 +277,10 @@ void WriteBytes(const Napi::CallbackInfo &info) {
 // duplicate(fd) → fd
 Napi::Value Duplicate(const Napi::CallbackInfo &info) {
   const int fd = info[0].As<Napi::Number>().Int32Value();
-  return Made(info.Env(), fcntl(fd, F_DUPFD_CLOEXEC, 0), "duplicating a descriptor");
+  return DescriptorOrError(info.Env(), fcntl(fd, F_DUPFD_CLOEXEC, 0), "duplicating a descriptor");
 }
 
-// status(fd) → {identity, size}. Where the system does not tell memories apart, every answer has an
+// status(fd) → {identity, size}. Where the system does not identify memories, every result has an
 // identity of its own.
 Napi::Value Status(const Napi::CallbackInfo &info) {
   static std::atomic<uint64_t> unknown{0};

@@ -1,15 +1,71 @@
-#include "poller.h"
-
+// A thread that waits in poll(2) for every watched descriptor, and one ThreadSafeFunction that
+// notifies JavaScript.
+//
+// A watch is armed for one event: when its descriptor is ready, the watch is disarmed and reported,
+// and JavaScript arms it again after handling the event. So the queue of reports is bounded by the
+// number of watches, however slow JavaScript is. The ids of watches are never reused, so a
+// descriptor's number may be reused while an old report is on its way.
+#include <poll.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "../platform/platform.h"
-#include "errors.h"
+#include "addon.h"
+#include "guest_memory.h"
 
 namespace vsockenc {
+
+namespace {
+
+class Poller {
+ public:
+  // `dispatch` is called as dispatch([id, events, id, events, …]).
+  Poller(Napi::Env env, Napi::Function dispatch);
+  ~Poller();
+  Poller(const Poller &) = delete;
+  Poller &operator=(const Poller &) = delete;
+
+  // Arms or changes the watch; events of 0 disarms it.
+  void Arm(Napi::Env env, uint32_t id, int fd, short events);
+  void Remove(Napi::Env env, uint32_t id);
+  // Joins the thread. Nothing is reported afterwards.
+  void Stop();
+
+ private:
+  struct Watch {
+    int fd;
+    short events;
+  };
+  struct Report {
+    uint32_t id;
+    short events;
+  };
+
+  void Run();
+  void Wake() const;
+  // Collects the ready descriptors; true if JavaScript must be called.
+  bool Collect(const std::vector<uint32_t> &ids, const std::vector<pollfd> &polled);
+  void Deliver(Napi::Env env, Napi::Function dispatch);
+
+  std::mutex mutex_;
+  std::map<uint32_t, Watch> watches_;
+  std::vector<Report> reports_;
+  bool call_pending_ = false;
+  bool stopping_ = false;
+  Descriptor wake_read_;
+  Descriptor wake_write_;
+  Napi::ThreadSafeFunction function_;
+  std::thread thread_;
+};
 
 Poller::Poller(Napi::Env env, Napi::Function dispatch) {
   std::array<int, 2> ends{};
@@ -17,7 +73,7 @@ Poller::Poller(Napi::Env env, Napi::Function dispatch) {
   wake_read_ = Descriptor(ends[0]);
   wake_write_ = Descriptor(ends[1]);
   function_ = Napi::ThreadSafeFunction::New(env, dispatch, "vsockenc poller", 0, 1);
-  // Only a watch keeps the process alive.
+  // Only watches keep the process alive.
   function_.Unref(env);
   thread_ = std::thread([this] { Run(); });
 }
@@ -77,7 +133,7 @@ void Poller::Run() {
         polled.push_back({watch.fd, watch.events, 0});
       }
     }
-    // EINTR and ENOMEM alike: look again.
+    // EINTR or ENOMEM: try again.
     if (poll(polled.data(), static_cast<nfds_t>(polled.size()), -1) < 0) continue;
     if (polled[0].revents != 0) {
       std::array<char, 64> bytes{};
@@ -95,7 +151,7 @@ bool Poller::Collect(const std::vector<uint32_t> &ids, const std::vector<pollfd>
     const pollfd &entry = polled[i + 1];
     if (entry.revents == 0) continue;
     const auto found = watches_.find(ids[i]);
-    // Removed or changed while poll was waiting: what was seen is about another wish.
+    // Removed or changed while poll was waiting: the result is of an earlier watch.
     if (found == watches_.end() || found->second.fd != entry.fd || found->second.events == 0) {
       continue;
     }
@@ -121,9 +177,7 @@ void Poller::Deliver(Napi::Env env, Napi::Function dispatch) {
   dispatch.Call({list});
 }
 
-namespace {
-
-// One poller an environment (a worker thread has its own), made by the first startPoller.
+// One poller for each environment (a worker thread has its own), made by startPoller.
 struct State {
   std::unique_ptr<Poller> poller;
 };

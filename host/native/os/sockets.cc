@@ -1,5 +1,3 @@
-#include "sockets.h"
-
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -12,7 +10,7 @@
 #include <vector>
 
 #include "../platform/platform.h"
-#include "errors.h"
+#include "addon.h"
 #include "guest_memory.h"
 
 namespace vsockenc {
@@ -72,7 +70,7 @@ Napi::Value Connect(const Napi::CallbackInfo &info) {
   return Napi::Number::New(env, fd.Take());
 }
 
-// accept(fd) → fd, or null when nobody waits.
+// accept(fd) → fd, or null if no connection waits.
 Napi::Value Accept(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
   Descriptor fd(platform::Accept(Fd(info)));
@@ -123,14 +121,14 @@ Napi::Value PeerCid(const Napi::CallbackInfo &info) {
   return Napi::Number::New(env, cid);
 }
 
-// send(fd, bytes, offset, descriptors) → bytes taken, or null when the buffer is full.
+// send(fd, bytes, offset, descriptors) → bytes sent, or null if the socket's buffer is full.
 Napi::Value Send(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
   auto bytes = info[1].As<Napi::Uint8Array>();
   const auto offset = static_cast<size_t>(info[2].As<Napi::Number>().Int64Value());
   const auto descriptors = info[3].As<Napi::Array>();
   if (offset >= bytes.ByteLength() || descriptors.Length() > kMaxDescriptors) {
-    throw Napi::RangeError::New(env, "send: nothing to send, or too many descriptors");
+    throw Napi::RangeError::New(env, "send: no bytes, or too many descriptors");
   }
   iovec part{bytes.Data() + offset, bytes.ByteLength() - offset};
   alignas(cmsghdr) std::array<unsigned char, CMSG_SPACE(kMaxDescriptors * sizeof(int))> control{};
@@ -161,15 +159,15 @@ Napi::Value Send(const Napi::CallbackInfo &info) {
   return Napi::Number::New(env, static_cast<double>(sent));
 }
 
-// receive(fd, buffer, offset, length) → null when nothing is there, else {bytes, descriptors};
-// bytes is 0 at the end. More descriptors than kMaxDescriptors: all are closed, and an error.
+// receive(fd, buffer, offset, length) → null if nothing has arrived, else {bytes, descriptors};
+// bytes is 0 at the end. More descriptors than kMaxDescriptors: closes all of them and throws.
 Napi::Value Receive(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
   auto buffer = info[1].As<Napi::Uint8Array>();
   const auto offset = static_cast<size_t>(info[2].As<Napi::Number>().Int64Value());
   const auto length = static_cast<size_t>(info[3].As<Napi::Number>().Int64Value());
   if (length == 0 || offset > buffer.ByteLength() || length > buffer.ByteLength() - offset) {
-    throw Napi::RangeError::New(env, "receive: outside the buffer");
+    throw Napi::RangeError::New(env, "receive: the range is outside the buffer");
   }
   iovec part{buffer.Data() + offset, length};
   alignas(cmsghdr) std::array<unsigned char, CMSG_SPACE(kMaxDescriptors * sizeof(int))> control{};
@@ -198,7 +196,7 @@ Napi::Value Receive(const Napi::CallbackInfo &info) {
     }
   }
   if ((message.msg_flags & MSG_CTRUNC) != 0) {
-    throw Napi::Error::New(env, "more descriptors in a message than can be taken");
+    throw Napi::Error::New(env, "a message with more than " + std::to_string(kMaxDescriptors) + " descriptors");
   }
   Napi::Array list = Napi::Array::New(env, descriptors.size());
   for (uint32_t i = 0; i < descriptors.size(); i++) list.Set(i, descriptors[i].get());
@@ -217,29 +215,29 @@ void CloseDescriptor(const Napi::CallbackInfo &info) {
 // The doorbells of virtqueues are eventfds where QEMU has them, elsewhere pipes (QEMU
 // util/event_notifier-posix.c). Either is rung by writing eight bytes.
 
-// ring(fd). A full one has been rung already; one whose listener has gone has nobody to wake.
-void Ring(const Napi::CallbackInfo &info) {
+// ringDoorbell(fd). A full one has been rung already; one whose listener has closed needs no ring.
+void RingDoorbell(const Napi::CallbackInfo &info) {
   const uint64_t one = 1;
   ssize_t written = 0;
   do {
     written = write(Fd(info), &one, sizeof one);
   } while (written < 0 && errno == EINTR);
   if (written < 0 && !WouldBlock(errno) && errno != EPIPE) {
-    throw SystemError(info.Env(), "ringing", errno);
+    throw SystemError(info.Env(), "ringing a doorbell", errno);
   }
 }
 
-// silence(fd) → false at the end; takes all rings so far. Those that come meanwhile are found by
-// the next poll.
-Napi::Value Silence(const Napi::CallbackInfo &info) {
-  // An eventfd gives its eight bytes once. A pipe has to be read until it is empty, but not for as
-  // long as somebody may go on writing: this is twice what a pipe holds on Linux and Darwin.
-  constexpr int kSilences = 256;
+// clearDoorbell(fd) → false if the other end is closed. Takes all rings so far; the next poll finds
+// those that come meanwhile.
+Napi::Value ClearDoorbell(const Napi::CallbackInfo &info) {
+  // An eventfd gives its eight bytes once. A pipe is read until it is empty, but not for ever if the
+  // other end keeps writing: this is twice what a pipe holds on Linux and Darwin.
+  constexpr int kReads = 256;
   std::array<char, 512> rings{};
-  for (int i = 0; i < kSilences; i++) {
+  for (int i = 0; i < kReads; i++) {
     const ssize_t count = read(Fd(info), rings.data(), rings.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && !WouldBlock(errno)) throw SystemError(info.Env(), "reading a kick", errno);
+    if (count < 0 && !WouldBlock(errno)) throw SystemError(info.Env(), "clearing a doorbell", errno);
     if (count == 0) return Napi::Boolean::New(info.Env(), false);
     if (count < static_cast<ssize_t>(rings.size())) break;
   }
@@ -255,7 +253,6 @@ void SetNonBlocking(const Napi::CallbackInfo &info) {
 
 void RegisterSockets(Napi::Env env, Napi::Object exports) {
   exports.Set("maxPathBytes", Napi::Number::New(env, sizeof(sockaddr_un::sun_path) - 1));
-  exports.Set("maxDescriptors", Napi::Number::New(env, kMaxDescriptors));
   exports.Set("listen", Napi::Function::New(env, Listen));
   exports.Set("connect", Napi::Function::New(env, Connect));
   exports.Set("accept", Napi::Function::New(env, Accept));
@@ -266,8 +263,8 @@ void RegisterSockets(Napi::Env env, Napi::Object exports) {
   exports.Set("send", Napi::Function::New(env, Send));
   exports.Set("receive", Napi::Function::New(env, Receive));
   exports.Set("closeDescriptor", Napi::Function::New(env, CloseDescriptor));
-  exports.Set("ring", Napi::Function::New(env, Ring));
-  exports.Set("silence", Napi::Function::New(env, Silence));
+  exports.Set("ringDoorbell", Napi::Function::New(env, RingDoorbell));
+  exports.Set("clearDoorbell", Napi::Function::New(env, ClearDoorbell));
   exports.Set("setNonBlocking", Napi::Function::New(env, SetNonBlocking));
 }
 

@@ -35,8 +35,8 @@ struct RawDescriptor {
 };
 static_assert(sizeof(RawDescriptor) == kDescriptorBytes);
 
-// Shared with the driver: every access is an atomic one, the compiler may not read twice. (The
-// compilers' own operations, because libc++ has std::atomic_ref only from LLVM 19 on.)
+// Shared with the driver: every access is atomic, so that the compiler cannot read twice. (The
+// compilers' own operations, because libc++ has std::atomic_ref only since LLVM 19.)
 template <typename T>
 T Load(const uint8_t *at, int order = __ATOMIC_RELAXED) {
   return __atomic_load_n(reinterpret_cast<const T *>(at), order);
@@ -70,8 +70,8 @@ Virtqueue::Virtqueue(std::shared_ptr<const GuestMemory> memory, const VirtqueueS
   }
   Locate();
   chains_.resize(setup.size);
-  // Where this side stopped is told by `base`, but chains may have been given back out of order:
-  // what the driver has seen is the used ring's own index.
+  // `base` is the next available entry; chains may have been given back out of order, so the used
+  // ring continues at its own index.
   next_used_ = Load<uint16_t>(used_ + kRingIndex);
   signalled_used_ = next_used_;
 }
@@ -130,7 +130,7 @@ Virtqueue::PopResult Virtqueue::Pop(size_t max_readable) {
 
   const size_t slot = next_available_ & (setup_.size - 1);
   const auto head = Load<uint16_t>(available_ + kRingEntries + slot * sizeof(uint16_t));
-  if (head >= setup_.size) return Broken("an available entry names no descriptor");
+  if (head >= setup_.size) return Broken("an available entry is outside the descriptor table");
   Chain &chain = chains_[head];
   if (chain.in_flight) return Broken("a chain was made available twice");
 
@@ -189,7 +189,7 @@ bool Virtqueue::Walk(uint16_t head, size_t max_readable, Chain *chain, PopResult
       result->readable_length += raw.length;
     }
     if ((raw.flags & kDescriptorNext) == 0) return true;
-    if (raw.next >= entries) return fault("a descriptor's next names no descriptor");
+    if (raw.next >= entries) return fault("a descriptor's next is outside the table");
     if (table.empty()) {
       raw = direct(raw.next);
     } else {
@@ -198,7 +198,7 @@ bool Virtqueue::Walk(uint16_t head, size_t max_readable, Chain *chain, PopResult
   }
 }
 
-bool Virtqueue::Push(uint16_t head, const uint8_t *answer, size_t length) {
+bool Virtqueue::Push(uint16_t head, const uint8_t *response, size_t length) {
   if (head >= setup_.size || !chains_[head].in_flight) return false;
   Chain &chain = chains_[head];
   size_t written = 0;
@@ -206,7 +206,7 @@ bool Virtqueue::Push(uint16_t head, const uint8_t *answer, size_t length) {
   for (const Segment &segment : chain.writable) {
     if (written == length) break;
     const size_t part = std::min<size_t>(segment.length, length - written);
-    if (!memory_->Write(segment.address, answer + written, part)) {
+    if (!memory_->Write(segment.address, response + written, part)) {
       stored = false;
       break;
     }
@@ -219,13 +219,13 @@ bool Virtqueue::Push(uint16_t head, const uint8_t *answer, size_t length) {
   Store<uint32_t>(entry, head);
   Store<uint32_t>(entry + sizeof(uint32_t), static_cast<uint32_t>(written));
   next_used_++;
-  // Release: the answer and the entry are visible before the index.
+  // Release: the response and the entry are visible before the index.
   Store<uint16_t>(used_ + kRingIndex, next_used_, __ATOMIC_RELEASE);
   return stored;
 }
 
 bool Virtqueue::TakeNotification() {
-  // The driver's wish must be read after our index is visible, or both sides could go to sleep.
+  // The driver's request must be read after our index is visible, or both sides could wait for ever.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const uint16_t before = std::exchange(signalled_used_, next_used_);
   const bool valid = std::exchange(signalled_valid_, true);
@@ -244,7 +244,7 @@ bool Virtqueue::EnableKicks() {
   if (setup_.event_index) {
     Store<uint16_t>(used_ + kRingEntries + setup_.size * kUsedEntryBytes, next_available_);
   }
-  // The wish must be visible before the index is looked at again.
+  // The request must be visible before the index is read again.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return Pending() != 0;
 }

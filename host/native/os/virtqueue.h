@@ -1,9 +1,9 @@
 // The device's side of a split virtqueue (virtio 1.2, 2.7) in guest memory. Plain C++, so that
 // tests can compile it alone.
 //
-// The driver is hostile: each index and address is read once, checked, and used from the copy. A
-// wrong chain costs only itself (kFault: give its head back with push); a wrong ring (kBroken)
-// stops the queue until it is set up anew. Indices are free-running 16-bit counters.
+// The driver is hostile: each index and address is read once, checked, and used from the copy. An
+// invalid chain affects only itself (kFault: give its head back with Push); an invalid ring
+// (kBroken) stops the queue until it is set up again. Indices are free-running 16-bit counters.
 #ifndef VSOCKENC_HOST_NATIVE_OS_VIRTQUEUE_H_
 #define VSOCKENC_HOST_NATIVE_OS_VIRTQUEUE_H_
 
@@ -24,7 +24,7 @@ struct VirtqueueSetup {
   uint64_t descriptors;
   uint64_t available;
   uint64_t used;
-  // Next entry of the available ring to take; also where the used ring goes on.
+  // Next entry of the available ring to take.
   uint16_t base;
   // As negotiated, not as offered.
   bool event_index;
@@ -42,7 +42,7 @@ class Virtqueue {
     uint16_t head = 0;
     // The first bytes of the driver's part, at most the bound given to Pop.
     std::vector<uint8_t> readable;
-    // All of the driver's part, and the room for an answer, in bytes.
+    // All of the driver's part, and the room for a response, in bytes.
     uint64_t readable_length = 0;
     uint64_t writable_length = 0;
     std::string fault;
@@ -58,14 +58,14 @@ class Virtqueue {
   uint16_t Pending() const;
   PopResult Pop(size_t max_readable);
 
-  // Gives a chain back with an answer, of which no more is written than there is room for. False if
-  // the head is not in flight or the room is not memory (the chain goes back without an answer).
-  bool Push(uint16_t head, const uint8_t *answer, size_t length);
+  // Gives a chain back with a response, cut to the room there is. False if the head is not in flight
+  // or the room is outside the memory (the chain goes back without a response).
+  bool Push(uint16_t head, const uint8_t *response, size_t length);
 
-  // Whether the driver wants to be told of what was pushed since the last call. 2.7.10.
+  // Whether the driver wants a notification of what was pushed since the last call. 2.7.10.
   bool TakeNotification();
 
-  // Asks for a kick at the next available entry, then says whether entries came meanwhile. 2.7.10.
+  // Asks for a kick at the next available entry. True if entries came meanwhile. 2.7.10.
   bool EnableKicks();
 
   uint16_t next_available() const { return next_available_; }

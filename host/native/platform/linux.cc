@@ -69,8 +69,8 @@ int PeerCid(int fd, uint32_t *cid) {
 int StatusOf(int fd, MemoryStatus *status) {
   struct stat found {};
   if (fstat(fd, &found) != 0) return -1;
-  // memfds and POSIX shared memory are files of a tmpfs. Those of huge pages tell the huge page's
-  // size as their block size.
+  // memfds and POSIX shared memory are files of a tmpfs. For huge pages the block size is the size
+  // of the huge page.
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   const auto block = static_cast<uint64_t>(found.st_blksize);
   const bool is_file = S_ISREG(found.st_mode);
@@ -87,8 +87,8 @@ int StatusOf(int fd, MemoryStatus *status) {
 int CreateMemory(const std::string &name, uint64_t size) {
   const int fd = memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0) return -1;
-  // A memfd is open to everybody who can reach it through /proc. Seals: pages that are mapped
-  // cannot go away under a reader.
+  // By default every user who reaches a memfd through /proc can open it. The seals keep mapped pages
+  // valid.
   if (fchmod(fd, S_IRUSR | S_IWUSR) == 0 && ftruncate(fd, static_cast<off_t>(size)) == 0 &&
       fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0) {
     return fd;

@@ -1,5 +1,5 @@
-// What POSIX does not say and the systems that we run on do each in their own way. Exactly one
-// implementation is compiled: linux.cc, or posix.cc for every other system (Darwin above all).
+// What POSIX leaves open and the supported systems do in different ways. Exactly one implementation
+// is compiled: linux.cc, or posix.cc for every other system (above all Darwin).
 //
 // Like system calls, functions that can fail return -1 and leave the reason in errno.
 #ifndef VSOCKENC_HOST_NATIVE_PLATFORM_PLATFORM_H_
@@ -14,17 +14,17 @@
 
 namespace vsockenc::platform {
 
-// Sockets and pipes. Every descriptor that comes from here is closed on exec and does not block,
-// and writing to it when nobody reads is EPIPE, not SIGPIPE. (For a pipe that depends on the
-// process: Node ignores SIGPIPE.)
+// Sockets and pipes. Every descriptor made here is closed on exec and non-blocking; writing to it
+// when the reader has closed gives EPIPE, not SIGPIPE. (For a pipe that depends on the process: Node
+// ignores SIGPIPE.)
 
 // A stream socket of the family.
 int OpenSocket(int family);
-// Of the next connection that waits.
+// A socket for the next waiting connection.
 int Accept(int fd);
-// The reading end, and the writing one.
+// The read end, then the write end.
 int OpenPipe(std::array<int, 2> *ends);
-// Makes a descriptor that comes from elsewhere like those from here.
+// Gives a descriptor from elsewhere the same flags.
 void Adopt(int fd);
 
 ssize_t Send(int fd, const msghdr &message);
@@ -43,7 +43,7 @@ int PeerCid(int fd, uint32_t *cid);
 // Shareable memory: memfds, POSIX shared memory, and files.
 
 struct MemoryStatus {
-  // False: the descriptor is of something else. The other fields mean nothing then.
+  // False: the descriptor is of something else, and the other fields are meaningless.
   bool is_memory;
   // pread(2) and pwrite(2) work. They do not on POSIX shared memory of Darwin, which can only be
   // mapped.
@@ -52,16 +52,16 @@ struct MemoryStatus {
   uint64_t size;
   // Of the offsets at which it can be mapped, in bytes: a page, or a huge page.
   uint64_t alignment;
-  // Equal exactly for descriptors of one memory. Empty where the system does not tell them apart,
-  // as Darwin does not with POSIX shared memory.
+  // Equal exactly for descriptors of one memory. Empty where the system cannot identify it (POSIX
+  // shared memory of Darwin).
   std::string identity;
 };
 int StatusOf(int fd, MemoryStatus *status);
 
-// Memory without a name, which nobody but our own user can open; `name` is for diagnostics. Its
-// size is fixed where the system can do that.
+// Memory without a name, which other users cannot open; `name` is for diagnostics. Its size is
+// fixed where the system supports that.
 int CreateMemory(const std::string &name, uint64_t size);
-// The same memory, without the right to write where the system can take it away.
+// The same memory, read-only where the system supports that.
 int ReopenReadOnly(int fd);
 
 }  // namespace vsockenc::platform

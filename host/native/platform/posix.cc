@@ -27,8 +27,8 @@ int Adopted(int fd) {
   return fd;
 }
 
-// Length of a name that every system takes (Darwin: PSHMNAMLEN, 31), less number of the process and
-// of the memory.
+// Length of a name that every system accepts (Darwin: PSHMNAMLEN, 31), less the numbers of process
+// and memory.
 constexpr size_t kNameLength = 12;
 
 }  // namespace
@@ -37,7 +37,7 @@ void Adopt(int fd) {
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 #ifdef SO_NOSIGPIPE
-  // Fails, rightly, where the descriptor is no socket.
+  // Fails where the descriptor is not a socket; that is fine.
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
 #endif
@@ -95,8 +95,8 @@ int PeerCid(int, uint32_t *) {
 int StatusOf(int fd, MemoryStatus *status) {
   struct stat found {};
   if (fstat(fd, &found) != 0) return -1;
-  // Darwin gives POSIX shared memory neither a type nor an inode (xnu, bsd/kern/posix_shm.c,
-  // pshm_stat), and no read or write (pshmops).
+  // On Darwin, POSIX shared memory has neither a type nor an inode (xnu, bsd/kern/posix_shm.c,
+  // pshm_stat), and supports neither read nor write (pshmops).
   const bool is_file = S_ISREG(found.st_mode);
   *status = {
       .is_memory = is_file || (found.st_mode & S_IFMT) == 0,
@@ -113,7 +113,7 @@ int StatusOf(int fd, MemoryStatus *status) {
 
 int CreateMemory(const std::string &name, uint64_t size) {
   static std::atomic<unsigned> count{0};
-  // The name is taken only if it was free, and lives only until the next line but one.
+  // O_EXCL: an existing name is never reused. It is removed at once.
   std::ostringstream path;
   path << '/' << name.substr(0, kNameLength) << '.' << getpid() << '.' << count++ % 1000;
   const int fd = shm_open(path.str().c_str(), O_RDWR | O_CREAT | O_EXCL, S_IRUSR | S_IWUSR);
@@ -128,7 +128,7 @@ int CreateMemory(const std::string &name, uint64_t size) {
 }
 
 int ReopenReadOnly(int fd) {
-  // Memory without a name cannot be opened again, and a duplicate has the right to write.
+  // Memory without a name cannot be re-opened; a duplicate stays writable.
   return fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 

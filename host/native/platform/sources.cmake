@@ -1,4 +1,4 @@
-# VSOCKENC_PLATFORM_SOURCES: the implementation of platform.h for the target system, and what stands on it.
+# VSOCKENC_PLATFORM_SOURCES: the implementation of platform.h for the target system, and FileWindow.
 # -DVSOCKENC_PLATFORM=posix chooses the portable one on Linux too, so that tests can run it there.
 if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
   set(default_platform linux)

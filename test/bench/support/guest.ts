@@ -6,13 +6,14 @@
  * its bytes came out of the socket, and this side's own work stays small.
  */
 import { createServer, type Server, type Socket } from "node:net";
+import { fourcc } from "../../../proto/formats.ts";
 import { encodeMessage } from "../../../proto/framing.ts";
 import { HEADER_OFFSET, LIMITS } from "../../../proto/limits.ts";
 import { decodeBody, type Message, messageId, type OutgoingMessage } from "../../../proto/messages.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { until } from "../../support/until.ts";
 
-const XR24 = 0x34325258;
+const XR24 = fourcc("XR24");
 const FRAME_NS = 16_666_667;
 /** Larger than any run's packets, so that no Credit need be sent; the relay's bound on unsent bytes remains. */
 const ENDLESS_WINDOW = 0xffffffff;

@@ -1,11 +1,12 @@
 /** What test/guest/port-ping.c writes to a port: whole messages, prepared on the host. */
+import { fourcc } from "../../../proto/formats.ts";
 import { encodeDataHead, encodeMessage } from "../../../proto/framing.ts";
 import { type Message, messageId, type OutgoingMessage } from "../../../proto/messages.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import type { Exchange } from "./echo-client.ts";
 import type { StreamSize } from "./guest.ts";
 
-const XR24 = 0x34325258;
+const XR24 = fourcc("XR24");
 const FRAME_NS = 16_666_667;
 const WINDOW = 1 << 24;
 /** As long as the null encoder's packets between key frames. */

@@ -10,13 +10,13 @@ import { ExportServer } from "../../../host/export/server.ts";
 import type { ExportSource, LookUp, SharedMemory } from "../../../host/export/source.ts";
 import { closeDescriptor, createMemory, reopenReadOnly } from "../../../host/native/descriptor.ts";
 import { FdListener, FdSocket } from "../../../host/native/fd-socket.ts";
+import { VIRTIO_BGRX } from "../../../proto/formats.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 
 /** Of every resource; only what is drawn into takes memory. */
 const RESOURCE_BYTES = 16 << 20;
 const REQUEST_BYTES = 8;
 const MAX_QUEUED_BYTES = 4096;
-const FORMAT_B8G8R8X8 = 2;
 
 interface Resource {
   readonly memory: SharedMemory;
@@ -117,6 +117,6 @@ export class ResourceMemory {
     const extents = [{ memory: id, offset: 0, length: RESOURCE_BYTES }];
     const size = { width: RESOURCE_BYTES / 4, height: 1 };
     const backing = { generation: id, extents };
-    return { kind: "found", resource: { ...size, format: FORMAT_B8G8R8X8, backing } };
+    return { kind: "found", resource: { ...size, format: VIRTIO_BGRX, backing } };
   }
 }

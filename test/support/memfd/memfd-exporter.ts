@@ -1,92 +1,67 @@
 /**
- * The memfd exporter: pictures of a program on the host, in plain shared memory, served like a VM's.
- *
- * It is for whatever has pixels and no virtual machine: tests, benchmarks, and programs that draw and want them
- * encoded. A program creates resources, writes pixels and names the ids on a link that is bound to this exporter's
- * socket. Everything behind the socket is the same as for a VM, so what is measured or tested here holds there.
- *
- * It is a library and has no command: a process that only held memory would have nobody to write into it.
+ * An exporter of a program's own memory, served as a VM's is: pictures for tests and benchmarks without a VM. A test
+ * makes resources, writes pixels, and names the ids on a link that is bound to this exporter's socket.
  */
 import type { Logger } from "pino";
-import { packageVersion } from "../../../common/package-root.ts";
 import { ExportServer } from "../../../host/export/server.ts";
-import type { ExportableResource, ExportSource, LookUp, SharedMemory } from "../../../host/export/source.ts";
+import type { ExportableResource, LookUp } from "../../../host/export/source.ts";
 import {
   closeDescriptor,
   createMemory,
   reopenReadOnly,
   writeMemory,
 } from "../../../host/native/descriptor.ts";
-import { PAGE_BYTES, PageAllocator, type Placement } from "./pages.ts";
+import type { Extent } from "../../../proto/export.ts";
+import { PACKED_PIXEL_BYTES, VIRTIO_BGRX } from "../../../proto/formats.ts";
 
-/** A resource cannot be made, written or freed; the message says why. */
-export class MemfdExporterError extends Error {
-  override readonly name = "MemfdExporterError";
-}
-
-export interface MemfdExporterOptions {
-  /** Of the export socket; it has mode 0600. */
-  readonly path: string;
-  /** Bytes for all resources together; rounded up to pages. */
-  readonly bytes: number;
-  /** Users that may connect, besides our own and root. */
-  readonly users?: readonly number[];
-}
+/** The smallest unit that can be mapped on every system that is supported. */
+export const PAGE_BYTES = 4096;
 
 /** A resource to make. */
 export interface ResourceOptions {
-  /** Pixels, of what is shown as a head; the layout of a stream is the reader's to say. */
+  /** In pixels; the format is B8G8R8X8. */
   readonly width: number;
   readonly height: number;
   /** Default: four for each pixel. */
   readonly bytes?: number;
-  /** VIRTIO_GPU_FORMAT_*; default: B8G8R8X8. */
-  readonly format?: number;
-  /** Default: contiguous. */
-  readonly placement?: Placement;
-}
-
-interface MemfdResource extends ExportableResource {
-  readonly bytes: number;
+  /**
+   * Default: contiguous, in one run. Scattered: no page lies behind the one before it, as in a guest whose memory is
+   * fragmented.
+   */
+  readonly placement?: "contiguous" | "scattered";
 }
 
 const MEMORY_ID = 1;
-const FORMAT_B8G8R8X8 = 2;
-const MAX_RESOURCES = 16384;
 
 export class MemfdExporter {
-  /** Of the memory, for programs that map it themselves; readable and writable, closed by close(). */
-  readonly descriptor: number;
-  readonly #memory: SharedMemory;
-  readonly #pages: PageAllocator;
-  readonly #resources = new Map<number, MemfdResource>();
+  readonly #descriptor: number;
+  readonly #readOnly: number;
+  readonly #usedPages: Uint8Array;
+  readonly #resources = new Map<number, ExportableResource>();
   readonly #server: ExportServer;
   #generation = 0;
-  #closed = false;
 
-  /** @throws SocketError, or the system's error when there is not that much memory */
-  constructor({ path, bytes, users = [] }: MemfdExporterOptions, log: Logger) {
-    const pages = Math.ceil(bytes / PAGE_BYTES);
-    if (!Number.isSafeInteger(pages * PAGE_BYTES) || pages < 1) {
-      throw new MemfdExporterError(`a memory of ${bytes} bytes cannot be made: give at least 1`);
-    }
-    const size = pages * PAGE_BYTES;
-    this.#pages = new PageAllocator(MEMORY_ID, pages);
-    this.descriptor = createMemory("vsockenc", size);
-    this.#memory = { id: MEMORY_ID, size, descriptor: reopenReadOnly(this.descriptor) };
-    const source: ExportSource = {
-      software: `vsockenc memfd ${packageVersion}`,
-      lookUp: (id) => this.#lookUp(id),
-      memory: (id) => (id === MEMORY_ID ? this.#memory : undefined),
-      scanouts: () => [],
-      whenSettled: (listener) => listener(),
-    };
-    try {
-      this.#server = new ExportServer({ path, users }, source, log);
-    } catch (error) {
-      this.#closeMemory();
-      throw error;
-    }
+  /**
+   * @param path of the export socket
+   * @param bytes for all resources together
+   * @throws SocketError
+   */
+  constructor({ path, bytes }: { readonly path: string; readonly bytes: number }, log: Logger) {
+    const size = Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
+    this.#usedPages = new Uint8Array(size / PAGE_BYTES);
+    this.#descriptor = createMemory("vsockenc", size);
+    this.#readOnly = reopenReadOnly(this.#descriptor);
+    this.#server = new ExportServer(
+      { path, users: [] },
+      {
+        software: "vsockenc memfd",
+        lookUp: (id) => this.#lookUp(id),
+        memory: (id) => (id === MEMORY_ID ? { id, size, descriptor: this.#readOnly } : undefined),
+        scanouts: () => [],
+        whenSettled: (listener) => listener(),
+      },
+      log,
+    );
   }
 
   /** How many resources the relays hold now. */
@@ -94,99 +69,83 @@ export class MemfdExporter {
     return this.#server.held;
   }
 
-  /**
-   * Makes a resource; its bytes are whatever the pages hold.
-   *
-   * @param id from 1; one that was freed may come again
-   * @returns where its bytes are in the memory, for programs that map it
-   * @throws MemfdExporterError when the id is taken or there is no room
-   */
-  create(id: number, options: ResourceOptions): ExportableResource["backing"]["extents"] {
-    const { width, height, format = FORMAT_B8G8R8X8, placement = "contiguous" } = options;
-    const bytes = options.bytes ?? width * height * 4;
-    if (!Number.isInteger(id) || id < 1 || id > 0xffffffff) {
-      throw new MemfdExporterError(`resource ${id}: an id is a whole number from 1 to 2^32-1`);
-    }
-    if (!Number.isSafeInteger(bytes) || bytes < 1) {
-      throw new MemfdExporterError(`resource ${id}: ${bytes} bytes; give at least 1`);
-    }
-    if (this.#resources.has(id)) throw new MemfdExporterError(`resource ${id} exists: free it first`);
-    if (this.#resources.size >= MAX_RESOURCES) {
-      throw new MemfdExporterError(`there are ${MAX_RESOURCES} resources: free some`);
-    }
-    const extents = this.#pages.take(Math.ceil(bytes / PAGE_BYTES), placement);
-    if (extents === undefined) {
-      throw new MemfdExporterError(
-        `no room for ${bytes} bytes (${placement}) in the memory of ${this.#memory.size}: make it larger, or free resources`,
-      );
-    }
+  /** Makes a resource; its bytes are those that the pages happen to hold. @throws Error without room for it */
+  create(id: number, options: ResourceOptions): void {
+    const { width, height, bytes = width * height * PACKED_PIXEL_BYTES, placement = "contiguous" } = options;
+    if (this.#resources.has(id)) throw new Error(`resource ${id} exists: free it first`);
+    const pages = Math.ceil(bytes / PAGE_BYTES);
+    const extents = placement === "contiguous" ? this.#run(pages) : this.#descending(pages);
+    this.#mark(extents, 1);
     this.#generation += 1;
     const backing = { generation: this.#generation, extents };
-    this.#resources.set(id, { width, height, format, bytes, backing });
-    return extents;
+    this.#resources.set(id, { width, height, format: VIRTIO_BGRX, backing });
   }
 
-  /**
-   * Writes pixels into a resource.
-   *
-   * @param offset in the resource's bytes
-   * @throws MemfdExporterError when it does not exist or they do not fit
-   */
+  /** Writes pixels into a resource, from `offset` of its bytes on. @throws Error if they do not fit */
   write(id: number, pixels: Uint8Array, offset = 0): void {
-    const { bytes, backing } = this.#existing(id);
-    if (offset < 0 || offset + pixels.length > bytes) {
-      throw new MemfdExporterError(
-        `resource ${id} has ${bytes} bytes, so ${pixels.length} from ${offset} on do not fit`,
-      );
-    }
     let start = 0;
-    for (const extent of backing.extents) {
+    for (const extent of this.#existing(id).backing.extents) {
       const from = Math.max(offset, start);
       const to = Math.min(offset + pixels.length, start + extent.length);
       if (from < to) {
         const piece = pixels.subarray(from - offset, to - offset);
-        writeMemory(this.descriptor, extent.offset + from - start, piece);
+        writeMemory(this.#descriptor, extent.offset + from - start, piece);
       }
       start += extent.length;
     }
+    if (offset + pixels.length > start) throw new Error(`resource ${id} has only ${start} bytes`);
   }
 
-  /**
-   * Frees a resource. Its id is free at once; its pages are when every reader has let go, for which the promise
-   * waits, REVOKE_HOLD_MS at the most.
-   *
-   * @throws MemfdExporterError when it does not exist
-   */
+  /** Frees a resource: its id at once, its pages when every reader has released it, or after REVOKE_HOLD_MS. */
   async free(id: number): Promise<void> {
     const { backing } = this.#existing(id);
     this.#resources.delete(id);
     await this.#server.revoke(id, backing);
-    this.#pages.give(backing.extents);
+    this.#mark(backing.extents, 0);
   }
 
   /** Ends the service; readers keep what they have mapped. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
     this.#server.close();
-    this.#closeMemory();
+    closeDescriptor(this.#readOnly);
+    closeDescriptor(this.#descriptor);
   }
 
-  #closeMemory(): void {
-    closeDescriptor(this.#memory.descriptor);
-    closeDescriptor(this.descriptor);
-  }
-
-  #existing(id: number): MemfdResource {
+  #existing(id: number): ExportableResource {
     const resource = this.#resources.get(id);
-    if (resource === undefined || this.#closed) throw new MemfdExporterError(`there is no resource ${id}`);
+    if (resource === undefined) throw new Error(`unknown resource ${id}`);
     return resource;
   }
 
   #lookUp(id: number): LookUp {
     const resource = this.#resources.get(id);
     if (resource !== undefined) return { kind: "found", resource };
-    const text = `there is no resource ${id} in this memory`;
-    return { kind: "refused", refusal: { code: "RESOURCE_UNKNOWN", text } };
+    return { kind: "refused", refusal: { code: "RESOURCE_UNKNOWN", text: `unknown resource ${id}` } };
+  }
+
+  #mark(extents: readonly Extent[], used: 0 | 1): void {
+    for (const { offset, length } of extents) {
+      this.#usedPages.fill(used, offset / PAGE_BYTES, (offset + length) / PAGE_BYTES);
+    }
+  }
+
+  #run(pages: number): Extent[] {
+    let start = 0;
+    for (const [page, used] of this.#usedPages.entries()) {
+      if (used === 1) start = page + 1;
+      else if (page + 1 - start === pages) {
+        return [{ memory: MEMORY_ID, offset: start * PAGE_BYTES, length: pages * PAGE_BYTES }];
+      }
+    }
+    throw new Error(`no run of ${pages} free pages`);
+  }
+
+  #descending(pages: number): Extent[] {
+    const free = [...this.#usedPages.keys()].filter((page) => this.#usedPages[page] === 0);
+    if (free.length < pages) throw new Error(`fewer than ${pages} free pages`);
+    return free
+      .slice(-pages)
+      .reverse()
+      .map((page) => ({ memory: MEMORY_ID, offset: page * PAGE_BYTES, length: PAGE_BYTES }));
   }
 }

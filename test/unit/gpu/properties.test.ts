@@ -36,17 +36,19 @@ class Model {
   readonly shown = new Array<number>(HEADS).fill(0);
 
   create(id: number, width: number, height: number): number {
-    if (id === 0 || this.resources.has(id)) return NO_RESOURCE;
+    if (id === 0) return NO_RESOURCE;
     if (width === 0 || height === 0 || width > 16384 || height > 16384) return PARAMETER;
+    if (this.resources.has(id)) return NO_RESOURCE;
     this.resources.set(id, { width, height, backing: undefined });
     return OK;
   }
 
   attach(id: number, ranges: readonly (readonly [number, number])[]): number {
+    if (ranges.length === 0) return PARAMETER;
     const resource = this.resources.get(id);
     if (resource === undefined) return NO_RESOURCE;
     if (resource.backing !== undefined) return UNSPECIFIED;
-    if (ranges.length === 0 || ranges.some(([at, length]) => at + length > MEMORY_BYTES)) return PARAMETER;
+    if (ranges.some(([at, length]) => at + length > MEMORY_BYTES)) return PARAMETER;
     resource.backing = ranges;
     return OK;
   }

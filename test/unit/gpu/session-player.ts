@@ -28,7 +28,7 @@ import {
   Request,
 } from "../../../host/gpu/vhost-user-protocol.ts";
 import { closeDescriptor, createMemory, duplicateDescriptor } from "../../../host/native/descriptor.ts";
-import type { RegionDescription } from "../../../host/native/guest-memory.ts";
+import type { RegionDescription } from "../../../host/native/os-addon.ts";
 import { pair, until, VhostSocket } from "./vhost-socket.ts";
 
 const DESCRIPTOR_BYTES = 16;

@@ -11,6 +11,7 @@ import { parseConfiguration } from "../../../host/config.ts";
 import { ExportServer } from "../../../host/export/server.ts";
 import type { ExportableResource, ExportSource } from "../../../host/export/source.ts";
 import { Relay } from "../../../host/relay/relay.ts";
+import { VIRTIO_BGRX } from "../../../proto/formats.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { ConnectedGuest, HEIGHT, WIDTH } from "../../support/relay-guest.ts";
 import { until } from "../../support/until.ts";
@@ -21,7 +22,6 @@ import { shim } from "./support/shim.ts";
 
 const { ErrorCode } = vsockenc;
 const RESOURCE = 7;
-const FORMAT_B8G8R8X8 = 2;
 const LEAST_QUALITY = 30;
 const silent = pino({ level: "silent" });
 
@@ -74,7 +74,7 @@ class Bench {
   /** @param id one that has another generation than the others */
   serve(surface: number, size: { width: number; height: number }, id = RESOURCE): void {
     const backing = { generation: id, extents: [], surface };
-    this.#resources.set(id, { ...size, format: FORMAT_B8G8R8X8, backing });
+    this.#resources.set(id, { ...size, format: VIRTIO_BGRX, backing });
   }
 
   /** The guest frees the resource. */

@@ -7,6 +7,7 @@ import { pino } from "pino";
 import { parseConfiguration } from "../../../../host/config.ts";
 import { viewerOf } from "../../../../host/heads/browser-viewer.ts";
 import { Relay } from "../../../../host/relay/relay.ts";
+import { VIRTIO_BGRX } from "../../../../proto/formats.ts";
 import { freePort } from "../../../support/free-port.ts";
 import { ConnectedGuest } from "../../../support/relay-guest.ts";
 import { attach, FrontEnd, gpuCommand } from "../../gpu/front-end.ts";
@@ -17,8 +18,6 @@ export const PORT = "desk/port0";
 export const SIZE = { width: 320, height: 240 };
 const PIXEL_BYTES = 4;
 const PAGE = 4096;
-/** VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM. */
-const BGRX = 2;
 
 const silent = pino({ level: "silent" });
 
@@ -115,7 +114,7 @@ export class Bench {
   }
 
   /** Makes a resource in scattered pages, which show `picture`. */
-  async resource(id: number, picture: TestPicture, format = BGRX): Promise<void> {
+  async resource(id: number, picture: TestPicture, format = VIRTIO_BGRX): Promise<void> {
     const { width, height } = picture;
     await this.command(gpuCommand(0x101, [id, format, width, height]));
     this.draw(id, picture);

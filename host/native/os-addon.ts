@@ -123,7 +123,10 @@ interface OsAddon {
     descriptors: readonly number[],
   ) => NativeGuestMemory;
   /** Throws an Error if the rings are not in the memory, or the setup is invalid. */
-  readonly Virtqueue: new (memory: NativeGuestMemory, setup: VirtqueueSetup) => Virtqueue;
+  readonly Virtqueue: new (
+    memory: NativeGuestMemory,
+    setup: VirtqueueSetup,
+  ) => Virtqueue;
   createMemory(name: string, size: number): number;
   writeMemory(fd: number, offset: number, bytes: Uint8Array): void;
   reopenReadOnly(fd: number): number;

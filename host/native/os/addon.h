@@ -26,8 +26,8 @@ inline Napi::Value DescriptorOrError(Napi::Env env, int fd, const char *what) {
 // A thread that waits in poll(2) for every watched descriptor; poller.cc.
 void RegisterPoller(Napi::Env env, Napi::Object exports);
 
-// UNIX and vsock stream sockets that carry descriptors, and the descriptors that serve as doorbells:
-// one non-blocking system call each. Queues, framing and ownership are host/native/*.ts.
+// UNIX and vsock stream sockets that carry descriptors, and the descriptors that serve as
+// doorbells: one non-blocking system call each. Queues, framing and ownership are host/native/*.ts.
 void RegisterSockets(Napi::Env env, Napi::Object exports);
 
 // GuestMemory and Virtqueue as JavaScript classes, and the functions of shareable memory. Bytes are

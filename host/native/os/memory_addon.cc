@@ -144,7 +144,8 @@ class GuestMemoryObject : public Napi::ObjectWrap<GuestMemoryObject> {
     // Fails for another user's file, whose mode is that user's decision, and for memory without a
     // name, whose mode does not matter.
     [[maybe_unused]] const int changed = fchmod(fd, S_IRUSR | S_IWUSR);
-    return DescriptorOrError(info.Env(), platform::ReopenReadOnly(fd), "reopening a memory read-only");
+    return DescriptorOrError(info.Env(), platform::ReopenReadOnly(fd),
+                             "reopening a memory read-only");
   }
 
   std::shared_ptr<const GuestMemory> memory_;
@@ -256,13 +257,15 @@ class VirtqueueObject : public Napi::ObjectWrap<VirtqueueObject> {
 // createMemory(name, size) → fd
 Napi::Value Create(const Napi::CallbackInfo &info) {
   const std::string name = info[0].As<Napi::String>().Utf8Value();
-  return DescriptorOrError(info.Env(), platform::CreateMemory(name, Unsigned(info[1])), "creating a memory");
+  return DescriptorOrError(info.Env(), platform::CreateMemory(name, Unsigned(info[1])),
+                           "creating a memory");
 }
 
 // reopenReadOnly(fd) → fd
 Napi::Value Reopen(const Napi::CallbackInfo &info) {
   const int fd = info[0].As<Napi::Number>().Int32Value();
-  return DescriptorOrError(info.Env(), platform::ReopenReadOnly(fd), "reopening a memory read-only");
+  return DescriptorOrError(info.Env(), platform::ReopenReadOnly(fd),
+                           "reopening a memory read-only");
 }
 
 // writeMemory(fd, offset, bytes)

@@ -196,7 +196,8 @@ Napi::Value Receive(const Napi::CallbackInfo &info) {
     }
   }
   if ((message.msg_flags & MSG_CTRUNC) != 0) {
-    throw Napi::Error::New(env, "a message with more than " + std::to_string(kMaxDescriptors) + " descriptors");
+    throw Napi::Error::New(
+        env, "a message with more than " + std::to_string(kMaxDescriptors) + " descriptors");
   }
   Napi::Array list = Napi::Array::New(env, descriptors.size());
   for (uint32_t i = 0; i < descriptors.size(); i++) list.Set(i, descriptors[i].get());
@@ -230,14 +231,15 @@ void RingDoorbell(const Napi::CallbackInfo &info) {
 // clearDoorbell(fd) → false if the other end is closed. Takes all rings so far; the next poll finds
 // those that come meanwhile.
 Napi::Value ClearDoorbell(const Napi::CallbackInfo &info) {
-  // An eventfd gives its eight bytes once. A pipe is read until it is empty, but not for ever if the
-  // other end keeps writing: this is twice what a pipe holds on Linux and Darwin.
+  // An eventfd gives its eight bytes once. A pipe is read until it is empty, but not for ever if
+  // the other end keeps writing: this is twice what a pipe holds on Linux and Darwin.
   constexpr int kReads = 256;
   std::array<char, 512> rings{};
   for (int i = 0; i < kReads; i++) {
     const ssize_t count = read(Fd(info), rings.data(), rings.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && !WouldBlock(errno)) throw SystemError(info.Env(), "clearing a doorbell", errno);
+    if (count < 0 && !WouldBlock(errno))
+      throw SystemError(info.Env(), "clearing a doorbell", errno);
     if (count == 0) return Napi::Boolean::New(info.Env(), false);
     if (count < static_cast<ssize_t>(rings.size())) break;
   }

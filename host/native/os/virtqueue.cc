@@ -225,7 +225,8 @@ bool Virtqueue::Push(uint16_t head, const uint8_t *response, size_t length) {
 }
 
 bool Virtqueue::TakeNotification() {
-  // The driver's request must be read after our index is visible, or both sides could wait for ever.
+  // The driver's request must be read after our index is visible, or both sides could wait for
+  // ever.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const uint16_t before = std::exchange(signalled_used_, next_used_);
   const bool valid = std::exchange(signalled_valid_, true);

@@ -58,8 +58,8 @@ class Virtqueue {
   uint16_t Pending() const;
   PopResult Pop(size_t max_readable);
 
-  // Gives a chain back with a response, cut to the room there is. False if the head is not in flight
-  // or the room is outside the memory (the chain goes back without a response).
+  // Gives a chain back with a response, cut to the room there is. False if the head is not in
+  // flight or the room is outside the memory (the chain goes back without a response).
   bool Push(uint16_t head, const uint8_t *response, size_t length);
 
   // Whether the driver wants a notification of what was pushed since the last call. 2.7.10.

@@ -6,8 +6,8 @@
 
 namespace vsockenc {
 
-// Bytes of a shareable memory, mapped shared into this process. They may begin and end anywhere; the
-// mapping covers whole pages.
+// Bytes of a shareable memory, mapped shared into this process. They may begin and end anywhere;
+// the mapping covers whole pages.
 class FileWindow {
  public:
   // `protection` is mmap's. The bytes must lie inside the memory; the descriptor may be closed

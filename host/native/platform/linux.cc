@@ -87,8 +87,8 @@ int StatusOf(int fd, MemoryStatus *status) {
 int CreateMemory(const std::string &name, uint64_t size) {
   const int fd = memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0) return -1;
-  // By default every user who reaches a memfd through /proc can open it. The seals keep mapped pages
-  // valid.
+  // By default every user who reaches a memfd through /proc can open it. The seals keep mapped
+  // pages valid.
   if (fchmod(fd, S_IRUSR | S_IWUSR) == 0 && ftruncate(fd, static_cast<off_t>(size)) == 0 &&
       fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0) {
     return fd;

@@ -15,8 +15,8 @@
 namespace vsockenc::platform {
 
 // Sockets and pipes. Every descriptor made here is closed on exec and non-blocking; writing to it
-// when the reader has closed gives EPIPE, not SIGPIPE. (For a pipe that depends on the process: Node
-// ignores SIGPIPE.)
+// when the reader has closed gives EPIPE, not SIGPIPE. (For a pipe that depends on the process:
+// Node ignores SIGPIPE.)
 
 // A stream socket of the family.
 int OpenSocket(int family);

@@ -56,7 +56,6 @@ struct Source {
 static volatile sig_atomic_t interrupted;
 
 static void interrupt(int number) {
-  (void)number;
   interrupted = 1;
 }
 
@@ -177,7 +176,6 @@ static void destroy_slots(Source *source) {
 
 static void buffer_returned(gpointer data, GstMiniObject *where) {
   Slot *slot = data;
-  (void)where;
   g_mutex_lock(&slot->source->lock);
   slot->out = FALSE;
   g_cond_broadcast(&slot->source->returned);

@@ -1,5 +1,4 @@
-/* What is controlled while the stream runs: rate, key frames, lateness; and what is told of it. */
-#include <gst/allocators/allocators.h>
+/* Control while the stream runs: rate, key frames, QoS; and its tags. */
 #include <gst/video/video.h>
 
 #include "fake-gpu.h"
@@ -7,28 +6,24 @@
 #include "stream.pb.h"
 
 static void test_rate_control(Fixture *f, gconstpointer data) {
-  PeerCounts counts;
-  (void)data;
   fixture_harness(f, NULL);
   fixture_push(f, 0, 1);
-  peer_get_counts(f->peer, &counts);
+  PeerCounts counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.rate_control, ==, vsockenc_RateControl_CBR);
   gst_util_set_object_arg(G_OBJECT(f->element), "rate-control", "vbr");
   g_object_set(f->element, "keyframe-interval", 7, NULL);
   fixture_push(f, 1, 2);
   fixture_pull(f, 0, 3);
-  peer_get_counts(f->peer, &counts);
+  counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.rate_control, ==, vsockenc_RateControl_VBR);
   g_assert_cmpuint(counts.keyframe_interval, ==, 7);
   g_assert_cmpuint(counts.configures, ==, 2);
 }
 
-/* What is too much for kbit/s is bit/s, and said so once for each value. */
+/* Values too large for kbit/s are read as bit/s, with one warning for each value. */
 static void test_bits_per_second(Fixture *f, gconstpointer data) {
-  PeerCounts counts;
-  (void)data;
   fixture_harness(f, "bitrate=8000000");
-  peer_get_counts(f->peer, &counts);
+  PeerCounts counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.bitrate_kbps, ==, 8000);
   g_assert_cmpuint(fixture_count_warnings(f, "bitrate=8000000"), ==, 1);
   g_object_set(f->element, "keyframe-interval", 7, NULL);
@@ -38,16 +33,16 @@ static void test_bits_per_second(Fixture *f, gconstpointer data) {
   fixture_push(f, 1, 1);
   fixture_pull(f, 0, 2);
   g_assert_cmpuint(fixture_count_warnings(f, "bitrate=4294967295"), ==, 1);
-  peer_get_counts(f->peer, &counts);
+  counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.bitrate_kbps, ==, VSOCKENC_MAX_BITRATE_KBPS);
   g_object_set(f->element, "bitrate", VSOCKENC_MAX_BITRATE_KBPS, NULL);
   fixture_push(f, 2, 1);
   fixture_pull(f, 2, 1);
-  peer_get_counts(f->peer, &counts);
+  counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.bitrate_kbps, ==, VSOCKENC_MAX_BITRATE_KBPS);
 }
 
-/* The last tags that went downstream. */
+/* The last tags sent downstream. */
 static GstTagList *pull_tags(Fixture *f) {
   GstTagList *tags = NULL;
   GstEvent *event;
@@ -73,7 +68,6 @@ static guint tag_number(const GstTagList *tags, const gchar *name) {
 static void test_tags(Fixture *f, gconstpointer data) {
   g_autofree gchar *encoder = NULL;
   g_autofree gchar *codec = NULL;
-  (void)data;
   fixture_harness(f, NULL);
   fixture_push(f, 0, 1);
   fixture_pull(f, 0, 1);
@@ -98,25 +92,22 @@ static void send_qos(Fixture *f) {
 }
 
 static void test_late(Fixture *f, gconstpointer data) {
-  (void)data;
   fixture_harness(f, "drop=newest qos=true");
   fixture_push(f, 0, 1);
   fixture_pull(f, 0, 1);
   send_qos(f);
   fixture_push(f, 1, 3);
   g_assert_cmpuint(fixture_stat(f, "dropped-late"), ==, 3);
-  gst_harness_push_upstream_event(
-      f->harness, gst_video_event_new_upstream_force_key_unit(GST_CLOCK_TIME_NONE, TRUE, 1));
+  fixture_force_key_unit(f);
   fixture_push(f, 4, 1);
   g_autoptr(GstBuffer) key = gst_harness_pull(f->harness);
   g_assert_cmpuint(GST_BUFFER_PTS(key), ==, 4 * GST_SECOND / 30);
   g_assert_cmpuint(fixture_stat(f, "dropped-late"), ==, 3);
-  PeerCounts counts;
-  peer_get_counts(f->peer, &counts);
+  PeerCounts counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.frames, ==, 2);
 }
 
-/* Neither where nothing may be lost, nor where nobody asked for it. */
+/* Late frames are kept in lossless pipelines, and without qos. */
 static void test_never_late(Fixture *f, gconstpointer data) {
   fixture_harness(f, data);
   fixture_push(f, 0, 1);
@@ -127,14 +118,13 @@ static void test_never_late(Fixture *f, gconstpointer data) {
   g_assert_cmpuint(fixture_stat(f, "dropped-late"), ==, 0);
 }
 
-/* From upstream: the key frame carries its parameter sets, and the event goes on ahead of it. */
+/* From upstream: the key frame has its parameter sets, and the event precedes it downstream. */
 static void test_force_key_from_upstream(Fixture *f, gconstpointer data) {
   GstClockTime running_time = GST_CLOCK_TIME_NONE;
   gboolean all_headers = FALSE, found = FALSE;
   guint count = 0;
   GstEvent *event;
   GstMapInfo map;
-  (void)data;
   fixture_harness(f, NULL);
   fixture_push(f, 0, 3);
   g_assert_true(gst_harness_push_event(
@@ -160,23 +150,20 @@ static void test_force_key_from_upstream(Fixture *f, gconstpointer data) {
   g_assert_cmpuint(count, ==, 42);
 }
 
-/* As many as were with the host at one time, at 30 frames a second. */
+/* As many frames as the host held at one time, at 30 frames a second. */
 static void test_latency(Fixture *f, gconstpointer data) {
-  GstClockTime least = 0;
-  (void)data;
-  peer_set_delay(f->peer, 50);
+  peer_set(f->peer, faults, PEER_NO_ANSWERS);
   fixture_harness(f, "max-in-flight=3");
-  fixture_push(f, 0, 6);
-  fixture_pull(f, 0, 6);
-  least = gst_harness_query_latency(f->harness);
-  g_assert_cmpuint(least, ==, 3 * (GST_SECOND / 30));
+  fixture_push(f, 0, 3);
+  peer_set(f->peer, faults, 0);
+  fixture_pull(f, 0, 3);
+  g_assert_cmpuint(gst_harness_query_latency(f->harness), ==, 3 * (GST_SECOND / 30));
 }
 
-/* Upstream cannot take more buffers than the host may know. */
+/* The pool has no more buffers than can be attached. */
 static void test_pool_bound(Fixture *f, gconstpointer data) {
   GstBufferPool *pool = NULL;
   guint least = 0, most = 0;
-  (void)data;
   fixture_harness(f, NULL);
   g_autoptr(GstCaps) caps = gst_caps_from_string(CAPS);
   g_autoptr(GstQuery) query = gst_query_new_allocation(caps, TRUE);
@@ -193,19 +180,15 @@ static void test_pool_bound(Fixture *f, gconstpointer data) {
   gst_object_unref(pool);
 }
 
-/* One DmaBuf again and again, about which the host does not answer: one more frame may wait. */
+/* The same DmaBuf repeatedly, whose Attach the host does not answer: one further frame may wait. */
 static void test_same_buffer(Fixture *f, gconstpointer data) {
-  g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
-  g_autoptr(GstBuffer) ring = gst_buffer_new();
-  (void)data;
-  peer_set_faults(f->peer, PEER_NO_ATTACHED);
+  peer_set(f->peer, faults, PEER_NO_ATTACHED);
   fixture_harness(f, "drop=newest");
-  gst_buffer_append_memory(
-      ring, gst_dmabuf_allocator_alloc(allocator, fake_gpu_new_dmabuf(65536), 65536));
+  g_autoptr(GstBuffer) shared = fixture_dmabuf(0, fake_gpu_new_dmabuf(65536), 65536);
   for (guint i = 0; i < 50; i++) {
-    GstBuffer *buffer = gst_buffer_copy(ring);
+    GstBuffer *buffer = gst_buffer_copy(shared);
     GST_BUFFER_PTS(buffer) = i * GST_SECOND / 30;
-    g_assert_cmpint(gst_harness_push(f->harness, buffer), ==, GST_FLOW_OK);
+    fixture_push_buffer(f, buffer);
   }
   g_assert_cmpuint(fixture_stat(f, "dropped-newer"), ==, 48);
 }
@@ -222,19 +205,17 @@ static void test_seek(Fixture *f, gconstpointer data) {
       f->path);
   g_autoptr(GstElement) pipeline = gst_parse_launch(text, NULL);
   g_autoptr(GstBus) bus = gst_element_get_bus(pipeline);
-  PeerCounts counts;
-  (void)data;
   f->element = gst_bin_get_by_name(GST_BIN(pipeline), "encoder");
   gst_element_set_state(pipeline, GST_STATE_PLAYING);
   for (guint i = 0; i < 5; i++) {
-    while (fixture_stat(f, "frames-encoded") < 5 * (i + 1)) g_usleep(2000);
+    fixture_wait_stat(f, "frames-encoded", 5 * (i + 1));
     g_assert_true(seek(pipeline));
   }
-  g_autoptr(GstMessage) message =
-      gst_bus_timed_pop_filtered(bus, 20 * GST_SECOND, GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
+  g_autoptr(GstMessage) message = gst_bus_timed_pop_filtered(bus, HANG_SECONDS * GST_SECOND,
+                                                             GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
   g_assert_nonnull(message);
   g_assert_cmpint(GST_MESSAGE_TYPE(message), ==, GST_MESSAGE_EOS);
-  peer_get_counts(f->peer, &counts);
+  PeerCounts counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.forced, >=, 5);
   gst_element_set_state(pipeline, GST_STATE_NULL);
   g_clear_object(&f->element);
@@ -245,10 +226,8 @@ static void add(void) {
   TEST("/control/bits-per-second", test_bits_per_second);
   TEST("/control/tags", test_tags);
   TEST("/control/late", test_late);
-  g_test_add("/control/never-late/lossless", Fixture, "drop=never qos=true", fixture_setup,
-             test_never_late, fixture_teardown);
-  g_test_add("/control/never-late/no-qos", Fixture, "drop=newest", fixture_setup, test_never_late,
-             fixture_teardown);
+  TEST_WITH("/control/never-late/lossless", test_never_late, "drop=never qos=true");
+  TEST_WITH("/control/never-late/no-qos", test_never_late, "drop=newest");
   TEST("/control/force-key-from-upstream", test_force_key_from_upstream);
   TEST("/control/latency", test_latency);
   TEST("/control/pool-bound", test_pool_bound);
@@ -256,6 +235,4 @@ static void add(void) {
   TEST("/control/seek", test_seek);
 }
 
-int main(int argc, char **argv) {
-  return fixture_main(argc, argv, add);
-}
+TEST_MAIN(add)

@@ -1,16 +1,11 @@
-/* The ways to the host: which one is taken, and that none of them is waited for longer than told.
- */
+/* Choice of the transport, and its time-outs. */
 #include "fixture.h"
 
-/* The element, with the fixture's UNIX socket only if `settings` says so. */
+/* Opens the element, without the fixture's UNIX socket unless it is in `settings`. */
 static void make_element(Fixture *f, const gchar *settings) {
-  g_autofree gchar *text =
-      g_strdup_printf("vsockenc name=encoder drop=never connect-timeout=400 %s", settings);
-  g_autoptr(GError) error = NULL;
-  f->element = gst_parse_launch(text, &error);
-  g_assert_no_error(error);
-  f->bus = gst_bus_new();
-  gst_element_set_bus(f->element, f->bus);
+  g_autofree gchar *path = g_steal_pointer(&f->path);
+  fixture_element(f, settings);
+  f->path = g_steal_pointer(&path);
 }
 
 static gchar *dup_transport(Fixture *f) {
@@ -19,7 +14,7 @@ static gchar *dup_transport(Fixture *f) {
   return g_strdup(gst_structure_get_string(stats, "transport"));
 }
 
-/* `data` is the host's name. */
+/* `data`: the host's name. */
 static void test_tcp(Fixture *f, gconstpointer data) {
   guint16 port;
   Peer *peer = peer_new_tcp(&port);
@@ -43,38 +38,31 @@ static void test_tcp(Fixture *f, gconstpointer data) {
 
 static void test_unix_before_tcp(Fixture *f, gconstpointer data) {
   g_autofree gchar *settings = g_strdup_printf("tcp-host=127.0.0.1 socket-path=%s", f->path);
-  (void)data;
   make_element(f, settings);
   g_assert_cmpint(gst_element_set_state(f->element, GST_STATE_READY), ==, GST_STATE_CHANGE_SUCCESS);
   g_autofree gchar *transport = dup_transport(f);
   g_assert_cmpstr(transport, ==, f->path);
 }
 
-/* `data`: settings, a bar, and a word of the error. */
-static void test_nobody(Fixture *f, gconstpointer data) {
+/* `data`: SETTINGS|PART of the error's text. */
+static void test_no_host(Fixture *f, gconstpointer data) {
   g_auto(GStrv) parts = g_strsplit(data, "|", 2);
   make_element(f, parts[0]);
   g_assert_cmpint(gst_element_set_state(f->element, GST_STATE_READY), ==, GST_STATE_CHANGE_FAILURE);
-  g_autoptr(GstMessage) message = fixture_wait_message(f, GST_MESSAGE_ERROR, 1);
-  g_autofree gchar *text = fixture_error_text(message);
-  g_test_message("%s", text);
-  g_assert_nonnull(strstr(text, parts[1]));
-}
-
-static void add_with(const gchar *name, const gchar *data, void (*test)(Fixture *, gconstpointer)) {
-  g_test_add(name, Fixture, data, fixture_setup, test, fixture_teardown);
+  fixture_expect(f, GST_MESSAGE_ERROR, parts[1]);
 }
 
 static void add(void) {
-  add_with("/link/tcp", "127.0.0.1", test_tcp);
-  add_with("/link/tcp-name", "localhost", test_tcp);
+  TEST_WITH("/link/tcp", test_tcp, "127.0.0.1");
+  TEST_WITH("/link/tcp-name", test_tcp, "localhost");
   TEST("/link/unix-before-tcp", test_unix_before_tcp);
-  add_with("/link/nobody/refused", "tcp-host=127.0.0.1 tcp-port=1|127.0.0.1 port 1", test_nobody);
-  /* An address that no machine has (RFC 5737). */
-  add_with("/link/nobody/unreachable", "tcp-host=192.0.2.1|192.0.2.1", test_nobody);
-  add_with("/link/nobody/vsock", "cid=4000000000 port=9|vsock 4000000000:9", test_nobody);
+  TEST_WITH("/link/no-host/refused", test_no_host,
+            "tcp-host=127.0.0.1 tcp-port=1 connect-timeout=400|127.0.0.1 port 1");
+  /* An address reserved for documentation (RFC 5737). */
+  TEST_WITH("/link/no-host/unreachable", test_no_host,
+            "tcp-host=192.0.2.1 connect-timeout=400|192.0.2.1");
+  TEST_WITH("/link/no-host/vsock", test_no_host,
+            "cid=4000000000 port=9 connect-timeout=400|vsock 4000000000:9");
 }
 
-int main(int argc, char **argv) {
-  return fixture_main(argc, argv, add);
-}
+TEST_MAIN(add)

@@ -2,11 +2,10 @@
  * The element in GstHarness with a real relay and a real encoder behind it.
  *
  * VSOCKENC_RELAY_SOCKET names a UNIX listener of the relay, and VSOCKENC_RELAY_MEMORY the socket
- * from which relay-gpu.h has its resources; without the latter the machine has no virtio-gpu, and
- * pixels go over the socket. With neither it runs in a guest: its port, its virtio-gpu.
+ * that fake-gpu.h connects to; without the latter the machine has no virtio-gpu, and pixels are
+ * sent over the socket. With neither it runs in a guest, with its port and its virtio-gpu.
  *
- * What comes out of the encoder is left in the folder VSOCKENC_TEST_OUTPUT for somebody who can
- * decode it.
+ * The output is saved in the folder VSOCKENC_TEST_OUTPUT, for a caller that can decode it.
  */
 #include <gst/allocators/allocators.h>
 
@@ -22,7 +21,7 @@ static void test_encode(Fixture *f, gconstpointer data) {
   g_autoptr(GstCaps) caps = NULL;
   relay_make_harness(f, "bitrate=8000", PICTURE_CAPS, wanted);
   relay_push_pool_frames(f, 0, FRAMES);
-  relay_push_end(f);
+  fixture_push_eos(f);
   relay_keep(f, FRAMES, name);
   relay_assert_source(f, "resource");
   GstStructure *output = relay_output_caps(f, &caps);
@@ -32,20 +31,18 @@ static void test_encode(Fixture *f, gconstpointer data) {
 }
 
 static void test_system_memory(Fixture *f, gconstpointer data) {
-  (void)data;
   relay_make_harness(f, "bitrate=8000", PICTURE_CAPS, NULL);
   for (guint i = 0; i < FRAMES; i++)
-    relay_push(f, relay_draw(gst_buffer_new_allocate(NULL, PICTURE_BYTES, NULL), i));
-  relay_push_end(f);
+    fixture_push_buffer(f, relay_draw(gst_buffer_new_allocate(NULL, PICTURE_BYTES, NULL), i));
+  fixture_push_eos(f);
   relay_keep(f, FRAMES, "system-memory.h264");
   relay_assert_source(f, "resource-copy");
 }
 
-/* DmaBufs as another program of the machine would have made them, four in rotation. */
+/* DmaBufs as made by another program, four in rotation. */
 static void test_dmabuf(Fixture *f, gconstpointer data) {
   g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
   GstMemory *ring[4];
-  (void)data;
   relay_make_harness(f, "bitrate=8000",
                      "video/x-raw(memory:DMABuf),format=BGRx,width=640,height=480,framerate=30/1",
                      NULL);
@@ -62,11 +59,11 @@ static void test_dmabuf(Fixture *f, gconstpointer data) {
   for (guint i = 0; i < FRAMES; i++) {
     GstBuffer *buffer = gst_buffer_new();
     gst_buffer_append_memory(buffer, gst_memory_ref(ring[i % G_N_ELEMENTS(ring)]));
-    relay_push(f, relay_draw(buffer, i));
-    /* Before the memory comes round again the host has read it. */
+    fixture_push_buffer(f, relay_draw(buffer, i));
+    /* The host has read the memory before it is drawn into again. */
     while (gst_harness_buffers_received(f->harness) <= i) g_usleep(1000);
   }
-  relay_push_end(f);
+  fixture_push_eos(f);
   relay_keep(f, FRAMES, "dmabuf.h264");
   relay_assert_source(f, "resource");
   g_assert_cmpuint(fixture_stat(f, "attaches"), ==, G_N_ELEMENTS(ring));
@@ -74,12 +71,12 @@ static void test_dmabuf(Fixture *f, gconstpointer data) {
   for (guint i = 0; i < G_N_ELEMENTS(ring); i++) gst_memory_unref(ring[i]);
 }
 
-/* `data`: caps that carry parameter sets in codec_data, and units that begin with their length. */
+/* `data`: caps with parameter sets in codec_data and length-prefixed NAL units. */
 static void test_codec_data(Fixture *f, gconstpointer data) {
   g_autoptr(GstCaps) caps = NULL;
   relay_make_harness(f, NULL, PICTURE_CAPS, data);
   relay_push_pool_frames(f, 0, 3);
-  relay_push_end(f);
+  fixture_push_eos(f);
   GstStructure *output = relay_output_caps(f, &caps);
   g_assert_true(gst_structure_has_field_typed(output, "codec_data", GST_TYPE_BUFFER));
   for (guint i = 0; i < 3; i++) {
@@ -94,24 +91,20 @@ static void test_codec_data(Fixture *f, gconstpointer data) {
 }
 
 static void test_reuse(Fixture *f, gconstpointer data) {
-  (void)data;
-  relay_make_element(f, NULL);
-  f->harness = gst_harness_new_with_element(f->element, "sink", "src");
-  for (guint i = 0; i < 10; i++) relay_run_stream(f, i % 2 ? GST_STATE_NULL : GST_STATE_READY);
+  fixture_open(f, NULL, NULL);
+  for (guint i = 0; i < 10; i++) fixture_run_stream(f, i % 2 ? GST_STATE_NULL : GST_STATE_READY);
 }
 
 static void test_eos_before_data(Fixture *f, gconstpointer data) {
-  (void)data;
-  relay_make_harness(f, NULL, SMALL_CAPS, NULL);
-  relay_push_end(f);
+  relay_make_harness(f, NULL, CAPS, NULL);
+  fixture_push_eos(f);
   g_assert_cmpuint(gst_harness_buffers_received(f->harness), ==, 0);
 }
 
-/* A second stream of another size, format and memory, within the first. */
+/* Another size, format and memory in mid-stream. */
 static void test_format_change(Fixture *f, gconstpointer data) {
   g_autoptr(GstCaps) caps = NULL;
   gint width = 0, height = 0;
-  (void)data;
   relay_make_harness(f, NULL, PICTURE_CAPS, NULL);
   relay_push_pool_frames(f, 0, FRAMES);
   gst_harness_set_src_caps_str(f->harness,
@@ -120,9 +113,9 @@ static void test_format_change(Fixture *f, gconstpointer data) {
     GstBuffer *buffer = gst_harness_create_buffer(f->harness, 320 * 240 * 3 / 2);
     gst_buffer_memset(buffer, 0, 128, (gsize)-1);
     GST_BUFFER_PTS(buffer) = i * GST_SECOND / 30;
-    relay_push(f, buffer);
+    fixture_push_buffer(f, buffer);
   }
-  relay_push_end(f);
+  fixture_push_eos(f);
   relay_keep(f, 2 * FRAMES, "format-change.h264");
   relay_assert_source(f, "resource");
   GstStructure *output = relay_output_caps(f, &caps);
@@ -140,17 +133,17 @@ int main(int argc, char **argv) {
   klass->gpu_ops = relay_gpu_ops();
   gst_element_register(NULL, "vsockenc", GST_RANK_NONE, GST_TYPE_VSOCK_ENC);
 
-  relay_add("/relay/encode/h264", test_encode, "h264");
-  relay_add("/relay/encode/h265", test_encode, "h265");
-  relay_add("/relay/system-memory", test_system_memory, NULL);
-  relay_add("/relay/dmabuf", test_dmabuf, NULL);
-  relay_add("/relay/codec-data/avc", test_codec_data,
-            "video/x-h264,stream-format=avc,alignment=au");
-  relay_add("/relay/codec-data/hvc1", test_codec_data,
-            "video/x-h265,stream-format=hvc1,alignment=au");
-  relay_add("/relay/reuse", test_reuse, NULL);
-  relay_add("/relay/eos-before-data", test_eos_before_data, NULL);
-  relay_add("/relay/format-change", test_format_change, NULL);
+  RELAY_TEST("/relay/encode/h264", test_encode, "h264");
+  RELAY_TEST("/relay/encode/h265", test_encode, "h265");
+  RELAY_TEST("/relay/system-memory", test_system_memory, NULL);
+  RELAY_TEST("/relay/dmabuf", test_dmabuf, NULL);
+  RELAY_TEST("/relay/codec-data/avc", test_codec_data,
+             "video/x-h264,stream-format=avc,alignment=au");
+  RELAY_TEST("/relay/codec-data/hvc1", test_codec_data,
+             "video/x-h265,stream-format=hvc1,alignment=au");
+  RELAY_TEST("/relay/reuse", test_reuse, NULL);
+  RELAY_TEST("/relay/eos-before-data", test_eos_before_data, NULL);
+  RELAY_TEST("/relay/format-change", test_format_change, NULL);
   relay_add_live_tests();
   relay_add_cycles();
 

@@ -1,4 +1,4 @@
-/* The element with a host that does its work: encoding, buffers, formats, events, states. */
+/* The element with a working host: encoding, buffers, formats, events, states. */
 #include <gst/allocators/allocators.h>
 #include <gst/video/video.h>
 #include <unistd.h>
@@ -7,15 +7,13 @@
 #include "fixture.h"
 
 static void test_encode(Fixture *f, gconstpointer data) {
-  (void)data;
   fixture_harness(f, "bitrate=1234");
   fixture_push(f, 0, 30);
   fixture_pull(f, 0, 29);
   g_autoptr(GstBuffer) last = gst_harness_pull(f->harness);
   g_assert_true(GST_BUFFER_FLAG_IS_SET(last, GST_BUFFER_FLAG_DELTA_UNIT));
 
-  PeerCounts counts;
-  peer_get_counts(f->peer, &counts);
+  PeerCounts counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.frames, ==, 30);
   g_assert_cmpuint(counts.most_in_flight, <=, 2);
   g_assert_cmpuint(counts.bitrate_kbps, ==, 1234);
@@ -30,9 +28,8 @@ static void test_encode(Fixture *f, gconstpointer data) {
   g_assert_nonnull(strstr(text, "width=(int)64"));
 }
 
-/* Output must not wait for the next input. */
+/* Output does not wait for the next input. */
 static void test_single_frame(Fixture *f, gconstpointer data) {
-  (void)data;
   fixture_harness(f, NULL);
   fixture_push(f, 0, 1);
   g_autoptr(GstBuffer) buffer = gst_harness_pull(f->harness);
@@ -40,45 +37,38 @@ static void test_single_frame(Fixture *f, gconstpointer data) {
   g_assert_false(GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT));
 }
 
+static gpointer answer(gpointer peer) {
+  while (peer_counts(peer).drains == 0) g_usleep(1000);
+  peer_set((Peer *)peer, faults, 0);
+  return NULL;
+}
+
+/* EOS waits for frames that the host has not answered. */
 static void test_eos_drains(Fixture *f, gconstpointer data) {
-  (void)data;
-  peer_set_delay(f->peer, 50);
+  peer_set(f->peer, faults, PEER_NO_ANSWERS);
   fixture_harness(f, "max-in-flight=4");
   fixture_push(f, 0, 4);
-  g_assert_true(gst_harness_push_event(f->harness, gst_event_new_eos()));
+  GThread *host = g_thread_new("host", answer, f->peer);
+  fixture_push_eos(f);
   g_assert_cmpuint(gst_harness_buffers_received(f->harness), ==, 4);
+  g_thread_join(host);
 }
 
 static void test_eos_before_data(Fixture *f, gconstpointer data) {
-  (void)data;
   fixture_harness(f, NULL);
-  g_assert_true(gst_harness_push_event(f->harness, gst_event_new_eos()));
+  fixture_push_eos(f);
   g_assert_cmpuint(gst_harness_buffers_received(f->harness), ==, 0);
 }
 
-/* A stream from its start to the element's return to `state`. */
-static void run_stream(Fixture *f, GstState state) {
-  gst_element_set_state(f->element, GST_STATE_PLAYING);
-  g_assert_true(gst_harness_push_event(f->harness, gst_event_new_stream_start("test")));
-  gst_harness_set_src_caps_str(f->harness, CAPS);
-  fixture_push(f, 0, 3);
-  fixture_pull(f, 0, 3);
-  gst_element_set_state(f->element, state);
-}
-
 static void test_reuse(Fixture *f, gconstpointer data) {
-  (void)data;
-  fixture_element(f, NULL);
-  f->harness = gst_harness_new_with_element(f->element, "sink", "src");
-  for (guint i = 0; i < 10; i++) run_stream(f, i % 2 ? GST_STATE_NULL : GST_STATE_READY);
+  fixture_open(f, NULL, NULL);
+  for (guint i = 0; i < 10; i++) fixture_run_stream(f, i % 2 ? GST_STATE_NULL : GST_STATE_READY);
 }
 
 static void test_force_key_unit(Fixture *f, gconstpointer data) {
-  (void)data;
   fixture_harness(f, NULL);
   fixture_push(f, 0, 3);
-  gst_harness_push_upstream_event(
-      f->harness, gst_video_event_new_upstream_force_key_unit(GST_CLOCK_TIME_NONE, TRUE, 1));
+  fixture_force_key_unit(f);
   fixture_push(f, 3, 1);
   fixture_pull(f, 0, 3);
   g_autoptr(GstBuffer) key = gst_harness_pull(f->harness);
@@ -86,16 +76,11 @@ static void test_force_key_unit(Fixture *f, gconstpointer data) {
 }
 
 static void test_flush(Fixture *f, gconstpointer data) {
-  (void)data;
   fixture_harness(f, NULL);
-  peer_set_faults(f->peer, PEER_NO_ANSWERS);
+  peer_set(f->peer, faults, PEER_NO_ANSWERS);
   fixture_push(f, 0, 2);
-  g_assert_true(gst_harness_push_event(f->harness, gst_event_new_flush_start()));
-  g_assert_true(gst_harness_push_event(f->harness, gst_event_new_flush_stop(TRUE)));
-  peer_set_faults(f->peer, 0);
-  GstSegment segment;
-  gst_segment_init(&segment, GST_FORMAT_TIME);
-  g_assert_true(gst_harness_push_event(f->harness, gst_event_new_segment(&segment)));
+  fixture_flush(f);
+  peer_set(f->peer, faults, 0);
   fixture_push(f, 0, 3);
   g_autoptr(GstBuffer) first = gst_harness_pull(f->harness);
   g_assert_cmpuint(GST_BUFFER_PTS(first), ==, 0);
@@ -105,17 +90,15 @@ static void test_flush(Fixture *f, gconstpointer data) {
 }
 
 static void test_resolution_change(Fixture *f, gconstpointer data) {
-  PeerCounts counts;
-  (void)data;
   fixture_harness(f, NULL);
   fixture_push(f, 0, 3);
   gst_harness_set_src_caps_str(f->harness,
                                "video/x-raw,format=RGBA,width=65,height=33,framerate=0/1");
   GstBuffer *buffer = gst_buffer_new_allocate(NULL, 65 * 33 * 4, NULL);
   GST_BUFFER_PTS(buffer) = 3 * GST_SECOND / 30;
-  g_assert_cmpint(gst_harness_push(f->harness, buffer), ==, GST_FLOW_OK);
+  fixture_push_buffer(f, buffer);
   fixture_pull(f, 0, 4);
-  peer_get_counts(f->peer, &counts);
+  PeerCounts counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.width, ==, 65);
   g_assert_cmpuint(counts.last_fourcc, ==, 0x34324241);
   g_autoptr(GstCaps) caps = gst_pad_get_current_caps(f->harness->sinkpad);
@@ -125,31 +108,24 @@ static void test_resolution_change(Fixture *f, gconstpointer data) {
 }
 
 static void test_live_change(Fixture *f, gconstpointer data) {
-  PeerCounts counts;
-  (void)data;
   fixture_harness(f, "bitrate=1000");
   fixture_push(f, 0, 2);
   g_object_set(f->element, "bitrate", 2000, NULL);
   fixture_push(f, 2, 2);
   fixture_pull(f, 0, 4);
-  peer_get_counts(f->peer, &counts);
+  PeerCounts counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.bitrate_kbps, ==, 2000);
   g_assert_cmpuint(counts.configures, ==, 2);
 }
 
 /* Eight dma-bufs in rotation: eight look-ups, and then none. */
 static void test_dmabufs(Fixture *f, gconstpointer data) {
-  g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
   GstBuffer *ring[8];
-  FakeGpuCounts gpu;
-  (void)data;
   fixture_harness(f, NULL);
   gst_harness_set_src_caps_str(
       f->harness, "video/x-raw(memory:DMABuf),format=BGRx,width=64,height=48,framerate=30/1");
   for (guint i = 0; i < G_N_ELEMENTS(ring); i++) {
-    ring[i] = gst_buffer_new();
-    gst_buffer_append_memory(
-        ring[i], gst_dmabuf_allocator_alloc(allocator, fake_gpu_new_dmabuf(65536), 65536));
+    ring[i] = fixture_dmabuf(i, fake_gpu_new_dmabuf(65536), 65536);
     gsize offset[4] = {256};
     gint stride[4] = {320};
     gst_buffer_add_video_meta_full(ring[i], GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_FORMAT_BGRx, 64,
@@ -158,75 +134,55 @@ static void test_dmabufs(Fixture *f, gconstpointer data) {
   for (guint i = 0; i < 100; i++) {
     GstBuffer *buffer = gst_buffer_copy(ring[i % G_N_ELEMENTS(ring)]);
     GST_BUFFER_PTS(buffer) = i * GST_SECOND / 30;
-    g_assert_cmpint(gst_harness_push(f->harness, buffer), ==, GST_FLOW_OK);
+    fixture_push_buffer(f, buffer);
   }
   fixture_pull(f, 0, 100);
-  fake_gpu_get_counts(&gpu);
+  FakeGpuCounts gpu = fake_gpu_counts();
   g_assert_cmpuint(gpu.imports, ==, 8);
   g_assert_cmpuint(gpu.infos, ==, 8);
   g_assert_cmpuint(fixture_stat(f, "attaches"), ==, 8);
   g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 0);
-  PeerCounts counts;
-  peer_get_counts(f->peer, &counts);
+  PeerCounts counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.last_plane[0].stride, ==, 320);
   for (guint i = 0; i < G_N_ELEMENTS(ring); i++) gst_buffer_unref(ring[i]);
 }
 
-/* More buffers than can be attached: the least recently used make room. */
+/* More buffers than can be attached: the least recently used are detached. */
 static void test_many_dmabufs(Fixture *f, gconstpointer data) {
-  g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
-  (void)data;
   fixture_harness(f, NULL);
-  for (guint i = 0; i < 200; i++) {
-    GstBuffer *buffer = gst_buffer_new();
-    gst_buffer_append_memory(
-        buffer, gst_dmabuf_allocator_alloc(allocator, fake_gpu_new_dmabuf(16384), 16384));
-    GST_BUFFER_PTS(buffer) = i * GST_SECOND / 30;
-    g_assert_cmpint(gst_harness_push(f->harness, buffer), ==, GST_FLOW_OK);
-  }
+  for (guint i = 0; i < 200; i++)
+    fixture_push_buffer(f, fixture_dmabuf(i, fake_gpu_new_dmabuf(16384), 16384));
   fixture_pull(f, 0, 200);
-  PeerCounts counts;
-  peer_get_counts(f->peer, &counts);
+  PeerCounts counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.attaches, ==, 200);
   g_assert_cmpuint(counts.most_attached, <=, 64);
 }
 
-/* A dma-buf of another device is copied; a layout beyond the memory is refused. */
+/* A dma-buf of another device is copied; a layout that exceeds the memory is rejected. */
 static void test_foreign_dmabuf(Fixture *f, gconstpointer data) {
-  g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
   int fd = g_file_open_tmp("vsockenc-XXXXXX", NULL, NULL);
-  (void)data;
   g_assert_cmpint(ftruncate(fd, FRAME_BYTES), ==, 0);
   fixture_harness(f, NULL);
-  GstBuffer *buffer = gst_buffer_new();
-  gst_buffer_append_memory(buffer, gst_dmabuf_allocator_alloc(allocator, fd, FRAME_BYTES));
-  GST_BUFFER_PTS(buffer) = 0;
-  g_assert_cmpint(gst_harness_push(f->harness, buffer), ==, GST_FLOW_OK);
+  fixture_push_buffer(f, fixture_dmabuf(0, fd, FRAME_BYTES));
   fixture_pull(f, 0, 1);
   g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 1);
-
-  buffer = gst_buffer_new();
-  gst_buffer_append_memory(
-      buffer, gst_dmabuf_allocator_alloc(allocator, fake_gpu_new_dmabuf(4096), FRAME_BYTES));
-  g_assert_cmpint(gst_harness_push(f->harness, buffer), ==, GST_FLOW_ERROR);
-  g_autoptr(GstMessage) message = fixture_wait_message(f, GST_MESSAGE_ERROR, 1);
-  g_autofree gchar *text = fixture_error_text(message);
-  g_assert_nonnull(strstr(text, "does not lie inside"));
+  GstBuffer *small = fixture_dmabuf(1, fake_gpu_new_dmabuf(4096), FRAME_BYTES);
+  g_assert_cmpint(gst_harness_push(f->harness, small), ==, GST_FLOW_ERROR);
+  fixture_expect(f, GST_MESSAGE_ERROR, "does not lie inside");
 }
 
-/* Upstream that takes the pool writes into resources: no copies. */
+/* Upstream uses the proposed pool and so writes into resources: no copies. */
 static void test_pool(Fixture *f, gconstpointer data) {
   g_autofree gchar *text = g_strdup_printf(
       "videotestsrc num-buffers=20 ! video/x-raw,format=BGRx,width=320,height=240 ! vsockenc "
       "name=encoder socket-path=%s ! fakesink name=sink sync=false",
       f->path);
   g_autoptr(GstElement) pipeline = gst_parse_launch(text, NULL);
-  (void)data;
   f->element = gst_bin_get_by_name(GST_BIN(pipeline), "encoder");
   g_autoptr(GstBus) bus = gst_element_get_bus(pipeline);
   gst_element_set_state(pipeline, GST_STATE_PLAYING);
-  g_autoptr(GstMessage) message =
-      gst_bus_timed_pop_filtered(bus, 20 * GST_SECOND, GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
+  g_autoptr(GstMessage) message = gst_bus_timed_pop_filtered(bus, HANG_SECONDS * GST_SECOND,
+                                                             GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
   g_assert_nonnull(message);
   g_assert_cmpint(GST_MESSAGE_TYPE(message), ==, GST_MESSAGE_EOS);
   g_assert_cmpuint(fixture_stat(f, "frames-encoded"), ==, 20);
@@ -237,12 +193,11 @@ static void test_pool(Fixture *f, gconstpointer data) {
 
 static void test_missing_times(Fixture *f, gconstpointer data) {
   GstClockTime last = 0;
-  (void)data;
   fixture_harness(f, NULL);
   for (guint i = 0; i < 6; i++) {
     GstBuffer *buffer = fixture_frame(i);
     GST_BUFFER_PTS(buffer) = i % 2 ? 0 : GST_CLOCK_TIME_NONE;
-    g_assert_cmpint(gst_harness_push(f->harness, buffer), ==, GST_FLOW_OK);
+    fixture_push_buffer(f, buffer);
   }
   for (guint i = 0; i < 6; i++) {
     g_autoptr(GstBuffer) buffer = gst_harness_pull(f->harness);
@@ -257,7 +212,6 @@ static const gchar *const FORMATS[] = {"BGRx", "BGRA", "RGBx", "RGBA", "xRGB",
 /* Every format in memory of the element's own: one resource, all planes in it, the right matrix. */
 static void test_formats(Fixture *f, gconstpointer data) {
   PeerCounts counts;
-  (void)data;
   fixture_harness(f, NULL);
   for (guint i = 0; i < G_N_ELEMENTS(FORMATS); i++) {
     GstVideoInfo info;
@@ -268,9 +222,9 @@ static void test_formats(Fixture *f, gconstpointer data) {
     GstBuffer *buffer = gst_buffer_new_allocate(NULL, info.size, NULL);
     gst_buffer_memset(buffer, 0, 0, info.size);
     GST_BUFFER_PTS(buffer) = i * GST_SECOND / 30;
-    g_assert_cmpint(gst_harness_push(f->harness, buffer), ==, GST_FLOW_OK);
+    fixture_push_buffer(f, buffer);
     fixture_pull(f, i, 1);
-    peer_get_counts(f->peer, &counts);
+    counts = peer_counts(f->peer);
     g_assert_cmpuint(counts.last_planes, ==, info.finfo->n_planes);
     g_assert_cmpuint(counts.matrix, ==, GST_VIDEO_INFO_IS_YUV(&info) ? 6 : 0);
     for (guint plane = 0; plane < counts.last_planes; plane++) {
@@ -285,8 +239,6 @@ static void test_formats(Fixture *f, gconstpointer data) {
  */
 static void test_planes_apart(Fixture *f, gconstpointer data) {
   g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
-  PeerCounts counts;
-  (void)data;
   fixture_harness(f, NULL);
   gst_harness_set_src_caps_str(
       f->harness, "video/x-raw(memory:DMABuf),format=I420,width=64,height=48,framerate=30/1");
@@ -296,7 +248,7 @@ static void test_planes_apart(Fixture *f, gconstpointer data) {
   for (guint i = 0; i < 3; i++) {
     GstMemory *memory =
         gst_dmabuf_allocator_alloc(allocator, fake_gpu_new_dmabuf(65536), 65536 - 256 * i);
-    /* As a share of a larger buffer: its first bytes are somebody else's. */
+    /* As a part of a larger buffer that does not begin at its first byte. */
     gst_memory_resize(memory, 256 * (gssize)i, 8192);
     gst_buffer_append_memory(buffer, memory);
     offset[i] = at;
@@ -305,9 +257,9 @@ static void test_planes_apart(Fixture *f, gconstpointer data) {
   gst_buffer_add_video_meta_full(buffer, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_FORMAT_I420, 64, 48,
                                  3, offset, stride);
   GST_BUFFER_PTS(buffer) = 0;
-  g_assert_cmpint(gst_harness_push(f->harness, buffer), ==, GST_FLOW_OK);
+  fixture_push_buffer(f, buffer);
   fixture_pull(f, 0, 1);
-  peer_get_counts(f->peer, &counts);
+  PeerCounts counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.last_planes, ==, 3);
   for (guint i = 0; i < 3; i++) {
     g_assert_cmpuint(counts.last_plane[i].resource, ==, counts.last_plane[0].resource + i);
@@ -319,11 +271,9 @@ static void test_planes_apart(Fixture *f, gconstpointer data) {
 
 static void test_no_growth(Fixture *f, gconstpointer data) {
   guint descriptors = 0, threads = 0;
-  (void)data;
-  fixture_element(f, NULL);
-  f->harness = gst_harness_new_with_element(f->element, "sink", "src");
+  fixture_open(f, NULL, NULL);
   for (guint i = 0; i < 100; i++) {
-    run_stream(f, GST_STATE_NULL);
+    fixture_run_stream(f, GST_STATE_NULL);
     if (i == 10) {
       descriptors = fixture_descriptors();
       threads = fixture_threads(0);
@@ -353,6 +303,4 @@ static void add(void) {
   TEST("/element/no-growth", test_no_growth);
 }
 
-int main(int argc, char **argv) {
-  return fixture_main(argc, argv, add);
-}
+TEST_MAIN(add)

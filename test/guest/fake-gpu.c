@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define RESOURCES 4096u
@@ -13,9 +15,11 @@
 
 static GMutex lock;
 static FakeGpuCounts counts;
+static int host = -1; /* connection to the host's side; -1: none */
 /* Index is the handle minus 1. */
 static struct {
   ino_t inode;
+  guint32 id;
   gsize size;
   int fd; /* while a handle from create keeps it */
   gboolean open;
@@ -28,30 +32,61 @@ static int fake_open(gchar **node, gboolean *refused) {
   return open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 
-/* From now on `fd` is a resource. */
-static int adopt(int fd, gsize size, guint32 *handle) {
+void fake_gpu_connect(const gchar *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  g_assert_cmpuint(strlen(path), <, sizeof address.sun_path);
+  strcpy(address.sun_path, path);
+  host = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  g_assert_cmpint(connect(host, (struct sockaddr *)&address, sizeof address), ==, 0);
+}
+
+/* The host's answer to a request: a resource's id, and in `fd` its memory, -1 if it sent none. */
+static guint32 ask_host(guint64 bytes, int *fd) {
+  guint32 resource = 0;
+  union {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(int))];
+  } control;
+  struct iovec part = {.iov_base = &resource, .iov_len = sizeof resource};
+  struct msghdr message = {
+      .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  g_assert_cmpint(send(host, &bytes, sizeof bytes, MSG_NOSIGNAL), ==, sizeof bytes);
+  g_assert_cmpint(recvmsg(host, &message, MSG_CMSG_CLOEXEC | MSG_WAITALL), ==, sizeof resource);
+  struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+  *fd = -1;
+  if (head && head->cmsg_type == SCM_RIGHTS) memcpy(fd, CMSG_DATA(head), sizeof *fd);
+  return resource;
+}
+
+/* Makes `fd` a resource; id 0: any. Lock held. */
+static int adopt(int fd, gsize size, guint32 id, guint32 *handle) {
   struct stat status;
   if (fstat(fd, &status) != 0) return -errno;
-  g_mutex_lock(&lock);
   g_assert_cmpuint(n_resources, <, RESOURCES);
   resources[n_resources].inode = status.st_ino;
+  resources[n_resources].id = id ? id : FIRST_RESOURCE + n_resources;
   resources[n_resources].size = size;
   resources[n_resources].fd = -1;
   *handle = ++n_resources;
-  g_mutex_unlock(&lock);
   return 0;
 }
 
 static int make(gsize size, guint32 *handle, int *fd) {
-  *fd = memfd_create("fake-gpu", MFD_CLOEXEC);
-  if (*fd < 0 || ftruncate(*fd, (off_t)size) != 0) return -errno;
-  return adopt(*fd, size, handle);
+  guint32 id = 0;
+  g_mutex_lock(&lock);
+  if (host >= 0)
+    id = ask_host(size, fd);
+  else
+    *fd = memfd_create("fake-gpu", MFD_CLOEXEC);
+  gboolean made = *fd >= 0 && (host >= 0 || ftruncate(*fd, (off_t)size) == 0);
+  int result = made ? adopt(*fd, size, id, handle) : -ENOMEM;
+  g_mutex_unlock(&lock);
+  return result;
 }
 
 static int fake_import(int drm, int dmabuf, guint32 *handle) {
   struct stat status;
   int result = -ENODEV;
-  (void)drm;
   if (fstat(dmabuf, &status) != 0) return -errno;
   g_mutex_lock(&lock);
   counts.imports++;
@@ -68,12 +103,11 @@ static int fake_import(int drm, int dmabuf, guint32 *handle) {
 }
 
 static int fake_info(int drm, guint32 handle, guint32 *resource, guint64 *size, gboolean *blob) {
-  (void)drm;
   g_mutex_lock(&lock);
   counts.infos++;
   gboolean valid = handle > 0 && handle <= n_resources && resources[handle - 1].open;
   if (valid) {
-    *resource = FIRST_RESOURCE + handle;
+    *resource = resources[handle - 1].id;
     *size = resources[handle - 1].size;
     *blob = FALSE;
   } else {
@@ -85,7 +119,6 @@ static int fake_info(int drm, guint32 handle, guint32 *resource, guint64 *size, 
 
 static int fake_create(int drm, guint32 width, guint32 height, guint64 size, guint32 *handle) {
   int fd;
-  (void)drm;
   if ((guint64)width * height * 4 > size) return -EINVAL;
   int result = make((gsize)size, handle, &fd);
   if (result < 0) return result;
@@ -99,7 +132,6 @@ static int fake_create(int drm, guint32 width, guint32 height, guint64 size, gui
 }
 
 static int fake_export(int drm, guint32 handle) {
-  (void)drm;
   g_mutex_lock(&lock);
   int fd = fcntl(resources[handle - 1].fd, F_DUPFD_CLOEXEC, 0);
   g_mutex_unlock(&lock);
@@ -107,7 +139,6 @@ static int fake_export(int drm, guint32 handle) {
 }
 
 static int fake_close_handle(int drm, guint32 handle) {
-  (void)drm;
   g_mutex_lock(&lock);
   if (handle == 0 || handle > n_resources || !resources[handle - 1].open) {
     counts.mistakes++;
@@ -122,12 +153,10 @@ static int fake_close_handle(int drm, guint32 handle) {
 }
 
 static gboolean fake_is_2d(int drm) {
-  (void)drm;
   return FALSE;
 }
 
 static gboolean fake_is_3d(int drm) {
-  (void)drm;
   return TRUE;
 }
 
@@ -149,16 +178,20 @@ static int no_open(gchar **node, gboolean *refused) {
 const VencGpuOps no_gpu = {.open = no_open};
 
 void fake_gpu_reset(void) {
+  int fd;
   g_mutex_lock(&lock);
+  g_assert_cmpuint(counts.open_handles, ==, 0);
+  if (host >= 0) ask_host(0, &fd);
   memset(&counts, 0, sizeof counts);
   n_resources = 0;
   g_mutex_unlock(&lock);
 }
 
-void fake_gpu_get_counts(FakeGpuCounts *to) {
+FakeGpuCounts fake_gpu_counts(void) {
   g_mutex_lock(&lock);
-  *to = counts;
+  FakeGpuCounts now = counts;
   g_mutex_unlock(&lock);
+  return now;
 }
 
 int fake_gpu_new_dmabuf(gsize size) {
@@ -173,5 +206,8 @@ int fake_gpu_new_busy_dmabuf(gsize size, int *writer) {
   /* Like a dma-buf with a fence, an empty pipe is not readable. */
   if (pipe2(ends, O_CLOEXEC) != 0) return -1;
   *writer = ends[1];
-  return adopt(ends[0], size, &handle) < 0 ? -1 : ends[0];
+  g_mutex_lock(&lock);
+  int result = adopt(ends[0], size, 0, &handle);
+  g_mutex_unlock(&lock);
+  return result < 0 ? -1 : ends[0];
 }

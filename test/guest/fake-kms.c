@@ -27,8 +27,7 @@ static struct {
   VencKmsPlane plane;
   guint number;
 } primary, cursor;
-static gboolean active, denied, opaque, blind;
-static guint removed, planes;
+static FakeKmsState state;
 
 void fake_kms_reset(void) {
   g_mutex_lock(&lock);
@@ -37,9 +36,8 @@ void fake_kms_reset(void) {
   memset(&primary, 0, sizeof primary);
   memset(&cursor, 0, sizeof cursor);
   memset(handles, 0, sizeof handles);
-  n_framebuffers = n_handles = removed = 0;
-  active = denied = opaque = blind = FALSE;
-  planes = 1;
+  n_framebuffers = n_handles = 0;
+  state = (FakeKmsState){.planes = 1};
   g_mutex_unlock(&lock);
 }
 
@@ -89,7 +87,7 @@ void fake_kms_flip(guint number, guint32 id, guint32 x, guint32 y, guint32 width
   primary.plane.source_y = y;
   primary.plane.width = width;
   primary.plane.height = height;
-  active = TRUE;
+  state.active = TRUE;
   g_mutex_unlock(&lock);
 }
 
@@ -102,85 +100,54 @@ void fake_kms_set_cursor(guint number, guint32 id, gint32 x, gint32 y, guint32 s
 
 void fake_kms_damage(void) {
   g_mutex_lock(&lock);
-  /* Of the kernel's ids only two are ever in use at a time. */
+  /* The kernel only ever has two of these ids in use at a time. */
   primary.plane.damage = primary.plane.damage == 77 ? 78 : 77;
   g_mutex_unlock(&lock);
 }
 
-void fake_kms_off(void) {
+FakeKmsState *fake_kms_lock(void) {
   g_mutex_lock(&lock);
-  active = FALSE;
+  return &state;
+}
+
+void fake_kms_unlock(void) {
   g_mutex_unlock(&lock);
 }
 
-void fake_kms_deny(void) {
+FakeKmsCounts fake_kms_counts(void) {
   g_mutex_lock(&lock);
-  denied = TRUE;
+  FakeKmsCounts now = counts;
   g_mutex_unlock(&lock);
-}
-
-void fake_kms_remove(guint times) {
-  g_mutex_lock(&lock);
-  removed = times;
-  g_mutex_unlock(&lock);
-}
-
-void fake_kms_set_planes(guint n) {
-  g_mutex_lock(&lock);
-  planes = n;
-  g_mutex_unlock(&lock);
-}
-
-void fake_kms_set_opaque(void) {
-  g_mutex_lock(&lock);
-  opaque = TRUE;
-  g_mutex_unlock(&lock);
-}
-
-void fake_kms_set_blind(void) {
-  g_mutex_lock(&lock);
-  blind = TRUE;
-  g_mutex_unlock(&lock);
-}
-
-void fake_kms_get_counts(FakeKmsCounts *to) {
-  g_mutex_lock(&lock);
-  *to = counts;
-  g_mutex_unlock(&lock);
+  return now;
 }
 
 static int fake_open(const gchar *device, gchar **node, gboolean *refused, gboolean *is_opaque) {
   *refused = g_strcmp0(device, "refused") == 0;
   if (*refused) return -EACCES;
   if (g_strcmp0(device, "missing") == 0) return -ENOENT;
-  *is_opaque = opaque;
+  *is_opaque = state.opaque;
   *node = g_strdup("fake-card");
   return open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 
 static int fake_output(int drm, guint index, VencKmsOutput *output, gboolean *connected) {
-  (void)drm;
   if (index > 0) return -ENOENT;
   *output =
       (VencKmsOutput){.connector = "Virtual-1", .crtc = 36, .primary = PRIMARY, .cursor = CURSOR};
-  output->properties[VENC_KMS_FB_DAMAGE_CLIPS] = blind ? 0 : 7;
+  output->properties[VENC_KMS_FB_DAMAGE_CLIPS] = state.blind ? 0 : 7;
   *connected = TRUE;
   return 0;
 }
 
 static int fake_active(int drm, const VencKmsOutput *output, gboolean *is_active) {
-  (void)drm;
-  (void)output;
   g_mutex_lock(&lock);
   counts.looks++;
-  *is_active = active;
+  *is_active = state.active;
   g_mutex_unlock(&lock);
   return 0;
 }
 
 static int fake_plane(int drm, const VencKmsOutput *output, guint32 id, VencKmsPlane *plane) {
-  (void)drm;
-  (void)output;
   g_mutex_lock(&lock);
   *plane = id == PRIMARY ? primary.plane : cursor.plane;
   g_mutex_unlock(&lock);
@@ -189,11 +156,10 @@ static int fake_plane(int drm, const VencKmsOutput *output, guint32 id, VencKmsP
 
 static int fake_framebuffer(int drm, guint32 id, VencKmsFramebuffer *framebuffer) {
   int result = 0;
-  (void)drm;
   g_mutex_lock(&lock);
   guint number = id == primary.plane.framebuffer ? primary.number : cursor.number;
-  if (removed > 0) {
-    removed--;
+  if (state.removed > 0) {
+    state.removed--;
     result = -ENOENT;
   } else {
     const FakeFramebuffer *like = &framebuffers[number].like;
@@ -201,11 +167,11 @@ static int fake_framebuffer(int drm, guint32 id, VencKmsFramebuffer *framebuffer
                                         .height = like->height,
                                         .fourcc = like->fourcc,
                                         .modifier = like->modifier,
-                                        .planes = planes,
+                                        .planes = state.planes,
                                         .pitch = like->pitch,
                                         .offset = like->offset};
     counts.framebuffers++;
-    if (!denied) {
+    if (!state.denied) {
       g_assert_cmpuint(n_handles, <, HANDLES);
       handles[n_handles] = (guint8)(number + 1);
       framebuffer->handle = ++n_handles;
@@ -228,7 +194,6 @@ static gboolean find(guint32 handle, guint *number) {
 
 static int fake_resource(int drm, guint32 handle, guint32 *resource, guint64 *size) {
   guint number = 0;
-  (void)drm;
   g_mutex_lock(&lock);
   gboolean found = find(handle, &number);
   if (found) {
@@ -241,7 +206,6 @@ static int fake_resource(int drm, guint32 handle, guint32 *resource, guint64 *si
 
 static int fake_export(int drm, guint32 handle) {
   guint number = 0;
-  (void)drm;
   g_mutex_lock(&lock);
   int fd = find(handle, &number) ? fcntl(framebuffers[number].fd, F_DUPFD_CLOEXEC, 0) : -1;
   counts.exports++;
@@ -251,7 +215,6 @@ static int fake_export(int drm, guint32 handle) {
 
 static int fake_close_handle(int drm, guint32 handle) {
   guint number = 0;
-  (void)drm;
   g_mutex_lock(&lock);
   if (find(handle, &number)) {
     handles[handle - 1] = 0;

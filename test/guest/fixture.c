@@ -1,6 +1,8 @@
 #include "fixture.h"
 
 #include <glib/gstdio.h>
+#include <gst/allocators/allocators.h>
+#include <gst/video/video.h>
 
 #include "fake-gpu.h"
 #include "gstvsockenc.h"
@@ -10,12 +12,12 @@ void fixture_peer(Fixture *f, guint faults) {
   f->peer = peer_new(f->path, faults);
 }
 
-/* `settings` are properties in gst-launch's words. A harness says that it is live, so that
- * drop=auto would drop. */
 void fixture_element(Fixture *f, const gchar *settings) {
+  g_autofree gchar *link = f->path ? g_strdup_printf("socket-path=%s", f->path) : g_strdup("");
+  /* A harness is live, so that drop=auto would drop frames. */
   g_autofree gchar *text =
-      g_strdup_printf("vsockenc name=encoder connect-timeout=2000 drop=never socket-path=%s %s",
-                      f->path, settings ? settings : "");
+      g_strdup_printf("vsockenc name=encoder connect-timeout=60000 drop=never %s %s", link,
+                      settings ? settings : "");
   g_autoptr(GError) error = NULL;
   f->element = gst_parse_launch(text, &error);
   g_assert_no_error(error);
@@ -23,14 +25,18 @@ void fixture_element(Fixture *f, const gchar *settings) {
   gst_element_set_bus(f->element, f->bus);
 }
 
-void fixture_harness(Fixture *f, const gchar *settings) {
+void fixture_open(Fixture *f, const gchar *settings, const gchar *wanted) {
   fixture_element(f, settings);
   f->harness = gst_harness_new_with_element(f->element, "sink", "src");
+  if (wanted) gst_harness_set_sink_caps_str(f->harness, wanted);
+}
+
+void fixture_harness(Fixture *f, const gchar *settings) {
+  fixture_open(f, settings, NULL);
   gst_harness_set_src_caps_str(f->harness, CAPS);
 }
 
 void fixture_setup(Fixture *f, gconstpointer data) {
-  (void)data;
   fake_gpu_reset();
   f->directory = g_dir_make_tmp("vsockenc-XXXXXX", NULL);
   f->path = g_build_filename(f->directory, "relay.sock", NULL);
@@ -38,9 +44,6 @@ void fixture_setup(Fixture *f, gconstpointer data) {
 }
 
 void fixture_teardown(Fixture *f, gconstpointer data) {
-  FakeGpuCounts gpu;
-  PeerCounts counts;
-  (void)data;
   if (f->harness) gst_harness_teardown(f->harness);
   if (f->element) {
     gst_element_set_state(f->element, GST_STATE_NULL);
@@ -52,30 +55,45 @@ void fixture_teardown(Fixture *f, gconstpointer data) {
     g_object_unref(f->bus);
   }
   if (f->peer) {
-    peer_get_counts(f->peer, &counts);
-    g_assert_cmpuint(counts.violations, ==, 0);
+    g_assert_cmpuint(peer_counts(f->peer).violations, ==, 0);
     peer_kill(f->peer);
   }
-  fake_gpu_get_counts(&gpu);
-  g_assert_cmpuint(gpu.open_handles, ==, 0);
-  g_assert_cmpuint(gpu.mistakes, ==, 0);
-  g_unlink(f->path);
-  g_rmdir(f->directory);
+  g_assert_cmpuint(fake_gpu_counts().open_handles, ==, 0);
+  g_assert_cmpuint(fake_gpu_counts().mistakes, ==, 0);
+  if (f->directory) {
+    g_unlink(f->path);
+    g_rmdir(f->directory);
+  }
   g_free(f->path);
   g_free(f->directory);
 }
 
-GstBuffer *fixture_frame(guint number) {
-  GstBuffer *buffer = gst_buffer_new_allocate(NULL, FRAME_BYTES, NULL);
-  gst_buffer_memset(buffer, 0, (guint8)number, FRAME_BYTES);
+static GstBuffer *stamp(GstBuffer *buffer, guint number) {
   GST_BUFFER_PTS(buffer) = number * GST_SECOND / 30;
   GST_BUFFER_DURATION(buffer) = GST_SECOND / 30;
   return buffer;
 }
 
+GstBuffer *fixture_frame(guint number) {
+  GstBuffer *buffer = gst_buffer_new_allocate(NULL, FRAME_BYTES, NULL);
+  gst_buffer_memset(buffer, 0, (guint8)number, FRAME_BYTES);
+  return stamp(buffer, number);
+}
+
+GstBuffer *fixture_dmabuf(guint number, int fd, gsize size) {
+  g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
+  GstBuffer *buffer = gst_buffer_new();
+  g_assert_cmpint(fd, >=, 0);
+  gst_buffer_append_memory(buffer, gst_dmabuf_allocator_alloc(allocator, fd, size));
+  return stamp(buffer, number);
+}
+
+void fixture_push_buffer(Fixture *f, GstBuffer *buffer) {
+  g_assert_cmpint(gst_harness_push(f->harness, buffer), ==, GST_FLOW_OK);
+}
+
 void fixture_push(Fixture *f, guint first, guint n) {
-  for (guint i = first; i < first + n; i++)
-    g_assert_cmpint(gst_harness_push(f->harness, fixture_frame(i)), ==, GST_FLOW_OK);
+  for (guint i = first; i < first + n; i++) fixture_push_buffer(f, fixture_frame(i));
 }
 
 void fixture_pull(Fixture *f, guint first, guint n) {
@@ -85,6 +103,44 @@ void fixture_pull(Fixture *f, guint first, guint n) {
     g_assert_cmpuint(GST_BUFFER_PTS(buffer), ==, i * GST_SECOND / 30);
     g_assert_cmpuint(GST_BUFFER_DTS(buffer), ==, GST_BUFFER_PTS(buffer));
   }
+}
+
+void fixture_push_eos(Fixture *f) {
+  g_assert_true(gst_harness_push_event(f->harness, gst_event_new_eos()));
+}
+
+void fixture_flush_stop(Fixture *f) {
+  GstSegment segment;
+  gst_segment_init(&segment, GST_FORMAT_TIME);
+  g_assert_true(gst_harness_push_event(f->harness, gst_event_new_flush_stop(TRUE)));
+  g_assert_true(gst_harness_push_event(f->harness, gst_event_new_segment(&segment)));
+}
+
+void fixture_flush(Fixture *f) {
+  g_assert_true(gst_harness_push_event(f->harness, gst_event_new_flush_start()));
+  fixture_flush_stop(f);
+}
+
+void fixture_force_key_unit(Fixture *f) {
+  gst_harness_push_upstream_event(
+      f->harness, gst_video_event_new_upstream_force_key_unit(GST_CLOCK_TIME_NONE, TRUE, 1));
+}
+
+void fixture_run_stream(Fixture *f, GstState state) {
+  gst_element_set_state(f->element, GST_STATE_PLAYING);
+  g_assert_true(gst_harness_push_event(f->harness, gst_event_new_stream_start("test")));
+  gst_harness_set_src_caps_str(f->harness, CAPS);
+  fixture_push(f, 0, 3);
+  fixture_push_eos(f);
+  fixture_pull(f, 0, 3);
+  fixture_assert_no_error(f);
+  gst_element_set_state(f->element, state);
+}
+
+gpointer fixture_push_forever(gpointer fixture) {
+  Fixture *f = fixture;
+  for (guint i = 0; gst_harness_push(f->harness, fixture_frame(i)) == GST_FLOW_OK; i++) continue;
+  return NULL;
 }
 
 guint64 fixture_stat(Fixture *f, const gchar *field) {
@@ -97,43 +153,72 @@ guint64 fixture_stat(Fixture *f, const gchar *field) {
   return value;
 }
 
-GstMessage *fixture_wait_message(Fixture *f, GstMessageType type, guint seconds) {
-  return gst_bus_timed_pop_filtered(f->bus, seconds * GST_SECOND, type);
+void fixture_wait_stat(Fixture *f, const gchar *field, guint64 least) {
+  while (fixture_stat(f, field) < least) g_usleep(1000);
 }
 
-gchar *fixture_error_text(GstMessage *message) {
+static gchar *text_of(GstMessage *message) {
   g_autoptr(GError) error = NULL;
-  gst_message_parse_error(message, &error, NULL);
+  if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR)
+    gst_message_parse_error(message, &error, NULL);
+  else if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_WARNING)
+    gst_message_parse_warning(message, &error, NULL);
+  else
+    gst_message_parse_info(message, &error, NULL);
   return g_strdup(error->message);
+}
+
+gchar *fixture_wait(Fixture *f, GstMessageType type) {
+  g_autoptr(GstMessage) message =
+      gst_bus_timed_pop_filtered(f->bus, HANG_SECONDS * GST_SECOND, type);
+  g_assert_nonnull(message);
+  return text_of(message);
+}
+
+void fixture_expect(Fixture *f, GstMessageType type, const gchar *part) {
+  for (gboolean found = FALSE; !found;) {
+    g_autofree gchar *text = fixture_wait(f, type);
+    g_test_message("%s", text);
+    found = !part || strstr(text, part);
+    g_assert_true(found || type != GST_MESSAGE_ERROR);
+  }
+}
+
+void fixture_assert_no_error(Fixture *f) {
+  g_autoptr(GstMessage) message = gst_bus_pop_filtered(f->bus, GST_MESSAGE_ERROR);
+  g_autofree gchar *text = message ? text_of(message) : NULL;
+  g_assert_cmpstr(text, ==, NULL);
 }
 
 guint fixture_count_warnings(Fixture *f, const gchar *text) {
   GstMessage *message;
   guint n = 0;
   while ((message = gst_bus_pop_filtered(f->bus, GST_MESSAGE_WARNING))) {
-    g_autoptr(GError) error = NULL;
-    gst_message_parse_warning(message, &error, NULL);
-    if (strstr(error->message, text)) n++;
+    g_autofree gchar *warning = text_of(message);
+    if (strstr(warning, text)) n++;
     gst_message_unref(message);
   }
   return n;
 }
 
-gchar *fixture_source(Fixture *f) {
+static gchar *dup_source(Fixture *f) {
   g_autoptr(GstStructure) stats = NULL;
   g_object_get(f->element, "stats", &stats, NULL);
   return g_strdup(gst_structure_get_string(stats, "tier"));
 }
 
-guint fixture_push_until_source(Fixture *f, const gchar *nick, guint first) {
-  gint64 deadline = g_get_monotonic_time() + 10 * G_TIME_SPAN_SECOND;
-  for (;; first++) {
+void fixture_assert_source(Fixture *f, const gchar *nick) {
+  g_autofree gchar *source = dup_source(f);
+  g_assert_cmpstr(source, ==, nick);
+}
+
+void fixture_push_until_source(Fixture *f, const gchar *nick, guint first) {
+  for (gboolean found = FALSE; !found; first++) {
     fixture_push(f, first, 1);
     fixture_pull(f, first, 1);
-    g_autofree gchar *source = fixture_source(f);
-    if (g_str_equal(source, nick)) return first + 1;
-    g_assert_cmpint(g_get_monotonic_time(), <, deadline);
-    g_usleep(20000);
+    g_autofree gchar *source = dup_source(f);
+    found = g_str_equal(source, nick);
+    if (!found) g_usleep(20000);
   }
 }
 

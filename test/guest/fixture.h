@@ -1,4 +1,4 @@
-/* What every test of the element has: a relay of its own, the element, and where its messages go.
+/* The fixture of the element's tests: a scripted relay, the element, and the bus for its messages.
  */
 #ifndef TEST_FIXTURE_H
 #define TEST_FIXTURE_H
@@ -9,58 +9,79 @@
 
 #define CAPS "video/x-raw,format=BGRx,width=64,height=48,framerate=30/1"
 #define FRAME_BYTES (64 * 48 * 4)
+/* Only a test that hangs takes as long as this. */
+#define HANG_SECONDS 120
 
 typedef struct {
-  gchar *directory, *path;
+  gchar *directory, *path; /* path: the relay's socket; NULL: the guest's port */
   Peer *peer;
   GstElement *element;
   GstHarness *harness;
   GstBus *bus;
 } Fixture;
 
-/* A relay with `faults` at the fixture's socket, in place of one that was killed. */
+/* Starts a relay with `faults` on the fixture's socket, after the previous one was killed. */
 void fixture_peer(Fixture *f, guint faults);
-/* `settings` are properties in gst-launch's words. A harness says that it is live, so that
- * drop=auto would drop. */
+/* Creates the element with `settings` in gst-launch syntax, or NULL. */
 void fixture_element(Fixture *f, const gchar *settings);
-/* The element in a harness, with caps. */
+/* The element in a harness whose sink takes `wanted` (NULL: anything); no caps from upstream yet.
+ */
+void fixture_open(Fixture *f, const gchar *settings, const gchar *wanted);
+/* The element in a harness, with CAPS from upstream. */
 void fixture_harness(Fixture *f, const gchar *settings);
-/* Around each test; afterwards no handle may be open, and the guest may not have broken the
- * protocol. */
 void fixture_setup(Fixture *f, gconstpointer data);
+/* Asserts that all handles are closed, and that the guest has not violated the protocol. */
 void fixture_teardown(Fixture *f, gconstpointer data);
-/* Frame `number` in ordinary memory. */
-GstBuffer *fixture_frame(guint number);
-/* Pushes `n` frames, each of which has to be taken. */
-void fixture_push(Fixture *f, guint first, guint n);
-/* Pulls `n` buffers and checks their times. */
-void fixture_pull(Fixture *f, guint first, guint n);
-/* A number of the property `stats`. */
-guint64 fixture_stat(Fixture *f, const gchar *field);
-/* NULL: none came in time. */
-GstMessage *fixture_wait_message(Fixture *f, GstMessageType type, guint seconds);
-gchar *fixture_error_text(GstMessage *message);
-/* How many warnings with `text` in them are waiting; they are taken from the bus. */
-guint fixture_count_warnings(Fixture *f, const gchar *text);
-/* Waits until the property `source` is `nick` while frames are pushed and pulled, from `first` on;
- * returns the number of the next frame. */
-guint fixture_push_until_source(Fixture *f, const gchar *nick, guint first);
-gchar *fixture_source(Fixture *f);
 
-/* What the process has open. */
+/* Frame `number` in system memory. */
+GstBuffer *fixture_frame(guint number);
+/* Frame `number` in the dma-buf `fd`, which the buffer then owns. */
+GstBuffer *fixture_dmabuf(guint number, int fd, gsize size);
+/* Pushes a buffer, which must be accepted. */
+void fixture_push_buffer(Fixture *f, GstBuffer *buffer);
+void fixture_push(Fixture *f, guint first, guint n);
+/* Pulls `n` buffers and checks their timestamps. */
+void fixture_pull(Fixture *f, guint first, guint n);
+void fixture_push_eos(Fixture *f);
+void fixture_flush_stop(Fixture *f);
+void fixture_flush(Fixture *f);
+void fixture_force_key_unit(Fixture *f);
+/* A stream from stream-start to EOS, after which the element goes to `state`. */
+void fixture_run_stream(Fixture *f, GstState state);
+/* A thread function that pushes frames until one is rejected. */
+gpointer fixture_push_forever(gpointer fixture);
+
+/* A number in the property `stats`. */
+guint64 fixture_stat(Fixture *f, const gchar *field);
+void fixture_wait_stat(Fixture *f, const gchar *field, guint64 least);
+/* Waits for a message of this type; returns its text. */
+gchar *fixture_wait(Fixture *f, GstMessageType type);
+/* Waits for a message with `part` in its text (NULL: any); an error must be the first one. */
+void fixture_expect(Fixture *f, GstMessageType type, const gchar *part);
+void fixture_assert_no_error(Fixture *f);
+/* Removes the pending warnings from the bus; returns the number of those that contain `text`. */
+guint fixture_count_warnings(Fixture *f, const gchar *text);
+void fixture_assert_source(Fixture *f, const gchar *nick);
+/* Pushes and pulls frames, from `first` on, until the property `source` is `nick`. */
+void fixture_push_until_source(Fixture *f, const gchar *nick, guint first);
+
+/* The open descriptors of the process. */
 guint fixture_descriptors(void);
 /*
- * Its threads, once there are no more than `most` (0: now) or 20 s have passed: one that has been
- * joined is listed for a moment longer, and GLib's pools end theirs late.
+ * The threads of the process, once there are no more than `most` (0: immediately) or 20 s have
+ * passed: a joined thread is listed for a moment longer, and GLib's pools stop theirs late.
  */
 guint fixture_threads(guint most);
 
-/* Registers the element, with a virtio-gpu made of memfds, and runs the tests that `add` adds. */
+/* Registers the element with the virtio-gpu of fake-gpu.h, and runs the tests that `add` adds. */
 int fixture_main(int argc, char **argv, void (*add)(void));
 
-#define TEST(name, test) g_test_add(name, Fixture, NULL, fixture_setup, test, fixture_teardown)
-/* The test gets the peer's fault as its data. */
-#define FAULT(name, test, fault) \
-  g_test_add(name, Fixture, GUINT_TO_POINTER(fault), fixture_setup, test, fixture_teardown)
+#define TEST_WITH(name, test, data) \
+  g_test_add(name, Fixture, data, fixture_setup, test, fixture_teardown)
+#define TEST(name, test) TEST_WITH(name, test, NULL)
+#define TEST_MAIN(add)                    \
+  int main(int argc, char **argv) {       \
+    return fixture_main(argc, argv, add); \
+  }
 
 #endif

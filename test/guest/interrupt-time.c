@@ -1,12 +1,12 @@
 /*
- * How long the element keeps an application waiting that wants something else while the host hangs.
+ * Measures how long a hung host delays an application that stops or flushes the element.
  *
  *     interrupt-time [--runs 50]
  *
- * A thread is in the element, waiting for the host: for the answer to a configuration, for room
- * for another frame, or for the last frames at the end of the stream. Then the application stops
- * the element (PAUSED→READY) or flushes it (FLUSH_START); the time is that until both the
- * application and the thread are back. Printed as JSON, in microseconds, one list for each pair.
+ * A thread in the element waits for the host: for the answer to a configuration, for room for
+ * another frame, or for the last frames at EOS. Then the application stops the element
+ * (PAUSED→READY) or flushes it (FLUSH_START); the time is that until both the application and the
+ * thread have returned. Printed as JSON, in microseconds, one list for each pair.
  */
 #include <stdio.h>
 
@@ -14,7 +14,7 @@
 #include "fixture.h"
 #include "gstvsockenc.h"
 
-/* Until the thread has come to where it waits; nothing tells when that is. */
+/* Time for the thread to begin its wait, which cannot be observed. */
 #define SETTLE_US 50000
 
 typedef struct {
@@ -23,12 +23,6 @@ typedef struct {
   guint later;  /* and from before the first frame on */
   gpointer (*wait)(gpointer fixture);
 } Situation;
-
-static gpointer push_frames(gpointer data) {
-  Fixture *f = data;
-  for (guint i = 0; gst_harness_push(f->harness, fixture_frame(i)) == GST_FLOW_OK; i++) continue;
-  return NULL;
-}
 
 static gpointer push_caps(gpointer data) {
   Fixture *f = data;
@@ -45,9 +39,9 @@ static gpointer push_end(gpointer data) {
 
 static const Situation SITUATIONS[] = {
     {"configuring", PEER_NO_CONFIGURED, 0, push_caps},
-    {"encoding", 0, PEER_NO_ANSWERS, push_frames},
+    {"encoding", 0, PEER_NO_ANSWERS, fixture_push_forever},
     {"draining", 0, PEER_NO_ANSWERS, push_end},
-    {"silent", 0, PEER_DEAF, push_frames},
+    {"silent", 0, PEER_DEAF, fixture_push_forever},
 };
 
 static void stop(Fixture *f) {
@@ -66,11 +60,10 @@ static const struct {
 static gint64 measure(const Situation *situation, void (*act)(Fixture *f)) {
   Fixture f = {0};
   fixture_setup(&f, NULL);
-  peer_set_faults(f.peer, situation->faults);
-  fixture_element(&f, NULL);
-  f.harness = gst_harness_new_with_element(f.element, "sink", "src");
+  peer_set(f.peer, faults, situation->faults);
+  fixture_open(&f, NULL, NULL);
   if (situation->later) gst_harness_set_src_caps_str(f.harness, CAPS);
-  peer_set_faults(f.peer, situation->faults | situation->later);
+  peer_set(f.peer, faults, situation->faults | situation->later);
   GThread *waiting = g_thread_new("waiting", situation->wait, &f);
   g_usleep(SETTLE_US);
   gint64 begin = g_get_monotonic_time();

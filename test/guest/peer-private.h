@@ -11,7 +11,6 @@ typedef struct {
   guint buffer;
   gboolean key;
   guint32 missing; /* bytes of inline pixels still to come */
-  gint64 due;
 } Pending;
 
 struct _Peer {
@@ -20,18 +19,13 @@ struct _Peer {
   gboolean stop;
   int listener, wake;
   guint32 boot_id;
-  guint faults, delay_ms, unit_bytes;
+  PeerScript script;
   PeerCounts counts;
-  vsockenc_EncoderOffer offers[VSOCKENC_MAX_ENCODER_OFFERS];
-  guint n_offers;
-  guint64 modifier;   /* 0: none */
-  const guint8 *unit; /* in the place of what the vector gives */
-  guint unit_size;
-  const Vector *vector; /* what it "encodes" with */
+  const Vector *vector; /* source of its access units */
   guint level;          /* of the stream */
-  gboolean key_next;    /* it is another encoder now */
+  gboolean key_next;    /* the encoder has changed */
 
-  /* Of the present connection; the thread's alone. */
+  /* Of the current connection; used by the thread only. */
   int client;
   VencParser parser;
   VencMessage in, out;
@@ -44,8 +38,6 @@ struct _Peer {
   gboolean first;
   GArray *pending;
   guint32 early_frame, early_missing; /* dropped already; pixels of it still to come */
-  guint32 probe_crc;                  /* what it says when it is asked */
-  guint64 probe_bytes;
 };
 
 /* peer.c: a message to the guest, all fields 0, and its sending. */
@@ -58,7 +50,7 @@ void peer_on_detach(Peer *peer, guint buffer);
 void peer_on_probe(Peer *peer, guint buffer);
 void peer_on_frame(Peer *peer, const vsockenc_Frame *frame);
 void peer_on_data(Peer *peer, const VencData *data);
-/* Answers what is due, in order, as far as the guest's credit reaches. */
-void peer_answer(Peer *peer, gint64 now);
+/* Answers pending frames in order, as far as the guest's credit allows. */
+void peer_answer(Peer *peer);
 
 #endif

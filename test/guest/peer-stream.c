@@ -11,8 +11,8 @@ static void make_unit(Peer *peer, const Pending *pending, GByteArray *unit) {
       {{0, 0, 0, 1, 0x02, 0x01, 0xd0}, {0, 0, 0, 1, 0x28, 0x01, 0xaf}},
   };
   const Vector *vector = peer->vector;
-  if (peer->unit) {
-    g_byte_array_append(unit, peer->unit, peer->unit_size);
+  if (peer->script.unit) {
+    g_byte_array_append(unit, peer->script.unit, peer->script.unit_size);
     return;
   }
   if (pending->key) {
@@ -21,16 +21,16 @@ static void make_unit(Peer *peer, const Pending *pending, GByteArray *unit) {
   }
   g_byte_array_append(unit, heads[vector->codec == vsockenc_Codec_H265][pending->key], 7);
   guint head = unit->len;
-  g_byte_array_set_size(unit, head + peer->unit_bytes);
-  memset(unit->data + head, 0x5a, peer->unit_bytes);
+  g_byte_array_set_size(unit, head + peer->script.unit_bytes);
+  memset(unit->data + head, 0x5a, peer->script.unit_bytes);
 }
 
 static void send_unit(Peer *peer, const Pending *pending) {
   g_autoptr(GByteArray) unit = g_byte_array_new();
   make_unit(peer, pending, unit);
   vsockenc_Packet *packet = &peer_begin(peer, vsockenc_MessageType_PACKET)->u.packet;
-  packet->frame = pending->frame + (peer->faults & PEER_FOREIGN_FRAME ? 1000 : 0);
-  packet->size = peer->faults & PEER_HUGE_UNIT ? G_MAXUINT32 : unit->len;
+  packet->frame = pending->frame + (peer->script.faults & PEER_FOREIGN_FRAME ? 1000 : 0);
+  packet->size = peer->script.faults & PEER_HUGE_UNIT ? G_MAXUINT32 : unit->len;
   packet->key = pending->key;
   packet->queue_us = 10;
   packet->encode_us = 1000;
@@ -39,7 +39,7 @@ static void send_unit(Peer *peer, const Pending *pending) {
     guint size = MIN(unit->len - at, 30000u);
     VencData *data = &peer_begin(peer, vsockenc_MessageType_DATA)->u.data;
     data->frame = pending->frame;
-    data->offset = at + (peer->faults & PEER_WRONG_OFFSET ? 1 : 0);
+    data->offset = at + (peer->script.faults & PEER_WRONG_OFFSET ? 1 : 0);
     data->bytes = unit->data + at;
     data->size = size;
     peer_finish(peer);
@@ -47,37 +47,32 @@ static void send_unit(Peer *peer, const Pending *pending) {
   }
 }
 
-/* Has no use for the frame, whose pixels come nevertheless. */
-static void drop_early(Peer *peer) {
-  Pending pending = g_array_index(peer->pending, Pending, 0);
-  peer_begin(peer, vsockenc_MessageType_FRAME_DONE)->u.frame_done.frame = pending.frame;
+/* FrameDone and Dropped for the first pending frame. */
+static void drop_first(Peer *peer) {
+  guint32 frame = g_array_index(peer->pending, Pending, 0).frame;
+  peer_begin(peer, vsockenc_MessageType_FRAME_DONE)->u.frame_done.frame = frame;
   peer_finish(peer);
   vsockenc_Dropped *dropped = &peer_begin(peer, vsockenc_MessageType_DROPPED)->u.dropped;
-  dropped->frame = pending.frame;
+  dropped->frame = frame;
   dropped->reason = vsockenc_DropReason_ENCODER_DROPPED;
   peer_finish(peer);
-  peer->early_frame = pending.frame;
-  peer->early_missing = pending.missing;
   g_array_remove_index(peer->pending, 0);
 }
 
-void peer_answer(Peer *peer, gint64 now) {
-  while (peer->pending->len > 0 && !(peer->faults & PEER_NO_ANSWERS)) {
+void peer_answer(Peer *peer) {
+  while (peer->pending->len > 0 && !(peer->script.faults & PEER_NO_ANSWERS)) {
     Pending pending = g_array_index(peer->pending, Pending, 0);
     /* A unit larger than the window would need partial sending; no test makes one. */
-    if (pending.due > now || pending.missing > 0 ||
-        peer->bulk_sent + peer->unit_bytes + 4096 > peer->bulk_allowed)
+    if (pending.missing > 0 ||
+        peer->bulk_sent + peer->script.unit_bytes + 4096 > peer->bulk_allowed)
       return;
+    if ((peer->script.faults & PEER_DROP_ODD) && pending.frame % 2 == 1) {
+      drop_first(peer);
+      continue;
+    }
     peer_begin(peer, vsockenc_MessageType_FRAME_DONE)->u.frame_done.frame = pending.frame;
     peer_finish(peer);
-    if ((peer->faults & PEER_DROP_ODD) && pending.frame % 2 == 1) {
-      vsockenc_Dropped *dropped = &peer_begin(peer, vsockenc_MessageType_DROPPED)->u.dropped;
-      dropped->frame = pending.frame;
-      dropped->reason = vsockenc_DropReason_ENCODER_DROPPED;
-      peer_finish(peer);
-    } else {
-      send_unit(peer, &pending);
-    }
+    send_unit(peer, &pending);
     g_array_remove_index(peer->pending, 0);
   }
 }
@@ -92,9 +87,10 @@ void peer_on_attach(Peer *peer, const vsockenc_Attach *attach) {
     peer->counts.last_plane[i] =
         (PeerPlane){attach->planes[i].resource, attach->planes[i].offset, attach->planes[i].stride};
   if (!bit || (peer->attached & bit)) peer->counts.violations++;
-  if (peer->faults & PEER_NO_ATTACHED) return;
+  if (peer->script.faults & PEER_NO_ATTACHED) return;
   gboolean inlined = attach->planes[0].resource == 0;
-  if ((peer->faults & PEER_REFUSE_BUFFERS) || (!inlined && (peer->faults & PEER_NO_RESOURCES))) {
+  if ((peer->script.faults & PEER_REFUSE_BUFFERS) ||
+      (!inlined && (peer->script.faults & PEER_NO_RESOURCES))) {
     /* The guest need not wait for this answer, so frames with the buffer may follow. */
     peer->refused |= bit;
     vsockenc_Error *error = &peer_begin(peer, vsockenc_MessageType_ERROR)->u.error;
@@ -111,16 +107,15 @@ void peer_on_attach(Peer *peer, const vsockenc_Attach *attach) {
   peer->counts.most_attached = MAX(peer->counts.most_attached, peer->counts.attached);
   vsockenc_Attached *attached = &peer_begin(peer, vsockenc_MessageType_ATTACHED)->u.attached;
   attached->buffer = attach->buffer;
-  attached->tier = inlined                      ? vsockenc_SourceTier_INLINE
-                   : peer->faults & PEER_GATHER ? vsockenc_SourceTier_RESOURCE_GATHER
-                                                : vsockenc_SourceTier_RESOURCE;
+  attached->tier = inlined                             ? vsockenc_SourceTier_INLINE
+                   : peer->script.faults & PEER_GATHER ? vsockenc_SourceTier_RESOURCE_GATHER
+                                                       : vsockenc_SourceTier_RESOURCE;
   attached->runs = inlined ? 0 : 3;
   peer_finish(peer);
 }
 
 void peer_on_detach(Peer *peer, guint buffer) {
   guint64 bit = buffer < 64 ? G_GUINT64_CONSTANT(1) << buffer : 0;
-  peer->counts.detaches++;
   if (!(peer->attached & bit)) peer->counts.violations++;
   peer->attached &= ~bit;
   peer->counts.attached--;
@@ -134,7 +129,6 @@ void peer_on_frame(Peer *peer, const vsockenc_Frame *frame) {
       .buffer = frame->buffer,
       .key = peer->first || peer->key_next || frame->force_key,
       .missing = frame->inline_bytes,
-      .due = g_get_monotonic_time() + peer->delay_ms * G_TIME_SPAN_MILLISECOND,
   };
   peer->counts.frames++;
   if (frame->force_key) peer->counts.forced++;
@@ -153,10 +147,14 @@ void peer_on_frame(Peer *peer, const vsockenc_Frame *frame) {
   peer->pixel_offset = 0;
   peer->first = peer->key_next = FALSE;
   peer->last_frame = frame->frame;
-  peer->counts.last_pts = peer->last_pts = frame->pts_ns;
+  peer->last_pts = frame->pts_ns;
   g_array_append_val(peer->pending, pending);
   peer->counts.most_in_flight = MAX(peer->counts.most_in_flight, peer->pending->len);
-  if (frame->inline_bytes > 0 && (peer->faults & PEER_EARLY_DROP)) drop_early(peer);
+  if (frame->inline_bytes > 0 && (peer->script.faults & PEER_EARLY_DROP)) {
+    peer->early_frame = frame->frame;
+    peer->early_missing = frame->inline_bytes;
+    drop_first(peer);
+  }
 }
 
 void peer_on_data(Peer *peer, const VencData *data) {
@@ -186,7 +184,7 @@ void peer_on_probe(Peer *peer, guint buffer) {
   vsockenc_Probed *probed = &peer_begin(peer, vsockenc_MessageType_PROBED)->u.probed;
   probed->buffer = buffer;
   gboolean inlined = peer->inlined >> buffer & 1;
-  probed->crc = inlined ? peer->counts.last_crc : peer->probe_crc;
-  probed->bytes = inlined ? peer->pixel_offset : peer->probe_bytes;
+  probed->crc = inlined ? peer->counts.last_crc : peer->script.probe_crc;
+  probed->bytes = inlined ? peer->pixel_offset : peer->script.probe_bytes;
   peer_finish(peer);
 }

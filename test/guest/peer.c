@@ -12,7 +12,7 @@
 #include "peer-private.h"
 
 static void write_all(Peer *peer, const guint8 *bytes, gsize size) {
-  gsize step = peer->faults & PEER_SHORT_READS ? 1 : size;
+  gsize step = peer->script.faults & PEER_SHORT_READS ? 1 : size;
   while (size > 0 && peer->client >= 0) {
     ssize_t n = send(peer->client, bytes, MIN(step, size), MSG_NOSIGNAL);
     if (n < 0 && errno != EINTR) return;
@@ -36,7 +36,7 @@ void peer_finish(Peer *peer) {
   guint8 type = peer->out.header.type;
   if (type != vsockenc_MessageType_WELCOME && type != vsockenc_MessageType_GREETING)
     peer->out.header.sequence = ++peer->sequence_out;
-  if (peer->faults & PEER_NOISE) write_all(peer, noise, sizeof noise);
+  if (peer->script.faults & PEER_NOISE) write_all(peer, noise, sizeof noise);
   gsize size = venc_wire_encode(&peer->out, bytes, sizeof bytes);
   if (type == vsockenc_MessageType_PACKET || type == vsockenc_MessageType_DATA)
     peer->bulk_sent += size;
@@ -44,7 +44,6 @@ void peer_finish(Peer *peer) {
 }
 
 static void on_hello(Peer *peer, const VencMessage *message) {
-  peer->counts.hellos++;
   if (message->header.epoch != peer->epoch) {
     peer->epoch = message->header.epoch;
     peer->sequence_in = peer->sequence_out = 0;
@@ -64,12 +63,13 @@ static void on_hello(Peer *peer, const VencMessage *message) {
   welcome->window_bytes = VSOCKENC_GUEST_WINDOW_BYTES;
   welcome->max_attached = VSOCKENC_MAX_ATTACHED_BUFFERS;
   welcome->max_in_flight = VSOCKENC_MAX_IN_FLIGHT_FRAMES;
-  welcome->resources = !(peer->faults & PEER_NO_RESOURCES);
-  welcome->encoders_count = (pb_size_t)peer->n_offers;
-  memcpy(welcome->encoders, peer->offers, sizeof welcome->encoders);
-  welcome->modifiers_count = peer->modifier != 0;
-  welcome->modifiers[0].high = (guint32)(peer->modifier >> 32);
-  welcome->modifiers[0].low = (guint32)peer->modifier;
+  welcome->resources = !(peer->script.faults & PEER_NO_RESOURCES);
+  welcome->encoders_count = (pb_size_t)peer->script.n_offers;
+  memcpy(welcome->encoders, peer->script.offers,
+         peer->script.n_offers * sizeof *peer->script.offers);
+  welcome->modifiers_count = peer->script.modifier != 0;
+  welcome->modifiers[0].high = (guint32)(peer->script.modifier >> 32);
+  welcome->modifiers[0].low = (guint32)peer->script.modifier;
   /* Not UTF-8. */
   g_strlcpy(welcome->software, "peer\xff", sizeof welcome->software);
   peer_finish(peer);
@@ -115,10 +115,10 @@ static void on_configure(Peer *peer, const vsockenc_Configure *configure) {
   note_configure(&peer->counts, configure);
   if (configure->serial <= peer->serial) peer->counts.violations++;
   peer->serial = configure->serial;
-  if (peer->faults & PEER_NO_CONFIGURED) return;
-  if ((peer->faults & PEER_REFUSE) ||
-      ((peer->faults & PEER_REFUSE_ODD) && configure->bitrate_kbps % 2 == 1)) {
-    refuse(peer, configure, "the peer was told to refuse");
+  if (peer->script.faults & PEER_NO_CONFIGURED) return;
+  if ((peer->script.faults & PEER_REFUSE) ||
+      ((peer->script.faults & PEER_REFUSE_ODD) && configure->bitrate_kbps % 2 == 1)) {
+    refuse(peer, configure, "the peer rejects it");
     return;
   }
   const Vector *before = peer->vector;
@@ -135,7 +135,7 @@ static void on_configure(Peer *peer, const vsockenc_Configure *configure) {
   g_strlcpy(configured->encoder, "peer", sizeof configured->encoder);
   configured->width = (configure->width + 1) & ~1u;
   configured->height = (configure->height + 1) & ~1u;
-  /* What the host chooses where it may. */
+  /* The host's choice where the guest leaves it open. */
   configured->bitrate_kbps = configure->bitrate_kbps ? configure->bitrate_kbps : 777;
   configured->keyframe_interval = configure->keyframe_interval;
   configured->has_colorimetry = true;
@@ -144,7 +144,7 @@ static void on_configure(Peer *peer, const vsockenc_Configure *configure) {
 }
 
 static void send_credit(Peer *peer) {
-  if (peer->faults & PEER_NO_CREDIT) return;
+  if (peer->script.faults & PEER_NO_CREDIT) return;
   peer->bulk_granted = peer->bulk_received + VSOCKENC_GUEST_WINDOW_BYTES;
   peer_begin(peer, vsockenc_MessageType_CREDIT)->u.credit.granted_bytes = peer->bulk_granted;
   peer_finish(peer);
@@ -163,7 +163,6 @@ static void on_message(Peer *peer, const VencMessage *message) {
       peer_finish(peer);
       break;
     case vsockenc_MessageType_BYE:
-      peer->counts.byes++;
       peer->epoch = 0;
       break;
     case vsockenc_MessageType_CREDIT:
@@ -179,15 +178,13 @@ static void on_message(Peer *peer, const VencMessage *message) {
       peer_on_detach(peer, message->u.detach.buffer);
       break;
     case vsockenc_MessageType_FRAME:
-      peer->bulk_received += message->wire_bytes;
-      if (peer->bulk_received > peer->bulk_granted) peer->counts.violations++;
-      peer_on_frame(peer, &message->u.frame);
-      send_credit(peer);
-      break;
     case vsockenc_MessageType_DATA:
       peer->bulk_received += message->wire_bytes;
       if (peer->bulk_received > peer->bulk_granted) peer->counts.violations++;
-      peer_on_data(peer, &message->u.data);
+      if (message->header.type == vsockenc_MessageType_FRAME)
+        peer_on_frame(peer, &message->u.frame);
+      else
+        peer_on_data(peer, &message->u.data);
       send_credit(peer);
       break;
     case vsockenc_MessageType_PROBE:
@@ -197,8 +194,6 @@ static void on_message(Peer *peer, const VencMessage *message) {
       peer->counts.drains++;
       break;
     case vsockenc_MessageType_FLUSH:
-      peer->counts.flushes++;
-      break;
     case vsockenc_MessageType_ERROR:
       break;
     default:
@@ -227,7 +222,9 @@ static void read_client(Peer *peer) {
     VencWireResult result = venc_parser_next(&peer->parser, &peer->in);
     if (result == VENC_WIRE_INCOMPLETE) break;
     if (result != VENC_WIRE_MESSAGE) peer->counts.violations++;
-    if (result == VENC_WIRE_MESSAGE && !(peer->faults & PEER_DEAF)) on_message(peer, &peer->in);
+    if (result == VENC_WIRE_MESSAGE && !(peer->script.faults & PEER_DEAF))
+      on_message(peer, &peer->in);
+    if (peer->script.hang_up_after > 0 && --peer->script.hang_up_after == 0) hang_up(peer);
   }
 }
 
@@ -245,41 +242,37 @@ static gpointer run(gpointer data) {
     if (fds[1].revents & POLLIN) {
       peer->client = accept(peer->listener, NULL, NULL);
       venc_parser_reset(&peer->parser);
-      peer->counts.connections++;
     } else if (fds[2].revents) {
       read_client(peer);
     }
-    if (peer->client >= 0) peer_answer(peer, g_get_monotonic_time());
+    if (peer->client >= 0) peer_answer(peer);
   }
   hang_up(peer);
   g_mutex_unlock(&peer->lock);
   return NULL;
 }
 
-static void offer_everything(Peer *peer) {
-  static const vsockenc_EncoderOffer offers[] = {
-      {.name = "peer",
-       .codec = vsockenc_Codec_H264,
-       .profiles_count = 3,
-       .profiles = {vsockenc_Profile_H264_CONSTRAINED_BASELINE, vsockenc_Profile_H264_MAIN,
-                    vsockenc_Profile_H264_HIGH}},
-      {.name = "peer-hevc",
-       .codec = vsockenc_Codec_H265,
-       .profiles_count = 1,
-       .profiles = {vsockenc_Profile_H265_MAIN}},
-  };
-  peer->n_offers = G_N_ELEMENTS(offers);
-  memcpy(peer->offers, offers, sizeof offers);
-}
+static const vsockenc_EncoderOffer EVERYTHING[] = {
+    {.name = "peer",
+     .codec = vsockenc_Codec_H264,
+     .profiles_count = 3,
+     .profiles = {vsockenc_Profile_H264_CONSTRAINED_BASELINE, vsockenc_Profile_H264_MAIN,
+                  vsockenc_Profile_H264_HIGH}},
+    {.name = "peer-hevc",
+     .codec = vsockenc_Codec_H265,
+     .profiles_count = 1,
+     .profiles = {vsockenc_Profile_H265_MAIN}},
+};
 
 static Peer *listen_at(int family, const struct sockaddr *address, socklen_t size, guint faults) {
   Peer *peer = g_new0(Peer, 1);
   g_mutex_init(&peer->lock);
   peer->boot_id = g_random_int();
   peer->client = -1;
-  peer->unit_bytes = 100;
-  peer->faults = faults;
-  offer_everything(peer);
+  peer->script = (PeerScript){.faults = faults,
+                              .unit_bytes = 100,
+                              .offers = EVERYTHING,
+                              .n_offers = G_N_ELEMENTS(EVERYTHING)};
   peer->pending = g_array_new(FALSE, FALSE, sizeof(Pending));
   peer->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   peer->listener = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -324,42 +317,12 @@ void peer_hang_up(Peer *peer) {
   g_mutex_unlock(&peer->lock);
 }
 
-void peer_set_faults(Peer *peer, guint faults) {
+PeerScript *peer_lock(Peer *peer) {
   g_mutex_lock(&peer->lock);
-  peer->faults = faults;
-  g_mutex_unlock(&peer->lock);
+  return &peer->script;
 }
 
-void peer_set_offers(Peer *peer, const vsockenc_EncoderOffer *offers, guint n) {
-  g_assert_cmpuint(n, <=, G_N_ELEMENTS(peer->offers));
-  g_mutex_lock(&peer->lock);
-  memcpy(peer->offers, offers, n * sizeof *offers);
-  peer->n_offers = n;
-  g_mutex_unlock(&peer->lock);
-}
-
-void peer_set_modifier(Peer *peer, guint64 modifier) {
-  g_mutex_lock(&peer->lock);
-  peer->modifier = modifier;
-  g_mutex_unlock(&peer->lock);
-}
-
-void peer_set_unit(Peer *peer, const guint8 *bytes, guint size) {
-  g_mutex_lock(&peer->lock);
-  peer->unit = bytes;
-  peer->unit_size = size;
-  g_mutex_unlock(&peer->lock);
-}
-
-void peer_set_delay(Peer *peer, guint ms) {
-  g_mutex_lock(&peer->lock);
-  peer->delay_ms = ms;
-  g_mutex_unlock(&peer->lock);
-}
-
-void peer_set_unit_bytes(Peer *peer, guint bytes) {
-  g_mutex_lock(&peer->lock);
-  peer->unit_bytes = bytes;
+void peer_unlock(Peer *peer) {
   g_mutex_unlock(&peer->lock);
 }
 
@@ -369,15 +332,9 @@ void peer_grant(Peer *peer) {
   g_mutex_unlock(&peer->lock);
 }
 
-void peer_set_probe(Peer *peer, guint32 crc, guint64 bytes) {
+PeerCounts peer_counts(Peer *peer) {
   g_mutex_lock(&peer->lock);
-  peer->probe_crc = crc;
-  peer->probe_bytes = bytes;
+  PeerCounts counts = peer->counts;
   g_mutex_unlock(&peer->lock);
-}
-
-void peer_get_counts(Peer *peer, PeerCounts *counts) {
-  g_mutex_lock(&peer->lock);
-  *counts = peer->counts;
-  g_mutex_unlock(&peer->lock);
+  return counts;
 }

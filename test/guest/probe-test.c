@@ -1,14 +1,16 @@
-/* vsockenc-probe's work, against the scripted relay. */
+/* vsockenc-probe's function, against the scripted relay. */
 #include "probe.h"
 
 #include "fake-gpu.h"
 #include "fixture.h"
 
 static void run(Fixture *f, gboolean is_inline, VencProbeReport *report) {
+  gboolean deaf = peer_lock(f->peer)->faults & PEER_DEAF;
+  peer_unlock(f->peer);
   const VencProbeOptions options = {.gpu_ops = &fake_gpu,
                                     .address = {.socket_path = f->path},
                                     .is_inline = is_inline,
-                                    .timeout_ms = 1000};
+                                    .timeout_ms = deaf ? 500 : HANG_SECONDS * 1000};
   venc_probe_run(&options, report);
 }
 
@@ -18,11 +20,11 @@ static void assert_json(const VencProbeReport *report, const gchar *part) {
   g_assert_nonnull(strstr(json, part));
 }
 
-/* The peer cannot know the checksum of what is drawn, so it says a wrong one. */
+/* The peer does not know the checksum of the picture, so it sends a wrong one. */
 static void test_other_bytes(Fixture *f, gconstpointer data) {
   VencProbeReport report;
-  (void)data;
-  peer_set_probe(f->peer, 0x1234abcd, 640 * 360 * 4);
+  peer_set(f->peer, probe_crc, 0x1234abcd);
+  peer_set(f->peer, probe_bytes, 640 * 360 * 4);
   run(f, FALSE, &report);
   g_assert_false(report.ok);
   g_assert_cmpuint(report.resource, !=, 0);
@@ -36,7 +38,6 @@ static void test_other_bytes(Fixture *f, gconstpointer data) {
 
 static void test_inline(Fixture *f, gconstpointer data) {
   VencProbeReport report;
-  (void)data;
   run(f, TRUE, &report);
   g_assert_no_error(report.error);
   g_assert_true(report.ok);
@@ -46,10 +47,10 @@ static void test_inline(Fixture *f, gconstpointer data) {
   venc_probe_report_clear(&report);
 }
 
-/* `data`: the peer's fault; each has an end and a reason. */
+/* `data`: the peer's fault; each ends the probe with an error and a remedy. */
 static void test_refused(Fixture *f, gconstpointer data) {
   VencProbeReport report;
-  peer_set_faults(f->peer, GPOINTER_TO_UINT(data));
+  peer_set(f->peer, faults, GPOINTER_TO_UINT(data));
   run(f, FALSE, &report);
   g_assert_false(report.ok);
   g_assert_nonnull(report.error);
@@ -61,8 +62,7 @@ static void test_refused(Fixture *f, gconstpointer data) {
 static void test_no_gpu(Fixture *f, gconstpointer data) {
   VencProbeReport report;
   const VencProbeOptions options = {
-      .gpu_ops = &no_gpu, .address = {.socket_path = f->path}, .timeout_ms = 500};
-  (void)data;
+      .gpu_ops = &no_gpu, .address = {.socket_path = f->path}, .timeout_ms = HANG_SECONDS * 1000};
   venc_probe_run(&options, &report);
   g_assert_false(report.ok);
   assert_json(&report, "\"device\": null");
@@ -74,10 +74,8 @@ static void add(void) {
   TEST("/probe/other-bytes", test_other_bytes);
   TEST("/probe/inline", test_inline);
   TEST("/probe/no-gpu", test_no_gpu);
-  FAULT("/probe/no-resources", test_refused, PEER_NO_RESOURCES);
-  FAULT("/probe/deaf", test_refused, PEER_DEAF);
+  TEST_WITH("/probe/no-resources", test_refused, GUINT_TO_POINTER(PEER_NO_RESOURCES));
+  TEST_WITH("/probe/deaf", test_refused, GUINT_TO_POINTER(PEER_DEAF));
 }
 
-int main(int argc, char **argv) {
-  return fixture_main(argc, argv, add);
-}
+TEST_MAIN(add)

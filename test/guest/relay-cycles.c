@@ -1,16 +1,16 @@
-/* What many streams leave behind in the process: descriptors, threads, memory. */
+/* Leaks of descriptors, threads and memory over many streams. */
 #include <malloc.h>
 #include <stdlib.h>
 
+#include "fake-gpu.h"
 #include "relay-fixture.h"
-#include "relay-gpu.h"
 
 #define WARM_UP 20u
-/* Of the heap, in bytes: twice what GLib's and malloc's own caches were seen to take. A leak of
- * less than 500 bytes a cycle is valgrind's to find. */
+/* Of the heap, in bytes: twice the growth of GLib's and malloc's caches. Valgrind finds leaks of
+ * less than 500 bytes a cycle. */
 #define MOST_GROWTH (48u << 10)
 
-/* What a process has; the heap is not counted where a sanitizer has its own. */
+/* The heap is not counted where a sanitizer replaces it. */
 typedef struct {
   guint descriptors, threads;
   gsize heap;
@@ -37,7 +37,7 @@ static void assert_no_growth(const Usage *warm) {
   g_assert_cmpuint(now.heap, <=, warm->heap + MOST_GROWTH);
 }
 
-/* Harness and bus keep what nobody has asked for. */
+/* Removes pending events and messages from harness and bus. */
 static void forget(Fixture *f) {
   for (GstEvent *event; (event = gst_harness_try_pull_event(f->harness));) gst_event_unref(event);
   gst_bus_set_flushing(f->bus, TRUE);
@@ -46,36 +46,32 @@ static void forget(Fixture *f) {
 
 static void test_one_instance(Fixture *f, gconstpointer data) {
   Usage warm;
-  (void)data;
-  relay_make_element(f, NULL);
-  f->harness = gst_harness_new_with_element(f->element, "sink", "src");
+  fixture_open(f, NULL, NULL);
   for (guint i = 0; i <= WARM_UP + cycles(); i++) {
     if (i == WARM_UP) warm = usage(0);
-    relay_run_stream(f, GST_STATE_NULL);
+    fixture_run_stream(f, GST_STATE_NULL);
     forget(f);
-    if (relay_gpu_ops() == &relay_gpu) relay_gpu_reset();
+    fake_gpu_reset();
   }
   assert_no_growth(&warm);
 }
 
 static void test_new_instances(Fixture *f, gconstpointer data) {
   Usage warm;
-  (void)data;
   for (guint i = 0; i <= WARM_UP + cycles(); i++) {
     if (i == WARM_UP) warm = usage(0);
     Fixture one = {0};
     relay_setup(&one, NULL);
-    relay_make_harness(&one, NULL, SMALL_CAPS, NULL);
+    relay_make_harness(&one, NULL, CAPS, NULL);
     fixture_push(&one, 0, 3);
-    relay_push_end(&one);
+    fixture_push_eos(&one);
     fixture_pull(&one, 0, 3);
     relay_teardown(&one, NULL);
   }
   assert_no_growth(&warm);
-  relay_make_element(f, NULL); /* teardown has one to take down */
 }
 
 void relay_add_cycles(void) {
-  relay_add("/relay/cycles/one-instance", test_one_instance, NULL);
-  relay_add("/relay/cycles/new-instances", test_new_instances, NULL);
+  RELAY_TEST("/relay/cycles/one-instance", test_one_instance, NULL);
+  RELAY_TEST("/relay/cycles/new-instances", test_new_instances, NULL);
 }

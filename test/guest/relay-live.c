@@ -1,10 +1,10 @@
-/* Settings, key units and flushes while frames come, and all of them at once. */
+/* Settings, key units and flushes while frames are encoded, and all of them at once. */
 #include <gst/video/video.h>
 #include <string.h>
 
 #include "relay-fixture.h"
 
-/* Noise, which takes as many bits as the encoder is allowed. */
+/* Noise, which uses all bits that the encoder may use. */
 static GstBuffer *noise_frame(guint number) {
   GstBuffer *buffer = gst_buffer_new_allocate(NULL, PICTURE_BYTES, NULL);
   GRand *random = g_rand_new_with_seed(number + 1);
@@ -26,11 +26,11 @@ typedef struct {
   guint keys;
 } Measured;
 
-/* What becomes of `n` frames of noise. */
+/* Encodes `n` frames of noise. */
 static Measured measure(Fixture *f, guint first, guint n) {
   Measured result = {0};
   for (guint i = first; i < first + n; i++) {
-    relay_push(f, noise_frame(i));
+    fixture_push_buffer(f, noise_frame(i));
     g_autoptr(GstBuffer) buffer = gst_harness_pull(f->harness);
     g_assert_nonnull(buffer);
     result.bytes += gst_buffer_get_size(buffer);
@@ -39,9 +39,8 @@ static Measured measure(Fixture *f, guint first, guint n) {
   return result;
 }
 
-/* The encoder has some frames to find its way; those after them show the new rate. */
+/* The encoder needs some frames to adapt; the later ones show the new rate. */
 static void test_live_bitrate(Fixture *f, gconstpointer data) {
-  (void)data;
   relay_make_harness(f, "bitrate=500 keyframe-interval=1000", PICTURE_CAPS, NULL);
   measure(f, 0, 20);
   Measured before = measure(f, 20, 20);
@@ -50,36 +49,32 @@ static void test_live_bitrate(Fixture *f, gconstpointer data) {
   Measured after = measure(f, 60, 20);
   g_test_message("%zu bytes, then %zu", before.bytes, after.bytes);
   g_assert_cmpuint(after.bytes, >, 2 * before.bytes);
-  relay_assert_no_error(f);
+  fixture_assert_no_error(f);
 }
 
 static void test_live_interval(Fixture *f, gconstpointer data) {
-  (void)data;
   relay_make_harness(f, "keyframe-interval=1000", PICTURE_CAPS, NULL);
   g_assert_cmpuint(measure(f, 0, 20).keys, ==, 1);
   g_object_set(f->element, "keyframe-interval", 5, NULL);
   g_assert_cmpuint(measure(f, 20, 20).keys, >=, 3);
-  relay_assert_no_error(f);
+  fixture_assert_no_error(f);
 }
 
 static void test_live_rate_control(Fixture *f, gconstpointer data) {
   const gchar *modes[] = {"cbr", "vbr", "cbr"};
-  (void)data;
   relay_make_harness(f, "bitrate=1000 rate-control=vbr", PICTURE_CAPS, NULL);
   for (guint i = 0; i < G_N_ELEMENTS(modes); i++) {
     gst_util_set_object_arg(G_OBJECT(f->element), "rate-control", modes[i]);
     measure(f, 5 * i, 5);
   }
-  relay_assert_no_error(f);
+  fixture_assert_no_error(f);
   g_assert_cmpuint(fixture_stat(f, "sessions"), ==, 1);
 }
 
 static void test_force_key_unit(Fixture *f, gconstpointer data) {
-  (void)data;
-  relay_make_harness(f, "keyframe-interval=1000", SMALL_CAPS, NULL);
+  relay_make_harness(f, "keyframe-interval=1000", CAPS, NULL);
   fixture_push(f, 0, 3);
-  gst_harness_push_upstream_event(
-      f->harness, gst_video_event_new_upstream_force_key_unit(GST_CLOCK_TIME_NONE, TRUE, 1));
+  fixture_force_key_unit(f);
   fixture_push(f, 3, 2);
   for (guint i = 0; i < 5; i++) {
     g_autoptr(GstBuffer) buffer = gst_harness_pull(f->harness);
@@ -89,14 +84,9 @@ static void test_force_key_unit(Fixture *f, gconstpointer data) {
 }
 
 static void test_flush(Fixture *f, gconstpointer data) {
-  GstSegment segment;
-  (void)data;
-  relay_make_harness(f, "keyframe-interval=1000", SMALL_CAPS, NULL);
+  relay_make_harness(f, "keyframe-interval=1000", CAPS, NULL);
   fixture_push(f, 0, 3);
-  g_assert_true(gst_harness_push_event(f->harness, gst_event_new_flush_start()));
-  g_assert_true(gst_harness_push_event(f->harness, gst_event_new_flush_stop(TRUE)));
-  gst_segment_init(&segment, GST_FORMAT_TIME);
-  g_assert_true(gst_harness_push_event(f->harness, gst_event_new_segment(&segment)));
+  fixture_flush(f);
   guint before = gst_harness_buffers_in_queue(f->harness);
   g_assert_cmpuint(before, <=, 3);
   while (before-- > 0) gst_buffer_unref(gst_harness_pull(f->harness));
@@ -108,21 +98,19 @@ static void test_flush(Fixture *f, gconstpointer data) {
 }
 
 static void test_latency(Fixture *f, gconstpointer data) {
-  (void)data;
-  relay_make_harness(f, "max-in-flight=2", SMALL_CAPS, NULL);
+  relay_make_harness(f, "max-in-flight=2", CAPS, NULL);
   fixture_push(f, 0, 5);
   fixture_pull(f, 0, 5);
-  /* No more frames than may be with the host. */
+  /* At most the frames that may be in flight. */
   g_assert_cmpuint(gst_harness_query_latency(f->harness), <=, 2 * GST_SECOND / 30);
 }
 
-/* Frames, settings and key units from threads of their own. */
+/* Frames, settings and key units from separate threads. */
 static void test_stress(Fixture *f, gconstpointer data) {
   GstSegment segment;
   g_auto(GValue) bitrate = G_VALUE_INIT;
-  g_autoptr(GstCaps) caps = gst_caps_from_string(SMALL_CAPS);
-  (void)data;
-  relay_make_harness(f, NULL, SMALL_CAPS, NULL);
+  g_autoptr(GstCaps) caps = gst_caps_from_string(CAPS);
+  relay_make_harness(f, NULL, CAPS, NULL);
   gst_segment_init(&segment, GST_FORMAT_TIME);
   g_autoptr(GstBuffer) buffer = fixture_frame(0);
   g_value_init(&bitrate, G_TYPE_UINT);
@@ -133,20 +121,20 @@ static void test_stress(Fixture *f, gconstpointer data) {
       gst_harness_stress_property_start(f->harness, "bitrate", &bitrate),
       gst_harness_stress_send_upstream_event_start(f->harness, key_unit),
   };
-  g_usleep(G_USEC_PER_SEC);
+  while (gst_harness_buffers_received(f->harness) < 100) g_usleep(1000);
   for (guint i = G_N_ELEMENTS(threads); i > 0; i--) gst_harness_stress_thread_stop(threads[i - 1]);
   gst_event_unref(key_unit);
-  relay_push_end(f);
+  fixture_push_eos(f);
   g_assert_cmpuint(gst_harness_buffers_received(f->harness), >, 0);
   g_assert_cmpuint(gst_harness_buffers_received(f->harness), ==, fixture_stat(f, "frames-in"));
 }
 
 void relay_add_live_tests(void) {
-  relay_add("/relay/live/bitrate", test_live_bitrate, NULL);
-  relay_add("/relay/live/keyframe-interval", test_live_interval, NULL);
-  relay_add("/relay/live/rate-control", test_live_rate_control, NULL);
-  relay_add("/relay/force-key-unit", test_force_key_unit, NULL);
-  relay_add("/relay/flush", test_flush, NULL);
-  relay_add("/relay/latency", test_latency, NULL);
-  relay_add("/relay/stress", test_stress, NULL);
+  RELAY_TEST("/relay/live/bitrate", test_live_bitrate, NULL);
+  RELAY_TEST("/relay/live/keyframe-interval", test_live_interval, NULL);
+  RELAY_TEST("/relay/live/rate-control", test_live_rate_control, NULL);
+  RELAY_TEST("/relay/force-key-unit", test_force_key_unit, NULL);
+  RELAY_TEST("/relay/flush", test_flush, NULL);
+  RELAY_TEST("/relay/latency", test_latency, NULL);
+  RELAY_TEST("/relay/stress", test_stress, NULL);
 }

@@ -128,8 +128,6 @@ static GstFlowReturn take_sample(GstAppSink *sink, gpointer data) {
 /* Holds a frame back until the samples of all before it have arrived. */
 static GstPadProbeReturn wait_for_samples(GstPad *pad, GstPadProbeInfo *info, gpointer data) {
   Run *run = data;
-  (void)pad;
-  (void)info;
   g_mutex_lock(&run->lock);
   while (run->samples < run->let_through && !run->stopping) g_cond_wait(&run->arrived, &run->lock);
   run->let_through++;

@@ -12,7 +12,15 @@ typedef struct {
 static void arrange_nothing(void) {}
 
 static void arrange_planes(void) {
-  fake_kms_set_planes(2);
+  fake_kms_set(planes, 2);
+}
+
+static void arrange_denied(void) {
+  fake_kms_set(denied, TRUE);
+}
+
+static void arrange_opaque(void) {
+  fake_kms_set(opaque, TRUE);
 }
 
 static void arrange_format(void) {
@@ -27,9 +35,9 @@ static const Refusal refusals[] = {
      "missing is no card of the driver virtio_gpu"},
     {"connector=HDMI-A-1", arrange_nothing, gst_resource_error_quark, GST_RESOURCE_ERROR_NOT_FOUND,
      "no connector HDMI-A-1, but: Virtual-1"},
-    {"", fake_kms_deny, gst_resource_error_quark, GST_RESOURCE_ERROR_NOT_AUTHORIZED,
+    {"", arrange_denied, gst_resource_error_quark, GST_RESOURCE_ERROR_NOT_AUTHORIZED,
      "setcap cap_sys_admin+ep"},
-    {"cursor=true", fake_kms_set_opaque, gst_resource_error_quark, GST_RESOURCE_ERROR_SETTINGS,
+    {"cursor=true", arrange_opaque, gst_resource_error_quark, GST_RESOURCE_ERROR_SETTINGS,
      "cursor=false"},
     {"", arrange_planes, gst_stream_error_quark, GST_STREAM_ERROR_FORMAT, "2 planes"},
     {"", arrange_format, gst_stream_error_quark, GST_STREAM_ERROR_FORMAT, "NV12"},
@@ -48,9 +56,8 @@ static void test_refusal(Screen *f, gconstpointer data) {
 
 /* A compositor's frames on 3D buffers can be encoded by the host, but not be read by the CPU. */
 static void test_opaque_caps(Screen *f, gconstpointer data) {
-  (void)data;
   screen_show(fake_kms_create(&plain, 0), 42);
-  fake_kms_set_opaque();
+  arrange_opaque();
   g_autoptr(GAsyncQueue) queue = screen_play(f, "", SYSTEM);
   GstMessage *message = screen_wait_message(f, GST_MESSAGE_ERROR);
   gst_message_unref(message);
@@ -59,7 +66,6 @@ static void test_opaque_caps(Screen *f, gconstpointer data) {
 
 /* A compositor that describes more than its buffer has must not make anybody read beyond it. */
 static void test_too_large(Screen *f, gconstpointer data) {
-  (void)data;
   fake_kms_flip(fake_kms_create(&plain, 0), 42, 0, 1, WIDTH, HEIGHT);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "", DMABUF);
   screen_assert_error(f, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_READ, "smaller than what it shows");

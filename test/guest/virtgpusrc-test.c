@@ -15,9 +15,7 @@ static ino_t inode_of(GstSample *sample) {
 
 /* Frames are the framebuffers' own memory, the same object each time that a buffer is shown. */
 static void test_shares(Screen *f, gconstpointer data) {
-  (void)data;
   guint a = fake_kms_create(&plain, 0x111111), b = fake_kms_create(&plain, 0x222222);
-  FakeKmsCounts counts;
   screen_show(a, 42);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "keepalive-time=0", DMABUF);
   g_autoptr(GstSample) first = screen_next(queue);
@@ -33,13 +31,12 @@ static void test_shares(Screen *f, gconstpointer data) {
                 gst_buffer_peek_memory(gst_sample_get_buffer(first), 0));
   g_assert_cmpuint(GST_BUFFER_PTS(gst_sample_get_buffer(first)), <,
                    GST_BUFFER_PTS(gst_sample_get_buffer(second)));
-  fake_kms_get_counts(&counts);
+  FakeKmsCounts counts = fake_kms_counts();
   g_assert_cmpuint(counts.exports, ==, 2);
 }
 
 /* The kernel gives the id of a framebuffer that is gone to the next one. */
 static void test_reused_id(Screen *f, gconstpointer data) {
-  (void)data;
   guint a = fake_kms_create(&plain, 0x111111), b = fake_kms_create(&plain, 0x222222);
   screen_show(a, 42);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "keepalive-time=0", DMABUF);
@@ -60,28 +57,26 @@ static void test_still(Screen *f, gconstpointer data) {
 
 /* What cannot be seen may have changed. */
 static void test_blind(Screen *f, gconstpointer data) {
-  fake_kms_set_blind();
+  fake_kms_set(blind, TRUE);
   test_still(f, data);
 }
 
 /* A still screen makes no frames, however often it is looked at. */
 static void test_idle(Screen *f, gconstpointer data) {
-  FakeKmsCounts counts, later;
-  (void)data;
+  FakeKmsCounts later;
   screen_show(fake_kms_create(&plain, 0x111111), 42);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "keepalive-time=0", DMABUF);
   gst_sample_unref(screen_next(queue));
-  fake_kms_get_counts(&counts);
+  FakeKmsCounts counts = fake_kms_counts();
   do {
     g_usleep(1000);
-    fake_kms_get_counts(&later);
+    later = fake_kms_counts();
   } while (later.looks < counts.looks + 10);
   g_assert_cmpint(g_async_queue_length(queue), ==, 0);
 }
 
 /* Drawing into the shown buffer is seen by its damage, and is followed by more than one frame. */
 static void test_front_buffer(Screen *f, gconstpointer data) {
-  (void)data;
   guint a = fake_kms_create(&plain, 0x111111);
   screen_show(a, 42);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "keepalive-time=0", DMABUF);
@@ -97,7 +92,6 @@ static void test_front_buffer(Screen *f, gconstpointer data) {
 static void test_part(Screen *f, gconstpointer data) {
   const FakeFramebuffer large = {
       .width = 2 * WIDTH, .height = 2 * HEIGHT, .fourcc = XR24, .pitch = 2 * PITCH, .offset = 64};
-  (void)data;
   fake_kms_flip(fake_kms_create(&large, 0x111111), 42, WIDTH, HEIGHT, WIDTH, HEIGHT);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "", DMABUF);
   g_autoptr(GstSample) sample = screen_next(queue);
@@ -113,7 +107,6 @@ static void test_part(Screen *f, gconstpointer data) {
 static void test_system_memory(Screen *f, gconstpointer data) {
   const FakeFramebuffer padded = {
       .width = WIDTH, .height = HEIGHT, .fourcc = XR24, .pitch = PITCH + 256};
-  (void)data;
   screen_show(fake_kms_create(&padded, 0x123456), 42);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "", SYSTEM);
   g_autoptr(GstSample) sample = screen_next(queue);
@@ -123,7 +116,6 @@ static void test_system_memory(Screen *f, gconstpointer data) {
 
 /* Half transparent white (premultiplied) over black; only what is on the screen is drawn. */
 static void test_cursor(Screen *f, gconstpointer data) {
-  (void)data;
   screen_show(fake_kms_create(&plain, 0), 42);
   guint pointer = fake_kms_create(&small_cursor, 0x80808080);
   fake_kms_set_pixel(pointer, 2, 2, 0xffff0000);
@@ -145,15 +137,13 @@ static void test_cursor(Screen *f, gconstpointer data) {
 
 /* Without a cursor on the screen there is nothing to draw, and so no copy. */
 static void test_hidden_cursor(Screen *f, gconstpointer data) {
-  FakeKmsCounts counts;
-  (void)data;
   screen_show(fake_kms_create(&plain, 0x111111), 42);
   fake_kms_set_cursor(fake_kms_create(&small_cursor, 0xffffffff), 50, (gint32)WIDTH, 0, 4);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "cursor=true", DMABUF);
   g_autoptr(GstSample) sample = screen_next(queue);
   g_assert_cmpuint(gst_buffer_get_size(gst_sample_get_buffer(sample)), ==, PITCH * HEIGHT);
   g_assert_true(GST_MEMORY_IS_READONLY(gst_buffer_peek_memory(gst_sample_get_buffer(sample), 0)));
-  fake_kms_get_counts(&counts);
+  FakeKmsCounts counts = fake_kms_counts();
   g_assert_cmpuint(counts.exports, ==, 2);
 }
 
@@ -161,7 +151,6 @@ static void test_mode_change(Screen *f, gconstpointer data) {
   const FakeFramebuffer larger = {
       .width = 2 * WIDTH, .height = 2 * HEIGHT, .fourcc = XR24, .pitch = 2 * PITCH};
   gint width = 0, height = 0;
-  (void)data;
   screen_show(fake_kms_create(&plain, 0x111111), 42);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "", "video/x-raw(memory:DMABuf)");
   gst_sample_unref(screen_until(queue, 0x111111));
@@ -177,11 +166,10 @@ static void test_mode_change(Screen *f, gconstpointer data) {
 /* The last frame is repeated while the screen is off, with one warning. */
 static void test_off(Screen *f, gconstpointer data) {
   guint a = fake_kms_create(&plain, 0x111111), b = fake_kms_create(&plain, 0x222222);
-  (void)data;
   screen_show(a, 42);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "keepalive-time=1", DMABUF);
   gst_sample_unref(screen_next(queue));
-  fake_kms_off();
+  fake_kms_set(active, FALSE);
   gst_message_unref(screen_wait_message(f, GST_MESSAGE_WARNING));
   while (g_async_queue_length(queue) > 0) gst_sample_unref(screen_next(queue));
   g_autoptr(GstSample) first = screen_next(queue);
@@ -206,12 +194,11 @@ static void test_late_screen(Screen *f, gconstpointer data) {
 
 /* Between the look at the plane and the one at its framebuffer, that may go. */
 static void test_removed(Screen *f, gconstpointer data) {
-  (void)data;
   guint a = fake_kms_create(&plain, 0x111111), b = fake_kms_create(&plain, 0x222222);
   screen_show(a, 42);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "", DMABUF);
   gst_sample_unref(screen_until(queue, 0x111111));
-  fake_kms_remove(1);
+  fake_kms_set(removed, 1);
   screen_show(b, 43);
   gst_sample_unref(screen_until(queue, 0x222222));
 }
@@ -219,7 +206,6 @@ static void test_removed(Screen *f, gconstpointer data) {
 #if GST_CHECK_VERSION(1, 24, 0)
 static void test_drm_caps(Screen *f, gconstpointer data) {
   FakeFramebuffer tiled = plain;
-  (void)data;
   tiled.modifier = 0x0100000000000001;
   screen_show(fake_kms_create(&tiled, 0), 42);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "", "video/x-raw(memory:DMABuf)");
@@ -232,7 +218,6 @@ static void test_drm_caps(Screen *f, gconstpointer data) {
 
 /* As applications do that keep their pipeline. */
 static void test_restart(Screen *f, gconstpointer data) {
-  (void)data;
   screen_show(fake_kms_create(&plain, 0x111111), 42);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "", DMABUF);
   for (guint i = 0; i < 3; i++) {
@@ -248,7 +233,6 @@ static void test_latency(Screen *f, gconstpointer data) {
   g_autoptr(GstQuery) query = gst_query_new_latency();
   GstClockTime minimum, maximum;
   gboolean live;
-  (void)data;
   screen_show(fake_kms_create(&plain, 0x111111), 42);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "", DMABUF);
   gst_sample_unref(screen_next(queue));

@@ -21,7 +21,7 @@ export class TestRelay {
   readonly inlineSocket: string;
   /** UNIX listener of the VM whose resources are those of `memorySocket`. */
   readonly resourceSocket: string;
-  /** Where relay-gpu.c has its memory from. */
+  /** Where fake-gpu.c gets its memory. */
   readonly memorySocket: string;
   /** TCP listener of 127.0.0.1, of no VM. */
   readonly tcpPort: number;

@@ -1,5 +1,5 @@
 /**
- * The host's side of test/guest/relay-gpu.c: memory for a program on this machine that plays the guest, handed out over
+ * The host's side of test/guest/fake-gpu.c: memory for a program on this machine that plays the guest, handed out over
  * a UNIX socket, and the exporter that serves the same memory to a relay.
  *
  * Unlike the memfd exporter's, each resource is a memory of its own, because the program knows a buffer by the inode

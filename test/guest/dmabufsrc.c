@@ -1,12 +1,11 @@
 /*
- * Draws the pattern into DmaBufs of its own and puts them through a pipeline, as a compositor
- * would: a few buffers in rotation, each drawn into again only when everybody has given it back.
+ * Draws the pattern into its own DmaBufs and pushes them into a pipeline, like a compositor: a few
+ * buffers in rotation, each drawn into again only after it was released.
  *
  *     dmabufsrc --allocator dumb --frames 300 --pipeline "vsockenc ! h264parse ! filesink
  * location=a.h264"
  *
- * SIGINT ends the stream after the frame at hand. Exit status: 0 when the pipeline came to its end
- * without an error.
+ * SIGINT ends the stream after the current frame. Exit status: 0 at EOS without an error.
  */
 #include <gst/allocators/allocators.h>
 #include <gst/app/gstappsrc.h>
@@ -18,19 +17,27 @@
 
 #include "canvas.h"
 #include "dmabuf.h"
-#include "encoder-stats.h"
+#include "json.h"
 #include "vsockenc-formats.h"
 
-/* A buffer that does not come back within this time never will. */
-#define RETURN_TIMEOUT_US (30 * G_USEC_PER_SEC)
+/* Only a pipeline that hangs keeps a buffer as long as this. */
+#define RETURN_TIMEOUT_US (120 * G_USEC_PER_SEC)
 #define MAX_BUFFERS 64
 #define MAX_PLANES 3
 
 static struct {
   gchar *allocator, *planes, *format, *pipeline, *output, *stats_json;
-  gint frames, width, height, buffers, fps, bitrate;
+  gint frames, width, height, buffers, fps;
   gboolean live, drm_caps;
-} options = {.frames = 300, .width = 1280, .height = 720, .buffers = 8, .fps = 30, .bitrate = -1};
+} options = {.allocator = "resource",
+             .planes = "together",
+             .format = "BGRx",
+             .output = "out.h264",
+             .frames = 300,
+             .width = 1280,
+             .height = 720,
+             .buffers = 8,
+             .fps = 30};
 
 typedef struct Source Source;
 
@@ -72,7 +79,6 @@ static gboolean parse_options(int *argc, char ***argv) {
       {"fps", 0, 0, G_OPTION_ARG_INT, &options.fps, "frames a second in the caps (30)", "N"},
       {"live", 0, 0, G_OPTION_ARG_NONE, &options.live, "a live source, paced by the clock", NULL},
       {"drm-caps", 0, 0, G_OPTION_ARG_NONE, &options.drm_caps, "format=DMA_DRM (1.24)", NULL},
-      {"bitrate", 0, 0, G_OPTION_ARG_INT, &options.bitrate, "of vsockenc, in kbit/s", "N"},
       {"pipeline", 0, 0, G_OPTION_ARG_STRING, &options.pipeline, "what follows the source", "TEXT"},
       {"output", 0, 0, G_OPTION_ARG_FILENAME, &options.output, "file of the default pipeline",
        "FILE"},
@@ -87,10 +93,6 @@ static gboolean parse_options(int *argc, char ***argv) {
     fprintf(stderr, "dmabufsrc: %s\n", error->message);
     return FALSE;
   }
-  if (!options.allocator) options.allocator = g_strdup("resource");
-  if (!options.format) options.format = g_strdup("BGRx");
-  if (!options.planes) options.planes = g_strdup("together");
-  if (!options.output) options.output = g_strdup("out.h264");
   if (!options.pipeline)
     options.pipeline =
         g_strdup_printf("vsockenc ! h264parse ! filesink location=\"%s\"", options.output);
@@ -104,15 +106,6 @@ static gboolean parse_options(int *argc, char ***argv) {
     return FALSE;
   }
   return TRUE;
-}
-
-static void free_options(void) {
-  g_free(options.allocator);
-  g_free(options.planes);
-  g_free(options.format);
-  g_free(options.pipeline);
-  g_free(options.output);
-  g_free(options.stats_json);
 }
 
 /* A dma-buf of at least `size` bytes: as wide as the picture, in 32-bit pixels, and as high as that
@@ -143,7 +136,7 @@ static gboolean create_slot(Slot *slot, int device, GError **error) {
   return TRUE;
 }
 
-/* FALSE: `error` is set. The kernel may have its own mind about a dumb buffer's stride. */
+/* FALSE: failed, printed. The kernel chooses the stride of a dumb buffer. */
 static gboolean create_slots(Source *source) {
   g_autoptr(GError) error = NULL;
   int device = dmabuf_open_device(options.allocator, &error);
@@ -182,7 +175,7 @@ static void buffer_returned(gpointer data, GstMiniObject *where) {
   g_mutex_unlock(&slot->source->lock);
 }
 
-/* FALSE: the pipeline has ended, or keeps the buffer for ever. */
+/* FALSE: the pipeline has ended, or hangs. */
 static gboolean wait_returned(Source *source, const Slot *slot) {
   gint64 deadline = g_get_monotonic_time() + RETURN_TIMEOUT_US;
   gboolean in_time = TRUE;
@@ -191,12 +184,12 @@ static gboolean wait_returned(Source *source, const Slot *slot) {
     in_time = g_cond_wait_until(&source->returned, &source->lock, deadline);
   gboolean stop = source->stop;
   g_mutex_unlock(&source->lock);
-  if (!in_time) fprintf(stderr, "dmabufsrc: a buffer was not given back in time\n");
+  if (!in_time) fprintf(stderr, "dmabufsrc: a buffer was not released in time\n");
   return in_time && !stop;
 }
 
 /* Where the slot's planes are, in memory and in the buffer. */
-static void place_planes(const Slot *slot, guint8 **planes, gsize *offsets) {
+static void locate_planes(const Slot *slot, guint8 **planes, gsize *offsets) {
   const GstVideoInfo *info = &slot->source->info;
   gsize begin = 0;
   for (guint i = 0; i < GST_VIDEO_INFO_N_PLANES(info); i++) {
@@ -247,7 +240,7 @@ static void push_frames(Source *source, GstAppSrc *appsrc) {
     if (!wait_returned(source, slot)) break;
     if (options.live && due > g_get_monotonic_time())
       g_usleep((gulong)(due - g_get_monotonic_time()));
-    place_planes(slot, planes, offsets);
+    locate_planes(slot, planes, offsets);
     draw(canvas, slot, planes, (guint)i);
     slot->out = TRUE;
     if (gst_app_src_push_buffer(appsrc, wrap(slot, (guint)i, offsets)) != GST_FLOW_OK) break;
@@ -264,7 +257,7 @@ typedef struct {
   guint warnings;
 } Watcher;
 
-/* Shows the bus's messages until the end of the stream or an error. */
+/* Prints the bus's messages until EOS or an error. */
 static gpointer watch_bus(gpointer data) {
   Watcher *watcher = data;
   g_autoptr(GstBus) bus = gst_element_get_bus(watcher->pipeline);
@@ -323,20 +316,19 @@ static GstCaps *source_caps(void) {
   return gst_caps_from_string(text);
 }
 
-static gboolean write_stats(GstElement *encoder, const Source *source, const Watcher *watcher,
+static gboolean write_stats(GstElement *pipeline, const Source *source, const Watcher *watcher,
                             gint64 elapsed_us) {
-  FILE *file = fopen(options.stats_json, "w");
-  if (!file) {
-    perror(options.stats_json);
-    return FALSE;
-  }
-  fprintf(file,
-          "{\n  \"frames\": %d,\n  \"elapsed-us\": %" G_GINT64_FORMAT
-          ",\n  \"drawing-us\": %" G_GINT64_FORMAT ",\n  \"warnings\": %u",
-          source->pushed, elapsed_us, source->drawing_us, watcher->warnings);
-  if (encoder) encoder_print_stats(encoder, file);
-  fprintf(file, "\n}\n");
-  return fclose(file) == 0;
+  g_autoptr(GString) json = g_string_new("{");
+  g_autoptr(GError) error = NULL;
+  g_string_append_printf(json,
+                         "\"frames\":%d,\"elapsed-us\":%" G_GINT64_FORMAT
+                         ",\"drawing-us\":%" G_GINT64_FORMAT ",\"warnings\":%u",
+                         source->pushed, elapsed_us, source->drawing_us, watcher->warnings);
+  json_append_statistics(json, pipeline);
+  g_string_append(json, "}\n");
+  if (g_file_set_contents(options.stats_json, json->str, -1, &error)) return TRUE;
+  fprintf(stderr, "dmabufsrc: %s\n", error->message);
+  return FALSE;
 }
 
 static gboolean run(Source *source) {
@@ -349,18 +341,16 @@ static gboolean run(Source *source) {
   }
   Watcher watcher = {.source = source, .pipeline = pipeline};
   g_autoptr(GstElement) appsrc = gst_bin_get_by_name(GST_BIN(pipeline), "dmabufsrc");
-  g_autoptr(GstElement) encoder = encoder_find(pipeline);
   g_autoptr(GstCaps) caps = source_caps();
 
   g_object_set(appsrc, "caps", caps, "format", GST_FORMAT_TIME, "is-live", options.live, NULL);
-  if (encoder && options.bitrate >= 0) g_object_set(encoder, "bitrate", options.bitrate, NULL);
   gint64 begin = g_get_monotonic_time();
   GThread *watching = g_thread_new("bus", watch_bus, &watcher);
   if (gst_element_set_state(pipeline, GST_STATE_PLAYING) != GST_STATE_CHANGE_FAILURE)
     push_frames(source, GST_APP_SRC(appsrc));
   g_thread_join(watching);
   gint64 elapsed = g_get_monotonic_time() - begin;
-  gboolean written = !options.stats_json || write_stats(encoder, source, &watcher, elapsed);
+  gboolean written = !options.stats_json || write_stats(pipeline, source, &watcher, elapsed);
   gst_element_set_state(pipeline, GST_STATE_NULL);
   return !watcher.failed && written;
 }
@@ -372,6 +362,5 @@ int main(int argc, char **argv) {
   signal(SIGINT, interrupt);
   gboolean done = create_slots(&source) && run(&source);
   destroy_slots(&source);
-  free_options();
   return done ? 0 : 1;
 }

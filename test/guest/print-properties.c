@@ -1,66 +1,29 @@
 /*
- * Prints the properties that a pipeline's text sets, as GStreamer has read them: one JSON object a
- * line for each DESCRIPTION, with the settable properties of its first element of that factory.
- * Nothing is opened.
+ * Parses pipeline descriptions and prints the properties that GStreamer set, without opening
+ * anything: one JSON object a line for each DESCRIPTION, with the settable properties of its first
+ * element of the factory.
  *
  *     print-properties [--factory vsockenc] DESCRIPTION...
- *
- * Integers become numbers and enums their nicks; other types are written as GStreamer writes them.
  */
 #include <stdio.h>
 
 #include "gstvsockenc.h"
+#include "json.h"
 #include "vsockenc-properties.h"
-
-static void print_text(const gchar *text) {
-  putchar('"');
-  for (; *text; text++) {
-    guchar byte = (guchar)*text;
-    if (byte < 0x20 || byte == 0x7f)
-      printf("\\u%04x", byte);
-    else if (byte == '"' || byte == '\\')
-      printf("\\%c", byte);
-    else
-      putchar(byte);
-  }
-  putchar('"');
-}
-
-static void print_value(const GValue *value) {
-  if (G_VALUE_HOLDS_UINT(value)) {
-    printf("%u", g_value_get_uint(value));
-  } else if (G_VALUE_HOLDS_STRING(value)) {
-    const gchar *text = g_value_get_string(value);
-    if (text)
-      print_text(text);
-    else
-      printf("null");
-  } else if (G_VALUE_HOLDS_ENUM(value)) {
-    g_autoptr(GEnumClass) values = g_type_class_ref(G_VALUE_TYPE(value));
-    print_text(g_enum_get_value(values, g_value_get_enum(value))->value_nick);
-  } else {
-    g_autofree gchar *text = gst_value_serialize(value);
-    print_text(text ? text : "");
-  }
-}
 
 static void print_properties(GObject *object) {
   guint count = 0;
   g_autofree GParamSpec **specs =
       g_object_class_list_properties(G_OBJECT_GET_CLASS(object), &count);
-  const gchar *before = "{";
+  g_autoptr(GString) json = g_string_new("{");
   for (guint i = 0; i < count; i++) {
-    GValue value = G_VALUE_INIT;
+    g_auto(GValue) value = G_VALUE_INIT;
     if ((specs[i]->flags & G_PARAM_READWRITE) != G_PARAM_READWRITE) continue;
     g_object_get_property(object, specs[i]->name, &value);
-    printf("%s", before);
-    print_text(specs[i]->name);
-    putchar(':');
-    print_value(&value);
-    g_value_unset(&value);
-    before = ",";
+    json_append_name(json, specs[i]->name);
+    json_append_value(json, &value);
   }
-  puts("}");
+  printf("%s}\n", json->str);
 }
 
 static gint has_factory(const GValue *element, const gchar *factory) {
@@ -68,7 +31,7 @@ static gint has_factory(const GValue *element, const gchar *factory) {
   return g_strcmp0(GST_OBJECT_NAME(made_by), factory);
 }
 
-/* FALSE: GStreamer does not read the description as it stands, or the element is not in it. */
+/* FALSE: GStreamer cannot parse the description, or it does not contain the element. */
 static gboolean print_description(const gchar *description, const gchar *factory) {
   g_autoptr(GError) error = NULL;
   /* A bin, also around a single element. */
@@ -81,7 +44,7 @@ static gboolean print_description(const gchar *description, const gchar *factory
   g_autoptr(GstIterator) elements = gst_bin_iterate_recurse(GST_BIN(bin));
   GValue found = G_VALUE_INIT;
   if (!gst_iterator_find_custom(elements, (GCompareFunc)has_factory, &found, (gpointer)factory)) {
-    fprintf(stderr, "print-properties: %s: there is no %s in it\n", description, factory);
+    fprintf(stderr, "print-properties: %s: it contains no %s\n", description, factory);
     return FALSE;
   }
   print_properties(g_value_get_object(&found));

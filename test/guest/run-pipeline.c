@@ -1,14 +1,16 @@
 /*
- * Runs a pipeline to its end as an application does, and prints what came of it as JSON:
+ * Runs a pipeline to its end like an application, and prints a report as JSON:
  *
  *     run-pipeline --get encoder.source 'videotestsrc num-buffers=9 ! vsockenc name=encoder ! …'
  *
- * An appsink named "videosink" is emptied from its signal new-sample, as desktop-bridge does. The
- * status is 0 at the end of the stream, 1 after an error or when the time is over.
+ * An appsink named "videosink" is emptied from its signal new-sample, as in desktop-bridge. The
+ * exit status is 0 at EOS, 1 after an error or a time-out.
  */
 #include <gst/app/gstappsink.h>
 #include <gst/gst.h>
 #include <stdio.h>
+
+#include "json.h"
 
 #define SINK_NAME "videosink"
 
@@ -22,73 +24,7 @@ typedef struct {
   gboolean stopping;
 } Run;
 
-/* Text as a JSON string; NULL as null. */
-static void append_string(GString *json, const gchar *text) {
-  if (!text) {
-    g_string_append(json, "null");
-    return;
-  }
-  g_string_append_c(json, '"');
-  for (const guchar *c = (const guchar *)text; *c; c++) {
-    if (*c == '"' || *c == '\\')
-      g_string_append_printf(json, "\\%c", *c);
-    else if (*c < 0x20)
-      g_string_append_printf(json, "\\u%04x", *c);
-    else
-      g_string_append_c(json, (gchar)*c);
-  }
-  g_string_append_c(json, '"');
-}
-
-/* Numbers and booleans as such, everything else as GStreamer's text for it. */
-static void append_value(GString *json, const GValue *value) {
-  if (G_VALUE_HOLDS_BOOLEAN(value)) {
-    g_string_append(json, g_value_get_boolean(value) ? "true" : "false");
-  } else if (G_VALUE_HOLDS_STRING(value)) {
-    append_string(json, g_value_get_string(value));
-  } else if (G_VALUE_HOLDS_ENUM(value)) {
-    GEnumClass *klass = g_type_class_ref(G_VALUE_TYPE(value));
-    GEnumValue *entry = g_enum_get_value(klass, g_value_get_enum(value));
-    append_string(json, entry ? entry->value_nick : NULL);
-    g_type_class_unref(klass);
-  } else {
-    g_autofree gchar *text = gst_value_serialize(value);
-    gboolean number = G_VALUE_HOLDS_INT(value) || G_VALUE_HOLDS_UINT(value) ||
-                      G_VALUE_HOLDS_INT64(value) || G_VALUE_HOLDS_UINT64(value) ||
-                      G_VALUE_HOLDS_DOUBLE(value);
-    if (number)
-      g_string_append(json, text);
-    else
-      append_string(json, text);
-  }
-}
-
-static gboolean append_field(GQuark field, const GValue *value, gpointer data) {
-  GString *json = data;
-  if (json->str[json->len - 1] != '{') g_string_append_c(json, ',');
-  append_string(json, g_quark_to_string(field));
-  g_string_append_c(json, ':');
-  append_value(json, value);
-  return TRUE;
-}
-
-/* The property `stats` of the pipeline's vsockenc. */
-static void append_statistics(GString *json, GstElement *pipeline) {
-  g_autoptr(GstIterator) elements =
-      gst_bin_iterate_all_by_element_factory_name(GST_BIN(pipeline), "vsockenc");
-  g_auto(GValue) item = G_VALUE_INIT;
-  if (gst_iterator_next(elements, &item) != GST_ITERATOR_OK) {
-    g_string_append(json, "null");
-    return;
-  }
-  g_autoptr(GstStructure) stats = NULL;
-  g_object_get(g_value_get_object(&item), "stats", &stats, NULL);
-  g_string_append_c(json, '{');
-  gst_structure_foreach(stats, append_field, json);
-  g_string_append_c(json, '}');
-}
-
-/* `names` are element.property; FALSE: there is no such thing. */
+/* `names` are element.property; FALSE: one of them does not exist. */
 static gboolean append_properties(GString *json, GstElement *pipeline, gchar **names) {
   g_string_append_c(json, '{');
   for (guint i = 0; names && names[i]; i++) {
@@ -97,14 +33,12 @@ static gboolean append_properties(GString *json, GstElement *pipeline, gchar **n
     g_autoptr(GstElement) element = gst_bin_get_by_name(GST_BIN(pipeline), parts[0]);
     if (!element || !parts[1] ||
         !g_object_class_find_property(G_OBJECT_GET_CLASS(element), parts[1])) {
-      fprintf(stderr, "run-pipeline: there is no %s\n", names[i]);
+      fprintf(stderr, "run-pipeline: %s does not exist\n", names[i]);
       return FALSE;
     }
     g_object_get_property(G_OBJECT(element), parts[1], &value);
-    if (i > 0) g_string_append_c(json, ',');
-    append_string(json, names[i]);
-    g_string_append_c(json, ':');
-    append_value(json, &value);
+    json_append_name(json, names[i]);
+    json_append_value(json, &value);
   }
   g_string_append_c(json, '}');
   return TRUE;
@@ -125,7 +59,7 @@ static GstFlowReturn take_sample(GstAppSink *sink, gpointer data) {
   return GST_FLOW_OK;
 }
 
-/* Holds a frame back until the samples of all before it have arrived. */
+/* Holds a frame back until the samples of all previous frames have arrived. */
 static GstPadProbeReturn wait_for_samples(GstPad *pad, GstPadProbeInfo *info, gpointer data) {
   Run *run = data;
   g_mutex_lock(&run->lock);
@@ -153,9 +87,9 @@ static gboolean hold_back(Run *run, const gchar *source) {
 static void append_message(GString *list, GstMessage *message, const GError *error) {
   if (list->len > 0) g_string_append_c(list, ',');
   g_string_append(list, "{\"source\":");
-  append_string(list, GST_MESSAGE_SRC_NAME(message));
+  json_append_string(list, GST_MESSAGE_SRC_NAME(message));
   g_string_append(list, ",\"text\":");
-  append_string(list, error->message);
+  json_append_string(list, error->message);
   g_string_append_c(list, '}');
 }
 
@@ -192,7 +126,7 @@ static const gchar *follow(GstBus *bus, gint64 deadline, Messages *messages) {
   }
 }
 
-/* Everything down; who waits for samples goes on. */
+/* Stops the pipeline and wakes the thread that waits for samples. */
 static void stop(Run *run) {
   g_mutex_lock(&run->lock);
   run->stopping = TRUE;
@@ -216,12 +150,19 @@ static int run_to_end(Run *run, gint seconds, gchar **properties) {
                          end, run->samples, run->key_frames, run->bytes);
   g_mutex_unlock(&run->lock);
   g_string_append(json, ",\"caps\":");
-  append_string(json, caps);
+  json_append_string(json, caps);
   g_string_append_printf(json, ",\"errors\":[%s],\"warnings\":[%s],\"infos\":[%s],\"properties\":",
                          messages.errors->str, messages.warnings->str, messages.infos->str);
   gboolean known = append_properties(json, run->pipeline, properties);
   g_string_append(json, ",\"stats\":");
-  append_statistics(json, run->pipeline);
+  gsize before = json->len;
+  g_string_append_c(json, '{');
+  if (json_append_statistics(json, run->pipeline)) {
+    g_string_append_c(json, '}');
+  } else {
+    g_string_truncate(json, before);
+    g_string_append(json, "null");
+  }
   g_string_append_c(json, '}');
   stop(run);
   if (known) puts(json->str);
@@ -231,7 +172,7 @@ static int run_to_end(Run *run, gint seconds, gchar **properties) {
   return !known ? 2 : g_str_equal(end, "eos") ? 0 : 1;
 }
 
-/* Takes a reference of an element that nobody gives back. */
+/* Takes a reference of an element and never releases it. */
 static gboolean leak(Run *run, const gchar *name) {
   return gst_bin_get_by_name(GST_BIN(run->pipeline), name) != NULL;
 }
@@ -244,9 +185,9 @@ int main(int argc, char **argv) {
       {"get", 0, 0, G_OPTION_ARG_STRING_ARRAY, &properties, "print a property, read at the end",
        "ELEMENT.PROPERTY"},
       {"lockstep", 0, 0, G_OPTION_ARG_STRING, &lockstep,
-       "this source gives a frame when the samples of all before it have arrived", "ELEMENT"},
+       "hold back each frame of this source until all previous samples have arrived", "ELEMENT"},
       {"leak", 0, 0, G_OPTION_ARG_STRING, &leaked,
-       "keep a reference of this element, to see that a tracer sees it", "ELEMENT"},
+       "leak a reference of this element, as a test of the tracer", "ELEMENT"},
       {"timeout", 0, 0, G_OPTION_ARG_INT, &seconds, "give up after that time (60)", "SECONDS"},
       G_OPTION_ENTRY_NULL};
   g_autoptr(GOptionContext) context = g_option_context_new("PIPELINE");
@@ -271,7 +212,7 @@ int main(int argc, char **argv) {
               "run-pipeline: --lockstep needs a source of that name and an appsink named %s\n",
               SINK_NAME);
     else if (leaked && !leak(&run, leaked))
-      fprintf(stderr, "run-pipeline: there is no %s\n", leaked);
+      fprintf(stderr, "run-pipeline: %s does not exist\n", leaked);
     else
       status = run_to_end(&run, seconds, properties);
     gst_object_unref(run.pipeline);

@@ -30,13 +30,13 @@ ssh -L 8844:127.0.0.1:8844 GUEST. docs/bridge.md shows the configuration for a p
     )
     .action(async ({ config, source, pipeline }: BridgeOptions) => {
       // Imported here, so that all other commands work without the viewer's server.
-      const [{ Bridge }, { bridgeConfiguration }] = await Promise.all([
+      const [{ startBridge }, { bridgeConfiguration }] = await Promise.all([
         import("../guest/bridge/bridge.ts"),
         import("../guest/bridge/configuration.ts"),
       ]);
       const configuration = bridgeConfiguration(config, { source, pipeline });
       const log = createLogger("bridge", configuration.log.level);
-      const started = Bridge.start(configuration, log);
+      const started = startBridge(configuration, log);
       onTermination(() => void started.then((bridge) => bridge.close()));
       console.log((await started).addresses().join("\n"));
     });

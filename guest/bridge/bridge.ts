@@ -1,14 +1,14 @@
 /**
- * The bridge: what this guest shows, in any number of browsers.
+ * The bridge: this guest's screen in any number of browsers.
  *
- * Theory of operation. A GStreamer pipeline, by default `virtgpusrc ! vsockenc ! appsink`, runs in this process
- * (gst.ts) while somebody watches. Its access units go to the viewer server (viewer/server), which the relay uses, too:
- * one encode serves all, each viewer has a bounded queue, who comes gets the present group of pictures or a key frame.
- * What the viewers need comes back by three ways: key frames as GStreamer's force-key-unit event, the bit rate as a
- * property of the encoder, pointer and keyboard through input devices of the kernel, if they are switched on.
+ * Theory of operation. While there are viewers, a GStreamer pipeline, by default `virtgpusrc ! vsockenc ! appsink`, runs
+ * in this process (gst.ts). Its access units go to the viewer server (viewer/server), which the relay uses, too: one
+ * encode serves all viewers, each viewer has a bounded queue, and a new viewer gets the current group of pictures or a
+ * key frame. In the other direction, key frames are requested by GStreamer's force-key-unit event, the bit rate is a
+ * property of the encoder, and pointer and keyboard are input devices of the kernel, if they are enabled.
  *
- * Nothing leaves out an access unit between encoder and viewer's queue. When this process is slow the appsink is full,
- * the encoder waits, and frames are left out before they are encoded, where they can be.
+ * Between encoder and viewers' queues no access unit is dropped. When this process is slow, the appsink is full, the
+ * encoder waits, and frames are dropped before they are encoded.
  */
 import { hostname } from "node:os";
 import type { Logger } from "pino";
@@ -26,67 +26,49 @@ import { pipelineText } from "./pipeline-text.ts";
 /** The only source of a bridge, in URLs. */
 const SOURCE_ID = "screen";
 
-export class Bridge {
-  readonly #server: ViewerServer;
-  readonly #source: PipelineSource;
-  readonly #input: InputDevices | undefined;
-  readonly #status: StatusServer | undefined;
+export interface Bridge {
+  /** URLs to open in a browser, with the token: on this machine, and on others if they are served. */
+  addresses(): string[];
+  /** Resolves when all viewers are disconnected and the pipeline has been freed. */
+  close(): Promise<void>;
+}
 
-  private constructor(
-    server: ViewerServer,
-    source: PipelineSource,
-    input: InputDevices | undefined,
-    status: StatusServer | undefined,
-  ) {
-    this.#server = server;
-    this.#source = source;
-    this.#input = input;
-    this.#status = status;
-  }
-
-  /**
-   * Listens for viewers; the pipeline starts with the first.
-   *
-   * @param page folder with the built page
-   * @throws NativeAddonError, CaptureError, InputDeviceError, ViewerOptionsError
-   */
-  static async start(
-    configuration: BridgeConfiguration,
-    log: Logger,
-    page: string = VIEWER_PAGE,
-  ): Promise<Bridge> {
-    loadGStreamer();
-    const description = await pipelineText(configuration);
-    log.info({ pipeline: description }, "the pipeline");
-    const { title = hostname(), bitrate, input: inputOptions, status, viewer } = configuration;
-    const input = inputOptions.enabled ? InputDevices.open(inputOptions.device, log) : undefined;
-    const registry = new Registry();
-    const source = new PipelineSource({ id: SOURCE_ID, title, description, input, log });
-    const software = `vsockenc bridge ${packageVersion}`;
-    try {
-      const server = await ViewerServer.start({ options: viewer, page, software, registry, log });
-      const range = { minKbps: bitrate.min_kbps, maxKbps: bitrate.max_kbps };
-      server.add(source, bitrate.adapt ? { bitrate: range } : {});
-      const statusServer = status.enabled
-        ? new StatusServer(status.port, registry, () => source.health(), log)
-        : undefined;
-      return new Bridge(server, source, input, statusServer);
-    } catch (error) {
-      input?.close();
-      throw error;
-    }
-  }
-
-  /** What to open in a browser, with the token: on this machine, and on others where they are served. */
-  addresses(): string[] {
-    return this.#server.addresses();
-  }
-
-  /** Settles when nobody is connected and the pipeline has been freed. */
-  async close(): Promise<void> {
-    this.#status?.close();
-    await this.#server.close();
-    await this.#source.closed();
-    this.#input?.close();
+/**
+ * Listens for viewers; the pipeline starts with the first.
+ *
+ * @param page folder with the built page
+ * @throws NativeAddonError, CaptureError, InputDeviceError, ViewerOptionsError
+ */
+export async function startBridge(
+  configuration: BridgeConfiguration,
+  log: Logger,
+  page: string = VIEWER_PAGE,
+): Promise<Bridge> {
+  loadGStreamer();
+  const description = await pipelineText(configuration);
+  log.info({ pipeline: description }, "pipeline");
+  const { title = hostname(), bitrate, viewer } = configuration;
+  const input = configuration.input.enabled ? InputDevices.open(configuration.input.device, log) : undefined;
+  const registry = new Registry();
+  const source = new PipelineSource({ id: SOURCE_ID, title, description, input, log });
+  const software = `vsockenc bridge ${packageVersion}`;
+  try {
+    const server = await ViewerServer.start({ options: viewer, page, software, registry, log });
+    const range = { minKbps: bitrate.min_kbps, maxKbps: bitrate.max_kbps };
+    server.add(source, bitrate.adapt ? { bitrate: range } : {});
+    const { enabled, port } = configuration.status;
+    const status = enabled ? new StatusServer(port, registry, () => source.health(), log) : undefined;
+    return {
+      addresses: () => server.addresses(),
+      close: async () => {
+        status?.close();
+        await server.close();
+        await source.closed();
+        input?.close();
+      },
+    };
+  } catch (error) {
+    input?.close();
+    throw error;
   }
 }

@@ -1,4 +1,4 @@
-/** The configuration of `vsockenc bridge`: TOML, checked by one schema, from which docs/bridge.md has its table. */
+/** The configuration of `vsockenc bridge`: TOML, checked by a schema from which the table in docs/bridge.md is generated. */
 import { z } from "zod";
 import { LOG_LEVELS } from "../../common/log.ts";
 import { statusOptions } from "../../common/status-options.ts";
@@ -23,7 +23,7 @@ const schema = z
   .strictObject({
     log: z
       .strictObject({
-        level: z.enum(LOG_LEVELS).default("info").describe("Least severe messages that are logged."),
+        level: z.enum(LOG_LEVELS).default("info").describe("Minimum severity of logged messages."),
       })
       .prefault({}),
     title: z
@@ -31,19 +31,19 @@ const schema = z
       .min(1)
       .max(60)
       .optional()
-      .describe("What the page calls the picture. Without it, the name of this machine."),
+      .describe("Title of the picture in the page. Default: this machine's host name."),
     source: elements
       .optional()
       .describe(
-        "Elements that capture, as in gst-launch-1.0, e.g. `pipewiresrc path=42 do-timestamp=true ! videoconvert`. Without it: virtgpusrc where it may be used, else pipewiresrc.",
+        "Elements that capture, as in gst-launch-1.0, e.g. `pipewiresrc path=42 do-timestamp=true ! videoconvert`. Default: virtgpusrc if it has the privilege to capture, else pipewiresrc.",
       ),
     framerate: z
       .int()
       .min(1)
       .max(240)
       .default(60)
-      .describe("Most frames a second that virtgpusrc captures when it is chosen without `source`."),
-    codec: z.enum(["h264", "h265"]).default("h264").describe("What vsockenc is asked for."),
+      .describe("Maximum frame rate of virtgpusrc, when it is chosen without `source`."),
+    codec: z.enum(["h264", "h265"]).default("h264").describe("Codec of vsockenc."),
     encoder: z
       .record(z.string(), z.union([z.string(), z.number()]))
       .default({})
@@ -51,18 +51,16 @@ const schema = z
     pipeline: elements
       .optional()
       .describe(
-        "The whole pipeline in place of `source`, `codec` and `encoder`. It ends in `appsink name=videosink`, which gets H.264 or H.265 as byte-stream, one access unit a buffer. Of the appsink's properties the bridge sets drop and max-buffers: an access unit that is left out damages all that follow.",
+        "The whole pipeline in place of `source`, `codec` and `encoder`. It ends in `appsink name=videosink`, which receives H.264 or H.265 as byte-stream, one access unit a buffer. The bridge sets the appsink's properties drop and max-buffers, because a dropped access unit damages all that follow.",
       ),
     bitrate: z
       .strictObject({
         adapt: z
           .boolean()
           .default(true)
-          .describe(
-            "Whether the bit rate follows what the viewers' lines carry. Else it is what the pipeline says.",
-          ),
-        min_kbps: kbps.default(500).describe("Least bit rate in kbit/s."),
-        max_kbps: kbps.default(10_000).describe("Highest bit rate in kbit/s, with which it begins."),
+          .describe("Whether the bit rate adapts to the viewers' connections. If not, the pipeline sets it."),
+        min_kbps: kbps.default(500).describe("Minimum bit rate in kbit/s."),
+        max_kbps: kbps.default(10_000).describe("Maximum and initial bit rate in kbit/s."),
       })
       .prefault({}),
     input: z
@@ -71,13 +69,9 @@ const schema = z
           .boolean()
           .default(false)
           .describe(
-            "Whether the viewers' pointer and keyboard reach this machine. Who has the token then can do here whatever the one at the keyboard can.",
+            "Whether viewers control pointer and keyboard of this machine. Anyone with the token can then do whatever a user at the keyboard can.",
           ),
-        device: z
-          .string()
-          .min(1)
-          .default("/dev/uinput")
-          .describe("The kernel's device for making input devices."),
+        device: z.string().min(1).default("/dev/uinput").describe("The kernel's uinput device."),
       })
       .prefault({}),
     viewer: viewerOptions.prefault({}),
@@ -88,12 +82,12 @@ const schema = z
       context.addIssue({ code: "custom", path, message });
     };
     if (source !== undefined && pipeline !== undefined)
-      issue(["source"], "is part of `pipeline`: give one of the two");
-    if (bitrate.min_kbps > bitrate.max_kbps) issue(["bitrate", "min_kbps"], "is above bitrate.max_kbps");
+      issue(["source"], "conflicts with `pipeline`: set one of the two");
+    if (bitrate.min_kbps > bitrate.max_kbps) issue(["bitrate", "min_kbps"], "exceeds bitrate.max_kbps");
     if (pipeline !== undefined && Object.keys(encoder).length > 0)
-      issue(["encoder"], "belongs to the pipeline that the bridge makes: write the properties in `pipeline`");
+      issue(["encoder"], "applies to the default pipeline only: set the properties in `pipeline`");
     try {
-      // It checks names and values itself.
+      // Checks names and values.
       vsockencElement(encoder as ElementProperties);
     } catch (error) {
       if (!(error instanceof ElementOptionError)) throw error;
@@ -107,23 +101,23 @@ export function bridgeConfigurationFields(): ConfigurationField[] {
   return describeFields(schema);
 }
 
-/** What a command line says in place of a file's fields. */
+/** Command-line options that replace fields of the file. */
 export interface BridgeOverrides {
   readonly source?: string | undefined;
   readonly pipeline?: string | undefined;
 }
 
 /**
- * Reads a configuration file; without one everything has its default.
+ * Reads a configuration file; without one, all fields have their defaults.
  *
- * @throws ConfigurationError with one line for each wrong field
+ * @throws ConfigurationError with one line for each invalid field
  */
 export function bridgeConfiguration(
   file: string | undefined,
   { source, pipeline }: BridgeOverrides = {},
 ): BridgeConfiguration {
   if (source !== undefined && pipeline !== undefined)
-    throw new ConfigurationError("--source is part of --pipeline: give one of the two");
+    throw new ConfigurationError("--source conflicts with --pipeline: use one of the two");
   const configuration = file === undefined ? schema.parse({}) : readToml(schema, file);
   if (source !== undefined) return { ...configuration, source, pipeline: undefined };
   if (pipeline !== undefined) return { ...configuration, source: undefined, pipeline };

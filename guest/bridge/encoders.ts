@@ -1,9 +1,9 @@
-/** What the bridge knows of the encoder in a pipeline: its bit rate, its numbers, whether its host is away. */
+/** The encoder of a pipeline: its bit rate, its numbers, and whether its host is away. */
 import type { SourceStages, SourceStatistics } from "../../viewer/server/source.ts";
 import { METADATA, STATS_FIELDS } from "../element/spec.ts";
 import type { ElementMessage, Pipeline, PropertyValue } from "./gst.ts";
 
-/** How many of the unit of its property `bitrate` are a kbit/s, by factory, from each one's documentation. */
+/** By factory: 1 kbit/s in the unit of the property `bitrate`, from the element's documentation. */
 const BITRATE_UNITS: Readonly<Record<string, number>> = {
   [METADATA.factory]: 1,
   x264enc: 1,
@@ -15,11 +15,11 @@ const BITRATE_UNITS: Readonly<Record<string, number>> = {
   openh264enc: 1000,
 };
 
-/** Numbers of vsockenc's `stats` as of the last look. */
+/** Numbers of vsockenc's `stats` when last read. */
 export interface EncoderNumbers {
   readonly statistics: SourceStatistics;
   readonly stages: SourceStages;
-  /** From sending a frame to the host to the last byte of its access unit; 0 where it is not known. */
+  /** From sending a frame to the host to the last byte of its access unit; 0 if unknown. */
   readonly roundTripUs: number;
 }
 
@@ -32,7 +32,7 @@ export const NO_NUMBERS: EncoderNumbers = {
 /** vsockenc's counters of frames that were not encoded, by the reason in their names. */
 const DROPPED_FIELDS = STATS_FIELDS.map(({ name }) => name).filter((name) => name.startsWith("dropped-"));
 
-/** The encoder of a pipeline; one that the bridge does not know has neither numbers nor a bit rate to set. */
+/** The encoder of a pipeline; without effect for an encoder that is not in BITRATE_UNITS. */
 export class PipelineEncoder {
   readonly #pipeline: Pipeline;
   readonly #name: string | undefined;
@@ -45,7 +45,7 @@ export class PipelineEncoder {
     this.#factory = found?.factory ?? "";
   }
 
-  /** @throws PipelineError when the encoder does not take it */
+  /** @throws PipelineError if the encoder rejects it */
   setBitrate(kbps: number): void {
     const unit = BITRATE_UNITS[this.#factory];
     if (this.#name !== undefined && unit !== undefined) {
@@ -85,15 +85,15 @@ export class PipelineEncoder {
 const numberOf = (value: PropertyValue | undefined): number => (typeof value === "number" ? value : 0);
 const textOf = (value: PropertyValue | undefined): string => (typeof value === "string" ? value : "");
 
-/** GstResourceError's quark; vsockenc uses the domain for the way to the host, and code READ for its loss and return. */
+/** GstResourceError's quark: vsockenc's domain for its connection to the host, with code READ for its loss and return. */
 const RESOURCE_DOMAIN = "gst-resource-error-quark";
 /** GST_RESOURCE_ERROR_READ of gst/gsterror.h. */
 const RESOURCE_READ = 9;
 
-/** What a message of vsockenc means: the host has gone, it is back, or neither. */
-export function hostNews({ kind, factory, domain, code }: ElementMessage): "away" | "back" | undefined {
+/** Whether a message of vsockenc reports that the host has gone, or that it is back. */
+export function hostChange({ kind, factory, domain, code }: ElementMessage): "away" | "back" | undefined {
   if (factory !== METADATA.factory || domain !== RESOURCE_DOMAIN) return undefined;
-  // It cannot begin without a host, either, whatever the reason.
+  // Without a connection to the host it does not start at all.
   if (kind === "error") return "away";
   if (code !== RESOURCE_READ) return undefined;
   return kind === "warning" ? "away" : "back";

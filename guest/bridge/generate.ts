@@ -1,4 +1,4 @@
-/** Writes the table of docs/bridge.md from the configuration's schema (part of `npm run generate`). */
+/** Generates the table in docs/bridge.md from the configuration's schema (part of `npm run generate`). */
 import { join } from "node:path";
 import { packageRoot } from "../../common/package-root.ts";
 import { fieldsTable } from "../../common/toml-file.ts";

@@ -1,8 +1,7 @@
 /**
- * A running GStreamer pipeline (gst.node, guest/bridge/native), as TypeScript sees it.
+ * A running GStreamer pipeline (gst.node, guest/bridge/native).
  *
- * No call blocks but the constructor, which parses and loads plugins: what takes its time runs on a thread of the
- * pipeline's own.
+ * Only the constructor may block, which parses and loads plugins: slow calls run on a thread of the pipeline's own.
  */
 import { loadAddon } from "../../common/load-addon.ts";
 
@@ -10,38 +9,38 @@ export interface Sample {
   readonly kind: "sample";
   /** Media type of the caps, e.g. "video/x-h264". */
   readonly media: string;
-  /** Microseconds, as the buffer has them; undefined where it has none. */
+  /** The buffer's, in microseconds; undefined if it has none. */
   readonly ptsUs: number | undefined;
   readonly durationUs: number | undefined;
   /** Decoding can begin here. */
   readonly key: boolean;
-  /** Since the moment that the timestamp means, by the pipeline's clock; undefined where it is not known. */
+  /** Time since the timestamp by the pipeline's clock; undefined if unknown. */
   readonly ageUs: number | undefined;
   readonly data: Uint8Array;
 }
 
-/** An error, a warning or an information of an element, with the GError's domain and code. */
+/** A message of an element, with the GError's domain and code. */
 export interface ElementMessage {
   readonly kind: "error" | "warning" | "info";
-  /** Name of the element, and of what made it. */
+  /** Name of the element, and of its factory. */
   readonly element: string;
   readonly factory: string;
   readonly domain: string;
   readonly code: number;
-  /** A sentence for people. */
+  /** One sentence. */
   readonly text: string;
-  /** For developers: where in the source it comes from, and more. */
+  /** The location in the source, and details. */
   readonly debug: string;
 }
 
-/** What a pipeline says. What an element did before it said something is delivered before it. */
+/** Events of a pipeline, in order: samples that precede a message are delivered before it. */
 export type PipelineEvent =
   | Sample
   | ElementMessage
   | { readonly kind: "eos" }
-  /** The latency has changed; the pipeline has been told already. */
+  /** The latency has changed, and the pipeline has been updated. */
   | { readonly kind: "latency" }
-  /** So many messages found no room, because this thread was busy. */
+  /** Number of messages that were discarded because this thread was busy. */
   | { readonly kind: "lost"; readonly count: number };
 
 export interface Latency {
@@ -51,7 +50,7 @@ export interface Latency {
   readonly maxUs: number | undefined;
 }
 
-/** The value of a property: a structure is an object, an enum its nick, what has no like its text in GStreamer. */
+/** The value of a property: a structure is an object, an enum its nick; other types are GStreamer's text. */
 export type PropertyValue =
   | string
   | number
@@ -59,7 +58,7 @@ export type PropertyValue =
   | null
   | { readonly [field: string]: PropertyValue | undefined };
 
-export type PipelineState = "null" | "ready" | "paused" | "playing";
+export type PipelineState = "paused" | "playing";
 
 type ErrorKind =
   | "parse"
@@ -71,7 +70,7 @@ type ErrorKind =
   | "state"
   | "system";
 
-/** A pipeline cannot be made or does not do what it is told; the message says what to do. */
+/** A pipeline cannot be created, or rejected a command; the message states the remedy. */
 export class PipelineError extends Error {
   override readonly name = "PipelineError";
   readonly kind: ErrorKind;
@@ -85,7 +84,7 @@ export class PipelineError extends Error {
 interface Reply {
   readonly kind: "reply";
   readonly token: number;
-  /** "" where it succeeded. */
+  /** "" on success. */
   readonly failure: string;
   readonly latency?: Latency;
 }
@@ -107,7 +106,7 @@ export interface InputDeviceSetup {
   readonly keys: readonly number[];
   readonly relative: readonly number[];
   readonly absolute: readonly number[];
-  /** Of every absolute axis; the least is 0. */
+  /** Of every absolute axis, which begins at 0. */
   readonly absoluteMaximum: number;
   readonly properties: readonly number[];
 }
@@ -123,27 +122,19 @@ interface GstAddon {
 
 let loaded: GstAddon | undefined;
 
-function addon(): GstAddon {
+/** Loads GStreamer, which scans its plugins the first time. @throws NativeAddonError */
+export function loadGStreamer(): GstAddon {
   loaded ??= loadAddon("gst") as GstAddon;
   return loaded;
 }
 
 /**
- * Loads GStreamer, which looks through its plugins the first time.
- *
- * @throws NativeAddonError
- */
-export function loadGStreamer(): void {
-  addon();
-}
-
-/**
- * Makes an input device of an open /dev/uinput; it lives until the descriptor is closed.
+ * Creates an input device with an open /dev/uinput; it exists until the descriptor is closed.
  *
  * @throws Error of the system, with `errno`
  */
 export function createInputDevice(descriptor: number, setup: InputDeviceSetup): void {
-  addon().createInputDevice(descriptor, setup);
+  loadGStreamer().createInputDevice(descriptor, setup);
 }
 
 interface Waiting {
@@ -152,13 +143,13 @@ interface Waiting {
 }
 
 const ADVICE: Partial<Record<ErrorKind, (text: string) => string>> = {
-  parse: (text) => `the pipeline cannot be read: ${text}`,
+  parse: (text) => `invalid pipeline: ${text}`,
   "missing-element": (text) =>
-    `this GStreamer has no ${text}: install the plugin, or name its folder with GST_PLUGIN_PATH`,
-  sink: (text) => `the pipeline cannot be used: ${text}; end it with "! appsink name=videosink"`,
+    `GStreamer has no element ${text}: install the plugin, or add its folder to GST_PLUGIN_PATH`,
+  sink: (text) => `unusable pipeline: ${text}; end it with "! appsink name=videosink"`,
 };
 
-/** Runs what may throw an error of the addon. */
+/** Runs `action` and turns errors of the addon into PipelineError. */
 function translated<Result>(action: () => Result): Result {
   try {
     return action();
@@ -176,13 +167,13 @@ export class Pipeline {
   #closing: Promise<void> | undefined;
 
   /**
-   * @param description for gst_parse_launch(); it is parsed and stays in NULL
+   * @param description for gst_parse_launch(); the pipeline stays in NULL
    * @param sink name of the appsink whose samples are delivered
-   * @param onEvent what it throws becomes an uncaught exception
+   * @param onEvent its exceptions become uncaught exceptions
    * @throws PipelineError
    */
   constructor(description: string, sink: string, onEvent: (event: PipelineEvent) => void) {
-    const { NativePipeline } = addon();
+    const { NativePipeline } = loadGStreamer();
     const surfacing = (event: PipelineEvent | Reply): void => {
       try {
         if (event.kind === "reply") this.#onReply(event);
@@ -197,27 +188,23 @@ export class Pipeline {
     this.#native = translated(() => new NativePipeline(description, sink, surfacing));
   }
 
-  /**
-   * Settles when the elements have accepted the change.
-   *
-   * @throws PipelineError "state"; an error event says why
-   */
+  /** Resolves when the elements have accepted the change. @throws PipelineError "state"; an error event has the reason */
   async setState(state: PipelineState): Promise<void> {
     await this.#ask((token) => this.#native.setState(state, token));
   }
 
-  /** @throws PipelineError "state" where the elements do not know it yet */
+  /** @throws PipelineError "state" if it is not known yet */
   async queryLatency(): Promise<Latency> {
     const { latency } = await this.#ask((token) => this.#native.queryLatency(token));
     return latency ?? { live: false, minUs: undefined, maxUs: undefined };
   }
 
-  /** Asks the encoder for a key frame with all parameter sets. */
+  /** Requests a key frame with all parameter sets. */
   forceKeyUnit(): void {
     translated(() => this.#native.forceKeyUnit());
   }
 
-  /** Every element, also those within bins. */
+  /** All elements, including those in bins. */
   elements(): readonly { readonly name: string; readonly factory: string }[] {
     return this.#native.elements();
   }
@@ -228,14 +215,14 @@ export class Pipeline {
   }
 
   /**
-   * @param value a string is read as in a pipeline's text
-   * @throws PipelineError "no-element", or "property" with what it takes
+   * @param value a string is parsed as in a pipeline's text
+   * @throws PipelineError "no-element", or "property" with the accepted values
    */
   setProperty(element: string, property: string, value: boolean | number | string): void {
     translated(() => this.#native.setProperty(element, property, value));
   }
 
-  /** Stops everything and frees it. No event follows the call; no other method may follow it. */
+  /** Stops and frees the pipeline. No event, and no other call, may follow. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

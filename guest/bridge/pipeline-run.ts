@@ -1,27 +1,27 @@
-/** One life of a pipeline: from PLAYING to its end, which an error, EOS or a call makes. */
+/** One run of a pipeline: from PLAYING until an error, EOS or close(). */
 import type { Logger } from "pino";
 import type { CodecName } from "../../common/codec.ts";
 import { RateLimit } from "../../viewer/server/rate-limit.ts";
 import type { SourceAccessUnit, SourceState } from "../../viewer/server/source.ts";
-import { type EncoderNumbers, hostNews, NO_NUMBERS, PipelineEncoder } from "./encoders.ts";
+import { type EncoderNumbers, hostChange, NO_NUMBERS, PipelineEncoder } from "./encoders.ts";
 import { type ElementMessage, Pipeline, PipelineError, type PipelineEvent, type Sample } from "./gst.ts";
 import { SINK } from "./pipeline-text.ts";
 
 export interface RunEvents {
   onAccessUnit(unit: SourceAccessUnit): void;
   onState(state: SourceState): void;
-  /** The last one; the run is to be closed. */
-  onEnd(state: Extract<SourceState, { readonly text: string }>): void;
+  /** The last event; the run is to be closed. */
+  onEnd(code: "away" | "failed", text: string): void;
 }
 
 const CODECS: Readonly<Record<string, CodecName>> = { "video/x-h264": "h264", "video/x-h265": "h265" };
 
-/** What the sink takes where the pipeline does not say. */
+/** The sink's caps unless the pipeline sets them. */
 const SINK_CAPS = Object.keys(CODECS)
   .map((media) => `${media},stream-format=(string)byte-stream,alignment=(string)au`)
   .join(";");
 
-/** Access units that wait for this process, before the encoder has to wait. */
+/** Access units that may wait for this process before the encoder has to wait. */
 const SINK_BUFFERS = 8;
 const WARNINGS_PER_SECOND = 2;
 
@@ -35,7 +35,7 @@ export class PipelineRun {
   #numbers = NO_NUMBERS;
   #ended = false;
 
-  /** @throws PipelineError when there is no such pipeline */
+  /** @throws PipelineError */
   constructor(description: string, events: RunEvents, log: Logger) {
     this.#events = events;
     this.#log = log;
@@ -49,13 +49,13 @@ export class PipelineRun {
   }
 
   play(): void {
-    this.#pipeline.setState("playing").catch((error: Error) => {
-      // The error of an element, which says more, comes before this one.
-      this.#end({ code: "failed", text: `The pipeline does not start: ${error.message}.` });
-    });
+    // An element's own error, which is more specific, arrives before this one.
+    this.#pipeline
+      .setState("playing")
+      .catch(({ message }: Error) => this.#end("failed", `The pipeline does not start: ${message}.`));
   }
 
-  /** Settles when everything has been freed, the encoder's session too. */
+  /** Resolves when everything has been freed, including the encoder's session. */
   close(): Promise<void> {
     this.#ended = true;
     return this.#pipeline.close();
@@ -69,20 +69,20 @@ export class PipelineRun {
     this.#attempt(() => this.#encoder.setBitrate(kbps));
   }
 
-  /** Asks the encoder; what it says also goes into the stages of the access units from here on. */
+  /** Reads the encoder's numbers, which later access units carry, too. */
   numbers(): EncoderNumbers {
     if (!this.#ended) this.#numbers = this.#encoder.numbers();
     return this.#numbers;
   }
 
-  /** Runs a command that the stream can do without. */
+  /** Runs a command whose failure does not affect the stream. */
   #attempt(command: () => void): void {
     if (this.#ended) return;
     try {
       command();
     } catch (error) {
       if (!(error instanceof PipelineError)) throw error;
-      if (this.#warnings.take()) this.#log.warn({ reason: error.message }, "the pipeline does not obey");
+      if (this.#warnings.take()) this.#log.warn({ reason: error.message }, "a pipeline command failed");
     }
   }
 
@@ -98,13 +98,13 @@ export class PipelineRun {
         this.#onMessage(event);
         break;
       case "eos":
-        this.#end({ code: "failed", text: "The pipeline has come to its end." });
+        this.#end("failed", "The pipeline has ended.");
         break;
       case "latency":
         this.#logLatency();
         break;
       case "lost":
-        this.#log.warn({ count: event.count }, "messages of the pipeline were lost");
+        this.#log.warn({ count: event.count }, "messages of the pipeline were discarded");
         break;
     }
   }
@@ -112,8 +112,8 @@ export class PipelineRun {
   #onSample({ media, ptsUs, key, ageUs, data }: Sample): void {
     const codec = CODECS[media];
     if (codec === undefined) {
-      const wanted = Object.keys(CODECS).join(" or ");
-      this.#end({ code: "failed", text: `The pipeline gives ${media}, and viewers take ${wanted}.` });
+      const supported = Object.keys(CODECS).join(" or ");
+      this.#end("failed", `The pipeline's media type is ${media}; viewers need ${supported}.`);
       return;
     }
     if (data.length === 0) return;
@@ -130,34 +130,35 @@ export class PipelineRun {
 
   #onMessage(message: ElementMessage): void {
     const { kind, element, text, debug } = message;
-    const news = hostNews(message);
+    const change = hostChange(message);
     const details = { element, text, debug };
     if (kind === "error") {
       this.#log.error(details, "the pipeline has failed");
-      this.#end(news === "away" ? { code: "away", text } : { code: "failed", text: failureText(message) });
+      if (change === "away") this.#end("away", text);
+      else this.#end("failed", failureText(message));
       return;
     }
-    if (kind === "info") this.#log.info(details, "the pipeline says");
-    else if (this.#warnings.take()) this.#log.warn(details, "the pipeline warns");
-    if (news === "away") this.#events.onState({ code: "away", text });
-    if (news === "back") this.#events.onState({ code: "running" });
+    if (kind === "info") this.#log.info(details, "pipeline message");
+    else if (this.#warnings.take()) this.#log.warn(details, "pipeline warning");
+    if (change === "away") this.#events.onState({ code: "away", text });
+    if (change === "back") this.#events.onState({ code: "running" });
   }
 
   #logLatency(): void {
     this.#pipeline.queryLatency().then(
-      (latency) => this.#log.debug(latency, "the pipeline's latency"),
-      (error: Error) => this.#log.debug({ reason: error.message }, "the pipeline's latency is not known"),
+      (latency) => this.#log.debug(latency, "latency of the pipeline"),
+      ({ message }: Error) => this.#log.debug({ reason: message }, "unknown latency of the pipeline"),
     );
   }
 
-  #end(state: Parameters<RunEvents["onEnd"]>[0]): void {
+  #end(...[code, text]: Parameters<RunEvents["onEnd"]>): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#events.onEnd(state);
+    this.#events.onEnd(code, text);
   }
 }
 
-/** Which element failed and why. What GStreamer says by itself is general; the reason is behind the place in the source. */
+/** GStreamer's message is general; the reason follows the source location in the debug details. */
 function failureText({ element, text, debug }: ElementMessage): string {
   const [, ...reason] = debug.split("\n");
   return [`${element} has failed: ${text}`, ...reason].join(" ");

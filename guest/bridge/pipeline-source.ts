@@ -1,9 +1,8 @@
 /**
- * A pipeline as something to watch.
+ * A pipeline as a viewer's source.
  *
- * It runs while somebody watches, and not at all else: in PAUSED a pipeline keeps what it has opened, so the host's
- * encoder would stay taken by a guest that nobody looks at. Each start makes a new one, which has nothing left of what
- * went wrong in the last. One that fails is started again, later and later.
+ * It exists only while there are viewers: a pipeline in PAUSED would keep the host's encoder open. Each start creates a
+ * new pipeline, without state of a failed one. Failures are retried with back-off.
  */
 import type { Logger } from "pino";
 import type { Health } from "../../common/status-server.ts";
@@ -39,7 +38,7 @@ export class PipelineSource implements ViewerSource {
   readonly #log: Logger;
   #events: SourceEvents | undefined;
   #run: PipelineRun | undefined;
-  /** Of the runs before: two must not have the encoder, or the screen, at one time. */
+  /** Of earlier runs: two must not use the encoder, or the screen, at the same time. */
   #closed: Promise<void> = Promise.resolve();
   #retry: NodeJS.Timeout | undefined;
   #retryMs = FIRST_RETRY_MS;
@@ -69,7 +68,7 @@ export class PipelineSource implements ViewerSource {
     this.#close();
   }
 
-  /** Settles when the last pipeline has been freed. */
+  /** Resolves when the last pipeline has been freed. */
   closed(): Promise<void> {
     return this.#closed;
   }
@@ -95,55 +94,47 @@ export class PipelineSource implements ViewerSource {
   #begin(): void {
     const events = this.#events;
     void this.#closed.then(() => {
-      // Stopped meanwhile, and maybe started anew.
-      if (events === undefined || this.#events !== events || this.#run !== undefined) return;
-      this.#play(events);
+      // It may have been stopped, or even started again, in the meantime.
+      if (events !== undefined && this.#events === events && this.#run === undefined) this.#play(events);
     });
   }
 
   #play(events: SourceEvents): void {
-    const run = this.#make({
+    const runEvents: ConstructorParameters<typeof PipelineRun>[1] = {
       onAccessUnit: (unit) => {
         this.#retryMs = FIRST_RETRY_MS;
         this.#state = { code: "running" };
         events.onAccessUnit(unit);
       },
-      onState: (state) => this.#say(state),
-      onEnd: ({ code, text }) => this.#startAgain(code, text),
-    });
-    if (run === undefined) return;
-    this.#run = run;
-    if (this.#bitrateKbps !== undefined) run.setBitrate(this.#bitrateKbps);
-    run.play();
-  }
-
-  #make(events: ConstructorParameters<typeof PipelineRun>[1]): PipelineRun | undefined {
+      onState: (state) => this.#report(state),
+      onEnd: (code, text) => this.#startAgain(code, text),
+    };
     try {
-      return new PipelineRun(this.#description, events, this.#log);
+      this.#run = new PipelineRun(this.#description, runEvents, this.#log);
     } catch (error) {
       if (!(error instanceof PipelineError)) throw error;
-      this.#log.error({ reason: error.message }, "there is no pipeline");
+      this.#log.error({ reason: error.message }, "cannot create the pipeline");
       this.#startAgain("failed", `${error.message}.`);
-      return undefined;
+      return;
     }
+    if (this.#bitrateKbps !== undefined) this.#run.setBitrate(this.#bitrateKbps);
+    this.#run.play();
   }
 
   #startAgain(code: "away" | "failed", text: string): void {
     this.#close();
-    const seconds = this.#retryMs / 1000;
-    this.#say({ code, text: `${text} The pipeline is started again in ${seconds} s.` });
+    this.#report({ code, text: `${text} The pipeline restarts in ${this.#retryMs / 1000} s.` });
     this.#retry = setTimeout(() => this.#begin(), this.#retryMs);
     this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS);
   }
 
-  #say(state: SourceState): void {
+  #report(state: SourceState): void {
     this.#state = state;
     this.#events?.onState(state);
   }
 
   #close(): void {
-    const run = this.#run;
+    if (this.#run !== undefined) this.#closed = this.#run.close();
     this.#run = undefined;
-    if (run !== undefined) this.#closed = run.close();
   }
 }

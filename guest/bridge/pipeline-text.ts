@@ -1,19 +1,19 @@
-/** The pipeline that the bridge runs, as text for gst_parse_launch(). */
+/** The text of the bridge's pipeline, for gst_parse_launch(). */
 import type { ElementProperties } from "../element/gen/element.ts";
 import { vsockencElement } from "../element/pipeline.ts";
 import type { BridgeConfiguration } from "./configuration.ts";
 import { Pipeline, PipelineError } from "./gst.ts";
 
-/** The appsink that the bridge reads. desktop-bridge calls it so, too, and its pipelines run here unchanged. */
+/** Name of the appsink. It is desktop-bridge's, whose pipelines run here unchanged. */
 export const SINK = "videosink";
 
-/** There is nothing to capture from; the message says why and what to do. */
+/** No source can capture; the message states reasons and remedies. */
 export class CaptureError extends Error {
   override readonly name = "CaptureError";
 }
 
 /**
- * The pipeline of a configuration. Where it names no source this opens the screen for a moment, to see whether it may.
+ * The pipeline of a configuration. Without a source, opens the screen briefly to check that it can be captured.
  *
  * @throws CaptureError
  */
@@ -23,53 +23,41 @@ export async function pipelineText(configuration: BridgeConfiguration): Promise<
   const encoder = vsockencElement(configuration.encoder as ElementProperties, {
     caps: { codec: configuration.codec, "stream-format": "byte-stream" },
   });
-  // Without sync: an access unit is due when it is there.
+  // No sync: access units are due at once.
   return `${source} ! ${encoder} ! appsink name=${SINK} sync=false`;
 }
 
 async function chooseCapture(framerate: number): Promise<string> {
-  const noScreen = await whyNot("virtgpusrc");
-  if (noScreen === undefined) {
+  const screenProblem = await captureProblem("virtgpusrc");
+  if (screenProblem === undefined) {
     return `virtgpusrc ! capsfilter caps="video/x-raw(ANY),framerate=${framerate}/1"`;
   }
-  const noCompositor = await whyNot("pipewiresrc");
-  // It offers its own buffers to videoconvert, and converts nothing that the encoder takes.
-  if (noCompositor === undefined) return "pipewiresrc do-timestamp=true keepalive-time=500 ! videoconvert";
+  const compositorProblem = await captureProblem("pipewiresrc");
+  // It offers its own buffers to videoconvert, which passes formats through that the encoder supports.
+  if (compositorProblem === undefined) {
+    return "pipewiresrc do-timestamp=true keepalive-time=500 ! videoconvert";
+  }
   throw new CaptureError(
-    [
-      "There is nothing to capture from:",
-      `- the screen, with ${noScreen}`,
-      `- a compositor's stream, with ${noCompositor}`,
-      "Mend one of the two (docs/bridge.md), or name elements with --source.",
-    ].join("\n"),
+    `Nothing to capture:\n- the screen, with ${screenProblem}\n- a compositor's stream, with ${compositorProblem}\n` +
+      "Fix one of the two (docs/bridge.md), or name elements with --source.",
   );
 }
 
 /** Why an element cannot capture, in sentences; undefined if it can. */
-async function whyNot(element: string): Promise<string | undefined> {
-  let complaint = "";
-  let pipeline: Pipeline;
+async function captureProblem(element: string): Promise<string | undefined> {
+  let reported: string | undefined;
+  let pipeline: Pipeline | undefined;
   try {
     pipeline = new Pipeline(`${element} ! appsink name=${SINK}`, SINK, (event) => {
-      if (event.kind === "error" && complaint === "") complaint = event.text;
+      if (event.kind === "error") reported ??= event.text;
     });
-  } catch (error) {
-    if (error instanceof PipelineError) return `${element}: ${asSentence(error.message)}`;
-    throw error;
-  }
-  try {
-    // A source that is live opens its device here and delivers nothing.
+    // A live source opens its device in PAUSED, and delivers nothing.
     await pipeline.setState("paused");
     return undefined;
   } catch (error) {
-    if (error instanceof PipelineError) return `${element}: ${asSentence(complaint || error.message)}`;
-    throw error;
+    if (!(error instanceof PipelineError)) throw error;
+    return `${element}: ${reported ?? error.message}`.replace(/\.?$/, ".");
   } finally {
-    await pipeline.close();
+    await pipeline?.close();
   }
-}
-
-/** Not every element ends what it says with a full stop. */
-function asSentence(text: string): string {
-  return text.endsWith(".") ? text : `${text}.`;
 }

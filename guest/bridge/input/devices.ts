@@ -1,8 +1,8 @@
 /**
- * Pointer and keyboard of the viewers as input devices of this machine, made with uinput.
+ * Pointer and keyboard of the viewers as input devices of this machine, by uinput.
  *
- * To programs they are like any other, whatever the desktop. The pointer is absolute, as a tablet, so it is where the
- * viewer's is; it covers all screens together, so with more than one captured screen it is not where it seems.
+ * They work with every desktop. The pointer is absolute, like a tablet's, and covers all screens together, so its
+ * position is wrong if the machine has more screens than the captured one.
  */
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import type { Logger } from "pino";
@@ -19,15 +19,17 @@ import {
   REL,
 } from "./events.ts";
 
-/** Input devices cannot be made; the message says what to do. */
+/** Input devices cannot be created; the message states the remedy. */
 export class InputDeviceError extends Error {
   override readonly name = "InputDeviceError";
 }
 
-/** INPUT_PROP_DIRECT is for touch screens; a tablet or mouse points with a cursor. */
+/** A tablet or mouse, which has a cursor; INPUT_PROP_DIRECT is for touch screens. */
 const INPUT_PROP_POINTER = 0;
 const COORDINATE_MAX = 65_535;
 
+const NONE = { relative: [], absolute: [], absoluteMaximum: 0, properties: [] };
+const KEYBOARD: InputDeviceSetup = { ...NONE, name: "vsockenc keyboard", keys: KEYS };
 const POINTER: InputDeviceSetup = {
   name: "vsockenc pointer",
   keys: BUTTONS,
@@ -35,15 +37,6 @@ const POINTER: InputDeviceSetup = {
   absolute: Object.values(ABS),
   absoluteMaximum: COORDINATE_MAX,
   properties: [INPUT_PROP_POINTER],
-};
-
-const KEYBOARD: InputDeviceSetup = {
-  name: "vsockenc keyboard",
-  keys: KEYS,
-  relative: [],
-  absolute: [],
-  absoluteMaximum: 0,
-  properties: [],
 };
 
 export class InputDevices implements NonNullable<ViewerSource["input"]> {
@@ -81,7 +74,7 @@ export class InputDevices implements NonNullable<ViewerSource["input"]> {
     this.#write(this.#keyboard, keyEvents(event));
   }
 
-  /** The devices disappear; nothing stays pressed. */
+  /** Removes the devices, which releases everything. */
   close(): void {
     this.#broken = true;
     closeSync(this.#pointer);
@@ -93,9 +86,9 @@ export class InputDevices implements NonNullable<ViewerSource["input"]> {
     try {
       writeSync(descriptor, encodeEvents(events));
     } catch (error) {
-      // The picture does not depend on it.
+      // The stream does not depend on input.
       this.#broken = true;
-      this.#log.error(error, "the input devices take nothing any more: restart the bridge");
+      this.#log.error(error, "cannot write to the input devices; restart the bridge");
     }
   }
 }
@@ -109,7 +102,7 @@ function makeDevice(path: string, setup: InputDeviceSetup): number {
     closeSync(descriptor);
     if (!(error instanceof Error && "errno" in error)) throw error;
     throw new InputDeviceError(
-      `${path} makes no input device (${error.message}): is input.device the kernel's uinput?`,
+      `${path} cannot create an input device (${error.message}): is input.device the kernel's uinput?`,
     );
   }
 }
@@ -119,15 +112,15 @@ function open(path: string): number {
     return openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    const load = "load the kernel's module: modprobe uinput";
+    const load = "load the kernel module: modprobe uinput";
     const fixes: Readonly<Record<string, string>> = {
       ENOENT: load,
-      // udev can make the node before the module is there.
+      // udev may create the node before the module is loaded.
       ENODEV: load,
       EACCES:
-        "install packaging/udev/71-vsockenc-input.rules in /etc/udev/rules.d, and be in the group input (usermod -aG input USER)",
+        "install packaging/udev/71-vsockenc-input.rules in /etc/udev/rules.d and join the group input (usermod -aG input USER)",
     };
-    const fix = fixes[code ?? ""] ?? "set input.enabled = false to do without";
+    const fix = fixes[code ?? ""] ?? "or set input.enabled = false";
     throw new InputDeviceError(
       `input.enabled is true, and ${path} cannot be opened (${code ?? String(error)}): ${fix}`,
     );

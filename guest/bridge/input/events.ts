@@ -1,4 +1,4 @@
-/** What viewers do, as events of the kernel (linux/input-event-codes.h; struct input_event of linux/input.h). */
+/** Viewers' input as events of the kernel (linux/input-event-codes.h; struct input_event of linux/input.h). */
 import type { KeyInput, PointerInput } from "../../../viewer/server/source.ts";
 
 export const EV = { SYN: 0, KEY: 1, REL: 2, ABS: 3 } as const;
@@ -11,16 +11,16 @@ export const BUTTONS: readonly number[] = [0x110, 0x111, 0x112, 0x113, 0x114];
 const FIRST_KEY = 1;
 /** KEY_MICMUTE, the last below the buttons of mice and gamepads. */
 const LAST_KEY = 248;
-/** KEY_SYSRQ: what it does is the kernel's, whoever is logged in. */
+/** KEY_SYSRQ, which acts on the kernel. */
 const SYSRQ = 99;
 
-/** Every key that the keyboard has. */
+/** All keys of the keyboard. */
 export const KEYS: readonly number[] = Array.from(
   { length: LAST_KEY - FIRST_KEY + 1 },
   (_, index) => FIRST_KEY + index,
 ).filter((code) => code !== SYSRQ);
 
-/** One turn of a wheel by a notch, in the units of REL_WHEEL_HI_RES and of the protocol alike. */
+/** A wheel's notch, in the unit of REL_WHEEL_HI_RES and of the protocol. */
 const NOTCH = 120;
 
 export interface InputEvent {
@@ -31,13 +31,13 @@ export interface InputEvent {
 
 const REPORT: InputEvent = { type: EV.SYN, code: 0, value: 0 };
 
-/** What a pointer has to tell the kernel, which wants changes, of what a viewer says, which is how things are. */
+/** Turns a viewer's pointer states into the kernel's events, which are changes. */
 export class PointerEvents {
   #buttons = 0;
-  /** Turned by less than a notch, for programs that know only whole ones. */
+  /** Rotation below a notch, for programs that support only whole ones. */
   #rest = { x: 0, y: 0 };
 
-  /** The events, with the report that ends them. */
+  /** The events, including the final report. */
   next({ x, y, buttons, wheelX, wheelY }: PointerInput): InputEvent[] {
     const changed = buttons ^ this.#buttons;
     this.#buttons = buttons;
@@ -48,7 +48,7 @@ export class PointerEvents {
       { type: EV.ABS, code: ABS.X, value: x },
       { type: EV.ABS, code: ABS.Y, value: y },
       ...presses,
-      // Down is positive in browsers and negative here; to the right is positive in both.
+      // Down is positive in browsers and negative here; right is positive in both.
       ...this.#wheel("y", -wheelY, REL.WHEEL_HI_RES, REL.WHEEL),
       ...this.#wheel("x", wheelX, REL.HWHEEL_HI_RES, REL.HWHEEL),
       REPORT,
@@ -68,7 +68,7 @@ export class PointerEvents {
 
 const KNOWN_KEYS = new Set(KEYS);
 
-/** None for a key that the keyboard does not have. */
+/** Empty for a key that the keyboard does not have. */
 export function keyEvents({ code, pressed }: KeyInput): InputEvent[] {
   return KNOWN_KEYS.has(code) ? [{ type: EV.KEY, code, value: pressed ? 1 : 0 }, REPORT] : [];
 }

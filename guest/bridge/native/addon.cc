@@ -1,20 +1,20 @@
-#include <gst/gst.h>
-#include <napi.h>
+#include "addon.h"
 
-#include "pipeline_binding.h"
-#include "uinput.h"
+#include <gst/gst.h>
+
+#include <string>
 
 namespace {
 
 Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
-  // Without arguments: GStreamer is configured by its variables, not by the bridge's command line.
+  // No arguments: environment variables configure GStreamer, not the bridge's command line.
   GError *error = nullptr;
   if (!gst_init_check(nullptr, nullptr, &error)) {
     const std::string text = error == nullptr ? "unknown reason" : error->message;
     g_clear_error(&error);
-    throw Napi::Error::New(env, "GStreamer does not start: " + text);
+    throw Napi::Error::New(env, "cannot initialise GStreamer: " + text);
   }
-  vsockenc::PipelineBinding::Register(env, exports);
+  vsockenc::RegisterPipeline(env, exports);
   vsockenc::RegisterUinput(env, exports);
   return exports;
 }

@@ -8,9 +8,9 @@
 namespace vsockenc {
 namespace {
 
-// Commands that wait for a change of state to end; one a second at most come from the outside.
+// Commands that wait for a change of state; at most one a second comes from outside.
 constexpr size_t kMaxJobs = 64;
-// Messages that the event loop has not taken; a pipeline in trouble posts a few.
+// Messages that the event loop has not taken; a failing pipeline posts a few.
 constexpr size_t kMaxMessages = 64;
 
 struct ErrorFree {
@@ -42,17 +42,16 @@ GstRef<GstElement> Parse(const std::string &description) {
   GstElement *parsed = gst_parse_launch_full(description.c_str(), context.get(),
                                              GST_PARSE_FLAG_FATAL_ERRORS, &raw_error);
   const std::unique_ptr<GError, ErrorFree> error(raw_error);
-  // The result is floating; what holds it owns it.
   GstRef<GstElement> element(parsed == nullptr ? nullptr
                                                : GST_ELEMENT(gst_object_ref_sink(parsed)));
   if (error != nullptr || element == nullptr) {
     if (g_error_matches(raw_error, GST_PARSE_ERROR, GST_PARSE_ERROR_NO_SUCH_ELEMENT)) {
       throw PipelineError("missing-element", MissingElements(context.get()));
     }
-    throw PipelineError("parse", error == nullptr ? "it is empty" : error->message);
+    throw PipelineError("parse", error == nullptr ? "empty description" : error->message);
   }
   if (GST_IS_PIPELINE(element.get())) return element;
-  // A single element comes as itself; it needs a bus and a clock.
+  // A single element is not a pipeline, which has the bus and the clock.
   GstRef<GstElement> pipeline(GST_ELEMENT(gst_object_ref_sink(gst_pipeline_new(nullptr))));
   gst_bin_add(GST_BIN(pipeline.get()), element.get());
   return pipeline;
@@ -85,13 +84,13 @@ Pipeline::Pipeline(const std::string &description, const std::string &sink,
     : wake_(std::move(wake)), pipeline_(Parse(description)) {
   GstRef<GstElement> found(gst_bin_get_by_name(GST_BIN(pipeline_.get()), sink.c_str()));
   if (found == nullptr || !GST_IS_APP_SINK(found.get())) {
-    throw PipelineError("sink", "it has no appsink with name=" + sink);
+    throw PipelineError("sink", "no appsink with name=" + sink);
   }
   sink_.reset(GST_APP_SINK(found.release()));
   try {
     thread_ = std::thread([this] { Run(); });
   } catch (const std::system_error &error) {
-    throw PipelineError("system", std::string("no thread for it: ") + error.what());
+    throw PipelineError("system", std::string("cannot start its thread: ") + error.what());
   }
   GstAppSinkCallbacks callbacks = {};
   callbacks.new_sample = OnNewSample;
@@ -112,7 +111,8 @@ Pipeline::~Pipeline() {
 void Pipeline::SetState(uint32_t token, GstState state) {
   Post([this, token, state] {
     const bool failed = gst_element_set_state(pipeline_.get(), state) == GST_STATE_CHANGE_FAILURE;
-    const std::string text = std::string("an element refuses ") + gst_element_state_get_name(state);
+    const std::string text =
+        std::string("an element rejected the state ") + gst_element_state_get_name(state);
     Answer({token, failed ? text : "", {}});
   });
 }
@@ -121,7 +121,7 @@ void Pipeline::QueryLatency(uint32_t token) {
   Post([this, token] {
     const std::unique_ptr<GstQuery, QueryUnref> query(gst_query_new_latency());
     if (!gst_element_query(pipeline_.get(), query.get())) {
-      Answer({token, "the elements do not know it in this state", {}});
+      Answer({token, "the latency is unknown in this state", {}});
       return;
     }
     gboolean live = FALSE;
@@ -134,7 +134,7 @@ void Pipeline::QueryLatency(uint32_t token) {
 
 void Pipeline::ForceKeyUnit() {
   Post([this] {
-    // No running time: at once. The sink sends it upstream, where the encoder is.
+    // No running time: at once. The sink sends it upstream, to the encoder.
     GstEvent *event =
         gst_video_event_new_upstream_force_key_unit(GST_CLOCK_TIME_NONE, /*all_headers=*/TRUE, 0);
     gst_element_send_event(GST_ELEMENT(sink_.get()), event);
@@ -143,7 +143,7 @@ void Pipeline::ForceKeyUnit() {
 
 void Pipeline::Close(uint32_t token) {
   {
-    // There is always room for this one.
+    // Exempt from the limit.
     const std::lock_guard lock(mutex_);
     jobs_.push_back([this, token] {
       gst_element_set_state(pipeline_.get(), GST_STATE_NULL);
@@ -155,7 +155,7 @@ void Pipeline::Close(uint32_t token) {
 
 GstRef<GstElement> Pipeline::Element(const std::string &name) const {
   GstRef<GstElement> element(gst_bin_get_by_name(GST_BIN(pipeline_.get()), name.c_str()));
-  if (element == nullptr) throw PipelineError("no-element", "it has no element named " + name);
+  if (element == nullptr) throw PipelineError("no-element", "no element named " + name);
   return element;
 }
 
@@ -212,7 +212,7 @@ GstFlowReturn Pipeline::OnNewSample(GstAppSink *, gpointer self) {
 
 GstBusSyncReply Pipeline::OnBusMessage(GstBus *, GstMessage *message, gpointer self) {
   static_cast<Pipeline *>(self)->Keep(message);
-  // Dropped: nobody reads the bus itself, whose list has no bound.
+  // Dropped, because the bus's own list is unbounded.
   gst_message_unref(message);
   return GST_BUS_DROP;
 }
@@ -249,7 +249,7 @@ void Pipeline::Keep(GstMessage *message) {
   {
     const std::lock_guard lock(mutex_);
     if (ending_) return;
-    // Not here, on the thread of an element that may hold locks.
+    // Not on this thread: its element may hold locks.
     if (latency && jobs_.size() < kMaxJobs) {
       jobs_.push_back([this] { gst_bin_recalculate_latency(GST_BIN(pipeline_.get())); });
     }
@@ -266,7 +266,7 @@ void Pipeline::Post(std::function<void()> job) {
   {
     const std::lock_guard lock(mutex_);
     if (jobs_.size() >= kMaxJobs) {
-      throw PipelineError("busy", "a change of state does not come to its end");
+      throw PipelineError("busy", "a change of state has not ended");
     }
     jobs_.push_back(std::move(job));
   }
@@ -293,7 +293,7 @@ void Pipeline::Run() {
     }
     job();
   }
-  // Without effect where Close was first. No streaming thread is left after it, so no callback.
+  // No effect after Close. It ends the streaming threads, hence the callbacks.
   gst_element_set_state(pipeline_.get(), GST_STATE_NULL);
   const GstRef<GstBus> bus(gst_element_get_bus(pipeline_.get()));
   gst_bus_set_sync_handler(bus.get(), nullptr, nullptr, nullptr);

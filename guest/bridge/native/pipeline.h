@@ -1,14 +1,13 @@
 // One GStreamer pipeline that ends in an appsink, for a program with an event loop of its own.
 //
-// Theory of operation. Nothing here calls into the event loop; it is woken by `wake`, which may
-// come from any thread, and then takes what there is: replies, messages of the bus, samples.
-//   - Samples wait in the appsink, which is set to hold a few and to let the streaming thread wait
-//     when it is full. So an event loop that is late slows the encoder's output, the encoder leaves
-//     out frames before encoding them and counts them, and no access unit is ever lost.
-//   - Messages are read in the bus's synchronous handler, so that nothing is kept of them that
-//     nobody asks for, and wait in a list of bounded length.
-//   - What may block (changes of state, events, queries) runs on a thread of the pipeline's own, in
-//     order, and is answered by a reply with the caller's token.
+// Theory of operation. `wake`, called on any thread, wakes the event loop, which then takes
+// replies, bus messages and samples.
+//   - Samples wait in the appsink, which holds a few and blocks the streaming thread when it is
+//     full. So a late event loop slows the encoder's output, the encoder drops (and counts) frames
+//     before encoding them, and no access unit is lost.
+//   - Messages are read in the bus's synchronous handler and wait in a list of bounded length.
+//   - Calls that may block (changes of state, events, queries) run on a thread of the pipeline's
+//     own, in order, and are answered by a reply with the caller's token.
 #ifndef VSOCKENC_GUEST_BRIDGE_NATIVE_PIPELINE_H_
 #define VSOCKENC_GUEST_BRIDGE_NATIVE_PIPELINE_H_
 
@@ -39,7 +38,7 @@ template <typename Object>
 using GstRef = std::unique_ptr<Object, GstUnref>;
 using SampleRef = std::unique_ptr<GstSample, SampleUnref>;
 
-// What was asked for cannot be; `kind` says what was wrong in one word for programs.
+// An invalid request; `kind` is for programs.
 class PipelineError : public std::runtime_error {
  public:
   PipelineError(const char *kind, const std::string &text)
@@ -51,12 +50,12 @@ class PipelineError : public std::runtime_error {
 };
 
 struct BusMessage {
-  // "error", "warning", "info", "eos", "latency", "lost"; "lost": `count` messages found no room.
+  // "error", "warning", "info", "eos", "latency" or "lost" (`count` messages were discarded).
   const char *kind;
-  // Of the element that posted it; the factory is "" where it has none.
+  // Of the element that posted it; the factory is "" without one.
   std::string element;
   std::string factory;
-  // Of the GError: quark's name and number, the sentence, and what is for developers.
+  // Of the GError: the quark's name, the code, the message and the debug details.
   std::string domain;
   int code = 0;
   std::string text;
@@ -74,7 +73,7 @@ struct Latency {
 // Of SetState, QueryLatency and Close.
 struct Reply {
   uint32_t token;
-  // "" where it succeeded.
+  // "" on success.
   std::string failure;
   std::optional<Latency> latency;
 };
@@ -91,15 +90,15 @@ class Pipeline {
   //
   // Throws PipelineError "parse", "missing-element", or "sink" when no appsink has that name.
   Pipeline(const std::string &description, const std::string &sink, std::function<void()> wake);
-  // Sets NULL and joins; may block where Close has not been answered.
+  // Sets NULL and joins; may block if Close has not been answered.
   ~Pipeline();
   Pipeline(const Pipeline &) = delete;
   Pipeline &operator=(const Pipeline &) = delete;
 
-  // Answered when the elements have accepted the change; an error's cause is on the bus.
+  // Answered when the elements have accepted the change; the cause of a failure is on the bus.
   void SetState(uint32_t token, GstState state);
   void QueryLatency(uint32_t token);
-  // The next access unit is to be a key frame with all parameter sets.
+  // Requests a key frame with all parameter sets.
   void ForceKeyUnit();
   // Sets NULL. Nothing is delivered after the reply.
   void Close(uint32_t token);
@@ -110,9 +109,9 @@ class Pipeline {
 
   std::vector<Reply> TakeReplies();
   std::vector<BusMessage> TakeMessages();
-  // Null when there is none.
+  // Null if none waits.
   SampleRef TakeSample();
-  // By the pipeline's clock, since the buffer's running time; none where either is unknown.
+  // The time by the pipeline's clock since the buffer's running time; none if either is unknown.
   std::optional<GstClockTime> Age(GstSample *sample) const;
 
  private:
@@ -120,7 +119,7 @@ class Pipeline {
   static GstFlowReturn OnNewSample(GstAppSink *sink, gpointer self);
 
   void Run();
-  // Throws PipelineError "busy" when too many wait.
+  // Throws PipelineError "busy" if too many jobs wait.
   void Post(std::function<void()> job);
   void Answer(Reply reply);
   void Keep(GstMessage *message);

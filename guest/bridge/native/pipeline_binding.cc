@@ -1,16 +1,16 @@
-#include "pipeline_binding.h"
-
-#include <array>
+#include <memory>
 #include <mutex>
 #include <utility>
 
+#include "addon.h"
+#include "pipeline.h"
 #include "values.h"
 
 namespace vsockenc {
 namespace {
 
-// More than the appsink holds, so that what it held when a message came is delivered before it;
-// and so few that other work gets its turn.
+// More than the appsink holds, so that the samples before a message are delivered before it, and
+// few enough not to starve other work.
 constexpr int kMaxSamplesAtOnce = 64;
 
 // Microseconds, or undefined where there is no time.
@@ -25,7 +25,7 @@ Napi::Error JavaScriptError(Napi::Env env, const PipelineError &error) {
   return result;
 }
 
-// Runs what may throw a PipelineError.
+// Runs `action` and throws its PipelineError to JavaScript.
 template <typename Action>
 auto Translated(Napi::Env env, Action action) {
   try {
@@ -69,10 +69,51 @@ Napi::Buffer<uint8_t> CopyBytes(Napi::Env env, GstBuffer *buffer) {
   return bytes;
 }
 
-}  // namespace
+uint32_t Token(const Napi::Value &value) {
+  return value.As<Napi::Number>().Uint32Value();
+}
 
-// Calls Deliver on the JavaScript thread, once for all wake-ups since the call before. The only way
-// from other threads to JavaScript.
+class PipelineBinding : public Napi::ObjectWrap<PipelineBinding> {
+ public:
+  // new NativePipeline(description, sink, listener); throws an Error with `kind`.
+  explicit PipelineBinding(const Napi::CallbackInfo &info);
+  ~PipelineBinding() override { End(); }
+
+  // setState("paused" | "playing", token)
+  void SetState(const Napi::CallbackInfo &info);
+  // queryLatency(token)
+  void QueryLatency(const Napi::CallbackInfo &info);
+  // forceKeyUnit()
+  void ForceKeyUnit(const Napi::CallbackInfo &info);
+  // close(token)
+  void Close(const Napi::CallbackInfo &info);
+  // dispose(): does not block after close() has been answered.
+  void Dispose(const Napi::CallbackInfo &info);
+  // elements(): { name, factory }[]
+  Napi::Value Elements(const Napi::CallbackInfo &info);
+  // getProperty(element, property)
+  Napi::Value GetProperty(const Napi::CallbackInfo &info);
+  // setProperty(element, property, boolean | number | string)
+  void SetProperty(const Napi::CallbackInfo &info);
+
+ private:
+  class Waker;
+
+  // Throws a JavaScript error after dispose().
+  Pipeline &Open(const Napi::CallbackInfo &info) const;
+  // Hands everything that waits to the listener.
+  void Deliver(Napi::Env env, Napi::Function listener);
+  bool DeliverSample(Napi::Env env, Napi::Function listener);
+  static void OnEnvironmentEnd(void *self) { static_cast<PipelineBinding *>(self)->End(); }
+  // Frees the pipeline. Nothing is delivered afterwards.
+  void End();
+
+  std::unique_ptr<Waker> waker_;
+  std::unique_ptr<Pipeline> pipeline_;
+};
+
+// Calls Deliver on the JavaScript thread, once for all wake-ups since the previous call. The only
+// way from other threads to JavaScript.
 class PipelineBinding::Waker {
  public:
   Waker(PipelineBinding &binding, Napi::Env env, Napi::Function listener)
@@ -81,13 +122,8 @@ class PipelineBinding::Waker {
   void Wake() {
     const std::lock_guard lock(mutex_);
     if (!reachable_ || std::exchange(pending_, true)) return;
-    // The environment is going away; after that answer the function must not be touched again.
+    // The environment closes; the function must not be used again after that status.
     if (function_.NonBlockingCall(this) != napi_ok) reachable_ = false;
-  }
-
-  void Taken() {
-    const std::lock_guard lock(mutex_);
-    pending_ = false;
   }
 
   void End() {
@@ -97,8 +133,11 @@ class PipelineBinding::Waker {
 
  private:
   static void Call(Napi::Env env, Napi::Function listener, PipelineBinding *binding, Waker *waker) {
-    if (static_cast<napi_env>(env) == nullptr) return;  // the environment is going away
-    waker->Taken();
+    if (static_cast<napi_env>(env) == nullptr) return;  // the environment closes
+    {
+      const std::lock_guard lock(waker->mutex_);
+      waker->pending_ = false;
+    }
     binding->Deliver(env, listener);
   }
   using Function = Napi::TypedThreadSafeFunction<PipelineBinding, Waker, Call>;
@@ -108,21 +147,6 @@ class PipelineBinding::Waker {
   bool reachable_ = true;  // guarded by mutex_
   bool pending_ = false;   // guarded by mutex_
 };
-
-void PipelineBinding::Register(Napi::Env env, Napi::Object exports) {
-  exports.Set("NativePipeline",
-              DefineClass(env, "NativePipeline",
-                          {
-                              InstanceMethod<&PipelineBinding::SetState>("setState"),
-                              InstanceMethod<&PipelineBinding::QueryLatency>("queryLatency"),
-                              InstanceMethod<&PipelineBinding::ForceKeyUnit>("forceKeyUnit"),
-                              InstanceMethod<&PipelineBinding::Close>("close"),
-                              InstanceMethod<&PipelineBinding::Dispose>("dispose"),
-                              InstanceMethod<&PipelineBinding::Elements>("elements"),
-                              InstanceMethod<&PipelineBinding::GetProperty>("getProperty"),
-                              InstanceMethod<&PipelineBinding::SetProperty>("setProperty"),
-                          }));
-}
 
 PipelineBinding::PipelineBinding(const Napi::CallbackInfo &info) : ObjectWrap(info) {
   Napi::Env env = info.Env();
@@ -136,16 +160,8 @@ PipelineBinding::PipelineBinding(const Napi::CallbackInfo &info) : ObjectWrap(in
     throw JavaScriptError(env, error);
   }
   Ref();
-  // Before the environment takes the function away that the pipeline's threads call.
+  // Runs before the environment frees the function that the pipeline's threads call.
   napi_add_env_cleanup_hook(env, OnEnvironmentEnd, this);
-}
-
-PipelineBinding::~PipelineBinding() {
-  End();
-}
-
-void PipelineBinding::OnEnvironmentEnd(void *self) {
-  static_cast<PipelineBinding *>(self)->End();
 }
 
 void PipelineBinding::End() {
@@ -159,54 +175,32 @@ Pipeline &PipelineBinding::Open(const Napi::CallbackInfo &info) const {
   return *pipeline_;
 }
 
-// setState("null" | "ready" | "paused" | "playing", token)
-Napi::Value PipelineBinding::SetState(const Napi::CallbackInfo &info) {
-  constexpr std::array<std::pair<const char *, GstState>, 4> kStates = {{
-      {"null", GST_STATE_NULL},
-      {"ready", GST_STATE_READY},
-      {"paused", GST_STATE_PAUSED},
-      {"playing", GST_STATE_PLAYING},
-  }};
-  const std::string name = info[0].As<Napi::String>().Utf8Value();
-  for (const auto &[known, state] : kStates) {
-    if (name != known) continue;
-    Translated(info.Env(), [&, state = state] {
-      Open(info).SetState(info[1].As<Napi::Number>().Uint32Value(), state);
-    });
-    return info.Env().Undefined();
-  }
-  throw Napi::TypeError::New(info.Env(), "there is no state " + name);
+void PipelineBinding::SetState(const Napi::CallbackInfo &info) {
+  const bool playing = info[0].As<Napi::String>().Utf8Value() == "playing";
+  Translated(info.Env(), [&] {
+    Open(info).SetState(Token(info[1]), playing ? GST_STATE_PLAYING : GST_STATE_PAUSED);
+  });
 }
 
-// queryLatency(token)
-Napi::Value PipelineBinding::QueryLatency(const Napi::CallbackInfo &info) {
-  Translated(info.Env(),
-             [&] { Open(info).QueryLatency(info[0].As<Napi::Number>().Uint32Value()); });
-  return info.Env().Undefined();
+void PipelineBinding::QueryLatency(const Napi::CallbackInfo &info) {
+  Translated(info.Env(), [&] { Open(info).QueryLatency(Token(info[0])); });
 }
 
-// forceKeyUnit()
-Napi::Value PipelineBinding::ForceKeyUnit(const Napi::CallbackInfo &info) {
+void PipelineBinding::ForceKeyUnit(const Napi::CallbackInfo &info) {
   Translated(info.Env(), [&] { Open(info).ForceKeyUnit(); });
-  return info.Env().Undefined();
 }
 
-// close(token)
-Napi::Value PipelineBinding::Close(const Napi::CallbackInfo &info) {
-  Translated(info.Env(), [&] { Open(info).Close(info[0].As<Napi::Number>().Uint32Value()); });
-  return info.Env().Undefined();
+void PipelineBinding::Close(const Napi::CallbackInfo &info) {
+  Open(info).Close(Token(info[0]));
 }
 
-// dispose(): after close() has been answered; then it waits for nothing.
-Napi::Value PipelineBinding::Dispose(const Napi::CallbackInfo &info) {
+void PipelineBinding::Dispose(const Napi::CallbackInfo &info) {
   Open(info);
   napi_remove_env_cleanup_hook(info.Env(), OnEnvironmentEnd, this);
   End();
   Unref();
-  return info.Env().Undefined();
 }
 
-// elements(): { name, factory }[]
 Napi::Value PipelineBinding::Elements(const Napi::CallbackInfo &info) {
   Napi::Array list = Napi::Array::New(info.Env());
   for (const auto &[name, factory] : Open(info).Elements()) {
@@ -218,7 +212,6 @@ Napi::Value PipelineBinding::Elements(const Napi::CallbackInfo &info) {
   return list;
 }
 
-// getProperty(element, property)
 Napi::Value PipelineBinding::GetProperty(const Napi::CallbackInfo &info) {
   return Translated(info.Env(), [&] {
     const auto element = Open(info).Element(info[0].As<Napi::String>().Utf8Value());
@@ -227,20 +220,18 @@ Napi::Value PipelineBinding::GetProperty(const Napi::CallbackInfo &info) {
   });
 }
 
-// setProperty(element, property, boolean | number | string)
-Napi::Value PipelineBinding::SetProperty(const Napi::CallbackInfo &info) {
+void PipelineBinding::SetProperty(const Napi::CallbackInfo &info) {
   Translated(info.Env(), [&] {
     const auto element = Open(info).Element(info[0].As<Napi::String>().Utf8Value());
     const std::string name = info[1].As<Napi::String>().Utf8Value();
     vsockenc::SetProperty(element.get(), name, info[2]);
   });
-  return info.Env().Undefined();
 }
 
 void PipelineBinding::Deliver(Napi::Env env, Napi::Function listener) {
   if (!pipeline_) return;
-  // What the elements did before they said something is delivered before it, so messages are taken
-  // first and told last.
+  // Samples that precede a message are delivered before it: messages are taken first and
+  // delivered last.
   const std::vector<BusMessage> messages = pipeline_->TakeMessages();
   const std::vector<Reply> replies = pipeline_->TakeReplies();
   int samples = 0;
@@ -269,6 +260,24 @@ bool PipelineBinding::DeliverSample(Napi::Env env, Napi::Function listener) {
   object.Set("data", CopyBytes(env, buffer));
   listener.Call({object});
   return true;
+}
+
+}  // namespace
+
+void RegisterPipeline(Napi::Env env, Napi::Object exports) {
+  using Self = PipelineBinding;
+  exports.Set("NativePipeline",
+              Self::DefineClass(env, "NativePipeline",
+                                {
+                                    Self::InstanceMethod<&Self::SetState>("setState"),
+                                    Self::InstanceMethod<&Self::QueryLatency>("queryLatency"),
+                                    Self::InstanceMethod<&Self::ForceKeyUnit>("forceKeyUnit"),
+                                    Self::InstanceMethod<&Self::Close>("close"),
+                                    Self::InstanceMethod<&Self::Dispose>("dispose"),
+                                    Self::InstanceMethod<&Self::Elements>("elements"),
+                                    Self::InstanceMethod<&Self::GetProperty>("getProperty"),
+                                    Self::InstanceMethod<&Self::SetProperty>("setProperty"),
+                                }));
 }
 
 }  // namespace vsockenc

@@ -1,5 +1,3 @@
-#include "uinput.h"
-
 #include <linux/uinput.h>
 #include <sys/ioctl.h>
 
@@ -7,6 +5,8 @@
 #include <cstdint>
 #include <string>
 #include <system_error>
+
+#include "addon.h"
 
 namespace vsockenc {
 namespace {
@@ -30,9 +30,8 @@ void ForEach(const Napi::Object &options, const char *name, Each each) {
 }
 
 // createInputDevice(descriptor, { name, keys, relative, absolute, absoluteMaximum, properties }):
-// codes of linux/input-event-codes.h by kind. `descriptor` is of /dev/uinput, open for writing; the
-// device lives until it is closed. The steps are those of the kernel's documentation,
-// input/uinput.rst.
+// codes of linux/input-event-codes.h by kind. `descriptor` is /dev/uinput, open for writing; the
+// device exists until it is closed. The steps follow the kernel's input/uinput.rst.
 void CreateInputDevice(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   const int fd = info[0].As<Napi::Number>().Int32Value();

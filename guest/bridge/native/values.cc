@@ -35,15 +35,6 @@ Napi::Value FromStructure(Napi::Env env, const GstStructure *structure) {
   return object;
 }
 
-Napi::Value FromEnum(Napi::Env env, const GValue *value) {
-  auto *type = static_cast<GEnumClass *>(g_type_class_ref(G_VALUE_TYPE(value)));
-  const GEnumValue *found = g_enum_get_value(type, g_value_get_enum(value));
-  const Napi::Value nick =
-      found == nullptr ? env.Null() : Napi::Value(Napi::String::New(env, found->value_nick));
-  g_type_class_unref(type);
-  return nick;
-}
-
 Napi::Value FromString(Napi::Env env, const gchar *text) {
   return text == nullptr ? env.Null() : Napi::Value(Napi::String::New(env, text));
 }
@@ -58,18 +49,13 @@ Napi::Value FromCaps(Napi::Env env, const GstCaps *caps) {
 
 Napi::Value ToJavaScript(Napi::Env env, const GValue *value) {
   if (GST_VALUE_HOLDS_STRUCTURE(value)) return FromStructure(env, gst_value_get_structure(value));
-  if (GST_VALUE_HOLDS_CAPS(value)) return FromCaps(env, gst_value_get_caps(value));
-  switch (G_TYPE_FUNDAMENTAL(G_VALUE_TYPE(value))) {
-    case G_TYPE_BOOLEAN:
-      return Napi::Boolean::New(env, g_value_get_boolean(value) != FALSE);
-    case G_TYPE_STRING:
-      return FromString(env, g_value_get_string(value));
-    case G_TYPE_ENUM:
-      return FromEnum(env, value);
-    default:
-      break;
+  if (G_VALUE_HOLDS_STRING(value)) return FromString(env, g_value_get_string(value));
+  if (G_VALUE_HOLDS_BOOLEAN(value)) {
+    return Napi::Boolean::New(env, g_value_get_boolean(value) != FALSE);
   }
-  if (g_value_type_transformable(G_VALUE_TYPE(value), G_TYPE_DOUBLE)) {
+  if (GST_VALUE_HOLDS_CAPS(value)) return FromCaps(env, gst_value_get_caps(value));
+  if (!G_VALUE_HOLDS_ENUM(value) &&
+      g_value_type_transformable(G_VALUE_TYPE(value), G_TYPE_DOUBLE)) {
     Value number(G_TYPE_DOUBLE);
     g_value_transform(value, number.get());
     return Napi::Number::New(env, g_value_get_double(number.get()));
@@ -80,16 +66,16 @@ Napi::Value ToJavaScript(Napi::Env env, const GValue *value) {
   return result;
 }
 
-[[noreturn]] void Refuse(GstElement *element, const std::string &name, const std::string &why) {
+[[noreturn]] void Reject(GstElement *element, const std::string &name, const std::string &why) {
   throw PipelineError("property",
                       "the property " + name + " of " + GST_OBJECT_NAME(element) + " " + why);
 }
 
 GParamSpec *FindProperty(GstElement *element, const std::string &name, GParamFlags needed) {
   GParamSpec *spec = g_object_class_find_property(G_OBJECT_GET_CLASS(element), name.c_str());
-  if (spec == nullptr) Refuse(element, name, "does not exist");
+  if (spec == nullptr) Reject(element, name, "does not exist");
   if ((spec->flags & needed) == 0) {
-    Refuse(element, name, needed == G_PARAM_WRITABLE ? "is read-only" : "is write-only");
+    Reject(element, name, needed == G_PARAM_WRITABLE ? "is read-only" : "is write-only");
   }
   return spec;
 }
@@ -111,7 +97,7 @@ bool NumberBounds(GParamSpec *spec, double *least, double *most, bool *whole) {
   return false;
 }
 
-// Beyond this a double is no exact integer.
+// The largest integer up to which doubles are exact.
 constexpr double kMaxExact = 9007199254740991.0;
 
 std::string Text(double number) {
@@ -124,14 +110,14 @@ void FromNumber(GstElement *element, GParamSpec *spec, double number, GValue *re
   double least = 0;
   double most = 0;
   bool whole = false;
-  if (!NumberBounds(spec, &least, &most, &whole)) Refuse(element, spec->name, "is no number");
+  if (!NumberBounds(spec, &least, &most, &whole)) Reject(element, spec->name, "is not a number");
   if (whole) {
     least = std::max(least, -kMaxExact);
     most = std::min(most, kMaxExact);
   }
   if (!(number >= least && number <= most) || (whole && std::trunc(number) != number)) {
     const std::string kind = whole ? "an integer" : "a number";
-    Refuse(element, spec->name, "takes " + kind + " from " + Text(least) + " to " + Text(most));
+    Reject(element, spec->name, "takes " + kind + " from " + Text(least) + " to " + Text(most));
   }
   Value source(G_TYPE_DOUBLE);
   g_value_set_double(source.get(), number);
@@ -151,7 +137,7 @@ void SetProperty(GstElement *element, const std::string &name, const Napi::Value
   GParamSpec *spec = FindProperty(element, name, G_PARAM_WRITABLE);
   Value result(G_PARAM_SPEC_VALUE_TYPE(spec));
   if (value.IsBoolean()) {
-    if (!G_VALUE_HOLDS_BOOLEAN(result.get())) Refuse(element, name, "is no boolean");
+    if (!G_VALUE_HOLDS_BOOLEAN(result.get())) Reject(element, name, "is not a boolean");
     g_value_set_boolean(result.get(), value.As<Napi::Boolean>().Value() ? TRUE : FALSE);
   } else if (value.IsNumber()) {
     FromNumber(element, spec, value.As<Napi::Number>().DoubleValue(), result.get());
@@ -160,7 +146,7 @@ void SetProperty(GstElement *element, const std::string &name, const Napi::Value
     if (G_VALUE_HOLDS_STRING(result.get()))
       g_value_set_string(result.get(), text.c_str());
     else if (!gst_value_deserialize_with_pspec(result.get(), text.c_str(), spec))
-      Refuse(element, name, "does not take \"" + text + "\"");
+      Reject(element, name, "does not take \"" + text + "\"");
   }
   g_object_set_property(G_OBJECT(element), spec->name, result.get());
 }

@@ -9,13 +9,12 @@
 
 namespace vsockenc {
 
-// Throws PipelineError "property" when there is none of that name, or it cannot be read.
-// A structure becomes an object, an enum its nick, 64-bit numbers a double; what has no like is
-// given in the text form of GStreamer, or null.
+// Throws PipelineError "property" if it does not exist or is write-only. A structure becomes an
+// object, an enum its nick, a 64-bit number a double; other types become GStreamer's text, or null.
 Napi::Value GetProperty(Napi::Env env, GstElement *element, const std::string &name);
 
-// Throws PipelineError "property" that says what the property takes. A string is read as in a
-// pipeline's text, so it does for enums, caps and whatever else has a text form.
+// Throws PipelineError "property" with the accepted values. A string is parsed as in a pipeline's
+// text, so it works for enums, caps and every other type with a text form.
 void SetProperty(GstElement *element, const std::string &name, const Napi::Value &value);
 
 }  // namespace vsockenc

@@ -1,11 +1,11 @@
 /** A bridge with real viewers, the real element and a real relay at the other end of a UNIX socket. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { buildElement, GST_ENVIRONMENT } from "../../element/support/programs.ts";
 import { inspectStream } from "../../support/ffmpeg.ts";
+import { temporaryFolder } from "../../support/folder.ts";
 import { until } from "../../support/until.ts";
 import type { TestViewer } from "../viewer/support/test-viewer.ts";
 import { bridges } from "./support/bridges.ts";
@@ -17,22 +17,19 @@ const SIZE = { width: 320, height: 180 };
 const PICTURE = `width=${SIZE.width},height=${SIZE.height},framerate=30/1`;
 const SOURCE = `videotestsrc is-live=true pattern=ball ! capsfilter caps=video/x-raw,format=NV12,${PICTURE}`;
 
-const folder = mkdtempSync(join(tmpdir(), "vsockenc-bridge-relay-"));
+const folder = temporaryFolder();
 let relay: BridgeRelay;
 beforeAll(async () => {
   buildElement();
-  // GStreamer reads them when the bridge loads it.
+  // Read when the bridge loads GStreamer.
   Object.assign(process.env, GST_ENVIRONMENT);
   relay = await BridgeRelay.start(folder);
 });
-afterAll(async () => {
-  await relay?.stop();
-  rmSync(folder, { recursive: true });
-});
+afterAll(() => relay?.stop());
 
 const start = bridges();
 
-/** A configuration that encodes on the relay. */
+/** A configuration that uses the relay. */
 const configuration = (...lines: string[]): string =>
   [
     `source = ${JSON.stringify(SOURCE)}`,
@@ -43,7 +40,7 @@ const configuration = (...lines: string[]): string =>
 const stateIs = (viewer: TestViewer, code: number) =>
   until(() => viewer.state?.code === code, `the state ${StateCode[code]}`);
 
-/** What a decoder that is not ours makes of the units. */
+/** Decodes units with FFmpeg. */
 function decode({ units }: Pick<TestViewer, "units">): ReturnType<typeof inspectStream> {
   const file = join(folder, "units.h264");
   writeFileSync(file, Buffer.concat(units.map(({ data }) => data)));
@@ -81,7 +78,7 @@ describe("a viewer of the bridge", () => {
     expect(await relay.sessions()).toBe(1);
   });
 
-  it("that comes later shares the encode and begins where it can be decoded", async () => {
+  it("that joins later shares the encode and begins with a key frame", async () => {
     const { watch } = await start(configuration());
     const first = await watch();
     await first.untilUnits(10);
@@ -95,7 +92,7 @@ describe("a viewer of the bridge", () => {
     expect(await relay.sessions()).toBe(1);
   });
 
-  it("costs the host an encoder only while it watches", async () => {
+  it("uses an encoder of the host only while it watches", async () => {
     const { watch, bridge } = await start(configuration());
     expect(await relay.sessions()).toBe(0);
     const viewer = await watch();
@@ -111,7 +108,7 @@ describe("a viewer of the bridge", () => {
     await until(async () => (await relay.sessions()) === 0, "a relay without sessions");
   });
 
-  it("makes the encoder follow its line", async () => {
+  it("lowers the bit rate when its connection is congested", async () => {
     const { watch } = await start(configuration("bitrate = { min_kbps = 300, max_kbps = 3000 }"));
     const viewer = await watch();
     await until(() => viewer.all("statistics").at(-1)?.bitrateKbps === 3000, "the highest bit rate");
@@ -133,14 +130,12 @@ describe("a viewer of the bridge", () => {
 });
 
 describe("when something fails, a viewer", () => {
-  it("reads why there is no picture, and gets it when the pipeline has been started again", async () => {
+  it("gets the reason for the missing picture, and the picture after the restart", async () => {
     const ending = SOURCE.replace("videotestsrc", "videotestsrc num-buffers=10");
     const { watch } = await start(configuration().replace(JSON.stringify(SOURCE), JSON.stringify(ending)));
     const viewer = await watch();
     await stateIs(viewer, StateCode.FAILED);
-    expect(viewer.state?.text).toBe(
-      "The pipeline has come to its end. The pipeline is started again in 0.5 s.",
-    );
+    expect(viewer.state?.text).toBe("The pipeline has ended. The pipeline restarts in 0.5 s.");
     const before = viewer.units.length;
     expect(before).toBeGreaterThan(0);
     await viewer.untilUnits(before + 5);
@@ -148,12 +143,12 @@ describe("when something fails, a viewer", () => {
     await stateIs(viewer, StateCode.RUNNING);
   });
 
-  it("reads what an element says, later and later", async () => {
+  it("gets the element's error, with increasing delays", async () => {
     const { watch, log } = await start(
       'pipeline = "filesrc location=/nonexistent/video ! appsink name=videosink"',
     );
     const viewer = await watch();
-    await until(() => /again in 1 s/.test(viewer.state?.text ?? ""), "the second failure");
+    await until(() => /restarts in 1 s/.test(viewer.state?.text ?? ""), "the second failure");
     expect(viewer.state).toMatchObject({
       code: StateCode.FAILED,
       text: expect.stringMatching(/^filesrc\d+ has failed: .*\/nonexistent/),
@@ -161,14 +156,14 @@ describe("when something fails, a viewer", () => {
     expect(log.join("")).toContain("the pipeline has failed");
   });
 
-  it("reads which element is missing", async () => {
+  it("gets the name of the missing element", async () => {
     const { watch } = await start('pipeline = "nosuchsrc ! appsink name=videosink"');
     const viewer = await watch();
     await stateIs(viewer, StateCode.FAILED);
-    expect(viewer.state?.text).toContain("has no nosuchsrc: install the plugin");
+    expect(viewer.state?.text).toContain("has no element nosuchsrc: install the plugin");
   });
 
-  it("reads that no viewer could decode it", async () => {
+  it("gets the unsupported media type", async () => {
     const { watch } = await start(
       `pipeline = ${JSON.stringify(`${SOURCE} ! appsink name=videosink caps=video/x-raw`)}`,
     );
@@ -177,7 +172,7 @@ describe("when something fails, a viewer", () => {
     expect(viewer.state?.text).toContain("video/x-raw");
   });
 
-  it("is told when the host goes, and goes on with a key frame when it is back", async () => {
+  it("is notified when the host disconnects, and resumes with a key frame", async () => {
     const { watch } = await start(configuration());
     const viewer = await watch();
     await viewer.untilUnits(5);
@@ -193,16 +188,16 @@ describe("when something fails, a viewer", () => {
     expect(decode({ units: viewer.units.slice(before) }).frames).toBe(viewer.units.length - before);
   });
 
-  it("is told that the host is away where it is so from the beginning", async () => {
+  it("is notified when the host is away from the start", async () => {
     const { watch } = await start(configuration().replace("relay.sock", "none.sock"));
     const viewer = await watch();
-    const says = (): boolean => /host.*started again in/.test(viewer.state?.text ?? "");
-    await until(says, "what the element says of its host");
+    const says = (): boolean => /host.*restarts in/.test(viewer.state?.text ?? "");
+    await until(says, "the element's message about its host");
     expect(viewer.state?.code).toBe(StateCode.AWAY);
   });
 });
 
-it("runs a pipeline of desktop-bridge, and loses none of its access units", async () => {
+it("runs a pipeline of desktop-bridge without losing access units", async () => {
   const pipeline = [
     `videotestsrc is-live=true do-timestamp=true ! video/x-raw,${PICTURE} ! videoconvert`,
     "video/x-raw,format=NV12",
@@ -217,7 +212,7 @@ it("runs a pipeline of desktop-bridge, and loses none of its access units", asyn
   const { watch } = await start(`pipeline = ${JSON.stringify(pipeline)}`);
   const viewer = await watch();
   await viewer.untilUnits(10);
-  // This process does nothing else for a second: what comes meanwhile is more than the sink holds.
+  // Blocks this process for a second, in which more units arrive than the sink holds.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
   await viewer.untilUnits(viewer.units.length + 30);
   const { units } = viewer;

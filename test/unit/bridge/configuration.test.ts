@@ -1,14 +1,13 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
 import { bridgeConfiguration } from "../../../guest/bridge/configuration.ts";
 import { pipelineText } from "../../../guest/bridge/pipeline-text.ts";
+import { temporaryFolder } from "../../support/folder.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "vsockenc-bridge-toml-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder();
 
 function read(toml: string, overrides = {}) {
   const file = join(folder, "bridge.toml");
@@ -28,24 +27,24 @@ describe("the bridge's configuration", () => {
 
   it.each([
     ["inputs = true", "inputs"],
-    ['source = "a"\npipeline = "b"', "source: is part of"],
+    ['source = "a"\npipeline = "b"', "source: conflicts with"],
     ["bitrate = { min_kbps = 9, max_kbps = 8 }", "bitrate.min_kbps"],
     ["encoder.bitrat = 1", "invalid property name: expected one of"],
     ["encoder.keyframe-interval = 1.5", "keyframe-interval"],
-    ['pipeline = "p"\nencoder.bitrate = 1', "encoder: belongs"],
+    ['pipeline = "p"\nencoder.bitrate = 1', "encoder: applies"],
     ['viewer.host = "0.0.0.0"', "certificate"],
     ["framerate = 0", "framerate"],
-  ])("refuses %s and names the field", (toml, named) => {
+  ])("rejects %s and names the field", (toml, named) => {
     expect(() => read(toml)).toThrow(named);
   });
 
-  it("gives way to the command line", () => {
+  it("is overridden by the command line", () => {
     expect(read('pipeline = "p"', { source: "s" })).toMatchObject({ source: "s", pipeline: undefined });
     expect(read('source = "s"', { pipeline: "p" })).toMatchObject({ source: undefined, pipeline: "p" });
-    expect(() => read("", { source: "s", pipeline: "p" })).toThrow("--source is part of --pipeline");
+    expect(() => read("", { source: "s", pipeline: "p" })).toThrow("--source conflicts with --pipeline");
   });
 
-  it("makes the pipeline", async () => {
+  it("determines the pipeline", async () => {
     const encoder = read('source = "videotestsrc"\ncodec = "h265"\nencoder = { keyframe-interval = 9 }');
     expect(await pipelineText(encoder)).toBe(
       'videotestsrc ! vsockenc keyframe-interval=9 ! capsfilter caps="video/x-h265,stream-format=(string)byte-stream" ! appsink name=videosink sync=false',
@@ -54,7 +53,7 @@ describe("the bridge's configuration", () => {
   });
 });
 
-it("the service is one that systemd understands", () => {
+it("the service passes systemd's verification", () => {
   const unit = readFileSync(
     join(packageRoot, "packaging", "systemd-user", "vsockenc-bridge.service"),
     "utf8",

@@ -1,4 +1,4 @@
-/** gst.node by itself: pipelines of GStreamer's own elements. */
+/** gst.node with pipelines of GStreamer's own elements. */
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
@@ -28,7 +28,7 @@ function refusal(action: () => unknown): PipelineError {
     if (error instanceof PipelineError) return error;
     throw error;
   }
-  throw new Error("nothing was refused");
+  throw new Error("nothing was rejected");
 }
 
 describe("a pipeline's text", () => {
@@ -39,7 +39,7 @@ describe("a pipeline's text", () => {
     ["parse", "videotestsrc nosuch=1 ! fakesink", "nosuch"],
     ["sink", "videotestsrc ! fakesink name=videosink", "appsink name=videosink"],
     ["sink", "videotestsrc ! appsink", "appsink name=videosink"],
-  ])("is refused as %s: %s", (kind, text, named) => {
+  ])("is rejected as %s: %s", (kind, text, named) => {
     const error = refusal(() => parse(text));
     expect(error).toMatchObject({ kind, message: expect.stringContaining(named) });
   });
@@ -67,8 +67,8 @@ describe("properties", () => {
 
   it.each([
     ["source", "pattern", "stripes", 'does not take "stripes"'],
-    ["source", "pattern", 3, "is no number"],
-    ["source", "num-buffers", true, "is no boolean"],
+    ["source", "pattern", 3, "is not a number"],
+    ["source", "num-buffers", true, "is not a boolean"],
     ["source", "num-buffers", 2.5, "takes an integer from -1 to 2147483647"],
     ["source", "num-buffers", 2 ** 31, "takes an integer from -1 to 2147483647"],
     ["source", "num-buffers", Number.NaN, "takes an integer"],
@@ -89,7 +89,7 @@ describe("properties", () => {
 });
 
 describe("a running pipeline", () => {
-  it("delivers every sample in order, also to a program that is late, and then its end", async () => {
+  it("delivers every sample in order, also to a late program, and then EOS", async () => {
     const { pipeline, events } = parse(`${SMALL} ! ${SINK} max-buffers=2 drop=false`);
     await pipeline.setState("playing");
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
@@ -103,7 +103,7 @@ describe("a running pipeline", () => {
     expect(events.at(-1)?.kind).toBe("eos");
   });
 
-  it("says which element has failed, and refuses the state", async () => {
+  it("names the failed element, and rejects the change of state", async () => {
     const { pipeline, events } = parse(`filesrc location=/nonexistent ! ${SINK}`);
     await expect(pipeline.setState("paused")).rejects.toMatchObject({ kind: "state" });
     expect(events).toContainEqual(
@@ -111,7 +111,7 @@ describe("a running pipeline", () => {
     );
   });
 
-  it("knows its latency", async () => {
+  it("reports its latency", async () => {
     const live = SMALL.replace("videotestsrc", "videotestsrc is-live=true");
     const { pipeline, events } = parse(`${live} ! ${SINK}`);
     await pipeline.setState("playing");
@@ -119,7 +119,7 @@ describe("a running pipeline", () => {
     expect(await pipeline.queryLatency()).toMatchObject({ minUs: expect.any(Number) });
   });
 
-  it("delivers nothing after close(), which any other call may precede", async () => {
+  it("delivers nothing after close()", async () => {
     const { pipeline, events } = parse(`${SMALL} ! ${SINK}`);
     void pipeline.setState("playing");
     pipeline.forceKeyUnit();
@@ -135,7 +135,7 @@ describe("a running pipeline", () => {
 it.each([
   ["in order", "await pipeline.close();"],
   ["by the end of the process", "process.exit(0);"],
-])("leaves no object of GStreamer behind when it ends %s", (_how, ending) => {
+])("leaks no GStreamer object when it ends %s", (_how, ending) => {
   const script = `
     import { Pipeline } from ${JSON.stringify(join(packageRoot, "guest", "bridge", "gst.ts"))};
     for (const text of ["nosuch ! fakesink", "videotestsrc ! fakesink"]) {
@@ -147,17 +147,11 @@ it.each([
     await pipeline.setState("playing");
     while (samples < 20) await new Promise((resolve) => setTimeout(resolve, 5));
     ${ending}`;
-  const { status, stderr } = spawnSync(
-    process.execPath,
-    ["--import", "tsx", "--input-type=module", "--eval", script],
-    {
-      cwd: packageRoot,
-      encoding: "utf8",
-      env: { ...process.env, GST_TRACERS: "leaks", GST_DEBUG: "GST_TRACER:7", GST_DEBUG_NO_COLOR: "1" },
-    },
-  );
+  const args = ["--import", "tsx", "--input-type=module", "--eval", script];
+  const env = { ...process.env, GST_TRACERS: "leaks", GST_DEBUG: "GST_TRACER:7", GST_DEBUG_NO_COLOR: "1" };
+  const { status, stderr } = spawnSync(process.execPath, args, { cwd: packageRoot, encoding: "utf8", env });
   expect(status, stderr.slice(-4000)).toBe(0);
-  // The tracer announces the form of its records, so that silence means that nothing is left.
+  // The tracer prints the format of its records, which proves that it ran.
   expect(stderr).toContain("new format string: object-alive,");
   expect(stderr.split("\n").filter((line) => /TRACE .*: object-alive,/.test(line))).toEqual([]);
 });

@@ -24,7 +24,7 @@ const of = (type: number, events: ReturnType<PointerEvents["next"]>) =>
   events.filter((event) => event.type === type).map(({ code, value }) => ({ code, value }));
 
 describe("the pointer", () => {
-  it("says where it is, and ends each report", () => {
+  it("sends its position, and ends each report", () => {
     expect(new PointerEvents().next({ ...STILL, x: 65_535, y: 7 })).toEqual([
       { type: EV.ABS, code: ABS.X, value: 65_535 },
       { type: EV.ABS, code: ABS.Y, value: 7 },
@@ -32,7 +32,7 @@ describe("the pointer", () => {
     ]);
   });
 
-  it("says of buttons what has changed", () => {
+  it("sends changes of buttons", () => {
     const pointer = new PointerEvents();
     expect(of(EV.KEY, pointer.next({ ...STILL, buttons: 0b01 }))).toEqual([{ code: LEFT, value: 1 }]);
     expect(of(EV.KEY, pointer.next({ ...STILL, buttons: 0b01 }))).toEqual([]);
@@ -42,7 +42,7 @@ describe("the pointer", () => {
     ]);
   });
 
-  it("turns the wheel finely, and by whole notches when they are complete", () => {
+  it("sends fine rotation of the wheel, and whole notches when complete", () => {
     const pointer = new PointerEvents();
     const turn = (wheelY: number) => of(EV.REL, pointer.next({ ...STILL, wheelY }));
     expect(turn(80)).toEqual([{ code: REL.WHEEL_HI_RES, value: -80 }]);
@@ -82,13 +82,13 @@ it("writes struct input_event", () => {
 describe("input devices", () => {
   const log = pino({ level: "silent" });
 
-  it("name the module when the kernel's device is not there", () => {
+  it("name the kernel module when the device is missing", () => {
     expect(() => InputDevices.open("/dev/nosuch-uinput", log)).toThrow(/input\.enabled.*modprobe uinput/);
   });
 
-  it("refuse what is not the kernel's device", () => {
+  it("reject a file that is not the kernel's device", () => {
     const file = join(tmpdir(), `vsockenc-no-uinput-${process.pid}`);
     writeFileSync(file, "");
-    expect(() => InputDevices.open(file, log)).toThrow(/makes no input device.*UI_SET_EVBIT/);
+    expect(() => InputDevices.open(file, log)).toThrow(/cannot create an input device.*UI_SET_EVBIT/);
   });
 });

@@ -1,5 +1,5 @@
-// Pipelines that are read to their end, cut off in each state, and talk more than anybody listens.
-// Sanitizers do the checking of memory; Expect() checks what is promised.
+// Pipelines that are read to their end, cut off in each state, and post more messages than fit.
+// Sanitizers check memory; Expect() checks behaviour.
 #include "pipeline.h"
 
 #include <cstdio>
@@ -21,7 +21,7 @@ const char kText[] =
 
 void Expect(bool condition, const char *what) {
   if (condition) return;
-  std::fprintf(stderr, "not so: %s\n", what);
+  std::fprintf(stderr, "failed: %s\n", what);
   std::exit(1);
 }
 
@@ -100,7 +100,7 @@ void Refuse() {
   }
 }
 
-void Talk() {
+void Flood() {
   Wakes wakes;
   Pipeline pipeline(kText, "videosink", [&] { wakes.Wake(); });
   const auto element = pipeline.Element("videosink");
@@ -125,7 +125,7 @@ int main() {
   ReadToTheEnd();
   CutOff();
   Refuse();
-  Talk();
+  Flood();
   gst_deinit();
   std::puts("done");
 }

@@ -1,10 +1,10 @@
-/** Bridges of a test and their viewers, which end with it. */
+/** Bridges and viewers that end with their test. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Logger, pino } from "pino";
+import { pino } from "pino";
 import { afterEach } from "vitest";
-import { Bridge } from "../../../../guest/bridge/bridge.ts";
+import { type Bridge, startBridge } from "../../../../guest/bridge/bridge.ts";
 import { bridgeConfiguration } from "../../../../guest/bridge/configuration.ts";
 import { TestViewer } from "../../viewer/support/test-viewer.ts";
 
@@ -29,8 +29,8 @@ export function bridges(): (toml: string) => Promise<RunningBridge> {
     const file = join(folder, "bridge.toml");
     writeFileSync(file, `viewer.port = 0\nstatus.enabled = false\n${toml}`);
     const log: string[] = [];
-    const logger: Logger = pino({ level: "debug" }, { write: (line) => void log.push(line) });
-    const bridge = await Bridge.start(bridgeConfiguration(file), logger, folder);
+    const logger = pino({ level: "debug" }, { write: (line) => void log.push(line) });
+    const bridge = await startBridge(bridgeConfiguration(file), logger, folder);
     endings.push(() => bridge.close());
     const watch = async (): Promise<TestViewer> => {
       const viewer = await TestViewer.connect(bridge.addresses()[0] ?? "");

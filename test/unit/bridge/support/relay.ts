@@ -1,4 +1,4 @@
-/** `vsockenc relay` in a process of its own, with one UNIX listener, that a test can take away and bring back. */
+/** `vsockenc relay` in a process of its own, with one UNIX listener, which a test can stop and start. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../../../common/package-root.ts";
@@ -24,13 +24,8 @@ export class BridgeRelay {
     ];
     writeFileSync(config, lines.join("\n"));
     const main = join(packageRoot, "dist", "cli", "main.js");
-    this.#process = new SupervisedProcess("vsockenc relay", [
-      process.execPath,
-      main,
-      "relay",
-      "--config",
-      config,
-    ]);
+    const command = [process.execPath, main, "relay", "--config", config];
+    this.#process = new SupervisedProcess("vsockenc relay", command);
   }
 
   static async start(folder: string): Promise<BridgeRelay> {
@@ -48,14 +43,9 @@ export class BridgeRelay {
     return this.#process.stop();
   }
 
-  /** Everything it has logged. */
-  get log(): string {
-    return this.#process.log;
-  }
-
   async sessions(): Promise<number> {
     const [, count] = /^vsockenc_sessions(?:\{.*\})? (\d+)$/m.exec(await this.#metrics()) ?? [];
-    if (count === undefined) throw new Error("the relay counts no sessions");
+    if (count === undefined) throw new Error("the relay has no metric of its sessions");
     return Number(count);
   }
 

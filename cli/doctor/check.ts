@@ -1,39 +1,51 @@
-/** What `vsockenc doctor` finds: one line for each thing that has to be there. */
-
+/** The findings of `vsockenc doctor`, and how its checks look at the machine. */
 import { spawnSync } from "node:child_process";
+import { accessSync, constants, readdirSync } from "node:fs";
 import { errorText } from "../../common/error-text.ts";
 
 export type CheckStatus = "ok" | "warning" | "failure";
 
 export interface Check {
   readonly name: string;
-  /** "warning": it works, but worse than it could; "failure": it does not work. */
+  /** "warning": works, but not as well as it could; "failure": does not work. */
   readonly status: CheckStatus;
-  /** What was found. */
   readonly detail: string;
-  /** The command or step that mends it. */
+  /** The command or step that fixes it. */
   readonly fix?: string;
 }
 
 export const ok = (name: string, detail: string): Check => ({ name, status: "ok", detail });
 
-export const warning = (name: string, detail: string, fix: string): Check => ({
-  name,
-  status: "warning",
-  detail,
-  fix,
-});
+export function warning(name: string, detail: string, fix: string): Check {
+  return { name, status: "warning", detail, fix };
+}
 
-export const failure = (name: string, detail: string, fix: string): Check => ({
-  name,
-  status: "failure",
-  detail,
-  fix,
-});
+export function failure(name: string, detail: string, fix: string): Check {
+  return { name, status: "failure", detail, fix };
+}
 
-/** An error's text in one line. */
+/** The first line of an error's message. */
 export function reason(error: unknown): string {
   return errorText(error).split("\n")[0] ?? "";
+}
+
+/** Whether this process may access the file; by default, read and write it. */
+export function mayAccess(path: string, mode = constants.R_OK | constants.W_OK): boolean {
+  try {
+    accessSync(path, mode);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Names in a folder, sorted; none if it cannot be read. */
+export function entries(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch {
+    return [];
+  }
 }
 
 const PROGRAM_MS = 20_000;
@@ -43,7 +55,7 @@ export type ProgramResult =
   | { readonly kind: "missing" }
   | { readonly kind: "failed"; readonly detail: string };
 
-/** Runs a program for what it says; bounded in time and output. */
+/** Runs a program for its output, with limits on time and output. */
 export function run(program: string, args: readonly string[]): ProgramResult {
   const { status, stdout, error } = spawnSync(program, args, {
     encoding: "utf8",
@@ -60,7 +72,7 @@ export function run(program: string, args: readonly string[]): ProgramResult {
 
 const MARKS: Readonly<Record<CheckStatus, string>> = { ok: "ok  ", warning: "warn", failure: "FAIL" };
 
-/** For people. */
+/** As text: one line for each check, its fix below it. */
 export function formatChecks(checks: readonly Check[]): string {
   return checks
     .map(({ name, status, detail, fix }) => {

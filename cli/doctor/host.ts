@@ -1,18 +1,18 @@
 /**
- * The host's side of `vsockenc doctor`. It looks and does not touch: the one connection it makes is to exporters,
- * which take several; a chardev takes one client only, so its socket is looked at and left alone.
+ * The checks of `vsockenc doctor` on a host. They change nothing. They connect only to exporters, which accept several
+ * clients; a chardev accepts one, so they only look at its socket file.
  */
-import { accessSync, constants, existsSync, lstatSync } from "node:fs";
+import { constants, existsSync, lstatSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname } from "node:path";
 import { parseAddress } from "../../common/address.ts";
 import { loadAddon } from "../../common/load-addon.ts";
 import { minimumNode, minimumQemu } from "../../common/package-root.ts";
 import type { Configuration, VmConfiguration } from "../../host/config.ts";
-import { type Check, failure, ok, reason, run, warning } from "./check.ts";
+import { type Check, failure, mayAccess, ok, reason, run, warning } from "./check.ts";
 import { checkMac, type Mac } from "./macos.ts";
 
-/** @param configuration undefined: of this machine only */
+/** @param configuration undefined: checks only the machine */
 export async function checkHost(configuration: Configuration | undefined): Promise<Check[]> {
   const addons = await checkAddons();
   const working = addons.every(({ status }) => status === "ok");
@@ -62,16 +62,15 @@ async function checkAddons(): Promise<Check[]> {
 
 async function checkEncoders(configuration: Configuration | undefined): Promise<Check> {
   const { createBackend } = await import("../../host/encoders/index.ts");
+  const fix = "change encoder.order; libx264 always works";
   try {
     const offers = await createBackend(configuration?.encoder.order).offers();
     const names = offers.map(
       ({ name, codec, hardware }) => `${name} (${codec}${hardware ? ", hardware" : ""})`,
     );
-    return offers.length > 0
-      ? ok("encoders", names.join(", "))
-      : failure("encoders", "none opens", "name others in encoder.order; libx264 always works");
+    return offers.length > 0 ? ok("encoders", names.join(", ")) : failure("encoders", "none works", fix);
   } catch (error) {
-    return failure("encoders", reason(error), "name others in encoder.order; libx264 always works");
+    return failure("encoders", reason(error), fix);
   }
 }
 
@@ -79,53 +78,36 @@ const QEMU = process.arch === "arm64" ? "qemu-system-aarch64" : "qemu-system-x86
 
 function checkQemu(): Check[] {
   const version = run(QEMU, ["--version"]);
+  const install = `install QEMU ${minimumQemu} or newer`;
   if (version.kind !== "ended") {
-    const how = version.kind === "missing" ? "not found" : version.detail;
-    return [
-      warning("QEMU", `${QEMU}: ${how}`, `install QEMU ${minimumQemu} or newer, if VMs run on this machine`),
-    ];
+    const cause = version.kind === "missing" ? "not found" : version.detail;
+    return [warning("QEMU", `${QEMU}: ${cause}`, `${install}, if VMs run on this machine`)];
   }
-  const [, found = ""] = /version (\d+\.\d+(?:\.\d+)?)/.exec(version.output) ?? [];
+  const [, found = "unknown version"] = /version (\d+\.\d+(?:\.\d+)?)/.exec(version.output) ?? [];
+  const isNew = Number.parseFloat(found) >= Number.parseFloat(minimumQemu);
   const device = run(QEMU, ["-device", "help"]);
   const hasGpu = device.kind === "ended" && device.output.includes("vhost-user-gpu-pci");
+  const modules =
+    "install the package with QEMU's display modules (Debian: qemu-system-gui or qemu-system-modules-opengl), or configure QEMU with --enable-vhost-user";
   return [
-    Number.parseFloat(found) >= Number.parseFloat(minimumQemu)
-      ? ok("QEMU", found)
-      : failure(
-          "QEMU",
-          `${found || "an unknown version"} is too old`,
-          `install QEMU ${minimumQemu} or newer`,
-        ),
+    isNew ? ok("QEMU", found) : failure("QEMU", `${found} is too old`, install),
     hasGpu
-      ? ok("QEMU's vhost-user-gpu", "is there")
-      : failure(
-          "QEMU's vhost-user-gpu",
-          `${QEMU} has no vhost-user-gpu-pci`,
-          "install the package with QEMU's display modules (Debian: qemu-system-gui or qemu-system-modules-opengl), or configure QEMU with --enable-vhost-user",
-        ),
+      ? ok("QEMU's vhost-user-gpu", "available")
+      : failure("QEMU's vhost-user-gpu", `${QEMU} has no vhost-user-gpu-pci`, modules),
   ];
 }
 
 /** @param path of the device */
 export function checkKvm(path: string): Check {
   if (!existsSync(path)) {
-    const fix = "switch virtualisation on in the firmware, or nested virtualisation on the outer host";
-    return warning("KVM", `${path} is not there; QEMU emulates, some ten times slower`, fix);
+    const fix = "enable virtualisation in the firmware, or nested virtualisation on the outer host";
+    return warning("KVM", `${path} is missing; QEMU emulates, about ten times slower`, fix);
   }
-  if (mayAccess(path, constants.R_OK | constants.W_OK)) return ok("KVM", path);
+  if (mayAccess(path)) return ok("KVM", path);
   return warning("KVM", `no permission for ${path}`, "sudo usermod -aG kvm $USER, then log in again");
 }
 
-function mayAccess(path: string, mode: number): boolean {
-  try {
-    accessSync(path, mode);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** What the sockets of a configuration lack. */
+/** The sockets of a configuration: do they exist, may we use them, does the exporter answer? */
 export async function checkConfiguration(configuration: Configuration, addons: boolean): Promise<Check[]> {
   const checks: Check[] = [];
   for (const vm of configuration.vm) {
@@ -145,14 +127,14 @@ function checkPort(vm: VmConfiguration, path: string, index: number): Check {
   const name = `${vm.name}: port ${index}`;
   if (vm.chardev === "client") return checkFolder(name, path);
   const start = `start the VM with: vsockenc qemu-args --config FILE --vm ${vm.name}`;
-  if (!existsSync(path)) return warning(name, `${path} is not there: QEMU does not run`, start);
+  if (!existsSync(path)) return warning(name, `${path} is missing: QEMU is not running`, start);
   if (!lstatSync(path).isSocket())
     return failure(name, `${path} is not a socket`, `remove it, then ${start}`);
-  if (mayAccess(path, constants.R_OK | constants.W_OK)) return ok(name, path);
+  if (mayAccess(path)) return ok(name, path);
   return failure(name, `no permission for ${path}`, "run the relay as the user that runs QEMU, or as root");
 }
 
-/** For a socket that we make ourselves. */
+/** Of a socket that vsockenc creates. */
 function checkFolder(name: string, path: string): Check {
   const folder = dirname(path);
   if (!existsSync(folder)) {
@@ -172,12 +154,12 @@ async function checkExporter(vm: string, path: string): Promise<Check> {
     return ok(name, `answers at ${path}`);
   } catch (error) {
     const fix =
-      "start `vsockenc host --config FILE` before the VM; a GPU process cannot be added to a running VM";
+      "start `vsockenc host --config FILE` before the VM; a running VM cannot connect to a new GPU process";
     return warning(name, reason(error), fix);
   }
 }
 
 function checkVsock(address: string): Check {
-  if (mayAccess("/dev/vsock", constants.F_OK)) return ok(`listener ${address}`, "vsock is there");
-  return failure(`listener ${address}`, "this machine has no vsock", "sudo modprobe vhost_vsock");
+  if (mayAccess("/dev/vsock", constants.F_OK)) return ok(`listener ${address}`, "vsock available");
+  return failure(`listener ${address}`, "vsock is not available", "sudo modprobe vhost_vsock");
 }

@@ -1,26 +1,25 @@
 /**
- * What `vsockenc doctor` looks at on a Mac: the encoders, the QEMUs and which way of the pixels they allow, UTM and its
- * sandbox, signatures. It only looks. docs/macos.md has the steps that it names.
+ * The checks of `vsockenc doctor` on a Mac: encoders, each QEMU and the paths for pixels that it allows, UTM and its
+ * sandbox, signatures. They change nothing. docs/macos.md has the steps that their fixes refer to.
  */
 
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { errorText } from "../../common/error-text.ts";
-import { type Check, failure, ok, type ProgramResult, warning } from "./check.ts";
+import { type Check, entries, failure, ok, type ProgramResult, reason, warning } from "./check.ts";
 
 /** QEMU 9.1 is the first that has vhost-user and memory-backend-shm outside Linux. */
 const VHOST_USER_SINCE = "9.1";
-/** Where H.264's low-latency rate control begins; HEVC's begins with 14. */
+/** The first with low-latency rate control for H.264; HEVC's begins with 14. */
 const MACOS_SINCE = "12.0";
 const QEMU_FOLDERS = ["opt/homebrew/bin", "usr/local/bin", "opt/local/bin"];
 const QEMU_PROGRAMS = ["qemu-system-aarch64", "qemu-system-x86_64"];
-/** Of hvf: without it the kernel answers HV_DENIED. */
+/** Needed by hvf: without it, the kernel answers HV_DENIED. */
 const HYPERVISOR = "com.apple.security.hypervisor";
 const HAS_HYPERVISOR = /<key>com\.apple\.security\.hypervisor<\/key>\s*<true\/>/;
-/** Ends UTM's application group; before it comes the team that signed UTM. */
+/** The end of UTM's application group, behind the team that signed UTM. */
 const UTM_GROUP = ".com.utmapp.UTM";
-/** Where an unsigned UTM has its sockets instead (UTM, Configuration/UTMQemuConfiguration+Arguments.swift, socketURL). */
+/** The socket folder of an unsigned UTM (UTM, Configuration/UTMQemuConfiguration+Arguments.swift, socketURL). */
 const UTM_UNSIGNED = "Library/Containers/com.utmapp.QEMUHelper/Data/tmp";
 const UTM_LAUNCHER = "Contents/XPCServices/QEMUHelper.xpc/Contents/MacOS/QEMULauncher.app";
 
@@ -36,21 +35,21 @@ const encoder = z.object({
 });
 export type VideoToolboxEncoder = z.infer<typeof encoder>;
 
-/** What doctor asks of media.node where it was built with VideoToolbox. */
+/** media.node, if it was built with VideoToolbox. */
 export interface VideoToolboxAddon {
   videoToolboxEncoders(): VideoToolboxEncoder[];
 }
 
-/** The Mac that is looked at. */
+/** The Mac to check. */
 export interface Mac {
-  /** "/" but in tests. */
+  /** "/" except in tests. */
   readonly root: string;
-  /** The user's folder, absolute, below `root`. */
+  /** The user's home folder: an absolute path below `root`. */
   readonly home: string;
   readonly run: (program: string, args: readonly string[]) => ProgramResult;
-  /** Loads media.node; throws if it does not load. */
+  /** Loads media.node. @throws NativeAddonError */
   readonly loadMedia: () => unknown;
-  /** Sockets of the configuration's VMs that QEMU makes or opens. */
+  /** Sockets of the configuration's VMs that QEMU creates or opens. */
   readonly sockets: readonly string[];
 }
 
@@ -64,7 +63,7 @@ export function checkMac(mac: Mac): Check[] {
   ];
 }
 
-/** What a program printed; undefined unless it ended with success. */
+/** The output of a program; undefined if it failed. */
 function output({ run }: Mac, program: string, args: readonly string[]): string | undefined {
   const result = run(program, args);
   return result.kind === "ended" && result.status === 0 ? result.output.trim() : undefined;
@@ -80,7 +79,7 @@ function checkSystem(mac: Mac): Check {
   const version = output(mac, "sw_vers", ["-productVersion"]);
   if (version !== undefined && isAtLeast(version, MACOS_SINCE)) return ok("macOS", version);
   const fix = `update to macOS ${MACOS_SINCE} or newer: encoders before it have no low-latency rate control`;
-  return warning("macOS", version ?? "sw_vers does not tell the version", fix);
+  return warning("macOS", version ?? "sw_vers reports no version", fix);
 }
 
 function checkHypervisor(mac: Mac): Check {
@@ -89,7 +88,7 @@ function checkHypervisor(mac: Mac): Check {
     return ok(name, "Hypervisor.framework (-accel hvf)");
   return warning(
     name,
-    "no Hypervisor.framework (kern.hv_support is not 1); QEMU emulates, some ten times slower",
+    "no Hypervisor.framework (kern.hv_support is not 1); QEMU emulates, about ten times slower",
     "run vsockenc and QEMU on the Mac itself, not in a VM on it",
   );
 }
@@ -105,12 +104,11 @@ function checkVideoToolbox(mac: Mac): Check {
     }
     encoders = z.array(encoder).parse(media.videoToolboxEncoders());
   } catch (error) {
-    const detail = errorText(error);
-    return warning(name, detail.split("\n")[0] ?? "", "npm run setup && npm run build");
+    return warning(name, reason(error), "npm run setup && npm run build");
   }
   const usable = encoders.filter(({ codec, hardware }) => hardware && codec !== "other");
   if (usable.length === 0) {
-    const fix = "use a Mac whose media engine macOS offers (not a VM); software encoders remain";
+    const fix = "use a Mac with a media engine (not a VM); software encoders still work";
     return warning(name, `none of ${encoders.length} encoders is H.264 or HEVC in hardware`, fix);
   }
   return ok(name, usable.map(({ id, codec }) => `${codec}: ${id}`).join(", "));
@@ -139,14 +137,14 @@ function checkQemu(mac: Mac, path: string): Check[] {
   const name = path;
   const [, version] = /version (\d+\.\d+(?:\.\d+)?)/.exec(output(mac, path, ["--version"]) ?? "") ?? [];
   if (version === undefined) {
-    return [failure(name, "does not tell its version", `see what \`${path} --version\` says`)];
+    return [failure(name, "reports no version", `run \`${path} --version\` to see why`)];
   }
   const devices = output(mac, path, ["-device", "help"]) ?? "";
   const objects = output(mac, path, ["-object", "help"]) ?? "";
   return [checkRoute(name, version, devices, objects), checkEntitlement(mac, `${path}: signature`, path)];
 }
 
-/** By which way the pixels of this QEMU's guests can go. */
+/** The paths for pixels that this QEMU allows its guests. */
 function checkRoute(name: string, version: string, devices: string, objects: string): Check {
   if (!devices.includes('"virtserialport"')) {
     return failure(
@@ -168,7 +166,7 @@ function checkRoute(name: string, version: string, devices: string, objects: str
   );
 }
 
-/** Ad-hoc signing anew without --entitlements drops them all. */
+/** Signing again without --entitlements drops them all. */
 function checkEntitlement(mac: Mac, name: string, path: string): Check {
   const entitlements = output(mac, "codesign", ["-d", "--entitlements", "-", "--xml", path]);
   if (entitlements === undefined) {
@@ -195,28 +193,28 @@ function checkUtm(mac: Mac): Check[] {
   ];
 }
 
-/** A framework that was exchanged, as for a QEMU of one's own, breaks the seal of the app. */
+/** Replacing a framework, as for a QEMU of one's own, breaks the seal of the app. */
 function checkSeal(mac: Mac, app: string): Check {
   const name = "UTM: seal";
   if (output(mac, "codesign", ["--verify", "--deep", "--strict", app]) !== undefined)
-    return ok(name, "is whole");
-  const fix = `if you have exchanged QEMU in it: codesign --force --sign - the framework that you exchanged (docs/macos.md, "Signing"); else install UTM anew`;
-  return failure(name, "something in UTM.app was changed after it was signed", fix);
+    return ok(name, "intact");
+  const fix = `if you replaced QEMU in it: codesign --force --sign - that framework (docs/macos.md, "Signing"); otherwise reinstall UTM`;
+  return failure(name, "UTM.app was changed after it was signed", fix);
 }
 
-/** QEMU runs in UTM's sandbox, and reaches sockets only in the folder that the two share. */
+/** QEMU runs in UTM's sandbox, and can only use sockets in the folder that it shares with UTM. */
 function checkSocketFolder(mac: Mac): Check {
   const name = "UTM: sockets";
   const folder = socketFolder(mac.home);
   if (folder === undefined) {
-    return warning(name, "the folder of UTM's sockets is not there yet", "start a VM in UTM once");
+    return warning(name, "UTM's socket folder does not exist yet", "start a VM in UTM once");
   }
   const outside = mac.sockets.filter((path) => !path.startsWith(`${folder}/`));
   if (outside.length === 0) return ok(name, folder);
   return warning(
     name,
-    `UTM's sandbox keeps QEMU from ${outside.join(", ")}`,
-    `for VMs of UTM, name sockets in ${folder} (VMs of another QEMU may have them anywhere)`,
+    `UTM's sandbox blocks QEMU from ${outside.join(", ")}`,
+    `for VMs of UTM, use sockets in ${folder} (VMs of another QEMU may have them anywhere)`,
   );
 }
 
@@ -226,12 +224,4 @@ function socketFolder(home: string): string | undefined {
   if (group !== undefined) return join(groups, group);
   const unsigned = join(home, UTM_UNSIGNED);
   return existsSync(unsigned) ? unsigned : undefined;
-}
-
-function entries(folder: string): string[] {
-  try {
-    return readdirSync(folder).sort();
-  } catch {
-    return [];
-  }
 }

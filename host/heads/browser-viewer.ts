@@ -1,6 +1,6 @@
 /**
- * The viewer of the relay: guests' streams, which are encoded anyway, and the heads of VMs, which are encoded while somebody
- * watches them. Offers each to the browsers under an id: "desk/port0", "desk/head0", "desk/listen1.0", "listen0.2".
+ * The relay's viewer for browsers: guests' streams, which are encoded anyway, and VMs' heads, which are encoded only while a
+ * viewer watches. Each has an id: "desk/port0", "desk/head0", "desk/listen1.0", "listen0.2".
  */
 import type { Logger } from "pino";
 import { packageVersion } from "../../common/package-root.ts";
@@ -17,12 +17,20 @@ import { HeadsMetrics } from "./head-metrics.ts";
 import { HeadSource } from "./head-source.ts";
 
 /**
- * What the relay opens for a configuration; undefined where the viewer is not enabled.
+ * The viewer of a configuration; undefined unless it is enabled. Opening it may fail with ViewerOptionsError.
  *
  * @param page folder of the built page
  */
 export function viewerOf({ viewer }: Configuration, page: string = VIEWER_PAGE): OpenRelayViewer | undefined {
-  return viewer.enabled ? (parts) => BrowserViewer.start(viewer, page, parts) : undefined;
+  if (!viewer.enabled) return undefined;
+  return async (parts) => {
+    const software = `vsockenc relay ${packageVersion}`;
+    const { registry, log } = parts;
+    return new BrowserViewer(
+      await ViewerServer.start({ options: viewer, page, software, registry, log }),
+      parts,
+    );
+  };
 }
 
 class BrowserViewer implements RelayViewer {
@@ -30,28 +38,14 @@ class BrowserViewer implements RelayViewer {
   readonly #backend: EncoderBackend;
   readonly #metrics: HeadsMetrics;
   readonly #log: Logger;
-  /** Streams of clients of [[listen]], which come and go. */
+  /** Ids of streams from clients of [[listen]]. */
   readonly #clients = new Set<string>();
 
-  private constructor(server: ViewerServer, { backend, registry, log }: RelayViewerParts) {
+  constructor(server: ViewerServer, { backend, registry, log }: RelayViewerParts) {
     this.#server = server;
     this.#backend = backend;
     this.#metrics = new HeadsMetrics(registry);
     this.#log = log;
-  }
-
-  /**
-   * @param page folder of the built page
-   * @throws ViewerOptionsError when the viewer cannot be served as it is configured
-   */
-  static async start(
-    options: Configuration["viewer"],
-    page: string,
-    parts: RelayViewerParts,
-  ): Promise<BrowserViewer> {
-    const software = `vsockenc relay ${packageVersion}`;
-    const { registry, log } = parts;
-    return new BrowserViewer(await ViewerServer.start({ options, page, software, registry, log }), parts);
   }
 
   get address(): string {
@@ -66,15 +60,15 @@ class BrowserViewer implements RelayViewer {
 
   client(vm: string, listener: number, name: string): StreamObserver {
     const prefix = `${vm === "" ? "" : `${vm}/`}listen${listener}`;
-    let place = 0;
-    while (this.#clients.has(`${prefix}.${place}`)) place += 1;
-    const id = `${prefix}.${place}`;
+    let slot = 0;
+    while (this.#clients.has(`${prefix}.${slot}`)) slot += 1;
+    const id = `${prefix}.${slot}`;
     this.#clients.add(id);
     const onEnd = (): void => {
       this.#clients.delete(id);
       this.#server.remove(id);
     };
-    const source = new GuestStreamSource({ id, vm, title: `${name}, ${place}`, onEnd });
+    const source = new GuestStreamSource({ id, vm, title: `${name}, ${slot}`, onEnd });
     this.#offer(source);
     return source;
   }
@@ -100,13 +94,13 @@ class BrowserViewer implements RelayViewer {
     return this.#server.close();
   }
 
-  /** One source too many must not cost the guests anything. */
+  /** Too many sources must not harm the guests. */
   #offer(source: ViewerSource, options?: SourceOptions): void {
     try {
       this.#server.add(source, options);
     } catch (error) {
       if (!(error instanceof ViewerSourceError)) throw error;
-      this.#log.warn({ reason: error.message }, "a source is not offered to viewers");
+      this.#log.warn({ reason: error.message }, "cannot offer a source to viewers");
     }
   }
 }

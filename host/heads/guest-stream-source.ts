@@ -1,6 +1,6 @@
 /**
- * A stream that a guest's vsockenc sends to be encoded, for viewers: the access units that the relay has anyway. Rate and
- * size are the guest's decision; viewers can only ask for key frames.
+ * A guest's stream as a source for viewers: the access units that the relay encodes for the guest. The guest decides rate
+ * and size; viewers can only request key frames.
  */
 import type {
   SourceEvents,
@@ -16,7 +16,7 @@ export interface GuestStreamOptions {
   readonly id: string;
   readonly vm: string;
   readonly title: string;
-  /** The session has ended; another may begin. */
+  /** The session has ended; another may follow. */
   readonly onEnd?: () => void;
 }
 
@@ -28,7 +28,7 @@ export class GuestStreamSource implements ViewerSource, StreamObserver {
   readonly #onSessionEnd: (() => void) | undefined;
   #events: SourceEvents | undefined;
   /** Of the open session. */
-  #askForKeyFrame: (() => void) | undefined;
+  #requestKeyFrame: (() => void) | undefined;
   #last: Pick<ObservedPacket, "encoder" | "tier"> | undefined;
   readonly #dropped = { flushed: 0, encoder: 0 };
 
@@ -41,8 +41,8 @@ export class GuestStreamSource implements ViewerSource, StreamObserver {
 
   start(events: SourceEvents): void {
     this.#events = events;
-    if (this.#askForKeyFrame === undefined) events.onState(AWAY);
-    else this.#askForKeyFrame();
+    if (this.#requestKeyFrame === undefined) events.onState(AWAY);
+    else this.#requestKeyFrame();
   }
 
   stop(): void {
@@ -50,7 +50,7 @@ export class GuestStreamSource implements ViewerSource, StreamObserver {
   }
 
   requestKeyFrame(): void {
-    this.#askForKeyFrame?.();
+    this.#requestKeyFrame?.();
   }
 
   statistics(): SourceStatistics {
@@ -64,19 +64,19 @@ export class GuestStreamSource implements ViewerSource, StreamObserver {
   }
 
   onOpen(requestKeyFrame: () => void): void {
-    this.#askForKeyFrame = requestKeyFrame;
+    this.#requestKeyFrame = requestKeyFrame;
     this.#events?.onState({ code: "running" });
   }
 
   onPacket({ packet, ptsNs, codec, encoder, tier }: ObservedPacket): void {
-    // Without the packet, whose data would be kept as long as the source.
+    // Without the packet, so that its data can be freed.
     this.#last = { encoder, tier };
     const { key, data, queueUs, convertUs, encodeUs } = packet;
     this.#events?.onAccessUnit({
       codec,
       ptsUs: Math.round(ptsNs / 1000),
       key,
-      // When the guest captured it, only the guest's clock could tell.
+      // Unknown here: the guest captures by its own clock.
       stages: { captureUs: 0, queueUs, convertUs, encodeUs },
       data,
     });
@@ -87,7 +87,7 @@ export class GuestStreamSource implements ViewerSource, StreamObserver {
   }
 
   onEnd(): void {
-    this.#askForKeyFrame = undefined;
+    this.#requestKeyFrame = undefined;
     this.#events?.onState(AWAY);
     this.#onSessionEnd?.();
   }

@@ -1,8 +1,7 @@
 /**
- * The encoder of a head that somebody watches: a session for each size, one frame at a time.
+ * The encoder of a watched head: a session for each size, one frame at a time.
  *
- * One at a time is enough for a screen and makes the newest picture count: what changes while one is being encoded is in
- * the next.
+ * One at a time is enough for a screen, and keeps latency low: changes during an encode are in the next picture.
  */
 import type { Logger } from "pino";
 import {
@@ -17,7 +16,7 @@ import {
 import type { Picture } from "../native/picture.ts";
 import type { HeadMetrics } from "./head-metrics.ts";
 
-/** A group of pictures is replayed to a viewer that comes; without one, key frames are asked for. */
+/** A new viewer gets the group of pictures replayed, or requests a key frame. */
 const KEYFRAME_SECONDS = 5;
 
 export interface HeadEncoderOptions {
@@ -38,7 +37,7 @@ interface Current {
   readonly session: EncoderSession;
   readonly opened: EncoderDescription;
   configuration: EncoderConfiguration;
-  /** What is wanted needs a new session, or this one has failed. */
+  /** The settings need a new session, or this one has failed. */
   stale: boolean;
 }
 
@@ -60,26 +59,26 @@ export class HeadEncoder {
     this.#bitrateKbps = options.bitrateKbps;
   }
 
-  /** Of the session in force. */
+  /** Of the open session. */
   get description(): EncoderDescription | undefined {
     return this.#current?.session.description;
   }
 
   /**
-   * Makes the session be one for pictures of this size.
+   * Ensures a session for pictures of this size.
    *
-   * @returns whether it is a new one, which begins with a key frame
+   * @returns whether it is new, and so begins with a key frame
    * @throws EncoderUnavailableError, EncoderFailedError
    */
   async open({ width, height }: Size): Promise<boolean> {
-    const { width: is, height: high } = this.#current?.configuration ?? {};
-    if (is === width && high === height && this.#current?.stale === false) return false;
+    const { configuration: now, stale } = this.#current ?? {};
+    if (now?.width === width && now.height === height && stale === false) return false;
     await this.#end();
     const configuration = this.#configuration({ width, height });
     const session = await this.#options.backend.open(configuration, (event) => this.#onEvent(event));
     if (this.#closed) {
       await session.close();
-      throw new EncoderFailedError("nobody watches the head any more");
+      throw new EncoderFailedError("the head is no longer watched");
     }
     const opened = session.description;
     this.#current = { session, opened, configuration, stale: false };
@@ -89,9 +88,9 @@ export class HeadEncoder {
   }
 
   /**
-   * Encodes one picture, of the size of `open`; the one before must have settled.
+   * Encodes one picture of the size given to `open`; the previous one must have settled.
    *
-   * @returns undefined when the encoder dropped it
+   * @returns undefined if the encoder dropped it
    * @throws EncoderError
    */
   encode(picture: Picture, ptsNs: number, forceKeyFrame: boolean): Promise<EncodedPacket | undefined> {
@@ -104,7 +103,7 @@ export class HeadEncoder {
     });
   }
 
-  /** From the next picture on. */
+  /** Takes effect with the next picture. */
   setBitrate(kbps: number): void {
     this.#bitrateKbps = kbps;
     const current = this.#current;
@@ -114,7 +113,7 @@ export class HeadEncoder {
       current.stale = !current.session.reconfigure(configuration);
       current.configuration = configuration;
     } catch (error) {
-      this.#options.log.warn({ err: error, kbps }, "the bit rate stays as it is");
+      this.#options.log.warn({ err: error, kbps }, "cannot change the bit rate");
     }
   }
 
@@ -134,7 +133,7 @@ export class HeadEncoder {
       bitrateKbps: this.#bitrateKbps,
       rateControl: "cbr",
       keyframeInterval: rate * KEYFRAME_SECONDS,
-      // RGB; the rest is not told, which means what a computer draws.
+      // RGB, and otherwise unspecified, which stands for sRGB.
       colorimetry: { primaries: 0, transfer: 0, matrix: 0, fullRange: true },
       pixelAspectRatio: { numerator: 1, denominator: 1 },
     };
@@ -176,7 +175,7 @@ export class HeadEncoder {
     try {
       await current.session.close();
     } catch (error) {
-      this.#options.log.error({ err: error }, "the encoder did not close in order");
+      this.#options.log.error({ err: error }, "cannot close the encoder");
     }
     this.#take()?.resolve(undefined);
   }

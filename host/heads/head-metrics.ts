@@ -1,8 +1,8 @@
-/** What the relay counts of the heads that it encodes itself, for Prometheus; `vm` is the configured name. */
+/** Metrics of the heads that the relay encodes, for Prometheus; `vm` is the configured name. */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { EncodedPacket, EncoderDescription } from "../encoders/encoder.ts";
 
-/** The counters of one VM's heads. */
+/** The metrics of one VM's heads. */
 export interface HeadMetrics {
   encoderOpened(description: EncoderDescription): void;
   encoderClosed(description: EncoderDescription): void;
@@ -20,13 +20,13 @@ export class HeadsMetrics {
     const registers = [registry];
     this.#encoders = new Gauge({
       name: "vsockenc_heads",
-      help: "Heads of the VM that somebody watches, with an open encoder.",
+      help: "Watched heads of the VM, with an open encoder.",
       labelNames: ["vm", "encoder", "hardware"],
       registers,
     });
     this.#frames = new Counter({
       name: "vsockenc_head_frames_encoded_total",
-      help: "Pictures of heads that were encoded.",
+      help: "Encoded pictures of heads.",
       labelNames: ["vm", "key"],
       registers,
     });

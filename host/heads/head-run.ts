@@ -1,10 +1,10 @@
 /**
- * A head while it is watched, from start to stop: what the guest displays is encoded where it lies, when it changes.
+ * A head while it is watched: the guest's display is encoded in place whenever it changes.
  *
- * Theory of operation. The exporter announces what the head shows (Scanout: a resource and a rectangle of it) and what the
- * guest changes in it (Damage). Either makes a picture due; the pacer says when it is made. A picture is then: the encoder
- * of its size, the resource's pages mapped, one frame. The guest goes on drawing meanwhile, which is damage again, so the
- * last picture of a change is always whole. Whatever fails is said to the viewers and tried again after a while.
+ * The exporter announces what the head shows (Scanout: a resource and a rectangle of it) and what the guest changes in it
+ * (Damage). Both make a picture due; the pacer decides when to make it: open an encoder of its size, map the resource's
+ * pages, encode one frame. The guest may draw meanwhile, which is damage again, so the last picture of a change is always
+ * complete. Failures are shown to the viewers and retried after a while.
  */
 
 import type { Logger } from "pino";
@@ -33,15 +33,15 @@ export interface HeadOptions {
   readonly heads: Heads;
   readonly resources: ResourceSource;
   readonly backend: EncoderBackend;
-  /** Pictures a second at the most. */
+  /** Maximum pictures per second. */
   readonly rate: number;
-  /** To begin with. */
+  /** At the start. */
   readonly bitrateKbps: number;
   readonly metrics: HeadMetrics;
   readonly log: Logger;
 }
 
-/** What is known of the picture, for statistics. */
+/** Facts about the picture, for statistics. */
 export interface HeadFacts {
   readonly encoder: string;
   readonly tier: PictureTier | "";
@@ -93,7 +93,7 @@ export class HeadRun {
     this.#encoder.setBitrate(kbps);
   }
 
-  /** No event follows. Pages go back to the guest when a frame that is being encoded has been read. */
+  /** No event follows. The pages are released once the frame that is being encoded has been read. */
   stop(): void {
     this.#stopped = true;
     this.#unwatch();
@@ -139,7 +139,7 @@ export class HeadRun {
     captureUs: number,
   ): void {
     this.#reported = undefined;
-    // A picture from before the display went off would tell the viewers that it is on.
+    // A picture from before the display went off would show viewers that it is on.
     if (this.#stopped || this.#scanout === undefined) return;
     this.#events.onAccessUnit({
       codec: "h264",
@@ -150,7 +150,7 @@ export class HeadRun {
     });
   }
 
-  /** The picture is still due: it may be the last one for long. */
+  /** The picture is still due: the next change may be far off. */
   #onDropped(wasToBeKey: boolean): void {
     this.#dropped += 1;
     if (wasToBeKey) this.#needKeyFrame = true;
@@ -158,7 +158,7 @@ export class HeadRun {
   }
 
   #onFailure(error: unknown, scanout: Scanout): void {
-    // Of what is shown no longer: its successor is due already.
+    // It is no longer shown, and its successor is already due.
     if (this.#stopped || this.#scanout !== scanout) return;
     const { log, metrics } = this.#options;
     metrics.frameFailed();
@@ -171,15 +171,15 @@ export class HeadRun {
       error instanceof ScanoutError;
     if (this.#reported !== reason) {
       this.#reported = reason;
-      if (known) log.warn({ reason }, "the head cannot be shown, trying again");
-      else log.error({ err: error }, "the head cannot be shown, trying again");
+      if (known) log.warn({ reason }, "cannot show the head; retrying");
+      else log.error({ err: error }, "cannot show the head; retrying");
     }
     this.#needKeyFrame = true;
-    this.#events.onState({ code: "failed", text: `The display cannot be shown: ${reason}.` });
+    this.#events.onState({ code: "failed", text: `Cannot show the display: ${reason}.` });
     this.#pacer.retryAfter(RETRY_MS);
   }
 
-  /** Time stamps of a session increase. */
+  /** Time stamps of a session must increase. */
   #nextPtsNs(): number {
     const now = Math.round((performance.now() - this.#startedMs) * 1e6);
     this.#lastPtsNs = Math.max(now, this.#lastPtsNs + 1);

@@ -1,4 +1,4 @@
-/** A head of a VM for viewers: encoded on the host while somebody watches, with no software in the guest at all. */
+/** A head of a VM as a source for viewers: encoded on the host while watched, without software in the guest. */
 import type { SourceEvents, SourceStatistics, ViewerSource } from "../../viewer/server/source.ts";
 import { type HeadOptions, HeadRun } from "./head-run.ts";
 

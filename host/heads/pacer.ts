@@ -1,15 +1,13 @@
 /**
- * Makes pictures when something has changed, at most at a rate, one at a time.
+ * Makes pictures after changes, at a limited rate and one at a time.
  *
- * Changes that come while one is being made, or too soon after it, count together: whoever makes the next picture sees
- * all of them. After the last change a picture always follows.
+ * Changes while a picture is being made, or too soon after it, are merged into the next picture. A picture always follows
+ * the last change. The first change after a pause is shown at once; a timer that fires late does not lower the rate.
  */
-
-/** `changed` after a rest counts at once; a timer that fires late must not make the rate drop. */
 export class Pacer {
   readonly #intervalMs: number;
   readonly #make: (changedMs: number) => Promise<void>;
-  /** By performance.now(): the first change that no picture has; undefined if there is none. */
+  /** By performance.now(): the first change that is not in a picture yet. */
   #changedMs: number | undefined;
   #notBeforeMs = 0;
   #making = false;
@@ -17,8 +15,8 @@ export class Pacer {
   #stopped = false;
 
   /**
-   * @param rate pictures a second at the most
-   * @param make makes one, and settles when the next may begin; never rejects. Gets the time of the first change in it.
+   * @param rate maximum pictures per second
+   * @param make makes one, given the time of the first change in it; settles when the next may begin, never rejects
    */
   constructor(rate: number, make: (changedMs: number) => Promise<void>) {
     this.#intervalMs = 1000 / rate;
@@ -30,14 +28,14 @@ export class Pacer {
     this.#next();
   }
 
-  /** Tries again, with or without a change, after a while in which nothing is made. */
+  /** Makes a picture after this time, with or without a change, and none before. */
   retryAfter(ms: number): void {
     this.#changedMs ??= performance.now();
     this.#notBeforeMs = Math.max(this.#notBeforeMs, performance.now() + ms);
     this.#next();
   }
 
-  /** What is being made is not waited for. */
+  /** Does not wait for the picture that is being made. */
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
@@ -52,7 +50,7 @@ export class Pacer {
       this.#timer = setTimeout(() => this.#next(), Math.ceil(this.#notBeforeMs - now));
       return;
     }
-    // Counted from when it was due: a late timer does not make the pictures fewer.
+    // From the time when it was due, so that a late timer does not lower the rate.
     const due = Math.max(this.#notBeforeMs, now - this.#intervalMs);
     this.#notBeforeMs = due + this.#intervalMs;
     this.#changedMs = undefined;

@@ -1,9 +1,9 @@
-/** Where the pixels of a head's picture are: the layout of a 2D resource, and the part of it that the head shows. */
+/** The layout of a head's picture: the part of a 2D resource that the head shows. */
 import { fourcc, PACKED_PIXEL_BYTES, virtioFormat, withoutAlpha } from "../../proto/formats.ts";
 import type { Scanout } from "../export/source.ts";
 import type { PictureLayout, PicturePlane } from "../native/picture.ts";
 
-/** The head cannot be shown; the message says why. */
+/** The head cannot be shown; the message has the reason. */
 export class ScanoutError extends Error {
   override readonly name = "ScanoutError";
 }

@@ -1,8 +1,8 @@
 /**
- * Credits (PROTOCOL.md, "Credits"): how many bytes of bulk messages may be under way in one direction of an epoch.
+ * Credits (PROTOCOL.md, "Credits"): the limit on bytes of bulk messages in flight, per direction and epoch.
  */
 
-/** The sender's account: spends what the peer has granted. */
+/** The sender's account of the peer's grants. */
 export class SendCredit {
   #granted: number;
   #sent = 0;
@@ -12,12 +12,12 @@ export class SendCredit {
     this.#granted = window;
   }
 
-  /** Takes a Credit; totals only rise, so one that came late changes nothing. */
+  /** Applies a Credit. Totals only rise, so a late one has no effect. */
   grant(totalBytes: number): void {
     this.#granted = Math.max(this.#granted, totalBytes);
   }
 
-  /** Spends `bytes` if they fit into the grant. */
+  /** Spends `bytes` if the grant covers them. */
   spend(bytes: number): boolean {
     if (this.#sent + bytes > this.#granted) return false;
     this.#sent += bytes;
@@ -25,7 +25,7 @@ export class SendCredit {
   }
 }
 
-/** The receiver's account: grants a window's worth ahead of what has been dealt with, so no more than that ever waits. */
+/** The receiver's account: grants one window beyond the processed bytes, so no more than that ever waits. */
 export class ReceiveCredit {
   readonly #window: number;
   #granted: number;
@@ -39,9 +39,9 @@ export class ReceiveCredit {
   }
 
   /**
-   * Accounts for a bulk message that has arrived.
+   * Counts a received bulk message.
    *
-   * @returns false if the peer sent beyond its grant
+   * @returns false if the peer exceeded its grant
    */
   receive(bytes: number): boolean {
     this.#received += bytes;
@@ -49,7 +49,7 @@ export class ReceiveCredit {
   }
 
   /**
-   * Accounts for bulk bytes that have been dealt with, and so need no room any more.
+   * Counts processed bulk bytes.
    *
    * @returns a new total to announce, once a quarter of the window has been used
    */

@@ -14,19 +14,19 @@ const { ErrorCode } = vsockenc;
 /** Codes of Error messages, by the names of session.proto. */
 export type WireErrorCode = keyof typeof ErrorCode;
 
-/** A request of the guest that is answered with an Error message; the session goes on. */
+/** A failed request of the guest: answered with an Error message; the session continues. */
 export class RequestError extends Error {
   override readonly name = "RequestError";
   readonly code: WireErrorCode;
 
-  /** @param text for people in the guest: what is wrong, and the limit or the fix */
+  /** @param text for the guest's user: the cause, and the limit or the remedy */
   constructor(code: WireErrorCode, text: string) {
     super(text);
     this.code = code;
   }
 }
 
-/** The guest broke the protocol: answered with a fatal Error, which ends the session. */
+/** The guest violated the protocol: answered with a fatal Error, which ends the session. */
 export class SessionError extends Error {
   override readonly name = "SessionError";
   readonly code: WireErrorCode;
@@ -37,14 +37,15 @@ export class SessionError extends Error {
   }
 }
 
-/** What a failed request is called on the wire; undefined for an error that is no fault of the request. */
+/** The wire's code for a failed request; undefined for an error that the request did not cause. */
 export function wireErrorCode(error: unknown): WireErrorCode | undefined {
   if (error instanceof RequestError) return error.code;
   if (error instanceof ExportRefusedError) return "NO_SUCH_RESOURCE";
   if (error instanceof ExportClosedError) return "NO_EXPORTER";
   if (error instanceof InvalidLayoutError) return "INVALID_VALUE";
-  if (error instanceof UnsupportedFormatError) return "UNSUPPORTED_FORMAT";
-  if (error instanceof SurfaceUnsupportedError) return "UNSUPPORTED_FORMAT";
+  if (error instanceof UnsupportedFormatError || error instanceof SurfaceUnsupportedError) {
+    return "UNSUPPORTED_FORMAT";
+  }
   if (error instanceof LayoutOutsideResourceError) return "LAYOUT_OUTSIDE_RESOURCE";
   if (error instanceof PictureError) return "LIMIT_EXCEEDED";
   if (error instanceof EncoderUnavailableError) return "ENCODER_UNAVAILABLE";

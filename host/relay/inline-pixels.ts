@@ -1,49 +1,49 @@
-/** Pixels that come with a Frame, in Data messages (PROTOCOL.md, "Frames"). */
+/** Pixels that follow a Frame in Data messages (PROTOCOL.md, "Frames"). */
 import type { DataMessage } from "../../proto/messages.ts";
 import type { vsockenc } from "../../proto/protobuf.ts";
 import type { InlineFrame } from "../native/inline-picture.ts";
 import { SessionError } from "./errors.ts";
 
-/** One frame's pixels on their way in. */
+/** The pixels of one frame while they arrive. */
 export class IncomingPixels {
   readonly frame: vsockenc.Frame;
   readonly #target: InlineFrame | undefined;
   #received = 0;
 
-  /** @param target undefined for a frame that was refused: its bytes come all the same, and go nowhere */
+  /** @param target undefined for a rejected frame, whose bytes arrive all the same and are discarded */
   constructor(frame: vsockenc.Frame, target: InlineFrame | undefined) {
     this.frame = frame;
     this.#target = target;
   }
 
-  /** What was filled; undefined if the frame was refused, or its buffer is gone. */
+  /** The filled frame; undefined if the frame was rejected or its buffer was detached. */
   get pixels(): InlineFrame | undefined {
     return this.#target?.closed ? undefined : this.#target;
   }
 
-  /** Whether the frame has been answered already. */
-  get refused(): boolean {
+  /** Whether the frame was rejected, and so has been answered already. */
+  get rejected(): boolean {
     return this.#target === undefined;
   }
 
   /**
-   * Takes a chunk.
+   * Adds a chunk.
    *
    * @returns whether it was the last
-   * @throws SessionError when it is not the chunk that has to come next
+   * @throws SessionError if it is not the next chunk
    */
   add({ frame, offset, bytes }: DataMessage): boolean {
     const { frame: expected, inlineBytes } = this.frame;
     if (frame !== expected || offset !== this.#received) {
       throw new SessionError(
         "PROTOCOL_VIOLATION",
-        `Data of frame ${frame} at ${offset}; frame ${expected} goes on at ${this.#received}`,
+        `got Data of frame ${frame} at ${offset}; expected frame ${expected} at ${this.#received}`,
       );
     }
     if (bytes.length === 0 || offset + bytes.length > inlineBytes) {
       throw new SessionError(
         "PROTOCOL_VIOLATION",
-        `${bytes.length} bytes of Data at ${offset}; frame ${expected} has ${inlineBytes} bytes`,
+        `got ${bytes.length} bytes of Data at ${offset}; frame ${expected} has ${inlineBytes} bytes`,
       );
     }
     this.pixels?.write(offset, bytes);
@@ -51,7 +51,7 @@ export class IncomingPixels {
     return this.#received === inlineBytes;
   }
 
-  /** Gives the pixels' place up; an encoder that reads them keeps them until it has. */
+  /** Releases the pixels, after an encoder that reads them has finished. */
   close(): void {
     this.#target?.close();
   }

@@ -1,4 +1,4 @@
-/** What a session needs of the stream below it, whatever carries that. */
+/** The byte stream below a session, whatever carries it. */
 
 export interface LinkEvents {
   onConnect(): void;
@@ -10,15 +10,15 @@ export interface LinkEvents {
 export interface ByteSink {
   /** Writes all pieces in order, without copying them; they must not change afterwards. */
   write(pieces: readonly Uint8Array[]): void;
-  /** Bytes written that the peer's socket has not taken yet. */
+  /** Bytes written that the peer's socket has not accepted yet. */
   readonly unsentBytes: number;
 }
 
-/** A way in for guests: a chardev to which we connect, or a socket on which we listen. */
+/** A chardev to which the relay connects, or a socket on which it listens for guests. */
 export interface Link {
-  /** As in logs. */
+  /** For logs. */
   readonly name: string;
-  /** How many peers are connected now. */
+  /** Number of connected peers. */
   readonly connections: number;
   close(): void;
 }

@@ -1,9 +1,9 @@
 /**
- * A socket on which the relay listens, with a session for each that connects: guests and programs by UNIX socket,
- * TCP or vsock, and QEMU, where its chardev is the one that connects.
+ * A socket on which the relay listens, with a session for each client: guests and programs by UNIX socket, TCP or vsock,
+ * and QEMU if its chardev is the client.
  *
- * What a stranger can cost is bounded: connections are counted, and one that has had no open session for a while is
- * closed, so half-open and idle clients do not use up the places.
+ * The cost of a client is bounded: connections are limited, and one without an open session is closed after a while, so
+ * that half-open and idle clients do not use up the limit.
  */
 import type { Logger } from "pino";
 import { formatAddress } from "../../common/address.ts";
@@ -14,26 +14,26 @@ import type { SessionServer } from "./session.ts";
 
 /** The first bytes of a client of Helix's protocol ("HXFR", its magic 0x52465848). */
 const HELIX_MAGIC = Buffer.from("HXFR");
-/** How often clients are looked at. */
+/** Interval of the search for idle clients. */
 const SWEEP_MS = 1000;
 
-/** How long a client may be connected without a session. */
+/** Maximum time of a connection without a session. */
 export const IDLE_MS = 10_000;
 
 export interface ListenerOptions extends AcceptorOptions {
   readonly maxClients: number;
-  /** Close clients without a session; not for a chardev, which is there as long as its VM. */
+  /** Close clients without a session; not for a chardev, which stays connected as long as its VM runs. */
   readonly closeIdle: boolean;
-  /** A session server for a new client. */
+  /** Makes the session server of a new client. */
   readonly serve: (log: Logger) => SessionServer;
 }
 
 interface Client {
   readonly connection: Connection;
   readonly server: SessionServer;
-  /** First bytes, up to a magic's length. */
+  /** Its first bytes, up to the length of HELIX_MAGIC. */
   first: Buffer;
-  /** When it last had a session. */
+  /** Time when it last had a session. */
   lastOpen: number;
 }
 
@@ -76,7 +76,7 @@ export class Listener implements Link {
     const { maxClients, serve } = this.#options;
     const log = this.#log.child({ peer: connection.peer });
     if (this.#clients.size >= maxClients) {
-      log.warn(`refused: ${maxClients} are connected already, which is the limit`);
+      log.warn(`rejected a client: ${maxClients} are connected, which is the limit`);
       connection.start({ onData: () => undefined, onClose: () => undefined });
       connection.close();
       return;
@@ -89,23 +89,21 @@ export class Listener implements Link {
       onData: (chunk) => {
         if (!this.#isForeign(client, chunk)) server.onData(chunk);
         else {
-          log.error(
-            "a client of Helix's protocol (HXFR): this relay does not speak it; use the element vsockenc",
-          );
+          log.error("rejected a client of Helix's protocol (HXFR); use the element vsockenc instead");
           connection.close();
         }
       },
       onClose: () => {
         this.#clients.delete(client);
-        log.info("a client has gone");
+        log.info("client disconnected");
         server.onDisconnect();
       },
     });
-    log.info("a client has connected");
+    log.info("client connected");
     server.onConnect();
   }
 
-  /** Whether the client speaks another protocol that we know by its first bytes. */
+  /** Whether the first bytes are those of Helix's protocol. */
   #isForeign(client: Client, chunk: Buffer): boolean {
     const missing = HELIX_MAGIC.length - client.first.length;
     if (missing === 0) return false;
@@ -118,7 +116,10 @@ export class Listener implements Link {
     for (const client of [...this.#clients]) {
       if (client.server.isOpen) client.lastOpen = now;
       else if (now - client.lastOpen >= IDLE_MS) {
-        this.#log.info({ peer: client.connection.peer }, `closed: no session for ${IDLE_MS / 1000} s`);
+        this.#log.info(
+          { peer: client.connection.peer },
+          `closed a client without a session for ${IDLE_MS / 1000} s`,
+        );
         client.connection.close();
       }
     }

@@ -1,14 +1,14 @@
-/** Messages of a session that wait because an earlier one takes time. */
+/** Messages of a session that wait for an earlier, slow one. */
 import { LIMITS } from "../../proto/limits.ts";
 import { SessionError } from "./errors.ts";
 import type { SessionMessage } from "./session.ts";
 
-/** Attach, Detach and Frame for every buffer, and some configuration, may wait; an honest guest has no more. */
+/** An honest guest has at most Attach, Detach and Frame for every buffer, and some configuration, waiting. */
 const MAX_WAITING_MESSAGES = 3 * LIMITS.MAX_ATTACHED_BUFFERS + LIMITS.MAX_IN_FLIGHT_FRAMES;
 
 export interface WaitingMessage {
   readonly message: SessionMessage;
-  /** To be given back when it has been dealt with. */
+  /** To return when the message has been processed. */
   readonly credit: number;
 }
 
@@ -19,21 +19,21 @@ export class MessageQueue {
     return this.#waiting.length === 0;
   }
 
-  /** @throws SessionError when more wait than an honest guest sends */
+  /** @throws SessionError if more messages wait than an honest guest sends */
   push(message: SessionMessage, credit: number): void {
     if (this.#waiting.length >= MAX_WAITING_MESSAGES) {
       throw new SessionError(
         "LIMIT_EXCEEDED",
-        `more than ${MAX_WAITING_MESSAGES} messages ahead of the host`,
+        `more than ${MAX_WAITING_MESSAGES} messages wait for the host`,
       );
     }
     this.#waiting.push({ message: ownBytes(message), credit });
   }
 
   /**
-   * Takes the oldest message.
+   * Removes and returns the oldest message.
    *
-   * @param dataOnly the oldest Data, which does not wait for what stands between it and its frame
+   * @param dataOnly the oldest Data instead: it need not wait for messages between it and its frame
    */
   take(dataOnly: boolean): WaitingMessage | undefined {
     if (!dataOnly) return this.#waiting.shift();
@@ -46,7 +46,7 @@ export class MessageQueue {
   }
 }
 
-/** Data is a view of the parser's memory, which is used again. */
+/** Copies Data, which is a view of memory that the parser reuses. */
 function ownBytes(message: SessionMessage): SessionMessage {
   return message.type === "data" ? { ...message, bytes: Buffer.from(message.bytes) } : message;
 }

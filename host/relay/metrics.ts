@@ -1,17 +1,17 @@
 /**
- * What the relay counts, for Prometheus. Each number is described here and nowhere else; the label `vm` is the
- * configured name, or empty for links without a VM, so there are never more series than the configuration allows.
+ * The relay's metrics for Prometheus. The label `vm` is the configured name, or empty for links without a VM, so the
+ * configuration bounds the number of series.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { EncodedPacket, EncoderDescription } from "../encoders/encoder.ts";
 import type { WireErrorCode } from "./errors.ts";
 
-/** From a tenth of a millisecond (nothing to do) to half a second (something is wrong). */
+/** From a tenth of a millisecond (idle) to half a second (overloaded). */
 const STAGE_BUCKETS = [0.0001, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.016, 0.033, 0.066, 0.13, 0.25, 0.5];
 
 export type Tier = "resource" | "resource-gather" | "inline";
 
-/** The counters of one VM's sessions; what a session has to say about itself. */
+/** The metrics of one VM's sessions. */
 export interface StreamMetrics {
   sessionOpened(): void;
   sessionEnded(): void;
@@ -27,9 +27,9 @@ export interface StreamMetrics {
   encoderClosed(description: EncoderDescription): void;
 }
 
-/** What is asked of the relay at each scrape. */
+/** The state of the relay, read at each scrape. */
 export interface RelayState {
-  /** Of each VM that has an exporter: whether it answers. */
+  /** Whether the exporter answers, of each VM that has one. */
   exporters(): readonly { readonly vm: string; readonly up: boolean }[];
   links(): readonly { readonly vm: string; readonly link: string; readonly connections: number }[];
 }
@@ -48,7 +48,7 @@ export class RelayMetrics {
     "vm",
     "direction",
   ]);
-  readonly #received = this.#counter("frames_received_total", "Frames that guests sent.", ["vm"]);
+  readonly #received = this.#counter("frames_received_total", "Frames received from guests.", ["vm"]);
   readonly #encoded = this.#counter("frames_encoded_total", "Frames answered with a packet.", ["vm", "key"]);
   readonly #encodedBytes = this.#counter("encoded_bytes_total", "Bytes of access units.", ["vm"]);
   readonly #dropped = this.#counter("frames_dropped_total", "Frames answered with Dropped.", [
@@ -64,7 +64,7 @@ export class RelayMetrics {
     ...this.#registers,
   });
 
-  /** @param state asked at each scrape */
+  /** @param state read at each scrape */
   constructor(state: RelayState) {
     collectDefaultMetrics({ register: this.registry });
     new Gauge({
@@ -87,7 +87,7 @@ export class RelayMetrics {
     });
   }
 
-  /** @param vm its name; "" for links without one */
+  /** @param vm its name; "" for links without a VM */
   forVm(vm: string): StreamMetrics {
     const stages = {
       queue: this.#stages.labels({ vm, stage: "queue" }),

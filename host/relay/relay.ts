@@ -1,8 +1,8 @@
 /**
  * The relay: for each VM of the configuration its ports' links, the sessions on them, and its exporter.
  *
- * A port is bound to its VM here and nowhere else: a session reaches only the resources of the VM at the other end
- * of its link, because resource ids mean nothing outside it.
+ * Only this file binds a port to its VM: a session can use the resources of the VM at the other end of its link, and no
+ * others.
  */
 import { randomInt } from "node:crypto";
 import type { Logger } from "pino";
@@ -35,7 +35,7 @@ export class Relay {
   readonly #backend: EncoderBackend;
   readonly #offers: readonly EncoderOffer[];
   readonly #hostBootId = randomInt(1, 0xffffffff);
-  /** By name of the VM; without those that have no exporter. */
+  /** By name of the VM; only VMs with an exporter. */
   readonly #resources = new Map<string, VmResources>();
   readonly #links: { readonly vm: string; readonly link: Link }[] = [];
   readonly #metrics: RelayMetrics;
@@ -54,12 +54,12 @@ export class Relay {
   }
 
   /**
-   * Probes the encoders and opens every link; links to VMs that do not run yet are retried for ever.
+   * Probes the encoders and opens every link; links to VMs that are not running are retried for ever.
    *
-   * @param openViewer opens what shows streams and heads to browsers
-   * @throws EncoderUnavailableError when no configured encoder works on this machine
-   * @throws SocketError when it cannot listen where it should
-   * @throws what `openViewer` throws
+   * @param openViewer opens the viewer of streams and heads, if there is one
+   * @throws EncoderUnavailableError if no configured encoder works on this machine
+   * @throws SocketError if it cannot listen
+   * @throws the errors of `openViewer`
    */
   static async start(
     configuration: Configuration,
@@ -68,7 +68,7 @@ export class Relay {
   ): Promise<Relay> {
     setRunBudget(configuration.pictures.max_runs);
     const backend = createBackend(configuration.encoder.order, {
-      onUnavailable: (encoder, reason) => log.info({ encoder, reason }, "an encoder is not available here"),
+      onUnavailable: (encoder, reason) => log.info({ encoder, reason }, "encoder unavailable"),
     });
     const offers = await backend.offers();
     const relay = new Relay(backend, offers, log);
@@ -93,24 +93,25 @@ export class Relay {
   }
 
   /**
-   * Whether the relay can do its work. A VM that does not run is no fault; one that runs, and whose pictures
-   * cannot be reached, is.
+   * Whether the relay works. A VM that is not running is healthy; a running VM whose exporter does not answer is not.
    */
   health(): Health {
     const reasons = [...this.#resources].flatMap(([vm, { available }]) => {
       const connected = this.#links.some((entry) => entry.vm === vm && entry.link.connections > 0);
       if (available || !connected) return [];
-      return [`${vm} is connected, but its exporter does not answer: is \`vsockenc gpu\` running for it?`];
+      return [
+        `${vm} is connected, but its exporter does not answer: check that \`vsockenc gpu\` runs for it`,
+      ];
     });
     return reasons.length === 0 ? { ok: true } : { ok: false, reasons };
   }
 
-  /** Of the viewer, with its token; undefined if it is not enabled. */
+  /** Address of the viewer, with its token; undefined if it is not enabled. */
   get viewerAddress(): string | undefined {
     return this.#viewer?.address;
   }
 
-  /** Says goodbye to every guest and viewer and lets everything go. */
+  /** Says goodbye to every guest and viewer and closes everything. */
   stop(): void {
     this.#status?.close();
     void this.#viewer?.close();
@@ -134,7 +135,7 @@ export class Relay {
         this.#links.push({ vm: vm.name, link });
         link.open();
       } else {
-        // A chardev stays connected as long as its VM runs, whether or not a guest has opened the port.
+        // A chardev stays connected while its VM runs, whether or not a guest has opened the port.
         const limits = { users: vm.users, maxClients: 1, closeIdle: false };
         await this.#listen(vm.name, { address: { kind: "unix", path }, ...limits, serve }, log);
       }
@@ -146,7 +147,7 @@ export class Relay {
     index: number,
   ): Promise<void> {
     const parsed = parseAddress(address);
-    if (parsed === undefined) throw new ConfigurationError(`${address} is no address`);
+    if (parsed === undefined) throw new ConfigurationError(`invalid address ${address}`);
     if (parsed.kind === "tcp" && vm !== undefined) {
       this.#log.warn({ address, vm }, "every program on this machine can have this VM's pictures encoded");
     }
@@ -164,9 +165,9 @@ export class Relay {
   }
 
   /**
-   * Sessions that reach the resources of one VM, or of none.
+   * Serves sessions with access to the resources of one VM, or of none.
    *
-   * @param observe who looks on, asked for each session
+   * @param observe gives the observer of each session
    */
   #serve(vm: string | undefined, observe: () => StreamObserver | undefined, log: Logger): SessionServer {
     const resources = vm === undefined ? undefined : this.#resources.get(vm);

@@ -1,10 +1,9 @@
 /**
- * The guest's requests, checked field by field, in the terms of the host.
+ * The guest's requests, checked field by field and converted to the host's types.
  *
- * Protobuf says nothing about ranges, and the guest is hostile: nothing of a message is used that has not passed
- * here. Each error names the field and the limit.
+ * Protobuf has no ranges, and the guest is hostile: no field is used before it has been checked here. Each error names the
+ * field and the limit.
  */
-
 import { type CodecName, PROFILES, type ProfileName } from "../../common/codec.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
@@ -22,16 +21,16 @@ import { RequestError } from "./errors.ts";
 const { Codec, Profile, SourceTier } = vsockenc;
 
 export interface PlaneRequest {
-  /** 0 in every plane of an inline buffer, and in no other. */
+  /** 0 in all planes of an inline buffer, and only there. */
   readonly resource: number;
   readonly offset: number;
   readonly stride: number;
 }
 
-/** An Attach whose numbers are sane; whether the planes lie inside their resources is known after acquiring. */
+/** An Attach with valid numbers. Whether the planes lie inside their resources is checked after acquiring. */
 export interface AttachRequest {
   readonly buffer: number;
-  /** The pixels come with each frame. */
+  /** The pixels arrive with each frame. */
   readonly inline: boolean;
   readonly width: number;
   readonly height: number;
@@ -45,12 +44,12 @@ export interface AttachRequest {
   };
 }
 
-/** Name of a codec in the host's terms. */
+/** The host's name of a codec. */
 export function codecName(codec: vsockenc.Codec): CodecName | undefined {
   return codec === Codec.H264 ? "h264" : codec === Codec.H265 ? "h265" : undefined;
 }
 
-/** Numbers of profiles on the wire. */
+/** Profiles by name, as on the wire. */
 const PROFILE_NUMBERS = {
   h264: {
     "constrained-baseline": Profile.H264_CONSTRAINED_BASELINE,
@@ -60,7 +59,7 @@ const PROFILE_NUMBERS = {
   h265: { main: Profile.H265_MAIN },
 } as const satisfies { [Name in CodecName]: Record<(typeof PROFILES)[Name][number], vsockenc.Profile> };
 
-/** Names of rate controls by their numbers on the wire. */
+/** Rate controls by their numbers on the wire. */
 const RATE_CONTROLS: readonly RateControl[] = ["cbr", "cbr", "vbr"];
 
 function profileNumber(codec: CodecName, name: ProfileName): vsockenc.Profile {
@@ -68,7 +67,7 @@ function profileNumber(codec: CodecName, name: ProfileName): vsockenc.Profile {
   return numbers[name] ?? Profile.PROFILE_UNSPECIFIED;
 }
 
-/** An offer as Welcome has it. */
+/** An offer for Welcome. */
 export function offerBody(offer: EncoderOffer): vsockenc.EncoderOffer.$Properties {
   const { codec, profiles } = offer;
   return {
@@ -118,7 +117,7 @@ function checkProfile(codec: CodecName, number: vsockenc.Profile): ProfileName |
   const name = PROFILES[codec].find((one) => profileNumber(codec, one) === number);
   if (name !== undefined) return name;
   const known = PROFILES[codec].map((one) => `${profileNumber(codec, one)} (${one})`).join(", ");
-  throw invalid(`profile is ${number}; known of ${codec} are ${known}, and 0 for any`);
+  throw invalid(`profile is ${number}; expected for ${codec}: ${known}, or 0 for any`);
 }
 
 function checkLevels(codec: CodecName, levels: readonly number[]): readonly number[] {
@@ -126,7 +125,7 @@ function checkLevels(codec: CodecName, levels: readonly number[]): readonly numb
   const known = levelNumbers(codec);
   for (const [index, level] of levels.entries()) {
     if (!known.includes(level)) {
-      throw invalid(`levels[${index}] is ${level}; known of ${codec} are ${known.join(", ")}`);
+      throw invalid(`levels[${index}] is ${level}; expected for ${codec}: ${known.join(", ")}`);
     }
   }
   return levels;
@@ -134,14 +133,14 @@ function checkLevels(codec: CodecName, levels: readonly number[]): readonly numb
 
 function checkRateControl(number: number): RateControl {
   const name = RATE_CONTROLS[number];
-  if (name === undefined) throw invalid(`rate_control is ${number}; known are 1 (CBR) and 2 (VBR)`);
+  if (name === undefined) throw invalid(`rate_control is ${number}; expected 1 (CBR) or 2 (VBR)`);
   return name;
 }
 
 /** @throws RequestError INVALID_VALUE */
 export function checkConfigure(body: vsockenc.Configure): EncoderConfiguration {
   const codec = codecName(body.codec);
-  if (codec === undefined) throw invalid(`codec is ${body.codec}; known are 1 (H.264) and 2 (H.265)`);
+  if (codec === undefined) throw invalid(`codec is ${body.codec}; expected 1 (H.264) or 2 (H.265)`);
   const colorimetry = body.colorimetry ?? {};
   const codePoint = (field: string, value: number | null | undefined): number =>
     inRange(`colorimetry.${field}`, value ?? 0, 0, 255, "(ISO/IEC 23091-2)");
@@ -179,7 +178,7 @@ export function checkAttach(body: vsockenc.Attach): AttachRequest {
     const hex = (half: number): string => half.toString(16).padStart(8, "0");
     throw new RequestError(
       "UNSUPPORTED_MODIFIER",
-      `modifier is 0x${hex(body.modifierHigh)}${hex(body.modifierLow)}; only linear (0) can be read`,
+      `modifier is 0x${hex(body.modifierHigh)}${hex(body.modifierLow)}; only linear (0) is supported`,
     );
   }
   if (body.planes.length < 1) throw invalid("planes is empty");

@@ -1,11 +1,11 @@
 /**
  * The relay's side of sessions on one link (PROTOCOL.md, "Opening" and "Credits").
  *
- * A link has at most one session, that of the newest Hello. This class opens and ends it, numbers and paces what
- * is sent and watches for silence; what the messages mean is the handler's business (stream.ts).
+ * A link has at most one session, that of the newest Hello. This class opens and ends it, numbers and paces the
+ * outgoing messages and detects silence; the handler (stream.ts) processes the messages.
  *
- * Two lanes lead out. Answers about frames must keep their order and some are bulk, so they queue in one lane and
- * wait there for credit. Everything else is sent at once.
+ * There are two ways to send. Answers about frames must keep their order and some are bulk, so they queue until credit
+ * allows them. Everything else is sent at once.
  */
 import type { Logger } from "pino";
 import {
@@ -25,46 +25,45 @@ import { ReceiveCredit, SendCredit } from "./credits.ts";
 import { SessionError } from "./errors.ts";
 import type { ByteSink, LinkEvents } from "./link.ts";
 
-/** The messages that a handler gets: everything the session does not deal with itself. */
+/** The messages for a handler: all that the session does not process itself. */
 export type SessionMessage = Exclude<
   ProtobufMessage | DataMessage,
   { type: "greeting" | "hello" | "welcome" | "ping" | "pong" | "bye" | "credit" | "error" }
 >;
 
-/** What a handler may do with its session. */
+/** A handler's view of its session. */
 export interface SessionOutput {
   /** Sends a control message at once. */
   send(message: OutgoingMessage): void;
   /** Sends behind all earlier answers, when credit allows; `bulk` follows in Data messages of frame `body.frame`. */
   answer(message: OutgoingMessage, bulk?: Uint8Array): void;
-  /** Gives credit back for bulk messages that have been dealt with. */
+  /** Returns credit for processed bulk messages. */
   consumed(credit: number): void;
   /** Ends the session with a fatal Error. */
   fail(error: SessionError): void;
 }
 
-/** Gives the messages of one session their meaning. */
+/** Processes the messages of one session. */
 export interface SessionHandler {
   /**
-   * Takes a message.
+   * Processes a message.
    *
-   * @param credit bytes to give back by SessionOutput.consumed() when the message has been dealt with
-   * @throws SessionError when the message breaks the protocol
+   * @param credit bytes to return by SessionOutput.consumed() when the message has been processed
+   * @throws SessionError if the message violates the protocol
    */
   receive(message: SessionMessage, credit: number): void;
-  /** The session is over; nothing that is sent any more goes anywhere. */
+  /** The session is over; later output is discarded. */
   end(): void;
 }
 
-/** What the relay tells a guest that opens a session. */
 export type WelcomeBody = Partial<vsockenc.Welcome>;
 
 export interface SessionOptions {
   readonly hostBootId: number;
-  /** Contents of Welcome, apart from what this class adds (version, boot id, window). */
+  /** Contents of Welcome; this class adds version, boot id and window. */
   readonly welcome: () => WelcomeBody;
   readonly open: (output: SessionOutput) => SessionHandler;
-  /** Told of all bytes of the link. */
+  /** Counts the bytes of the link. */
   readonly meter?: ByteMeter;
   readonly log: Logger;
 }
@@ -74,7 +73,7 @@ export interface ByteMeter {
   bytesSent(count: number): void;
 }
 
-/** Answers about frames, and some Drained and Flushed between them. */
+/** Answers about frames, and some Drained and Flushed among them. */
 const MAX_WAITING_ANSWERS = 2 * LIMITS.MAX_IN_FLIGHT_FRAMES;
 
 interface Answer {
@@ -89,11 +88,11 @@ interface OpenSession {
   readonly sendCredit: SendCredit;
   readonly receiveCredit: ReceiveCredit;
   readonly answers: Answer[];
-  /** Bytes of the first answer's bulk that have been sent; -1 while its message has not. */
+  /** Sent bytes of the first answer's bulk; -1 until its message has been sent. */
   bulkSent: number;
   sequenceOut: number;
   sequenceIn: number;
-  /** The Welcome, for repetitions of Hello. */
+  /** The answer to a repeated Hello. */
   readonly welcome: Buffer;
 }
 
@@ -114,7 +113,7 @@ export class SessionServer implements LinkEvents {
     this.#log = options.log;
   }
 
-  /** Says where bytes go; to be called before the link opens. */
+  /** Sets the sink of outgoing bytes; to be called before onConnect. */
   attach(sink: ByteSink): void {
     this.#sink = sink;
   }
@@ -133,7 +132,7 @@ export class SessionServer implements LinkEvents {
 
   onDisconnect(): void {
     clearInterval(this.#timer);
-    this.#end("the link has gone");
+    this.#end("the link was disconnected");
   }
 
   onData(chunk: Buffer): void {
@@ -141,7 +140,7 @@ export class SessionServer implements LinkEvents {
     for (const event of this.#parser.push(chunk)) this.#receive(event);
   }
 
-  /** Ends the session in order, for a relay that stops. */
+  /** Ends the session with a Bye, because the relay is stopping. */
   close(): void {
     clearInterval(this.#timer);
     if (this.#session === undefined) return;
@@ -159,12 +158,12 @@ export class SessionServer implements LinkEvents {
     this.#lastReceived = performance.now();
     try {
       if (event.envelope.sequence !== session.sequenceIn + 1) {
-        // Bytes were lost on the way, which nobody is to blame for: no Error, a new epoch mends it.
+        // Bytes were lost on the way. The guest recovers with a new epoch, without an Error.
         this.#end(`message ${session.sequenceIn + 1} is missing`);
         return;
       }
       session.sequenceIn += 1;
-      // A later version's message: it has its number, and no meaning here.
+      // A message of a later version: it counts, and is ignored.
       if (event.kind === "unknown") return;
       if (event.kind === "malformed") throw new SessionError("PROTOCOL_VIOLATION", event.error.message);
       this.#dispatch(session, event);
@@ -186,7 +185,7 @@ export class SessionServer implements LinkEvents {
         this.#flushAnswers(session);
         return;
       case "bye":
-        this.#end(`the guest said goodbye: ${message.body.text}`);
+        this.#end(`Bye from the guest: ${message.body.text}`);
         return;
       case "error":
         this.#log.warn({ code: message.body.code, text: message.body.text }, "error from the guest");
@@ -195,11 +194,11 @@ export class SessionServer implements LinkEvents {
       case "hello":
       case "greeting":
       case "welcome":
-        throw new SessionError("PROTOCOL_VIOLATION", `${message.type} is not for a session`);
+        throw new SessionError("PROTOCOL_VIOLATION", `unexpected ${message.type} within a session`);
       case "frame":
       case "data":
         if (!session.receiveCredit.receive(bytes)) {
-          throw new SessionError("LIMIT_EXCEEDED", "bulk bytes beyond the credit that was granted");
+          throw new SessionError("LIMIT_EXCEEDED", "bulk bytes exceed the granted credit");
         }
         session.handler.receive(message, bytes);
         return;
@@ -222,7 +221,7 @@ export class SessionServer implements LinkEvents {
     this.#end("the guest opened another session");
     const version = LIMITS.PROTOCOL_VERSION;
     if (version < hello.versionMin || version > hello.versionMax) {
-      this.#refuse(epoch, hello);
+      this.#reject(epoch, hello);
       return;
     }
     this.#open(epoch, hello);
@@ -258,9 +257,9 @@ export class SessionServer implements LinkEvents {
     this.#write([session.welcome]);
   }
 
-  #refuse(epoch: number, hello: vsockenc.Hello): void {
+  #reject(epoch: number, hello: vsockenc.Hello): void {
     const text =
-      `the guest speaks protocol ${hello.versionMin} to ${hello.versionMax}, this relay ` +
+      `the guest supports protocol ${hello.versionMin} to ${hello.versionMax}, the relay ` +
       `${LIMITS.PROTOCOL_VERSION}: install the same vsockenc version on both sides`;
     this.#log.error({ epoch, software: hello.software }, text);
     const body = { code: vsockenc.ErrorCode.VERSION_MISMATCH, text, fatal: true };
@@ -269,7 +268,7 @@ export class SessionServer implements LinkEvents {
 
   #fail(session: OpenSession, error: SessionError): void {
     if (this.#session !== session) return;
-    this.#log.warn({ epoch: session.epoch, code: error.code }, `session refused: ${error.message}`);
+    this.#log.warn({ epoch: session.epoch, code: error.code }, `rejected a session: ${error.message}`);
     const code = vsockenc.ErrorCode[error.code];
     this.#sendNow(session, { type: "error", body: { code, text: truncate(error.message), fatal: true } });
     this.#end("a fatal error");
@@ -292,11 +291,11 @@ export class SessionServer implements LinkEvents {
     if (this.#session !== session) return;
     session.answers.push(answer);
     this.#flushAnswers(session);
-    // An honest guest has no more frames unanswered than Welcome allows, and grants credit for them.
+    // An honest guest has no more unanswered frames than Welcome allows, and grants credit for them.
     if (session.answers.length > MAX_WAITING_ANSWERS) this.#end("the guest grants no credit for its answers");
   }
 
-  /** Sends what credit allows of the answers, in order. */
+  /** Sends answers in order, as far as credit allows. */
   #flushAnswers(session: OpenSession): void {
     for (let answer = session.answers[0]; answer !== undefined; answer = session.answers[0]) {
       if (this.#session !== session) return;
@@ -333,7 +332,7 @@ export class SessionServer implements LinkEvents {
     session.sequenceOut += 1;
     this.#write(pieces);
     if ((this.#sink?.unsentBytes ?? 0) > LIMITS.HOST_WINDOW_BYTES + LIMITS.CONTROL_RESERVE_BYTES) {
-      // Bulk obeys the guest's credit, so it is the guest that does not read what it asked for.
+      // Bulk obeys the guest's credit, so the guest does not read what it has requested.
       if (this.#session === session) this.#end("the guest does not read");
     }
   }
@@ -345,7 +344,7 @@ export class SessionServer implements LinkEvents {
   }
 
   #greet(): void {
-    // Unread Greetings would only pile up in front of the guest that opens the port next.
+    // Unread Greetings would pile up for the next guest that opens the port.
     if ((this.#sink?.unsentBytes ?? 0) > 0) return;
     const body = { hostBootId: this.#options.hostBootId };
     this.#write([encodeMessage({ type: "greeting", body }, { epoch: 0, sequence: 0, stream: 0 })]);
@@ -359,7 +358,7 @@ export class SessionServer implements LinkEvents {
       return;
     }
     if (now - this.#lastReceived >= LIMITS.SILENCE_MS) {
-      this.#end("the guest has been silent");
+      this.#end(`the guest was silent for ${LIMITS.SILENCE_MS / 1000} s`);
     } else if (now - this.#lastSent >= LIMITS.PING_INTERVAL_MS) {
       this.#pingToken = (this.#pingToken + 1) >>> 0;
       this.#sendNow(session, { type: "ping", body: { token: this.#pingToken } });
@@ -367,16 +366,16 @@ export class SessionServer implements LinkEvents {
   }
 }
 
-/** Envelope of the message that is written next. */
+/** Envelope of the next outgoing message. */
 function nextEnvelope(session: OpenSession): Envelope {
   return { epoch: session.epoch, sequence: session.sequenceOut + 1, stream: 0 };
 }
 
-/** Cuts a text to what MAX_TEXT_BYTES of UTF-8 hold. */
+/** Cuts a text to MAX_TEXT_BYTES of UTF-8. */
 export function truncate(text: string): string {
   const bytes = Buffer.from(text);
   if (bytes.length <= LIMITS.MAX_TEXT_BYTES) return text;
-  // A cut within a character decodes to U+FFFD, which is dropped.
+  // A character that was cut decodes to U+FFFD, which is removed.
   return bytes
     .subarray(0, LIMITS.MAX_TEXT_BYTES)
     .toString()

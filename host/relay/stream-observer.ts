@@ -1,13 +1,10 @@
-/**
- * Somebody who looks on at a guest's stream, such as a source of the viewer; whatever it does, the guest notices nothing
- * but key frames.
- */
+/** An observer of a guest's stream, such as a source of the viewer. The guest notices it only by requests for key frames. */
 import type { CodecName } from "../../common/codec.ts";
 import type { EncodedPacket, EncoderDescription } from "../encoders/encoder.ts";
 import type { PictureTier } from "../native/picture.ts";
 
 export interface ObservedPacket {
-  /** Its data is shared: nobody writes into it. */
+  /** Shared with the guest's answer: read-only. */
   readonly packet: EncodedPacket;
   readonly ptsNs: number;
   readonly tier: PictureTier;

@@ -1,11 +1,10 @@
 /**
- * The meaning of a session's messages: configuration, buffers, frames.
+ * Handles a session's messages about configuration, buffers and frames.
  *
  * Messages take effect in the order in which they were sent. Most do so at once; Attach (mapping), Configure
- * (opening an encoder), Drain, Flush and Probe take time, and what follows them waits in a queue. An honest guest is
- * bounded by its frames in flight and its buffers, so the queue has that bound too. Behind an inline frame whose
- * pixels are not all there, everything but these pixels waits in the same queue; pixels cost credit, which is given
- * back when they have been copied to where they belong.
+ * (opening an encoder), Drain, Flush and Probe take time, and later messages wait in a queue. Its bound follows from the
+ * limits on frames in flight and buffers. Behind an inline frame whose pixels are incomplete, everything but these pixels
+ * waits in the same queue. The credit for pixels is returned when they have been copied into their frame.
  */
 
 import type { Logger } from "pino";
@@ -44,7 +43,7 @@ export interface StreamOptions {
   readonly log: Logger;
 }
 
-/** A frame that the encoder has. */
+/** A frame that was handed to the encoder. */
 interface InFlightFrame {
   readonly buffer: number;
   readonly ptsNs: number;
@@ -53,7 +52,7 @@ interface InFlightFrame {
   read: boolean;
 }
 
-/** The encoder of the configuration in force. */
+/** The encoder of the active configuration. */
 interface Encoder {
   readonly session: EncoderSession;
   configuration: EncoderConfiguration;
@@ -67,9 +66,9 @@ export class Stream implements SessionHandler {
   readonly #metrics: StreamMetrics;
   readonly #buffers: BufferTable;
   readonly #waiting = new MessageQueue();
-  /** The inline frame whose pixels are not all there; everything but Data waits for them. */
+  /** The inline frame whose pixels are incomplete; everything but Data waits for them. */
   #incoming: IncomingPixels | undefined;
-  /** Frames that the encoder has, and whether it has read them. */
+  /** By frame number. */
   readonly #inFlight = new Map<number, InFlightFrame>();
   #busy = false;
   #ended = false;
@@ -77,7 +76,7 @@ export class Stream implements SessionHandler {
   #lastSerial = 0;
   #lastFrame = -1;
   #lastPtsNs = -1;
-  /** The next frame must be a key frame: the encoder is new, or has failed. */
+  /** The next frame must be a key frame: the encoder is new or has failed, or an observer needs one. */
   #needKeyFrame = true;
 
   constructor(output: SessionOutput, options: StreamOptions) {
@@ -117,7 +116,7 @@ export class Stream implements SessionHandler {
     void this.#closeEncoder();
   }
 
-  /** Waits for slow work, then takes up what has queued behind it. */
+  /** Waits for slow work, then processes the messages that have queued behind it. */
   async #finish(work: Promise<void>): Promise<void> {
     this.#busy = true;
     try {
@@ -140,9 +139,9 @@ export class Stream implements SessionHandler {
       this.#output.fail(error);
       return;
     }
-    const reason = errorText(error);
-    this.#log.error({ err: error }, "a session broke");
-    this.#output.fail(new SessionError("INTERNAL_ERROR", `the relay failed: ${reason}; its log says more`));
+    this.#log.error({ err: error }, "internal error in a session; please report it");
+    const text = `internal error of the relay: ${errorText(error)}; see its log`;
+    this.#output.fail(new SessionError("INTERNAL_ERROR", text));
   }
 
   /** @returns a promise when the message takes time */
@@ -168,7 +167,7 @@ export class Stream implements SessionHandler {
       case "flush":
         return this.#flush(message.body.token);
       default:
-        throw new SessionError("PROTOCOL_VIOLATION", `${message.type} is not for the host`);
+        throw new SessionError("PROTOCOL_VIOLATION", `unexpected ${message.type}: only the host sends it`);
     }
   }
 
@@ -196,7 +195,7 @@ export class Stream implements SessionHandler {
     if (body.serial <= this.#lastSerial) {
       throw new SessionError(
         "PROTOCOL_VIOLATION",
-        `configuration ${body.serial} follows ${this.#lastSerial}`,
+        `configuration ${body.serial} after ${this.#lastSerial}; serials must increase`,
       );
     }
     this.#lastSerial = body.serial;
@@ -245,7 +244,10 @@ export class Stream implements SessionHandler {
   #frame(body: vsockenc.Frame): void {
     const { frame } = body;
     if (frame <= this.#lastFrame) {
-      throw new SessionError("PROTOCOL_VIOLATION", `frame ${frame} follows frame ${this.#lastFrame}`);
+      throw new SessionError(
+        "PROTOCOL_VIOLATION",
+        `frame ${frame} after frame ${this.#lastFrame}; numbers must increase`,
+      );
     }
     if (this.#inFlight.size >= LIMITS.MAX_IN_FLIGHT_FRAMES) {
       throw new SessionError("LIMIT_EXCEEDED", `more than ${LIMITS.MAX_IN_FLIGHT_FRAMES} frames in flight`);
@@ -259,24 +261,24 @@ export class Stream implements SessionHandler {
       if (body.inlineBytes !== expected) {
         throw new RequestError(
           "INVALID_VALUE",
-          `inline_bytes is ${body.inlineBytes}; frames of buffer ${body.buffer} bring ${expected}`,
+          `inline_bytes is ${body.inlineBytes}; expected ${expected} for buffer ${body.buffer}`,
         );
       }
       if (picture instanceof InlinePicture) pixels = this.#beginInline(body, picture);
       else this.#encode(body, picture);
     } catch (error) {
-      this.#refuseFrame(frame, error);
+      this.#rejectFrame(frame, error);
     }
     if (body.inlineBytes > 0) this.#incoming = new IncomingPixels(body, pixels);
   }
 
-  /** One frame at a time in each inline buffer, so that a session stages no more than it has attached. */
+  /** An inline buffer takes one frame at a time, so that a session stages no more than it has attached. */
   #beginInline({ frame, buffer }: vsockenc.Frame, picture: InlinePicture): InlineFrame {
     for (const [other, inFlight] of this.#inFlight) {
       if (inFlight.buffer !== buffer || inFlight.read) continue;
       throw new SessionError(
         "PROTOCOL_VIOLATION",
-        `frame ${frame} names inline buffer ${buffer} before the FrameDone of frame ${other}`,
+        `frame ${frame} uses inline buffer ${buffer} before the FrameDone of frame ${other}`,
       );
     }
     return picture.beginFrame();
@@ -285,25 +287,28 @@ export class Stream implements SessionHandler {
   #data(message: DataMessage): void {
     const incoming = this.#incoming;
     if (incoming === undefined) {
-      throw new SessionError("PROTOCOL_VIOLATION", `Data of frame ${message.frame}, which brings no pixels`);
+      throw new SessionError(
+        "PROTOCOL_VIOLATION",
+        `unexpected Data of frame ${message.frame}: no pixels are due`,
+      );
     }
     if (!incoming.add(message)) return;
     this.#incoming = undefined;
-    if (incoming.refused) return;
+    if (incoming.rejected) return;
     const { frame, pixels } = incoming;
     try {
       if (pixels === undefined) {
-        throw new RequestError("UNKNOWN_BUFFER", `buffer ${frame.buffer} is not attached any more`);
+        throw new RequestError("UNKNOWN_BUFFER", `buffer ${frame.buffer} is no longer attached`);
       }
       this.#encode(frame, pixels);
     } catch (error) {
-      this.#refuseFrame(frame.frame, error);
+      this.#rejectFrame(frame.frame, error);
     } finally {
       incoming.close();
     }
   }
 
-  #refuseFrame(frame: number, error: unknown): void {
+  #rejectFrame(frame: number, error: unknown): void {
     if (error instanceof SessionError) throw error;
     this.#inFlight.delete(frame);
     this.#output.send({ type: "frameDone", body: { frame } });
@@ -313,7 +318,7 @@ export class Stream implements SessionHandler {
   #encode(body: vsockenc.Frame, source: FrameSource): void {
     const encoder = this.#encoder;
     if (encoder === undefined || encoder.serial !== body.configuration) {
-      throw new RequestError("UNKNOWN_CONFIGURATION", `configuration ${body.configuration} is not in force`);
+      throw new RequestError("UNKNOWN_CONFIGURATION", `configuration ${body.configuration} is not active`);
     }
     if (!Number.isSafeInteger(body.ptsNs) || body.ptsNs <= this.#lastPtsNs) {
       throw new RequestError("INVALID_VALUE", `pts_ns is ${body.ptsNs}; it must exceed ${this.#lastPtsNs}`);
@@ -385,7 +390,7 @@ export class Stream implements SessionHandler {
     observer.onPacket({ packet, ptsNs, tier, codec, encoder: encoder.session.description });
   }
 
-  /** Answers a request with an Error; what is not a request's fault ends the session instead. */
+  /** Answers a request with an Error; an error that the request did not cause ends the session instead. */
   #answerError(subject: vsockenc.ErrorSubject, id: number, error: unknown): void {
     const code = wireErrorCode(error);
     if (code === undefined) throw error;
@@ -403,7 +408,7 @@ export class Stream implements SessionHandler {
     try {
       await encoder.session.close();
     } catch (error) {
-      this.#log.error({ err: error }, "the encoder did not close in order");
+      this.#log.error({ err: error }, "cannot close the encoder");
     }
   }
 }

@@ -188,7 +188,7 @@ describe("a hostile guest leaves another's stream alone", () => {
     ],
     [
       "a message that is the host's to send",
-      "session refused",
+      "rejected a session",
       async () => forge([{ type: "drained", body: { token: 1 } }]),
     ],
     [
@@ -207,13 +207,13 @@ describe("a hostile guest leaves another's stream alone", () => {
     ],
     [
       "a flood of frames that nobody configured",
-      "session refused",
+      "rejected a session",
       async () =>
         forge([attach(0, (await idsOf(hostile))[0] ?? 0), ...upTo(5000).map((n) => frame(n + 1, 0))]),
     ],
     [
       "a flood of attached buffers",
-      "session refused",
+      "rejected a session",
       async () => {
         const id = (await idsOf(hostile))[0] ?? 0;
         return forge(upTo(200).map((buffer) => attach(buffer % 70, id)));
@@ -284,9 +284,9 @@ describe("the next opener works", () => {
     const packets = logged("hostile", '"packet"');
     const mute = hostile.start(`exec 3<>${PORT}; dd if=/in/mute bs=32k status=none >&3; exec sleep 600`);
     await until(() => logged("hostile", "session opened") > opened, "the session");
-    const silent = logged("hostile", "has been silent");
+    const silent = logged("hostile", "was silent");
     await until(() => logged("hostile", '"packet"') > packets, "packets that nobody reads");
-    await until(() => logged("hostile", "has been silent") > silent, "the end of its session");
+    await until(() => logged("hostile", "was silent") > silent, "the end of its session");
     mute.signal("KILL");
     await mute.done;
     expect((await hostile.run(draw(10, "next"))).status).toBe(0);

@@ -123,7 +123,7 @@ describe("doctor in a guest", () => {
       "differs",
       `{"ok": false, "device": null, "tier": null, "runs": 0, "host": null, "error": "the checksum differs", "fix": "do it"}`,
     ],
-    ["failure", "cannot be read", "Segmentation fault"],
+    ["failure", "cannot read", "Segmentation fault"],
   ])("reports a probe as %s (%s)", (status, detail, report) => {
     writeFileSync(join(folder, "vsockenc-probe"), `#!/bin/sh\ncat <<'END'\n${report}\nEND\n`, {
       mode: 0o755,

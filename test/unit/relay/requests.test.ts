@@ -48,15 +48,15 @@ describe("Configure", () => {
 
   it("is refused with a profile of another codec", () => {
     expect(refusal({ profile: Profile.H265_MAIN })).toBe(
-      "profile is 16; known of h264 are 1 (constrained-baseline), 2 (main), 3 (high), and 0 for any",
+      "profile is 16; expected for h264: 1 (constrained-baseline), 2 (main), 3 (high), or 0 for any",
     );
     expect(refusal({ codec: Codec.H265, profile: Profile.H264_HIGH })).toBe(
-      "profile is 3; known of h265 are 16 (main), and 0 for any",
+      "profile is 3; expected for h265: 16 (main), or 0 for any",
     );
   });
 
   it("is refused with a profile that there is not", () => {
-    expect(refusal({ profile: 99 as vsockenc.Profile })).toMatch(/^profile is 99; known of h264 are /);
+    expect(refusal({ profile: 99 as vsockenc.Profile })).toMatch(/^profile is 99; expected for h264: /);
   });
 
   it("is refused with too many levels", () => {
@@ -66,16 +66,18 @@ describe("Configure", () => {
   });
 
   it("is refused with a level that the codec has not", () => {
-    expect(refusal({ levels: [40, 43] })).toMatch(/^levels\[1\] is 43; known of h264 are 10, 9, 11, .*, 62$/);
+    expect(refusal({ levels: [40, 43] })).toMatch(
+      /^levels\[1\] is 43; expected for h264: 10, 9, 11, .*, 62$/,
+    );
     expect(refusal({ codec: Codec.H265, levels: [40] })).toMatch(
-      /^levels\[0\] is 40; known of h265 are 30, /,
+      /^levels\[0\] is 40; expected for h265: 30, /,
     );
     expect(refusal({ levels: [0xffffffff] })).toMatch(/^levels\[0\] is 4294967295; /);
   });
 
   it("is refused with a rate control that there is not", () => {
     expect(refusal({ rateControl: 3 as vsockenc.RateControl })).toBe(
-      "rate_control is 3; known are 1 (CBR) and 2 (VBR)",
+      "rate_control is 3; expected 1 (CBR) or 2 (VBR)",
     );
   });
 

@@ -15,9 +15,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "canvas.h"
 #include "dmabuf.h"
 #include "json.h"
+#include "pattern.h"
 #include "vsockenc-formats.h"
 
 /* Only a pipeline that hangs keeps a buffer as long as this. */
@@ -169,10 +169,9 @@ static void destroy_slots(Source *source) {
 
 static void buffer_returned(gpointer data, GstMiniObject *where) {
   Slot *slot = data;
-  g_mutex_lock(&slot->source->lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&slot->source->lock);
   slot->out = FALSE;
   g_cond_broadcast(&slot->source->returned);
-  g_mutex_unlock(&slot->source->lock);
 }
 
 /* FALSE: the pipeline has ended, or hangs. */
@@ -217,6 +216,64 @@ static GstBuffer *wrap(Slot *slot, guint number, gsize *offsets) {
   GST_BUFFER_DURATION(buffer) = GST_SECOND / (guint)options.fps;
   gst_mini_object_weak_ref(GST_MINI_OBJECT_CAST(buffer), buffer_returned, slot);
   return buffer;
+}
+
+/* Draws the pattern in any pixel format; YUV is converted from a BGRx picture in ordinary memory.
+ */
+typedef struct {
+  GstVideoInfo info;
+  Pattern *pattern;
+  /* For YUV alone. */
+  GstVideoFrame picture; /* BGRx */
+  GstBuffer *memory;
+  gint64 holds; /* number of the frame in `picture`, or -1 */
+  GstVideoConverter *converter;
+} Canvas;
+
+/* NULL: the pattern cannot be drawn in this format. */
+static Canvas *canvas_new(const GstVideoInfo *info) {
+  guint width = (guint)info->width, height = (guint)info->height;
+  gboolean yuv = GST_VIDEO_INFO_IS_YUV(info);
+  Pattern *pattern =
+      pattern_new(width, height, yuv ? "BGRx" : gst_video_format_to_string(info->finfo->format));
+  if (!pattern) return NULL;
+  Canvas *canvas = g_new0(Canvas, 1);
+  canvas->info = *info;
+  canvas->pattern = pattern;
+  canvas->holds = -1;
+  if (yuv) {
+    GstVideoInfo rgb;
+    gst_video_info_set_format(&rgb, GST_VIDEO_FORMAT_BGRx, width, height);
+    canvas->memory = gst_buffer_new_allocate(NULL, rgb.size, NULL);
+    gst_video_frame_map(&canvas->picture, &rgb, canvas->memory, GST_MAP_READWRITE);
+    canvas->converter = gst_video_converter_new(&rgb, &canvas->info, NULL);
+  }
+  return canvas;
+}
+
+static void canvas_free(Canvas *canvas) {
+  if (!canvas) return;
+  if (canvas->converter) {
+    gst_video_converter_free(canvas->converter);
+    gst_video_frame_unmap(&canvas->picture);
+    gst_buffer_unref(canvas->memory);
+  }
+  pattern_free(canvas->pattern);
+  g_free(canvas);
+}
+
+/* Draws frame `number` over frame `before` (-1: over anything else) into the planes. */
+static void canvas_draw(Canvas *canvas, guint8 *const *planes, guint number, gint64 before) {
+  if (!canvas->converter) {
+    pattern_draw(canvas->pattern, planes[0], (gsize)canvas->info.stride[0], number, before);
+    return;
+  }
+  GstVideoFrame target = {.info = canvas->info};
+  for (guint i = 0; i < GST_VIDEO_INFO_N_PLANES(&canvas->info); i++) target.data[i] = planes[i];
+  pattern_draw(canvas->pattern, GST_VIDEO_FRAME_PLANE_DATA(&canvas->picture, 0),
+               (gsize)GST_VIDEO_FRAME_PLANE_STRIDE(&canvas->picture, 0), number, canvas->holds);
+  canvas->holds = number;
+  gst_video_converter_frame(canvas->converter, &canvas->picture, &target);
 }
 
 static void draw(Canvas *canvas, Slot *slot, guint8 **planes, guint number) {
@@ -287,10 +344,9 @@ static gpointer watch_bus(gpointer data) {
         break;
     }
   }
-  g_mutex_lock(&watcher->source->lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&watcher->source->lock);
   watcher->source->stop = TRUE;
   g_cond_broadcast(&watcher->source->returned);
-  g_mutex_unlock(&watcher->source->lock);
   return NULL;
 }
 

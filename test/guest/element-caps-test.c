@@ -133,11 +133,11 @@ static void test_choice(Fixture *f, gconstpointer data) {
   g_autoptr(GstBuffer) buffer = encode_before(f, choice->downstream);
   g_assert_nonnull(buffer);
   PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.codec, ==, choice->codec);
-  g_assert_cmpuint(counts.profile, ==, choice->profile);
+  g_assert_cmpuint(counts.configure.codec, ==, choice->codec);
+  g_assert_cmpuint(counts.configure.profile, ==, choice->profile);
   while (n < G_N_ELEMENTS(choice->levels) && choice->levels[n]) n++;
-  g_assert_cmpuint(counts.n_levels, ==, n);
-  for (guint i = 0; i < n; i++) g_assert_cmpuint(counts.levels[i], ==, choice->levels[i]);
+  g_assert_cmpuint(counts.configure.levels_count, ==, n);
+  for (guint i = 0; i < n; i++) g_assert_cmpuint(counts.configure.levels[i], ==, choice->levels[i]);
   g_assert_cmpstr(output_field(f, "profile"), ==, choice->out_profile);
   g_assert_cmpstr(output_field(f, "level"), ==, choice->out_level);
   g_assert_cmpstr(output_field(f, "stream-format"), ==, choice->out_format);
@@ -240,8 +240,7 @@ static void test_packetized_new_session(Fixture *f, gconstpointer data) {
   assert_record_of(f, vector_find(vsockenc_Codec_H264, vsockenc_Profile_PROFILE_UNSPECIFIED, 64));
   set_unit(f, unit->data, unit->len);
   peer_hang_up(f->peer);
-  fixture_push(f, 1, 1);
-  fixture_pull(f, 1, 1);
+  fixture_encode(f, 1, 1);
   assert_record_of(f, high);
   g_assert_cmpuint(fixture_stat(f, "sessions"), ==, 2);
   set_unit(f, NULL, 0);
@@ -267,23 +266,22 @@ static void test_aspect_and_colour(Fixture *f, gconstpointer data) {
   gint par_n = 0, par_d = 0;
   g_autoptr(GstBuffer) first = encode_before(f, NULL);
   g_assert_true(push_caps(f, CAPS ",pixel-aspect-ratio=4/3"));
-  fixture_push(f, 1, 1);
-  fixture_pull(f, 1, 1);
+  fixture_encode(f, 1, 1);
   PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.par_n, ==, 4);
-  g_assert_cmpuint(counts.par_d, ==, 3);
+  g_assert_cmpuint(counts.configure.par_numerator, ==, 4);
+  g_assert_cmpuint(counts.configure.par_denominator, ==, 3);
   g_autoptr(GstCaps) caps = gst_pad_get_current_caps(f->harness->sinkpad);
   gst_structure_get_fraction(gst_caps_get_structure(caps, 0), "pixel-aspect-ratio", &par_n, &par_d);
   g_assert_cmpint(par_n * 3, ==, par_d * 4);
   g_assert_true(
       push_caps(f, "video/x-raw,format=I420,width=64,height=48,framerate=0/1,colorimetry=bt709"));
   counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.matrix, ==, 1);
-  g_assert_cmpuint(counts.fps_n, ==, 0);
+  g_assert_cmpuint(counts.configure.colorimetry.matrix, ==, 1);
+  g_assert_cmpuint(counts.configure.framerate_numerator, ==, 0);
   g_assert_true(
       push_caps(f, "video/x-raw,format=I420,width=64,height=48,framerate=0/1,colorimetry=bt601"));
   counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.matrix, ==, 6);
+  g_assert_cmpuint(counts.configure.colorimetry.matrix, ==, 6);
   g_assert_cmpuint(counts.configures, ==, 4);
 }
 
@@ -294,6 +292,11 @@ static void test_aspect_and_colour(Fixture *f, gconstpointer data) {
   "framerate=30/1"
 #define X_TILED G_GUINT64_CONSTANT(0x0100000000000001)
 #define X_TILED_NAME "XR24:0x0100000000000001"
+
+static void assert_modifier(const PeerCounts *counts, guint64 modifier) {
+  g_assert_cmphex(counts->attach.modifier_high, ==, modifier >> 32);
+  g_assert_cmphex(counts->attach.modifier_low, ==, modifier & G_MAXUINT32);
+}
 
 static GstBuffer *drm_frame(guint number) {
   return fixture_dmabuf(number, fake_gpu_new_dmabuf(65536), 65536);
@@ -313,8 +316,8 @@ static void test_linear(Fixture *f, gconstpointer data) {
   fixture_push_buffer(f, drm_frame(1));
   fixture_pull(f, 1, 1);
   PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmphex(counts.last_fourcc, ==, 0x34324241);
-  g_assert_cmphex(counts.last_modifier, ==, 0);
+  g_assert_cmphex(counts.attach.fourcc, ==, 0x34324241);
+  assert_modifier(&counts, 0);
   g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 0);
 }
 
@@ -335,7 +338,7 @@ static void test_host_modifier(Fixture *f, gconstpointer data) {
   fixture_push_buffer(f, drm_frame(0));
   fixture_pull(f, 0, 1);
   PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmphex(counts.last_modifier, ==, X_TILED);
+  assert_modifier(&counts, X_TILED);
   /* Tiled pixels can neither be copied nor sent over the link. */
   g_assert_cmpint(gst_harness_push(f->harness, fixture_frame(1)), ==, GST_FLOW_ERROR);
   assert_error(f, "0x0100000000000001", "linear");

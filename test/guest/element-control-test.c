@@ -9,14 +9,14 @@ static void test_rate_control(Fixture *f, gconstpointer data) {
   fixture_harness(f, NULL);
   fixture_push(f, 0, 1);
   PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.rate_control, ==, vsockenc_RateControl_CBR);
+  g_assert_cmpuint(counts.configure.rate_control, ==, vsockenc_RateControl_CBR);
   gst_util_set_object_arg(G_OBJECT(f->element), "rate-control", "vbr");
   g_object_set(f->element, "keyframe-interval", 7, NULL);
   fixture_push(f, 1, 2);
   fixture_pull(f, 0, 3);
   counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.rate_control, ==, vsockenc_RateControl_VBR);
-  g_assert_cmpuint(counts.keyframe_interval, ==, 7);
+  g_assert_cmpuint(counts.configure.rate_control, ==, vsockenc_RateControl_VBR);
+  g_assert_cmpuint(counts.configure.keyframe_interval, ==, 7);
   g_assert_cmpuint(counts.configures, ==, 2);
 }
 
@@ -24,7 +24,7 @@ static void test_rate_control(Fixture *f, gconstpointer data) {
 static void test_bits_per_second(Fixture *f, gconstpointer data) {
   fixture_harness(f, "bitrate=8000000");
   PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.bitrate_kbps, ==, 8000);
+  g_assert_cmpuint(counts.configure.bitrate_kbps, ==, 8000);
   g_assert_cmpuint(fixture_count_warnings(f, "bitrate=8000000"), ==, 1);
   g_object_set(f->element, "keyframe-interval", 7, NULL);
   fixture_push(f, 0, 1);
@@ -34,12 +34,11 @@ static void test_bits_per_second(Fixture *f, gconstpointer data) {
   fixture_pull(f, 0, 2);
   g_assert_cmpuint(fixture_count_warnings(f, "bitrate=4294967295"), ==, 1);
   counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.bitrate_kbps, ==, VSOCKENC_MAX_BITRATE_KBPS);
+  g_assert_cmpuint(counts.configure.bitrate_kbps, ==, VSOCKENC_MAX_BITRATE_KBPS);
   g_object_set(f->element, "bitrate", VSOCKENC_MAX_BITRATE_KBPS, NULL);
-  fixture_push(f, 2, 1);
-  fixture_pull(f, 2, 1);
+  fixture_encode(f, 2, 1);
   counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.bitrate_kbps, ==, VSOCKENC_MAX_BITRATE_KBPS);
+  g_assert_cmpuint(counts.configure.bitrate_kbps, ==, VSOCKENC_MAX_BITRATE_KBPS);
 }
 
 /* The last tags sent downstream. */
@@ -69,8 +68,7 @@ static void test_tags(Fixture *f, gconstpointer data) {
   g_autofree gchar *encoder = NULL;
   g_autofree gchar *codec = NULL;
   fixture_harness(f, NULL);
-  fixture_push(f, 0, 1);
-  fixture_pull(f, 0, 1);
+  fixture_encode(f, 0, 1);
   g_autoptr(GstTagList) first = pull_tags(f);
   /* The host's choice. */
   g_assert_cmpuint(tag_number(first, GST_TAG_NOMINAL_BITRATE), ==, 777000);
@@ -79,8 +77,7 @@ static void test_tags(Fixture *f, gconstpointer data) {
   g_assert_true(g_str_has_prefix(encoder, "peer, by vsockenc "));
   g_assert_true(gst_tag_list_get_string(first, GST_TAG_VIDEO_CODEC, &codec));
   g_object_set(f->element, "bitrate", 3000, NULL);
-  fixture_push(f, 1, 1);
-  fixture_pull(f, 1, 1);
+  fixture_encode(f, 1, 1);
   g_autoptr(GstTagList) second = pull_tags(f);
   g_assert_cmpuint(tag_number(second, GST_TAG_NOMINAL_BITRATE), ==, 3000000);
 }
@@ -93,8 +90,7 @@ static void send_qos(Fixture *f) {
 
 static void test_late(Fixture *f, gconstpointer data) {
   fixture_harness(f, "drop=newest qos=true");
-  fixture_push(f, 0, 1);
-  fixture_pull(f, 0, 1);
+  fixture_encode(f, 0, 1);
   send_qos(f);
   fixture_push(f, 1, 3);
   g_assert_cmpuint(fixture_stat(f, "dropped-late"), ==, 3);
@@ -110,11 +106,9 @@ static void test_late(Fixture *f, gconstpointer data) {
 /* Late frames are kept in lossless pipelines, and without qos. */
 static void test_never_late(Fixture *f, gconstpointer data) {
   fixture_harness(f, data);
-  fixture_push(f, 0, 1);
-  fixture_pull(f, 0, 1);
+  fixture_encode(f, 0, 1);
   send_qos(f);
-  fixture_push(f, 1, 1);
-  fixture_pull(f, 1, 1);
+  fixture_encode(f, 1, 1);
   g_assert_cmpuint(fixture_stat(f, "dropped-late"), ==, 0);
 }
 

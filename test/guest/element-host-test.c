@@ -66,8 +66,7 @@ static gpointer push_50(gpointer data) {
 /* Not live: no frame is lost when the host is killed with frames in flight. */
 static void test_host_lost_lossless(Fixture *f, gconstpointer data) {
   fixture_harness(f, NULL);
-  fixture_push(f, 0, 10);
-  fixture_pull(f, 0, 10);
+  fixture_encode(f, 0, 10);
   peer_set(f->peer, faults, PEER_NO_ANSWERS);
   GThread *pusher = g_thread_new("pusher", push_50, f);
   while (peer_counts(f->peer).frames < 12) g_usleep(1000);
@@ -84,8 +83,7 @@ static void test_host_lost_lossless(Fixture *f, gconstpointer data) {
 /* Live: upstream never waits, lost frames are counted, and the stream resumes with a key frame. */
 static void test_host_lost_live(Fixture *f, gconstpointer data) {
   fixture_harness(f, "drop=newest");
-  fixture_push(f, 0, 1);
-  fixture_pull(f, 0, 1);
+  fixture_encode(f, 0, 1);
   peer_kill(g_steal_pointer(&f->peer));
   fixture_expect(f, GST_MESSAGE_WARNING, "encoder's host");
   fixture_push(f, 1, 20);
@@ -100,8 +98,7 @@ static void test_host_lost_live(Fixture *f, gconstpointer data) {
 
 static void test_on_disconnect_error(Fixture *f, gconstpointer data) {
   fixture_harness(f, "on-disconnect=error");
-  fixture_push(f, 0, 1);
-  fixture_pull(f, 0, 1);
+  fixture_encode(f, 0, 1);
   peer_kill(g_steal_pointer(&f->peer));
   fixture_expect(f, GST_MESSAGE_ERROR, NULL);
 }
@@ -110,8 +107,7 @@ static void test_on_disconnect_error(Fixture *f, gconstpointer data) {
 static void test_refusing_host(Fixture *f, gconstpointer data) {
   guint fault = GPOINTER_TO_UINT(data);
   fixture_harness(f, NULL);
-  fixture_push(f, 0, 1);
-  fixture_pull(f, 0, 1);
+  fixture_encode(f, 0, 1);
   peer_set(f->peer, faults, fault);
   peer_hang_up(f->peer);
   GThread *pusher = g_thread_new("pusher", fixture_push_forever, f);
@@ -122,8 +118,7 @@ static void test_refusing_host(Fixture *f, gconstpointer data) {
 /* Many losses in a row, each after another message: no frame is lost or repeated. */
 static void test_many_losses(Fixture *f, gconstpointer data) {
   fixture_harness(f, "max-in-flight=4");
-  fixture_push(f, 0, 10);
-  fixture_pull(f, 0, 10);
+  fixture_encode(f, 0, 10);
   GThread *pusher = g_thread_new("pusher", push_50, f);
   for (guint i = 10; i < 60; i++) {
     if (i % 4 == 3) peer_set(f->peer, hang_up_after, 1 + i / 4);
@@ -135,14 +130,12 @@ static void test_many_losses(Fixture *f, gconstpointer data) {
 /* A rejected change leaves the configuration as it was. */
 static void test_refused_change(Fixture *f, gconstpointer data) {
   fixture_harness(f, "bitrate=1000");
-  fixture_push(f, 0, 2);
-  fixture_pull(f, 0, 2);
+  fixture_encode(f, 0, 2);
   peer_set(f->peer, faults, PEER_REFUSE_ODD);
   g_object_set(f->element, "bitrate", 3001, NULL);
-  fixture_push(f, 2, 3);
-  fixture_pull(f, 2, 3);
+  fixture_encode(f, 2, 3);
   PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.bitrate_kbps, ==, 1000);
+  g_assert_cmpuint(counts.configure.bitrate_kbps, ==, 1000);
   fixture_expect(f, GST_MESSAGE_WARNING, NULL);
 }
 
@@ -161,8 +154,7 @@ static void test_newest(Fixture *f, gconstpointer data) {
 static void test_hostile_host(Fixture *f, gconstpointer data) {
   guint next = 1;
   fixture_harness(f, "drop=newest");
-  fixture_push(f, 0, 1);
-  fixture_pull(f, 0, 1);
+  fixture_encode(f, 0, 1);
   peer_set(f->peer, faults, GPOINTER_TO_UINT(data));
   guint frames = peer_counts(f->peer).frames;
   for (; peer_counts(f->peer).frames < frames + 2; g_usleep(1000)) fixture_push(f, next++, 1);
@@ -177,8 +169,7 @@ static void test_awkward_host(Fixture *f, gconstpointer data) {
   guint fault = GPOINTER_TO_UINT(data);
   peer_set(f->peer, faults, fault);
   fixture_harness(f, NULL);
-  fixture_push(f, 0, 20);
-  fixture_pull(f, 0, 20);
+  fixture_encode(f, 0, 20);
   g_assert_cmpuint(fixture_stat(f, "sessions"), ==, 1);
 }
 
@@ -199,6 +190,55 @@ static void test_host_drops(Fixture *f, gconstpointer data) {
   fixture_push_eos(f);
   g_assert_cmpuint(gst_harness_buffers_received(f->harness), ==, 5);
   g_assert_cmpuint(fixture_stat(f, "dropped-encoder"), ==, 5);
+}
+
+/* Opens the element, without the fixture's UNIX socket unless it is in `settings`. */
+static void make_element(Fixture *f, const gchar *settings) {
+  g_autofree gchar *path = g_steal_pointer(&f->path);
+  fixture_element(f, settings);
+  f->path = g_steal_pointer(&path);
+}
+
+static gchar *dup_transport(Fixture *f) {
+  g_autoptr(GstStructure) stats = NULL;
+  g_object_get(f->element, "stats", &stats, NULL);
+  return g_strdup(gst_structure_get_string(stats, "transport"));
+}
+
+/* `data`: the host's name. */
+static void test_tcp(Fixture *f, gconstpointer data) {
+  guint16 port;
+  Peer *peer = peer_new_tcp(&port);
+  g_autofree gchar *settings =
+      g_strdup_printf("tcp-host=%s tcp-port=%u cid=7", (const gchar *)data, port);
+  g_autofree gchar *expected = g_strdup_printf("%s port %u", (const gchar *)data, port);
+  make_element(f, settings);
+  f->harness = gst_harness_new_with_element(f->element, "sink", "src");
+  gst_harness_set_src_caps_str(f->harness, CAPS);
+  fixture_encode(f, 0, 3);
+  g_autofree gchar *transport = dup_transport(f);
+  g_assert_cmpstr(transport, ==, expected);
+  peer_hang_up(peer);
+  fixture_encode(f, 3, 3);
+  g_assert_cmpuint(fixture_stat(f, "sessions"), ==, 2);
+  gst_element_set_state(f->element, GST_STATE_NULL);
+  peer_kill(peer);
+}
+
+static void test_unix_before_tcp(Fixture *f, gconstpointer data) {
+  g_autofree gchar *settings = g_strdup_printf("tcp-host=127.0.0.1 socket-path=%s", f->path);
+  make_element(f, settings);
+  g_assert_cmpint(gst_element_set_state(f->element, GST_STATE_READY), ==, GST_STATE_CHANGE_SUCCESS);
+  g_autofree gchar *transport = dup_transport(f);
+  g_assert_cmpstr(transport, ==, f->path);
+}
+
+/* `data`: SETTINGS|PART of the error's text. */
+static void test_unreachable(Fixture *f, gconstpointer data) {
+  g_auto(GStrv) parts = g_strsplit(data, "|", 2);
+  make_element(f, parts[0]);
+  g_assert_cmpint(gst_element_set_state(f->element, GST_STATE_READY), ==, GST_STATE_CHANGE_FAILURE);
+  fixture_expect(f, GST_MESSAGE_ERROR, parts[1]);
 }
 
 static void add(void) {
@@ -228,6 +268,16 @@ static void add(void) {
   TEST_WITH("/element/refusing/configuration", test_refusing_host, GUINT_TO_POINTER(PEER_REFUSE));
   TEST_WITH("/element/refusing/buffers", test_refusing_host, GUINT_TO_POINTER(PEER_REFUSE_BUFFERS));
   TEST_WITH("/element/refusing/units", test_refusing_host, GUINT_TO_POINTER(PEER_HUGE_UNIT));
+  TEST_WITH("/link/tcp", test_tcp, "127.0.0.1");
+  TEST_WITH("/link/tcp-name", test_tcp, "localhost");
+  TEST("/link/unix-before-tcp", test_unix_before_tcp);
+  TEST_WITH("/link/no-host/refused", test_unreachable,
+            "tcp-host=127.0.0.1 tcp-port=1 connect-timeout=400|127.0.0.1 port 1");
+  /* An address reserved for documentation (RFC 5737). */
+  TEST_WITH("/link/no-host/unreachable", test_unreachable,
+            "tcp-host=192.0.2.1 connect-timeout=400|192.0.2.1");
+  TEST_WITH("/link/no-host/vsock", test_unreachable,
+            "cid=4000000000 port=9 connect-timeout=400|vsock 4000000000:9");
 }
 
 TEST_MAIN(add)

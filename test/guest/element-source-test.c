@@ -58,6 +58,13 @@ static int plain_file(gsize size) {
   return fd;
 }
 
+/* A harness on a machine without virtio-gpu, with LARGE frames. */
+static void open_large(Fixture *f, const gchar *settings) {
+  set_gpu(&no_gpu);
+  fixture_harness(f, settings);
+  gst_harness_set_src_caps_str(f->harness, LARGE);
+}
+
 static void assert_pixels(Fixture *f, guint frames, guint32 crc) {
   PeerCounts counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.frames_inline, ==, frames);
@@ -66,9 +73,7 @@ static void assert_pixels(Fixture *f, guint frames, guint32 crc) {
 
 /* Frames many times larger than the window, each complete. */
 static void test_no_gpu(Fixture *f, gconstpointer data) {
-  set_gpu(&no_gpu);
-  fixture_harness(f, NULL);
-  gst_harness_set_src_caps_str(f->harness, LARGE);
+  open_large(f, NULL);
   for (guint i = 0; i < 5; i++) {
     g_autoptr(GstBuffer) buffer = noise(LARGE_BYTES, i);
     fixture_push_buffer(f, gst_buffer_ref(buffer));
@@ -80,7 +85,6 @@ static void test_no_gpu(Fixture *f, gconstpointer data) {
   g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 0);
   g_assert_cmpuint(fixture_stat(f, "pixel-bytes-sent"), ==, 5 * LARGE_BYTES);
   g_assert_cmpuint(fixture_count_warnings(f, "this machine has no virtio-gpu"), ==, 1);
-  set_gpu(&fake_gpu);
 }
 
 /* Pixels are sent over the link without the padding of the memory. */
@@ -104,13 +108,11 @@ static void test_no_gpu_padded(Fixture *f, gconstpointer data) {
   fixture_pull(f, 0, 1);
   assert_pixels(f, 1, (guint32)crc);
   g_assert_cmpuint(fixture_stat(f, "pixel-bytes-sent"), ==, 66 * 34 + 66 * 17);
-  set_gpu(&fake_gpu);
 }
 
 static void test_copy(Fixture *f, gconstpointer data) {
   fixture_harness(f, NULL);
-  fixture_push(f, 0, 5);
-  fixture_pull(f, 0, 5);
+  fixture_encode(f, 0, 5);
   fixture_assert_source(f, "resource-copy");
   g_assert_cmpuint(fixture_count_warnings(f, "did not take its pool"), ==, 1);
 }
@@ -118,8 +120,7 @@ static void test_copy(Fixture *f, gconstpointer data) {
 static void test_gather(Fixture *f, gconstpointer data) {
   peer_set(f->peer, faults, PEER_GATHER);
   fixture_harness(f, NULL);
-  fixture_push(f, 0, 1);
-  fixture_pull(f, 0, 1);
+  fixture_encode(f, 0, 1);
   fixture_assert_source(f, "resource-gather");
 }
 
@@ -127,8 +128,7 @@ static void test_gather(Fixture *f, gconstpointer data) {
 static void test_exporter_comes(Fixture *f, gconstpointer data) {
   peer_set(f->peer, faults, PEER_NO_RESOURCES);
   fixture_harness(f, NULL);
-  fixture_push(f, 0, 3);
-  fixture_pull(f, 0, 3);
+  fixture_encode(f, 0, 3);
   fixture_assert_source(f, "inline");
   g_assert_cmpuint(fixture_count_warnings(f, "no exporter"), ==, 1);
   peer_set(f->peer, faults, 0);
@@ -168,10 +168,8 @@ static void test_inline_gpu(Fixture *f, gconstpointer is_3d) {
   set_gpu(is_3d ? &fake_3d_gpu : &fake_gpu);
   peer_set(f->peer, faults, PEER_NO_RESOURCES);
   fixture_harness(f, NULL);
-  fixture_push(f, 0, 1);
-  fixture_pull(f, 0, 1);
+  fixture_encode(f, 0, 1);
   g_assert_cmpuint(fixture_count_warnings(f, "black to the CPU"), ==, is_3d ? 1 : 0);
-  set_gpu(&fake_gpu);
 }
 
 /* Neither the host nor the CPU can read it: an error. */
@@ -196,22 +194,17 @@ static gpointer push_one(gpointer data) {
 
 /* A host that stops reading in mid-picture blocks nothing. */
 static void test_stuck_pixels(Fixture *f, gconstpointer data) {
-  set_gpu(&no_gpu);
-  fixture_harness(f, "drop=never max-in-flight=1");
-  gst_harness_set_src_caps_str(f->harness, LARGE);
+  open_large(f, "drop=never max-in-flight=1");
   peer_set(f->peer, faults, PEER_NO_CREDIT);
   GThread *pusher = g_thread_new("pusher", push_one, f);
   while (peer_counts(f->peer).pixel_bytes == 0) g_usleep(1000);
   gst_element_set_state(f->element, GST_STATE_NULL);
   g_thread_join(pusher);
-  set_gpu(&fake_gpu);
 }
 
 /* A flush in mid-picture: the rest of it is sent, and the next stream is complete. */
 static void test_flush_pixels(Fixture *f, gconstpointer data) {
-  set_gpu(&no_gpu);
-  fixture_harness(f, NULL);
-  gst_harness_set_src_caps_str(f->harness, LARGE);
+  open_large(f, NULL);
   peer_set(f->peer, faults, PEER_NO_CREDIT);
   fixture_push_buffer(f, noise(LARGE_BYTES, 0));
   while (peer_counts(f->peer).pixel_bytes == 0) g_usleep(1000);
@@ -223,15 +216,12 @@ static void test_flush_pixels(Fixture *f, gconstpointer data) {
   fixture_pull(f, 7, 1);
   assert_pixels(f, 2, crc_of(buffer));
   g_assert_cmpuint(fixture_stat(f, "sessions"), ==, 1);
-  set_gpu(&fake_gpu);
 }
 
 /* The host drops a frame before all of it has arrived; the next one is complete. */
 static void test_early_drop(Fixture *f, gconstpointer data) {
-  set_gpu(&no_gpu);
   peer_set(f->peer, faults, PEER_EARLY_DROP);
-  fixture_harness(f, NULL);
-  gst_harness_set_src_caps_str(f->harness, LARGE);
+  open_large(f, NULL);
   fixture_push_buffer(f, noise(LARGE_BYTES, 0));
   fixture_wait_stat(f, "dropped-encoder", 1);
   peer_set(f->peer, faults, 0);
@@ -240,7 +230,6 @@ static void test_early_drop(Fixture *f, gconstpointer data) {
   fixture_pull(f, 1, 1);
   assert_pixels(f, 2, crc_of(buffer));
   g_assert_cmpuint(fixture_stat(f, "sessions"), ==, 1);
-  set_gpu(&fake_gpu);
 }
 
 static gpointer push_busy(gpointer data) {

@@ -16,8 +16,8 @@ static void test_encode(Fixture *f, gconstpointer data) {
   PeerCounts counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.frames, ==, 30);
   g_assert_cmpuint(counts.most_in_flight, <=, 2);
-  g_assert_cmpuint(counts.bitrate_kbps, ==, 1234);
-  g_assert_cmpuint(counts.last_fourcc, ==, 0x34325258);
+  g_assert_cmpuint(counts.configure.bitrate_kbps, ==, 1234);
+  g_assert_cmpuint(counts.attach.fourcc, ==, 0x34325258);
   g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 30);
   g_assert_cmpuint(fixture_stat(f, "frame-bytes-sent"), <=, 30 * 128);
 
@@ -99,8 +99,8 @@ static void test_resolution_change(Fixture *f, gconstpointer data) {
   fixture_push_buffer(f, buffer);
   fixture_pull(f, 0, 4);
   PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.width, ==, 65);
-  g_assert_cmpuint(counts.last_fourcc, ==, 0x34324241);
+  g_assert_cmpuint(counts.configure.width, ==, 65);
+  g_assert_cmpuint(counts.attach.fourcc, ==, 0x34324241);
   g_autoptr(GstCaps) caps = gst_pad_get_current_caps(f->harness->sinkpad);
   gint width = 0;
   gst_structure_get_int(gst_caps_get_structure(caps, 0), "width", &width);
@@ -114,7 +114,7 @@ static void test_live_change(Fixture *f, gconstpointer data) {
   fixture_push(f, 2, 2);
   fixture_pull(f, 0, 4);
   PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.bitrate_kbps, ==, 2000);
+  g_assert_cmpuint(counts.configure.bitrate_kbps, ==, 2000);
   g_assert_cmpuint(counts.configures, ==, 2);
 }
 
@@ -143,7 +143,7 @@ static void test_dmabufs(Fixture *f, gconstpointer data) {
   g_assert_cmpuint(fixture_stat(f, "attaches"), ==, 8);
   g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 0);
   PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.last_plane[0].stride, ==, 320);
+  g_assert_cmpuint(counts.attach.planes[0].stride, ==, 320);
   for (guint i = 0; i < G_N_ELEMENTS(ring); i++) gst_buffer_unref(ring[i]);
 }
 
@@ -225,12 +225,12 @@ static void test_formats(Fixture *f, gconstpointer data) {
     fixture_push_buffer(f, buffer);
     fixture_pull(f, i, 1);
     counts = peer_counts(f->peer);
-    g_assert_cmpuint(counts.last_planes, ==, info.finfo->n_planes);
-    g_assert_cmpuint(counts.matrix, ==, GST_VIDEO_INFO_IS_YUV(&info) ? 6 : 0);
-    for (guint plane = 0; plane < counts.last_planes; plane++) {
-      g_assert_cmpuint(counts.last_plane[plane].resource, ==, counts.last_plane[0].resource);
-      g_assert_cmpuint(counts.last_plane[plane].offset, ==, info.offset[plane]);
-      g_assert_cmpuint(counts.last_plane[plane].stride, ==, (guint)info.stride[plane]);
+    g_assert_cmpuint(counts.attach.planes_count, ==, info.finfo->n_planes);
+    g_assert_cmpuint(counts.configure.colorimetry.matrix, ==, GST_VIDEO_INFO_IS_YUV(&info) ? 6 : 0);
+    for (guint plane = 0; plane < counts.attach.planes_count; plane++) {
+      g_assert_cmpuint(counts.attach.planes[plane].resource, ==, counts.attach.planes[0].resource);
+      g_assert_cmpuint(counts.attach.planes[plane].offset, ==, info.offset[plane]);
+      g_assert_cmpuint(counts.attach.planes[plane].stride, ==, (guint)info.stride[plane]);
     }
   }
 }
@@ -260,11 +260,11 @@ static void test_planes_apart(Fixture *f, gconstpointer data) {
   fixture_push_buffer(f, buffer);
   fixture_pull(f, 0, 1);
   PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.last_planes, ==, 3);
+  g_assert_cmpuint(counts.attach.planes_count, ==, 3);
   for (guint i = 0; i < 3; i++) {
-    g_assert_cmpuint(counts.last_plane[i].resource, ==, counts.last_plane[0].resource + i);
-    g_assert_cmpuint(counts.last_plane[i].offset, ==, 256 * i);
-    g_assert_cmpuint(counts.last_plane[i].stride, ==, i == 0 ? 64 : 32);
+    g_assert_cmpuint(counts.attach.planes[i].resource, ==, counts.attach.planes[0].resource + i);
+    g_assert_cmpuint(counts.attach.planes[i].offset, ==, 256 * i);
+    g_assert_cmpuint(counts.attach.planes[i].stride, ==, i == 0 ? 64 : 32);
   }
   g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 0);
 }

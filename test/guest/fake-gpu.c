@@ -73,14 +73,13 @@ static int adopt(int fd, gsize size, guint32 id, guint32 *handle) {
 
 static int make(gsize size, guint32 *handle, int *fd) {
   guint32 id = 0;
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   if (host >= 0)
     id = ask_host(size, fd);
   else
     *fd = memfd_create("fake-gpu", MFD_CLOEXEC);
   gboolean made = *fd >= 0 && (host >= 0 || ftruncate(*fd, (off_t)size) == 0);
   int result = made ? adopt(*fd, size, id, handle) : -ENOMEM;
-  g_mutex_unlock(&lock);
   return result;
 }
 
@@ -88,7 +87,7 @@ static int fake_import(int drm, int dmabuf, guint32 *handle) {
   struct stat status;
   int result = -ENODEV;
   if (fstat(dmabuf, &status) != 0) return -errno;
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   counts.imports++;
   /* Newest first: the inode of a memfd that is gone may come again. */
   for (guint i = n_resources; i > 0 && result < 0; i--) {
@@ -98,12 +97,11 @@ static int fake_import(int drm, int dmabuf, guint32 *handle) {
     *handle = i;
     result = 0;
   }
-  g_mutex_unlock(&lock);
   return result;
 }
 
 static int fake_info(int drm, guint32 handle, guint32 *resource, guint64 *size, gboolean *blob) {
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   counts.infos++;
   gboolean valid = handle > 0 && handle <= n_resources && resources[handle - 1].open;
   if (valid) {
@@ -113,7 +111,6 @@ static int fake_info(int drm, guint32 handle, guint32 *resource, guint64 *size, 
   } else {
     counts.mistakes++;
   }
-  g_mutex_unlock(&lock);
   return valid ? 0 : -ENOENT;
 }
 
@@ -122,24 +119,22 @@ static int fake_create(int drm, guint32 width, guint32 height, guint64 size, gui
   if ((guint64)width * height * 4 > size) return -EINVAL;
   int result = make((gsize)size, handle, &fd);
   if (result < 0) return result;
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   counts.creates++;
   counts.open_handles++;
   resources[*handle - 1].fd = fd;
   resources[*handle - 1].open = TRUE;
-  g_mutex_unlock(&lock);
   return 0;
 }
 
 static int fake_export(int drm, guint32 handle) {
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   int fd = fcntl(resources[handle - 1].fd, F_DUPFD_CLOEXEC, 0);
-  g_mutex_unlock(&lock);
   return fd < 0 ? -errno : fd;
 }
 
 static int fake_close_handle(int drm, guint32 handle) {
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   if (handle == 0 || handle > n_resources || !resources[handle - 1].open) {
     counts.mistakes++;
   } else {
@@ -148,7 +143,6 @@ static int fake_close_handle(int drm, guint32 handle) {
     if (resources[handle - 1].fd >= 0) close(resources[handle - 1].fd);
     resources[handle - 1].fd = -1;
   }
-  g_mutex_unlock(&lock);
   return 0;
 }
 
@@ -179,19 +173,16 @@ const VencGpuOps no_gpu = {.open = no_open};
 
 void fake_gpu_reset(void) {
   int fd;
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   g_assert_cmpuint(counts.open_handles, ==, 0);
   if (host >= 0) ask_host(0, &fd);
   memset(&counts, 0, sizeof counts);
   n_resources = 0;
-  g_mutex_unlock(&lock);
 }
 
 FakeGpuCounts fake_gpu_counts(void) {
-  g_mutex_lock(&lock);
-  FakeGpuCounts now = counts;
-  g_mutex_unlock(&lock);
-  return now;
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
+  return counts;
 }
 
 int fake_gpu_new_dmabuf(gsize size) {
@@ -206,8 +197,7 @@ int fake_gpu_new_busy_dmabuf(gsize size, int *writer) {
   /* Like a dma-buf with a fence, an empty pipe is not readable. */
   if (pipe2(ends, O_CLOEXEC) != 0) return -1;
   *writer = ends[1];
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   int result = adopt(ends[0], size, 0, &handle);
-  g_mutex_unlock(&lock);
   return result < 0 ? -1 : ends[0];
 }

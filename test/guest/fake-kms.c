@@ -30,7 +30,7 @@ static struct {
 static FakeKmsState state;
 
 void fake_kms_reset(void) {
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   for (guint i = 0; i < n_framebuffers; i++) close(framebuffers[i].fd);
   memset(&counts, 0, sizeof counts);
   memset(&primary, 0, sizeof primary);
@@ -38,7 +38,6 @@ void fake_kms_reset(void) {
   memset(handles, 0, sizeof handles);
   n_framebuffers = n_handles = 0;
   state = (FakeKmsState){.planes = 1};
-  g_mutex_unlock(&lock);
 }
 
 static void fill(guint number, guint32 pixel) {
@@ -51,7 +50,7 @@ static void fill(guint number, guint32 pixel) {
 }
 
 guint fake_kms_create(const FakeFramebuffer *like, guint32 pixel) {
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   guint number = n_framebuffers++;
   g_assert_cmpuint(number, <, FRAMEBUFFERS);
   gsize size = like->offset + (gsize)like->pitch * like->height;
@@ -61,26 +60,23 @@ guint fake_kms_create(const FakeFramebuffer *like, guint32 pixel) {
   framebuffers[number].size = size;
   framebuffers[number].fd = fd;
   fill(number, pixel);
-  g_mutex_unlock(&lock);
   return number;
 }
 
 void fake_kms_fill(guint number, guint32 pixel) {
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   fill(number, pixel);
-  g_mutex_unlock(&lock);
 }
 
 void fake_kms_set_pixel(guint number, guint x, guint y, guint32 pixel) {
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   const FakeFramebuffer *like = &framebuffers[number].like;
   off_t at = (off_t)(like->offset + (gsize)y * like->pitch + (gsize)x * sizeof pixel);
   g_assert_cmpint(pwrite(framebuffers[number].fd, &pixel, sizeof pixel, at), ==, sizeof pixel);
-  g_mutex_unlock(&lock);
 }
 
 void fake_kms_flip(guint number, guint32 id, guint32 x, guint32 y, guint32 width, guint32 height) {
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   primary.number = number;
   primary.plane.framebuffer = id;
   primary.plane.source_x = x;
@@ -88,21 +84,18 @@ void fake_kms_flip(guint number, guint32 id, guint32 x, guint32 y, guint32 width
   primary.plane.width = width;
   primary.plane.height = height;
   state.active = TRUE;
-  g_mutex_unlock(&lock);
 }
 
 void fake_kms_set_cursor(guint number, guint32 id, gint32 x, gint32 y, guint32 size) {
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   cursor.number = number;
   cursor.plane = (VencKmsPlane){.framebuffer = id, .x = x, .y = y, .width = size, .height = size};
-  g_mutex_unlock(&lock);
 }
 
 void fake_kms_damage(void) {
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   /* The kernel only ever has two of these ids in use at a time. */
   primary.plane.damage = primary.plane.damage == 77 ? 78 : 77;
-  g_mutex_unlock(&lock);
 }
 
 FakeKmsState *fake_kms_lock(void) {
@@ -115,10 +108,8 @@ void fake_kms_unlock(void) {
 }
 
 FakeKmsCounts fake_kms_counts(void) {
-  g_mutex_lock(&lock);
-  FakeKmsCounts now = counts;
-  g_mutex_unlock(&lock);
-  return now;
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
+  return counts;
 }
 
 static int fake_open(const gchar *device, gchar **node, gboolean *refused, gboolean *is_opaque) {
@@ -140,23 +131,21 @@ static int fake_output(int drm, guint index, VencKmsOutput *output, gboolean *co
 }
 
 static int fake_active(int drm, const VencKmsOutput *output, gboolean *is_active) {
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   counts.looks++;
   *is_active = state.active;
-  g_mutex_unlock(&lock);
   return 0;
 }
 
 static int fake_plane(int drm, const VencKmsOutput *output, guint32 id, VencKmsPlane *plane) {
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   *plane = id == PRIMARY ? primary.plane : cursor.plane;
-  g_mutex_unlock(&lock);
   return 0;
 }
 
 static int fake_framebuffer(int drm, guint32 id, VencKmsFramebuffer *framebuffer) {
   int result = 0;
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   guint number = id == primary.plane.framebuffer ? primary.number : cursor.number;
   if (state.removed > 0) {
     state.removed--;
@@ -178,7 +167,6 @@ static int fake_framebuffer(int drm, guint32 id, VencKmsFramebuffer *framebuffer
       counts.open_handles++;
     }
   }
-  g_mutex_unlock(&lock);
   return result;
 }
 
@@ -194,33 +182,30 @@ static gboolean find(guint32 handle, guint *number) {
 
 static int fake_resource(int drm, guint32 handle, guint32 *resource, guint64 *size) {
   guint number = 0;
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   gboolean found = find(handle, &number);
   if (found) {
     *resource = FIRST_RESOURCE + number;
     *size = framebuffers[number].size;
   }
-  g_mutex_unlock(&lock);
   return found ? 0 : -ENOENT;
 }
 
 static int fake_export(int drm, guint32 handle) {
   guint number = 0;
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   int fd = find(handle, &number) ? fcntl(framebuffers[number].fd, F_DUPFD_CLOEXEC, 0) : -1;
   counts.exports++;
-  g_mutex_unlock(&lock);
   return fd < 0 ? -ENOENT : fd;
 }
 
 static int fake_close_handle(int drm, guint32 handle) {
   guint number = 0;
-  g_mutex_lock(&lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   if (find(handle, &number)) {
     handles[handle - 1] = 0;
     counts.open_handles--;
   }
-  g_mutex_unlock(&lock);
   return 0;
 }
 

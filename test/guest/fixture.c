@@ -37,6 +37,8 @@ void fixture_harness(Fixture *f, const gchar *settings) {
 }
 
 void fixture_setup(Fixture *f, gconstpointer data) {
+  GstVsockEncClass *klass = g_type_class_peek(GST_TYPE_VSOCK_ENC);
+  klass->gpu_ops = &fake_gpu;
   fake_gpu_reset();
   f->directory = g_dir_make_tmp("vsockenc-XXXXXX", NULL);
   f->path = g_build_filename(f->directory, "relay.sock", NULL);
@@ -103,6 +105,11 @@ void fixture_pull(Fixture *f, guint first, guint n) {
     g_assert_cmpuint(GST_BUFFER_PTS(buffer), ==, i * GST_SECOND / 30);
     g_assert_cmpuint(GST_BUFFER_DTS(buffer), ==, GST_BUFFER_PTS(buffer));
   }
+}
+
+void fixture_encode(Fixture *f, guint first, guint n) {
+  fixture_push(f, first, n);
+  fixture_pull(f, first, n);
 }
 
 void fixture_push_eos(Fixture *f) {
@@ -246,7 +253,6 @@ int fixture_main(int argc, char **argv, void (*add)(void)) {
   gst_init(&argc, &argv);
   g_test_init(&argc, &argv, NULL);
   GstVsockEncClass *klass = g_type_class_ref(GST_TYPE_VSOCK_ENC);
-  klass->gpu_ops = &fake_gpu;
   gst_element_register(NULL, "vsockenc", GST_RANK_NONE, GST_TYPE_VSOCK_ENC);
   add();
   int status = g_test_run();

@@ -42,6 +42,8 @@ void fixture_push_buffer(Fixture *f, GstBuffer *buffer);
 void fixture_push(Fixture *f, guint first, guint n);
 /* Pulls `n` buffers and checks their timestamps. */
 void fixture_pull(Fixture *f, guint first, guint n);
+/* Pushes `n` frames, then pulls their access units. */
+void fixture_encode(Fixture *f, guint first, guint n);
 void fixture_push_eos(Fixture *f);
 void fixture_flush_stop(Fixture *f);
 void fixture_flush(Fixture *f);

@@ -80,12 +80,7 @@ void peer_answer(Peer *peer) {
 void peer_on_attach(Peer *peer, const vsockenc_Attach *attach) {
   guint64 bit = attach->buffer < 64 ? G_GUINT64_CONSTANT(1) << attach->buffer : 0;
   peer->counts.attaches++;
-  peer->counts.last_fourcc = attach->fourcc;
-  peer->counts.last_modifier = (guint64)attach->modifier_high << 32 | attach->modifier_low;
-  peer->counts.last_planes = attach->planes_count;
-  for (guint i = 0; i < attach->planes_count; i++)
-    peer->counts.last_plane[i] =
-        (PeerPlane){attach->planes[i].resource, attach->planes[i].offset, attach->planes[i].stride};
+  peer->counts.attach = *attach;
   if (!bit || (peer->attached & bit)) peer->counts.violations++;
   if (peer->script.faults & PEER_NO_ATTACHED) return;
   gboolean inlined = attach->planes[0].resource == 0;

@@ -85,23 +85,6 @@ static guint choose_level(const Peer *peer, const vsockenc_Configure *configure)
   return best;
 }
 
-static void note_configure(PeerCounts *counts, const vsockenc_Configure *configure) {
-  counts->configures++;
-  counts->width = configure->width;
-  counts->height = configure->height;
-  counts->bitrate_kbps = configure->bitrate_kbps;
-  counts->keyframe_interval = configure->keyframe_interval;
-  counts->matrix = configure->colorimetry.matrix;
-  counts->codec = configure->codec;
-  counts->profile = configure->profile;
-  counts->rate_control = configure->rate_control;
-  counts->fps_n = configure->framerate_numerator;
-  counts->par_n = configure->par_numerator;
-  counts->par_d = configure->par_denominator;
-  counts->n_levels = configure->levels_count;
-  for (guint i = 0; i < counts->n_levels; i++) counts->levels[i] = configure->levels[i];
-}
-
 static void refuse(Peer *peer, const vsockenc_Configure *configure, const gchar *text) {
   vsockenc_Error *error = &peer_begin(peer, vsockenc_MessageType_ERROR)->u.error;
   error->code = vsockenc_ErrorCode_ENCODER_UNAVAILABLE;
@@ -112,7 +95,8 @@ static void refuse(Peer *peer, const vsockenc_Configure *configure, const gchar 
 }
 
 static void on_configure(Peer *peer, const vsockenc_Configure *configure) {
-  note_configure(&peer->counts, configure);
+  peer->counts.configures++;
+  peer->counts.configure = *configure;
   if (configure->serial <= peer->serial) peer->counts.violations++;
   peer->serial = configure->serial;
   if (peer->script.faults & PEER_NO_CONFIGURED) return;
@@ -312,9 +296,8 @@ void peer_kill(Peer *peer) {
 }
 
 void peer_hang_up(Peer *peer) {
-  g_mutex_lock(&peer->lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&peer->lock);
   hang_up(peer);
-  g_mutex_unlock(&peer->lock);
 }
 
 PeerScript *peer_lock(Peer *peer) {
@@ -327,14 +310,11 @@ void peer_unlock(Peer *peer) {
 }
 
 void peer_grant(Peer *peer) {
-  g_mutex_lock(&peer->lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&peer->lock);
   send_credit(peer);
-  g_mutex_unlock(&peer->lock);
 }
 
 PeerCounts peer_counts(Peer *peer) {
-  g_mutex_lock(&peer->lock);
-  PeerCounts counts = peer->counts;
-  g_mutex_unlock(&peer->lock);
-  return counts;
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&peer->lock);
+  return peer->counts;
 }

@@ -7,7 +7,9 @@
 
 #include <glib.h>
 
+#include "buffer.pb.h"
 #include "session.pb.h"
+#include "stream.pb.h"
 #include "vsockenc-limits.h"
 
 typedef struct _Peer Peer;
@@ -34,12 +36,6 @@ typedef enum {
 } PeerFault;
 
 typedef struct {
-  guint32 resource;
-  guint64 offset;
-  guint32 stride;
-} PeerPlane;
-
-typedef struct {
   guint faults;     /* of PeerFault */
   guint unit_bytes; /* of an access unit beyond the headers */
   const vsockenc_EncoderOffer *offers;
@@ -55,16 +51,8 @@ typedef struct {
 typedef struct {
   guint configures, attaches, frames, forced, drains;
   guint attached, most_attached, most_in_flight;
-  /* Of the last Configure. */
-  guint width, height, bitrate_kbps, keyframe_interval, matrix;
-  guint codec, profile, rate_control;
-  guint fps_n, par_n, par_d;
-  guint n_levels, levels[VSOCKENC_MAX_LEVELS];
-  /* Of the last Attach. */
-  guint32 last_fourcc;
-  guint64 last_modifier;
-  guint last_planes;
-  PeerPlane last_plane[4];
+  vsockenc_Configure configure; /* the last one */
+  vsockenc_Attach attach;       /* the last one */
   guint frames_inline;
   guint64 pixel_bytes; /* in Data */
   guint32 last_crc;    /* of the last inline frame's pixels */

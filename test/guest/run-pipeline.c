@@ -49,23 +49,21 @@ static GstFlowReturn take_sample(GstAppSink *sink, gpointer data) {
   g_autoptr(GstSample) sample = gst_app_sink_pull_sample(sink);
   if (!sample) return GST_FLOW_EOS;
   GstBuffer *buffer = gst_sample_get_buffer(sample);
-  g_mutex_lock(&run->lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&run->lock);
   run->samples++;
   if (!GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT)) run->key_frames++;
   run->bytes += gst_buffer_get_size(buffer);
   gst_caps_replace(&run->caps, gst_sample_get_caps(sample));
   g_cond_broadcast(&run->arrived);
-  g_mutex_unlock(&run->lock);
   return GST_FLOW_OK;
 }
 
 /* Holds a frame back until the samples of all previous frames have arrived. */
 static GstPadProbeReturn wait_for_samples(GstPad *pad, GstPadProbeInfo *info, gpointer data) {
   Run *run = data;
-  g_mutex_lock(&run->lock);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&run->lock);
   while (run->samples < run->let_through && !run->stopping) g_cond_wait(&run->arrived, &run->lock);
   run->let_through++;
-  g_mutex_unlock(&run->lock);
   return GST_PAD_PROBE_OK;
 }
 

@@ -1,4 +1,4 @@
-/* The frames of the element virtgpusrc. */
+/* The frames and errors of the element virtgpusrc. */
 #include <gst/allocators/allocators.h>
 #include <gst/video/video.h>
 #include <sys/stat.h>
@@ -13,7 +13,7 @@ static ino_t inode_of(GstSample *sample) {
   return status.st_ino;
 }
 
-/* Frames are the framebuffers' own memory, the same object each time that a buffer is shown. */
+/* Frames are the framebuffers' memory, the same object each time a buffer is shown. */
 static void test_shares(Screen *f, gconstpointer data) {
   guint a = fake_kms_create(&plain, 0x111111), b = fake_kms_create(&plain, 0x222222);
   screen_show(a, 42);
@@ -35,7 +35,7 @@ static void test_shares(Screen *f, gconstpointer data) {
   g_assert_cmpuint(counts.exports, ==, 2);
 }
 
-/* The kernel gives the id of a framebuffer that is gone to the next one. */
+/* The kernel reuses the id of a removed framebuffer. */
 static void test_reused_id(Screen *f, gconstpointer data) {
   guint a = fake_kms_create(&plain, 0x111111), b = fake_kms_create(&plain, 0x222222);
   screen_show(a, 42);
@@ -47,7 +47,7 @@ static void test_reused_id(Screen *f, gconstpointer data) {
   g_assert_cmphex(screen_pixel_at(second, 0, 0), ==, 0x222222);
 }
 
-/* Whether frames come although nobody flips; the property `pacing` decides, or damage. */
+/* Frames without flips, depending on `pacing` and damage. */
 static void test_still(Screen *f, gconstpointer data) {
   const gchar *settings = data;
   screen_show(fake_kms_create(&plain, 0x111111), 42);
@@ -55,13 +55,13 @@ static void test_still(Screen *f, gconstpointer data) {
   for (guint i = 0; i < 5; i++) gst_sample_unref(screen_next(queue));
 }
 
-/* What cannot be seen may have changed. */
+/* Without damage reports every frame may have changed. */
 static void test_blind(Screen *f, gconstpointer data) {
   fake_kms_set(blind, TRUE);
   test_still(f, data);
 }
 
-/* A still screen makes no frames, however often it is looked at. */
+/* A still screen produces no frames, however often it is polled. */
 static void test_idle(Screen *f, gconstpointer data) {
   FakeKmsCounts later;
   screen_show(fake_kms_create(&plain, 0x111111), 42);
@@ -75,7 +75,7 @@ static void test_idle(Screen *f, gconstpointer data) {
   g_assert_cmpint(g_async_queue_length(queue), ==, 0);
 }
 
-/* Drawing into the shown buffer is seen by its damage, and is followed by more than one frame. */
+/* Drawing into the visible buffer is detected by its damage, and more than one frame follows. */
 static void test_front_buffer(Screen *f, gconstpointer data) {
   guint a = fake_kms_create(&plain, 0x111111);
   screen_show(a, 42);
@@ -88,7 +88,7 @@ static void test_front_buffer(Screen *f, gconstpointer data) {
   for (guint i = 0; i < 5; i++) gst_sample_unref(screen_next(queue));
 }
 
-/* Several outputs may show parts of one large framebuffer, as X11 has it. */
+/* Several outputs may show parts of one large framebuffer, as in X11. */
 static void test_part(Screen *f, gconstpointer data) {
   const FakeFramebuffer large = {
       .width = 2 * WIDTH, .height = 2 * HEIGHT, .fourcc = XR24, .pitch = 2 * PITCH, .offset = 64};
@@ -135,7 +135,7 @@ static void test_cursor(Screen *f, gconstpointer data) {
   g_assert_cmphex(screen_pixel_at(moved, 1, 1), ==, 0);
 }
 
-/* Without a cursor on the screen there is nothing to draw, and so no copy. */
+/* While no cursor is on the screen, frames are not copied. */
 static void test_hidden_cursor(Screen *f, gconstpointer data) {
   screen_show(fake_kms_create(&plain, 0x111111), 42);
   fake_kms_set_cursor(fake_kms_create(&small_cursor, 0xffffffff), 50, (gint32)WIDTH, 0, 4);
@@ -182,7 +182,7 @@ static void test_off(Screen *f, gconstpointer data) {
   gst_sample_unref(screen_until(queue, 0x222222));
 }
 
-/* It can be started before a compositor, and stopped while it waits for one. */
+/* It can start before a compositor, and stop while it waits for one. */
 static void test_late_screen(Screen *f, gconstpointer data) {
   gboolean comes = GPOINTER_TO_INT(data);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "", DMABUF);
@@ -192,7 +192,7 @@ static void test_late_screen(Screen *f, gconstpointer data) {
   gst_sample_unref(screen_until(queue, 0x111111));
 }
 
-/* Between the look at the plane and the one at its framebuffer, that may go. */
+/* A framebuffer can be removed between the queries of the plane and of the framebuffer. */
 static void test_removed(Screen *f, gconstpointer data) {
   guint a = fake_kms_create(&plain, 0x111111), b = fake_kms_create(&plain, 0x222222);
   screen_show(a, 42);
@@ -216,7 +216,7 @@ static void test_drm_caps(Screen *f, gconstpointer data) {
 }
 #endif
 
-/* As applications do that keep their pipeline. */
+/* Like applications that keep their pipeline. */
 static void test_restart(Screen *f, gconstpointer data) {
   screen_show(fake_kms_create(&plain, 0x111111), 42);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "", DMABUF);
@@ -228,7 +228,7 @@ static void test_restart(Screen *f, gconstpointer data) {
   }
 }
 
-/* A frame is stamped when it is taken, and can wait for any time. */
+/* No latency, and no limit on how long a frame can wait. */
 static void test_latency(Screen *f, gconstpointer data) {
   g_autoptr(GstQuery) query = gst_query_new_latency();
   GstClockTime minimum, maximum;
@@ -241,6 +241,76 @@ static void test_latency(Screen *f, gconstpointer data) {
   g_assert_true(live);
   g_assert_cmpuint(minimum, ==, 0);
   g_assert_cmpuint(maximum, ==, GST_CLOCK_TIME_NONE);
+}
+
+typedef struct {
+  const gchar *settings;
+  void (*arrange)(void);
+  GQuark (*domain)(void);
+  gint code;
+  const gchar *part;
+} Refusal;
+
+static void arrange_nothing(void) {}
+
+static void arrange_planes(void) {
+  fake_kms_set(planes, 2);
+}
+
+static void arrange_denied(void) {
+  fake_kms_set(denied, TRUE);
+}
+
+static void arrange_opaque(void) {
+  fake_kms_set(opaque, TRUE);
+}
+
+static void arrange_format(void) {
+  const FakeFramebuffer other = {.width = WIDTH, .height = HEIGHT, .fourcc = NV12, .pitch = PITCH};
+  screen_show(fake_kms_create(&other, 0), 42);
+}
+
+static const Refusal refusals[] = {
+    {"device=refused", arrange_nothing, gst_resource_error_quark, GST_RESOURCE_ERROR_NOT_AUTHORIZED,
+     "CAP_SYS_ADMIN"},
+    {"device=missing", arrange_nothing, gst_resource_error_quark, GST_RESOURCE_ERROR_NOT_FOUND,
+     "missing is no card of the driver virtio_gpu"},
+    {"connector=HDMI-A-1", arrange_nothing, gst_resource_error_quark, GST_RESOURCE_ERROR_NOT_FOUND,
+     "no connector HDMI-A-1, but: Virtual-1"},
+    {"", arrange_denied, gst_resource_error_quark, GST_RESOURCE_ERROR_NOT_AUTHORIZED,
+     "setcap cap_sys_admin+ep"},
+    {"cursor=true", arrange_opaque, gst_resource_error_quark, GST_RESOURCE_ERROR_SETTINGS,
+     "cursor=false"},
+    {"", arrange_planes, gst_stream_error_quark, GST_STREAM_ERROR_FORMAT, "2 planes"},
+    {"", arrange_format, gst_stream_error_quark, GST_STREAM_ERROR_FORMAT, "NV12"},
+};
+
+/* Each is rejected before the pipeline plays, with the remedy. */
+static void test_refusal(Screen *f, gconstpointer data) {
+  const Refusal *refusal = data;
+  screen_show(fake_kms_create(&plain, 0), 42);
+  refusal->arrange();
+  screen_make(f, refusal->settings, "identity");
+  g_assert_cmpint(gst_element_set_state(f->pipeline, GST_STATE_PAUSED), ==,
+                  GST_STATE_CHANGE_FAILURE);
+  screen_assert_error(f, refusal->domain(), refusal->code, refusal->part);
+}
+
+/* 3D buffers can be encoded by the host, but not read by the CPU. */
+static void test_opaque_caps(Screen *f, gconstpointer data) {
+  screen_show(fake_kms_create(&plain, 0), 42);
+  arrange_opaque();
+  g_autoptr(GAsyncQueue) queue = screen_play(f, "", SYSTEM);
+  GstMessage *message = screen_wait_message(f, GST_MESSAGE_ERROR);
+  gst_message_unref(message);
+  g_assert_cmpint(g_async_queue_length(queue), ==, 0);
+}
+
+/* A framebuffer that exceeds its memory is never read. */
+static void test_too_large(Screen *f, gconstpointer data) {
+  fake_kms_flip(fake_kms_create(&plain, 0), 42, 0, 1, WIDTH, HEIGHT);
+  g_autoptr(GAsyncQueue) queue = screen_play(f, "", DMABUF);
+  screen_assert_error(f, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_READ, "smaller than what it shows");
 }
 
 static void add(void) {
@@ -265,6 +335,12 @@ static void add(void) {
 #endif
   TEST("/virtgpusrc/restart", test_restart, NULL);
   TEST("/virtgpusrc/latency", test_latency, NULL);
+  for (guint i = 0; i < G_N_ELEMENTS(refusals); i++) {
+    g_autofree gchar *name = g_strdup_printf("/virtgpusrc/refusal/%u", i);
+    TEST(name, test_refusal, &refusals[i]);
+  }
+  TEST("/virtgpusrc/refusal/opaque", test_opaque_caps, NULL);
+  TEST("/virtgpusrc/refusal/too-large", test_too_large, NULL);
 }
 
 int main(int argc, char **argv) {

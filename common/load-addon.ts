@@ -3,17 +3,16 @@ import { join, resolve } from "node:path";
 import { errorText } from "./error-text.ts";
 import { packageRoot } from "./package-root.ts";
 
-/** The native addon is absent or does not load on this machine. */
+/** The native addon is missing or cannot be loaded. */
 export class NativeAddonError extends Error {
   override readonly name = "NativeAddonError";
 }
 
 /**
- * Loads one of the native addons. Callers give the result a type of their own, next to the functions that
- * it describes. The variable VSOCKENC_ADDONS names the folder of another build; it is for tests, such as those of the
- * VideoToolbox back end with a shim of its API (`npm run build:shim`: build/addon-shim/Release).
+ * Loads one of the native addons; the caller gives the result its type. For tests, the variable VSOCKENC_ADDONS names the
+ * folder of another build, e.g. that with a stand-in for VideoToolbox (`npm run build:shim`: build/addon-shim/Release).
  *
- * @throws NativeAddonError with the causes and the command that mends each.
+ * @throws NativeAddonError with the possible causes and the command that fixes each
  */
 export function loadAddon(addon: "os" | "media" | "gst"): unknown {
   const folder = resolve(process.env["VSOCKENC_ADDONS"] ?? join(packageRoot, "build", "addon", "Release"));
@@ -24,7 +23,7 @@ export function loadAddon(addon: "os" | "media" | "gst"): unknown {
     const reason = errorText(error);
     throw new NativeAddonError(
       [
-        `The native addon ${addon}.node does not load: ${reason}`,
+        `cannot load the native addon ${addon}.node: ${reason}`,
         `- not built yet, or built for another machine: npm run ${addon === "gst" ? "build:bridge" : "build"}`,
         "- a shared library is missing (libavcodec, libyuv, GStreamer): npm run setup",
       ].join("\n"),

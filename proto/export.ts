@@ -2,8 +2,8 @@
  * The export protocol's messages and framing (PROTOCOL.md, "Export protocol"): a byte stream with descriptors on one
  * side, typed messages on the other. Used by exporters and by the relay.
  *
- * A message is a u32 length and a protobuf ExportMessage. Lengths are checked before anything is allocated, and
- * every number before it is believed: the two sides may belong to different users.
+ * A message is a u32 length and a protobuf ExportMessage. The two sides may belong to different users, so lengths are
+ * checked before anything is allocated, and every number before it is used.
  */
 import { errorText } from "../common/error-text.ts";
 import { LIMITS } from "./limits.ts";
@@ -109,38 +109,59 @@ function fail(what: string): never {
   throw new ExportProtocolError(`the peer broke the export protocol: ${what}`);
 }
 
-/** A 64-bit field: absent is 0, and what a double cannot hold is refused. */
-function count(value: number | null | undefined, field: string): number {
-  const number = value ?? 0;
-  return Number.isSafeInteger(number) && number >= 0 ? number : fail(`${field} is not below 2^53`);
+/** A field that is not negative: an absent one is 0, and one that a double cannot hold is rejected. */
+function number(value: number | null | undefined, field = "a number"): number {
+  const given = value ?? 0;
+  return Number.isSafeInteger(given) && given >= 0 ? given : fail(`${field} ${given} is not below 2^53`);
 }
 
 function rectangle(value: vsockenc.Rectangle.$Properties | null | undefined): Rectangle {
-  return { x: value?.x ?? 0, y: value?.y ?? 0, width: value?.width ?? 0, height: value?.height ?? 0 };
+  return {
+    x: number(value?.x),
+    y: number(value?.y),
+    width: number(value?.width),
+    height: number(value?.height),
+  };
 }
+
+interface Fields {
+  readonly request?: number | null;
+  readonly resource?: number | null;
+  readonly generation?: number | null;
+}
+
+const requestOf = ({ request, resource }: Fields) => ({
+  request: number(request),
+  resource: number(resource),
+});
+
+const holdOf = ({ resource, generation }: Fields) => ({
+  resource: number(resource),
+  generation: number(generation, "generation"),
+});
 
 function extents(list: readonly vsockenc.Extent.$Properties[] | null | undefined): readonly Extent[] {
   const given = list ?? [];
   if (given.length > LIMITS.MAX_EXTENTS) fail(`${given.length} extents, at most ${LIMITS.MAX_EXTENTS}`);
   return given.map((extent) => {
-    const offset = count(extent.offset, "Extent.offset");
-    const length = count(extent.length, "Extent.length");
-    count(offset + length, "Extent.offset + length");
-    return { memory: extent.memory ?? 0, offset, length };
+    const offset = number(extent.offset, "offset");
+    const length = number(extent.length, "length");
+    number(offset + length, "offset + length");
+    return { memory: number(extent.memory), offset, length };
   });
 }
 
 function surfaceOf({ surface, extents }: vsockenc.Acquired.$Properties): number | undefined {
   if (surface === null || surface === undefined) return undefined;
-  const id = surface.id ?? 0;
+  const id = number(surface.id);
   if (id === 0) fail("Acquired.surface has no id");
   if (extents !== null && extents !== undefined && extents.length > 0) fail("a surface with extents");
   return id;
 }
 
 function cursorImageOf(sent: vsockenc.CursorImage.$Properties): CursorImage | undefined {
-  const width = sent.width ?? 0;
-  const height = sent.height ?? 0;
+  const width = number(sent.width);
+  const height = number(sent.height);
   const pixels = sent.pixels ?? new Uint8Array(0);
   const side = LIMITS.CURSOR_SIDE;
   if (width > side || height > side || pixels.length !== width * height * 4) {
@@ -171,7 +192,7 @@ export class ExportDecoder {
   /**
    * @param maxMessageBytes longest body that is accepted
    * @param maxDescriptors descriptors that may wait for their message; 0 where none is expected
-   * @param closeDescriptor for those that nobody takes
+   * @param closeDescriptor for those that no message has taken
    */
   constructor(maxMessageBytes: number, maxDescriptors: number, closeDescriptor: (fd: number) => void) {
     this.#maxMessageBytes = maxMessageBytes;
@@ -186,7 +207,7 @@ export class ExportDecoder {
    */
   *push(bytes: Uint8Array, descriptors: readonly number[]): Generator<ExportMessage> {
     this.#descriptors.push(...descriptors);
-    if (this.#descriptors.length > this.#maxDescriptors) fail("a descriptor that was not asked for");
+    if (this.#descriptors.length > this.#maxDescriptors) fail("an unexpected descriptor");
     for (let at = 0; at < bytes.length; ) {
       const target = this.#body ?? this.#length;
       const part = bytes.subarray(at, at + target.length - this.#filled);
@@ -213,13 +234,13 @@ export class ExportDecoder {
   #startBody(): void {
     const length = this.#length.readUInt32LE(0);
     if (length === 0 || length > this.#maxMessageBytes) {
-      fail(`a message of ${length} bytes, at least 1 and at most ${this.#maxMessageBytes} are allowed`);
+      fail(`a message of ${length} bytes, from 1 to ${this.#maxMessageBytes} are allowed`);
     }
     this.#body = Buffer.alloc(length);
   }
 
   #decode(body: Buffer): ExportMessage | undefined {
-    let decoded: vsockenc.ExportMessage.$Properties;
+    let decoded: vsockenc.ExportMessage;
     try {
       decoded = vsockenc.ExportMessage.decode(body);
     } catch (error) {
@@ -227,60 +248,50 @@ export class ExportDecoder {
     }
     const { hello, memory, acquire, acquired, refused, release, revoke, scanout, damage } = decoded;
     const { cursorImage, cursorPosition } = decoded;
-    if (hello) return { type: "hello", version: hello.version ?? 0, exporter: hello.exporter ?? "" };
+    if (hello) return { type: "hello", version: number(hello.version), exporter: hello.exporter ?? "" };
     if (memory) {
-      const size = count(memory.size, "Memory.size");
+      const size = number(memory.size, "size");
       const descriptor = this.#descriptors.shift() ?? fail("a Memory message without its descriptor");
-      return { type: "memory", memory: memory.memory ?? 0, size, descriptor };
+      return { type: "memory", memory: number(memory.memory), size, descriptor };
     }
-    if (acquire) return { type: "acquire", request: acquire.request ?? 0, resource: acquire.resource ?? 0 };
+    if (acquire) return { type: "acquire", ...requestOf(acquire) };
     if (acquired) {
+      const { generation, width, height, format } = acquired;
       return {
         type: "acquired",
-        request: acquired.request ?? 0,
-        resource: acquired.resource ?? 0,
-        generation: count(acquired.generation, "Acquired.generation"),
-        width: acquired.width ?? 0,
-        height: acquired.height ?? 0,
-        format: acquired.format ?? 0,
+        ...requestOf(acquired),
+        generation: number(generation, "generation"),
+        width: number(width),
+        height: number(height),
+        format: number(format),
         extents: extents(acquired.extents),
         surface: surfaceOf(acquired),
       };
     }
     if (refused) {
-      const { request, resource, code, text } = refused;
       return {
         type: "refused",
-        request: request ?? 0,
-        resource: resource ?? 0,
-        code: codeName(code),
-        text: text ?? "",
+        ...requestOf(refused),
+        code: codeName(refused.code),
+        text: refused.text ?? "",
       };
     }
-    if (release) {
-      const generation = count(release.generation, "Release.generation");
-      return { type: "release", resource: release.resource ?? 0, generation };
-    }
-    if (revoke) {
-      const generation = count(revoke.generation, "Revoke.generation");
-      return { type: "revoke", resource: revoke.resource ?? 0, generation };
-    }
+    if (release) return { type: "release", ...holdOf(release) };
+    if (revoke) return { type: "revoke", ...holdOf(revoke) };
     if (scanout) {
       const { head, resource } = scanout;
-      return {
-        type: "scanout",
-        head: head ?? 0,
-        resource: resource ?? 0,
-        rectangle: rectangle(scanout.rectangle),
-      };
+      const shown = rectangle(scanout.rectangle);
+      return { type: "scanout", head: number(head), resource: number(resource), rectangle: shown };
     }
-    if (damage) return { type: "damage", head: damage.head ?? 0, rectangle: rectangle(damage.rectangle) };
+    if (damage) {
+      return { type: "damage", head: number(damage.head), rectangle: rectangle(damage.rectangle) };
+    }
     if (cursorImage) {
-      return { type: "cursorImage", head: cursorImage.head ?? 0, image: cursorImageOf(cursorImage) };
+      return { type: "cursorImage", head: number(cursorImage.head), image: cursorImageOf(cursorImage) };
     }
     if (cursorPosition) {
       const { head, x, y } = cursorPosition;
-      return { type: "cursorPosition", head: head ?? 0, x: x ?? 0, y: y ?? 0 };
+      return { type: "cursorPosition", head: number(head), x: x ?? 0, y: y ?? 0 };
     }
     return undefined;
   }

@@ -1,9 +1,8 @@
 /**
  * Framing of the wire protocol (PROTOCOL.md, "Framing"): headers out, messages in.
  *
- * The receiver trusts nothing before the CRC has been checked. Whatever is not a message costs one byte, and the
- * search goes on at the next magic; so it finds its feet again after half a message, after a predecessor's
- * remains, and after noise.
+ * The receiver trusts nothing before it has checked the CRC. If the bytes at a magic are not a message, it skips one byte
+ * and searches for the next magic. So it resynchronises after half a message, a predecessor's leftovers, or noise.
  */
 import { crc32 } from "node:zlib";
 import { HEADER_OFFSET, LIMITS } from "./limits.ts";
@@ -16,7 +15,7 @@ import {
   type OutgoingMessage,
 } from "./messages.ts";
 
-/** What the header says beside type and length. */
+/** The header's fields besides type and length. */
 export interface Envelope {
   readonly epoch: number;
   readonly sequence: number;
@@ -87,7 +86,7 @@ export interface Received {
   readonly bytes: number;
 }
 
-/** What the parser found: a message, one of a later version's types, or one that is whole but wrong. */
+/** A message, one of a type that only a later version knows, or one that is complete but malformed. */
 export type ParserEvent =
   | ({ readonly kind: "message" } & Received)
   | { readonly kind: "unknown"; readonly envelope: Envelope }
@@ -98,7 +97,7 @@ export class MessageParser {
   #pending: Buffer = Buffer.alloc(0);
   #skippedBytes = 0;
 
-  /** Bytes so far that belonged to no message, NULs included. */
+  /** Bytes so far that were not part of a message, NULs included. */
   get skippedBytes(): number {
     return this.#skippedBytes;
   }
@@ -124,17 +123,17 @@ export class MessageParser {
         yield event;
       }
     } finally {
-      // Copied, so that a few bytes do not keep a large chunk alive, nor change when the caller reuses it.
+      // Copied, so that a few bytes do not keep a large chunk alive or change when the caller reuses it.
       this.#pending = Buffer.from(input.subarray(at));
     }
   }
 
-  /** Forgets half a message, for a stream that starts anew. */
+  /** Forgets half a message, because the stream starts again. */
   reset(): void {
     this.#pending = Buffer.alloc(0);
   }
 
-  /** Where the next header may begin: at a magic, or at the tail that could still become one. */
+  /** Where the next header may begin: at a magic, or at a tail that is the start of one. */
   #findMagic(input: Buffer, from: number): number {
     const found = input.indexOf(MAGIC_BYTES, from);
     if (found !== -1) return found;

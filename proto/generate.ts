@@ -1,5 +1,5 @@
 /**
- * Makes, from *.proto and limits.ts, what both languages share (all of it git-ignored but PROTOCOL.md's tables):
+ * Generates what both languages share from *.proto, limits.ts and formats.ts (git ignores all of it except the tables):
  *
  *     proto/gen/messages.js, .d.ts     protobufjs codecs
  *     proto/gen/c/*.pb.c, *.pb.h       nanopb codecs with static bounds
@@ -21,11 +21,11 @@ import { VIEWER_LIMIT_DOCUMENTATION } from "./viewer-limits.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const finished = join(here, "gen");
-/** Made apart and then taken over, so that a build beside this one never finds half of it. */
+/** Generated here, then moved, so that a concurrent build never finds half of it. */
 const generated = join(here, "gen.new");
 const generatedC = join(generated, "c");
 
-/** The files whose messages the guest speaks; export.proto stays on the host. */
+/** The files whose messages the guest uses; export.proto is for the host alone. */
 const WIRE_FILES = ["wire.proto", "session.proto", "stream.proto", "buffer.proto", "frame.proto"];
 
 function run(command: string, args: readonly string[]): void {
@@ -33,9 +33,7 @@ function run(command: string, args: readonly string[]): void {
     execFileSync(command, args, { cwd: here, stdio: ["ignore", "ignore", "pipe"] });
   } catch (error) {
     const reason = errorText(error);
-    throw new Error(
-      `${command} failed: ${reason}\nIs it installed? \`npm run setup\` installs what the build needs.`,
-    );
+    throw new Error(`${command} failed: ${reason}\nInstall it with \`npm run setup\`.`);
   }
 }
 
@@ -68,7 +66,7 @@ function cCodecs(): void {
   );
   const optionsFile = join(generatedC, "vsockenc.options");
   writeFileSync(optionsFile, `${options.join("\n")}\n`);
-  // The short option would be passed on with its space and silently name no file.
+  // The short option would be passed on with its space, and the file would silently be ignored.
   const nanopb = [`--nanopb_out=${generatedC}`, `--nanopb_opt=--options-file=${optionsFile}`];
   run("protoc", ["-I.", ...nanopb, ...WIRE_FILES]);
 }
@@ -147,7 +145,7 @@ function headerTable(): string {
   return ["| offset | bytes | field | meaning |", "|---|---|---|---|", ...rows].join("\n");
 }
 
-/** Takes over what has changed and leaves the rest alone, with its time: nothing is compiled again for nothing. */
+/** Moves changed files only; unchanged ones keep their time, so that they are not compiled again. */
 function takeOver(from: string, to: string): void {
   mkdirSync(to, { recursive: true });
   const names = readdirSync(from, { recursive: true, withFileTypes: true });

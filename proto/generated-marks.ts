@@ -1,8 +1,8 @@
-/** Tables in Markdown that are generated stand between `<!-- generated: NAME -->` and `<!-- end -->`. */
+/** Generated tables in Markdown are between `<!-- generated: NAME -->` and `<!-- end -->`. */
 import { readFileSync, writeFileSync } from "node:fs";
 
 /**
- * Replaces what stands between the marks; the file is only written when that changes it.
+ * Replaces the text between the marks; writes the file only if that changes it.
  *
  * @param tables by the names in the marks
  * @throws Error when the file has no such mark

@@ -22,7 +22,7 @@ const LIMIT_TABLE = {
   FLUSH_NULS: limit(
     32768,
     "bytes",
-    "NUL bytes that complete a dead predecessor's half message, however long it was to be",
+    "NUL bytes that complete a dead predecessor's half message of any length",
   ),
   DATA_PREFIX_BYTES: limit(8, "bytes", "frame number and offset ahead of a Data chunk's bytes"),
   GUEST_WINDOW_BYTES: limit(
@@ -42,7 +42,7 @@ const LIMIT_TABLE = {
   ),
   HELLO_INTERVAL_MS: limit(250, "ms", "repetition of Hello until Welcome"),
   GREETING_INTERVAL_MS: limit(1000, "ms", "repetition of Greeting while there is no session"),
-  PING_INTERVAL_MS: limit(1000, "ms", "a Ping after that long without another message"),
+  PING_INTERVAL_MS: limit(1000, "ms", "without another message for that long, a Ping is sent"),
   SILENCE_MS: limit(3000, "ms", "silence that ends a session"),
   FRAME_DONE_TIMEOUT_MS: limit(1000, "ms", "wait for FrameDone after which the guest starts a new epoch"),
   MAX_ATTACHED_BUFFERS: limit(64, "buffers", "attached at one time"),
@@ -51,8 +51,8 @@ const LIMIT_TABLE = {
     "bytes",
     "all inline buffers of a session together: three pictures of 4K",
   ),
-  MAX_IN_FLIGHT_FRAMES: limit(8, "frames", "most the relay accepts without an answer"),
-  DEFAULT_IN_FLIGHT_FRAMES: limit(2, "frames", "what the element sends ahead unless told otherwise"),
+  MAX_IN_FLIGHT_FRAMES: limit(8, "frames", "most the relay accepts before it has answered"),
+  DEFAULT_IN_FLIGHT_FRAMES: limit(2, "frames", "what the element sends ahead by default"),
   MAX_PLANES: limit(4, "planes", "of one buffer"),
   MAX_DIMENSION: limit(16384, "pixels", "width or height of a picture"),
   MIN_DIMENSION: limit(16, "pixels", "width or height of a picture"),
@@ -62,7 +62,7 @@ const LIMIT_TABLE = {
   MAX_LEVELS: limit(32, "levels", "in Configure; H.264 has 20, H.265 has 13"),
   MAX_MODIFIERS: limit(16, "modifiers", "in Welcome"),
   MAX_NAME_BYTES: limit(63, "bytes", "a name, UTF-8, without the terminator"),
-  MAX_TEXT_BYTES: limit(255, "bytes", "a text for people, UTF-8, without the terminator"),
+  MAX_TEXT_BYTES: limit(255, "bytes", "a text for users, UTF-8, without the terminator"),
   MAX_BITRATE_KBPS: limit(1000000, "kbit/s", "bit rate"),
   EXPORT_VERSION: limit(1, "version", "of the export protocol"),
   MAX_EXPORT_MESSAGE_BYTES: limit(1048576, "bytes", "an ExportMessage with its extents"),
@@ -71,7 +71,7 @@ const LIMIT_TABLE = {
   MAX_MEMORIES: limit(64, "memories", "sent on one export connection"),
   MAX_HEADS: limit(16, "heads", "of one VM (VIRTIO_GPU_MAX_SCANOUTS of virtio 1.2, 5.7.6.7)"),
   CURSOR_SIDE: limit(64, "pixels", "width and height of a pointer's image (virtio 1.2, 5.7.6.10)"),
-  REVOKE_HOLD_MS: limit(100, "ms", "how long the guest's UNREF or DETACH waits for the relay to let go"),
+  REVOKE_HOLD_MS: limit(100, "ms", "how long the guest's UNREF or DETACH waits for the relay's Release"),
 } as const satisfies Record<string, Limit>;
 
 /** Name of a protocol number. */

@@ -51,7 +51,7 @@ export interface DataMessage {
 
 export type Message = ProtobufMessage | DataMessage;
 
-/** What has to be given to send a protobuf message: absent fields have their default values. */
+/** A protobuf message to send; absent fields have their default values. */
 export type OutgoingMessage = {
   [Name in keyof Bodies]: {
     readonly type: Name;
@@ -75,7 +75,7 @@ export function messageId(type: Message["type"]): number {
 
 /** Serialises the body of a protobuf message. */
 export function encodeBody(message: OutgoingMessage): Uint8Array {
-  // The union's members correlate type and body; TypeScript cannot follow that through an index.
+  // Type and body belong together in the union, but TypeScript cannot follow that through an index.
   const codec = BODIES[message.type].codec as { encode(body: unknown): { finish(): Uint8Array } };
   return codec.encode(message.body).finish();
 }

@@ -1,9 +1,9 @@
 /**
- * The generated codecs, with 64-bit fields as plain numbers.
+ * The generated codecs, with 64-bit fields as plain numbers. Import them from here, never from gen/: plain-numbers.ts
+ * must be evaluated first.
  *
- * protobufjs makes Long objects of them where the package `long` is installed; every 64-bit field of ours is a
- * byte count or a time and stays below 2^53, which receivers check where a hostile peer could exceed it. This
- * module must therefore be evaluated before the generated one: import from here, never from gen/.
+ * protobufjs would make Long objects if the package `long` is installed. Every 64-bit field is a byte count or a time
+ * and stays below 2^53; receivers check that where a hostile peer could exceed it.
  */
 import "./plain-numbers.ts";
 

@@ -12,21 +12,21 @@ import { FdSocket } from "../native/fd-socket.ts";
 
 export interface ExportChannelEvents {
   onMessage(message: ExportMessage): void;
-  /** The connection is over; `error` says why if neither side simply closed it. Called once. */
+  /** The connection is over; `error` is the reason unless one side simply closed it. Called once. */
   onClose(error?: Error): void;
 }
 
 export interface ExportChannelLimits {
   /** Longest message that is accepted, in bytes. */
   readonly maxMessageBytes: number;
-  /** Descriptors that may be on their way to us. */
+  /** Descriptors that may wait for their message. */
   readonly maxDescriptors: number;
-  /** What may wait to be sent, in bytes. */
+  /** Bytes that may wait to be sent. */
   readonly maxQueuedBytes: number;
 }
 
 const RECEIVE_BYTES = 65536;
-/** Receptions for one report, so that one busy peer does not keep the others waiting. */
+/** Receptions for one report, so that one busy peer does not delay the others. */
 const RECEIVES_PER_TURN = 16;
 
 export class ExportChannel {

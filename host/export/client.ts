@@ -1,8 +1,8 @@
 /**
- * The relay's end of the export protocol: asks a VM's exporter where the bytes of resource N are.
+ * The relay's end of the export protocol: requests from a VM's exporter where the bytes of resource N are.
  *
- * An exporter counts one hold for each resource and connection. So a Release that is due while an Acquire for the
- * same resource is still unanswered waits for that answer: otherwise it would end the new hold as well.
+ * An exporter counts one hold for each resource and connection. So a Release is deferred while an Acquire for the same
+ * resource is unanswered: otherwise it would end the new hold as well.
  */
 import {
   type CursorImage,
@@ -19,7 +19,7 @@ import { ExportChannel } from "./channel.ts";
 
 /** A memory that resources lie in. */
 export interface ExportedMemory {
-  /** Open until the connection closes, read-only; not for the user to close. */
+  /** Read-only; open until the connection closes. The user must not close it. */
   readonly descriptor: number;
   /** In bytes. */
   readonly size: number;
@@ -34,7 +34,7 @@ export interface ExportedResource {
   readonly generation: number;
   readonly width: number;
   readonly height: number;
-  /** VIRTIO_GPU_FORMAT_*: what a head shows is read by it; a stream has its layout from the guest. */
+  /** VIRTIO_GPU_FORMAT_*, for pictures of heads; a stream gets its layout from the guest. */
   readonly format: number;
   /** The bytes, in order; each extent lies inside its memory. */
   readonly extents: readonly Extent[];
@@ -45,7 +45,7 @@ export interface ExportedResource {
 }
 
 export interface ExportClientEvents {
-  /** The guest frees the resource: stop reading and call release() soon; it waits REVOKE_HOLD_MS at the most. */
+  /** The guest frees the resource: stop reading and call release(); the guest waits at most REVOKE_HOLD_MS. */
   onRevoke(resource: number, generation: number): void;
   /** The head now shows this part of the resource; resource 0: nothing. */
   onScanout(head: number, resource: number, rectangle: Rectangle): void;
@@ -59,18 +59,18 @@ export interface ExportClientEvents {
   onClose(error?: Error): void;
 }
 
-/** The exporter does not give the resource. */
+/** The exporter refused the resource. */
 export class ExportRefusedError extends Error {
   override readonly name = "ExportRefusedError";
   readonly code: ExportErrorCode;
 
   constructor(resource: number, code: ExportErrorCode, text: string) {
-    super(`the exporter refuses resource ${resource}: ${text} (${code})`);
+    super(`the exporter refused resource ${resource}: ${text} (${code})`);
     this.code = code;
   }
 }
 
-/** The connection to the exporter ended, or was never one. */
+/** There is no connection to the exporter, or it has ended. */
 export class ExportClosedError extends Error {
   override readonly name = "ExportClosedError";
 }
@@ -87,7 +87,7 @@ interface Opening {
 }
 
 const HELLO_TIMEOUT_MS = 3000;
-/** Requests are small and few; an exporter that leaves this unread is stuck. */
+/** Requests are small and few; an exporter that leaves that many bytes unread is stuck. */
 const MAX_QUEUED_BYTES = 1 << 16;
 
 export class ExportClient {
@@ -135,7 +135,7 @@ export class ExportClient {
         client = opened;
         timer = setTimeout(() => {
           opened.#channel.close(
-            new ExportClosedError(`nothing but silence from ${path} for ${HELLO_TIMEOUT_MS} ms`),
+            new ExportClosedError(`no message from ${path} within ${HELLO_TIMEOUT_MS} ms`),
           );
         }, HELLO_TIMEOUT_MS);
       });
@@ -147,7 +147,7 @@ export class ExportClient {
   }
 
   /**
-   * Asks for a resource, and holds it until release().
+   * Acquires a resource and holds it until release().
    *
    * @throws ExportRefusedError, ExportClosedError
    */
@@ -164,7 +164,7 @@ export class ExportClient {
     });
   }
 
-  /** Ends the hold; also the answer to onRevoke. A hold that is over already is no error. */
+  /** Ends the hold; also the answer to onRevoke. Has no effect on a hold that has ended already. */
   release(resource: number, generation: number): void {
     const revoked = this.#revoked.get(resource) === generation;
     if (revoked) this.#revoked.delete(resource);
@@ -189,7 +189,7 @@ export class ExportClient {
   #receive(message: ExportMessage): void {
     if (this.#opening !== undefined && message.type !== "hello") {
       if (message.type === "memory") closeDescriptor(message.descriptor);
-      throw new ExportProtocolError(`the exporter began with ${message.type}, not with hello`);
+      throw new ExportProtocolError(`expected hello from the exporter, got ${message.type}`);
     }
     switch (message.type) {
       case "hello":
@@ -225,14 +225,14 @@ export class ExportClient {
         this.#events.onCursorPosition?.(message.head, message.x, message.y);
         break;
       default:
-        throw new ExportProtocolError(`the exporter sent ${message.type}, which is the relay's to send`);
+        throw new ExportProtocolError(`the exporter sent ${message.type}, which only a relay sends`);
     }
   }
 
   #welcome(version: number): void {
     if (version !== LIMITS.EXPORT_VERSION) {
       throw new ExportProtocolError(
-        `the exporter speaks version ${version}, this relay ${LIMITS.EXPORT_VERSION}: update the older one`,
+        `the exporter has protocol version ${version}, this relay ${LIMITS.EXPORT_VERSION}: update the older one`,
       );
     }
     this.#opening?.resolve();
@@ -242,12 +242,16 @@ export class ExportClient {
   #addMemory(id: number, size: number, descriptor: number): void {
     try {
       if (this.#memories.has(id) || this.#memories.size >= LIMITS.MAX_MEMORIES) {
-        throw new ExportProtocolError(`memory ${id} was sent before, or is one too many`);
+        throw new ExportProtocolError(
+          `memory ${id} was sent before, or exceeds the ${LIMITS.MAX_MEMORIES} memories of a connection`,
+        );
       }
       const status = memoryStatus(descriptor);
-      // Extents are checked against this size: mapping beyond a file's end is how readers crash.
+      // Extents are checked against this size: reading a mapping beyond the file's end crashes (SIGBUS).
       if (status.size < size) {
-        throw new ExportProtocolError(`memory ${id} has ${status.size} bytes, not ${size}`);
+        throw new ExportProtocolError(
+          `memory ${id} has ${status.size} bytes, the exporter announced ${size}`,
+        );
       }
       this.#memories.set(id, { descriptor, size, identity: status.identity });
     } catch (error) {
@@ -277,13 +281,13 @@ export class ExportClient {
   ): void {
     const pending = this.#pending.get(request);
     if (pending === undefined || pending.resource !== resource) {
-      throw new ExportProtocolError(`an answer to request ${request}, which was not made`);
+      throw new ExportProtocolError(`an answer to the unknown request ${request}`);
     }
     answer(pending);
     this.#pending.delete(request);
     const deferred = this.#deferred.get(resource);
     if (deferred === undefined) return;
-    // Held again by whoever asked: their release will do.
+    // Acquired again: the new holder will release it.
     if (generation !== undefined) deferred.delete(generation);
     if (this.#isAwaited(resource)) return;
     this.#deferred.delete(resource);

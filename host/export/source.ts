@@ -1,6 +1,5 @@
 /**
- * What an exporter has to know about its resources so that ExportServer can serve them: the seam between "where
- * pixels live" and "who encodes".
+ * The interface between ExportServer and an exporter's resources: the seam between "where pixels live" and "who encodes".
  */
 import type { CursorImage, ExportErrorCode, Extent, Rectangle } from "../../proto/export.ts";
 
@@ -14,7 +13,7 @@ export interface SharedMemory {
   readonly descriptor: number;
 }
 
-/** Number of a memory that cannot be handed out. */
+/** Number of a memory that cannot be shared. */
 export const NOT_SHAREABLE = 0;
 
 /** A resource that can be read. */
@@ -22,19 +21,19 @@ export interface ExportableResource {
   /** Pixels. */
   readonly width: number;
   readonly height: number;
-  /** VIRTIO_GPU_FORMAT_*: what a head shows is read by it; a stream has its layout from the guest. */
+  /** VIRTIO_GPU_FORMAT_*, for pictures of heads; a stream gets its layout from the guest. */
   readonly format: number;
   readonly backing: {
     /** Never the same twice in the exporter's life. */
     readonly generation: number;
-    /** In order. Memory NOT_SHAREABLE: these bytes cannot be handed out. */
+    /** In order. Memory NOT_SHAREABLE: these bytes cannot be shared. */
     readonly extents: readonly Extent[];
     /** Number of the IOSurface that has the pixels instead; there are no extents then. */
     readonly surface?: number;
   };
 }
 
-/** Why a resource is not given. */
+/** Why a resource is refused. */
 export interface Refusal {
   readonly code: ExportErrorCode;
   readonly text: string;
@@ -59,7 +58,7 @@ export interface Cursor {
   readonly image: CursorImage | undefined;
 }
 
-/** What a head has until its guest shows a pointer. */
+/** The state until the guest shows a pointer. */
 export const NO_CURSOR: Cursor = { x: 0, y: 0, image: undefined };
 
 export interface ExportSource {
@@ -68,10 +67,10 @@ export interface ExportSource {
   /** The newest state of a resource. */
   lookUp(resource: number): LookUp;
   memory(id: number): SharedMemory | undefined;
-  /** What a new connection is told of the heads. */
+  /** The heads that are announced to a new connection. */
   scanouts(): readonly (Scanout & { readonly head: number })[];
   /** The pointers of the heads that show one; absent where there are none. */
   cursors?(): readonly (Cursor & { readonly head: number })[];
-  /** Calls back when everything that was asked for earlier is carried out, so that look-ups see it. */
+  /** Calls `listener` when everything that was requested before is carried out, so that look-ups see it. */
   whenSettled(listener: () => void): void;
 }

@@ -1,9 +1,9 @@
 /**
- * The resources of one VM, as the relay may read them.
+ * The resources of one VM, for the relay to read.
  *
- * One connection to the VM's exporter serves all ports of the VM. It is made again when it breaks; whoever held a
- * resource then is told that it is revoked. An exporter knows one hold for each resource and connection, so users
- * within the relay are counted here, and the hold goes back with the last of them.
+ * One connection to the VM's exporter serves all ports of the VM. It is re-opened when it breaks; users that hold a
+ * resource then get its revocation. An exporter counts one hold for each resource and connection, so the users within the
+ * relay are counted here, and the last one releases the hold.
  */
 
 import type { Logger } from "pino";
@@ -14,7 +14,7 @@ import { Heads } from "./heads.ts";
 
 const RETRY_MS = 500;
 
-/** A resource that somebody in the relay reads. */
+/** A resource in use by the relay. */
 export interface HeldResource {
   /** In pixels. */
   readonly width: number;
@@ -37,7 +37,7 @@ export interface ResourceSource {
   acquire(resource: number, onRevoked: () => void): Promise<HeldResource>;
 }
 
-/** The users of one hold, by what tells them that it is revoked. */
+/** The users of one hold, by their callbacks for its revocation. */
 type Users = Set<() => void>;
 
 const holdKey = (resource: number, generation: number): string => `${resource}:${generation}`;
@@ -48,7 +48,7 @@ export class VmResources implements ResourceSource {
   readonly #path: string;
   readonly #log: Logger;
   readonly #holds = new Map<string, Users>();
-  /** Revoked before the Acquire's answer had found its way to who asked. Only kept while some are asked for. */
+  /** Revoked before the Acquire's answer had reached its caller. Kept only while an Acquire is unanswered. */
   readonly #revokedEarly = new Set<string>();
   #asking = 0;
   #client: ExportClient | undefined;

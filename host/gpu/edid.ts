@@ -2,14 +2,14 @@
  * The EDID block that a head answers GET_EDID with (VESA E-EDID 1.4, one block of 128 bytes, no extension).
  *
  * The preferred mode is a detailed timing with reduced blanking (VESA CVT 1.2, section 3); a few common sizes are
- * offered besides, since any size costs this device the same.
+ * offered as well, because every size costs this device the same.
  */
 import type { DisplayMode } from "./display-mode.ts";
 
 const BLOCK_BYTES = 128;
 const DESCRIPTOR_BYTES = 18;
 const FIRST_DESCRIPTOR = 54;
-/** Of the fictitious screen, for its size in millimetres. */
+/** Determines the physical size that the screen reports. */
 const PIXELS_PER_INCH = 96;
 const MM_PER_INCH = 25.4;
 const MANUFACTURER = "VSE";

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { GPU_LIMITS } from "./limits.ts";
 
-/** Warnings that a guest can cause at will: a few a period are written, the rest counted. */
+/** Warnings that a guest can cause at will: a few in each period are logged, the others are counted. */
 export class GuestWarnings {
   readonly #log: Logger;
   #periodStart = Number.NEGATIVE_INFINITY;
@@ -15,7 +15,7 @@ export class GuestWarnings {
     const now = performance.now();
     if (now - this.#periodStart >= GPU_LIMITS.WARNING_PERIOD_MS) {
       const suppressed = this.#inPeriod - GPU_LIMITS.WARNINGS;
-      if (suppressed > 0) this.#log.warn({ suppressed }, "more warnings about the guest were not written");
+      if (suppressed > 0) this.#log.warn({ suppressed }, "suppressed more warnings about the guest");
       this.#periodStart = now;
       this.#inPeriod = 0;
     }

@@ -1,21 +1,21 @@
 /**
- * A vhost-user session as text: one JSON object a line, in the order in which things happened.
+ * A recording of a vhost-user connection as text: one JSON object a line, in order of time.
  *
- *     {"session":1,"heads":1,"mode":[1280,800]}                  first line: how the device was set up
+ *     {"session":1,"heads":1,"mode":[1280,800]}                  first line: options of the device
  *     {"message":5,"payload":"…","needsReply":true,"descriptors":2,"files":[[0,1073741824],[0,1073741824]]}
  *     {"reply":"[8]"}                                            to the last message
  *     {"ring":0,"command":"0001[22]","room":408,"answer":"0111[22]…"}
- *     {"ring":0,"fault":"a chain loops or is too long"}          given back without an answer
+ *     {"ring":0,"fault":"a chain loops or is too long"}          a chain given back without an answer
  *
- * Written by hand, a fault says how it comes about: the descriptors (address, length, flags, next) and what lies at
- * some addresses, or an available index that breaks the ring.
+ * In a recording written by hand, a fault contains its cause: the descriptors (address, length, flags, next) and the
+ * bytes at some addresses, or an available index that breaks the ring.
  *
  *     {"ring":0,"fault":"…","chain":[[4096,24,1,0]],"memory":[[4096,"0001[22]"]]}
  *     {"ring":0,"fault":"…","available":1000}
  *
- * Bytes are hexadecimal; `[N]` stands for N zero bytes, for most of what virtio-gpu says is zero. `files` names the
- * file (number, size) behind each region of a memory table. Commands stand between the messages that they came
- * between; GET_VRING_BASE's reply therefore tells how many there were.
+ * Bytes are hexadecimal; `[N]` stands for N zero bytes, because most bytes of virtio-gpu are zero. `files` is the file
+ * (number, size) behind each region of a memory table. Commands are in order with the messages, so GET_VRING_BASE's
+ * reply is the number of commands before it.
  */
 
 export const SESSION_VERSION = 1;
@@ -31,7 +31,7 @@ export interface MessageEntry {
   readonly message: number;
   readonly payload: Buffer;
   readonly needsReply?: boolean;
-  /** How many came along. */
+  /** How many came with the message. */
   readonly descriptors?: number;
   readonly files?: readonly (readonly [file: number, size: number])[];
 }
@@ -102,7 +102,7 @@ export function formatEntry(entry: SessionEntry): string {
   );
 }
 
-/** The entries of a recorded session, the head first. @throws SyntaxError */
+/** The entries of a recording, the head first. @throws SyntaxError */
 export function parseSession(text: string): readonly SessionEntry[] {
   const entries = text
     .split("\n")
@@ -115,7 +115,7 @@ export function parseSession(text: string): readonly SessionEntry[] {
     );
   const head = entries[0];
   if (head === undefined || !("session" in head) || head.session !== SESSION_VERSION) {
-    throw new SyntaxError(`not a recorded session of version ${SESSION_VERSION}`);
+    throw new SyntaxError(`not a recording of version ${SESSION_VERSION}`);
   }
   return entries;
 }

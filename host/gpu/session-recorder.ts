@@ -1,10 +1,10 @@
 /**
- * Writes down what QEMU and the guest's driver asked and what was answered, for a test to ask again
- * (test/unit/gpu/session-player.ts; session-format.ts says what is written).
+ * Records the messages of QEMU and the commands of the guest's driver with their answers, in the format of
+ * session-format.ts; test/unit/gpu/session-player.ts plays them again.
  *
- * For diagnosis: it must never harm the device. So it waits for nothing, keeps no more in memory than MAX_UNWRITTEN
- * and no more on disk than MAX_RECORD, and a disk that fails ends the recording, not the device. Pixels are not
- * recorded: they never pass through the device.
+ * A recording is for diagnosis and must never harm the device. It blocks nothing, keeps at most MAX_UNWRITTEN in memory
+ * and MAX_RECORD on disk, and a failing disk ends the recording only. Pixels are not recorded: they never pass through
+ * the device.
  */
 import { createWriteStream, type WriteStream } from "node:fs";
 import type { Logger } from "pino";
@@ -28,7 +28,7 @@ export class SessionRecorder {
 
   constructor(path: string, { heads, mode }: GpuOptions, log: Logger) {
     this.#log = log;
-    // Commands tell what a guest displays and when: not for other users.
+    // Commands reveal what a guest displays and when: not readable by other users.
     this.#stream = createWriteStream(path, { mode: 0o600 });
     this.#stream.on("error", (error) => this.#stop(error.message));
     this.#write({ session: SESSION_VERSION, heads, mode: [mode.width, mode.height] });
@@ -51,7 +51,7 @@ export class SessionRecorder {
     this.#write({ reply: payload });
   }
 
-  /** For a ring to tell what was taken from it. */
+  /** Records what a ring takes. */
   ring(ring: number): RingObserver {
     return {
       command: (command, room, answer) =>
@@ -77,14 +77,14 @@ export class SessionRecorder {
     if (this.#ended) return;
     const line = `${formatEntry(entry)}\n`;
     this.#bytes += line.length;
-    if (this.#bytes > MAX_RECORD) this.#stop(`it has reached ${MAX_RECORD} bytes`);
-    else if (this.#stream.writableLength > MAX_UNWRITTEN) this.#stop("the disk does not keep up");
+    if (this.#bytes > MAX_RECORD) this.#stop(`it has reached the limit of ${MAX_RECORD} bytes`);
+    else if (this.#stream.writableLength > MAX_UNWRITTEN) this.#stop("the disk is too slow");
     else this.#stream.write(line);
   }
 
   #stop(reason: string): void {
     if (this.#ended) return;
-    this.#log.warn({ reason }, "the recording of the session has ended early");
+    this.#log.warn({ reason }, "the recording has ended early");
     this.close();
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The memories that resources lie in, with numbers for the export protocol that stay the same over stop and cont,
- * when the front end sends the same memory again with fresh descriptors.
+ * The memories of resources, with numbers for the export protocol that stay the same over stop and cont, when the front
+ * end sends the same memory again with fresh descriptors.
  */
 import { LIMITS } from "../../proto/limits.ts";
 import { NOT_SHAREABLE, type SharedMemory } from "../export/source.ts";
@@ -11,7 +11,7 @@ export class SharedMemories {
   readonly #byIdentity = new Map<string, SharedMemory>();
 
   /**
-   * Opens what is new in a memory table.
+   * Opens the memories of a table that are not known yet.
    *
    * @returns the numbers of its memories, in their order; NOT_SHAREABLE for those beyond MAX_MEMORIES
    */

@@ -1,17 +1,17 @@
 /**
  * The back end of a vhost-user-gpu device: one connection to QEMU (docs/interop/vhost-user.rst, vhost-user-gpu.rst).
  *
- * What real front ends do, and what this therefore minds:
- * - RESET_DEVICE comes before any memory table; GET_CONFIG before any driver.
- * - Kicks come before ENABLE, so enabling drains.
- * - SET_FEATURES has transport bits that were not offered; what it says counts.
+ * Behaviour of QEMU that this code depends on:
+ * - RESET_DEVICE comes before any memory table, GET_CONFIG before any driver.
+ * - Kicks come before ENABLE, so enabling drains the ring.
+ * - SET_FEATURES contains transport bits that were not offered; its value counts.
  * - stop and cont are GET_VRING_BASE, then a new display socket, the same memory with fresh descriptors, and a base
- *   that is not 0. Resources stay; only RESET_DEVICE drops them.
- * - A message of QEMU waits for our reply with the whole VM stopped, so nothing here waits. In particular nothing is
- *   asked on the display socket, where QEMU would answer only after this reply.
+ *   other than 0. Resources stay; only RESET_DEVICE drops them.
+ * - QEMU waits for our reply with the whole VM stopped, so nothing here waits. In particular nothing is requested on the
+ *   display socket, because QEMU would answer only after this reply.
  *
- * The display socket (vhost-user-gpu.rst) is how a back end would draw in QEMU's own window. With nothing to show
- * there, nothing needs to be said on it: it is kept open, for QEMU logs an error when it is closed, and is silent.
+ * A back end would draw in QEMU's own window through the display socket (vhost-user-gpu.rst). This one shows nothing
+ * there, so it sends nothing; it keeps the socket open, because QEMU logs an error when it is closed.
  */
 import type { Logger } from "pino";
 import { closeDescriptor } from "../native/descriptor.ts";
@@ -54,12 +54,12 @@ const OFFERED_FEATURES =
 const OFFERED_PROTOCOL_FEATURES =
   bit(ProtocolFeature.REPLY_ACK) | bit(ProtocolFeature.CONFIG) | bit(ProtocolFeature.RESET_DEVICE);
 
-/** Replies are small, and QEMU reads them at once; more unsent bytes mean that it has stopped. */
+/** Replies are small and QEMU reads them at once; more unsent bytes mean that it has stopped reading. */
 const MAX_QUEUED_BYTES = 1 << 16;
-/** Messages taken for one report of readiness. */
+/** Messages handled for one report of readiness. */
 const MESSAGES_PER_TURN = 64;
 
-/** Requests that have a reply of their own; all others are acknowledged where the front end asks for it. */
+/** Requests that have a reply of their own; all others are acknowledged if the front end requests it. */
 const REPLYING: ReadonlySet<number> = new Set([
   Request.GET_FEATURES,
   Request.GET_PROTOCOL_FEATURES,
@@ -68,7 +68,7 @@ const REPLYING: ReadonlySet<number> = new Set([
   Request.GET_CONFIG,
 ]);
 
-/** What a connection drives, and who writes it down. */
+/** The device that a connection drives, and the recorder of the connection. */
 export interface VhostUserTarget {
   readonly device: GpuDevice;
   /** By queue number. */
@@ -77,7 +77,7 @@ export interface VhostUserTarget {
 }
 
 export interface VhostUserEvents {
-  /** The peer has said something, so it is a front end and not somebody who looks whether the socket is in use. */
+  /** The peer has sent a message, so it is a front end and does not only test whether the socket is in use. */
   onEngaged(): void;
   /** The connection is over; `error` unless the peer closed it. */
   onEnd(error?: Error): void;
@@ -96,7 +96,7 @@ export class VhostUserBackend {
   #message: MessageHeader | undefined;
   /** Bytes of header or payload received so far. */
   #filled = 0;
-  /** That came with the present message and were not taken. */
+  /** Descriptors that came with the present message and were not used yet. */
   #descriptors: number[] = [];
   #engaged = false;
   #features = 0n;
@@ -122,7 +122,7 @@ export class VhostUserBackend {
     this.#socket.close();
   }
 
-  /** Reads exactly one header, then exactly its payload, so that descriptors meet their message. */
+  /** Reads exactly one header, then exactly its payload, so that descriptors stay with their message. */
   #receive(): void {
     for (let messages = 0; messages < MESSAGES_PER_TURN; ) {
       const target = this.#message === undefined ? this.#header : this.#payload;
@@ -170,7 +170,7 @@ export class VhostUserBackend {
     }
   }
 
-  /** @throws VhostUserError when the front end waits for a reply that cannot be given */
+  /** @throws VhostUserError if the front end waits for a reply that cannot be given */
   #handle(message: MessageHeader, payload: Buffer): void {
     const { request, needsReply } = message;
     this.#log.debug(
@@ -219,7 +219,7 @@ export class VhostUserBackend {
       case Request.SET_OWNER:
       case Request.RESET_OWNER:
       case Request.SET_CONFIG:
-        // Ownership means nothing to a back end with one front end; no field of the configuration can be set.
+        // One front end, so ownership has no effect; no field of the configuration can be set.
         return undefined;
       case Request.GET_CONFIG:
         return configPayload(payload, parseConfigRange(payload), this.#device.configuration());
@@ -276,14 +276,14 @@ export class VhostUserBackend {
         return undefined;
       default:
         throw new VhostUserError(
-          `request ${request} is unknown, or belongs to a feature that was not offered`,
+          `unsupported request ${request}: unknown, or of a feature that was not offered`,
         );
     }
   }
 
   #ring(index: number): Vring {
     const ring = this.#rings[index];
-    if (ring === undefined) throw new VhostUserError(`there is no ring ${index}`);
+    if (ring === undefined) throw new VhostUserError(`unknown ring ${index}, at most ${QUEUE_COUNT - 1}`);
     return ring;
   }
 

@@ -1,11 +1,11 @@
 /**
  * Messages of vhost-user (QEMU docs/interop/vhost-user.rst) as bytes: a header of request, flags and size, then the
- * payload; descriptors come along with the header. Little-endian, as every host that is supported.
+ * payload; descriptors come with the header. Little-endian, as all supported hosts.
  */
 import type { RegionDescription } from "../native/os-addon.ts";
 import type { RingAddresses } from "./vring.ts";
 
-/** "Front-end message types", those that are answered here. */
+/** "Front-end message types" that are supported. */
 export const Request = {
   GET_FEATURES: 1,
   SET_FEATURES: 2,
@@ -49,7 +49,7 @@ const REGION_BYTES = 32;
 const VRING_INDEX_MASK = 0xff;
 const VRING_NO_FD = 0x100;
 
-/** A message that makes no sense. */
+/** The front end sent an invalid message. */
 export class VhostUserError extends Error {
   override readonly name = "VhostUserError";
 }
@@ -61,12 +61,12 @@ export interface MessageHeader {
   readonly size: number;
 }
 
-/** @throws VhostUserError: the stream makes no sense any more */
+/** @throws VhostUserError; the connection cannot be used any more */
 export function parseHeader(bytes: Buffer): MessageHeader {
   const flags = bytes.readUInt32LE(4);
   const size = bytes.readUInt32LE(8);
   if ((flags & VERSION_MASK) !== VERSION || (flags & FLAG_REPLY) !== 0 || size > MAX_PAYLOAD_BYTES) {
-    throw new VhostUserError(`a message with flags 0x${flags.toString(16)} and ${size} bytes`);
+    throw new VhostUserError(`invalid message with flags 0x${flags.toString(16)} and ${size} bytes`);
   }
   return { request: bytes.readUInt32LE(0), needsReply: (flags & FLAG_NEED_REPLY) !== 0, size };
 }
@@ -82,7 +82,7 @@ export function serialiseReply(request: number, payload: Buffer): Buffer {
 
 function requireSize(payload: Buffer, bytes: number): void {
   if (payload.length < bytes) {
-    throw new VhostUserError(`a payload of ${payload.length} bytes, ${bytes} are needed`);
+    throw new VhostUserError(`invalid payload of ${payload.length} bytes, at least ${bytes} are needed`);
   }
 }
 
@@ -100,7 +100,8 @@ export function parseU64(payload: Buffer): bigint {
 
 function safeU64(payload: Buffer, at: number): number {
   const value = Number(payload.readBigUInt64LE(at));
-  if (!Number.isSafeInteger(value)) throw new VhostUserError(`a number above 2^53 at byte ${at}`);
+  if (!Number.isSafeInteger(value))
+    throw new VhostUserError(`the number at byte ${at} of the payload is not below 2^53`);
   return value;
 }
 
@@ -133,7 +134,7 @@ export function parseRingAddresses(payload: Buffer): { readonly index: number } 
   };
 }
 
-/** SET_VRING_KICK, CALL and ERR: which ring, and whether a descriptor comes along. */
+/** SET_VRING_KICK, CALL and ERR: which ring, and whether a descriptor comes with the message. */
 export function parseRingDescriptor(payload: Buffer): { readonly index: number; readonly hasFd: boolean } {
   const value = Number(BigInt.asUintN(32, parseU64(payload)));
   return { index: value & VRING_INDEX_MASK, hasFd: (value & VRING_NO_FD) === 0 };
@@ -173,7 +174,7 @@ export function parseConfigRange(payload: Buffer): ConfigRange {
 export function configPayload(request: Buffer, { offset, size }: ConfigRange, configuration: Buffer): Buffer {
   if (offset + size > configuration.length || request.length < CONFIG_PREFIX_BYTES + size) {
     throw new VhostUserError(
-      `configuration of ${size} bytes at ${offset}, there are ${configuration.length}`,
+      `invalid range of ${size} bytes at ${offset} of the configuration of ${configuration.length}`,
     );
   }
   const prefix = request.subarray(0, CONFIG_PREFIX_BYTES);

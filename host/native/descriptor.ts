@@ -1,6 +1,4 @@
-/**
- * File descriptors as plain numbers, and the few things done with them. Whoever holds one closes it, once.
- */
+/** File descriptors as plain numbers. The owner closes a descriptor, once. */
 import { type MemoryStatus, os } from "./os-addon.ts";
 
 export type { MemoryStatus };
@@ -24,12 +22,12 @@ export const memoryStatus = (fd: number): MemoryStatus => os.status(fd);
 export const createMemory = (name: string, size: number): number => os.createMemory(name, size);
 
 /**
- * Copies bytes into a memory: POSIX shared memory of Darwin takes no write(2).
+ * Copies bytes into a memory, also where it does not support write(2) (POSIX shared memory of Darwin).
  *
  * @param offset in the memory, in bytes
  */
 export const writeMemory = (fd: number, offset: number, bytes: Uint8Array): void =>
   os.writeMemory(fd, offset, bytes);
 
-/** A descriptor of the same memory that cannot write, where the system has that; else a duplicate. */
+/** A read-only descriptor of the same memory where the system supports that; else a duplicate. */
 export const reopenReadOnly = (fd: number): number => os.reopenReadOnly(fd);

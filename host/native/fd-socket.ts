@@ -1,9 +1,9 @@
 /**
  * UNIX stream sockets that carry file descriptors, which Node's own sockets cannot.
  *
- * Reading is pulled: the owner is told that there is something, and takes as many bytes as it wants; a descriptor
- * comes with the bytes it was sent with. Writing never waits: what the system does not take is queued, up to a
- * bound; a peer that does not read is closed, not waited for.
+ * Reading is pulled: the owner is notified that bytes have arrived, and receives as many as it wants; a descriptor comes
+ * with the bytes it was sent with. Writing never blocks: bytes that the system does not accept are queued, up to a bound.
+ * A peer that does not read is disconnected.
  */
 import { lstatSync, unlinkSync } from "node:fs";
 import { closeDescriptor, duplicateDescriptor } from "./descriptor.ts";
@@ -26,9 +26,9 @@ export class SendQueueFullError extends Error {
 }
 
 export interface FdSocketEvents {
-  /** Something can be received, maybe the end. What is left is told again. */
+  /** Bytes or the end can be received. Called again while bytes are left. */
   onReadable(): void;
-  /** The connection is over: `error` says why if it was not the peer's or our own close. Called once. */
+  /** The connection is over; without `error` because the peer or this side closed it. Called once. */
   onClose(error?: Error): void;
 }
 
@@ -71,7 +71,7 @@ export class FdSocket {
         if (ready.writable) this.#flush();
         if (ready.readable && !this.#closed) this.#events.onReadable();
       } catch (error) {
-        // A connection that stayed open unwatched would be a silence that nobody can explain.
+        // An open connection that is no longer watched would hang without a reason.
         this.close(asError(error));
       }
       this.#arm();
@@ -83,12 +83,12 @@ export class FdSocket {
     return this.#closed;
   }
 
-  /** Bytes that the system has not taken yet. */
+  /** Bytes that the system has not accepted yet. */
   get queuedBytes(): number {
     return this.#queuedBytes;
   }
 
-  /** Takes up to `length` bytes into `buffer` from `offset` on. The descriptors are the caller's to close. */
+  /** Receives up to `length` bytes into `buffer` from `offset` on. The caller closes the descriptors. */
   receive(buffer: Uint8Array, offset: number, length: number): Received {
     if (this.#closed) return { kind: "end" };
     try {
@@ -100,7 +100,7 @@ export class FdSocket {
       for (const fd of received.descriptors) closeDescriptor(fd);
       return { kind: "end" };
     } catch (error) {
-      // A peer that was killed with bytes unread.
+      // The peer was killed with unread bytes.
       if (isSystemError(error, "ECONNRESET")) return { kind: "end" };
       throw error;
     }
@@ -108,7 +108,7 @@ export class FdSocket {
 
   /**
    * Sends the bytes, the descriptors with the first of them. The bytes must not change afterwards; the descriptors
-   * stay the caller's. If more than the bound would wait, the socket is closed with SendQueueFullError.
+   * stay the caller's. If more bytes than the bound would be queued, the socket closes with SendQueueFullError.
    */
   send(bytes: Uint8Array, descriptors: readonly number[] = []): void {
     if (this.#closed || bytes.length === 0) return;
@@ -120,7 +120,7 @@ export class FdSocket {
     const waiting = bytes.length - offset;
     if (this.#queuedBytes + waiting > this.#maxQueuedBytes) {
       this.close(
-        new SendQueueFullError(`the peer does not read: more than ${this.#maxQueuedBytes} bytes wait`),
+        new SendQueueFullError(`the peer does not read: more than ${this.#maxQueuedBytes} bytes are queued`),
       );
       return;
     }
@@ -156,7 +156,7 @@ export class FdSocket {
     }
   }
 
-  /** How many bytes the system took; closes the socket if it is broken. */
+  /** Returns how many bytes the system accepted; closes the socket if it is broken. */
   #trySend(bytes: Uint8Array, offset: number, descriptors: readonly number[]): number {
     try {
       return os.send(this.#fd, bytes, offset, descriptors) ?? 0;
@@ -187,13 +187,13 @@ export function connectUnix(path: string): number {
   }
 }
 
-/** Whether somebody listens on the socket file. */
+/** Whether a process listens on the socket file. */
 function isAlive(path: string): boolean {
   try {
     closeDescriptor(os.connect(path));
     return true;
   } catch (error) {
-    // A full backlog or a lack of permission is a sign of life; a refused connection is not.
+    // A full backlog or missing permission shows that a process listens; a refused connection does not.
     return !isSystemError(error, "ECONNREFUSED");
   }
 }
@@ -238,12 +238,12 @@ export class FdListener {
     this.#fd = fd;
     this.#path = path;
     this.#watch = new Watch(fd, () => {
-      // One for each report: whoever is next is reported at once.
+      // One for each report: the next connection is reported at once.
       let connection: number | null;
       try {
         connection = os.accept(fd);
       } catch (error) {
-        // No descriptors left, most likely: whoever waits is served when there are some again.
+        // Most likely no descriptors are left: the connection is accepted when there are some again.
         this.#retry = setTimeout(() => this.#arm(), ACCEPT_RETRY_MS);
         throw error;
       }
@@ -254,7 +254,7 @@ export class FdListener {
   }
 
   /**
-   * Listens on a path. A socket file that nobody answers on is replaced.
+   * Listens on a path. A stale socket file is replaced.
    *
    * @param onConnection gets the descriptor of a connected socket, which is then its own
    * @throws SocketError
@@ -280,7 +280,7 @@ export class FdListener {
     try {
       unlinkSync(this.#path);
     } catch {
-      // Somebody removed it before us.
+      // It has been removed already.
     }
   }
 

@@ -1,13 +1,13 @@
 /**
  * Callbacks for descriptors that become ready, from one poll(2) thread.
  *
- * A watch reports once and is then silent until it is armed anew (see os/poller.h), so a busy descriptor cannot
- * flood the event loop. Open watches keep the process alive.
+ * A watch reports once and must then be armed again (see os/poller.cc), so a busy descriptor cannot flood the event loop.
+ * Open watches keep the process alive.
  */
 import { os } from "./os-addon.ts";
 
 export interface Readiness {
-  /** Bytes, a connection, or the end are there to be read; also set on errors and hang-ups. */
+  /** Bytes, a connection or the end can be read; also set on errors and hang-ups. */
   readonly readable: boolean;
   readonly writable: boolean;
 }
@@ -17,14 +17,14 @@ type Listener = (ready: Readiness) => void;
 const listeners = new Map<number, Listener>();
 let nextId = 1;
 
-/** Called with what a listener threw; nothing thrown in one listener may reach another. */
+/** Called with an exception of a listener, which must not reach other listeners. */
 let reportError: (error: unknown) => void = (error) => {
   queueMicrotask(() => {
     throw error;
   });
 };
 
-/** Says where exceptions of listeners go. Unless this is called they end the process like any other. */
+/** Sets the handler for exceptions of listeners. By default they end the process like any other. */
 export function onWatchError(report: (error: unknown) => void): void {
   reportError = report;
 }
@@ -43,7 +43,7 @@ function dispatch(reports: readonly number[]): void {
   }
 }
 
-/** One descriptor being watched; the descriptor stays the caller's. */
+/** Watches one descriptor; the caller keeps the ownership. */
 export class Watch {
   readonly #id: number;
   readonly #fd: number;
@@ -55,13 +55,17 @@ export class Watch {
     listeners.set(this.#id, listener);
   }
 
-  /** Asks for one report. A new wish replaces the one before. */
-  arm(wish: Readiness): void {
+  /** Requests one report. A new request replaces the one before. */
+  arm(wanted: Readiness): void {
     if (!listeners.has(this.#id)) return;
-    os.armWatch(this.#id, this.#fd, (wish.readable ? os.pollRead : 0) | (wish.writable ? os.pollWrite : 0));
+    os.armWatch(
+      this.#id,
+      this.#fd,
+      (wanted.readable ? os.pollRead : 0) | (wanted.writable ? os.pollWrite : 0),
+    );
   }
 
-  /** No report follows. Close the descriptor only after this. */
+  /** Ends the reports. Close the descriptor only after this. */
   close(): void {
     if (listeners.delete(this.#id)) os.removeWatch(this.#id);
   }

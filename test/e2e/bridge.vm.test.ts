@@ -247,7 +247,7 @@ describe("a bridge that lacks something says what mends it:", () => {
       // A node that udev has made, and no driver behind it.
       complaint("mknod /run/uinput c 10 250; vsockenc bridge --config /in/driverless.toml"),
     ]);
-    expect(addon).toMatch(/gst\.node does not load.*\n(.*\n)*.*npm run build:bridge/);
+    expect(addon).toMatch(/cannot load the native addon gst\.node.*\n(.*\n)*.*npm run build:bridge/);
     expect(screen).toMatch(
       /nothing to capture from:\n- the screen, .*CAP_SYS_ADMIN.*\.\n- a compositor's stream, with pipewiresrc: .*\.\n.*--source/,
     );

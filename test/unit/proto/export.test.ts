@@ -38,6 +38,6 @@ describe("the codec of the export protocol", () => {
   it("refuses numbers that a double cannot hold", () => {
     const decoder = new ExportDecoder(LIMITS.MAX_EXPORT_MESSAGE_BYTES, 1, () => undefined);
     const bytes = encodeExportMessage({ type: "release", resource: 1, generation: 2 ** 60 });
-    expect(() => [...decoder.push(bytes, [])]).toThrow("Release.generation");
+    expect(() => [...decoder.push(bytes, [])]).toThrow("generation 1152921504606847000 is not below 2^53");
   });
 });

@@ -1,9 +1,8 @@
 /**
- * What a VM needs in libvirt's terms, as a small domain: shared memory, the ports as channels, and the GPU.
+ * The devices that a VM needs, as a small domain of libvirt: shared memory, the ports as channels, and the GPU.
  *
- * The GPU is a chardev and a device on QEMU's command line, not libvirt's own <video> with a vhost-user driver:
- * libvirt would start that back end itself and tell it nothing of the VM, so it could not have an export socket that a
- * relay knows. With a socket that `vsockenc host` has made, relay and GPU agree.
+ * The GPU is a chardev and a device on QEMU's command line, not libvirt's own <video> with a vhost-user driver. libvirt would
+ * start that back end itself and pass nothing that identifies the VM, so no relay could find its export socket.
  */
 import { gpuArguments, type QemuVm } from "./qemu-args.ts";
 

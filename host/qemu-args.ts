@@ -1,22 +1,20 @@
-/**
- * What a VM needs on QEMU's command line: memory that can be shared, the vhost-user GPU, and the ports.
- */
+/** The QEMU arguments that a VM needs: shared memory, the vhost-user GPU, and the ports. */
 
 export interface QemuVm {
-  /** Socket of `vsockenc gpu`; without it the VM gets ports only. */
+  /** Socket of `vsockenc gpu`; without it, the VM gets only ports. */
   readonly gpuSocket: string | undefined;
   readonly heads: number;
   /** Chardev sockets for org.vsockenc.0, .1, … */
   readonly ports: readonly string[];
   /** Whether QEMU listens on them or connects to them. */
   readonly chardev: "server" | "client";
-  /** Guest memory in MiB, which must be the same as the VM's -m. */
+  /** Guest memory in MiB; must equal the VM's -m. */
   readonly memoryMiB: number;
-  /** QEMU's object for memory that other processes can share. */
+  /** QEMU's object for shared memory. */
   readonly memoryBackend: MemoryBackend;
 }
 
-/** memfd is Linux's; shm (QEMU 9.1) is POSIX shared memory, for everybody else, and always shared. */
+/** memfd on Linux; shm (QEMU 9.1), POSIX shared memory, on other systems, where it is always shared. */
 export type MemoryBackend = "memfd" | "shm";
 export const MEMORY_BACKENDS: readonly MemoryBackend[] = ["memfd", "shm"];
 
@@ -29,7 +27,7 @@ function quote(value: string): string {
   return value.replaceAll(",", ",,");
 }
 
-/** The GPU's chardev and device; nothing if the VM has none. */
+/** The GPU's chardev and device; empty if the VM has none. */
 export function gpuArguments({ gpuSocket, heads }: Pick<QemuVm, "gpuSocket" | "heads">): string[] {
   if (gpuSocket === undefined) return [];
   return [
@@ -50,7 +48,7 @@ export function qemuArguments(vm: QemuVm): string[] {
           ...["-object", `memory-backend-${memoryBackend},${memory}`],
           ...["-machine", "memory-backend=vsockenc-mem"],
           ...gpuArguments(vm),
-          // VNC and D-Bus displays without GL end QEMU when they meet this device.
+          // VNC and D-Bus displays without GL crash QEMU together with this device.
           ...["-display", "none"],
         ];
   const serial = ["-device", "virtio-serial-pci,id=vsockenc-serial"];

@@ -1,4 +1,4 @@
-/** `vsockenc doctor` where it is meant to run: in a real guest, whole and with something missing. */
+/** `vsockenc doctor` in a real guest, complete and with something missing. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { packageRoot } from "../../common/package-root.ts";
 import { Vm } from "../vm/vm.ts";
@@ -29,7 +29,7 @@ async function doctor(prepare = "", more = "--probe"): Promise<{ status: number;
 const of = (report: Report, name: string) => report.checks.find((check) => check.name === name);
 
 describe("vsockenc doctor in a guest", () => {
-  it("sends a drawn buffer through the whole path and finds nothing wrong", async () => {
+  it("sends a drawn buffer along the whole path and finds no defect", async () => {
     const { status, report } = await doctor();
     expect(report.checks.map(({ name, status }) => [name, status])).toEqual([
       ["virtio-gpu", "ok"],
@@ -43,7 +43,7 @@ describe("vsockenc doctor in a guest", () => {
     expect([status, report.ok]).toEqual([0, true]);
   });
 
-  it("names what mends a plugin that GStreamer does not find", async () => {
+  it("names the remedy for a plugin that GStreamer does not find", async () => {
     const { status, report } = await doctor("GST_PLUGIN_PATH=/nowhere", "");
     expect(of(report, "GStreamer plugin")).toMatchObject({
       status: "failure",
@@ -52,7 +52,7 @@ describe("vsockenc doctor in a guest", () => {
     expect([status, report.ok]).toEqual([1, false]);
   });
 
-  it("says that the host does not answer when the relay is gone", async () => {
+  it("reports a host that does not answer after the relay has ended", async () => {
     await vm.relay?.stop();
     const { status, report } = await doctor();
     expect(of(report, "probe")?.status).toBe("failure");

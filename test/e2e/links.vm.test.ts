@@ -1,4 +1,4 @@
-/** What `vsockenc qemu-args` prints, given to a real QEMU (without a guest): both sides find each other. */
+/** The arguments of `vsockenc qemu-args` in a real QEMU (without a guest): both sides connect. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -37,7 +37,7 @@ describe.each(["server", "client"] as const)("QEMU as the chardevs' %s", (charde
     return { text: () => text };
   };
 
-  it("has its GPU and four ports connected, also after it was started again", async () => {
+  it("has its GPU and four ports connected, also after a restart", async () => {
     const port = await freePort();
     const ports = [0, 1, 2, 3].map((n) => `"${folder}/p${n}"`).join(", ");
     const config = join(folder, "host.toml");

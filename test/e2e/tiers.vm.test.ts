@@ -1,22 +1,22 @@
 /**
- * Every way by which pixels reach the host, in real guests with the real relay: what was drawn is compared with what
- * comes out of the decoder, by the counter in each frame and by PSNR as RGB.
+ * Every source tier in real guests with the real relay: decoded pictures are compared with the drawn ones, by the counter
+ * in each frame and by PSNR as RGB.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { packageRoot } from "../../common/package-root.ts";
 import { PIXEL_FORMATS } from "../../proto/formats.ts";
-import { readCounters } from "../support/counter.ts";
-import { decodeGray, psnr } from "../support/ffmpeg.ts";
+import { countersOf, dmabufsrc, upTo } from "../support/counter.ts";
+import { psnr } from "../support/ffmpeg.ts";
+import { temporaryFolder } from "../support/folder.ts";
 import { Vm, type VmOptions } from "../vm/vm.ts";
 
 const SIZE = { width: 640, height: 360 };
 const FRAMES = 12;
-/** Well below what the bit rate gives, well above any mistake of channels, planes, strides or matrix. */
+/** Below the bit rate's quality, above that of wrong channels, planes, strides or matrices. */
 const MIN_PSNR_DB = 30;
 
 interface Stats {
@@ -34,9 +34,9 @@ interface Run {
   readonly drmCaps?: true;
 }
 
-/** A guest, and what dmabufsrc does in it. */
+/** A guest with dmabufsrc. */
 class Guest {
-  readonly #folder = mkdtempSync(join(tmpdir(), "vsockenc-tiers-"));
+  readonly #folder = temporaryFolder();
   #vm: Vm | undefined;
 
   async boot(options: VmOptions): Promise<void> {
@@ -45,37 +45,33 @@ class Guest {
 
   async shutdown(): Promise<void> {
     await this.#vm?.shutdown();
-    rmSync(this.#folder, { recursive: true, force: true });
   }
 
   /** Encodes the pattern, checks every frame of the result, and gives the element's statistics. */
   async encode({ allocator, format = "BGRx", planes = "together", drmCaps }: Run): Promise<Stats> {
     const stream = join(this.#folder, "a.h264");
-    const command =
-      `dmabufsrc --allocator ${allocator} --format ${format} --planes ${planes} ${drmCaps ? "--drm-caps" : ""} ` +
-      `--frames ${FRAMES} --buffers 4 --width ${SIZE.width} --height ${SIZE.height} --stats-json /out/a.json ` +
-      "--pipeline 'vsockenc bitrate=20000 ! h264parse ! filesink location=/out/a.h264'";
-    await this.#succeed(command);
-    const counters = readCounters(decodeGray(stream, SIZE.width, SIZE.height), SIZE.width);
-    expect(counters).toEqual(Array.from({ length: FRAMES }, (_, n) => n));
+    const options =
+      `--allocator ${allocator} --format ${format} --planes ${planes} ${drmCaps ? "--drm-caps" : ""} ` +
+      "--buffers 4 --stats-json /out/a.json";
+    const pipeline = "vsockenc bitrate=20000 ! h264parse ! filesink location=/out/a.h264";
+    await this.#succeed(dmabufsrc(SIZE, FRAMES, pipeline, options));
+    expect(countersOf(stream, SIZE)).toEqual(upTo(FRAMES));
     const quality = await psnr(stream, reference(), SIZE, "bgr0");
     expect(quality.minimum).toBeGreaterThan(MIN_PSNR_DB);
     return JSON.parse(readFileSync(join(this.#folder, "a.json"), "utf8")) as Stats;
   }
 
-  /** What vsockenc-probe found. */
+  /** The report of vsockenc-probe. */
   async probe(options = ""): Promise<{ readonly crc_guest: string; readonly crc_host: string }> {
     return JSON.parse(await this.#succeed(`vsockenc-probe ${options}`));
   }
 
   async #succeed(command: string): Promise<string> {
-    const result = await this.#vm?.run(command);
-    expect(result, command).toMatchObject({ status: 0 });
-    return result?.stdout ?? "";
+    return (await this.#vm?.succeed(command)) ?? "";
   }
 }
 
-/** The same frames drawn on the host; in RGB, whatever the guest made of them. */
+/** The same frames drawn on the host, as RGB. */
 function reference(): Readable {
   const program = join(packageRoot, "build", "element", "test", "guest", "pattern");
   const args = ["--frames", FRAMES, "--width", SIZE.width, "--height", SIZE.height, "--format", "BGRx"];
@@ -90,7 +86,7 @@ describe("a guest with our GPU", () => {
   beforeAll(() => guest.boot({ gpu: "vsockenc" }));
   afterAll(() => guest.shutdown());
 
-  it("proves the way of a resource before any encoder", async () => {
+  it("verifies the path of a resource with vsockenc-probe", async () => {
     const probe = await guest.probe();
     expect(probe).toMatchObject({ ok: true, tier: "resource", crc_host: probe.crc_guest, error: null });
   });
@@ -124,20 +120,17 @@ describe("a guest with our GPU", () => {
   });
 });
 
-describe("a guest whose host may map nothing", () => {
+describe("a guest whose host maps no runs", () => {
   const guest = new Guest();
-  const folder = mkdtempSync(join(tmpdir(), "vsockenc-gather-"));
+  const folder = temporaryFolder();
   beforeAll(() => {
     const relayConfig = join(folder, "relay.toml");
     writeFileSync(relayConfig, "[pictures]\nmax_runs = 0\n");
     return guest.boot({ gpu: "vsockenc", relayConfig });
   });
-  afterAll(async () => {
-    await guest.shutdown();
-    rmSync(folder, { recursive: true });
-  });
+  afterAll(() => guest.shutdown());
 
-  it("proves the way of gathered pixels", async () => {
+  it("verifies the path of gathered pixels with vsockenc-probe", async () => {
     const probe = await guest.probe();
     expect(probe).toMatchObject({
       ok: true,
@@ -147,7 +140,7 @@ describe("a guest whose host may map nothing", () => {
     });
   });
 
-  it.each(["BGRx", ...planar])("has %s copied together for each frame", async (format) => {
+  it.each(["BGRx", ...planar])("gathers %s for each frame", async (format) => {
     const stats = await guest.encode({ allocator: "resource", format });
     expect(stats).toMatchObject({
       tier: "resource-gather",
@@ -163,7 +156,7 @@ describe("a guest without a GPU", () => {
   beforeAll(() => guest.boot({ gpu: "none" }));
   afterAll(() => guest.shutdown());
 
-  it("proves the way of inline pixels", async () => {
+  it("verifies the path of inline pixels with vsockenc-probe", async () => {
     const probe = await guest.probe("--inline");
     expect(probe).toMatchObject({ ok: true, tier: "inline", crc_host: probe.crc_guest, error: null });
   });

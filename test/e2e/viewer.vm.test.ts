@@ -1,30 +1,30 @@
 /**
- * The whole way at once: what a real guest draws, in a real browser. The guest's frames carry a counter, which is read
- * back from the pictures that the page has painted.
+ * The whole path: a real guest's frames in a real browser. The frames carry a counter, which is read back from the
+ * pictures that the page paints.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { packageRoot } from "../../common/package-root.ts";
 import { STAGES } from "../../viewer/page/statistics/stages.ts";
 import { Rig, type ViewedPage } from "../browser/support/rig.ts";
+import { dmabufsrc, upTo } from "../support/counter.ts";
+import { temporaryFolder } from "../support/folder.ts";
 import { freePort } from "../support/free-port.ts";
 import { until } from "../support/until.ts";
 import type { SupervisedProcess } from "../vm/child.ts";
 import type { Job } from "../vm/guest-agent.ts";
-import { startRelay } from "../vm/host-processes.ts";
+import { startRelay, vmSection } from "../vm/host-processes.ts";
 import { Vm } from "../vm/vm.ts";
 
 const SIZE = { width: 640, height: 360 };
 const FPS = 10;
-/** Far longer than a test: nobody is served by a key frame that comes by itself. */
+/** Longer than a test, so no viewer depends on a periodic key frame. */
 const KEYFRAME_INTERVAL = 100_000;
 const TOKEN = "viewer-vm-test-token";
 const SOURCE = "desk/port0";
 const HEAD = "desk/head0";
 
-const folder = mkdtempSync(join(tmpdir(), "vsockenc-viewer-"));
+const folder = temporaryFolder();
 let vm: Vm;
 let relay: SupervisedProcess;
 let rig: Rig;
@@ -35,18 +35,9 @@ beforeAll(async () => {
   rig = await Rig.start();
   const port = await freePort();
   vm = await Vm.boot({ relay: false, mode: `${SIZE.width}x${SIZE.height}`, log: console.log });
-  writeFileSync(
-    join(folder, "relay.toml"),
-    `status = { enabled = false }
-viewer = { enabled = true, port = ${port}, token = "${TOKEN}" }
-[[vm]]
-name = "desk"
-ports = [${JSON.stringify(vm.portSocket)}]
-export = ${JSON.stringify(vm.exportSocket)}
-view = { heads = true }
-`,
-  );
-  relay = startRelay(packageRoot, join(folder, "relay.toml"), () => {});
+  const viewer = `status.enabled = false\nviewer = { enabled = true, port = ${port}, token = "${TOKEN}" }\n`;
+  writeFileSync(join(folder, "relay.toml"), viewer + vmSection("desk", vm, "view = { heads = true }"));
+  relay = startRelay(join(folder, "relay.toml"));
   address = `http://127.0.0.1:${port}/?token=${TOKEN}`;
   await until(() => relay.log.includes("open this address in a browser"), "the viewer");
 });
@@ -55,7 +46,6 @@ afterAll(async () => {
   await rig?.stop();
   await relay?.stop();
   await vm?.shutdown();
-  rmSync(folder, { recursive: true, force: true });
 });
 
 /**
@@ -88,29 +78,21 @@ function median(values: readonly (number | undefined)[]): string {
   return middle === undefined ? "not known" : `${middle.toFixed(1)} ms`;
 }
 
-/** Runs a command in the guest that has to succeed. */
-async function guest(command: string): Promise<string> {
-  const result = await vm.run(command);
-  expect(result, command).toMatchObject({ status: 0 });
-  return result.stdout;
-}
-
 describe("a guest's stream in browsers", () => {
   const STATS = "/tmp/stream.json";
   let stream: Job;
 
   beforeAll(() => {
     const encoder = `vsockenc drop=never bitrate=2000 keyframe-interval=${KEYFRAME_INTERVAL}`;
-    const size = `--width ${SIZE.width} --height ${SIZE.height}`;
-    const pace = `--live --fps ${FPS} --frames 60000`;
-    stream = vm.start(`dmabufsrc ${pace} ${size} --stats-json ${STATS} --pipeline '${encoder} ! fakesink'`);
+    const options = `--live --fps ${FPS} --stats-json ${STATS}`;
+    stream = vm.start(dmabufsrc(SIZE, 60_000, `${encoder} ! fakesink`, options));
   });
 
   /** What the guest alone can tell: its clock saw each frame go and its last byte come back. */
   afterAll(async () => {
     stream.signal("INT");
     await stream.done;
-    const stats = JSON.parse(await guest(`cat ${STATS}`)) as Record<string, number>;
+    const stats = JSON.parse(await vm.succeed(`cat ${STATS}`)) as Record<string, number>;
     const ms = (name: string): number => (stats[`${name}-us-p50`] ?? Number.NaN) / 1000;
     const onHost = ms("queue") + ms("convert") + ms("encode");
     console.log(
@@ -178,17 +160,18 @@ describe("what moves twice a second", () => {
 
   it("is shown before the next frame is drawn: nothing between guest and screen waits for a successor", async () => {
     const size = `width=${SIZE.width} height=${SIZE.height}`;
-    const numbered = `--frames ${FRAMES} --width ${SIZE.width} --height ${SIZE.height}`;
-    await guest(`dmabufsrc --allocator system ${numbered} --pipeline 'filesink location=/tmp/frames'`);
-    await guest("mkfifo /tmp/screen");
+    await vm.succeed(dmabufsrc(SIZE, FRAMES, "filesink location=/tmp/frames", "--allocator system"));
+    await vm.succeed("mkfifo /tmp/screen");
     const page = await rig.open({ address, source: SOURCE });
     const pipeline = `fdsrc fd=3 ! rawvideoparse ${size} format=bgrx framerate=2/1 ! vsockenc ! fakesink`;
     const stream = vm.start(`exec 3<>/tmp/screen; exec gst-launch-1.0 ${pipeline}`);
     for (let drawn = 1; drawn <= FRAMES; drawn += 1) {
-      await guest(`dd if=/tmp/frames of=/tmp/screen bs=${FRAME_BYTES} skip=${drawn - 1} count=1 status=none`);
+      await vm.succeed(
+        `dd if=/tmp/frames of=/tmp/screen bs=${FRAME_BYTES} skip=${drawn - 1} count=1 status=none`,
+      );
       await page.untilPainted(drawn);
     }
-    expect(await page.counters()).toEqual(Array.from({ length: FRAMES }, (_, index) => index));
+    expect(await page.counters()).toEqual(upTo(FRAMES));
     expect(await page.drops()).toEqual([]);
     stream.signal("KILL");
     await stream.done;
@@ -199,7 +182,7 @@ describe("what moves twice a second", () => {
 describe("the guest's screen in a browser", () => {
   it("is there without software in the guest", async () => {
     const text = "The console of a guest that has no software for it";
-    await guest(`for line in $(seq 18); do echo "$line ${text}"; done >/dev/tty1`);
+    await vm.succeed(`for line in $(seq 18); do echo "$line ${text}"; done >/dev/tty1`);
     const page = await rig.open({ address, source: HEAD });
     await page.untilPainted(1);
     expect(await page.notice()).toBeUndefined();

@@ -2,6 +2,12 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../common/package-root.ts";
+import { decodeGray } from "./ffmpeg.ts";
+
+export interface Size {
+  readonly width: number;
+  readonly height: number;
+}
 
 const header = readFileSync(join(packageRoot, "test", "guest", "pattern.h"), "utf8");
 
@@ -51,4 +57,17 @@ function readRow(frame: Uint8Array, width: number, row: number): number {
     value = value * 2 + (pixel >= THRESHOLD ? 1 : 0);
   }
   return value;
+}
+
+/** Counters of all frames of an H.264 file. */
+export function countersOf(file: string, { width, height }: Size): (number | undefined)[] {
+  return readCounters(decodeGray(file, width, height), width);
+}
+
+/** 0, 1, … below `count`. */
+export const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n);
+
+/** The command that draws `frames` frames with counters into `pipeline` (test/guest/dmabufsrc.c). */
+export function dmabufsrc({ width, height }: Size, frames: number, pipeline: string, options = ""): string {
+  return `dmabufsrc --frames ${frames} --width ${width} --height ${height} ${options} --pipeline '${pipeline}'`;
 }

@@ -1,7 +1,7 @@
 /**
- * QEMU itself: its version, and whether KVM can be used. /dev/kvm may exist, QEMU may even start with it, and the first
- * instructions of a guest kernel fail all the same (nested or emulated virtualisation). So KVM is used only after it
- * has booted the guest's own kernel up to its first process; the answer is kept until the machine restarts.
+ * QEMU's version, and whether KVM works. Even where /dev/kvm exists and QEMU starts with it, a guest kernel's first
+ * instructions may fail (nested or emulated virtualisation). So KVM is used only after it has booted the guest's kernel
+ * up to its first process; the result is cached until the machine restarts.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -14,25 +14,21 @@ import { isAtLeast, MINIMUM_QEMU, parseQemuVersion } from "./qemu-version.mjs";
 export const QEMU = "qemu-system-x86_64";
 export type Accelerator = "kvm" | "tcg";
 
-const PROBE_TIMEOUT_MS = 8_000;
+/** A guest kernel that runs reaches its first process within two seconds. */
+const PROBE_TIMEOUT_MS = 20_000;
 
-/** QEMU's version, or an error with the fix when it is missing or too old. */
+/** @returns QEMU's version @throws RequirementError if it is missing or too old */
 export function checkQemu(): string {
-  const result = spawnSync(QEMU, ["--version"], { encoding: "utf8" });
-  if (result.error !== undefined) {
-    throw new RequirementError(`${QEMU} is not installed. Run: npm run setup -- --for vm`);
-  }
-  const version = parseQemuVersion(result.stdout);
-  if (version === undefined || !isAtLeast(version, MINIMUM_QEMU)) {
-    throw new RequirementError(
-      `QEMU ${version ?? "of an unknown version"} is installed; ${MINIMUM_QEMU} is the oldest that works ` +
-        `(older ones refuse vhost-user-gpu without KVM). Run: npm run setup -- --for vm`,
-    );
-  }
-  return version;
+  const { stdout } = spawnSync(QEMU, ["--version"], { encoding: "utf8" });
+  const version = parseQemuVersion(stdout ?? "");
+  if (version !== undefined && isAtLeast(version, MINIMUM_QEMU)) return version;
+  throw new RequirementError(
+    `${QEMU}: ${version ?? "not installed"}; ${MINIMUM_QEMU} or newer is required (older ones reject vhost-user-gpu without ` +
+      "KVM). Run: npm run setup -- --for vm",
+  );
 }
 
-/** KVM where it really works; VSOCKENC_ACCEL=kvm or tcg decides otherwise. */
+/** KVM where it works, or the value of VSOCKENC_ACCEL (kvm or tcg). */
 export async function chooseAccelerator(
   image: GuestImage,
   initrd: string,
@@ -40,9 +36,7 @@ export async function chooseAccelerator(
   log: (line: string) => void,
 ): Promise<Accelerator> {
   const wanted = process.env["VSOCKENC_ACCEL"];
-  if (wanted === "kvm" || wanted === "tcg") {
-    return wanted;
-  }
+  if (wanted === "kvm" || wanted === "tcg") return wanted;
   try {
     accessSync("/dev/kvm", constants.R_OK | constants.W_OK);
   } catch {
@@ -51,13 +45,11 @@ export async function chooseAccelerator(
   const machineBoot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8");
   const answer = join(cacheRoot(), `kvm-${contentKey([machineBoot, qemuVersion, image.key])}`);
   if (!existsSync(answer)) {
-    log("trying whether KVM works here");
+    log("checking whether KVM works");
     const works = await kvmBoots(image.kernel, initrd);
-    log(works ? "KVM works" : "KVM is there but does not run a guest: emulating (TCG)");
+    log(works ? "KVM works" : "KVM exists but does not run a guest: using TCG");
     writeFileSync(answer, works ? "kvm" : "tcg");
-    for (const old of staleEntries(cacheRoot(), "kvm-", 4)) {
-      rmSync(old, { force: true });
-    }
+    for (const old of staleEntries(cacheRoot(), "kvm-", 4)) rmSync(old, { force: true });
   }
   return readFileSync(answer, "utf8") === "kvm" ? "kvm" : "tcg";
 }
@@ -72,15 +64,13 @@ function kvmBoots(kernel: string, initrd: string): Promise<boolean> {
     });
     let output = "";
     const timer = setTimeout(() => child.kill("SIGKILL"), PROBE_TIMEOUT_MS);
-    const look = (data: Buffer): void => {
-      output = (output + data.toString("latin1")).slice(-64 * 1024);
-      // After an internal error QEMU keeps the machine stopped for ever.
-      if (/vsockenc-probe-ok|KVM internal error/.test(output)) {
-        child.kill("SIGKILL");
-      }
-    };
-    child.stdout.on("data", look);
-    child.stderr.on("data", look);
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("latin1").on("data", (text: string) => {
+        output = (output + text).slice(-64 * 1024);
+        // After an internal error QEMU keeps the machine stopped.
+        if (/vsockenc-probe-ok|KVM internal error/.test(output)) child.kill("SIGKILL");
+      });
+    }
     child.once("error", () => resolve(false));
     child.once("close", () => {
       clearTimeout(timer);

@@ -1,31 +1,36 @@
 /**
- * Processes beside the guest: QEMU, our GPU, our relay. Each has a bounded log, is ended by its own pid only, and dies
- * with us: in order when we end in order, by the exit hook when we throw, and by the kernel (pdeathsig, set through
- * setpriv, which then becomes the program) when we are killed.
+ * Processes beside the guest: QEMU, the GPU process, the relay. Each has a bounded log and is ended by its own pid only.
+ * None outlives this process: it ends them in order, its exit hook does when it throws, and the kernel does when it is
+ * killed (pdeathsig, set by setpriv, which then becomes the program).
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { ProcessEndedError, tail } from "./errors.ts";
 import { within } from "./wait.ts";
 
 const LOG_LIMIT = 4 * 1024 * 1024;
+/** Programs end within three seconds on an idle machine. */
+const GRACE_MS = 30_000;
+const FATAL_SIGNALS: readonly NodeJS.Signals[] = ["SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT", "SIGHUP"];
 const running = new Set<ChildProcess>();
-let exitHook = false;
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
 
 /** How a process ended. */
 export interface Ending {
-  status: number | null;
-  signal: NodeJS.Signals | null;
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
 }
 
 export class SupervisedProcess {
   readonly name: string;
   readonly command: readonly string[];
-  /** Called with each piece of output, e.g. for --verbose. */
+  /** Called with each piece of output. */
   onOutput: (text: string) => void = () => {};
-  /** Called when the process ends and nobody asked it to. */
-  onUnexpectedEnd: (ending: Ending) => void = () => {};
+  /** Called when the process ends without having been asked to. */
+  onUnexpectedEnd: (error: ProcessEndedError) => void = () => {};
   #child: ChildProcess | undefined;
-  #ended: Promise<Ending> | undefined;
+  #ended: Promise<Ending> = Promise.resolve({ status: null, signal: null });
   #asked = false;
   #log = "";
 
@@ -34,7 +39,7 @@ export class SupervisedProcess {
     this.command = command;
   }
 
-  /** Everything that it wrote, over all its lives; the last 4 MiB. */
+  /** Its output over all starts; the last 4 MiB. */
   get log(): string {
     return this.#log;
   }
@@ -49,40 +54,24 @@ export class SupervisedProcess {
   }
 
   start(): void {
-    if (this.#child !== undefined) {
-      return;
-    }
-    if (!exitHook) {
-      exitHook = true;
-      process.on("exit", () => {
-        for (const child of running) {
-          child.kill("SIGKILL");
-        }
-      });
-    }
+    if (this.#child !== undefined) return;
     this.#asked = false;
-    const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", ...this.command], {
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const command = ["--pdeathsig", "KILL", "--", ...this.command];
+    const child = spawn("setpriv", command, { stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
     running.add(child);
-    const keep = (data: Buffer): void => {
-      const text = data.toString("utf8");
-      this.#log = (this.#log + text).slice(-LOG_LIMIT);
-      this.onOutput(text);
-    };
-    child.stdout?.on("data", keep);
-    child.stderr?.on("data", keep);
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        this.#log = (this.#log + text).slice(-LOG_LIMIT);
+        this.onOutput(text);
+      });
+    }
     this.#ended = new Promise((resolve) => {
       const end = (ending: Ending): void => {
         running.delete(child);
-        if (this.#child === child) {
-          this.#child = undefined;
-        }
+        if (this.#child === child) this.#child = undefined;
         resolve(ending);
-        if (!this.#asked) {
-          this.onUnexpectedEnd(ending);
-        }
+        if (!this.#asked) this.onUnexpectedEnd(this.#endedError(ending));
       };
       child.once("error", (error) => {
         this.#log += `${this.command.join(" ")}: ${error.message}\n`;
@@ -92,30 +81,28 @@ export class SupervisedProcess {
     });
   }
 
-  /** Resolves when the current life has ended (at once if there is none). */
-  async ended(): Promise<Ending> {
-    return this.#ended ?? { status: null, signal: null };
+  /** Resolves when the process has ended (at once if it does not run). */
+  ended(): Promise<Ending> {
+    return this.#ended;
   }
 
-  /** Sends a signal; what ends it by this is not unexpected. */
+  /** Rejects when the process has ended. */
+  async failure(): Promise<never> {
+    throw this.#endedError(await this.#ended);
+  }
+
+  /** Sends a signal. */
   kill(signal: NodeJS.Signals = "SIGTERM"): void {
-    this.#asked ||= ["SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT", "SIGHUP"].includes(signal);
+    this.#asked ||= FATAL_SIGNALS.includes(signal);
     this.#child?.kill(signal);
   }
 
-  /** Ends it, with SIGKILL if it does not go by itself in `graceMs`. */
-  async stop(graceMs = 3000): Promise<void> {
-    if (this.#child === undefined) {
-      return;
-    }
+  /** Ends it with SIGTERM, and with SIGKILL if it does not react. */
+  async stop(): Promise<void> {
     this.kill("SIGTERM");
-    try {
-      await within(this.ended(), graceMs, () => new ProcessEndedError("grace is over"));
-    } catch {
-      this.kill("SIGKILL");
-      this.#child?.kill("SIGCONT"); // a stopped process (a test's SIGSTOP) cannot close its pipes
-      await this.ended();
-    }
+    this.kill("SIGCONT"); // a process that a test has stopped
+    await within(this.#ended, GRACE_MS, () => new Error()).catch(() => this.kill("SIGKILL"));
+    await this.#ended;
   }
 
   async restart(): Promise<void> {
@@ -123,10 +110,8 @@ export class SupervisedProcess {
     this.start();
   }
 
-  /** The error for its having ended. */
-  endedError(ending: Ending): ProcessEndedError {
-    const how =
-      ending.signal === null ? `ended with status ${ending.status}` : `was ended by ${ending.signal}`;
+  #endedError({ status, signal }: Ending): ProcessEndedError {
+    const how = signal === null ? `ended with status ${status}` : `was ended by ${signal}`;
     return new ProcessEndedError(`${this.name} ${how}. Its log:`, tail(this.#log));
   }
 }

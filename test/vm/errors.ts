@@ -1,20 +1,20 @@
-/** Errors of the real-guest harness. Every message says what to do. */
+/** Errors of the real-guest harness. */
 
-/** What went wrong with a virtual machine; `detail` (a log's tail) is part of the message. */
+/** A failure of a virtual machine; `detail` (the end of a log) becomes part of the message. */
 export class VmError extends Error {
-  constructor(message: string, detail?: string) {
-    super(detail === undefined || detail.trim() === "" ? message : `${message}\n${indent(detail)}`);
+  constructor(message: string, detail = "") {
+    super(detail.trim() === "" ? message : `${message}\n${detail.trimEnd().replaceAll(/^/gm, "  | ")}`);
     this.name = new.target.name;
   }
 }
 
-/** Something the machine lacks: a program, a mirror, a build. */
+/** The machine lacks a program, a mirror or a build. */
 export class RequirementError extends VmError {}
 
-/** The guest's image or the guest's own software could not be made. */
+/** The guest's image, or its own software, could not be built. */
 export class ImageError extends VmError {}
 
-/** A wait ended without what was waited for. */
+/** A wait timed out. */
 export class VmTimeoutError extends VmError {}
 
 /** The guest's kernel panicked. */
@@ -23,21 +23,13 @@ export class GuestPanicError extends VmError {}
 /** The guest restarted while a command ran in it. */
 export class GuestRebootError extends VmError {}
 
-/** QEMU, or a process of ours beside it, ended by itself. */
+/** QEMU, the GPU process or the relay ended unexpectedly. */
 export class ProcessEndedError extends VmError {}
 
-/** QEMU refused a QMP command, or the connection to it ended. */
+/** QEMU rejected a QMP command, or the connection to it ended. */
 export class QmpError extends VmError {}
 
-function indent(text: string): string {
-  return text
-    .trimEnd()
-    .split("\n")
-    .map((line) => `  | ${line}`)
-    .join("\n");
-}
-
-/** The last `lines` lines of a text: what an error message quotes. */
+/** The last lines of a text, for an error message. */
 export function tail(text: string, lines = 30): string {
   return text.trimEnd().split(/\r?\n/).slice(-lines).join("\n");
 }

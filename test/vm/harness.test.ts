@@ -107,10 +107,10 @@ describe("small things", () => {
   });
 
   it("the relay's section names the exporter only if there is one", () => {
-    expect(relayConfiguration(undefined, "/p", "/e")).toBe(
+    expect(relayConfiguration(undefined, { portSocket: "/p", exportSocket: "/e" })).toBe(
       '[[vm]]\nname = "vm"\nports = ["/p"]\nexport = "/e"\n',
     );
-    expect(relayConfiguration(undefined, "/p", undefined)).not.toContain("export");
+    expect(relayConfiguration(undefined, { portSocket: "/p" })).not.toContain("export");
   });
 
   it("several words reach the shell as they are, one word as a line", () => {

@@ -1,90 +1,70 @@
-/** Our own processes beside QEMU: `vsockenc gpu` and `vsockenc relay`, as a test guest needs them. */
+/** `vsockenc gpu` and `vsockenc relay`, as built, beside a test guest. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { packageRoot } from "../../common/package-root.ts";
+import { until } from "../support/until.ts";
 import { SupervisedProcess } from "./child.ts";
 import { RequirementError } from "./errors.ts";
-import { poll } from "./wait.ts";
 
-const SOCKETS_TIMEOUT_MS = 15_000;
-
-/** The built command line of the project. */
-function cli(checkout: string): string {
-  const main = join(checkout, "dist/cli/main.js");
+function startVsockenc(args: readonly string[], onOutput: (text: string) => void): SupervisedProcess {
+  const main = join(packageRoot, "dist/cli/main.js");
   if (!existsSync(main)) {
     throw new RequirementError(`${main} is not built. Run: npm run build (or use --gpu stock --no-relay).`);
   }
-  return main;
+  const program = new SupervisedProcess(`vsockenc ${args[0]}`, [process.execPath, main, ...args]);
+  program.onOutput = onOutput;
+  program.start();
+  return program;
 }
 
 export interface GpuOptions {
-  socketPath: string;
-  exportPath: string;
-  heads: number;
+  readonly socketPath: string;
+  readonly exportPath: string;
+  readonly heads?: number | undefined;
   /** WIDTHxHEIGHT */
-  mode: string | undefined;
+  readonly mode?: string | undefined;
   /** A file for the vhost session. */
-  record: string | undefined;
+  readonly record?: string | undefined;
 }
 
-/** Starts the GPU process and waits until both its sockets are there. */
+/** Starts the GPU process and waits for both of its sockets. */
 export async function startGpu(
-  checkout: string,
-  options: GpuOptions,
-  onOutput: (text: string) => void,
+  { socketPath, exportPath, heads = 1, mode, record }: GpuOptions,
+  onOutput: (text: string) => void = () => {},
 ): Promise<SupervisedProcess> {
-  const gpu = new SupervisedProcess("vsockenc gpu", [
-    process.execPath,
-    cli(checkout),
-    "gpu",
-    ...["--socket-path", options.socketPath, "--export-path", options.exportPath],
-    ...["--heads", String(options.heads)],
-    ...(options.mode === undefined ? [] : ["--mode", options.mode]),
-    ...(options.record === undefined ? [] : ["--record", options.record]),
-  ]);
-  gpu.onOutput = onOutput;
-  gpu.start();
-  const ended = gpu.ended();
-  const sockets = poll(
-    () => (existsSync(options.socketPath) && existsSync(options.exportPath) ? true : undefined),
-    SOCKETS_TIMEOUT_MS,
-    "The sockets of vsockenc gpu",
-  );
-  sockets.catch(() => {}); // when the race below is over, nobody looks at it
-  const ending = await Promise.race([sockets.then(() => undefined), ended]);
-  if (ending !== undefined) {
-    throw gpu.endedError(ending);
-  }
-  return gpu;
+  const args = ["gpu", "--socket-path", socketPath, "--export-path", exportPath, "--heads", String(heads)];
+  if (mode !== undefined) args.push("--mode", mode);
+  if (record !== undefined) args.push("--record", record);
+  const gpu = startVsockenc(args, onOutput);
+  const sockets = (): boolean => existsSync(socketPath) && existsSync(exportPath);
+  await until(() => sockets() || !gpu.alive, "the sockets of vsockenc gpu");
+  return gpu.alive ? gpu : await gpu.failure();
 }
 
-/** The relay's configuration: what the caller wants, and the section for this machine. */
-export function relayConfiguration(
-  callersFile: string | undefined,
-  portSocket: string,
-  exportSocket: string | undefined,
-): string {
-  const own = ["[[vm]]", 'name = "vm"', `ports = [${JSON.stringify(portSocket)}]`];
-  if (exportSocket !== undefined) {
-    own.push(`export = ${JSON.stringify(exportSocket)}`);
-  }
-  const callers = callersFile === undefined ? "" : `${readFileSync(callersFile, "utf8").trimEnd()}\n\n`;
-  return `${callers}${own.join("\n")}\n`;
+/** Where a relay finds a guest. */
+export interface GuestSockets {
+  readonly portSocket: string;
+  readonly exportSocket?: string | undefined;
 }
 
-/** Starts the relay. It connects to QEMU when it likes: nothing here waits for it. */
-export function startRelay(
-  checkout: string,
-  config: string,
-  onOutput: (text: string) => void,
-): SupervisedProcess {
-  const relay = new SupervisedProcess("vsockenc relay", [
-    process.execPath,
-    cli(checkout),
-    "relay",
-    "--config",
-    config,
-  ]);
-  relay.onOutput = onOutput;
-  relay.start();
-  return relay;
+/**
+ * A section [[vm]] of a relay's configuration.
+ *
+ * @param more further lines
+ */
+export function vmSection(name: string, { portSocket, exportSocket }: GuestSockets, more = ""): string {
+  const lines = ["[[vm]]", `name = "${name}"`, `ports = [${JSON.stringify(portSocket)}]`];
+  if (exportSocket !== undefined) lines.push(`export = ${JSON.stringify(exportSocket)}`);
+  return `${[...lines, more].join("\n").trimEnd()}\n`;
+}
+
+/** @param file TOML to put before the guest's section */
+export function relayConfiguration(file: string | undefined, sockets: GuestSockets): string {
+  const before = file === undefined ? "" : `${readFileSync(file, "utf8").trimEnd()}\n\n`;
+  return `${before}${vmSection("vm", sockets)}`;
+}
+
+/** Starts a relay, which connects to QEMU on its own. */
+export function startRelay(config: string, onOutput: (text: string) => void = () => {}): SupervisedProcess {
+  return startVsockenc(["relay", "--config", config], onOutput);
 }

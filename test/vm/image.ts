@@ -1,37 +1,37 @@
 /**
- * A test guest's image: a Debian root disk, its kernel and initrd, and a build tree (the same system with compilers)
- * in which the guest's own software is compiled. Made by image/build-image.sh from the machine's Debian mirror, cached
- * by the content of everything that determines it.
+ * A test guest's image: a Debian root disk, its kernel and initrd, and a build tree (the same system with compilers) in
+ * which the guest's software is compiled. Built by image/build-image.sh from the machine's Debian mirror, cached by the
+ * content of all inputs.
  *
- * Debian 13 (trixie) is where the whole project is tested. Debian 12 (bookworm) shows the GPU to an older kernel: it is
- * small and has neither GStreamer nor compilers, and so no software of ours. The desktop's image is trixie's with
- * compositor, X server and what they show; its software of ours is compiled in trixie's own build tree.
+ * Debian 13 (trixie) is for the whole project. Debian 12 (bookworm) tests the GPU with an older kernel: it has neither
+ * GStreamer nor compilers, hence no software of ours. The desktop image is trixie with a compositor and an X server; its
+ * software of ours is compiled in trixie's build tree.
  *
- * The script runs in a mount namespace of its own, so nothing that it mounts outlives it; an ordinary user gets a user
- * namespace too, in which he is root (needs the package uidmap and ids in /etc/subuid).
+ * The script runs in a mount namespace of its own, so its mounts do not outlive it; users other than root get a user
+ * namespace, too (which needs the package uidmap and ids in /etc/subuid).
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { errorText } from "../../common/error-text.ts";
+import { BUILD_HANG_MS } from "../support/hang.ts";
 import { cacheRoot, contentKey, staleEntries, touch, withLock } from "./cache.ts";
 import { findDebianMirror } from "./debian-mirror.ts";
 import { ImageError, tail } from "./errors.ts";
 
-const SCRIPTS = join(dirname(fileURLToPath(import.meta.url)), "image");
+const SCRIPTS = join(import.meta.dirname, "image");
 export const SUITES = ["trixie", "bookworm"] as const;
 export type Suite = (typeof SUITES)[number];
-/** What guest/desktop can start. */
+/** The desktops of guest/desktop. */
 export const DESKTOPS = ["weston", "pipewire", "xorg"] as const;
 export type Desktop = (typeof DESKTOPS)[number];
-/** An image's name: a suite by itself, or trixie with what a desktop needs besides. */
+/** A suite by itself, or trixie with a desktop. */
 type ImageName = Suite | "desktop";
-/** The cloud kernel boots no faster and lacks virtio_gpu and 9p. */
+/** Not the cloud kernel, which boots no faster and lacks virtio_gpu and 9p. */
 const KERNEL_PACKAGE = "linux-image-amd64";
 
-/** What every guest needs. */
+/** For every guest. */
 const BASE_PACKAGES = [
   "busybox-static", // the initrd's shell
   "kmod", // modprobe
@@ -40,7 +40,7 @@ const BASE_PACKAGES = [
   "libdrm-tests", // modetest
 ];
 
-/** What runs in a guest with our software, on top of the above. */
+/** For a guest with our software, on top of the above. */
 const RUNTIME_PACKAGES = [
   "nodejs", // the command vsockenc
   "strace", // to see ioctls
@@ -50,17 +50,17 @@ const RUNTIME_PACKAGES = [
   "gstreamer1.0-plugins-bad", // h264parse, kmssink, waylandsink's allocators
 ];
 
-/** What a screen with windows needs (guest/desktop), on top of both of the above. */
+/** For a desktop (guest/desktop), on top of both of the above. */
 const DESKTOP_PACKAGES = [
-  "udev", // input devices, which compositors take from it alone
-  "weston", // the Wayland desktop: compositor, terminal, clock, things that move
+  "udev", // the only source of input devices for compositors
+  "weston", // the Wayland desktop: compositor, terminal, clock, animation
   "xserver-xorg-core", // the X11 desktop
   "xserver-xorg-input-libinput",
   "x11-xserver-utils", // xsetroot, xrandr
   "x11-apps", // xclock, xeyes
   "x11-utils", // xwininfo
   "xterm",
-  "xfonts-base", // what an X server does not start without
+  "xfonts-base", // required by the X server
   "fonts-dejavu-core",
   "gstreamer1.0-x", // ximagesink
   "pipewire",
@@ -68,7 +68,7 @@ const DESKTOP_PACKAGES = [
   "gstreamer1.0-pipewire",
 ];
 
-/** What compiles the guest's own software, on top of the above. */
+/** For compiling the guest's software, on top of the above. */
 const BUILD_PACKAGES = [
   "gcc",
   "g++",
@@ -83,7 +83,7 @@ const BUILD_PACKAGES = [
   "zlib1g-dev",
 ];
 
-/** Loaded in the initrd, with what they depend on: bus, ports, disk, file systems, entropy, GPU. Some are built in. */
+/** Loaded in the initrd, with their dependencies. Some are built in. */
 const MODULES = [
   "virtio_pci",
   "virtio_console",
@@ -98,11 +98,11 @@ const MODULES = [
 interface Recipe {
   readonly suite: Suite;
   readonly runtime: readonly string[];
-  /** None: an image without a build tree of its own. */
+  /** Empty: no build tree of its own. */
   readonly build: readonly string[];
-  /** The image of the same suite in whose build tree our software is compiled, when it is not this one. */
+  /** The image in whose build tree our software is compiled, if it is another one. */
   readonly buildIn?: ImageName;
-  /** For people who wait. */
+  /** Shown to the user, who has to wait. */
   readonly cost: string;
 }
 
@@ -128,9 +128,8 @@ const RECIPES: Readonly<Record<ImageName, Recipe>> = {
   },
 };
 
-/** Two of each, so that a checkout with another recipe does not undo this one's at every turn. */
+/** Two of each, so that two checkouts with different recipes do not evict each other's. */
 const IMAGES_KEPT = 2 * Object.keys(RECIPES).length;
-const BUILD_TIMEOUT_MS = 20 * 60_000;
 
 export interface GuestImage {
   key: string;
@@ -138,11 +137,11 @@ export interface GuestImage {
   kernel: string;
   initrd: string;
   rootDisk: string;
-  /** The root folder of the system with compilers; undefined if the suite has none. */
+  /** The root folder of the system with compilers; undefined without one. */
   buildTree: string | undefined;
 }
 
-/** An image by its present recipe, made now if there is none. */
+/** The image of the current recipe, built if it is not cached. */
 export async function ensureImage(name: ImageName, log: (line: string) => void): Promise<GuestImage> {
   const script = readFileSync(join(SCRIPTS, "build-image.sh"));
   const { suite, runtime, build, buildIn } = RECIPES[name];
@@ -162,21 +161,19 @@ export async function ensureImage(name: ImageName, log: (line: string) => void):
     touch(directory);
     return image;
   }
-  const waiting = () => log("waiting for another process which makes the test guest's image");
-  await withLock("image", waiting, async () => {
-    if (!existsSync(directory)) {
-      await makeImage(name, directory, log);
-    }
+  const onWait = () => log("waiting for another process that builds the test guest's image");
+  await withLock("image", onWait, async () => {
+    if (!existsSync(directory)) await buildImage(name, directory, log);
   });
   return image;
 }
 
-async function makeImage(name: ImageName, directory: string, log: (line: string) => void): Promise<void> {
+async function buildImage(name: ImageName, directory: string, log: (line: string) => void): Promise<void> {
   const { suite, runtime, build, cost } = RECIPES[name];
   const mirror = findDebianMirror();
   const started = Date.now();
   const unfinished = join(cacheRoot(), "unfinished-image");
-  log(`making the test guest's image "${name}" (once, ${cost} in ${dirname(directory)})`);
+  log(`building the test guest's image "${name}" (once, ${cost} in ${dirname(directory)})`);
   await removeTree(unfinished);
   mkdirSync(unfinished, { recursive: true });
   const environment = {
@@ -188,40 +185,35 @@ async function makeImage(name: ImageName, directory: string, log: (line: string)
     BUILD_PACKAGES: build.join(" "),
     MODULES: MODULES.join(" "),
   };
-  await runAsRoot(join(SCRIPTS, "build-image.sh"), unfinished, environment, BUILD_TIMEOUT_MS, log);
+  await runAsRoot(join(SCRIPTS, "build-image.sh"), unfinished, environment, log);
   renameSync(unfinished, directory);
   log(`the image is ready after ${Math.round((Date.now() - started) / 1000)} s`);
-  for (const path of staleEntries(cacheRoot(), "image-", IMAGES_KEPT)) {
-    await removeTree(path);
-  }
+  for (const path of staleEntries(cacheRoot(), "image-", IMAGES_KEPT)) await removeTree(path);
 }
 
 /** Removes a folder whose files may belong to other ids of the user's range. */
 export async function removeTree(path: string): Promise<void> {
-  if (existsSync(path)) {
-    await spawnAsRoot(["rm", "-rf", "--one-file-system", path], cacheRoot(), {}, BUILD_TIMEOUT_MS, () => {});
-  }
+  if (existsSync(path))
+    await spawnAsRoot(["rm", "-rf", "--one-file-system", path], cacheRoot(), {}, () => {});
 }
 
-/** Runs one of our scripts as root in a mount namespace; its "vsockenc-progress:" lines go to `log`. */
+/** Runs a script as root in a mount namespace; its "vsockenc-progress:" lines go to `log`. */
 export async function runAsRoot(
   script: string,
   directory: string,
   environment: Record<string, string>,
-  timeoutMs: number,
   log: (line: string) => void,
 ): Promise<void> {
-  await spawnAsRoot(["sh", script], directory, environment, timeoutMs, log);
+  await spawnAsRoot(["sh", script], directory, environment, log);
 }
 
 async function spawnAsRoot(
   command: string[],
   directory: string,
   environment: Record<string, string>,
-  timeoutMs: number,
   log: (line: string) => void,
 ): Promise<void> {
-  // --kill-child: whatever a failed or ended script started ends with it.
+  // --kill-child: everything that the script started ends with it.
   const identity = process.getuid?.() === 0 ? [] : ["--map-root-user", "--map-auto"];
   const flags = [...identity, "--mount", "--pid", "--fork", "--kill-child"];
   const child = spawn("unshare", [...flags, "--", ...command], {
@@ -237,15 +229,13 @@ async function spawnAsRoot(
   let output = "";
   const keep = (line: string): void => {
     const progress = /^vsockenc-progress: (.*)/.exec(line)?.[1];
-    if (progress !== undefined) {
-      log(`  ${progress}`);
-    }
+    if (progress !== undefined) log(`  ${progress}`);
     output = `${output}${line}\n`.slice(-64 * 1024);
   };
   createInterface({ input: child.stdout }).on("line", keep);
   createInterface({ input: child.stderr }).on("line", keep);
   const end = (): void => void child.kill("SIGKILL");
-  const timer = setTimeout(end, timeoutMs);
+  const timer = setTimeout(end, BUILD_HANG_MS);
   process.once("exit", end);
   try {
     const status = await new Promise<number | null>((resolve, reject) => {
@@ -254,14 +244,14 @@ async function spawnAsRoot(
     });
     if (status !== 0) {
       const what =
-        status === null ? `was ended (limit ${timeoutMs / 1000} s)` : `failed with status ${status}`;
+        status === null ? `was ended (limit ${BUILD_HANG_MS / 1000} s)` : `failed with status ${status}`;
       throw new ImageError(
-        `${command.join(" ")} ${what}. Is all of "npm run setup -- --for vm" done?`,
+        `${command.join(" ")} ${what}. Did "npm run setup -- --for vm" succeed?`,
         tail(output, 40),
       );
     }
   } catch (error) {
-    throw error instanceof ImageError ? error : new ImageError(`Cannot run unshare: ${errorText(error)}`);
+    throw error instanceof ImageError ? error : new ImageError(`cannot run unshare: ${errorText(error)}`);
   } finally {
     clearTimeout(timer);
     process.removeListener("exit", end);

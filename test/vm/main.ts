@@ -1,14 +1,15 @@
-/** `npm run vm -- [options] -- COMMAND`: boots a test guest, runs COMMAND in it, passes its output and status on. */
+/** `npm run vm -- [options] -- COMMAND`: boots a test guest, runs COMMAND in it, and forwards its output and status. */
 import { mkdirSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { errorText } from "../../common/error-text.ts";
+import { HangError } from "../support/until.ts";
 import { VmTimeoutError } from "./errors.ts";
 import { DESKTOPS, type Desktop, SUITES, type Suite } from "./image.ts";
 import { type ForwardedPort, GPU_KINDS, type GpuKind } from "./qemu-args.ts";
 import { shellText } from "./shell-text.ts";
 import { Vm } from "./vm.ts";
 
-/** As timeout(1) has them: the command took too long; it could not be run at all. */
+/** As of timeout(1): the command took too long; it could not be run. */
 const STATUS_TIMEOUT = 124;
 const STATUS_HARNESS = 125;
 
@@ -30,34 +31,21 @@ interface Options {
   verbose?: true;
 }
 
-function positiveNumber(text: string): number {
-  const value = Number(text);
-  if (!Number.isFinite(value) || value <= 0) {
-    throw new InvalidArgumentError("It must be a number above 0.");
-  }
-  return value;
-}
-
 function wholeNumber(text: string): number {
-  const value = positiveNumber(text);
-  if (!Number.isInteger(value)) {
-    throw new InvalidArgumentError("It must be a whole number.");
-  }
-  return value;
+  if (/^[1-9]\d*$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("Expected a whole number above 0.");
 }
 
 function forwardedPort(text: string): ForwardedPort {
   const [, host, guest] = /^(\d{1,5}):(\d{1,5})$/.exec(text) ?? [];
   const ports = { host: Number(host), guest: Number(guest) };
   if (Object.values(ports).every((port) => port >= 1 && port <= 65_535)) return ports;
-  throw new InvalidArgumentError("It must be HOST:GUEST, two TCP ports.");
+  throw new InvalidArgumentError("Expected HOST:GUEST, two TCP ports.");
 }
 
 async function run(words: string[], options: Options): Promise<number> {
   const log = (line: string): void => void process.stderr.write(`[vm] ${line}\n`);
-  if (options.out !== undefined) {
-    mkdirSync(options.out, { recursive: true });
-  }
+  if (options.out !== undefined) mkdirSync(options.out, { recursive: true });
   const vm = await Vm.boot({
     suite: options.suite,
     gpu: options.gpu,
@@ -68,12 +56,12 @@ async function run(words: string[], options: Options): Promise<number> {
     forward: options.forward,
     qemuArgs: options.qemuArg,
     verbose: options.verbose === true,
+    desktop: options.desktop,
+    mode: options.mode,
+    inDir: options.in,
+    outDir: options.out,
+    relayConfig: options.relayConfig,
     log,
-    ...(options.desktop === undefined ? {} : { desktop: options.desktop }),
-    ...(options.mode === undefined ? {} : { mode: options.mode }),
-    ...(options.in === undefined ? {} : { inDir: options.in }),
-    ...(options.out === undefined ? {} : { outDir: options.out }),
-    ...(options.relayConfig === undefined ? {} : { relayConfig: options.relayConfig }),
   });
   try {
     const result = await vm.run(shellText(words), {
@@ -88,7 +76,7 @@ async function run(words: string[], options: Options): Promise<number> {
 
 const program = new Command("npm run vm --")
   .description(
-    "Boots a real Debian guest under QEMU with the vsockenc GPU, port and relay, and runs COMMAND in it.",
+    "Boot a real Debian guest under QEMU with the vsockenc GPU, port and relay, and run COMMAND in it.",
   )
   .argument("<command...>", "after --: one word is a shell line, several are a program and its arguments")
   .addOption(
@@ -98,36 +86,31 @@ const program = new Command("npm run vm --")
   )
   .addOption(new Option("--desktop <kind>", "put a desktop on the screen (Debian trixie)").choices(DESKTOPS))
   .addOption(new Option("--gpu <kind>", "the guest's GPU").choices(GPU_KINDS).default("vsockenc"))
-  .option("--in <dir>", "a folder of the host that appears as /in, read-only")
-  .option("--out <dir>", "a folder of the host that appears as /out, made if absent")
+  .option("--in <dir>", "host folder to mount at /in, read-only")
+  .option("--out <dir>", "host folder to mount at /out, created if missing")
   .option("--memory <MiB>", "the guest's memory", wholeNumber, 1024)
-  .option(
-    "--timeout <seconds>",
-    `for COMMAND; then the exit status is ${STATUS_TIMEOUT}`,
-    positiveNumber,
-    600,
-  )
+  .option("--timeout <seconds>", `for COMMAND (exit status ${STATUS_TIMEOUT})`, wholeNumber, 600)
   .option("--relay-config <file>", "TOML put before the relay's section for this guest")
-  .option("--no-relay", "nothing serves the port")
-  .option("--no-payload", "a guest without the project's own software")
+  .option("--no-relay", "do not start a relay")
+  .option("--no-payload", "boot without the project's software in the guest")
   .option("--heads <number>", "outputs of the GPU", wholeNumber, 1)
   .option("--mode <WIDTHxHEIGHT>", "size of the first output (--gpu vsockenc)")
   .option(
     "--forward <HOST:GUEST>",
-    "a TCP port of 127.0.0.1 that reaches one of the guest; repeatable",
+    "forward a TCP port of 127.0.0.1 to the guest; repeatable",
     (text, all: ForwardedPort[]) => [...all, forwardedPort(text)],
     [],
   )
   .option(
     "--qemu-arg <arg>",
-    "one more argument for QEMU; repeatable",
+    "additional argument for QEMU; repeatable",
     (arg, all: string[]) => [...all, arg],
     [],
   )
-  .option("--verbose", "also show what QEMU, GPU, relay and the guest's kernel say")
+  .option("--verbose", "also show the output of QEMU, GPU, relay and guest kernel")
   .addHelpText(
     "after",
-    `\nCOMMAND's exit status is the exit status; ${STATUS_HARNESS} means that it could not be run.
+    `\nThe exit status is COMMAND's, or ${STATUS_HARNESS} if it could not be run.
 Example: npm run vm -- --gpu stock --no-relay --out result -- 'uname -a | tee /out/kernel'`,
   )
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : STATUS_HARNESS))
@@ -136,7 +119,8 @@ Example: npm run vm -- --gpu stock --no-relay --out result -- 'uname -a | tee /o
       process.exitCode = await run(words, options);
     } catch (error) {
       process.stderr.write(`[vm] ${errorText(error)}\n`);
-      process.exitCode = error instanceof VmTimeoutError ? STATUS_TIMEOUT : STATUS_HARNESS;
+      const late = error instanceof VmTimeoutError || error instanceof HangError;
+      process.exitCode = late ? STATUS_TIMEOUT : STATUS_HARNESS;
     }
   });
 

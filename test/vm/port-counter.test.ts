@@ -5,8 +5,8 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { until } from "../support/until.ts";
 import { PortCounter } from "./port-counter.ts";
-import { poll } from "./wait.ts";
 
 let directory: string;
 let counter: PortCounter;
@@ -36,7 +36,7 @@ afterEach(async () => {
 });
 
 function link(index: number): Promise<Socket> {
-  return poll(() => links[index], 2000, "a connection to QEMU");
+  return until(() => links[index], "a connection to QEMU");
 }
 
 it("counts both directions and records the first bytes", async () => {
@@ -48,8 +48,8 @@ it("counts both directions and records the first bytes", async () => {
   relay.on("data", (data) => {
     received += data.length;
   });
-  await poll(() => (received === 300_000 ? true : undefined), 2000, "the guest's bytes");
-  await poll(() => (counter.counts().hostToGuest === 5 ? true : undefined), 2000, "the relay's bytes");
+  await until(() => received === 300_000, "the guest's bytes");
+  await until(() => counter.counts().hostToGuest === 5, "the relay's bytes");
   expect(counter.counts()).toEqual({ guestToHost: 300_000, hostToGuest: 5 });
   relay.destroy();
   await counter.stop();

@@ -1,10 +1,9 @@
 /**
- * A proxy between the relay and QEMU's end of the virtserialport that counts raw bytes and knows nothing of the
- * protocol in them: what it says about bytes per frame does not depend on the code that claims it.
+ * A proxy between the relay and QEMU's end of the virtserialport that counts raw bytes and knows no protocol, so its
+ * counts do not depend on the code under test.
  *
- * It mirrors connections: the relay's connect opens one to QEMU, and whichever side goes (kill -9 included), the other
- * side's connection is dropped too. QEMU's chardev serves one client, so there is at most one pair; a second client
- * waits, as it would in QEMU's backlog.
+ * It mirrors connections: the relay's connect opens one to QEMU, and when either side closes (kill -9 included), so does
+ * the other. QEMU's chardev serves one client, so there is at most one pair; a second client waits, as in QEMU's backlog.
  */
 import { createWriteStream, type WriteStream } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
@@ -16,22 +15,20 @@ export interface PortCounts {
 }
 
 export interface PortCounterOptions {
-  /** Where the relay connects: made by start(). */
+  /** Where the relay connects: created by start(). */
   listenPath: string;
   /** QEMU's chardev socket. */
   targetPath: string;
   /** A folder for guest-to-host.bin and host-to-guest.bin with the first bytes of each direction. */
-  recordTo?: string;
+  recordTo?: string | undefined;
   /** How much of each direction is recorded; default 16 MiB. */
   recordLimit?: number;
 }
 
 interface Direction {
   bytes: number;
-  record: WriteStream | undefined;
+  readonly record: WriteStream | undefined;
 }
-
-const DEFAULT_RECORD_LIMIT = 16 * 1024 * 1024;
 
 export class PortCounter {
   readonly listenPath: string;
@@ -41,18 +38,20 @@ export class PortCounter {
   readonly #down: Direction;
   readonly #server: Server;
   readonly #waiting: Socket[] = [];
-  #pair: { relay: Socket; qemu: Socket } | undefined;
+  #pair: { readonly relay: Socket; readonly qemu: Socket } | undefined;
   /** How many times a relay has connected. */
   connections = 0;
 
-  constructor(options: PortCounterOptions) {
-    this.listenPath = options.listenPath;
-    this.#target = options.targetPath;
-    this.#recordLimit = options.recordLimit ?? DEFAULT_RECORD_LIMIT;
-    const record = (name: string): WriteStream | undefined =>
-      options.recordTo === undefined ? undefined : createWriteStream(join(options.recordTo, name));
-    this.#up = { bytes: 0, record: record("guest-to-host.bin") };
-    this.#down = { bytes: 0, record: record("host-to-guest.bin") };
+  constructor({ listenPath, targetPath, recordTo, recordLimit = 16 * 1024 * 1024 }: PortCounterOptions) {
+    this.listenPath = listenPath;
+    this.#target = targetPath;
+    this.#recordLimit = recordLimit;
+    const direction = (name: string): Direction => ({
+      bytes: 0,
+      record: recordTo === undefined ? undefined : createWriteStream(join(recordTo, name)),
+    });
+    this.#up = direction("guest-to-host.bin");
+    this.#down = direction("host-to-guest.bin");
     this.#server = createServer((relay) => this.#accept(relay));
   }
 
@@ -70,9 +69,7 @@ export class PortCounter {
 
   async stop(): Promise<void> {
     this.#server.close();
-    for (const socket of this.#waiting.splice(0)) {
-      socket.destroy();
-    }
+    for (const socket of this.#waiting.splice(0)) socket.destroy();
     this.#pair?.relay.destroy();
     this.#pair?.qemu.destroy();
     for (const { record } of [this.#up, this.#down]) {
@@ -88,33 +85,27 @@ export class PortCounter {
       return;
     }
     this.connections += 1;
-    const qemu = connect(this.#target);
-    qemu.on("error", () => {});
+    const qemu = connect(this.#target).on("error", () => {});
     this.#pair = { relay, qemu };
     this.#forward(qemu, relay, this.#up);
     this.#forward(relay, qemu, this.#down);
     let closed = 0;
-    const drop = (): void => {
-      relay.destroy();
-      qemu.destroy();
-      closed += 1;
-      if (closed === 2) {
-        this.#pair = undefined;
-        this.#next();
-      }
-    };
-    relay.once("close", drop);
-    qemu.once("close", drop);
+    for (const socket of [relay, qemu]) {
+      socket.once("close", () => {
+        relay.destroy();
+        qemu.destroy();
+        closed += 1;
+        if (closed === 2) this.#next();
+      });
+    }
   }
 
+  /** Accepts the first client that still waits. */
   #next(): void {
-    for (let socket = this.#waiting.shift(); socket !== undefined; socket = this.#waiting.shift()) {
-      if (!socket.destroyed) {
-        socket.resume();
-        this.#accept(socket);
-        return;
-      }
-    }
+    this.#pair = undefined;
+    let socket = this.#waiting.shift();
+    while (socket?.destroyed === true) socket = this.#waiting.shift();
+    if (socket !== undefined) this.#accept(socket.resume());
   }
 
   #forward(from: Socket, to: Socket, direction: Direction): void {
@@ -124,7 +115,7 @@ export class PortCounter {
       }
       direction.bytes += data.length;
       if (!to.write(data)) {
-        from.pause(); // what the reader does not take must stay in the sender, as without us
+        from.pause(); // bytes that the reader does not take stay in the sender, as without a proxy
         to.once("drain", () => from.resume());
       }
     });

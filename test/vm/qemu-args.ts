@@ -1,13 +1,12 @@
-/** QEMU's command line for a test guest: a pure function of what the guest shall have. */
+/** QEMU's command line for a test guest, as a pure function. */
 
 export const GPU_KINDS = ["vsockenc", "stock", "none"] as const;
 export type GpuKind = (typeof GPU_KINDS)[number];
 
-/** The name by which the element finds its port in the guest. */
-export const VSOCKENC_PORT = "org.vsockenc.0";
-export const AGENT_PORT = "org.vsockenc.agent";
+const VSOCKENC_PORT = "org.vsockenc.0";
+const AGENT_PORT = "org.vsockenc.agent";
 
-/** A TCP port of 127.0.0.1 on the host that reaches one of the guest. */
+/** A TCP port of 127.0.0.1 on the host that leads to one of the guest. */
 export interface ForwardedPort {
   readonly host: number;
   readonly guest: number;
@@ -26,7 +25,7 @@ export interface QemuLayout {
   controlDir: string;
   inDir: string | undefined;
   outDir: string | undefined;
-  /** UNIX sockets; all but vgpu are made by QEMU. */
+  /** UNIX sockets; QEMU creates all but vgpu. */
   qmpSocket: string;
   agentSocket: string;
   portSocket: string;
@@ -46,13 +45,13 @@ function quoted(value: string): string {
   return value.replaceAll(",", ",,");
 }
 
-/** What the guest's kernel is told: mostly what it need not do, because every second of TCG is a second of each test. */
+/** Mostly skips work of the guest's kernel, which every test would wait for under TCG. */
 function kernelCommandLine(verbose: boolean, more: readonly string[]): string {
   return [
     "console=ttyS0",
     verbose ? "loglevel=7" : "quiet loglevel=4",
     "rdinit=/init",
-    "oops=panic", // a crash in a driver under test must not go unseen
+    "oops=panic", // report crashes in drivers under test
     "mitigations=off",
     "nokaslr",
     "no_timer_check",
@@ -68,25 +67,17 @@ function kernelCommandLine(verbose: boolean, more: readonly string[]): string {
 }
 
 function share(tag: string, directory: string, readOnly: boolean): string[] {
-  // "none": files belong to the user who runs QEMU, and a guest's chown that cannot be done is no error.
+  // "none": files belong to the user who runs QEMU; a guest's chown that fails is ignored.
   const mode = `security_model=none,multidevs=remap${readOnly ? ",readonly=on" : ""}`;
-  return [
-    "-fsdev",
-    `local,id=${tag},path=${quoted(directory)},${mode}`,
-    "-device",
-    `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`,
-  ];
+  const fileSystem = `local,id=${tag},path=${quoted(directory)},${mode}`;
+  return ["-fsdev", fileSystem, "-device", `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`];
 }
 
 function disk(id: string, file: string, readOnly: boolean): string[] {
-  // snapshot=on: writes go to a throw-away file, so that any number of guests can share the image.
+  // snapshot=on: writes go to a throw-away file, so guests can share the image.
   const mode = readOnly ? "readonly=on" : "snapshot=on,cache=unsafe";
-  return [
-    "-drive",
-    `if=none,id=${id},format=raw,file=${quoted(file)},${mode}`,
-    "-device",
-    `virtio-blk-pci,drive=${id}`,
-  ];
+  const drive = `if=none,id=${id},format=raw,file=${quoted(file)},${mode}`;
+  return ["-drive", drive, "-device", `virtio-blk-pci,drive=${id}`];
 }
 
 function serverSocket(id: string, path: string): string[] {
@@ -107,13 +98,13 @@ function gpuDevice(layout: QemuLayout): string[] {
   }
 }
 
-/** QEMU's own network for one guest: the forwarded ports lead in, and nothing leads out. */
+/** QEMU's user network for one guest: forwarded ports lead in, nothing leads out. */
 function network(ports: readonly ForwardedPort[]): string[] {
   if (ports.length === 0) return [];
   const forwards = ports.map(({ host, guest }) => `,hostfwd=tcp:127.0.0.1:${host}-:${guest}`);
   return [
     ...["-netdev", `user,id=net,restrict=on,ipv6=off${forwards.join("")}`],
-    // Without its ROM: nothing boots from the network.
+    // No ROM: nothing boots from the network.
     ...["-device", "virtio-net-pci,netdev=net,romfile="],
   ];
 }
@@ -123,20 +114,14 @@ export function qemuArguments(layout: QemuLayout): string[] {
   return [
     ...["-name", "vsockenc-test", "-nodefaults", "-no-user-config", "-display", "none"],
     ...["-accel", layout.accelerator],
-    // A plain CPU is a little faster to emulate than everything that TCG knows (-cpu max).
+    // A plain CPU is a little faster to emulate than -cpu max.
     ...["-cpu", layout.accelerator === "kvm" ? "host" : "Nehalem"],
     ...["-smp", "2", "-m", `${layout.memoryMiB}M`],
-    // Shared memory with a descriptor: vhost-user devices see the guest's pages through it.
+    // Shared memory with a descriptor, for vhost-user devices.
     ...["-object", `memory-backend-memfd,id=mem,size=${layout.memoryMiB}M,share=on`],
     ...["-machine", "q35,memory-backend=mem,vmport=off,smm=off"],
-    ...[
-      "-kernel",
-      layout.kernel,
-      "-initrd",
-      layout.initrd,
-      "-append",
-      kernelCommandLine(layout.verboseKernel, layout.kernelArgs),
-    ],
+    ...["-kernel", layout.kernel, "-initrd", layout.initrd],
+    ...["-append", kernelCommandLine(layout.verboseKernel, layout.kernelArgs)],
     ...["-serial", `file:${layout.serialLog}`],
     ...["-qmp", `unix:${quoted(layout.qmpSocket)},server=on,wait=off`],
     ...disk("root", layout.rootDisk, false),

@@ -46,7 +46,7 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
-it("gives a command's result, and QEMU's refusal as an error", async () => {
+it("returns a result, and rejects with the error of QEMU", async () => {
   await serve((request) =>
     request.execute === "query-status"
       ? { return: { status: "running" } }
@@ -54,7 +54,7 @@ it("gives a command's result, and QEMU's refusal as an error", async () => {
   );
   const qmp = await QmpClient.connect(path);
   expect(await qmp.execute("query-status")).toEqual({ status: "running" });
-  await expect(qmp.execute("fly")).rejects.toThrow("QEMU refused fly: no such command");
+  await expect(qmp.execute("fly")).rejects.toThrow("QEMU: fly: no such command");
   qmp.close();
 });
 
@@ -78,7 +78,7 @@ it("matches answers that come out of order, and delivers events between them", a
   qmp.close();
 });
 
-it("waits no longer than it is told", async () => {
+it("rejects after the time-out", async () => {
   await serve(() => undefined);
   const qmp = await QmpClient.connect(path);
   await expect(qmp.execute("stop", {}, 30)).rejects.toBeInstanceOf(VmTimeoutError);
@@ -91,7 +91,7 @@ it("fails when there is no greeting", async () => {
   await expect(QmpClient.connect(path, 30)).rejects.toBeInstanceOf(VmTimeoutError);
 });
 
-it("fails what is under way when QEMU goes", async () => {
+it("rejects pending commands when QEMU closes", async () => {
   await serve(() => {
     peer?.destroy();
     return undefined;

@@ -1,28 +1,24 @@
-/**
- * A client for QEMU's machine protocol (QMP): one JSON value a line, over a UNIX socket.
- */
+/** A client for QEMU's machine protocol (QMP): one JSON value a line, over a UNIX socket. */
 import { EventEmitter } from "node:events";
 import { connect, type Socket } from "node:net";
+import { HANG_MS } from "../support/hang.ts";
 import { QmpError, VmTimeoutError } from "./errors.ts";
 import { onLines } from "./lines.ts";
+import { within } from "./wait.ts";
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 export type JsonObject = { [name: string]: Json };
 
-/** An asynchronous notice, e.g. {event: "RESET"}. */
+/** An asynchronous event, e.g. {event: "RESET"}. */
 export interface QmpEvent {
   event: string;
   data: JsonObject;
 }
 
 interface Pending {
-  command: string;
-  resolve: (value: Json) => void;
-  reject: (error: Error) => void;
-  timer: NodeJS.Timeout;
+  readonly resolve: (value: Json) => void;
+  readonly reject: (error: Error) => void;
 }
-
-const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** Emits "event" with a QmpEvent, and "close". */
 export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [] }> {
@@ -30,7 +26,7 @@ export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [] }> {
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
   #closed = false;
-  #greeted: (() => void) | undefined;
+  #greeted: () => void = () => {};
 
   private constructor(socket: Socket) {
     super();
@@ -40,24 +36,15 @@ export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [] }> {
   }
 
   /** Connects, waits for the greeting and leaves negotiation mode. */
-  static async connect(path: string, timeoutMs = DEFAULT_TIMEOUT_MS): Promise<QmpClient> {
-    const socket = connect(path);
-    const client = new QmpClient(socket);
+  static async connect(path: string, timeoutMs = HANG_MS): Promise<QmpClient> {
+    const client = new QmpClient(connect(path));
+    const greeting = new Promise<void>((resolve, reject) => {
+      client.#greeted = resolve;
+      client.once("close", () => reject(new QmpError(`No QMP connection on ${path}.`)));
+    });
     try {
-      await new Promise<void>((resolve, reject) => {
-        const timer = setTimeout(
-          () => reject(new VmTimeoutError(`No QMP greeting on ${path} within ${timeoutMs / 1000} s.`)),
-          timeoutMs,
-        );
-        client.#greeted = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-        socket.once("close", () => {
-          clearTimeout(timer);
-          reject(new QmpError(`No QMP connection on ${path}.`));
-        });
-      });
+      const late = () => new VmTimeoutError(`No QMP greeting on ${path} within ${timeoutMs / 1000} s.`);
+      await within(greeting, timeoutMs, late);
       await client.execute("qmp_capabilities", {}, timeoutMs);
       return client;
     } catch (error) {
@@ -66,47 +53,32 @@ export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [] }> {
     }
   }
 
-  /** Runs one command; gives its "return" value. */
-  execute(command: string, args: JsonObject = {}, timeoutMs = DEFAULT_TIMEOUT_MS): Promise<Json> {
-    if (this.#closed) {
-      return Promise.reject(new QmpError(`${command}: the connection to QEMU is closed.`));
-    }
+  /** Runs one command and returns its "return" value. */
+  async execute(command: string, args: JsonObject = {}, timeoutMs = HANG_MS): Promise<Json> {
+    if (this.#closed) throw new QmpError(`${command}: the connection to QEMU is closed.`);
     const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#pending.delete(id);
-        reject(new VmTimeoutError(`QEMU did not answer ${command} within ${timeoutMs / 1000} s.`));
-      }, timeoutMs);
-      this.#pending.set(id, { command, resolve, reject, timer });
-      this.#socket.write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`);
+    const answer = new Promise<Json>((resolve, reject) => {
+      const named = ({ message }: Error): void => reject(new QmpError(`QEMU: ${command}: ${message}`));
+      this.#pending.set(id, { resolve, reject: named });
     });
+    this.#socket.write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`);
+    const late = () => new VmTimeoutError(`QEMU did not answer ${command} within ${timeoutMs / 1000} s.`);
+    return await within(answer, timeoutMs, late).finally(() => this.#pending.delete(id));
   }
 
   /** The next event of that name. */
-  waitForEvent(name: string, timeoutMs = DEFAULT_TIMEOUT_MS): Promise<QmpEvent> {
-    return new Promise((resolve, reject) => {
-      const finish = (): void => {
-        clearTimeout(timer);
-        this.off("event", listener);
-        this.off("close", closed);
+  async waitForEvent(name: string, timeoutMs = HANG_MS): Promise<QmpEvent> {
+    const ended = new AbortController();
+    const arrived = new Promise<QmpEvent>((resolve, reject) => {
+      const onEvent = (event: QmpEvent): void => {
+        if (event.event === name) resolve(event);
       };
-      const timer = setTimeout(() => {
-        finish();
-        reject(new VmTimeoutError(`QEMU sent no ${name} within ${timeoutMs / 1000} s.`));
-      }, timeoutMs);
-      const listener = (event: QmpEvent): void => {
-        if (event.event === name) {
-          finish();
-          resolve(event);
-        }
-      };
-      const closed = (): void => {
-        finish();
-        reject(new QmpError(`QEMU closed its connection before it sent ${name}.`));
-      };
-      this.on("event", listener);
-      this.on("close", closed);
+      const onClose = (): void => reject(new QmpError(`QEMU closed its connection before it sent ${name}.`));
+      this.on("event", onEvent).on("close", onClose);
+      ended.signal.addEventListener("abort", () => this.off("event", onEvent).off("close", onClose));
     });
+    const late = () => new VmTimeoutError(`QEMU sent no ${name} within ${timeoutMs / 1000} s.`);
+    return await within(arrived, timeoutMs, late).finally(() => ended.abort());
   }
 
   close(): void {
@@ -122,44 +94,19 @@ export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [] }> {
       this.close();
       return;
     }
-    if (!isObject(message)) {
-      return;
-    }
-    if ("QMP" in message) {
-      this.#greeted?.();
-    } else if (typeof message["event"] === "string") {
-      const data = message["data"];
-      this.emit("event", { event: message["event"], data: isObject(data) ? data : {} });
-    } else if (typeof message["id"] === "number") {
-      this.#answer(message["id"], message);
-    }
-  }
-
-  #answer(id: number, message: JsonObject): void {
-    const pending = this.#pending.get(id);
-    if (pending === undefined) {
-      return; // it came after the time-out
-    }
-    this.#pending.delete(id);
-    clearTimeout(pending.timer);
-    const error = message["error"];
-    if (isObject(error)) {
-      pending.reject(new QmpError(`QEMU refused ${pending.command}: ${String(error["desc"])}`));
-    } else {
-      pending.resolve(message["return"] ?? null);
-    }
+    if (!isObject(message)) return;
+    const { event, data, id, error } = message;
+    if ("QMP" in message) this.#greeted();
+    else if (typeof event === "string") this.emit("event", { event, data: isObject(data) ? data : {} });
+    else if (typeof id !== "number") return;
+    else if (isObject(error)) this.#pending.get(id)?.reject(new Error(String(error["desc"])));
+    else this.#pending.get(id)?.resolve(message["return"] ?? null);
   }
 
   #close(): void {
-    if (this.#closed) {
-      return;
-    }
+    if (this.#closed) return;
     this.#closed = true;
-    for (const pending of this.#pending.values()) {
-      clearTimeout(pending.timer);
-      pending.reject(new QmpError(`QEMU closed its connection during ${pending.command}.`));
-    }
-    this.#pending.clear();
+    for (const { reject } of this.#pending.values()) reject(new Error("the connection was closed"));
     this.emit("close");
   }
 }

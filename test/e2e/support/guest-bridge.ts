@@ -6,9 +6,8 @@ import { until } from "../../support/until.ts";
 import type { Job } from "../../vm/guest-agent.ts";
 import type { Vm } from "../../vm/vm.ts";
 
-/** For a terminal to read a line, and how often it is given one. */
-const WAKE_MS = 3000;
-const MOST_TRIES = 20;
+/** Between two attempts to reach the terminal; more attempts on a slow machine do no harm. */
+const ATTEMPT_MS = 3000;
 
 /** A job whose output is looked at while it runs. */
 class Talking {
@@ -159,22 +158,22 @@ export class Terminal {
   }
 
   /**
-   * Nobody says when the terminal is shown, has the keyboard, and the compositor has found the devices.
+   * Makes the terminal read a line. No event reports when it is shown and has the keyboard, so attempts are repeated.
    *
-   * @param attempt makes it read a line
-   * @returns how often it took
+   * @returns the number of attempts
    */
   async wake(attempt: () => Promise<void>): Promise<number> {
-    for (let tries = 1; ; tries++) {
+    const awake = (): boolean => existsSync(join(this.#folder, "awake"));
+    let attempts = 0;
+    await until(async () => {
+      if (awake()) return true;
       await attempt();
-      const awake = until(() => existsSync(join(this.#folder, "awake")), "the terminal", WAKE_MS);
-      const failed = await awake.then(
-        () => false,
-        () => true,
-      );
-      if (!failed) return tries;
-      if (tries === MOST_TRIES) throw new Error("the terminal got no key");
-    }
+      attempts += 1;
+      const since = performance.now();
+      await until(() => awake() || performance.now() - since > ATTEMPT_MS, "the terminal");
+      return awake();
+    }, "the terminal's first line");
+    return attempts;
   }
 
   get line(): string {

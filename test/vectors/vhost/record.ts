@@ -4,9 +4,9 @@
  * Only needed when the format changes or another front end or kernel is to be remembered: the device's answers are
  * compared with those in the files, so a change of the device must be a deliberate change of the files.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Vm, type VmOptions } from "../../vm/vm.ts";
-import { sleep } from "../../vm/wait.ts";
 
 const FLIP =
   "C=$(modetest -M virtio_gpu -c | awk '$3 == \"connected\" {print $1; exit}'); " +

@@ -1,21 +1,20 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../common/package-root.ts";
+import { temporaryFolder } from "../support/folder.ts";
 import { CASES } from "./cases/index.ts";
-import { type Chart, renderSvg } from "./charts.ts";
+import { renderSvg } from "./charts.ts";
 import { type Report, type Row, renderMarkdown, renderTable } from "./report.ts";
 import { median, quantile, slope } from "./statistics.ts";
 
 describe("npm run bench", () => {
-  const folder = mkdtempSync(join(tmpdir(), "vsockenc-bench-test-"));
-  afterAll(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder();
 
-  it("measures every case outside the VM and reports all of it", () => {
+  it("measures and reports every case outside the VM", () => {
     const json = join(folder, "report.json");
-    const outputs = [
+    const files = [
       "--json",
       json,
       "--charts",
@@ -23,7 +22,7 @@ describe("npm run bench", () => {
       "--markdown",
       join(folder, "table.md"),
     ];
-    const args = ["tsx", "test/bench/main.ts", "--quick", "--no-vm", ...outputs];
+    const args = ["tsx", "test/bench/main.ts", "--quick", "--no-vm", ...files];
     const { status, stderr } = spawnSync("npx", args, { cwd: packageRoot, encoding: "utf8" });
     expect(status, stderr).toBe(0);
     const report = JSON.parse(readFileSync(json, "utf8")) as Report;
@@ -47,7 +46,7 @@ describe("npm run bench", () => {
     }
   });
 
-  it("names the cases that there are when asked for another", () => {
+  it("lists the cases when given an unknown one", () => {
     const args = ["tsx", "test/bench/main.ts", "--only", "nonsense"];
     const { status, stderr } = spawnSync("npx", args, { cwd: packageRoot, encoding: "utf8" });
     expect(status).not.toBe(0);
@@ -56,7 +55,7 @@ describe("npm run bench", () => {
 });
 
 describe("statistics", () => {
-  it("interpolates quantiles, whatever the order", () => {
+  it("interpolates quantiles in any order", () => {
     expect(median([3, 1, 2])).toBe(2);
     expect(median([4, 1, 2, 3])).toBe(2.5);
     expect(quantile([10, 0], 0.95)).toBeCloseTo(9.5);
@@ -71,7 +70,7 @@ describe("statistics", () => {
 describe("the table", () => {
   const row: Row = { name: "a", what: "b", unit: "µs", measured: 1234.5, samples: 1000 };
 
-  it("says whether a bound is met, missed or only reported", () => {
+  it("shows whether a bound is met, missed or absent", () => {
     const rows = [row, { ...row, bound: "≤ 1", met: false }, { ...row, bound: "≤ 2000", met: true }];
     const verdicts = /reported[\s\S]*MISSED[\s\S]*met/;
     expect(renderTable(rows)).toMatch(verdicts);
@@ -80,23 +79,17 @@ describe("the table", () => {
 });
 
 describe("charts", () => {
-  const chart: Chart = {
-    ...{ kind: "bars", file: "c", title: "<a> & b", yLabel: "µs", series: ["s"] },
-    groups: [{ label: "g", values: [3] }],
-  };
+  const chart = { file: "c", title: "<a> & b", yLabel: "µs", labels: ["g"] } as const;
 
-  it("escapes text", () => {
-    expect(renderSvg(chart)).toContain("&#60;a&#62; &#38; b");
+  it("escape text", () => {
+    const svg = renderSvg({ ...chart, kind: "bars", series: [{ label: "s", values: [3] }] });
+    expect(svg).toContain("&#60;a&#62; &#38; b");
   });
 
-  it("draws a single point, and nothing but zeros", () => {
-    const base = { kind: "lines", file: "l", title: "t", xLabel: "x", yLabel: "y" } as const;
-    for (const point of [
-      { x: 0, y: 0 },
-      { x: 0, y: 5 },
-      { x: 7, y: 0 },
-    ]) {
-      expect(renderSvg({ ...base, lines: [{ label: "l", points: [point] }] })).not.toMatch(/NaN|Infinity/);
+  it.each([[0], [5]])("draw the single value %i", (value) => {
+    for (const kind of ["bars", "lines"] as const) {
+      const svg = renderSvg({ ...chart, kind, series: [{ label: "s", values: [value] }] });
+      expect(svg).not.toMatch(/NaN|Infinity/);
     }
   });
 });

@@ -1,8 +1,8 @@
 /**
- * `npm run bench`: measures the design's bounds, each against a baseline of the same run, and says which are met.
+ * `npm run bench`: measures the design's bounds, each against a baseline of the same run, and reports which are met.
  *
- * A miss is no failure of the command: timing depends on the machine and on what else it does. docs/performance.md has
- * the figures of one machine, how they are taken, and why a bound was missed where one was.
+ * A missed bound does not fail the command, because timing depends on the machine and its load. docs/performance.md
+ * explains the method and has the figures of one run.
  */
 
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -46,7 +46,7 @@ function say(line: string): void {
 function positive(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 1 && value <= 1_000_000) return value;
-  throw new InvalidArgumentError("a whole number from 1 to 1,000,000.");
+  throw new InvalidArgumentError("Expected a whole number from 1 to 1,000,000.");
 }
 
 function write(file: string, content: string): void {
@@ -64,23 +64,18 @@ async function bench(options: Options): Promise<void> {
   const skipped: { name: string; why: string }[] = [];
   let booting: Promise<VmBench> | undefined;
   const vm = (): Promise<VmBench> => {
-    booting ??= VmBench.boot({ encoder, say });
+    booting ??= VmBench.boot(encoder, say);
     return booting;
   };
+  const ownEncoder = CASES.find((one) => one.encoder === encoder)?.encoder;
   const measure = async (each: Case): Promise<void> => {
-    const asked = CASES.some((one) => one.encoder === encoder) ? encoder : undefined;
-    if (each.encoder !== asked) {
-      skipped.push({ name: each.name, why: `--encoder ${encoder}` });
-      return;
-    }
-    if (each.inVm && !options.vm) {
-      skipped.push({ name: each.name, why: "--no-vm" });
-      return;
-    }
-    say(`${each.name}: ${each.what}`);
+    const { name } = each;
+    if (each.encoder !== ownEncoder) return void skipped.push({ name, why: `--encoder ${encoder}` });
+    if (each.inVm && !options.vm) return void skipped.push({ name, why: "--no-vm" });
+    say(`${name}: ${each.what}`);
     const findings = await each.run({ frames, encoder, say, vm });
     rows.push(...findings.rows);
-    charts.push(...findings.charts);
+    charts.push(...(findings.charts ?? []));
   };
   try {
     for (const each of chosen) await measure(each);
@@ -91,7 +86,7 @@ async function bench(options: Options): Promise<void> {
   const command = ["npm run bench --", ...process.argv.slice(2)].join(" ");
   const report: Report = { command, commit: describeCommit(packageRoot), machine, rows, skipped };
   console.log(`\n${renderTable(rows)}\n`);
-  for (const { name, why } of skipped) console.log(`${name} was left out: ${why}`);
+  for (const { name, why } of skipped) console.log(`skipped ${name}: ${why}`);
   if (options.json !== undefined) write(options.json, `${JSON.stringify(report, undefined, 2)}\n`);
   if (options.markdown !== undefined) write(options.markdown, `${renderMarkdown(rows)}\n`);
   if (options.charts !== undefined) {
@@ -101,14 +96,14 @@ async function bench(options: Options): Promise<void> {
 
 const program = new Command("npm run bench --")
   .description("measure the bounds of the design, each against a baseline of the same run")
-  .addOption(new Option("--only <cases...>", "some of the cases").choices(CASES.map(({ name }) => name)))
+  .addOption(new Option("--only <cases...>", "cases to run").choices(CASES.map(({ name }) => name)))
   .option("--frames <n>", `frames behind each median (default: ${FRAMES}, quick: ${QUICK_FRAMES})`, positive)
   .addOption(new Option("--encoder <name>", "the real encoder").choices(ENCODERS).default("libx264"))
-  .option("--no-vm", "leave out the cases that boot a VM")
-  .option("--quick", "a few frames only: shows that the bench works, measures nothing")
-  .option("--json <file>", "write the report there")
-  .option("--markdown <file>", "write the table there, for docs/performance.md")
-  .option("--charts <folder>", "write the charts there, as SVG")
+  .option("--no-vm", "skip cases that boot a VM")
+  .option("--quick", "few frames: checks that the bench works, measures nothing")
+  .option("--json <file>", "file for the report")
+  .option("--markdown <file>", "file for the table of docs/performance.md")
+  .option("--charts <folder>", "folder for the charts, as SVG")
   .addHelpText(
     "after",
     `\nCases:\n${CASES.map(({ name, what }) => `  ${name.padEnd(16)} ${what}`).join("\n")}`,

@@ -1,4 +1,4 @@
-/** What the bench found out: rows of one table, the series behind the charts, and the machine it was measured on. */
+/** The report of the bench: rows of one table, charts, and the machine. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { cpus, loadavg, totalmem } from "node:os";
@@ -12,20 +12,20 @@ export interface Row {
   readonly unit: string;
   readonly measured: number;
   readonly p95?: number;
-  /** What it is compared with, measured in the same run unless the text says otherwise. */
+  /** Measured in the same run unless the text states otherwise. */
   readonly baseline?: { readonly what: string; readonly value: number; readonly p95?: number };
   /** measured / baseline; where blocks alternated, the median of the ratios of neighbouring blocks. */
   readonly ratio?: number;
   /** Frames, or repetitions, behind `measured`. */
   readonly samples: number;
-  /** The design's bound, in words; absent for what is only reported. */
+  /** The design's bound, in words; absent if the figure is only reported. */
   readonly bound?: string;
   readonly met?: boolean;
 }
 
 export interface Findings {
   readonly rows: readonly Row[];
-  readonly charts: readonly Chart[];
+  readonly charts?: readonly Chart[];
 }
 
 export interface Machine {
@@ -34,7 +34,7 @@ export interface Machine {
   readonly memoryGiB: number;
   readonly kernel: string;
   readonly node: string;
-  /** Of the last minute, before the first case: what else the machine did. */
+  /** Load average of the last minute before the first case. */
   readonly load: number;
 }
 
@@ -43,7 +43,7 @@ export interface Report {
   readonly commit: string;
   readonly machine: Machine;
   readonly rows: readonly Row[];
-  /** Cases that were left out, and why. */
+  /** Cases that did not run, and why. */
   readonly skipped: readonly { readonly name: string; readonly why: string }[];
 }
 
@@ -58,7 +58,7 @@ export function describeMachine(): Machine {
   };
 }
 
-/** The commit that is measured, "-dirty" behind it when files differ; "unknown" outside a checkout. */
+/** The measured commit, with the suffix "-dirty" if files differ; "unknown" outside a checkout. */
 export function describeCommit(folder: string): string {
   try {
     const args = ["-C", folder, "describe", "--always", "--dirty", "--exclude=*"];
@@ -68,7 +68,7 @@ export function describeCommit(folder: string): string {
   }
 }
 
-/** A number with as many digits as can mean something. */
+/** A number with three significant digits. */
 export function readable(value: number): string {
   const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : Math.abs(value) >= 1 ? 2 : 3;
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });

@@ -1,5 +1,3 @@
-/** The few figures by which many measurements are told. */
-
 /** The value below which `share` (0 … 1) of the samples lie, interpolated; NaN of nothing. */
 export function quantile(samples: readonly number[], share: number): number {
   const sorted = [...samples].sort((a, b) => a - b);

@@ -7,7 +7,7 @@ import { closedLoop } from "../support/load.ts";
 import { privateMemory } from "../support/process-usage.ts";
 import { pictureMemory, Rig } from "../support/rig.ts";
 
-/** How many times more than it should a guest sends: frames at once, and frames in all. */
+/** How many times the limit a guest sends: frames at once, and frames in total. */
 const FLOOD = 10;
 const BURST = FLOOD * LIMITS.MAX_IN_FLIGHT_FRAMES;
 /** Rounds of burst and honest stream, at most; the first third is warm-up. */
@@ -15,14 +15,14 @@ const MOST_ROUNDS = 60;
 const LEAST_ROUNDS = 9;
 const MOST_GROWTH = 1.1;
 
-/** Sends a burst that no honest guest sends, and waits until the relay has thrown it out. */
+/** Sends a burst beyond all limits and waits until the relay rejects it. */
 async function burst(guest: BenchGuest): Promise<void> {
   for (let frame = 0; frame < BURST; frame += 1) guest.sendFrame();
   const refused = (): boolean => guest.received.some((each) => each.type === "error" && each.body.fatal);
   await until(refused, "the end of the session");
 }
 
-/** A guest that floods its relay, time and again: what the relay keeps must not grow. */
+/** A guest floods its relay repeatedly; the relay's memory must not grow. */
 export const flood: Case = {
   name: "flood",
   what: "memory of the relay under a tenfold flood of frames",
@@ -64,10 +64,10 @@ export const flood: Case = {
           {
             file: "memory",
             kind: "lines",
-            title: "Private memory of a relay that is flooded",
-            xLabel: "frames sent",
+            title: "Private memory of a relay under flood, by thousands of frames sent",
             yLabel: "MiB",
-            lines: [{ label: "RssAnon", points }],
+            labels: points.map(({ x }) => (x / 1000).toFixed(1)),
+            series: [{ label: "RssAnon", values: points.map(({ y }) => y) }],
           },
         ],
       };

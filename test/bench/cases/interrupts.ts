@@ -47,6 +47,6 @@ export const interrupts: Case = {
         met: longest < MOST_MS,
       };
     });
-    return { rows, charts: [] };
+    return { rows };
   },
 };

@@ -4,7 +4,7 @@ import { leaveLastCore } from "../support/cores.ts";
 import { closedLoop } from "../support/load.ts";
 import { pictureMemory, Rig } from "../support/rig.ts";
 
-/** The first of the design's rules: nothing per frame depends on the picture's size, the encoder's work apart. */
+/** The design's first rule: nothing per frame depends on the picture's size, except the encoder's work. */
 export const pictureSize: Case = {
   name: "picture-size",
   what: "time of a frame with the null encoder, 4K against 720p",
@@ -47,7 +47,6 @@ export const pictureSize: Case = {
             met: Math.abs(ratio - 1) <= 0.1,
           },
         ],
-        charts: [],
       };
     } finally {
       restore();

@@ -8,7 +8,7 @@ import { pictureMemory, Rig } from "../support/rig.ts";
 
 const RATE = 60;
 const MOST_PER_CENT = 5;
-/** Slices of the run, of each of which the load is taken, so that a disturbance does not decide. */
+/** The load is the median over this many slices of the run, so that a disturbance has little effect. */
 const SLICES = 10;
 
 interface Load {
@@ -38,7 +38,7 @@ async function measure({ frames }: CaseContext, name: string, encoder: string): 
   try {
     const slice = Math.max(1, Math.ceil(frames / SLICES));
     await rig.guest.open(FULL_HD, rig.pictures({ ...FULL_HD, drawn: encoder !== "null" }), KEYFRAME_INTERVAL);
-    // A stream lasts: what V8 compiles in its first seconds is not what it costs.
+    // Warm-up, in which V8 compiles.
     await closedLoop(rig.guest, frames, 1);
     await paced(rig.guest, slice, RATE);
     const exchange = { request: rig.guest.lastFrameBytes, answer: Buffer.concat(rig.guest.answerBytes) };
@@ -79,7 +79,7 @@ async function measure({ frames }: CaseContext, name: string, encoder: string): 
   }
 }
 
-/** What the relay costs a host while it only carries. */
+/** CPU time of the relay without encoding. */
 export const relayCpu: Case = {
   name: "relay-cpu",
   what: "CPU of the relay at 60 frames a second, encoder threads apart",
@@ -88,6 +88,6 @@ export const relayCpu: Case = {
     const encoders = [...new Set(["null", context.encoder])];
     const rows: Row[] = [];
     for (const encoder of encoders) rows.push(...(await measure(context, this.name, encoder)));
-    return { rows, charts: [] };
+    return { rows };
   },
 };

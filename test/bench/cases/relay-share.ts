@@ -45,7 +45,7 @@ export function shareRows(
   ];
 }
 
-/** What the relay adds to the latency of the link it is on. */
+/** The latency that the relay adds to its link. */
 export const relayShare: Case = {
   name: "relay-share",
   what: "the relay's share of the latency, against a bare echo over the same kind of socket",
@@ -80,8 +80,8 @@ export const relayShare: Case = {
             kind: "bars",
             title: "Round trip over a UNIX socket: relay with the null encoder and bare echo",
             yLabel: "µs",
-            series: ["p50", "p95", "p99"],
-            groups: [
+            labels: ["p50", "p95", "p99"],
+            series: [
               { label: "bare echo", values: percentiles(echoTimes) },
               { label: "relay", values: percentiles(relayTimes) },
             ],

@@ -7,7 +7,7 @@ import { pictureMemory, Rig } from "../support/rig.ts";
 
 const COUNTS = [1, 2, 4, 8, 16];
 const IN_FLIGHT = 2;
-/** Frames that the null encoder answers in the time in which another encodes one, about. */
+/** Frames of the null encoder for each frame of a real one, so that both take about as long. */
 const NULL_FACTOR = 5;
 
 interface Outcome {
@@ -18,7 +18,7 @@ interface Outcome {
   readonly latencies: readonly number[];
 }
 
-/** Keeps every guest's stream busy until `frames` have been answered in all. */
+/** Keeps every guest's stream busy until `frames` have been answered in total. */
 async function together(guests: readonly BenchGuest[], frames: number): Promise<Outcome> {
   const counts = guests.map(() => 0);
   const latencies: number[] = [];
@@ -36,7 +36,7 @@ async function together(guests: readonly BenchGuest[], frames: number): Promise<
           }
           ended = performance.now();
         }
-        // What is still under way belongs to this run: the next begins when it has been answered.
+        // Frames in flight belong to this run; the next begins when they have been answered.
         if (guests.every(({ inFlight }) => inFlight === 0)) resolve();
       };
       for (let ahead = 0; ahead < IN_FLIGHT; ahead += 1) guest.sendFrame();
@@ -87,11 +87,8 @@ function chart(encoder: string, outcomes: readonly Outcome[]): Chart {
     kind: "bars",
     title: `Streams of 720p ${encoder} on one relay: frames a second, all together`,
     yLabel: "frames/s",
-    series: ["frames/s"],
-    groups: outcomes.map(({ streams, framesPerSecond }) => ({
-      label: String(streams),
-      values: [framesPerSecond],
-    })),
+    labels: outcomes.map(({ streams }) => String(streams)),
+    series: [{ label: "frames/s", values: outcomes.map(({ framesPerSecond }) => framesPerSecond) }],
   };
 }
 

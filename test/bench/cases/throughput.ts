@@ -5,13 +5,11 @@ import { DirectEncoder } from "../support/direct.ts";
 import { closedLoop } from "../support/load.ts";
 import { pictureMemory, Rig } from "../support/rig.ts";
 
-/** As many as the element has with the relay (DEFAULT_IN_FLIGHT_FRAMES). */
+/** The element's (DEFAULT_IN_FLIGHT_FRAMES). */
 const IN_FLIGHT = 2;
 const LEAST_RATIO = 0.95;
 
-const byBlock = (rates: readonly number[]) => rates.map((y, block) => ({ x: block + 1, y }));
-
-/** What of the encoder's speed is left when a relay is between it and who wants frames encoded. */
+/** The encoder's throughput through a relay. */
 export const throughput: Case = {
   name: "throughput",
   what: "frames a second through the relay, against the same encoder called directly",
@@ -30,14 +28,10 @@ export const throughput: Case = {
       const bare: number[] = [];
       const ratios: number[] = [];
       for (let block = 0; block < blockCount(frames); block += 1) {
-        // Each goes first in turn: a machine that slows down would else look like a slow relay.
-        const order = block % 2 === 0 ? ["relay", "direct"] : ["direct", "relay"];
-        for (const variant of order) {
-          if (variant === "relay") {
-            relayed.push((await closedLoop(rig.guest, BLOCK_FRAMES, IN_FLIGHT)).framesPerSecond);
-          } else {
-            bare.push(await direct.run(BLOCK_FRAMES, IN_FLIGHT));
-          }
+        // Each goes first in turn; otherwise a machine that slows down would look like a slow relay.
+        for (const variant of block % 2 === 0 ? ["relay", "direct"] : ["direct", "relay"]) {
+          if (variant === "direct") bare.push(await direct.run(BLOCK_FRAMES, IN_FLIGHT));
+          else relayed.push((await closedLoop(rig.guest, BLOCK_FRAMES, IN_FLIGHT)).framesPerSecond);
         }
         ratios.push((relayed.at(-1) ?? 0) / (bare.at(-1) ?? 1));
       }
@@ -61,11 +55,11 @@ export const throughput: Case = {
             file: "throughput",
             kind: "lines",
             title: `Frames a second in alternating blocks of ${BLOCK_FRAMES}, 1080p ${encoder}`,
-            xLabel: "block",
             yLabel: "frames/s",
-            lines: [
-              { label: "through the relay", points: byBlock(relayed) },
-              { label: "called directly", points: byBlock(bare) },
+            labels: bare.map((_, block) => String(block + 1)),
+            series: [
+              { label: "through the relay", values: relayed },
+              { label: "called directly", values: bare },
             ],
           },
         ],

@@ -7,7 +7,7 @@ import { median, quantile } from "../statistics.ts";
 import type { FrameTimes } from "../support/direct.ts";
 import type { ShimBlocks } from "../support/shim-blocks.ts";
 
-/** No more than libavcodec's own path, as far as one run can tell the two apart: medians of like things differ by this. */
+/** No more than libavcodec's own path, within the variation of one run. */
 const MOST = 1.1;
 
 function measureBlocks(frames: number): ShimBlocks {
@@ -22,7 +22,7 @@ function measureBlocks(frames: number): ShimBlocks {
   return JSON.parse(stdout) as ShimBlocks;
 }
 
-/** What the videotoolbox back end itself costs: the encoder behind it is libx264 here, as it is behind libavcodec's. */
+/** The cost of the videotoolbox back end itself: its encoder here is libx264, like libavcodec's. */
 export const videotoolboxShim: Case = {
   name: "videotoolbox-shim",
   what: "what the VideoToolbox back end adds to a frame, against libavcodec's, with the shim on Linux (nothing of a Mac)",
@@ -61,7 +61,6 @@ export const videotoolboxShim: Case = {
         ),
         compare("all of a frame's time", ({ total }) => total),
       ],
-      charts: [],
     };
   },
 };

@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { dmabufsrc } from "../../support/counter.ts";
 import { type Case, FULL_HD } from "../case.ts";
 
 const MOST_BYTES = 128;
-const { width, height } = FULL_HD;
 
-/** What a frame costs the port when its pixels stay where they are. */
+/** Bytes on the port for a frame whose pixels stay in place. */
 export const vmBytes: Case = {
   name: "vm-bytes",
   what: "bytes from guest to host for a frame that is sent by resource id",
@@ -14,14 +14,18 @@ export const vmBytes: Case = {
     const bench = await context.vm();
     const counted = (): number => bench.vm.portProxy?.counts().guestToHost ?? Number.NaN;
     const before = counted();
-    await bench.succeed(
-      `dmabufsrc --allocator resource --frames ${context.frames} --width ${width} --height ${height} ` +
-        "--format BGRx --fps 60 --stats-json /out/bytes.json --pipeline 'vsockenc ! fakesink'",
+    await bench.vm.succeed(
+      dmabufsrc(
+        FULL_HD,
+        context.frames,
+        "vsockenc ! fakesink",
+        "--allocator resource --format BGRx --fps 60 --stats-json /out/bytes.json",
+      ),
     );
     const bytes = (counted() - before) / context.frames;
     const { tier } = JSON.parse(readFileSync(join(bench.outDir, "bytes.json"), "utf8")) as { tier: string };
     if (tier !== "resource") throw new Error(`the source tier was ${tier}, not resource`);
-    const pixels = width * height * 4;
+    const pixels = FULL_HD.width * FULL_HD.height * 4;
     return {
       rows: [
         {
@@ -36,7 +40,6 @@ export const vmBytes: Case = {
           met: bytes <= MOST_BYTES,
         },
       ],
-      charts: [],
     };
   },
 };

@@ -11,13 +11,13 @@ import { relayConfiguration, relayProcess } from "../support/rig.ts";
 import { VmBench } from "../support/vm-bench.ts";
 import { shareRows } from "./relay-share.ts";
 
-/** First frames of a block, which meet a process that has just started in the guest. */
+/** First frames of a block, sent by a process that has just started. */
 const WARM_UP = 20;
 const RESOURCE = 1;
 
 /**
- * The relay's share of the latency as the guest sees it: over a virtserialport, through QEMU and back. The guest's
- * side is a small C program, so that neither GStreamer nor the element is measured.
+ * The relay's share of the latency in the guest: over a virtserialport, through QEMU and back. The guest's side is a
+ * small C program, so neither GStreamer nor the element is measured.
  */
 export const vmRelayShare: Case = {
   name: "vm-relay-share",
@@ -40,7 +40,7 @@ export const vmRelayShare: Case = {
       const frames = BLOCK_FRAMES + WARM_UP;
       const ping = async (name: "relay" | "echo", script: Buffer): Promise<number[]> => {
         writeFileSync(join(bench.inDir, name), script);
-        const printed = await bench.succeed(`port-ping ${VmBench.device(name)} /in/${name}`);
+        const printed = await bench.vm.succeed(`port-ping ${VmBench.device(name)} /in/${name}`);
         return frameTimes(printed).slice(WARM_UP);
       };
       const times = { relay: [] as number[], echo: [] as number[] };
@@ -57,8 +57,8 @@ export const vmRelayShare: Case = {
             kind: "bars",
             title: `Round trip over a virtserialport (${bench.vm.accelerator}): relay with the null encoder and bare echo`,
             yLabel: "µs",
-            series: ["p50", "p95"],
-            groups: [
+            labels: ["p50", "p95"],
+            series: [
               { label: "bare echo", values: values(times.echo) },
               { label: "relay", values: values(times.relay) },
             ],

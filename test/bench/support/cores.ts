@@ -1,6 +1,6 @@
 /**
- * Which core a process runs on. Left to the scheduler, two processes that take turns share a core at one time and wake
- * each other across cores at another, which changes a round trip threefold: who compares round trips pins both sides.
+ * Pins processes to cores. Otherwise two processes that take turns sometimes share a core and sometimes wake each other
+ * across cores, which triples a round trip; so comparisons of round trips pin both sides.
  */
 import { execFileSync } from "node:child_process";
 import { cpus } from "node:os";
@@ -8,14 +8,11 @@ import { cpus } from "node:os";
 const LAST = cpus().length - 1;
 
 /** Puts a command on the last core. */
-export const onLastCore = (command: readonly string[]): string[] => [
-  "taskset",
-  "--cpu-list",
-  String(LAST),
-  ...command,
-];
+export function onLastCore(command: readonly string[]): string[] {
+  return ["taskset", "--cpu-list", String(LAST), ...command];
+}
 
-/** Keeps this process off the last core, where there are several, until the returned function is called. */
+/** Keeps this process off the last of several cores until the returned function is called. */
 export function leaveLastCore(): () => void {
   const allow = (list: string): void => {
     const args = ["--all-tasks", "--pid", "--cpu-list", list, String(process.pid)];

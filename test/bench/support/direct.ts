@@ -1,15 +1,14 @@
-/** The encoder without a relay: the same native session, called in this process on the same pictures. */
-
+/** The encoder without a relay: the same native session in this process, with the same pictures. */
 import type { EncodedPacket, EncoderConfiguration, EncoderSession } from "../../../host/encoders/encoder.ts";
 import { createBackend, isEncoderName } from "../../../host/encoders/index.ts";
 import { ExportClient } from "../../../host/export/client.ts";
 import { Picture } from "../../../host/native/picture.ts";
 import type { StreamSize } from "./guest.ts";
 
-/** What the pictures are, rows without padding. */
+/** The pictures' format; rows have no padding. */
 export type PictureFormat = "BGRx" | "NV12";
 
-/** What differs from a guest's usual Configure. */
+/** Differences from a guest's usual Configure. */
 export interface StreamChoice {
   readonly format?: PictureFormat;
   readonly profile?: EncoderConfiguration["profile"];
@@ -63,7 +62,7 @@ export class DirectEncoder {
     resources: readonly number[],
     { format = "BGRx", profile }: StreamChoice = {},
   ): Promise<DirectEncoder> {
-    if (!isEncoderName(encoder)) throw new RangeError(`there is no encoder ${encoder}`);
+    if (!isEncoderName(encoder)) throw new RangeError(`unknown encoder "${encoder}"`);
     const onPacket = { call: (_packet: EncodedPacket) => {} };
     const pictures = await mapPictures(size, exportPath, resources, layoutOf(format, size));
     const session = await createBackend([encoder]).open(
@@ -136,7 +135,7 @@ export class DirectEncoder {
   #encode(): void {
     const frame = this.#nextFrame++;
     const picture = this.#pictures[frame % this.#pictures.length];
-    if (picture === undefined) throw new Error("there are no pictures");
+    if (picture === undefined) throw new Error("no pictures");
     const ptsNs = frame * FRAME_NS;
     this.#session.encode(picture, { frame, ptsNs, durationNs: FRAME_NS, forceKeyFrame: frame === 0 });
   }
@@ -166,7 +165,7 @@ async function mapPictures(
     const visible = { x: 0, y: 0, ...size };
     pictures.push(await Picture.map({ ...size, fourcc: layout.fourcc, planes, visible }));
   }
-  // The mappings stay; nobody revokes these resources.
+  // The mappings stay valid, because these resources are not revoked.
   client.close();
   return pictures;
 }

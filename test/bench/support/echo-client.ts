@@ -1,15 +1,14 @@
-/** The other end of echo.ts: sends requests and takes the time until the answers are there. */
+/** The other end of echo.ts: sends requests and measures the time until the answers have arrived. */
 import { writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { until } from "../../support/until.ts";
 import { SupervisedProcess } from "../../vm/child.ts";
 import { onLastCore } from "./cores.ts";
 
-const PROGRAM = fileURLToPath(new URL("./echo.ts", import.meta.url));
+const PROGRAM = join(import.meta.dirname, "echo.ts");
 
-/** A Frame's bytes and what a relay sent back for it. */
+/** The bytes of a Frame and of a relay's answer. */
 export interface Exchange {
   readonly request: Buffer;
   readonly answer: Buffer;

@@ -1,6 +1,6 @@
 /**
- * What a relay's latency is compared with: a Node process on the same kind of link that answers every request with
- * the bytes that a relay would, and does nothing else.
+ * The baseline of a relay's latency: a Node process on the same kind of link that only answers every request with as many
+ * bytes as a relay would.
  *
  *     echo.ts SOCKET REQUEST_BYTES ANSWER_FILE
  */

@@ -1,9 +1,8 @@
 /**
- * A guest that is quick enough to measure a relay with: what the element does on the wire, and nothing else.
+ * A guest that is fast enough to measure a relay: it does only what the element does on the wire.
  *
- * It listens where QEMU's chardev would, so the relay connects to it as it does to a VM. It checks neither CRC nor
- * order of what it receives (the relay is ours, and its tests check it): the time of a message is the time at which
- * its bytes came out of the socket, and this side's own work stays small.
+ * It listens in place of QEMU's chardev, so the relay connects to it as to a VM. It checks neither CRC nor order (tests of
+ * the relay do), so its own work stays small; a message's time is that at which its bytes arrive.
  */
 import { createServer, type Server, type Socket } from "node:net";
 import { fourcc } from "../../../proto/formats.ts";
@@ -15,7 +14,7 @@ import { until } from "../../support/until.ts";
 
 const XR24 = fourcc("XR24");
 const FRAME_NS = 16_666_667;
-/** Larger than any run's packets, so that no Credit need be sent; the relay's bound on unsent bytes remains. */
+/** Larger than any run's packets, so it never sends Credit; the relay's limit of unsent bytes remains. */
 const ENDLESS_WINDOW = 0xffffffff;
 const PING_MS = 1000;
 const { HEADER_BYTES } = LIMITS;
@@ -26,7 +25,7 @@ export interface StreamSize {
   readonly height: number;
 }
 
-/** A frame that has been answered in full. */
+/** A frame with all of its answers. */
 export interface Answered {
   readonly frame: number;
   readonly key: boolean;
@@ -37,18 +36,18 @@ export interface Answered {
 interface Open {
   readonly epoch: number;
   sequence: number;
-  /** Frames sent and not answered: when they were sent. */
+  /** Frames in flight: when they were sent. */
   readonly sent: Map<number, number>;
-  /** The Packet whose Data is coming. */
+  /** The Packet whose Data is arriving. */
   packet: { readonly frame: number; readonly key: boolean; left: number } | undefined;
   readonly ping: NodeJS.Timeout;
 }
 
 export class BenchGuest {
   onAnswered: (answered: Answered) => void = () => {};
-  /** Control messages of the present epoch, newest last; cleared by open(). */
+  /** Control messages of the current epoch, newest last; cleared by open(). */
   readonly received: Exclude<Message, { type: "data" }>[] = [];
-  /** Wire bytes of the last Frame sent, and of all that came back since. */
+  /** Wire bytes of the last Frame, and of everything received since. */
   lastFrameBytes: Buffer = Buffer.alloc(0);
   answerBytes: Buffer[] = [];
   readonly #server: Server;
@@ -72,7 +71,7 @@ export class BenchGuest {
     return this.#open?.sent.size ?? 0;
   }
 
-  /** Opens a session in which a stream of this size is configured and `resources` are attached as buffers 0, 1, … */
+  /** Opens a session, configures a stream of this size and attaches `resources` as buffers 0, 1, … */
   async open(size: StreamSize, resources: readonly number[], keyframeInterval: number): Promise<void> {
     await until(() => this.connected, "the relay's connection");
     await this.#hello();
@@ -130,7 +129,7 @@ export class BenchGuest {
       const body = { versionMin: 1, versionMax: 1, windowBytes: ENDLESS_WINDOW, software: "bench" };
       return encodeMessage({ type: "hello", body }, { epoch, sequence: 0, stream: 0 });
     };
-    // The relay may not have found its exporter yet, and says so in Welcome.
+    // The relay may not have found its exporter yet, which Welcome reports.
     await until(async () => {
       this.#socket?.write(hello());
       await until(() => this.#count("welcome") > 0, "Welcome");
@@ -145,7 +144,7 @@ export class BenchGuest {
 
   #count(type: Message["type"]): number {
     const refusal = this.received.find((message) => message.type === "error");
-    if (refusal?.type === "error") throw new Error(`the relay refuses: ${refusal.body.text}`);
+    if (refusal?.type === "error") throw new Error(`the relay rejected a message: ${refusal.body.text}`);
     return this.received.filter((message) => message.type === type).length;
   }
 

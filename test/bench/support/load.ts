@@ -1,5 +1,6 @@
-/** How frames are sent: as fast as the answers come, or at a rate. */
+/** Ways to send frames: as fast as answers arrive, or at a rate. */
 import { LIMITS } from "../../../proto/limits.ts";
+import { HANG_MS } from "../../support/hang.ts";
 import type { Answered, BenchGuest } from "./guest.ts";
 
 export interface Block {
@@ -8,15 +9,13 @@ export interface Block {
   readonly framesPerSecond: number;
 }
 
-const STALLED_MS = 30_000;
-
-/** Settles when `guest` has had `frames` answers; `onEach` is called after each. */
+/** Resolves when `guest` has received `frames` answers; `onEach` is called after each. */
 function answers(guest: BenchGuest, frames: number, onEach: (answered: Answered) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const stalled = setTimeout(() => {
       const refusals = guest.received.flatMap((each) => (each.type === "error" ? [each.body.text] : []));
-      reject(new Error(`no answers for ${STALLED_MS} ms: ${refusals.join("; ") || "the relay is silent"}`));
-    }, STALLED_MS);
+      reject(new Error(`no answers for ${HANG_MS} ms: ${refusals.join("; ") || "the relay is silent"}`));
+    }, HANG_MS);
     let left = frames;
     guest.onAnswered = (answered) => {
       left -= 1;

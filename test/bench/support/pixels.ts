@@ -1,10 +1,10 @@
-/** Pictures for encoders: pages of text that scroll, which is what desktops do. */
+/** Pictures for encoders: scrolling pages of text. */
 
 const CELL = { width: 8, height: 16 };
 /** Pixels that the text moves from picture to picture. */
 const SCROLL = 8;
 
-/** Small and repeatable (the constants are Numerical Recipes'), so that every run encodes the same. */
+/** Repeatable (constants of Numerical Recipes), so every run encodes the same. */
 function* randomNumbers(seed: number): Generator<number, never, void> {
   for (let state = seed; ; ) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

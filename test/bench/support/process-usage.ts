@@ -1,4 +1,4 @@
-/** What a process uses, as Linux's /proc tells it. */
+/** Resources of a process, from Linux's /proc. */
 import { readdirSync, readFileSync } from "node:fs";
 
 /** Name of the encoder sessions' threads (host/native/media/encoder/session.cc). */
@@ -23,7 +23,7 @@ export function cpuTime(pid: number): CpuTime {
   return times;
 }
 
-/** Resident memory in bytes; shared pages (the guest's pictures) apart, which the relay only maps. */
+/** Resident memory in bytes, without shared pages (the guest's pictures, which the relay only maps). */
 export function privateMemory(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;

@@ -1,6 +1,6 @@
 /**
- * A relay as it runs in production, with the rest of the world made by the bench: the built command in a process of
- * its own, a memfd exporter, and a guest on each of its ports.
+ * A relay as in production, i.e. the built command in a process of its own, with a memfd exporter and a guest on each of
+ * its ports.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,7 +20,7 @@ const PICTURES = 8;
 export interface RigOptions {
   /** Name in the relay's encoder.order. */
   readonly encoder: string;
-  /** Streams that can be opened at one time. */
+  /** Streams that can be open at the same time. */
   readonly guests?: number;
   /** Bytes for pictures. */
   readonly memory: number;
@@ -29,7 +29,7 @@ export interface RigOptions {
 }
 
 export interface PictureOptions extends StreamSize {
-  /** Draws them; the null encoder reads no pixel. */
+  /** Whether to draw them; the null encoder reads no pixel. */
   readonly drawn: boolean;
 }
 
@@ -63,7 +63,7 @@ export class Rig {
     return guest;
   }
 
-  /** Makes resources for a stream and gives their ids. */
+  /** Creates resources for a stream. @returns their ids */
   pictures({ width, height, drawn }: PictureOptions): number[] {
     const pages = drawn ? scrollingText(width, height, PICTURES) : undefined;
     return Array.from({ length: PICTURES }, () => {

@@ -1,16 +1,11 @@
 /**
- * The VM of the cases that run inside one: a guest whose own port has the relay with a real encoder, and two more
- * ports for round trips, one with a relay of the null encoder and one with a bare echo behind it.
+ * The VM of the cases inside one: the guest's port leads to a relay with a real encoder; two further ports are for round
+ * trips, one with a null-encoder relay, one with a bare echo.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Vm } from "../../vm/vm.ts";
-
-export interface VmBenchOptions {
-  readonly encoder: string;
-  readonly say: (line: string) => void;
-}
 
 export class VmBench {
   readonly vm: Vm;
@@ -20,7 +15,7 @@ export class VmBench {
   /** Sockets of the two further ports. */
   readonly relaySocket: string;
   readonly echoSocket: string;
-  /** For sockets and files of the cases; gone after shutdown(). */
+  /** For sockets and files of the cases; removed by shutdown(). */
   readonly folder: string;
 
   private constructor(vm: Vm, folder: string) {
@@ -32,7 +27,7 @@ export class VmBench {
     this.echoSocket = join(folder, "echo");
   }
 
-  static async boot({ encoder, say }: VmBenchOptions): Promise<VmBench> {
+  static async boot(encoder: string, say: (line: string) => void): Promise<VmBench> {
     const folder = mkdtempSync(join(tmpdir(), "vsockenc-bench-vm-"));
     for (const name of ["in", "out"]) mkdirSync(join(folder, name));
     const relayConfig = join(folder, "relay.toml");
@@ -52,18 +47,11 @@ export class VmBench {
     return `/dev/virtio-ports/${portName(name)}`;
   }
 
-  /** Runs a command in the guest that is to succeed, and gives what it printed. */
-  async succeed(command: string): Promise<string> {
-    const { status, stdout, stderr } = await this.vm.run(command);
-    if (status !== 0) throw new Error(`${command}\nfailed with ${status}:\n${stdout}\n${stderr}`);
-    return stdout;
-  }
-
   async shutdown(): Promise<void> {
     await this.vm.shutdown();
     rmSync(this.folder, { recursive: true });
   }
 }
 
-/** Not one of the names that the element looks for. */
+/** A name that the element does not use. */
 const portName = (name: string): string => `org.vsockenc.bench-${name}`;

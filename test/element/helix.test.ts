@@ -1,12 +1,11 @@
 /**
- * The pipelines of Helix's desktop-bridge, which picks an element named vsockenc where there is one, with a real relay.
+ * The pipelines of Helix's desktop-bridge, which uses an element named vsockenc if there is one, with a real relay.
  *
- * They stand here as Helix has them, but for the source and for the relay's address: a videotestsrc and the caps that a
- * compositor would have chosen, in place of pipewiresrc. Two things in them may drop frames: the queue, which keeps the
- * newest only, and the element, which does the same in a live pipeline. So that "every frame" can be asserted, the
- * source gives a frame when the sample of the one before has arrived (run-pipeline --lockstep): then nothing ever waits,
- * and a frame that comes out only with the next one's help never comes. The appsink drops nothing, because its signal
- * is emitted, and the sample taken, before it is given another.
+ * They are Helix's except for the source and the relay's address: a videotestsrc and a compositor's caps replace
+ * pipewiresrc. Two parts may drop frames: the queue, which keeps only the newest, and the element, which does the same
+ * in a live pipeline. To assert that no frame is lost, the source is held back until the previous frame's sample has
+ * arrived (run-pipeline --lockstep). So nothing waits in a queue, and a frame that depended on the next one would never
+ * arrive. The appsink drops nothing, because its sample is taken in the signal handler before the next one.
  */
 import { describe, expect, it } from "vitest";
 import { buildElement, type PipelineReport, runPipeline } from "./support/programs.ts";
@@ -21,11 +20,11 @@ const PARSED =
 buildElement("run-pipeline");
 const shared = shareRelay();
 
-/** What stands for `pipewiresrc path=N do-timestamp=true keepalive-time=500`, with the caps that it would offer. */
+/** Replaces `pipewiresrc path=N do-timestamp=true keepalive-time=500`, with the caps that it would offer. */
 const source = (caps: string, format = "BGRx"): string =>
   `videotestsrc name=source is-live=true do-timestamp=true num-buffers=${FRAMES} ! capsfilter caps=video/x-raw,format=${format},${caps}`;
 
-/** The rest of desktop-bridge's pipeline, from the element on. */
+/** The rest of desktop-bridge's pipeline, from the element onwards. */
 const bridge = (address: string, settings = "bitrate=10000 keyframe-interval=120"): string =>
   `vsockenc name=encoder ${address} ${settings} ! ${PARSED} ! ${VIDEOSINK}`;
 
@@ -34,7 +33,7 @@ const tcp = (): string => `tcp-host=127.0.0.1 tcp-port=${shared.relay.tcpPort}`;
 const lockstep = (pipeline: string, ...options: readonly string[]): Promise<PipelineReport> =>
   runPipeline(pipeline, "--lockstep", "source", "--get", "encoder.bitrate", ...options);
 
-/** Every frame came, and nobody complained of anything but that there is no virtio-gpu. */
+/** Every frame arrived, without warnings other than the one about the missing virtio-gpu. */
 function expectEveryFrame(report: PipelineReport): void {
   expect(report).toMatchObject({ end: "eos", errors: [], samples: FRAMES });
   expect(report.stats).toMatchObject({
@@ -71,7 +70,7 @@ describe("desktop-bridge's pipelines", () => {
     for (const field of size.split(",")) expect(report.caps).toContain(field.replace("=", "=(int)"));
   });
 
-  it("give every frame of a source without a rate, as compositors are", async () => {
+  it("give every frame of a source without a frame rate, like a compositor", async () => {
     const middle = "videoconvert ! video/x-raw,format=BGRx ! queue max-size-buffers=1 leaky=downstream";
     const caps = "capssetter caps=video/x-raw,framerate=0/1";
     const report = await lockstep(
@@ -80,7 +79,7 @@ describe("desktop-bridge's pipelines", () => {
     expectEveryFrame(report);
   });
 
-  it("account for every frame when the source does not wait for anybody", async () => {
+  it("account for every frame when the source does not wait", async () => {
     const middle = "videoconvert ! video/x-raw,format=NV12 ! queue max-size-buffers=1 leaky=downstream";
     const report = await runPipeline(
       `${source("width=640,height=360,framerate=60/1")} ! ${middle} ! ${bridge(tcp())}`,
@@ -93,7 +92,7 @@ describe("desktop-bridge's pipelines", () => {
   });
 });
 
-describe("the element's ways to the relay", () => {
+describe("the element's transport", () => {
   const pipeline = (address: string): string =>
     `${source("width=640,height=360", "NV12")} ! ${bridge(address)}`;
 
@@ -103,7 +102,7 @@ describe("the element's ways to the relay", () => {
     expect(report.stats?.["transport"]).toBe(shared.relay.inlineSocket);
   });
 
-  it("prefers a UNIX socket to TCP and vsock", async () => {
+  it("prefers a UNIX socket over TCP and vsock", async () => {
     const report = await lockstep(
       pipeline(`cid=2 port=5000 tcp-host=127.0.0.1 tcp-port=1 socket-path=${shared.relay.inlineSocket}`),
     );
@@ -111,7 +110,7 @@ describe("the element's ways to the relay", () => {
     expect(report.stats?.["transport"]).toBe(shared.relay.inlineSocket);
   });
 
-  it("prefers TCP to vsock", async () => {
+  it("prefers TCP over vsock", async () => {
     const report = await lockstep(pipeline(`cid=2 port=5000 ${tcp()}`));
     expectEveryFrame(report);
     expect(report.stats?.["transport"]).toBe(`127.0.0.1 port ${shared.relay.tcpPort}`);
@@ -121,19 +120,19 @@ describe("the element's ways to the relay", () => {
 describe("the bit rate", () => {
   const pipeline = (bitrate: number): string =>
     `${source("width=640,height=360", "NV12")} ! ${bridge(tcp(), `bitrate=${bitrate}`)}`;
-  /** Rates of the encoders that the relay has opened so far. */
+  /** Bit rates of the encoders that the relay has opened so far. */
   const rates = (): number[] =>
     [...shared.relay.log.matchAll(/"bitrateKbps":(\d+).*"msg":"encoder opened"/g)].map(([, rate]) =>
       Number(rate),
     );
 
-  it("is in kbit/s, as the bridge passes it", async () => {
+  it("is in kbit/s, as desktop-bridge passes it", async () => {
     const report = await lockstep(pipeline(10_000));
     expectEveryFrame(report);
     expect(rates().at(-1)).toBe(10_000);
   });
 
-  it("is taken for bit/s, with a warning, when it cannot be meant otherwise", async () => {
+  it("is read as bit/s, with a warning, when it is too large for kbit/s", async () => {
     const report = await lockstep(pipeline(10_000_000));
     expect(report).toMatchObject({ end: "eos", samples: FRAMES });
     expect(report.warnings.map(({ text }) => text).join("\n")).toMatch(/bitrate.*10000000.*bit\/s/s);

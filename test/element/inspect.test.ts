@@ -1,7 +1,7 @@
 /**
- * The element's description as GStreamer shows it: a change that applications see changes this file too.
+ * The element's description as printed by gst-inspect-1.0: a change that applications see changes the golden file.
  *
- * After an intended one: npx vitest run --project pipelines test/element/inspect.test.ts -u
+ * After an intended change: npx vitest run --project pipelines test/element/inspect.test.ts -u
  */
 import { existsSync } from "node:fs";
 import { expect, it } from "vitest";
@@ -12,8 +12,8 @@ buildElement();
 const { stdout: version } = await run("gst-inspect-1.0", ["--version"]);
 const golden = goldenFile(version);
 
-// Distributions have other versions, whose gst-inspect prints other words.
-it.runIf(existsSync(golden))("is described as in the file for this GStreamer", async () => {
+// Other versions of gst-inspect have another output format.
+it.runIf(existsSync(golden))("matches the golden file for this version of GStreamer", async () => {
   const { status, stdout, stderr } = await run("gst-inspect-1.0", ["--no-colors", "vsockenc"]);
   expect(status, stderr).toBe(0);
   await expect(withoutPaths(stdout)).toMatchFileSnapshot(golden);

@@ -1,4 +1,4 @@
-/** GStreamer's leaks tracer: what of its objects is alive when everything has been taken down. */
+/** GStreamer's leaks tracer: objects that are alive after shutdown. */
 import { describe, expect, it } from "vitest";
 import { buildElement, ctestPrograms, programPath, run } from "./support/programs.ts";
 import { shareRelay } from "./support/relay.ts";
@@ -6,7 +6,7 @@ import { shareRelay } from "./support/relay.ts";
 buildElement("all");
 const shared = shareRelay();
 
-/** Runs a program to its end and gives the objects that it leaves, as the tracer describes them. */
+/** Runs a program to its end; returns the objects that it leaked, as the tracer prints them. */
 async function leftAlive(
   program: string,
   args: readonly string[],
@@ -15,7 +15,7 @@ async function leftAlive(
   const tracer = { GST_TRACERS: "leaks", GST_DEBUG: "GST_TRACER:7", GST_DEBUG_NO_COLOR: "1" };
   const { status, stdout, stderr } = await run(programPath(program), args, { ...environment, ...tracer });
   expect(status, `${stdout}\n${stderr.slice(-4000)}`).toBe(0);
-  // The tracer announces the form of its records, so that silence means that nothing is left.
+  // The tracer always prints the format of its records, which proves that it is active.
   expect(stderr).toContain("new format string: object-alive,");
   return stderr.split("\n").filter((line) => /TRACE .*: object-alive,/.test(line));
 }
@@ -43,7 +43,7 @@ describe("the leaks tracer", () => {
     expect(await leftAlive("element-relay-test", [], environment)).toEqual([]);
   });
 
-  // Side by side, because most of them mostly wait.
+  // Concurrently, because most of them mostly wait.
   it.concurrent.each(ctestPrograms())("finds nothing after %s", async (program) => {
     expect(await leftAlive(program, [])).toEqual([]);
   });

@@ -1,4 +1,4 @@
-/** Valgrind's memcheck over the programs of test/guest: no bad access, and nothing lost. */
+/** Valgrind's memcheck over the programs of test/guest: no invalid access, no leak. */
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../common/package-root.ts";
@@ -14,7 +14,7 @@ const OPTIONS = [
   // Deep enough for suppressions that look for the caller of a library.
   "--num-callers=40",
   "--child-silent-after-fork=yes",
-  // Threads take turns in order; else one that polls starves those that it waits for.
+  // Fair scheduling; otherwise a thread that polls starves those that it waits for.
   "--fair-sched=yes",
   `--suppressions=${SUPPRESSIONS}`,
   "--error-exitcode=99",
@@ -36,13 +36,13 @@ async function expectClean(
   expect(status, `${stdout}\n${stderr}`).toBe(0);
 }
 
-// As many side by side as there are cores (vitest.config.ts): a program takes one, and some mostly wait.
+// As many at a time as there are cores (vitest.config.ts).
 describe.concurrent("valgrind", () => {
   it.each(ctestPrograms())("finds nothing in %s", async (program) => {
     await expectClean(program, []);
   });
 
-  // The cycles count what valgrind keeps as well; a second of stress is a handful of frames here.
+  // The cycles would count valgrind's own memory.
   const inRelayTest = skip(["/relay/cycles"]);
 
   it("finds nothing in element-relay-test with resources", async () => {

@@ -42,7 +42,7 @@ int dmabuf_open_device(const gchar *allocator, GError **error) {
     if (found) return fd;
     if (fd >= 0) close(fd);
   }
-  g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NODEV, "no virtio-gpu that can be opened");
+  g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NODEV, "cannot open a virtio-gpu");
   return -1;
 }
 
@@ -112,7 +112,7 @@ gboolean dmabuf_create(int device, const gchar *allocator, guint width, guint he
     return FALSE;
   int result = drmPrimeHandleToFD(device, handle, DRM_CLOEXEC | DRM_RDWR, &buffer->fd);
   struct drm_gem_close request = {.handle = handle};
-  drmIoctl(device, DRM_IOCTL_GEM_CLOSE, &request); /* the dma-buf keeps the memory */
+  drmIoctl(device, DRM_IOCTL_GEM_CLOSE, &request); /* the dma-buf holds the memory */
   if (result) return fail(error, "PRIME_HANDLE_TO_FD");
   return map(buffer, error);
 }

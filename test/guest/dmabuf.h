@@ -1,8 +1,7 @@
 /*
- * DmaBufs as a producer would make them: dumb buffers of the card node, or resources of the render
- * node, exported by PRIME; and plain memory, which no device has, as a dma-buf (udmabuf) or as it
- * is (system, without a descriptor). Not the element's code,
- * so that one checks the other.
+ * DmaBufs as made by a producer: dumb buffers of the card node, or resources of the render node,
+ * exported by PRIME; and plain memory, as a dma-buf (udmabuf) or without a descriptor (system).
+ * Independent of the element's code, so that each tests the other.
  */
 #ifndef TEST_DMABUF_H
 #define TEST_DMABUF_H
@@ -16,13 +15,12 @@ typedef struct {
   guint8 *pixels;
 } DmaBuf;
 
-/* `allocator` is "dumb", "resource", "udmabuf" or "system". The descriptor of the device for it, or
- * -1. */
+/* Opens the device for `allocator` ("dumb", "resource", "udmabuf" or "system"); -1: failed. */
 int dmabuf_open_device(const gchar *allocator, GError **error);
 gboolean dmabuf_create(int device, const gchar *allocator, guint width, guint height,
                        DmaBuf *buffer, GError **error);
 void dmabuf_destroy(DmaBuf *buffer);
-/* To be called around drawing. */
+/* Call these before and after drawing. */
 void dmabuf_begin_write(const DmaBuf *buffer);
 void dmabuf_end_write(const DmaBuf *buffer);
 

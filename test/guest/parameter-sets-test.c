@@ -1,4 +1,4 @@
-/* Annex B to samples and decoder configuration records, of real encoders and of liars. */
+/* Annex B to samples and decoder configuration records, with valid and malformed streams. */
 #include "parameter-sets.h"
 
 #include <gst/check/gstharness.h>
@@ -12,7 +12,7 @@ static GByteArray *whole_unit(const Vector *vector) {
   return g_byte_array_append(unit, vector->picture, (guint)vector->picture_size);
 }
 
-/* What GStreamer's own parser makes of the unit. */
+/* The record of GStreamer's own parser. */
 static GBytes *parsed_record(const Vector *vector, GByteArray *unit) {
   gboolean h265 = vector->codec == vsockenc_Codec_H265;
   GstHarness *h = gst_harness_new(h265 ? "h265parse" : "h264parse");
@@ -35,7 +35,7 @@ static GBytes *parsed_record(const Vector *vector, GByteArray *unit) {
   return record;
 }
 
-/* Clears array_completeness, which hvc1 wants set and h265parse leaves clear. */
+/* Clears array_completeness, which hvc1 requires and h265parse does not set. */
 static void clear_completeness(guint8 *record, gsize size) {
   gsize at = 23;
   for (guint array = 0; array < record[22]; array++) {
@@ -66,14 +66,14 @@ static void test_record(gconstpointer data) {
     clear_completeness(ours, size);
     clear_completeness(theirs, expected_size);
   } else if (vector->profile == vsockenc_Profile_H264_HIGH) {
-    /* h264parse leaves out what 5.3.3.1.2 adds for this profile: 4:2:0, eight bits. */
+    /* h264parse omits the fields that 5.3.3.1.2 adds for this profile: 4:2:0, eight bits. */
     g_assert_cmpmem(ours + size - sizeof high, sizeof high, high, sizeof high);
     if (expected_size < size) size -= sizeof high;
   }
   g_assert_cmpmem(ours, size, theirs, expected_size);
 }
 
-/* The sample is the picture alone, behind its length. */
+/* The sample is only the length-prefixed picture. */
 static void test_sample(gconstpointer data) {
   const Vector *vector = data;
   g_autoptr(GByteArray) unit = whole_unit(vector);
@@ -86,7 +86,7 @@ static void test_sample(gconstpointer data) {
   g_assert_cmpmem(sample + 4, size - 4, vector->picture + 3, picture);
 }
 
-/* Access unit delimiter and SEI stay, in their order. */
+/* Access unit delimiter and SEI remain, in order. */
 static void test_others_stay(void) {
   static const guint8 unit[] = {0, 0, 0,    1, 0x09, 0x10, 0,    0,    0, 1, 0x06, 5,
                                 1, 9, 0x80, 0, 0,    1,    0x41, 0x9a, 7, 0, 0};
@@ -103,7 +103,7 @@ static void test_others_stay(void) {
   g_assert_no_error(error);
 }
 
-/* Both functions on bytes of their own, where a sanitizer sees the end. */
+/* Calls both functions with an exact copy, so that a sanitizer detects reads past its end. */
 static void swallow(vsockenc_Codec codec, const guint8 *bytes, gsize size) {
   g_autofree guint8 *copy = g_memdup2(bytes, size);
   g_auto(VencParameterSets) sets = {0};
@@ -122,7 +122,7 @@ static void test_truncated(gconstpointer data) {
   for (guint size = 0; size < unit->len; size++) swallow(vector->codec, unit->data, size);
 }
 
-/* Every byte replaced by values that mean something to a parser. */
+/* Replaces every byte by values with a meaning for the parser. */
 static void test_mutated(gconstpointer data) {
   static const guint8 values[] = {0, 1, 3, 0x7f, 0x80, 0xff};
   const Vector *vector = data;
@@ -164,7 +164,7 @@ static void test_malformed(void) {
       "breaks off");
 }
 
-/* More sets than the record's five bits can count, and one of more than its sixteen. */
+/* More sets than the record's 5-bit count, and one longer than its 16-bit length. */
 static void test_too_many(void) {
   g_autoptr(GByteArray) unit = g_byte_array_new();
   for (guint8 i = 0; i < 40; i++) {

@@ -28,12 +28,14 @@ int main(int argc, char **argv) {
     return 2;
   }
   if (width < 16 || height < 16 || width > 16384 || height > 16384 || frames < 0 || first < 0) {
-    fprintf(stderr, "pattern: width and height are 16 to 16384, counts not negative\n");
+    fprintf(stderr,
+            "pattern: expected a width and height of 16 to 16384, and no negative counts\n");
     return 2;
   }
   Pattern *pattern = pattern_new((unsigned)width, (unsigned)height, format);
   if (!pattern) {
-    fprintf(stderr, "pattern: the format is an order of R, G, B and x or A, not %s\n", format);
+    fprintf(stderr, "pattern: invalid format %s: expected an order of R, G, B and x or A\n",
+            format);
     return 2;
   }
   gsize stride = (gsize)width * 4, size = stride * (gsize)height;

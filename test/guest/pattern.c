@@ -10,7 +10,7 @@
 struct Pattern {
   unsigned width, height;
   unsigned red, green, blue, rest; /* shifts in a little-endian pixel */
-  uint32_t *still;                 /* everything that does not move */
+  uint32_t *still;                 /* the still parts */
 };
 
 typedef struct {
@@ -60,7 +60,7 @@ static uint32_t still_pixel(const Pattern *pattern, unsigned x, unsigned y) {
                255 - (x + y) * 255 / (pattern->width + pattern->height));
 }
 
-/* The shift of the byte that `format` calls `letter`; 32 if there is none. */
+/* The shift of the byte `letter` of `format`; 32: none. */
 static unsigned shift_of(const char *format, char letter) {
   const char *at = strchr(format, letter);
   return at ? 8 * (unsigned)(at - format) : 32;
@@ -70,7 +70,7 @@ Pattern *pattern_new(unsigned width, unsigned height, const char *format) {
   unsigned red = shift_of(format, 'R'), green = shift_of(format, 'G'), blue = shift_of(format, 'B');
   unsigned rest = shift_of(format, 'x');
   if (rest == 32) rest = shift_of(format, 'A');
-  /* The order of three names is right if each of the four bytes has one. */
+  /* Valid if each of the four bytes has a name. */
   if (strlen(format) != 4 || red + green + blue + rest != 0 + 8 + 16 + 24) return NULL;
   Pattern *pattern = calloc(1, sizeof *pattern);
   uint32_t *still = malloc((size_t)width * height * sizeof *still);
@@ -97,7 +97,7 @@ void pattern_free(Pattern *pattern) {
   free(pattern);
 }
 
-/* Goes to and fro between 0 and `range`. */
+/* Oscillates between 0 and `range`. */
 static unsigned swing(unsigned at, unsigned range) {
   if (range == 0) return 0;
   unsigned phase = at % (2 * range);

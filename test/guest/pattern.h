@@ -1,15 +1,15 @@
 /*
- * A moving test picture whose frame N depends on N, size and format alone, so that the host can
- * make the same frames and compare. It has what encoders and colour conversions get wrong: a
- * gradient, flat saturated patches, fine detail like text, moving shapes and a scrolling line; and
- * a counter that programs can read back after decoding.
+ * A moving test picture. Frame N depends only on N, size and format, so the host can draw the same
+ * frames and compare. It is difficult for encoders and colour conversions: a gradient, saturated
+ * patches, text-like detail, moving shapes and a scrolling line; and it has a counter that programs
+ * can read after decoding.
  *
  * The counter is 16 blocks for N modulo 65536, most significant bit first, in the row at
  * y = 0, and 16 blocks for its complement in the row below. A block is PATTERN_BLOCK pixels square,
- * white for 1 and black for 0; its middle is the place to look. Pictures too small for it have
- * none.
+ * white for 1 and black for 0; read it in its middle. Pictures that are too small have no
+ * counter.
  *
- * Drawing is cheap after the first time: what does not move is restored from a copy.
+ * Drawing is fast after the first frame: the still parts are restored from a copy.
  */
 #ifndef TEST_PATTERN_H
 #define TEST_PATTERN_H
@@ -25,13 +25,13 @@
 
 typedef struct Pattern Pattern;
 
-/* `format` is one of the eight orders of R, G, B and x or A. NULL: another, or no memory. */
+/* `format`: an order of R, G, B and x or A. NULL: another format, or out of memory. */
 Pattern *pattern_new(unsigned width, unsigned height, const char *format);
 void pattern_free(Pattern *pattern);
 
 /*
- * Draws frame `number`. `before` is the number of the frame that `pixels` holds already, or -1
- * when it holds none.
+ * Draws frame `number`. `before` is the number of the frame that `pixels` contains, or -1 for
+ * none.
  */
 void pattern_draw(const Pattern *pattern, uint8_t *pixels, size_t stride, unsigned number,
                   int64_t before);

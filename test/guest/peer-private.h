@@ -1,4 +1,4 @@
-/* The scripted relay's insides, shared by the peer*.c files. */
+/* Internals of the scripted relay, shared by peer*.c. */
 #ifndef TEST_PEER_PRIVATE_H
 #define TEST_PEER_PRIVATE_H
 
@@ -32,15 +32,15 @@ struct _Peer {
   guint32 epoch, sequence_in, sequence_out;
   guint64 bulk_sent, bulk_allowed, bulk_received, bulk_granted;
   guint64 attached, refused, inlined; /* bits of buffer numbers */
-  guint32 pixel_crc, pixel_offset;    /* of the inline frame that is coming in */
+  guint32 pixel_crc, pixel_offset;    /* of the inline frame being received */
   guint32 last_frame, serial;
   guint64 last_pts;
   gboolean first;
   GArray *pending;
-  guint32 early_frame, early_missing; /* dropped already; pixels of it still to come */
+  guint32 early_frame, early_missing; /* already dropped; missing pixels */
 };
 
-/* peer.c: a message to the guest, all fields 0, and its sending. */
+/* peer.c: begins a message with all fields 0; sends it. */
 VencMessage *peer_begin(Peer *peer, vsockenc_MessageType type);
 void peer_finish(Peer *peer);
 

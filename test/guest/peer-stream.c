@@ -1,10 +1,10 @@
-/* What the scripted relay makes of buffers and frames. */
+/* The scripted relay's buffers and frames. */
 #include <string.h>
 #include <zlib.h>
 
 #include "peer-private.h"
 
-/* Real parameter sets, a slice's head, and nothing that a decoder could use. */
+/* Real parameter sets and a slice's header, followed by filler that cannot be decoded. */
 static void make_unit(Peer *peer, const Pending *pending, GByteArray *unit) {
   static const guint8 heads[2][2][7] = {
       {{0, 0, 0, 1, 0x41, 0x9a, 0x5a}, {0, 0, 0, 1, 0x65, 0x88, 0x84}},
@@ -62,7 +62,7 @@ static void drop_first(Peer *peer) {
 void peer_answer(Peer *peer) {
   while (peer->pending->len > 0 && !(peer->script.faults & PEER_NO_ANSWERS)) {
     Pending pending = g_array_index(peer->pending, Pending, 0);
-    /* A unit larger than the window would need partial sending; no test makes one. */
+    /* Units larger than the window are not supported. */
     if (pending.missing > 0 ||
         peer->bulk_sent + peer->script.unit_bytes + 4096 > peer->bulk_allowed)
       return;
@@ -86,7 +86,7 @@ void peer_on_attach(Peer *peer, const vsockenc_Attach *attach) {
   gboolean inlined = attach->planes[0].resource == 0;
   if ((peer->script.faults & PEER_REFUSE_BUFFERS) ||
       (!inlined && (peer->script.faults & PEER_NO_RESOURCES))) {
-    /* The guest need not wait for this answer, so frames with the buffer may follow. */
+    /* The guest may send frames with the buffer before it has this answer. */
     peer->refused |= bit;
     vsockenc_Error *error = &peer_begin(peer, vsockenc_MessageType_ERROR)->u.error;
     error->code = vsockenc_ErrorCode_NO_EXPORTER;
@@ -131,7 +131,7 @@ void peer_on_frame(Peer *peer, const vsockenc_Frame *frame) {
       frame->buffer >= 64 || !((peer->attached | peer->refused) >> frame->buffer & 1) ||
       frame->configuration != peer->serial)
     peer->counts.violations++;
-  /* Pixels come for inline buffers, for all of them, and before any other frame. */
+  /* Inline buffers have pixels, others have none, and all arrive before the next frame. */
   if ((frame->inline_bytes > 0) != (gboolean)(peer->inlined >> frame->buffer & 1) ||
       (peer->pending->len > 0 &&
        g_array_index(peer->pending, Pending, peer->pending->len - 1).missing > 0))

@@ -30,7 +30,8 @@ VencMessage *peer_begin(Peer *peer, vsockenc_MessageType type) {
 }
 
 void peer_finish(Peer *peer) {
-  /* Half a magic, and a magic of no known version; a whole false header may cost a message. */
+  /* Half a magic, and a magic with an unknown version; a complete false header could hide a
+   * message. */
   static const guint8 noise[] = {'V', 'E', 'N', 0, 0xff, 'V', 'E', 'N', 'C', 9, 0xff};
   guint8 bytes[VSOCKENC_MAX_MESSAGE_BYTES];
   guint8 type = peer->out.header.type;
@@ -75,7 +76,7 @@ static void on_hello(Peer *peer, const VencMessage *message) {
   peer_finish(peer);
 }
 
-/* The lowest level that the guest allows and the vectors fit; 0: none. */
+/* The lowest level that the guest allows and the vectors need; 0: none. */
 static guint choose_level(const Peer *peer, const vsockenc_Configure *configure) {
   guint level = peer->vector->sets[peer->vector->level_at], best = 0;
   if (configure->levels_count == 0) return level;

@@ -1,7 +1,7 @@
 /*
- * Takes the time of round trips over a port, without GStreamer: writes prepared messages one after
- * the other and waits after each for the answer that the script names. What it prepares nothing for
- * (checks of order, credits) costs it no time.
+ * Measures round trips over a port, without GStreamer: writes prepared messages one after the other
+ * and waits after each for the answer that the script names. It checks no sequence and no credit,
+ * so its own work takes almost no time.
  *
  *     port-ping DEVICE SCRIPT
  *
@@ -38,8 +38,7 @@ static bool write_all(int fd, const uint8_t *bytes, size_t size) {
   return true;
 }
 
-/* Takes out the messages that the parser holds: whether one is of this type. An Error ends it all.
- */
+/* Consumes the parsed messages; TRUE: one has this type. Exits on Error. */
 static bool take(uint32_t type) {
   VencMessage message;
   bool found = false;
@@ -47,7 +46,7 @@ static bool take(uint32_t type) {
   while ((result = venc_parser_next(&parser, &message)) != VENC_WIRE_INCOMPLETE) {
     if (result != VENC_WIRE_MESSAGE) continue;
     if (message.header.type == vsockenc_MessageType_ERROR) {
-      fprintf(stderr, "port-ping: the relay says: %s\n", message.u.error.text);
+      fprintf(stderr, "port-ping: error from the relay: %s\n", message.u.error.text);
       exit(1);
     }
     found = found || message.header.type == type;
@@ -55,7 +54,7 @@ static bool take(uint32_t type) {
   return found;
 }
 
-/* Reads until a message of this type has come; returns when its last bytes were there, or -1. */
+/* Reads until a message of this type arrives; returns the time of its last byte, or -1. */
 static double await(int fd, uint32_t type) {
   for (;;) {
     size_t room;
@@ -78,7 +77,7 @@ static int run(int fd, FILE *script) {
   while (fread(head, sizeof head, 1, script) == 1) {
     uint32_t length = little_endian(head), type = little_endian(head + 4);
     if (length > sizeof bytes || fread(bytes, 1, length, script) != length) {
-      fprintf(stderr, "port-ping: the script is damaged\n");
+      fprintf(stderr, "port-ping: invalid script\n");
       return 1;
     }
     double begin = now_us();

@@ -1,7 +1,4 @@
-/*
- * What every test of virtgpusrc has: the element in a pipeline, in front of a screen that the test
- * holds (fake-kms.h), and the frames that come out.
- */
+/* The fixture of virtgpusrc's tests: the element in a pipeline, with a fake screen (fake-kms.h). */
 #ifndef TEST_SCREEN_H
 #define TEST_SCREEN_H
 
@@ -15,7 +12,7 @@
 #define WIDTH 64u
 #define HEIGHT 32u
 #define PITCH (WIDTH * 4)
-/* Frames as fast as the loop goes, so that no test waits for one. */
+/* A frame rate that no test has to wait for. */
 #define DMABUF "video/x-raw(memory:DMABuf),format=BGRx,framerate=1000/1"
 #define SYSTEM "video/x-raw,format=BGRx,framerate=1000/1"
 
@@ -27,26 +24,26 @@ typedef struct {
   GstBus *bus;
 } Screen;
 
-/* Around each test; afterwards no handle may be open. */
+/* Before and after each test; the teardown asserts that all handles are closed. */
 void screen_setup(Screen *f, gconstpointer data);
 void screen_teardown(Screen *f, gconstpointer data);
-/* Shows the full picture of framebuffer `number`, under an id. */
+/* Shows the whole framebuffer `number` with the id `id`. */
 void screen_show(guint number, guint32 id);
-/* The element with properties in gst-launch's words, and caps behind it. */
+/* The element with `settings` in gst-launch syntax, and a capsfilter. */
 void screen_make(Screen *f, const gchar *settings, const gchar *caps);
-/* The same, playing; its frames as GstSamples. */
+/* The same, in PLAYING; returns its frames as GstSamples. */
 GAsyncQueue *screen_play(Screen *f, const gchar *settings, const gchar *caps);
-/* The next frame, which has to come. */
+/* Waits for the next frame. */
 GstSample *screen_next(GAsyncQueue *queue);
-/* Takes frames until one has `pixel` in its upper left corner. */
+/* Discards frames until one has `pixel` in its upper left corner. */
 GstSample *screen_until(GAsyncQueue *queue, guint32 pixel);
 /* One pixel of a frame, by its VideoMeta, without the top byte. */
 guint32 screen_pixel_at(GstSample *sample, guint x, guint y);
-/* A message of this type, which has to come. */
+/* Waits for a message of this type. */
 GstMessage *screen_wait_message(Screen *f, GstMessageType type);
-/* The next error has this code, and a text with `part` in it. */
+/* Asserts that the next error has this code, and `part` in its text. */
 void screen_assert_error(Screen *f, GQuark domain, gint code, const gchar *part);
-/* Registers the element, and runs the tests that `add` adds. */
+/* Registers the element and runs the tests that `add` adds. */
 int screen_main(int argc, char **argv, void (*add)(void));
 
 #define TEST(name, test, data) g_test_add(name, Screen, data, screen_setup, test, screen_teardown)

@@ -1,5 +1,5 @@
 /*
- * Made with FFmpeg 5.1 (libx264 164, libx265 3.5); the SEI of the encoders were taken out:
+ * Made with FFmpeg 5.1 (libx264 164, libx265 3.5); without the encoders' SEI:
  *
  *     ffmpeg -f lavfi -i color=c=gray:s=SIZE:r=30 -frames:v 1 -pix_fmt yuv420p -c:v libx264
  *         -profile:v baseline|main|high -preset ultrafast (baseline) | medium

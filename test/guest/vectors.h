@@ -1,4 +1,4 @@
-/* Access units of real encoders, small enough to stand in the source. */
+/* Small access units of real encoders. */
 #ifndef TEST_VECTORS_H
 #define TEST_VECTORS_H
 
@@ -10,17 +10,17 @@ typedef struct {
   vsockenc_Codec codec;
   vsockenc_Profile profile;
   guint width, height;
-  const guint8 *sets; /* the parameter sets, each behind a start code of four bytes */
+  const guint8 *sets; /* the parameter sets, each after a start code of four bytes */
   gsize sets_size;
-  const guint8 *picture; /* an IDR picture behind a start code of three */
+  const guint8 *picture; /* an IDR picture after a start code of three bytes */
   gsize picture_size;
-  guint level_at; /* where the SPS has its level */
+  guint level_at; /* offset of the SPS's level */
 } Vector;
 
 #define N_VECTORS 6u
 extern const Vector VECTORS[N_VECTORS];
 
-/* One of this width, or another of the codec and profile (UNSPECIFIED: any); NULL: none. */
+/* The codec's and profile's (UNSPECIFIED: any) vector, preferably of this width; NULL: none. */
 const Vector *vector_find(vsockenc_Codec codec, vsockenc_Profile profile, guint width);
 
 #endif

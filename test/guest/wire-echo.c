@@ -1,7 +1,6 @@
 /*
- * Reads bytes as hexadecimal lines, puts them through the element's parser, and prints for every
- * message one line: its name, the same message encoded again, and its fields by number. Options say
- * how the bytes reach the parser, so that a test can split and join them.
+ * Parses hexadecimal lines with the element's parser, and prints one line for each message: its
+ * name, the message encoded again, and its fields by number.
  *
  *     wire-echo [CHUNK]     at most CHUNK bytes at a time; default: a line at a time
  *

@@ -1,23 +1,23 @@
 /** The element and the programs of test/guest, compiled, and how they are run. */
 import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
+import { expect } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
+import { psnr } from "../../support/ffmpeg.ts";
 import { TEST_HANG_MS } from "../../support/hang.ts";
 import { buildAlone } from "../../support/native-program.ts";
 
-/** A folder of cmake's; another one, e.g. with other compiler options, can be named. */
+/** The build folder; another one, e.g. with other compiler options, can be set. */
 const BUILD = process.env["VSOCKENC_ELEMENT_BUILD"] ?? join(packageRoot, "build", "element");
 const PLUGINS = join(BUILD, "guest", "element");
 
-/** GStreamer finds the plugin; its list of plugins is the build's own, so that it never knows another one's. */
+/** Has GStreamer use this build's plugin; the registry is the build's own, so it contains no other one. */
 export const GST_ENVIRONMENT: Readonly<Record<string, string>> = {
   GST_PLUGIN_PATH: PLUGINS,
   GST_REGISTRY: join(BUILD, "registry.bin"),
 };
 
-/**
- * Compiles the plugin and programs of test/guest ("all": every one).
- */
+/** Compiles the plugin and programs of test/guest ("all": every one). */
 export function buildElement(...programs: readonly string[]): void {
   const configure = ["-S", packageRoot, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"];
   for (const args of [configure, ["--build", BUILD, "--target", "gstvsockenc", ...programs]]) {
@@ -34,7 +34,7 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Runs a command with the element; it is ended after four minutes. */
+/** Runs a command that can use the element; one that hangs is killed. */
 export async function run(
   command: string,
   args: readonly string[],
@@ -72,10 +72,35 @@ export function listTests(program: string): string[] {
   return [...stdout.matchAll(/^(?:# )?(\/\S+)$/gm)].map(([, name = ""]) => name);
 }
 
-/** Arguments by which a GLib test program leaves tests out, and all below them. */
+/** Runs one test of element-relay-test, which must pass or be skipped. */
+export async function passRelayTest(
+  name: string,
+  environment: Readonly<Record<string, string>>,
+): Promise<void> {
+  const { stdout, stderr } = await run(programPath("element-relay-test"), ["--tap", "-p", name], environment);
+  // A failed assertion ends the program before it prints "ok".
+  expect(`${stdout}\n${stderr}`).toMatch(new RegExp(`^ok \\d+ ${name}( |$)`, "m"));
+}
+
+/** dB; a wrong stride, matrix or frame is below 20. */
+const LEAST_QUALITY = 30;
+
+/** Checks that a stream shows the frames of the program `pattern`. */
+export async function expectPattern(
+  file: string,
+  frames: number,
+  size: { width: number; height: number },
+): Promise<void> {
+  const { width, height } = size;
+  const drawing = `--frames ${frames} --width ${width} --height ${height} --format BGRx`.split(" ");
+  const reference = spawn(programPath("pattern"), drawing);
+  expect((await psnr(file, reference.stdout, size, "bgr0")).minimum).toBeGreaterThan(LEAST_QUALITY);
+}
+
+/** Arguments that make a GLib test program skip tests, and all below them. */
 export const skip = (names: readonly string[]): string[] => names.flatMap((name) => ["-x", name]);
 
-/** Programs that ctest runs: each has its own host, and needs no relay. */
+/** Programs that ctest runs, which need no relay. */
 export function ctestPrograms(): string[] {
   const { stdout } = spawnSync("ctest", ["--test-dir", BUILD, "--show-only"], { encoding: "utf8" });
   return [...stdout.matchAll(/Test +#\d+: (\S+)$/gm)].map(([, name = ""]) => name);
@@ -86,7 +111,7 @@ export interface BusMessage {
   readonly text: string;
 }
 
-/** What run-pipeline prints. */
+/** The report of run-pipeline. */
 export interface PipelineReport {
   readonly end: "eos" | "error" | "timeout";
   readonly samples: number;
@@ -100,9 +125,9 @@ export interface PipelineReport {
   readonly stats: Readonly<Record<string, string | number>> | null;
 }
 
-/** Reads what run-pipeline printed. @throws Error with what went wrong if it printed nothing */
+/** Parses the report of run-pipeline. @throws Error with its messages if there is none */
 export function pipelineReport({ status, stdout, stderr }: Finished): PipelineReport {
-  if (stdout === "") throw new Error(`run-pipeline ended with ${status}: ${stderr}`);
+  if (stdout === "") throw new Error(`run-pipeline exited with ${status}: ${stderr}`);
   return JSON.parse(stdout) as PipelineReport;
 }
 

@@ -1,4 +1,4 @@
-/** `vsockenc relay` as it is installed, in a process of its own, with a listener of each kind that tests connect to. */
+/** The installed `vsockenc relay` in its own process, with one listener of each kind. */
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { until } from "../../support/until.ts";
 import { SupervisedProcess } from "../../vm/child.ts";
 import { ResourceMemory } from "./resource-memory.ts";
 
-/** What is unusual about a relay. */
+/** Differences from the default relay. */
 export interface RelayOptions {
   /** Of encoder.order. */
   readonly encoders?: readonly string[];
@@ -17,13 +17,13 @@ export interface RelayOptions {
 }
 
 export class TestRelay {
-  /** UNIX listener of no VM: pixels come over the socket. */
+  /** UNIX listener without a VM: pixels are sent over the socket. */
   readonly inlineSocket: string;
   /** UNIX listener of the VM whose resources are those of `memorySocket`. */
   readonly resourceSocket: string;
   /** Where fake-gpu.c gets its memory. */
   readonly memorySocket: string;
-  /** TCP listener of 127.0.0.1, of no VM. */
+  /** TCP listener on 127.0.0.1, without a VM. */
   readonly tcpPort: number;
   readonly #statusPort: number;
   readonly #process: SupervisedProcess;
@@ -69,24 +69,24 @@ export class TestRelay {
     ]);
   }
 
-  /** @param folder of its own, for its sockets */
+  /** @param folder for its sockets */
   static async start(folder: string, options: RelayOptions = {}): Promise<TestRelay> {
     const relay = new TestRelay(folder, await freePort(), await freePort(), options);
     relay.#process.start();
     const ready = async (): Promise<boolean> =>
       /^vsockenc_exporter_up\{.*\} 1$/m.test(await relay.metrics().catch(() => ""));
     await until(ready, "the relay's listeners and its exporter").catch((cause: unknown) => {
-      throw new Error(`the relay does not serve:\n${relay.log}`, { cause });
+      throw new Error(`the relay did not start:\n${relay.log}`, { cause });
     });
     return relay;
   }
 
-  /** Everything it has logged. */
+  /** Its log so far. */
   get log(): string {
     return this.#process.log;
   }
 
-  /** The status page's numbers, in Prometheus' text. */
+  /** Metrics of the status page, in Prometheus' text format. */
   async metrics(): Promise<string> {
     return await (await fetch(`http://127.0.0.1:${this.#statusPort}/metrics`)).text();
   }
@@ -97,7 +97,7 @@ export class TestRelay {
     return [...lines].reduce((sum, [, value]) => sum + Number(value), 0);
   }
 
-  /** Waits until every guest has gone and nothing is kept for one. */
+  /** Waits until every guest has disconnected and its resources are released. */
   async idle(): Promise<void> {
     const kept = ["sessions", "streams", "buffers", "link_connections"];
     const all = async (): Promise<number> =>
@@ -105,10 +105,10 @@ export class TestRelay {
     await until(async () => (await all()) === 0, `a relay without ${kept.join(", ")}`);
   }
 
-  /** Descriptors that its process has open. */
+  /** Number of open descriptors in its process. */
   get descriptors(): number {
     const { pid } = this.#process;
-    if (pid === undefined) throw new Error(`the relay has ended: ${this.log}`);
+    if (pid === undefined) throw new Error(`the relay has exited: ${this.log}`);
     return readdirSync(`/proc/${pid}/fd`).length;
   }
 
@@ -118,15 +118,15 @@ export class TestRelay {
   }
 }
 
-/** What all tests of a file share. */
+/** Shared by all tests of a file. */
 export interface SharedRelay {
-  /** Of its own, with room for what the tests write. */
+  /** For files that the tests write. */
   readonly folder: string;
   /** From the first test to the last. */
   readonly relay: TestRelay;
 }
 
-/** Has a relay run for all tests of the file that calls this beside them. */
+/** Starts a relay for all tests of the calling file. */
 export function shareRelay(): SharedRelay {
   const folder = mkdtempSync(join(tmpdir(), "vsockenc-relay-"));
   let running: TestRelay | undefined;
@@ -140,8 +140,7 @@ export function shareRelay(): SharedRelay {
   return {
     folder,
     get relay(): TestRelay {
-      if (running === undefined)
-        throw new Error("the relay runs while tests do, not while they are collected");
+      if (running === undefined) throw new Error("the relay runs during tests, not during their collection");
       return running;
     },
   };

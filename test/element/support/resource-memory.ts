@@ -1,9 +1,9 @@
 /**
- * The host's side of test/guest/fake-gpu.c: memory for a program on this machine that plays the guest, handed out over
- * a UNIX socket, and the exporter that serves the same memory to a relay.
+ * The host's side of test/guest/fake-gpu.c: memory for a program on this machine that acts as the guest, passed over a
+ * UNIX socket, and the exporter that serves the same memory to a relay.
  *
- * Unlike the memfd exporter's, each resource is a memory of its own, because the program knows a buffer by the inode
- * of its descriptor, as it does with DmaBufs. All are of one size, so any that is free will do for the next request.
+ * Unlike in the memfd exporter, each resource has its own memory, because the program identifies a buffer by the inode
+ * of its descriptor, like a DmaBuf. All have the same size, so any free one serves the next request.
  */
 import { pino } from "pino";
 import { ExportServer } from "../../../host/export/server.ts";
@@ -13,7 +13,7 @@ import { FdListener, FdSocket } from "../../../host/native/fd-socket.ts";
 import { VIRTIO_BGRX } from "../../../proto/formats.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 
-/** Of every resource; only what is drawn into takes memory. */
+/** Of every resource; untouched pages take no memory. */
 const RESOURCE_BYTES = 16 << 20;
 const REQUEST_BYTES = 8;
 const MAX_QUEUED_BYTES = 4096;

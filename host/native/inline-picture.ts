@@ -1,11 +1,10 @@
 /**
- * Pictures that no resource holds: their pixels come with each frame, in messages.
+ * Pictures that are in no resource: their pixels arrive with each frame, in messages.
  *
- * Theory of operation. An InlinePicture is a layout and up to MAX_IN_FLIGHT_FRAMES slots of staging memory, made when
- * they are first needed. `beginFrame` takes a slot that nobody reads, `write` fills it, `encode` of a session reads
- * it, `close` gives it back; it is taken again only when that read, too, is over. So one frame can be received while
- * others are converted, and none is ever overwritten. A layout whose slots would need more than 256 MiB each is
- * refused, and so is a slot when the process has 1 GiB of staging memory.
+ * Theory of operation. An InlinePicture is a layout and up to MAX_IN_FLIGHT_FRAMES slots of staging memory, allocated
+ * when they are first needed. `beginFrame` takes an idle slot, `write` fills it, a session's `encode` reads it, `close`
+ * returns it; it is reused only after that read. So one frame can be received while others are converted, and none is
+ * ever overwritten. The limits are 256 MiB for each slot and 1 GiB of staging memory for the process.
  */
 import { LIMITS } from "../../proto/limits.ts";
 import {
@@ -21,24 +20,24 @@ export class PictureBusyError extends PictureError {
   override readonly name = "PictureBusyError";
 }
 
-/** The bytes do not lie inside the frame, or it is closed. */
+/** The frame does not have those bytes, or it is closed. */
 export class InlineWriteError extends PictureError {
   override readonly name = "InlineWriteError";
 }
 
 interface Slot {
   readonly native: NativePicture;
-  /** A frame that has not been closed has it. */
+  /** An open frame uses it. */
   taken: boolean;
 }
 
-/** The pixels of one frame, on their way in. */
+/** The pixels of one frame that is being received. */
 export class InlineFrame {
   readonly #picture: InlinePicture;
   readonly #slot: Slot;
   #closed = false;
 
-  /** By `InlinePicture.beginFrame`. @internal */
+  /** Use `InlinePicture.beginFrame`. @internal */
   constructor(picture: InlinePicture, slot: Slot) {
     this.#picture = picture;
     this.#slot = slot;
@@ -49,14 +48,14 @@ export class InlineFrame {
     return this.#picture.layout;
   }
 
-  /** Bytes that a frame has: from byte 0 to the end of its last plane. */
+  /** Size of a frame: from byte 0 to the end of its last plane. */
   get bytes(): number {
     return this.#picture.bytes;
   }
 
   /**
-   * Copies bytes of the frame to where they belong. What is never written has the bytes of an earlier frame of the
-   * same picture, or zeros: whoever encodes sees to it that all are there. Not after the frame was given to `encode`.
+   * Copies bytes of the frame to their offset. Bytes that are never written are those of an earlier frame of the same
+   * picture, or zeros: the caller must write all of them. Not after the frame was passed to `encode`.
    *
    * @throws InlineWriteError
    */
@@ -70,14 +69,14 @@ export class InlineFrame {
     }
   }
 
-  /** Gives the frame up. An encode that has been queued still reads it. Harmless a second time. */
+  /** Releases the frame. A queued encode still reads it. A second call does nothing. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#slot.taken = false;
   }
 
-  /** Also when its picture is. */
+  /** Also true when its picture is closed. */
   get closed(): boolean {
     return this.#closed || this.#picture.closed;
   }
@@ -92,9 +91,9 @@ export class InlinePicture {
   readonly tier = "inline";
   /** Offsets and strides are those of a frame's bytes. */
   readonly layout: PictureGeometry;
-  /** Bytes that each frame has. */
+  /** Size of each frame. */
   readonly bytes: number;
-  /** Runs of guest memory: there is none. */
+  /** It uses no guest memory. */
   readonly runs = 0;
   readonly #slots: Slot[];
   #last: Slot;
@@ -142,7 +141,7 @@ export class InlinePicture {
     return await this.#last.native.checksum();
   }
 
-  /** Gives up the picture and its frames. Encodes that have been queued still read them; settles after the last. */
+  /** Releases the picture and its frames. Queued encodes still read them; settles after the last. */
   close(): Promise<void> {
     this.#closed ??= Promise.all(this.#slots.map(({ native }) => native.close())).then(() => undefined);
     return this.#closed;

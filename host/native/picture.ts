@@ -1,15 +1,14 @@
 /**
  * Pictures: the bytes of guest resources as linear memory of this process.
  *
- * A resource's bytes lie in scattered pages of shared memories. `Picture.map` checks a layout (which a guest has
- * made up, so nothing of it is trusted) against the resource's extents and maps the pages one behind the other,
- * read-only, on a thread of libuv's pool. An encoder then reads the picture in place; JavaScript never sees a pixel.
- * What cannot be mapped so (runs that begin within a page, huge pages, the budget of mappings spent) is copied
- * together natively at each read instead: tier "resource-gather". Pixels that no resource holds are in
- * inline-picture.ts.
+ * A resource's bytes lie in scattered pages of shared memories. `Picture.map` checks a layout (from the guest, so
+ * untrusted) against the resource's extents and maps the pages one behind the other, read-only, on a thread of libuv's
+ * pool. An encoder then reads the picture in place; JavaScript never sees a pixel. Runs that are not page-aligned, huge
+ * pages, and anything over the mapping budget are copied together natively at each read instead: tier
+ * "resource-gather". Pixels that are in no resource are in inline-picture.ts.
  *
- * The mapping has users: the Picture, and each encode that has not read it yet. The last one unmaps. The work and
- * the checks are in media/picture/picture.cc and the files it names; this one gives them their types.
+ * The mapping has users: the Picture, and each encode that has not read it yet. The last one unmaps. The work and the
+ * checks are in media/picture and media/memory; this file gives them their types.
  */
 
 import { loadAddon } from "../../common/load-addon.ts";
@@ -31,7 +30,7 @@ export interface PictureRectangle {
   readonly height: number;
 }
 
-/** The bytes of one resource: its extents, one after the other. */
+/** The bytes of one resource: its extents in order. */
 export interface ResourceBytes {
   /** `fd` is a descriptor of a memfd or file, needed only until `Picture.map` has returned; the rest is in bytes. */
   readonly extents: readonly { readonly fd: number; readonly offset: number; readonly length: number }[];
@@ -39,7 +38,7 @@ export interface ResourceBytes {
 
 /** A resource whose pixels are in an IOSurface of macOS. */
 export interface ResourceSurface {
-  /** IOSurfaceID; the surface must be there until `Picture.map` has settled, which holds it from then on. */
+  /** IOSurfaceID; the surface must exist until `Picture.map` has settled. The picture retains it from then on. */
   readonly surface: number;
 }
 
@@ -63,7 +62,7 @@ export interface PictureGeometry {
   /** DRM_FORMAT_* of drm_fourcc.h. */
   readonly fourcc: number;
   readonly planes: readonly PlaneGeometry[];
-  /** The part that is encoded; it may begin at any pixel of RGB, at even ones of NV12 and I420. */
+  /** The part to encode; it begins at any pixel of RGB, at even ones of NV12 and I420. */
   readonly visible: PictureRectangle;
 }
 
@@ -72,7 +71,7 @@ export interface PictureLayout extends PictureGeometry {
   readonly planes: readonly PicturePlane[];
 }
 
-/** How the pixels are reached: read in place, copied together for each read, or received in messages. */
+/** Pixels are read in place, copied together for each read, or received in messages. */
 export type PictureTier = "resource" | "resource-gather" | "inline";
 
 /** Of the visible pixels: each plane's rows without padding, top to bottom, plane after plane. */
@@ -85,7 +84,7 @@ export interface PictureChecksum {
 /** A format that pictures may have. */
 export interface PixelFormat {
   readonly fourcc: number;
-  /** In GStreamer's words, e.g. "BGRx". */
+  /** GStreamer's, e.g. "BGRx". */
   readonly name: string;
 }
 
@@ -94,9 +93,9 @@ export interface NativePicture {
   readonly tier: PictureTier;
   readonly runs: number;
   readonly bytes: number;
-  /** False when the bytes do not lie inside. Only of an inline picture that is idle. */
+  /** False when the picture does not have those bytes. Only for an inline picture that is idle. */
   write(offset: number, bytes: Uint8Array): boolean;
-  /** No encode or checksum has still to read it. */
+  /** No encode or checksum will read it. */
   isIdle(): boolean;
   checksum(): Promise<PictureChecksum>;
   close(): Promise<void>;
@@ -104,7 +103,7 @@ export interface NativePicture {
 
 interface PictureAddon {
   inlinePicture(layout: NativeLayout): NativePicture;
-  /** Where it was built with VideoToolbox (videotoolbox/videotoolbox_binding.cc). */
+  /** Only if built with VideoToolbox (videotoolbox/videotoolbox_binding.cc). */
   readonly surfacePicture?: (layout: NativeLayout, id: number) => NativePicture;
   mapPicture(layout: NativeLayout, extents: BigUint64Array[]): Promise<NativePicture>;
   pixelFormats(): PixelFormat[];
@@ -132,25 +131,25 @@ export function pixelFormats(): readonly PixelFormat[] {
   return native().pixelFormats();
 }
 
-/** Runs of pages that this process has mapped now. */
+/** Number of runs of pages that this process has mapped. */
 export function mappedRuns(): number {
   return native().mappedRuns();
 }
 
 /**
- * How many runs of pages this process may have mapped from now on; pictures beyond it are gathered. Each costs one of
- * the kernel's vm.max_map_count. 16,384 unless told.
+ * Limits the runs of pages that this process maps from now on; pictures over the limit are gathered. Each run costs one
+ * of the kernel's vm.max_map_count. Default 16,384.
  *
  * @throws RangeError unless it is a whole number from 0 to 2^31-1
  */
 export function setRunBudget(runs: number): void {
   if (!Number.isInteger(runs) || runs < 0 || runs > 0x7fffffff) {
-    throw new RangeError(`a budget of ${runs} runs; it must be a whole number from 0 to ${0x7fffffff}`);
+    throw new RangeError(`the run budget is ${runs}, expected a whole number from 0 to ${0x7fffffff}`);
   }
   native().setRunBudget(runs);
 }
 
-/** Bytes of staging memory that this process has now, of at most 1 GiB. */
+/** Bytes of staging memory in use in this process, at most 1 GiB. */
 export function stagingBytes(): number {
   return native().stagingBytes();
 }
@@ -173,7 +172,7 @@ export function createInline(layout: PictureGeometry): NativePicture {
 }
 
 export class Picture {
-  /** The layout's numbers; its descriptors mean nothing any more. */
+  /** The layout's numbers; its descriptors may be closed. */
   readonly layout: PictureLayout;
   readonly tier: PictureTier;
   /** Contiguous runs of memory that the picture consists of. */
@@ -192,11 +191,11 @@ export class Picture {
   }
 
   /**
-   * Checks the layout and maps it. The descriptors are duplicated before this returns; their owner may close them
+   * Checks the layout and maps it. The descriptors are duplicated before this returns: the caller may close them
    * without waiting for the promise.
    *
-   * Of an IOSurface, size and format must be the layout's; offsets and strides are the surface's own. It counts as in
-   * use until the picture is closed. An encoder of VideoToolbox reads it as it is, others a copy at each read.
+   * An IOSurface must have the layout's size and format; its own offsets and strides apply. It counts as in use until
+   * the picture is closed. VideoToolbox reads it in place, other encoders read a copy.
    *
    * The promise rejects with InvalidLayoutError, UnsupportedFormatError, LayoutOutsideResourceError,
    * PictureUnstitchableError, PictureStagingError, PictureMapError or SurfaceUnsupportedError.
@@ -239,8 +238,8 @@ export class Picture {
   }
 
   /**
-   * Gives up the picture. Encodes that have been queued still read it. Settles when it is unmapped, so that
-   * whoever owns the memory can be told; a second call gives the same promise.
+   * Releases the picture. Queued encodes still read it. Settles when it is unmapped, and the memory can be released;
+   * a second call returns the same promise.
    */
   close(): Promise<void> {
     this.#closed ??= this.#native.close();
@@ -262,11 +261,11 @@ function pictureOfSurface(layout: NativeLayout, id: number): NativePicture {
   const { surfacePicture } = native();
   if (surfacePicture !== undefined) return surfacePicture(layout, id);
   throw new SurfaceUnsupportedError(
-    `the pixels are in IOSurface ${id}, which only macOS has; this host's native addon is built without it`,
+    `the pixels are in IOSurface ${id}, which needs macOS: this host's native addon was built without it`,
   );
 }
 
-/** @throws InvalidLayoutError for what is not a whole number */
+/** @throws InvalidLayoutError unless all are whole numbers */
 function checkNumbers(layout: PictureGeometry, resources: readonly number[]): NativeLayout {
   const { visible } = layout;
   return {
@@ -289,7 +288,7 @@ function checkNumbers(layout: PictureGeometry, resources: readonly number[]): Na
 
 function whole(field: string, value: number): number {
   if (Number.isSafeInteger(value) && value >= 0) return value;
-  throw new InvalidLayoutError(`${field} is ${value}, not a whole number from 0 to 2^53-1`);
+  throw new InvalidLayoutError(`${field} is ${value}, expected a whole number from 0 to 2^53-1`);
 }
 
 /** Three numbers an extent: descriptor, offset, length. */
@@ -302,7 +301,7 @@ function packExtents({ extents }: ResourceBytes): BigUint64Array {
   const packed = new BigUint64Array(extents.length * 3);
   extents.forEach(({ fd, offset, length }, index) => {
     if (!Number.isInteger(fd) || fd < 0 || fd > 0x7fffffff) {
-      throw new InvalidLayoutError(`extents[${index}].fd is ${fd}, not a file descriptor`);
+      throw new InvalidLayoutError(`extents[${index}].fd is ${fd}, expected a file descriptor`);
     }
     packed[index * 3] = BigInt(fd);
     packed[index * 3 + 1] = BigInt(whole(`extents[${index}].offset`, offset));

@@ -2,7 +2,6 @@
 
 #include <VideoToolbox/VideoToolbox.h>
 
-#include "../media/binding/layout_binding.h"
 #include "../media/binding/picture_binding.h"
 #include "cf.h"
 #include "status.h"

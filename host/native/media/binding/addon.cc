@@ -1,6 +1,5 @@
 #include <napi.h>
 
-#include "addon_data.h"
 #include "picture_binding.h"
 #include "session_binding.h"
 
@@ -11,7 +10,6 @@
 namespace {
 
 Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
-  env.SetInstanceData(new vsockenc::AddonData);  // Node-API deletes it with the environment
   vsockenc::PictureBinding::Register(env, exports);
   vsockenc::SessionBinding::Register(env, exports);
 #ifdef VSOCKENC_VIDEOTOOLBOX

@@ -1,99 +1,170 @@
 #include "picture_binding.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "../memory/linear_mapping.h"
-#include "../picture/checksum.h"
-#include "addon_data.h"
-#include "layout_binding.h"
 
 namespace vsockenc {
 namespace {
 
-// Maps on a thread of libuv's pool: a thousand mmap calls take milliseconds.
-class MapWorker : public Napi::AsyncWorker {
+// The addon's data of each JavaScript environment, which deletes it.
+struct AddonData {
+  Napi::FunctionReference picture_class;
+};
+
+// host/native/picture-error.ts has the error class of each code.
+const char *FaultCode(PictureFault fault) {
+  switch (fault) {
+    case PictureFault::kInvalidLayout:
+      return "INVALID_LAYOUT";
+    case PictureFault::kUnsupportedFormat:
+      return "UNSUPPORTED_FORMAT";
+    case PictureFault::kLayoutOutsideResource:
+      return "LAYOUT_OUTSIDE_RESOURCE";
+    case PictureFault::kUnstitchable:
+      return "UNSTITCHABLE";
+    case PictureFault::kStagingSpent:
+      return "STAGING_SPENT";
+    case PictureFault::kMapFailed:
+      return "MAP_FAILED";
+  }
+  return "MAP_FAILED";
+}
+
+// TypeScript has checked the range 0 … 2^53-1; the cast of any other number would be undefined.
+uint64_t Whole(const Napi::Value &value) {
+  const double number = value.As<Napi::Number>().DoubleValue();
+  if (!(number >= 0 && number < 9007199254740992.0)) {
+    throw PictureError(PictureFault::kInvalidLayout, "a number of the layout is out of range");
+  }
+  return static_cast<uint64_t>(number);
+}
+
+// Duplicates of the caller's descriptors: the caller may close its own before the worker uses them.
+class OwnDescriptors {
+ public:
+  OwnDescriptors() = default;
+  OwnDescriptors(OwnDescriptors &&) = default;
+  ~OwnDescriptors() {
+    for (const auto &[theirs, ours] : descriptors_) close(ours);
+  }
+
+  // Throws PictureError.
+  int Duplicate(int theirs) {
+    const auto known = descriptors_.find(theirs);
+    if (known != descriptors_.end()) return known->second;
+    const int ours = fcntl(theirs, F_DUPFD_CLOEXEC, 0);
+    if (ours < 0) {
+      throw PictureError(PictureFault::kMapFailed, "descriptor " + std::to_string(theirs) +
+                                                       " is not usable: " + strerror(errno));
+    }
+    descriptors_.emplace(theirs, ours);
+    return ours;
+  }
+
+ private:
+  std::map<int, int> descriptors_;
+};
+
+// Extents come as a flat BigUint64Array of descriptor, offset, length. Throws PictureError.
+std::vector<Extent> ReadExtents(const Napi::Value &value, OwnDescriptors &descriptors) {
+  const auto packed = value.As<Napi::BigUint64Array>();
+  std::vector<Extent> extents;
+  extents.reserve(packed.ElementLength() / 3);
+  for (size_t i = 0; i + 2 < packed.ElementLength(); i += 3) {
+    const int ours = descriptors.Duplicate(static_cast<int>(packed[i]));
+    extents.push_back({ours, packed[i + 1], packed[i + 2]});
+  }
+  return extents;
+}
+
+// Work on a thread of libuv's pool that settles a promise, with the code of a PictureError.
+class PictureWorker : public Napi::AsyncWorker {
+ public:
+  explicit PictureWorker(Napi::Env env)
+      : AsyncWorker(env), deferred_(Napi::Promise::Deferred::New(env)) {}
+
+  // Afterwards the worker deletes itself.
+  Napi::Promise Start() {
+    Queue();
+    return deferred_.Promise();
+  }
+
+ protected:
+  virtual void Work() = 0;
+  virtual Napi::Value Result() = 0;
+
+ private:
+  void Execute() override {
+    try {
+      Work();
+    } catch (const PictureError &error) {
+      fault_ = error.fault();
+      throw;  // AsyncWorker keeps what() for OnError
+    }
+  }
+  void OnOK() override { deferred_.Resolve(Result()); }
+  void OnError(const Napi::Error &error) override {
+    error.Value().Set("code", FaultCode(fault_));
+    deferred_.Reject(error.Value());
+  }
+
+  Napi::Promise::Deferred deferred_;
+  PictureFault fault_ = PictureFault::kMapFailed;
+};
+
+// A thousand mmap calls take milliseconds.
+class MapWorker : public PictureWorker {
  public:
   MapWorker(Napi::Env env, PictureLayout layout, std::vector<std::vector<Extent>> resources,
             OwnDescriptors descriptors)
-      : AsyncWorker(env),
-        deferred_(Napi::Promise::Deferred::New(env)),
+      : PictureWorker(env),
         layout_(std::move(layout)),
         resources_(std::move(resources)),
         descriptors_(std::move(descriptors)) {}
 
-  Napi::Promise Promise() const { return deferred_.Promise(); }
-
- protected:
-  void Execute() override {
-    try {
-      picture_ = std::make_shared<Picture>(layout_, resources_);
-    } catch (const PictureError &error) {
-      fault_ = error.fault();
-      throw;  // AsyncWorker keeps what() for OnError
-    }
-  }
-
-  void OnOK() override { deferred_.Resolve(PictureBinding::Wrap(Env(), std::move(picture_))); }
-
-  void OnError(const Napi::Error &error) override {
-    SetFaultCode(error, fault_);
-    deferred_.Reject(error.Value());
-  }
-
  private:
-  Napi::Promise::Deferred deferred_;
+  void Work() override { picture_ = std::make_shared<Picture>(layout_, resources_); }
+  Napi::Value Result() override { return PictureBinding::Wrap(Env(), std::move(picture_)); }
+
   PictureLayout layout_;
   std::vector<std::vector<Extent>> resources_;
   OwnDescriptors descriptors_;
   std::shared_ptr<Picture> picture_;
-  PictureFault fault_ = PictureFault::kMapFailed;
 };
 
-// Reads the picture once, on a thread of libuv's pool.
-class ChecksumWorker : public Napi::AsyncWorker {
+class ChecksumWorker : public PictureWorker {
  public:
   ChecksumWorker(Napi::Env env, std::shared_ptr<const Picture> picture)
-      : AsyncWorker(env),
-        deferred_(Napi::Promise::Deferred::New(env)),
-        picture_(std::move(picture)) {}
+      : PictureWorker(env), picture_(std::move(picture)) {}
 
-  Napi::Promise Promise() const { return deferred_.Promise(); }
-
- protected:
-  void Execute() override {
-    try {
-      Staging staging;
-      checksum_ = ChecksumOf(picture_->Read(staging));
-    } catch (const PictureError &error) {
-      fault_ = error.fault();
-      picture_.reset();
-      throw;  // AsyncWorker keeps what() for OnError
-    }
-    picture_.reset();
+ private:
+  void Work() override {
+    const auto picture = std::move(picture_);  // released at the end, not on the JavaScript thread
+    Staging staging;
+    checksum_ = ChecksumOf(picture->Read(staging));
   }
-
-  void OnOK() override {
+  Napi::Value Result() override {
     const auto result = Napi::Object::New(Env());
     result.Set("crc", checksum_.crc);
     result.Set("bytes", static_cast<double>(checksum_.bytes));
-    deferred_.Resolve(result);
+    return result;
   }
 
-  void OnError(const Napi::Error &error) override {
-    SetFaultCode(error, fault_);
-    deferred_.Reject(error.Value());
-  }
-
- private:
-  Napi::Promise::Deferred deferred_;
   std::shared_ptr<const Picture> picture_;
   Checksum checksum_{};
-  PictureFault fault_ = PictureFault::kMapFailed;
 };
 
-// Gives up a reference on a thread of libuv's pool: a thousand mappings take milliseconds to undo.
+// Releases a reference on a thread of libuv's pool: unmapping a thousand runs takes milliseconds.
 class UnmapWorker : public Napi::AsyncWorker {
  public:
   UnmapWorker(Napi::Env env, std::shared_ptr<Picture> picture)
@@ -119,9 +190,7 @@ Napi::Value MapPicture(const Napi::CallbackInfo &info) {
     }
     auto *worker =
         new MapWorker(env, std::move(layout), std::move(resources), std::move(descriptors));
-    const Napi::Promise promise = worker->Promise();
-    worker->Queue();  // it deletes itself
-    return promise;
+    return worker->Start();
   } catch (const PictureError &error) {
     const auto deferred = Napi::Promise::Deferred::New(env);
     deferred.Reject(PictureErrorObject(env, error).Value());
@@ -178,6 +247,39 @@ Napi::Value StagingBytes(const Napi::CallbackInfo &info) {
 
 }  // namespace
 
+PictureLayout ReadLayout(const Napi::Object &from) {
+  PictureLayout layout{
+      .width = Whole(from.Get("width")),
+      .height = Whole(from.Get("height")),
+      .fourcc = Whole(from.Get("fourcc")),
+      .planes = {},
+      .visible = {},
+  };
+  const auto visible = from.Get("visible").As<Napi::Object>();
+  layout.visible = {
+      .x = Whole(visible.Get("x")),
+      .y = Whole(visible.Get("y")),
+      .width = Whole(visible.Get("width")),
+      .height = Whole(visible.Get("height")),
+  };
+  const auto planes = from.Get("planes").As<Napi::Array>();
+  for (uint32_t i = 0; i < planes.Length(); ++i) {
+    const auto plane = planes.Get(i).As<Napi::Object>();
+    layout.planes.push_back({
+        .resource = static_cast<size_t>(Whole(plane.Get("resource"))),
+        .offset = Whole(plane.Get("offset")),
+        .stride = Whole(plane.Get("stride")),
+    });
+  }
+  return layout;
+}
+
+Napi::Error PictureErrorObject(Napi::Env env, const PictureError &error) {
+  const auto object = Napi::Error::New(env, error.what());
+  object.Value().Set("code", FaultCode(error.fault()));
+  return object;
+}
+
 void PictureBinding::Register(Napi::Env env, Napi::Object exports) {
   const Napi::Function constructor =
       DefineClass(env, "NativePicture",
@@ -187,7 +289,7 @@ void PictureBinding::Register(Napi::Env env, Napi::Object exports) {
                       InstanceMethod<&PictureBinding::Checksum>("checksum"),
                       InstanceMethod<&PictureBinding::Close>("close"),
                   });
-  env.GetInstanceData<AddonData>()->picture_class = Napi::Persistent(constructor);
+  env.SetInstanceData(new AddonData{Napi::Persistent(constructor)});
   exports.Set("mapPicture", Napi::Function::New<MapPicture>(env, "mapPicture"));
   exports.Set("inlinePicture", Napi::Function::New<InlinePicture>(env, "inlinePicture"));
   exports.Set("pixelFormats", Napi::Function::New<ListFormats>(env, "pixelFormats"));
@@ -209,7 +311,7 @@ std::shared_ptr<Picture> PictureBinding::Share(Napi::Value value) {
   const Napi::Env env = value.Env();
   const Napi::Function known = env.GetInstanceData<AddonData>()->picture_class.Value();
   if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(known)) {
-    throw Napi::TypeError::New(env, "not a picture");
+    throw Napi::TypeError::New(env, "expected a picture");
   }
   std::shared_ptr<Picture> picture = Unwrap(value.As<Napi::Object>())->picture_;
   if (!picture) throw Napi::TypeError::New(env, "the picture is closed");
@@ -218,8 +320,8 @@ std::shared_ptr<Picture> PictureBinding::Share(Napi::Value value) {
 
 PictureBinding::PictureBinding(const Napi::CallbackInfo &info) : ObjectWrap(info) {}
 
-// write(offset, bytes): boolean, false when they do not lie inside the picture. Only of an inline
-// picture that is idle.
+// write(offset, bytes): boolean, false when the picture does not have those bytes. Only for an
+// inline picture that is idle.
 Napi::Value PictureBinding::Write(const Napi::CallbackInfo &info) {
   const double offset = info[0].As<Napi::Number>().DoubleValue();
   const auto bytes = info[1].As<Napi::Uint8Array>();
@@ -229,11 +331,11 @@ Napi::Value PictureBinding::Write(const Napi::CallbackInfo &info) {
                                                             {bytes.Data(), bytes.ByteLength()}));
 }
 
-// isIdle(): boolean. No encode or checksum has still to read it. New ones only come from this
-// thread, so the answer holds until then.
+// isIdle(): boolean: no encode or checksum will read it. New ones only come from this thread, so
+// the answer holds until then.
 Napi::Value PictureBinding::IsIdle(const Napi::CallbackInfo &info) {
   const bool idle = picture_.use_count() == 1;
-  // use_count() is a relaxed load; what the last reader did comes before what we write next.
+  // use_count() is a relaxed load: order the last reader's loads before the next write.
   std::atomic_thread_fence(std::memory_order_acquire);
   return Napi::Boolean::New(info.Env(), idle);
 }
@@ -241,14 +343,11 @@ Napi::Value PictureBinding::IsIdle(const Napi::CallbackInfo &info) {
 // checksum(): Promise<{crc, bytes}>
 Napi::Value PictureBinding::Checksum(const Napi::CallbackInfo &info) {
   if (!picture_) throw Napi::TypeError::New(info.Env(), "the picture is closed");
-  auto *worker = new ChecksumWorker(info.Env(), picture_);
-  const Napi::Promise promise = worker->Promise();
-  worker->Queue();  // it deletes itself
-  return promise;
+  return (new ChecksumWorker(info.Env(), picture_))->Start();
 }
 
-// close(): Promise<void>, which settles when the last user of the mapping has let go and it is
-// unmapped. Once only.
+// close(): Promise<void>, which settles when the last user has released the mapping and it is
+// unmapped.
 Napi::Value PictureBinding::Close(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
   if (!picture_) throw Napi::TypeError::New(env, "the picture is closed");

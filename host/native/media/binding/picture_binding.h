@@ -4,17 +4,25 @@
 
 #include <memory>
 
+#include "../memory/picture_error.h"
 #include "../picture/picture.h"
 
 namespace vsockenc {
 
-// A Picture in JavaScript: what host/native/picture.ts calls NativePicture.
+// NativeLayout of host/native/picture.ts. Throws PictureError.
+PictureLayout ReadLayout(const Napi::Object &from);
+
+// An Error with the code by which host/native/picture-error.ts finds the class.
+Napi::Error PictureErrorObject(Napi::Env env, const PictureError &error);
+
+// A Picture in JavaScript: NativePicture of host/native/picture.ts.
 class PictureBinding : public Napi::ObjectWrap<PictureBinding> {
  public:
   static void Register(Napi::Env env, Napi::Object exports);
   // A JavaScript object that holds the picture. On the JavaScript thread only.
   static Napi::Object Wrap(Napi::Env env, std::shared_ptr<Picture> picture);
-  // The picture in a JavaScript value. Throws Napi::TypeError when there is none, or it is closed.
+  // The picture in a JavaScript value. Throws Napi::TypeError for any other value, or if it is
+  // closed.
   static std::shared_ptr<Picture> Share(Napi::Value value);
 
   explicit PictureBinding(const Napi::CallbackInfo &info);

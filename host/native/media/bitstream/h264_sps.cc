@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "bit_reader.h"
+#include "nal_unit.h"
 
 namespace vsockenc {
 namespace {

@@ -5,7 +5,6 @@
 #include <iterator>
 #include <utility>
 
-#include "bit_writer.h"
 #include "h264_sps.h"
 #include "nal_unit.h"
 
@@ -78,7 +77,7 @@ void WriteTiming(BitWriter &bits, const std::optional<Fraction> &framerate) {
   bits.Flag(true);
 }
 
-// Part of the encoder's VUI, or `count` zero bits if it had none.
+// Part of the encoder's VUI, or `count` zero bits if it has none.
 void CopyOrZero(BitWriter &bits, std::span<const uint8_t> payload,
                 const std::optional<BitRange> &range, int count) {
   if (range) {
@@ -93,7 +92,7 @@ void WriteRestriction(BitWriter &bits, std::span<const uint8_t> payload, const H
   if (sps.restriction) {
     bits.Copy(payload, sps.restriction->begin, sps.restriction->end);
   } else {
-    constexpr uint32_t kLongestVector = 15;  // what the absence of these fields means
+    constexpr uint32_t kLongestVector = 15;  // the default without these fields
     bits.Flag(true);
     bits.Unsigned(0);  // no limit of bytes a picture
     bits.Unsigned(0);  // nor of bits a macroblock
@@ -129,7 +128,7 @@ std::optional<std::vector<uint8_t>> RewriteSps(std::span<const uint8_t> unit, co
 std::optional<std::vector<uint8_t>> RewriteAccessUnit(std::span<const uint8_t> access_unit,
                                                       const H264Vui &vui) {
   std::vector<uint8_t> rewritten;
-  size_t copied = 0;  // bytes of the access unit that `rewritten` stands for
+  size_t copied = 0;  // bytes of the access unit that are in `rewritten`
   for (auto begin = NextNalUnit(access_unit, 0); begin;) {
     const int type = TypeOf(access_unit.subspan(*begin));
     if (type >= 1 && type <= kLastSliceType) break;

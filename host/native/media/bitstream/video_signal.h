@@ -2,7 +2,7 @@
 
 namespace vsockenc {
 
-// Code points of ISO/IEC 23091-2, which libavutil uses too.
+// Code points of ISO/IEC 23091-2, as in libavutil.
 struct ColourDescription {
   int primaries;
   int transfer;

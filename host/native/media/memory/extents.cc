@@ -17,7 +17,7 @@ uint64_t MemorySize(int fd) {
   platform::MemoryStatus status;
   if (platform::StatusOf(fd, &status) != 0) {
     throw PictureError(PictureFault::kMapFailed,
-                       std::string("the memory's descriptor is not usable: ") + strerror(errno));
+                       std::string("the memory's descriptor cannot be used: ") + strerror(errno));
   }
   if (!status.is_memory) {
     throw PictureError(PictureFault::kMapFailed,

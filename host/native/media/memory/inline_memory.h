@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstring>
 #include <span>
 
 #include "pixel_memory.h"
@@ -7,14 +8,19 @@
 
 namespace vsockenc {
 
-// The pixels of one frame that come in messages. Whoever writes has to know that nobody reads.
+// The pixels of one frame that arrive in messages. Not synchronized: nothing may read during Write.
 class InlineMemory : public PixelMemory {
  public:
   // Throws PictureError.
   explicit InlineMemory(uint64_t bytes) : data_(staging_.Reserve(bytes)), bytes_(bytes) {}
 
-  // False when the bytes would not lie inside.
-  bool Write(uint64_t offset, std::span<const uint8_t> bytes);
+  // False when the memory does not have all of those bytes.
+  bool Write(uint64_t offset, std::span<const uint8_t> bytes) {
+    if (offset > bytes_ || bytes.size() > bytes_ - offset) return false;
+    // An empty span may have a null address, which memcpy does not allow.
+    if (!bytes.empty()) std::memcpy(data_ + offset, bytes.data(), bytes.size());
+    return true;
+  }
 
   Tier tier() const override { return Tier::kInline; }
   uint64_t begin() const override { return 0; }

@@ -14,7 +14,7 @@ namespace vsockenc {
 namespace {
 
 std::atomic<size_t> runs_in_use{0};
-// A quarter of what Linux allows a process by default, until SetRunBudget says otherwise.
+// A quarter of Linux's default limit for a process; SetRunBudget changes it.
 std::atomic<size_t> run_budget{16384};
 
 uint64_t PageSize() {
@@ -68,7 +68,7 @@ LinearMapping::LinearMapping(std::span<const Extent> extents, uint64_t bytes) : 
   try {
     MapRuns(runs);
   } catch (...) {
-    // The destructor of an object that was never finished does not run.
+    // The destructor does not run for an object whose constructor throws.
     if (data_ != nullptr) munmap(data_, reserved_);
     runs_in_use -= runs_;
     throw;
@@ -92,8 +92,8 @@ void LinearMapping::MapRuns(std::span<const Extent> runs) {
                         static_cast<off_t>(run.offset));
     if (mapped == MAP_FAILED) {
       const int error = errno;
-      // EINVAL is what a memory of huge pages answers to an offset that is none of its own pages,
-      // ENOMEM what the kernel answers when the process has vm.max_map_count mappings.
+      // EINVAL: memory of huge pages, and the offset is not aligned to them. ENOMEM: the process
+      // has vm.max_map_count mappings.
       throw PictureError(error == EINVAL || error == ENOMEM ? PictureFault::kUnstitchable
                                                             : PictureFault::kMapFailed,
                          "a run of " + Describe(run) + " cannot be mapped: " + strerror(error) +

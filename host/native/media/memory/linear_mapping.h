@@ -11,16 +11,16 @@ namespace vsockenc {
 
 // Scattered pages of shared memories as one linear, read-only range of this process.
 //
-// Address space is reserved first, and each run of adjacent extents is then mapped over its part of
-// it with MAP_FIXED, so no other mapping can be in the way and none is ever replaced. Each run
-// costs the kernel one of its vm.max_map_count (65,530 by default) mappings, therefore all
-// LinearMappings of the process share a budget of runs.
+// It reserves address space first, then maps each run of adjacent extents over its part of it with
+// MAP_FIXED, so it never replaces another mapping. Each run costs the kernel one of its
+// vm.max_map_count (65,530 by default) mappings, so all LinearMappings of the process share a
+// budget of runs.
 //
-// A page beyond the end of its file raises SIGBUS when read: extents are checked against the size
-// of the file. The file must not shrink afterwards; QEMU seals its memfd against that.
+// Reading a page beyond the end of its file raises SIGBUS: extents are checked against the size of
+// the file. The file must not shrink afterwards; QEMU seals its memfd against that.
 class LinearMapping : public PixelMemory {
  public:
-  // Of one mapping. A picture of 16384 x 16384 has 1 GiB; the rest is room for padded rows.
+  // Limit of one mapping. A picture of 16384 x 16384 has 1 GiB; the rest allows for padded rows.
   static constexpr uint64_t kMaxBytes = uint64_t{4} << 30;
 
   // Maps the first `bytes` bytes (at least 1) of the extents. The descriptors may be closed
@@ -37,9 +37,9 @@ class LinearMapping : public PixelMemory {
   uint64_t staging_bytes() const override { return 0; }
   const uint8_t *Read(uint8_t *) const override { return data_; }
 
-  // Runs that are mapped in this process.
+  // Number of runs mapped in this process.
   static size_t RunsInUse();
-  // What all of them may have from now on; those that are mapped stay.
+  // Sets the limit of their sum from now on; existing mappings stay.
   static void SetRunBudget(size_t runs);
 
  private:

@@ -5,14 +5,14 @@
 
 namespace vsockenc {
 
-// Why a picture could not be made. host/native/picture.ts has an error class for each.
+// Reasons why a picture is rejected. host/native/picture-error.ts has an error class for each.
 enum class PictureFault {
-  kInvalidLayout,          // a value that no layout can have
+  kInvalidLayout,          // a value outside its limits
   kUnsupportedFormat,      // a fourcc or a number of planes that is not in the format table
-  kLayoutOutsideResource,  // the layout names bytes that the resource does not have
-  kUnstitchable,           // page boundaries or a budget forbid one linear mapping: gather instead
-  kStagingSpent,           // no staging memory to gather or receive the pixels in
-  kMapFailed,              // the descriptor is not a memory, or mmap refused
+  kLayoutOutsideResource,  // the layout needs bytes that the resource does not have
+  kUnstitchable,           // not page-aligned, or over the budget of mappings: gather instead
+  kStagingSpent,           // not enough staging memory to gather or receive the pixels
+  kMapFailed,              // the descriptor is not memory, or mmap failed
 };
 
 class PictureError : public std::runtime_error {

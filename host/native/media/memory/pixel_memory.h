@@ -14,13 +14,13 @@ class PixelMemory {
   virtual ~PixelMemory() = default;
 
   virtual Tier tier() const = 0;
-  // The byte of the resource that Read() gives the address of.
+  // The byte of the resource at the address that Read() returns.
   virtual uint64_t begin() const = 0;
   // Bytes from there on.
   virtual uint64_t bytes() const = 0;
-  // Contiguous runs of memory that they consist of.
+  // Number of contiguous runs of memory that they consist of.
   virtual size_t runs() const = 0;
-  // Bytes that Read needs to copy them together.
+  // Bytes of staging memory that Read needs.
   virtual uint64_t staging_bytes() const = 0;
   // The bytes as they are now, linear; in `staging` if staging_bytes() is not 0. May be called on
   // several threads at a time, each with staging of its own. Throws PictureError.

@@ -4,18 +4,17 @@
 
 namespace vsockenc {
 
-// Memory of this process for pixels that cannot be read in place: where a gathered picture is
-// copied together, and where inline pixels arrive.
+// Memory for pixels that cannot be read in place: a gathered picture is copied together in it, and
+// inline pixels arrive in it.
 //
-// How much of it there is depends on what guests ask for, so both one area and all areas of the
-// process together are bounded. It is zero at first: what is not written holds nothing of the
-// host's.
+// Guests decide how much of it is needed, so each area and the sum of all areas of the process are
+// limited. It starts as zeros: unwritten bytes hold no data of the host.
 class Staging {
  public:
-  // Of one area: H.264 and H.265 have no picture above 139,264 macroblocks, which is 143 MB of four
-  // bytes a pixel; the rest is room for padded rows.
+  // Limit of one area: H.264 and H.265 allow 139,264 macroblocks a picture, which is 143 MB at four
+  // bytes a pixel; the rest allows for padded rows.
   static constexpr uint64_t kMaxBytes = uint64_t{256} << 20;
-  // Of all areas.
+  // Limit of all areas together.
   static constexpr uint64_t kBudget = uint64_t{1} << 30;
 
   Staging() = default;
@@ -23,11 +22,11 @@ class Staging {
   Staging(const Staging &) = delete;
   Staging &operator=(const Staging &) = delete;
 
-  // At least `bytes` bytes, at an address that stays until more are asked for. What they held may
-  // be lost. Throws PictureError.
+  // Returns at least `bytes` bytes, at an address that stays until more are reserved; their content
+  // may be lost. Throws PictureError.
   uint8_t *Reserve(uint64_t bytes);
 
-  // Throws PictureError unless an area may have that size.
+  // Throws PictureError if the size exceeds the limit of one area.
   static void CheckSize(uint64_t bytes);
 
   // Bytes of all areas.

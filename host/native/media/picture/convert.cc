@@ -17,8 +17,8 @@ extern "C" {
 namespace vsockenc {
 namespace {
 
-// Rows that are converted at a time where a step in between needs memory: few enough to stay in the
-// processor's cache, and even, so that no chroma sample is cut in two.
+// Rows converted at a time if an intermediate step needs memory: few enough to stay in the
+// processor's cache, and even, so that no chroma sample is split.
 constexpr int kBandRows = 16;
 
 uint8_t *Row(const AVFrame &frame, int plane, int y) {
@@ -47,8 +47,8 @@ int CopyI420(const Pixels &from, bool planar, AVFrame &to) {
                             to.linesize[0], to.data[1], to.linesize[1], from.width, from.height);
 }
 
-// Chroma of an odd edge has its own sample already, in RGB the mean over the pixels that exist,
-// which is what repeating them gives; luma is left.
+// Chroma of an odd edge already has its own sample, for RGB the mean of the existing pixels, the
+// same as if they were repeated. Only luma must be repeated.
 void RepeatEdges(int width, int height, AVFrame &frame) {
   if (width % 2 != 0) {
     for (int y = 0; y < height; ++y) {
@@ -83,7 +83,7 @@ void Converter::Convert(const Pixels &from, AVFrame &frame) {
       result = CopyI420(from, planar, frame);
       break;
   }
-  if (result != 0) throw std::invalid_argument("libyuv refuses the picture");
+  if (result != 0) throw std::invalid_argument("libyuv rejects the picture");
   RepeatEdges(from.width, from.height, frame);
 }
 

@@ -30,41 +30,48 @@ struct Pixels {
   int height;
 };
 
-// A layout whose every visible byte has been proved to lie in memory that can be read, and that
-// memory. Shared between threads by shared_ptr; the last user unmaps. Immutable, but for what
-// Write() does.
+struct Checksum {
+  uint32_t crc;    // CRC-32 (IEEE 802.3)
+  uint64_t bytes;  // number of bytes in it
+};
+
+// Of the visible pixels: each plane's rows without padding, top to bottom, plane after plane
+// (Probed in proto/buffer.proto).
+Checksum ChecksumOf(const Pixels &pixels);
+
+// A layout and its memory, of which every visible byte has been checked to be readable. Threads
+// share it by shared_ptr; the last user unmaps it. Immutable except for Write().
 //
-// Each resource is mapped (LinearMapping) if it can be, and gathered at each read (GatheredMemory)
-// if not.
+// Each resource is mapped (LinearMapping) if possible, otherwise gathered at each read
+// (GatheredMemory).
 class Picture {
  public:
   // `resources` holds the extents of each resource that the planes name. Throws PictureError.
   Picture(const PictureLayout &layout, const std::vector<std::vector<Extent>> &resources);
-  // A picture in memory of one's own, that every plane names as resource 0. `surface` is an
-  // IOSurface that lives as long as the memory and holds this picture and no more; it may be null.
-  // Throws PictureError.
+  // A picture in the given memory, which every plane names as resource 0. `surface` is null or an
+  // IOSurface with exactly this picture that lives as long as the memory. Throws PictureError.
   Picture(const PictureLayout &layout, std::unique_ptr<PixelMemory> memory, const Surface *surface);
-  // A picture whose pixels come by Write(): every plane names resource 0. Throws PictureError.
+  // An inline picture, filled by Write(): every plane names resource 0. Throws PictureError.
   explicit Picture(const PictureLayout &layout);
   ~Picture();
   Picture(const Picture &) = delete;
   Picture &operator=(const Picture &) = delete;
 
   const PixelFormat &format() const { return *format_; }
-  // The pixels as they are now, valid while both this and `staging` live and the latter is not used
-  // for anything else. Any thread. Throws PictureError.
+  // The current pixels, valid while both this and `staging` live and `staging` is not reused. Any
+  // thread. Throws PictureError.
   Pixels Read(Staging &staging) const;
-  // False when the picture is not inline or the bytes are not inside it. No thread may read it.
+  // False when the picture is not inline or does not have those bytes. No thread may read it.
   bool Write(uint64_t offset, std::span<const uint8_t> bytes);
 
-  // What an encoder that takes IOSurfaces reads instead; null where there is none.
+  // For an encoder that reads IOSurfaces; may be null.
   const Surface *surface() const { return surface_; }
 
   Tier tier() const;
   size_t runs() const;
   uint64_t bytes() const;
 
-  // Called by whichever thread unmaps the picture, after it has. Set it before giving up a
+  // Called after the picture is unmapped, by the thread that did it. Set it before releasing a
   // reference.
   void OnUnmapped(std::function<void()> callback) { on_unmapped_ = std::move(callback); }
 
@@ -72,7 +79,7 @@ class Picture {
   PictureLayout layout_;
   const PixelFormat *format_;
   std::vector<std::unique_ptr<PixelMemory>> memories_;
-  InlineMemory *inline_ = nullptr;  // memories_[0], if it is that
+  InlineMemory *inline_ = nullptr;  // memories_[0] of an inline picture
   const Surface *surface_ = nullptr;
   std::function<void()> on_unmapped_;
 };

@@ -40,9 +40,9 @@ const PixelFormat &CheckFormat(const PictureLayout &layout) {
     for (const PixelFormat &one : PixelFormats()) {
       known += (known.empty() ? "" : ", ") + std::string(one.name);
     }
-    throw PictureError(
-        PictureFault::kUnsupportedFormat,
-        "the format with fourcc " + std::to_string(layout.fourcc) + " is none of " + known);
+    throw PictureError(PictureFault::kUnsupportedFormat, "unsupported format with fourcc " +
+                                                             std::to_string(layout.fourcc) +
+                                                             ", expected one of " + known);
   }
   if (layout.planes.size() != format->planes) {
     throw PictureError(PictureFault::kUnsupportedFormat,
@@ -52,7 +52,7 @@ const PixelFormat &CheckFormat(const PictureLayout &layout) {
   return *format;
 }
 
-// A part that began between two chroma samples would have its colours half a sample off.
+// A rectangle that begins between two chroma samples would shift its colours by half a sample.
 void CheckChromaBegin(const PictureLayout &layout, const PixelFormat &format) {
   for (size_t i = 0; i < format.planes; ++i) {
     const PlaneShape &shape = format.shapes[i];
@@ -68,8 +68,8 @@ std::string PlaneName(const PixelFormat &format, size_t plane) {
   return format.planes == 1 ? "" : " of plane " + std::to_string(plane);
 }
 
-// The byte after the plane's last pixel. No step can overflow: stride and height are bounded, and
-// the offset is compared with what the resource has before anything is added to it.
+// The byte after the plane's last pixel. Nothing can overflow: stride and height are limited, and
+// the offset is compared with the resource's size before anything is added to it.
 uint64_t PlaneEnd(const PictureLayout &layout, const PixelFormat &format, size_t index,
                   uint64_t available) {
   const PlaneLayout &plane = layout.planes[index];

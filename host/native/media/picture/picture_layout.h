@@ -12,8 +12,7 @@
 namespace vsockenc {
 
 constexpr uint64_t kMaxDimension = VSOCKENC_MAX_DIMENSION;
-// Sixteen times the widest row of four bytes a pixel. Far below 2^31, because libyuv computes with
-// int.
+// Sixteen times the widest row at four bytes a pixel. Far below 2^31, because libyuv uses int.
 constexpr uint64_t kMaxStride = uint64_t{1} << 20;
 
 struct Rectangle {
@@ -29,7 +28,7 @@ struct PlaneLayout {
   uint64_t stride;  // from row to row, in bytes
 };
 
-// A picture as the guest described it: nothing of it is trusted.
+// A picture as the guest describes it: untrusted.
 struct PictureLayout {
   uint64_t width;
   uint64_t height;
@@ -38,19 +37,19 @@ struct PictureLayout {
   Rectangle visible;  // the part that is encoded
 };
 
-// Checks everything about a layout that does not depend on memory. Throws PictureError.
+// Checks all parts of a layout that do not depend on memory. Throws PictureError.
 const PixelFormat &CheckLayout(const PictureLayout &layout);
 
-// What each of the resources has to have for the planes in it: the whole planes must lie within
-// `available` bytes. Throws PictureError when they do not, and for a resource without a plane.
-// `layout` has passed CheckLayout.
+// The bytes that each resource needs for its planes: the whole planes must lie within `available`
+// bytes. Throws PictureError when they do not, and for a resource without a plane. `layout` must
+// have passed CheckLayout.
 std::vector<uint64_t> NeededBytes(const PictureLayout &layout, const PixelFormat &format,
                                   std::span<const uint64_t> available);
 
 // Offset of the first visible sample of a plane in its resource.
 uint64_t FirstVisible(const PictureLayout &layout, const PixelFormat &format, size_t plane);
 
-// The bytes of a resource from its first visible sample to its last one, rows between included.
+// The bytes of a resource from its first to its last visible sample, including whole rows between.
 ByteRange VisibleBytes(const PictureLayout &layout, const PixelFormat &format, size_t resource);
 
 }  // namespace vsockenc

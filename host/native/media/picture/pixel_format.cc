@@ -16,10 +16,11 @@ struct Reading {
   RgbConversions rgb;
 };
 
-// How each format of the generated table is read: one that has no entry here does not compile.
+// The conversion of each format in the generated table; a missing entry does not compile.
 //
 // libyuv names a format by the little-endian word, as DRM does (ARGB is the word 0xAARRGGBB),
-// GStreamer by the bytes in memory (BGRA). Alpha is not encoded, so both of a pair are one.
+// GStreamer by the bytes in memory (BGRA). Alpha is not encoded, so both formats of a pair are the
+// same.
 constexpr Reading kBGRx{PixelKind::kRgb, {libyuv::ARGBToI420, libyuv::ARGBToJ420, nullptr}};
 constexpr Reading kBGRA = kBGRx;
 constexpr Reading kRGBx{PixelKind::kRgb, {libyuv::ABGRToI420, libyuv::ABGRToJ420, nullptr}};

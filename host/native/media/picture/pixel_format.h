@@ -7,14 +7,13 @@
 
 namespace vsockenc {
 
-// One plane of a format: each sample has `bytes` bytes and stands for `horizontal` x `vertical`
-// pixels.
+// One plane of a format: each sample has `bytes` bytes and covers `horizontal` x `vertical` pixels.
 struct PlaneShape {
   uint32_t bytes;
   uint32_t horizontal;
   uint32_t vertical;
 
-  // Half a sample's worth of pixels at an odd edge is a whole sample.
+  // An incomplete sample at an odd edge counts as a whole one.
   constexpr uint64_t RowBytes(uint64_t width) const {
     return (width + horizontal - 1) / horizontal * bytes;
   }
@@ -28,21 +27,21 @@ using ToPlanar420 = int (*)(const uint8_t *, int, uint8_t *, int, uint8_t *, int
 // A libyuv conversion of packed pixels to what libyuv calls ARGB (bytes B, G, R, A).
 using ToArgb = int (*)(const uint8_t *, int, uint8_t *, int, int, int);
 
-// What libyuv has for an RGB format. The matrix is BT.601 in both.
+// The libyuv conversions of an RGB format. The matrix is BT.601 in both.
 struct RgbConversions {
   ToPlanar420 to_limited;  // 16..235
-  ToPlanar420 to_full;     // 0..255; null where it takes two steps, the first being to_argb
-  ToArgb to_argb;          // null where it is not needed
+  ToPlanar420 to_full;     // 0..255; null if it takes two steps, the first being to_argb
+  ToArgb to_argb;          // null if it is not needed
 };
 
 enum class PixelKind { kRgb, kNv12, kI420 };
 
 constexpr size_t kMaxPlanes = 3;
 
-// What the host knows of a DRM format.
+// A DRM format.
 struct PixelFormat {
   uint32_t fourcc;
-  const char *name;  // in GStreamer's words, i.e. by the order of bytes in memory
+  const char *name;  // GStreamer's, i.e. by the order of bytes in memory
   uint32_t planes;
   std::array<PlaneShape, kMaxPlanes> shapes;  // of which `planes` count
   PixelKind kind;

@@ -1,7 +1,6 @@
 #include <cstring>
 #include <memory>
 
-#include "picture/checksum.h"
 #include "stress.h"
 
 namespace {

@@ -21,7 +21,6 @@
 #include "encoder/session.h"
 #include "memory/linear_mapping.h"
 #include "memory/picture_error.h"
-#include "picture/checksum.h"
 #include "stress.h"
 
 namespace {

@@ -7,7 +7,6 @@
 #include <random>
 #include <utility>
 
-#include "bitstream/bit_writer.h"
 #include "bitstream/h264_sps.h"
 #include "bitstream/nal_unit.h"
 #include "bitstream/sps_vui.h"

@@ -92,7 +92,7 @@ export function parseToml<Schema extends z.ZodType>(
   const result = schema.safeParse(document);
   if (result.success) return result.data;
   const lines = result.error.issues.map(({ path, message }) => `  ${fieldName(path)}: ${message}`);
-  throw new ConfigurationError([`${source} is not a valid configuration:`, ...lines].join("\n"));
+  throw new ConfigurationError([`invalid configuration ${source}:`, ...lines].join("\n"));
 }
 
 /** @throws ConfigurationError */

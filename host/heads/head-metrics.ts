@@ -3,12 +3,7 @@ import { Counter, Gauge, type Registry } from "prom-client";
 import type { EncodedPacket, EncoderDescription } from "../encoders/encoder.ts";
 
 /** The metrics of one VM's heads. */
-export interface HeadMetrics {
-  encoderOpened(description: EncoderDescription): void;
-  encoderClosed(description: EncoderDescription): void;
-  frameEncoded(packet: EncodedPacket): void;
-  frameFailed(): void;
-}
+export type HeadMetrics = ReturnType<HeadsMetrics["forVm"]>;
 
 export class HeadsMetrics {
   readonly #encoders: Gauge<"vm" | "encoder" | "hardware">;
@@ -44,13 +39,13 @@ export class HeadsMetrics {
     });
   }
 
-  forVm(vm: string): HeadMetrics {
+  forVm(vm: string) {
     const gauge = ({ encoder, hardware }: EncoderDescription) =>
       this.#encoders.labels({ vm, encoder, hardware: String(hardware) });
     return {
-      encoderOpened: (description) => gauge(description).inc(),
-      encoderClosed: (description) => gauge(description).dec(),
-      frameEncoded: ({ key, data }) => {
+      encoderOpened: (description: EncoderDescription) => gauge(description).inc(),
+      encoderClosed: (description: EncoderDescription) => gauge(description).dec(),
+      frameEncoded: ({ key, data }: EncodedPacket) => {
         this.#frames.labels({ vm, key: String(key) }).inc();
         this.#bytes.labels({ vm }).inc(data.length);
       },

@@ -4,28 +4,14 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { EncodedPacket, EncoderDescription } from "../encoders/encoder.ts";
+import type { PictureTier } from "../native/picture.ts";
 import type { WireErrorCode } from "./errors.ts";
 
 /** From a tenth of a millisecond (idle) to half a second (overloaded). */
 const STAGE_BUCKETS = [0.0001, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.016, 0.033, 0.066, 0.13, 0.25, 0.5];
 
-export type Tier = "resource" | "resource-gather" | "inline";
-
 /** The metrics of one VM's sessions. */
-export interface StreamMetrics {
-  sessionOpened(): void;
-  sessionEnded(): void;
-  bytesReceived(count: number): void;
-  bytesSent(count: number): void;
-  frameReceived(): void;
-  frameEncoded(packet: EncodedPacket): void;
-  frameDropped(reason: "flushed" | "encoder"): void;
-  frameFailed(code: WireErrorCode): void;
-  bufferAttached(tier: Tier): void;
-  bufferDetached(tier: Tier): void;
-  encoderOpened(description: EncoderDescription): void;
-  encoderClosed(description: EncoderDescription): void;
-}
+export type StreamMetrics = ReturnType<RelayMetrics["forVm"]>;
 
 /** The state of the relay, read at each scrape. */
 export interface RelayState {
@@ -88,7 +74,7 @@ export class RelayMetrics {
   }
 
   /** @param vm its name; "" for links without a VM */
-  forVm(vm: string): StreamMetrics {
+  forVm(vm: string) {
     const stages = {
       queue: this.#stages.labels({ vm, stage: "queue" }),
       convert: this.#stages.labels({ vm, stage: "convert" }),
@@ -108,22 +94,22 @@ export class RelayMetrics {
         opened.inc();
       },
       sessionEnded: () => sessions.dec(),
-      bytesReceived: (count) => bytesIn.inc(count),
-      bytesSent: (count) => bytesOut.inc(count),
+      bytesReceived: (count: number) => bytesIn.inc(count),
+      bytesSent: (count: number) => bytesOut.inc(count),
       frameReceived: () => received.inc(),
-      frameEncoded: ({ key, data, queueUs, convertUs, encodeUs }) => {
+      frameEncoded: ({ key, data, queueUs, convertUs, encodeUs }: EncodedPacket) => {
         this.#encoded.labels({ vm, key: String(key) }).inc();
         encodedBytes.inc(data.length);
         stages.queue.observe(queueUs / 1e6);
         stages.convert.observe(convertUs / 1e6);
         stages.encode.observe(encodeUs / 1e6);
       },
-      frameDropped: (reason) => this.#dropped.labels({ vm, reason }).inc(),
-      frameFailed: (code) => this.#failed.labels({ vm, code }).inc(),
-      bufferAttached: (tier) => this.#buffers.labels({ vm, tier }).inc(),
-      bufferDetached: (tier) => this.#buffers.labels({ vm, tier }).dec(),
-      encoderOpened: (description) => encoders(description).inc(),
-      encoderClosed: (description) => encoders(description).dec(),
+      frameDropped: (reason: "flushed" | "encoder") => this.#dropped.labels({ vm, reason }).inc(),
+      frameFailed: (code: WireErrorCode) => this.#failed.labels({ vm, code }).inc(),
+      bufferAttached: (tier: PictureTier) => this.#buffers.labels({ vm, tier }).inc(),
+      bufferDetached: (tier: PictureTier) => this.#buffers.labels({ vm, tier }).dec(),
+      encoderOpened: (description: EncoderDescription) => encoders(description).inc(),
+      encoderClosed: (description: EncoderDescription) => encoders(description).dec(),
     };
   }
 

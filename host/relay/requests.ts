@@ -15,33 +15,22 @@ import type {
   RateControl,
 } from "../encoders/encoder.ts";
 import { levelNumbers } from "../encoders/levels.ts";
-import type { PictureTier } from "../native/picture.ts";
+import type { PictureGeometry, PictureTier, PlaneGeometry } from "../native/picture.ts";
 import { RequestError } from "./errors.ts";
 
 const { Codec, Profile, SourceTier } = vsockenc;
 
-export interface PlaneRequest {
+export interface PlaneRequest extends PlaneGeometry {
   /** 0 in all planes of an inline buffer, and only there. */
   readonly resource: number;
-  readonly offset: number;
-  readonly stride: number;
 }
 
 /** An Attach with valid numbers. Whether the planes lie inside their resources is checked after acquiring. */
-export interface AttachRequest {
+export interface AttachRequest extends PictureGeometry {
   readonly buffer: number;
   /** The pixels arrive with each frame. */
   readonly inline: boolean;
-  readonly width: number;
-  readonly height: number;
-  readonly fourcc: number;
   readonly planes: readonly PlaneRequest[];
-  readonly visible: {
-    readonly x: number;
-    readonly y: number;
-    readonly width: number;
-    readonly height: number;
-  };
 }
 
 /** The host's name of a codec. */

@@ -24,6 +24,7 @@ import { vsockenc } from "../../proto/protobuf.ts";
 import { ReceiveCredit, SendCredit } from "./credits.ts";
 import { SessionError } from "./errors.ts";
 import type { ByteSink, LinkEvents } from "./link.ts";
+import type { StreamMetrics } from "./metrics.ts";
 
 /** The messages for a handler: all that the session does not process itself. */
 export type SessionMessage = Exclude<
@@ -64,13 +65,8 @@ export interface SessionOptions {
   readonly welcome: () => WelcomeBody;
   readonly open: (output: SessionOutput) => SessionHandler;
   /** Counts the bytes of the link. */
-  readonly meter?: ByteMeter;
+  readonly meter?: Pick<StreamMetrics, "bytesReceived" | "bytesSent">;
   readonly log: Logger;
-}
-
-export interface ByteMeter {
-  bytesReceived(count: number): void;
-  bytesSent(count: number): void;
 }
 
 /** Answers about frames, and some Drained and Flushed among them. */

@@ -1,7 +1,7 @@
 /**
  * A guest in TypeScript: the other end of the wire protocol for tests of the relay, message by message.
  *
- * It does only what a test tells it to, so that it can also misbehave.
+ * It only sends what a test requests, so that it can also misbehave.
  */
 import {
   type Envelope,

@@ -36,7 +36,7 @@ describe("vsockenc", () => {
     }
   });
 
-  it("refuses an unknown command, an unknown option and a missing file, in words", () => {
+  it("rejects an unknown command, an unknown option and a missing file with a message", () => {
     expect(vsockenc("encode")).toMatchObject({ status: 2 });
     expect(vsockenc("relay", "--config", "x", "--loud").stderr).toContain("--loud");
     const { status, stderr } = vsockenc("relay", "--config", join(folder, "none.toml"));
@@ -54,7 +54,7 @@ describe("vsockenc", () => {
     expect(vsockenc("qemu-args", "--config", config, "--memory", "lots").stderr).toContain("MiB");
   });
 
-  it("says what is missing, for people and as JSON, with a status that scripts can use", () => {
+  it("reports problems as text and as JSON, with an exit status for scripts", () => {
     const config = oneVm(`gpu = { socket = "${folder}/none/g" }`);
     const { status, stdout } = vsockenc("doctor", "--config", config, "--json");
     expect(status).toBe(1);
@@ -65,7 +65,7 @@ describe("vsockenc", () => {
     expect(vsockenc("doctor", "--side", "guest").status).toBe(1);
   });
 
-  it("says so when the addons are missing, instead of failing to start", () => {
+  it("reports missing addons instead of failing to start", () => {
     const copy = join(folder, "package");
     cpSync(join(packageRoot, "dist"), join(copy, "dist"), { recursive: true });
     cpSync(join(packageRoot, "package.json"), join(copy, "package.json"));

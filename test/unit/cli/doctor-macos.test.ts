@@ -142,7 +142,7 @@ describe("QEMU", () => {
     expect(check(qemu()).status).toBe("failure");
   });
 
-  it("that was signed anew without its entitlement is denied the hypervisor", () => {
+  it("that was signed again without its entitlement is denied the hypervisor", () => {
     printed[entitlements(qemu())] = plist(
       "<key>com.apple.security.hypervisor</key><false/><key>com.apple.security.cs.allow-jit</key><true/>",
     );

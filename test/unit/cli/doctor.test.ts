@@ -35,7 +35,7 @@ describe("doctor on a host", () => {
     expect(checkKvm(join(folder, "kvm")).status).toBe("ok");
   });
 
-  it("says of each socket of a configuration what is wrong and what to do", async () => {
+  it("reports the problem of each socket of a configuration, with a fix", async () => {
     const text = `
 [[vm]]
 name = "a"

@@ -61,7 +61,7 @@ async function untilState(viewer: TestViewer, code: number, text: string): Promi
 }
 
 describe("a head", () => {
-  it("is shown as it is, from what is there before anybody looks", async () => {
+  it("shows a picture that was there before the first viewer", async () => {
     await bench.startGpu();
     await bench.resource(1, slopes(90));
     await bench.command(show(1));
@@ -77,7 +77,7 @@ describe("a head", () => {
     expect(viewer.all("statistics").at(-1)).toMatchObject({ encoder: "libx264", tier: "resource" });
   });
 
-  it("is the part of the resource that the guest scans out, in the resource's format", async () => {
+  it("shows the part of the resource that the guest scans out, in the resource's format", async () => {
     await bench.startGpu();
     await bench.startRelay();
     const part = { x: 64, y: 32, width: 128, height: 96 };
@@ -109,7 +109,7 @@ describe("a head", () => {
     expect(viewer.units.length - before).toBeLessThanOrEqual(seconds + 2);
   });
 
-  it("costs nothing while nobody watches it", async () => {
+  it("costs nothing while no viewer watches it", async () => {
     await showing(10);
     const encoders = async (): Promise<string | undefined> =>
       /^vsockenc_heads\{.*\} (\d+)$/m.exec(await bench.metrics())?.[1];
@@ -162,7 +162,7 @@ describe("a head", () => {
     await sees(viewer, slopes(30));
   });
 
-  it("gives pages back that the guest frees, also those that are being encoded", async () => {
+  it("releases pages that the guest frees, also those that are being encoded", async () => {
     await showing(60);
     const viewer = await watching();
     await sees(viewer, slopes(60));
@@ -176,7 +176,7 @@ describe("a head", () => {
     await sees(viewer, slopes(180));
   });
 
-  it("gives pages back while their resource stays on the screen", async () => {
+  it("releases pages while their resource stays on the screen", async () => {
     await showing(60);
     const viewer = await watching();
     await sees(viewer, slopes(60));
@@ -189,7 +189,7 @@ describe("a head", () => {
     await sees(viewer, slopes(210));
   });
 
-  it("says why it cannot be shown, and is shown as soon as it can", async () => {
+  it("shows why it cannot be shown, and recovers by itself", async () => {
     await bench.startGpu();
     await bench.startRelay();
     await bench.command(gpuCommand(0x101, [1, 2, width, height]));
@@ -202,7 +202,7 @@ describe("a head", () => {
     await sees(viewer, slopes(77));
   });
 
-  it("is away with its exporter, and comes back with it", async () => {
+  it("is away while its exporter is, and comes back with it", async () => {
     await showing(100);
     const viewer = await watching();
     await sees(viewer, slopes(100));
@@ -216,7 +216,7 @@ describe("a head", () => {
     await sees(viewer, slopes(200));
   });
 
-  it("gives whoever comes later the present picture, though nothing moves", async () => {
+  it("gives a later viewer the current picture, though nothing changes", async () => {
     await showing(50);
     await sees(await watching(), slopes(50));
     await sees(await watching(), slopes(50));

@@ -44,7 +44,7 @@ function answers(guest: ConnectedGuest): Buffer[] {
 }
 
 describe("a guest's stream", () => {
-  it("reaches who joins in the middle from a key frame on, as the guest gets it", async () => {
+  it("reaches a late viewer from a key frame on, with the guest's bytes", async () => {
     await bench.startRelay();
     const guest = await streaming();
     for (let frame = 0; frame < 4; frame += 1) await encode(guest, frame);
@@ -92,7 +92,7 @@ describe("a guest's stream", () => {
     await bench.startRelay();
     const viewer = await bench.viewer();
     viewer.watch(PORT);
-    await until(() => viewer.state?.code === StateCode.AWAY, "nobody there");
+    await until(() => viewer.state?.code === StateCode.AWAY, "no guest");
     expect(viewer.state?.text).toContain("No program in the guest");
     for (const count of [1, 2]) {
       const guest = await streaming();

@@ -87,7 +87,7 @@ describe("configuration", () => {
     expect(refusal(text)).toContain(field);
   });
 
-  it("takes listeners without a VM, and VMs that only a listener leads to", () => {
+  it("accepts listeners without a VM, and VMs with a listener only", () => {
     expect(parseConfiguration("[[listen]]\naddress = 'unix:/run/l'", "host.toml").listen[0]).toEqual({
       address: "unix:/run/l",
       users: [],
@@ -98,11 +98,11 @@ describe("configuration", () => {
     expect(parseConfiguration(bound, "host.toml").vm[0]?.ports).toEqual([]);
   });
 
-  it("says where TOML breaks", () => {
+  it("names the line of a TOML error", () => {
     expect(refusal("[[vm]\nname = 1")).toMatch(/host\.toml.*line|1:|\[\[vm\]/s);
   });
 
-  it("says that a file cannot be read", () => {
+  it("reports a file that cannot be read", () => {
     expect(() => readConfiguration("/nonexistent/host.toml")).toThrow(ConfigurationError);
   });
 });

@@ -90,7 +90,7 @@ describe("resources", () => {
     const { code, text } = await refusal(guest, 2);
     expect(code).toBe(ErrorCode.LAYOUT_OUTSIDE_RESOURCE);
     expect(text).toMatch(/\d/);
-    await until(() => exporter.held === 0 && mappedRuns() === 0, "everything let go");
+    await until(() => exporter.held === 0 && mappedRuns() === 0, "the release of everything");
   });
 
   const plane = { resource: 1, stride: WIDTH * 4 };
@@ -122,7 +122,7 @@ describe("resources", () => {
 });
 
 describe("bytes", () => {
-  it("that mean nothing harm nobody, in any length and with any magic", async () => {
+  it("that are garbage do no harm, in any length and with any magic", async () => {
     const other = await streaming(2);
     const guest = await opened();
     const header = encodeMessage({ type: "ping", body: { token: 1 } }, guest.nextEnvelope());
@@ -277,6 +277,6 @@ describe("a guest that dies", () => {
     guest.attach(0, 1);
     for (let frame = 1; frame <= 8; frame++) guest.frame(frame, 0);
     guest.socket.destroy();
-    await until(() => exporter.held === 0 && mappedRuns() === 0, "everything let go");
+    await until(() => exporter.held === 0 && mappedRuns() === 0, "the release of everything");
   });
 });

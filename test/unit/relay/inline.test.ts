@@ -223,7 +223,7 @@ describe("inline pixels", () => {
 });
 
 describe("Probe", () => {
-  it("tells the checksum of what is in the buffer", async () => {
+  it("reports the checksum of the buffer's pixels", async () => {
     await start("null", true);
     exporter.create(1, { width: WIDTH, height: HEIGHT, placement: "scattered" });
     const pixels = Buffer.from(Array.from({ length: PICTURE_BYTES }, (_, n) => (n * 31) & 0xff));

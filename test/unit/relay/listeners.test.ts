@@ -44,7 +44,7 @@ function guest(where: string | number): ConnectedGuest {
   return made;
 }
 
-/** Connects again and again until the relay takes somebody. */
+/** Connects repeatedly until the relay accepts a client. */
 async function admitted(path: string, what: string): Promise<void> {
   await until(async () => {
     const client = guest(path);
@@ -97,7 +97,7 @@ describe("a listener", () => {
     }
   });
 
-  it("refuses more clients than configured, and takes one again when one has gone", async () => {
+  it("rejects more clients than configured, and accepts one again after a disconnect", async () => {
     const path = join(folder, "l");
     await start(`[[listen]]\naddress = "unix:${path}"\nmax_clients = 1`);
     const first = guest(path);
@@ -130,7 +130,7 @@ describe("a listener", () => {
   it.each([
     ["in one piece", [Buffer.from("HXFR\x01\0\0\0\0\0\0\0")]],
     ["byte by byte", [..."HXFR"].map((byte) => Buffer.from(byte))],
-  ])("recognises a client of Helix's protocol %s and says so", async (_how, pieces) => {
+  ])("logs a client of Helix's protocol that sends %s", async (_how, pieces) => {
     const path = join(folder, "l");
     const lines: string[] = [];
     await start(
@@ -181,7 +181,7 @@ describe("a listener", () => {
     expect(await attempt(12346)).not.toContain("data");
   });
 
-  it("is not hurt by clients that go as soon as they come", async () => {
+  it("survives clients that disconnect at once", async () => {
     const path = join(folder, "l");
     await start(`[[listen]]\naddress = "unix:${path}"`);
     for (let n = 0; n < 200; n++) {
@@ -197,7 +197,7 @@ describe("a listener", () => {
     await admitted(path, "a place");
   });
 
-  it("says what to do when it cannot listen", async () => {
+  it("names the remedy when it cannot listen", async () => {
     const port = await freePort();
     const other = createServer().listen(port, "127.0.0.1");
     await new Promise((resolve) => other.once("listening", resolve));
@@ -233,7 +233,7 @@ describe("a chardev that connects", () => {
     const intruder = guest(path);
     await until(() => intruder.closed, "the refusal of a second QEMU");
     qemu.socket.destroy();
-    // QEMU tries again, as reconnect-ms tells it to.
+    // QEMU reconnects, by reconnect-ms.
     await admitted(path, "the next connection");
   });
 

@@ -99,7 +99,7 @@ describe("credits", () => {
         for (const bytes of messages) {
           if (pattern[turn++ % pattern.length]) consume();
           while (!sender.spend(bytes)) {
-            // Something must be there to consume, or nobody could ever go on.
+            // Without something to consume, both sides would stall.
             expect(underWay.length).toBeGreaterThan(0);
             consume();
           }

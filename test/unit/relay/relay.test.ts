@@ -240,7 +240,7 @@ describe("Relay", () => {
     await until(() => bench.guest.all("error").some(({ body }) => body.fatal), "a fatal error");
   });
 
-  it("tells a guest on a link without a VM that resources mean nothing there", async () => {
+  it("rejects resources of a guest on a link without a VM", async () => {
     await bench.start("null", false);
     bench.guest.hello();
     expect((await bench.guest.next("welcome")).body.resources).toBe(false);

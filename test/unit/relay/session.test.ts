@@ -83,13 +83,13 @@ describe("SessionServer", () => {
     expect(bench.guest.all("greeting").length).toBe(4);
   });
 
-  it("does not pile Greetings up in front of a guest that is not there", () => {
+  it("sends no Greetings while earlier ones are unread", () => {
     bench.unsentBytes = 1;
     vi.advanceTimersByTime(60_000);
     expect(bench.guest.all("greeting").length).toBe(1);
   });
 
-  it("welcomes a Hello, and its repetition with the same words", () => {
+  it("answers a repeated Hello with the same Welcome", () => {
     bench.guest.hello();
     bench.guest.hello();
     const [first, second] = bench.guest.all("welcome");
@@ -98,7 +98,7 @@ describe("SessionServer", () => {
     expect(bench.ended).toBe(0);
   });
 
-  it("takes a Hello of another epoch as another guest", () => {
+  it("treats a Hello of another epoch as another guest", () => {
     bench.guest.hello();
     bench.guest.epoch += 1;
     bench.guest.hello();
@@ -106,7 +106,7 @@ describe("SessionServer", () => {
     expect(bench.guest.received.at(-1)?.envelope.epoch).toBe(bench.guest.epoch);
   });
 
-  it("refuses a guest of another version and says what to do", () => {
+  it("rejects a guest of another version and names the remedy", () => {
     const body = { versionMin: 2, versionMax: 3 };
     bench.guest.raw(encodeMessage({ type: "hello", body }, { epoch: 5, sequence: 0, stream: 0 }));
     const [error] = bench.guest.all("error");
@@ -125,7 +125,7 @@ describe("SessionServer", () => {
     expect(bench.handled.length).toBe(1);
   });
 
-  it("counts a message of a later version's type, and goes on", () => {
+  it("counts and ignores a message of a later version", () => {
     bench.guest.hello();
     const later = encodeMessage({ type: "ping", body: { token: 1 } }, bench.guest.nextEnvelope());
     later[HEADER_OFFSET.type] = 200;
@@ -144,7 +144,7 @@ describe("SessionServer", () => {
     expect(bench.guest.all("pong")).toEqual([]);
   });
 
-  it("answers Ping, asks after a second of saying nothing, and ends after three of hearing nothing", () => {
+  it("answers Ping, sends Ping after a second without output, and ends after three without input", () => {
     bench.guest.hello();
     bench.guest.send({ type: "ping", body: { token: 9 } });
     expect(bench.guest.all("pong")).toMatchObject([{ body: { token: 9 } }]);

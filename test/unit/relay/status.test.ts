@@ -109,7 +109,7 @@ describe("the status page", () => {
     expect(JSON.parse(text)).toMatchObject({ ok: false, reasons: [expect.stringContaining("vsockenc gpu")] });
   });
 
-  it("answers nobody who asks under another name, and knows no other page", async () => {
+  it("rejects other host names, and has no other page", async () => {
     await start();
     await until(async () => (await ask(port, "/nothing")).status === 404, "the server");
     for (const host of ["evil.example", "evil.example:80", "127.0.0.1.evil.example"]) {

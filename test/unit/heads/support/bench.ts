@@ -127,7 +127,7 @@ export class Bench {
     );
   }
 
-  /** Draws into the guest's pages; the device is told nothing. */
+  /** Draws into the guest's pages; the device is not notified. */
   draw(id: number, { pixels }: TestPicture): void {
     for (let from = 0, page = 0; from < pixels.length; from += PAGE, page += 1) {
       this.gpu?.write(firstPage(id) + 2 * page * PAGE, pixels.subarray(from, from + PAGE));
@@ -148,7 +148,7 @@ export interface TestPicture {
   readonly pixels: Buffer;
 }
 
-/** Slopes in two channels, which lossy coding keeps, and `shade` in the third, which tells pictures apart. */
+/** Slopes in two channels, which survive lossy coding, and `shade` in the third, which identifies the picture. */
 export function slopes(shade: number, { width, height } = SIZE): TestPicture {
   const pixels = Buffer.alloc(width * height * PIXEL_BYTES);
   for (let y = 0; y < height; y += 1) {

@@ -10,7 +10,7 @@ import { memoriesAreFiles } from "../portable/platform.ts";
 
 const PAGES = 16;
 
-/** The bytes of a resource as a reader finds them. */
+/** The bytes of a resource, by its extents. */
 function read({ extents, memories }: ExportedResource): Buffer {
   return Buffer.concat(
     extents.map(({ memory, offset, length }) => {
@@ -69,7 +69,7 @@ describe("MemfdExporter", () => {
     expect(exporter.held).toBe(1);
   });
 
-  it("lets readers only read, and only us connect", async () => {
+  it("gives readers read-only memory, and accepts only our own user", async () => {
     exporter.create(1, { width: 8, height: 8 });
     const { memories } = await (await connect()).acquire(1);
     const [memory] = [...memories.values()];
@@ -97,7 +97,7 @@ describe("MemfdExporter", () => {
     expect(second).toMatchObject({ width: 64, height: 32 });
   });
 
-  it("frees pages when the reader has let go, and in time if it does not", async () => {
+  it("frees pages when the reader has released them, or after REVOKE_HOLD_MS", async () => {
     const polite = await connect((resource) => polite.release(resource, generation));
     exporter.create(1, { width: 8, height: 8, bytes: PAGES * PAGE_BYTES });
     const { generation } = await polite.acquire(1);

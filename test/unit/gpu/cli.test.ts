@@ -28,7 +28,7 @@ async function started(): Promise<Program> {
   return program;
 }
 
-it("ends with status 0 when QEMU goes, and removes its sockets", async () => {
+it("ends with status 0 when QEMU disconnects, and removes its sockets", async () => {
   const { ended } = await started();
   const qemu = connect(socketPath);
   qemu.write(Buffer.from([1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]));
@@ -48,12 +48,12 @@ it.each([
   expect(existsSync(socketPath) || existsSync(exportPath)).toBe(false);
 });
 
-it("replaces the sockets of a process that was killed, but not of one that lives", async () => {
+it("replaces the sockets of a killed process, but not of a running one", async () => {
   const first = await started();
   const second = gpu("--socket-path", socketPath);
   expect(await second.ended).toBe(1);
   expect(second.output).toContain("is in use: another process listens there");
-  // Its look at the socket was not taken for QEMU's coming and going.
+  // Its test of the socket was not mistaken for a connection of QEMU.
   expect(await connects(socketPath)).toBe(true);
   expect(first.child.exitCode).toBeNull();
   first.child.kill("SIGKILL");
@@ -74,7 +74,7 @@ function connects(path: string): Promise<boolean> {
   });
 }
 
-it("says what to do about a wrong path or number", async () => {
+it("reports the remedy for a wrong path or number", async () => {
   writeFileSync(join(folder, "file"), "");
   const runs = [
     gpu("--socket-path", join(folder, "x".repeat(120))),
@@ -98,7 +98,7 @@ it("says what to do about a wrong path or number", async () => {
   });
 });
 
-it("tells libvirt its capabilities", async () => {
+it("prints its capabilities for libvirt", async () => {
   const program = gpu("--print-capabilities");
   expect(await program.ended).toBe(0);
   expect(JSON.parse(program.output)).toEqual({ type: "gpu", features: [] });

@@ -41,31 +41,31 @@ async function preparePointer(format = 1, pixel: readonly number[] = [1, 2, 3, 4
 const cursor = (type: number, head: number, x: number, y: number, resource = 0): Promise<number> =>
   front.answer(gpuCommand(type, [head, x >>> 0, y >>> 0, 0, resource, 0, 0, 0]), 1);
 
-type Told = { image: CursorImage | undefined } | { x: number; y: number };
+type Announced = { image: CursorImage | undefined } | { x: number; y: number };
 
-async function relay(): Promise<{ told: Told[]; count: (count: number) => Promise<unknown> }> {
-  const told: Told[] = [];
+async function relay(): Promise<{ announced: Announced[]; count: (count: number) => Promise<unknown> }> {
+  const announced: Announced[] = [];
   await front.client({
-    onCursorImage: (head, image) => head === 1 && told.push({ image }),
-    onCursorPosition: (head, x, y) => head === 1 && told.push({ x, y }),
+    onCursorImage: (head, image) => head === 1 && announced.push({ image }),
+    onCursorPosition: (head, x, y) => head === 1 && announced.push({ x, y }),
   });
   return {
-    told,
-    count: (count) => until(`${count} messages`, () => (told.length >= count ? true : undefined)),
+    announced,
+    count: (count) => until(`${count} messages`, () => (announced.length >= count ? true : undefined)),
   };
 }
 
 describe("a pointer", () => {
-  it("is told to the relays with its image, also to those that come later", async () => {
+  it("is announced to the relays with its image, also to those that connect later", async () => {
     await preparePointer();
     const early = await relay();
     expect(await cursor(UPDATE, 1, 20, -3, RESOURCE)).toBe(OK);
     await early.count(2);
     const late = await relay();
     await late.count(2);
-    for (const { told } of [early, late]) {
-      expect(told[0]).toEqual({ x: 20, y: -3 });
-      const { image } = told[1] as { image: CursorImage };
+    for (const { announced } of [early, late]) {
+      expect(announced[0]).toEqual({ x: 20, y: -3 });
+      const { image } = announced[1] as { image: CursorImage };
       expect(image).toMatchObject({ width: 64, height: 64 });
       expect([...image.pixels.subarray(0, 4)]).toEqual([3, 2, 1, 4]);
       expect([...image.pixels.subarray(-4)]).toEqual([7, 8, 9, 6]);
@@ -83,10 +83,10 @@ describe("a pointer", () => {
     [134, [1, 2, 3, 4]],
   ])("of format %i has its bytes put in order", async (format, expected) => {
     await preparePointer(format);
-    const { told, count } = await relay();
+    const { announced, count } = await relay();
     await cursor(UPDATE, 1, 0, 0, RESOURCE);
     await count(2);
-    expect([...(told[1] as { image: CursorImage }).image.pixels.subarray(0, 4)]).toEqual(expected);
+    expect([...(announced[1] as { image: CursorImage }).image.pixels.subarray(0, 4)]).toEqual(expected);
   });
 
   it("keeps its image when it moves and when the driver draws another one into the pages", async () => {
@@ -94,15 +94,15 @@ describe("a pointer", () => {
     await cursor(UPDATE, 1, 0, 0, RESOURCE);
     front.write(0x20_0000, Buffer.alloc(4096));
     expect(await cursor(MOVE, 1, 30, 40)).toBe(OK);
-    const { told, count } = await relay();
+    const { announced, count } = await relay();
     await count(2);
-    expect(told[0]).toEqual({ x: 30, y: 40 });
-    expect([...(told[1] as { image: CursorImage }).image.pixels.subarray(0, 4)]).toEqual([3, 2, 1, 4]);
+    expect(announced[0]).toEqual({ x: 30, y: 40 });
+    expect([...(announced[1] as { image: CursorImage }).image.pixels.subarray(0, 4)]).toEqual([3, 2, 1, 4]);
   });
 
-  it("is told once, the newest, of many moves at once", async () => {
+  it("is announced once, with the newest position, for many moves at once", async () => {
     await preparePointer();
-    const { told, count } = await relay();
+    const { announced, count } = await relay();
     await cursor(UPDATE, 1, 0, 0, RESOURCE);
     await count(2);
     const moves = Array.from({ length: 6 }, (_, x) => gpuCommand(MOVE, [1, x, 7, 0, 0, 0, 0, 0]));
@@ -113,8 +113,10 @@ describe("a pointer", () => {
     });
     for (const head of chains.keys()) front.queue(1, chains, head);
     front.kick(1);
-    await until("the last place", () => (told.some((one) => "x" in one && one.x === 5) ? true : undefined));
-    expect(told.slice(2)).toEqual([{ x: 5, y: 7 }]);
+    await until("the last position", () =>
+      announced.some((one) => "x" in one && one.x === 5) ? true : undefined,
+    );
+    expect(announced.slice(2)).toEqual([{ x: 5, y: 7 }]);
   });
 
   it.each<readonly [string, () => Promise<unknown>]>([
@@ -128,12 +130,12 @@ describe("a pointer", () => {
     ],
   ])("is gone when the driver %s", async (_what, end) => {
     await preparePointer();
-    const { told, count } = await relay();
+    const { announced, count } = await relay();
     await cursor(UPDATE, 1, 0, 0, RESOURCE);
     await count(2);
     await end();
     await count(3);
-    expect(told.slice(2)).toEqual([{ image: undefined }]);
+    expect(announced.slice(2)).toEqual([{ image: undefined }]);
   });
 
   it("that cannot be one is refused, and the last one stays", async () => {
@@ -148,8 +150,8 @@ describe("a pointer", () => {
     await front.answer(attach(7, [[0x20_0000, 8192]]));
     expect(await cursor(UPDATE, 1, 0, 0, 7)).toBe(UNSPECIFIED);
     await front.answer(detach(RESOURCE));
-    const { told, count } = await relay();
+    const { announced, count } = await relay();
     await count(2);
-    expect(told[1]).toMatchObject({ image: { width: 64 } });
+    expect(announced[1]).toMatchObject({ image: { width: 64 } });
   });
 });

@@ -60,7 +60,7 @@ describe("vhost-user", () => {
     expect(configuration.readUInt32LE(12 + 8)).toBe(2);
   });
 
-  it("acknowledges what it cannot do with a failure, and goes on", async () => {
+  it("acknowledges requests that it cannot carry out with a failure, and continues", async () => {
     await front.negotiate();
     expect(await front.acknowledged(99, u64(0n))).not.toBe(0n);
     expect(await front.acknowledged(5, front.memoryTable())).not.toBe(0n);
@@ -68,21 +68,21 @@ describe("vhost-user", () => {
     await front.ask(1);
   });
 
-  it("ends a connection whose bytes make no sense", async () => {
+  it("ends a connection with invalid bytes", async () => {
     await front.negotiate();
     const ended = front.service.ended;
     front.send(1, Buffer.alloc(0), [], 0);
     await expect(ended).rejects.toThrow("flags 0x0");
   });
 
-  it("does not take a visitor for QEMU", async () => {
+  it("does not mistake a peer that sends nothing valid for QEMU", async () => {
     front.send(1, Buffer.alloc(0), [], 0);
-    await until("the end of the visit", () => (front.ended ? true : undefined));
+    await until("the end of the connection", () => (front.ended ? true : undefined));
     const ended = await Promise.race([front.service.ended.then(() => true), Promise.resolve(false)]);
     expect(ended).toBe(false);
   });
 
-  it("ends in order when QEMU goes", async () => {
+  it("ends without an error when QEMU disconnects", async () => {
     await ready();
     const { ended } = front.service;
     void front.close();
@@ -95,13 +95,13 @@ describe("vhost-user", () => {
     await front.startDevice({ enable: false });
     const submitted = front.submit(create(1));
     submitted.kick();
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await front.roundTrip();
     expect(submitted.isDone()).toBe(false);
     await front.acknowledged(18, state(0, 1));
     expect((await submitted.answer()).readUInt32LE(0)).toBe(OK);
   });
 
-  it("asks for kicks as the negotiated features want it", async () => {
+  it("requests kicks as the negotiated features say", async () => {
     await ready();
     for (let id = 1; id <= 3; id++) await front.answer(create(id));
     // avail_event, behind the used ring's 64 entries, follows the available index.
@@ -117,7 +117,7 @@ describe("vhost-user", () => {
     expect(front.read(0x3000 + 4 + 64 * 8, 2).readUInt16LE(0)).toBe(0);
   });
 
-  it("keeps resources over stop and cont, and goes on at the ring's base", async () => {
+  it("keeps resources over stop and cont, and continues at the ring's base", async () => {
     await ready();
     await front.answer(create(1));
     await front.answer(attach(1, [[0x20_0000, 16384]]));
@@ -158,7 +158,7 @@ describe("vhost-user", () => {
 describe("virtio-gpu", () => {
   beforeEach(ready);
 
-  it("names its displays", async () => {
+  it("reports its displays", async () => {
     const answer = await front.command(gpuCommand(0x100));
     expect(answer).toHaveLength(24 + 16 * 24);
     expect(answer.readUInt32LE(0)).toBe(0x1101);
@@ -315,7 +315,7 @@ describe("a hostile guest", () => {
   it("kills only its own ring with an absurd available index", async () => {
     front.setAvailable(0, 1000);
     front.kick(0);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await front.roundTrip();
     expect(front.usedIndex(0)).toBe(0);
     expect((await front.ask(1)).length).toBe(8);
     await front.stopDevice();

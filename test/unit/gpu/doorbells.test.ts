@@ -1,6 +1,6 @@
 /**
- * Kick and call descriptors that are pipes, as QEMU has them where there is no eventfd (macOS): both sides write
- * eight bytes for a ring, readers drain, and a pipe that is full has been rung (util/event_notifier-posix.c).
+ * Kick and call descriptors that are pipes, as QEMU uses them on systems without eventfd (macOS): both sides write eight
+ * bytes to ring, readers drain, and a full pipe has been rung (util/event_notifier-posix.c).
  */
 import { writeSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -44,7 +44,7 @@ it("rings once for an answer, with eight bytes", async () => {
   expect(await until("the call", () => front.drain(call) || undefined)).toBe(RING.length);
 });
 
-it("hears any number of rings as one", async () => {
+it("handles any number of rings as one", async () => {
   const command = front.submit(create(1));
   fill(kick);
   expect((await command.answer()).readUInt32LE(0)).toBe(OK);
@@ -58,7 +58,7 @@ it("hears any number of rings as one", async () => {
     heard += 1;
   });
   await until("a ring", () => heard || undefined);
-  // A ring of another bell, which the same thread reports later than what is left of this one.
+  // A ring of another doorbell, which the same thread reports after the rest of this one.
   expect(await front.answer(create(2))).toBe(OK);
   expect(heard).toBe(1);
   writeSync(pipe.write, RING);
@@ -67,7 +67,7 @@ it("hears any number of rings as one", async () => {
   closeDescriptor(pipe.write);
 });
 
-it("takes a full pipe for one that has been rung", async () => {
+it("treats a full pipe as rung", async () => {
   fill(call);
   expect(await front.answer(create(1))).toBe(OK);
   expect(await front.answer(unref(1))).toBe(OK);
@@ -76,13 +76,13 @@ it("takes a full pipe for one that has been rung", async () => {
   expect(await until("the call", () => front.drain(call) || undefined)).toBe(RING.length);
 });
 
-it("goes on when nobody listens to its calls", async () => {
+it("continues when the reading end of its calls is closed", async () => {
   front.closeBell(call.read);
   expect(await front.answer(create(1))).toBe(OK);
   expect(await front.answer(unref(1))).toBe(OK);
 });
 
-it("outlives the other end of its kicks, as it does when a VM stops", async () => {
+it("survives that the other end of its kicks is closed, as when a VM stops", async () => {
   expect(await front.answer(create(1))).toBe(OK);
   front.closeBell(kick.write);
   const client = await front.client();

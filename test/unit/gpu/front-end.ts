@@ -1,7 +1,6 @@
 /**
- * A scripted QEMU and guest driver for the GPU process: a real vhost-user socket, real rings in a real shared
- * memory. Guest memory is written and read through the memory's file, so none of the code under test is trusted to
- * look at its own work.
+ * A scripted QEMU and guest driver for the GPU process: a real vhost-user socket, real rings in a real shared memory.
+ * Guest memory is written and read through the memory's file, independently of the code under test.
  *
  * The memory is shown as two regions that are views of one file, the second at guest address 4 GiB, as QEMU does
  * with more than 3 GiB.
@@ -29,7 +28,7 @@ interface RingPlace {
   readonly descriptors: number;
   readonly available: number;
   readonly used: number;
-  /** Where commands and answers of this ring are put. */
+  /** Of the buffers for commands and answers of this ring. */
   readonly buffers: number;
 }
 
@@ -37,7 +36,7 @@ const RINGS: readonly RingPlace[] = [
   { size: 64, descriptors: 0x1000, available: 0x2000, used: 0x3000, buffers: 0x10_0000 },
   { size: 16, descriptors: 0x5000, available: 0x6000, used: 0x7000, buffers: 0x8_0000 },
 ];
-/** What QEMU and Linux write into a doorbell, whatever kind it is. */
+/** The bytes that QEMU and Linux write into a doorbell of any kind. */
 export const RING = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
 const ANSWER_OFFSET = 0x8_0000;
 const ANSWER_BYTES = 2048;
@@ -102,7 +101,7 @@ export class FrontEnd {
       for (const fd of [read, write]) if (!this.#closed.has(fd)) closeDescriptor(fd);
     }
     closeDescriptor(this.memory);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await this.service.ended.catch(() => undefined);
     rmSync(this.folder, { recursive: true });
   }
 
@@ -120,6 +119,12 @@ export class FrontEnd {
   }
 
   // The vhost-user side.
+
+  /** Resolves when the device has handled everything that was sent or rung before. */
+  async roundTrip(): Promise<void> {
+    await this.ask(1);
+    await this.ask(1);
+  }
 
   send(request: number, payload?: Buffer, descriptors?: readonly number[], flags?: number): void {
     this.#socket.send(request, payload, descriptors, flags);
@@ -256,7 +261,7 @@ export class FrontEnd {
     }
   }
 
-  /** Forgets the rings, as a new driver does. */
+  /** Clears the rings, as a new driver does. */
   clearRings(): void {
     for (const { descriptors, buffers } of RINGS.slice(1))
       this.write(descriptors, Buffer.alloc(buffers - descriptors));

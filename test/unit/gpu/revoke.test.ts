@@ -1,6 +1,6 @@
 /**
- * Revoke: the guest's command that takes a resource's pages back is held until every relay has let go, or for
- * REVOKE_HOLD_MS. The clock of that bound stands still here, so what does not wait for it has another reason to end.
+ * Revoke: the guest's command that takes a resource's pages back waits until every relay has released the resource, or
+ * for REVOKE_HOLD_MS. The clock of that bound stands still here, so a wait that ends has ended for another reason.
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ExportClient, ExportClientEvents } from "../../../host/export/client.ts";
@@ -10,9 +10,6 @@ import { attach, create, detach, FrontEnd, unref } from "./front-end.ts";
 import { until } from "./vhost-socket.ts";
 
 const OK = 0x1100;
-/** Long enough for an answer that should not come to come. */
-const WHILE_MS = 20;
-const realTimeout = setTimeout;
 let front: FrontEnd;
 
 beforeEach(async () => {
@@ -27,9 +24,7 @@ afterEach(async () => {
   await front.close();
 });
 
-const aWhile = (): Promise<void> => new Promise((resolve) => realTimeout(resolve, WHILE_MS));
-
-/** A relay, and what it has been asked to let go. */
+/** A relay, and the resources that it has been asked to release. */
 async function holder(
   events: Partial<ExportClientEvents> = {},
 ): Promise<{ client: ExportClient; asked: [resource: number, generation: number][] }> {
@@ -55,13 +50,13 @@ describe("revoke", () => {
     await once(second.asked);
     expect([first.asked, second.asked]).toEqual([[[5, generation]], [[5, generation]]]);
     first.client.release(5, generation);
-    await aWhile();
+    await front.roundTrip();
     expect(submitted.isDone()).toBe(false);
     second.client.release(5, generation);
     expect((await submitted.answer()).readUInt32LE(0)).toBe(OK);
   });
 
-  it("does not hold what nobody holds any more", async () => {
+  it("does not wait for a resource that has been released", async () => {
     const { client } = await holder();
     const { generation } = await client.acquire(5);
     client.release(5, generation);
@@ -69,7 +64,7 @@ describe("revoke", () => {
     expect(await front.answer(unref(5))).toBe(OK);
   });
 
-  it("waits no longer than its time, and never again for who was late", async () => {
+  it("waits at most REVOKE_HOLD_MS, and not again for a relay that was late", async () => {
     await front.answer(create(6));
     await front.answer(attach(6, [[0, 4096]]));
     const { client, asked } = await holder();
@@ -79,7 +74,7 @@ describe("revoke", () => {
     submitted.kick();
     await once(asked);
     vi.advanceTimersByTime(LIMITS.REVOKE_HOLD_MS - 1);
-    await aWhile();
+    await front.roundTrip();
     expect(submitted.isDone()).toBe(false);
     vi.advanceTimersByTime(1);
     expect((await submitted.answer()).readUInt32LE(0)).toBe(OK);
@@ -121,7 +116,7 @@ describe("revoke", () => {
     expect(await front.stopDevice()).toHaveLength(2);
   });
 
-  it("ends at once when the VM stops, and the ring goes on behind it", async () => {
+  it("ends at once when the VM stops, and the ring continues after it", async () => {
     const { client, asked } = await holder();
     await client.acquire(5);
     const submitted = front.submit(unref(5));
@@ -133,7 +128,7 @@ describe("revoke", () => {
     expect(await front.answer(create(5))).toBe(OK);
   });
 
-  it("is sent on a reset, which waits for nobody", async () => {
+  it("is sent on a reset, which does not wait", async () => {
     const { client, asked } = await holder();
     await client.acquire(5);
     await front.stopDevice();
@@ -142,7 +137,7 @@ describe("revoke", () => {
     await expect(client.acquire(5)).rejects.toMatchObject({ code: "DEVICE_NOT_READY" });
   });
 
-  it("waits for a hold that is taken anew while the old one is released", async () => {
+  it("waits for a hold that is acquired again while the old one is released", async () => {
     const { client, asked } = await holder();
     const { generation } = await client.acquire(5);
     const again = client.acquire(5);
@@ -151,7 +146,7 @@ describe("revoke", () => {
     const submitted = front.submit(unref(5));
     submitted.kick();
     await once(asked);
-    await aWhile();
+    await front.roundTrip();
     expect(submitted.isDone()).toBe(false);
     client.release(5, generation);
     expect((await submitted.answer()).readUInt32LE(0)).toBe(OK);

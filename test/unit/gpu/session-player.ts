@@ -205,7 +205,8 @@ export class SessionPlayer {
     const before = this.#readU16(ring.used + 2);
     this.#writeU16(ring.available + 2, available);
     writeSync(ring.kick, RING);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    // Two round trips: the kick has been handled then.
+    for (let i = 0; i < 2; i++) await this.#socket.ask(Request.GET_FEATURES);
     return this.#readU16(ring.used + 2) === before;
   }
 

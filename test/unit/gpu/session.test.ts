@@ -1,4 +1,4 @@
-/** Sessions of real guests, played again; and what the recorder writes. */
+/** Recordings of real guests, played again; and the recorder's output. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,14 +18,14 @@ it.each(SESSIONS)("answers as it did in %s", async (name) => {
   expect(played).toEqual(recorded);
 });
 
-it("writes bytes as text that can be read again", () => {
+it("writes bytes as text and parses them back", () => {
   for (const text of ["", "00", "[2]", "01[7]", "0a00ff[1000]01"])
     expect(formatBytes(parseBytes(text))).toBe(text);
   expect(() => parseBytes("0x1")).toThrow(SyntaxError);
   expect(() => parseSession('{"reply":""}')).toThrow(SyntaxError);
 });
 
-it("records what was asked and answered, and plays it again", async () => {
+it("records commands and answers, and plays them again", async () => {
   const folder = mkdtempSync(join(tmpdir(), "vsockenc-record-"));
   const recordPath = join(folder, "session");
   const front = FrontEnd.start({ recordPath });
@@ -53,7 +53,7 @@ it("records what was asked and answered, and plays it again", async () => {
   expect(played).toEqual(recorded);
 });
 
-it("goes on with the device when the recording cannot be written", async () => {
+it("keeps the device running when the recording cannot be written", async () => {
   const front = FrontEnd.start({ recordPath: "/dev/full" });
   await front.negotiate();
   await front.startDevice();

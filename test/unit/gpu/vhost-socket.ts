@@ -1,17 +1,18 @@
-/** QEMU's end of a vhost-user socket, message by message, and small things that scripted front ends share. */
+/** QEMU's end of a vhost-user socket, message by message, and helpers that scripted front ends share. */
 import { execFileSync } from "node:child_process";
 import { constants, openSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { connectUnix, FdListener, FdSocket } from "../../../host/native/fd-socket.ts";
+import { HANG_MS } from "../../support/hang.ts";
 
-const DEADLINE_MS = 3000;
 const HEADER_BYTES = 12;
 const VERSION = 1;
 const REPLY = 5;
 const NEED_REPLY = 9;
 
+/** Like until() of test/support, but polls on every turn of the event loop and works while timers are faked. */
 export async function until<Value>(what: string, get: () => Value | undefined): Promise<Value> {
-  const end = performance.now() + DEADLINE_MS;
+  const end = performance.now() + HANG_MS;
   for (;;) {
     const value = get();
     if (value !== undefined) return value;
@@ -20,13 +21,13 @@ export async function until<Value>(what: string, get: () => Value | undefined): 
   }
 }
 
-/** Both ends of a pipe: what QEMU has for a doorbell where there is no eventfd (util/event_notifier-posix.c). */
+/** Both ends of a pipe, which QEMU uses as a doorbell on systems without eventfd (util/event_notifier-posix.c). */
 export interface Pipe {
   readonly read: number;
   readonly write: number;
 }
 
-/** Makes pipes, which neither end waits for. */
+/** Makes pipes whose ends do not block. */
 export function pipes(folder: string, count: number): readonly Pipe[] {
   const paths = Array.from({ length: count }, (_, index) => join(folder, `pipe${index}`));
   // Node has no pipe(2). A FIFO is one, once it is open.

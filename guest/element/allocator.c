@@ -26,7 +26,7 @@ static GstMemory *venc_allocator_alloc(GstAllocator *allocator, gsize size,
     close(fd);
     return NULL;
   }
-  /* The first mapping stays, so it has to be good for everybody. */
+  /* The first mapping is kept for all users, so it must be writable. */
   if (!gst_memory_map(memory, &map, GST_MAP_READWRITE)) {
     GST_ERROR_OBJECT(self, "a resource of %s cannot be mapped", venc_gpu_get_node(self->gpu));
     gst_memory_unref(memory);

@@ -1,6 +1,6 @@
 /*
- * Memory for frames: resources of the virtio-gpu, as dma-bufs that stay mapped. Whoever writes into
- * it writes into what the host will read. Any pool can use it, also gst_video_buffer_pool_new().
+ * Memory for frames: resources of the virtio-gpu, as dma-bufs that stay mapped. The host reads what
+ * is written there, without a copy. Any pool can use it, also gst_video_buffer_pool_new().
  */
 #ifndef VSOCKENC_ALLOCATOR_H
 #define VSOCKENC_ALLOCATOR_H

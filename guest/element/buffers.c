@@ -6,7 +6,7 @@
 
 #include "planes.h"
 
-/* How long a buffer without GstMemory may be seen again. */
+/* A buffer whose GstMemory has been freed is kept this long, as it may come again. */
 #define ORPHAN_TIME_US G_TIME_SPAN_SECOND
 
 /* A dma-buf. Shared by the entries that have a plane in it. */
@@ -38,7 +38,7 @@ struct _VencBuffers {
   guint64 next_attachment;
 };
 
-/* Watches a GstMemory: its death is told to the table with this. */
+/* Of a weak reference to a GstMemory, which reports the memory's end to the table. */
 typedef struct {
   VencBuffers *buffers;
   ino_t inode;
@@ -93,7 +93,7 @@ static void entry_free(VencBuffers *buffers, Entry *entry) {
   g_free(entry);
 }
 
-/* Gives the number free. The host hears of it when it has read the last frame. */
+/* Frees the slot. The host gets Detach once it has read the last frame. */
 static void forget(VencBuffers *buffers, Entry *entry) {
   buffers->slots[entry->slot] = NULL;
   venc_session_detach(buffers->session, entry->slot, entry->attachment);
@@ -130,7 +130,7 @@ static gboolean same_picture(const VencLayout *a, const VencLayout *b) {
          a->modifier == b->modifier && a->n_planes == b->n_planes;
 }
 
-/* No dma-buf is behind it: its frames bring their pixels. */
+/* It has no dma-buf: its frames carry their pixels. */
 static gboolean is_inline(const Entry *entry) {
   return entry->objects[0] == NULL;
 }
@@ -170,7 +170,7 @@ static Object *object_get(VencBuffers *buffers, const VencPlaneMemory *plane, GE
   return object;
 }
 
-/* Learns of the memory's death, so that its buffer can be forgotten. */
+/* Its buffer is forgotten some time after the memory has been freed. */
 static void watch_memory(VencBuffers *buffers, gint64 inode, GstMemory *memory) {
   if (g_hash_table_contains(buffers->watched, memory)) return;
   Watch *watch = g_new0(Watch, 1);
@@ -197,7 +197,7 @@ static gboolean is_orphan(VencBuffers *buffers, const Entry *entry, gint64 now) 
   return TRUE;
 }
 
-/* A free number, after forgetting what is of no use any more. -1: all are in flight. */
+/* A free slot, after unused buffers have been forgotten. -1: all are in flight. */
 static gint free_slot(VencBuffers *buffers, gint64 now) {
   Entry *oldest = NULL;
   gint slot = -1;
@@ -219,7 +219,7 @@ static gint free_slot(VencBuffers *buffers, gint64 now) {
   return slot;
 }
 
-/* An entry with a number of its own, and nothing else. */
+/* An entry in a free slot, without dma-bufs. */
 static Entry *new_entry(VencBuffers *buffers, const VencLayout *layout, gint64 now,
                         GError **error) {
   gint slot = free_slot(buffers, now);
@@ -276,7 +276,7 @@ static void hold_release(gpointer data) {
   Hold *hold = data;
   VencBuffers *buffers = hold->buffers;
   if (hold->mapped) gst_video_frame_unmap(&hold->frame);
-  /* First the buffer: it may be the last to keep its memory, whose death takes the lock. */
+  /* The buffer first: it may hold the last reference to its memory, and memory_died() locks. */
   gst_buffer_unref(hold->buffer);
   g_mutex_lock(&buffers->lock);
   Entry *entry = hold->entry;
@@ -286,7 +286,7 @@ static void hold_release(gpointer data) {
   g_free(hold);
 }
 
-/* Lets `frame` hold buffer and entry. Lock held. */
+/* Makes `frame` hold buffer and entry. Lock held. */
 static Hold *hold_new(VencBuffers *buffers, Entry *entry, GstBuffer *buffer,
                       const GstVideoInfo *info, VencFrame *frame) {
   Hold *hold = g_new0(Hold, 1);
@@ -324,7 +324,7 @@ gboolean venc_buffers_use(VencBuffers *buffers, GstBuffer *buffer, const VencPic
   VencLayout layout = make_layout(picture);
 
   if (!buffers->gpu) {
-    g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_NONE, "there is no virtio-gpu");
+    g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_NONE, "no virtio-gpu");
     return FALSE;
   }
   if (!venc_planes_find(buffer, info, memories, error)) return FALSE;

@@ -1,4 +1,4 @@
-/* Caps of a screen: pure functions, with what differs between GStreamer's versions. */
+/* Caps of a screen: pure functions, including the differences between GStreamer versions. */
 #include <gst/allocators/allocators.h>
 
 #include "gstvirtgpusrc-private.h"
@@ -19,7 +19,7 @@ GstCaps *gst_virtgpu_src_template_caps(void) {
       "video/x-raw, format = (string) " VSOCKENC_PACKED_FORMATS ", " SIZES);
 }
 
-/* Framebuffers have one plane here (kms.h), so the table's formats with more are none. */
+/* Only formats with one plane, as framebuffers have here (kms.h). */
 static GstVideoFormat format_of(guint32 fourcc) {
   switch (fourcc) {
 #define FORMAT(gst, drm, planes, ...) \
@@ -62,7 +62,7 @@ GstCaps *gst_virtgpu_src_make_caps(const GstVirtgpuSrcPicture *picture, gboolean
   g_autofree gchar *drm = gst_video_dma_drm_fourcc_to_string(picture->fourcc, picture->modifier);
   append(caps, picture, "DMA_DRM", drm, TRUE);
 #endif
-  /* The other kinds of caps have no word for a modifier. */
+  /* The other kinds of caps cannot express a modifier. */
   if (picture->modifier != 0) return caps;
   append(caps, picture, format, NULL, TRUE);
   if (readable) append(caps, picture, format, NULL, FALSE);

@@ -1,20 +1,20 @@
 /*
  * When a frame is made.
  *
- * There is no event for a change of the screen: a virtio-gpu has no vertical blank, and flips are
- * told to the DRM master alone. So this looks: once for each frame due, and every few milliseconds
- * once one is due and nothing has changed. A look is a handful of ioctls (kms.c).
+ * A changed screen causes no event: a virtio-gpu has no vertical blank, and only the DRM master is
+ * notified of flips. So the element polls: once for each frame that is due, then every few
+ * milliseconds until the screen has changed. A poll is a handful of ioctls (kms.c).
  */
 #include <string.h>
 
 #include "gstvirtgpusrc-private.h"
 
-/* Between two looks at a screen that has not changed: what a change waits at most. */
+/* Between two polls of an unchanged screen: the longest delay of a change. */
 #define LOOK_US 5000
 /*
- * Damage without a flip means that the shown buffer is drawn into. Its commits are told apart by
- * ids that come again, so while there is drawing some may look the same: this long after the
- * last that was seen, frames are pushed at the rate.
+ * Damage without a flip means that the program draws into the shown buffer. Commits differ by ids
+ * that are reused, so some commits look alike: for this long after the last one that was noticed,
+ * frames are pushed at the negotiated rate.
  */
 #define DRAWN_US G_USEC_PER_SEC
 
@@ -34,10 +34,11 @@ gboolean gst_virtgpu_src_set_picture(GstVirtgpuSrc *self, const VencKmsView *vie
                                      gboolean *changed) {
   GstVirtgpuSrcPicture picture;
   if (!gst_virtgpu_src_describe(view, &picture)) {
-    GST_ELEMENT_ERROR(self, STREAM, FORMAT,
-                      ("The framebuffer's format %.4s is none of packed RGB with 32 bits.",
-                       (const gchar *)&picture.fourcc),
-                      (NULL));
+    GST_ELEMENT_ERROR(
+        self, STREAM, FORMAT,
+        ("Unsupported framebuffer format %.4s: only packed RGB with 32 bits can be captured.",
+         (const gchar *)&picture.fourcc),
+        (NULL));
     return FALSE;
   }
   GST_OBJECT_LOCK(self);
@@ -88,7 +89,7 @@ static GstVirtgpuSrcContent content_of(const VencKmsView *view) {
   return content;
 }
 
-/* Whether a frame is due with what is on the screen at `now`. */
+/* Whether a frame with this content is due at `now`. */
 static gboolean is_due(GstVirtgpuSrc *self, const GstVirtgpuSrcContent *content, gint64 now) {
   const GstVirtgpuSrcContent *last = &self->content;
   GST_OBJECT_LOCK(self);
@@ -102,7 +103,7 @@ static gboolean is_due(GstVirtgpuSrc *self, const GstVirtgpuSrcContent *content,
   return rate || (keepalive > 0 && now - self->pushed >= keepalive);
 }
 
-/* The last frame once more, when it is time. */
+/* A copy of the last frame if one is due, else NULL. */
 static GstBuffer *repeat_frame(GstVirtgpuSrc *self, gint64 now) {
   GST_OBJECT_LOCK(self);
   gint64 keepalive = (gint64)self->settings.keepalive_time * 1000;
@@ -111,7 +112,7 @@ static GstBuffer *repeat_frame(GstVirtgpuSrc *self, gint64 now) {
   return gst_buffer_copy(self->last_frame);
 }
 
-/* What to push of a screen that is on; NULL with GST_FLOW_OK: nothing. */
+/* The frame to push while the screen is on; NULL with GST_FLOW_OK if none is due. */
 static GstFlowReturn capture(GstVirtgpuSrc *self, const VencKmsView *view, gint64 now,
                              GstBuffer **frame) {
   GstVirtgpuSrcContent content = content_of(view);

@@ -40,7 +40,7 @@ static GstBuffer *share(const GstVirtgpuSrc *self, const VencKmsView *view) {
 
 /*
  * Blends one row. The cursor has premultiplied alpha (DRM's default), in the top byte of AR24;
- * the screen's formats with another order of colours are not what a virtio-gpu's primary plane has.
+ * a virtio-gpu's primary plane has no format with another order of colours.
  */
 static void blend_row(guint8 *to, const guint8 *from, guint pixels) {
   for (guint i = 0; i < pixels; i++, to += PIXEL, from += PIXEL) {
@@ -106,7 +106,7 @@ static GstFlowReturn copy(GstVirtgpuSrc *self, const VencKmsView *view, GstBuffe
   if (done) return GST_FLOW_OK;
   gst_clear_buffer(frame);
   GST_ELEMENT_ERROR(self, RESOURCE, READ,
-                    ("What %s shows cannot be copied.", venc_kms_get_node(self->kms)),
+                    ("Cannot copy the screen of %s.", venc_kms_get_node(self->kms)),
                     ("a buffer cannot be mapped"));
   return GST_FLOW_ERROR;
 }
@@ -116,7 +116,7 @@ GstFlowReturn gst_virtgpu_src_make_frame(GstVirtgpuSrc *self, const VencKmsView 
   if (!fits(view->screen, &view->plane)) {
     GST_ELEMENT_ERROR(
         self, RESOURCE, READ,
-        ("The framebuffer of %s is smaller than what it shows.", venc_kms_get_node(self->kms)),
+        ("The framebuffer of %s is smaller than its screen.", venc_kms_get_node(self->kms)),
         ("%ux%u at (%u, %u), offset %u, pitch %u, %zu bytes", view->plane.width, view->plane.height,
          view->plane.source_x, view->plane.source_y, view->screen->offset, view->screen->pitch,
          view->screen->memory->size));

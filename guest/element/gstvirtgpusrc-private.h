@@ -1,8 +1,7 @@
 /*
- * The parts of virtgpusrc: the element's states and
- * negotiation (gstvirtgpusrc.c), when a frame is made (-capture.c), caps (-caps.c), and frames with
- * their memory (-frame.c). All run in the streaming thread, but the setters of properties, and the
- * caps' query, for which the object's lock protects `settings` and `picture`.
+ * The parts of virtgpusrc: states and negotiation (gstvirtgpusrc.c), pacing (-capture.c), caps
+ * (-caps.c), and frames with their memory (-frame.c). All run in the streaming thread, except for
+ * property setters and the caps query: the object's lock guards `settings` and `picture` for them.
  */
 #ifndef GST_VIRTGPU_SRC_PRIVATE_H
 #define GST_VIRTGPU_SRC_PRIVATE_H
@@ -15,7 +14,7 @@
 GST_DEBUG_CATEGORY_EXTERN(gst_virtgpu_src_debug);
 #define GST_CAT_DEFAULT gst_virtgpu_src_debug
 
-/* What decides the caps: another one is negotiated anew. */
+/* The part of the screen that decides the caps: a change is negotiated. */
 typedef struct {
   GstVideoFormat format; /* UNKNOWN: nothing has been on the screen yet */
   guint32 fourcc;
@@ -23,7 +22,7 @@ typedef struct {
   guint width, height;
 } GstVirtgpuSrcPicture;
 
-/* What a frame is compared with, to see that the screen has changed. */
+/* Identifies the content of a frame: it differs if the screen has changed. */
 typedef struct {
   guint32 resource, damage;
   guint32 cursor, cursor_damage;
@@ -63,9 +62,9 @@ struct _GstVirtgpuSrc {
 /* Between two looks at a screen that is off. */
 #define VIRTGPUSRC_OFF_LOOK_US 200000
 void gst_virtgpu_src_post_error(GstVirtgpuSrc *self, const GError *error);
-/* FALSE: it will not do better; posted. */
+/* FALSE: no later poll can succeed; an error has been posted. */
 gboolean gst_virtgpu_src_look(GstVirtgpuSrc *self, VencKmsView *view);
-/* Takes over what the screen's buffer is like. FALSE: nothing can be made of it; posted. */
+/* Adopts size and format of the screen. FALSE: unsupported; an error has been posted. */
 gboolean gst_virtgpu_src_set_picture(GstVirtgpuSrc *self, const VencKmsView *view,
                                      gboolean *changed);
 void gst_virtgpu_src_warn_off(GstVirtgpuSrc *self);
@@ -75,16 +74,16 @@ GstFlowReturn gst_virtgpu_src_create(GstPushSrc *push, GstBuffer **frame);
 
 /* -caps.c */
 GstCaps *gst_virtgpu_src_template_caps(void);
-/* What a picture can be handed on as, best first. `readable`: the CPU can copy it. */
+/* The caps a picture can be pushed with, best first. `readable`: the CPU can copy it. */
 GstCaps *gst_virtgpu_src_make_caps(const GstVirtgpuSrcPicture *picture, gboolean readable);
 /* FALSE: a format that no caps describe. */
 gboolean gst_virtgpu_src_describe(const VencKmsView *view, GstVirtgpuSrcPicture *picture);
-/* Of caps that have been chosen among those above. */
+/* Parses caps that were chosen among those above. */
 gboolean gst_virtgpu_src_parse_caps(GstCaps *caps, const GstVirtgpuSrcPicture *picture,
                                     GstVideoInfo *info, gboolean *dmabuf);
 
 /* -frame.c */
-/* A buffer with what `view` shows: the framebuffer itself, or a copy where one is needed. */
+/* A buffer with the content of `view`: the framebuffer itself, or a copy where one is needed. */
 GstFlowReturn gst_virtgpu_src_make_frame(GstVirtgpuSrc *self, const VencKmsView *view,
                                          GstBuffer **frame);
 

@@ -1,9 +1,9 @@
 /*
  * SECTION:element-virtgpusrc
  *
- * Captures what a virtio-gpu shows. The buffers pushed are the framebuffers themselves, so nothing
- * is copied; `vsockenc` has them encoded where they are. Whoever draws the screen, a Wayland
- * compositor, an X server or the kernel's console, need not know.
+ * Captures the screen of a virtio-gpu. The buffers pushed are the framebuffers themselves, so
+ * nothing is copied, and `vsockenc` has them encoded in place. It works with every program that
+ * draws the screen: a Wayland compositor, an X server or the kernel's console.
  */
 #include "gstvirtgpusrc.h"
 
@@ -91,7 +91,7 @@ static gboolean gst_virtgpu_src_start(GstBaseSrc *base) {
     gst_virtgpu_src_post_error(self, error);
     return FALSE;
   }
-  /* Rights are missed here, and not when the pipeline plays already. */
+  /* Missing rights are an error here, before the pipeline plays. */
   if ((!self->cursor || open_allocator(self)) && gst_virtgpu_src_look(self, &view) &&
       (!view.screen || gst_virtgpu_src_set_picture(self, &view, &changed))) {
     GST_INFO_OBJECT(self, "%s of %s", venc_kms_get_connector(self->kms),
@@ -150,7 +150,7 @@ static gboolean gst_virtgpu_src_set_caps(GstBaseSrc *base, GstCaps *caps) {
   return TRUE;
 }
 
-/* Where copies go: downstream's memory, or DmaBufs where the caps ask for them. */
+/* Copies are in downstream's memory, or in DmaBufs if the caps ask for them. */
 static gboolean gst_virtgpu_src_decide_allocation(GstBaseSrc *base, GstQuery *query) {
   GstVirtgpuSrc *self = GST_VIRTGPU_SRC(base);
   g_autoptr(GstBufferPool) pool = NULL;

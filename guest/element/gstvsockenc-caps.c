@@ -1,8 +1,8 @@
 /*
- * What can be negotiated: upstream learns the sizes and memory that the host takes, downstream the
- * codecs and profiles that it makes, and of those downstream chooses by its caps.
+ * Caps negotiation: upstream gets the sizes and memory that the host accepts, downstream the codecs
+ * and profiles that the host offers. Downstream chooses among these by its caps.
  *
- * Before the element is open the pads' templates are all that is known.
+ * Before the element is open only the pads' templates are known.
  */
 #include <gst/pbutils/pbutils.h>
 
@@ -36,9 +36,9 @@ static gboolean get_host(GstVsockEnc *self, VencHost *host) {
   return is_open;
 }
 
-/* Most pixels of an offer; 0 on the wire means that the host does not tell. */
-static guint limit_of(guint told) {
-  return told ? MIN(told, VSOCKENC_MAX_DIMENSION) : VSOCKENC_MAX_DIMENSION;
+/* Largest width or height of an offer; 0 on the wire means unknown. */
+static guint limit_of(guint offered) {
+  return offered ? MIN(offered, VSOCKENC_MAX_DIMENSION) : VSOCKENC_MAX_DIMENSION;
 }
 
 static void append_string(GValue *list, const gchar *text) {
@@ -56,7 +56,7 @@ static void append_profiles(GValue *list, vsockenc_Codec codec, vsockenc_Profile
       append_string(list, PROFILES[i].name);
 }
 
-/* Caps of one offer. An offer without profiles is of whatever profile its encoder makes. */
+/* Caps of one offer. An offer without profiles may be of any profile. */
 static GstCaps *offer_caps(const vsockenc_EncoderOffer *offer) {
   GstCaps *caps = gst_caps_new_empty();
   for (guint i = 0; i < G_N_ELEMENTS(CODECS); i++) {
@@ -120,7 +120,7 @@ GstCaps *gst_vsock_enc_getcaps(GstVideoEncoder *encoder, GstCaps *filter) {
     width = MAX(width, limit_of(offer->max_width));
     height = MAX(height, limit_of(offer->max_height));
   }
-  /* If downstream takes nothing of the host's, set_format is to say so in words. */
+  /* If downstream accepts none of the offers, set_format posts an error that names them. */
   if (width == 0) width = any_width > 0 ? any_width : VSOCKENC_MAX_DIMENSION;
   if (height == 0) height = any_height > 0 ? any_height : VSOCKENC_MAX_DIMENSION;
   g_autoptr(GstCaps) caps = gst_vsock_enc_sink_caps();
@@ -145,7 +145,7 @@ gboolean gst_vsock_enc_answer_src_caps(GstVsockEnc *self, GstQuery *query) {
 }
 
 #if GST_CHECK_VERSION(1, 24, 0)
-/* TRUE the first time; the bus of a pipeline that tries many is not flooded. */
+/* TRUE the first time for each modifier, up to a limit, so the bus is not flooded. */
 static gboolean is_news(GstVsockEnc *self, guint64 modifier) {
   gboolean news = TRUE;
   GST_OBJECT_LOCK(self);
@@ -158,10 +158,9 @@ static gboolean is_news(GstVsockEnc *self, guint64 modifier) {
 }
 
 /*
- * Of caps that are not accepted upstream learns no more than "not negotiated", so a warning names
- * the modifier. It is no error, and the caps are not accepted for the sake of a later one: elements
- * such as videoconvert and glupload try several caps in this way and convert to those that are
- * accepted, and their pipeline runs.
+ * Upstream reports rejected caps as "not negotiated" only, so a warning names the modifier. It is
+ * not an error: elements such as videoconvert and glupload try several caps and convert to accepted
+ * ones.
  */
 void gst_vsock_enc_explain_refusal(GstVsockEnc *self, GstQuery *query) {
   VencHost host;
@@ -282,7 +281,7 @@ gboolean gst_vsock_enc_choose(GstVsockEnc *self, const GstVideoInfo *info,
   g_autofree gchar *wants = gst_caps_to_string(wanted);
   g_autofree gchar *has = describe_host(&host);
   g_set_error(error, VENC_ERROR, VENC_ERROR_CONFIGURATION,
-              "for %dx%d downstream wants %s, and the host has %s", info->width, info->height,
+              "for %dx%d downstream accepts %s, but the host offers %s", info->width, info->height,
               wants, has);
   return FALSE;
 }

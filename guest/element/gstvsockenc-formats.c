@@ -1,4 +1,5 @@
-/* Caps, formats and colours: pure functions, with what differs between GStreamer's versions. */
+/* Caps, formats and colours: pure functions, including the differences between GStreamer versions.
+ */
 #include <string.h>
 
 #include "gstvsockenc-private.h"
@@ -10,7 +11,7 @@
   "framerate = (fraction) [ 0/1, MAX ]"
 G_STATIC_ASSERT(VSOCKENC_MIN_DIMENSION == 16 && VSOCKENC_MAX_DIMENSION == 16384);
 
-/* Taller YUV without a matrix in its caps is taken for BT.709, as GStreamer does. */
+/* Taller YUV without a matrix in its caps is BT.709, as in GStreamer. */
 #define LAST_SD_HEIGHT 576
 
 #define DMABUF_FEATURE "(" GST_CAPS_FEATURE_MEMORY_DMABUF ")"
@@ -84,8 +85,8 @@ static guint32 fourcc_of(GstVideoFormat format) {
 }
 
 /*
- * What the caps leave open, as the host needs it: YUV has a matrix, the one GStreamer assumes for
- * the size, and RGB has none, whatever the caps say.
+ * Fills what the caps leave open: YUV gets the matrix that GStreamer assumes for the size. RGB has
+ * none, even if the caps name one.
  */
 static void complete_colorimetry(GstVideoInfo *info) {
   GstVideoColorimetry *colorimetry = &info->colorimetry;
@@ -184,16 +185,16 @@ gboolean gst_vsock_enc_parse_caps(GstCaps *caps, const VencHost *host, VencPictu
   return TRUE;
 }
 
-/* On the wire 0 means "not told"; the standards' own word for that is 2. */
-static guint told(guint code) {
+/* "Unspecified" is 0 on the wire, and 2 in the standards. */
+static guint wire_code(guint code) {
   return code == 2 ? 0 : code;
 }
 
 gboolean gst_vsock_enc_colorimetry_to_wire(const GstVideoColorimetry *from,
                                            vsockenc_Colorimetry *to) {
-  to->primaries = told(gst_video_color_primaries_to_iso(from->primaries));
-  to->transfer = told(gst_video_transfer_function_to_iso(from->transfer));
-  to->matrix = told(gst_video_color_matrix_to_iso(from->matrix));
+  to->primaries = wire_code(gst_video_color_primaries_to_iso(from->primaries));
+  to->transfer = wire_code(gst_video_transfer_function_to_iso(from->transfer));
+  to->matrix = wire_code(gst_video_color_matrix_to_iso(from->matrix));
   to->full_range = from->range == GST_VIDEO_COLOR_RANGE_0_255;
   return to->primaries || to->transfer || to->matrix || to->full_range;
 }

@@ -1,18 +1,18 @@
 /*
  * Caps and frames from upstream, in its streaming thread.
  *
- * Whatever waits (for the host's answer to a configuration, for room, for the last frames) does so
- * without the stream lock, which the output task needs to push, and ends when the session is
- * interrupted (flush, PAUSED→READY).
+ * Every wait (for the host's answer to a configuration, for room, for the last frames) releases the
+ * stream lock, which the output task needs to push, and ends when the session is interrupted
+ * (flush, PAUSED→READY).
  */
 #include "gstvsockenc-private.h"
 #include "planes.h"
 
-/* Writers of a DmaBuf that have not finished by then are waited for no longer. */
+/* Longest wait for the writers of a DmaBuf. */
 #define FENCE_TIMEOUT_MS 500
-/* Between frames whose source gives neither times nor a rate. */
+/* Duration of a frame whose source gives neither times nor a rate. */
 #define ASSUMED_DURATION (GST_SECOND / 30)
-/* A time that does not rise is moved that far behind the one before. */
+/* Non-increasing timestamps are moved this far past the previous one. */
 #define LEAST_STEP GST_MSECOND
 
 static GstFlowReturn downstream_flow(GstVsockEnc *self, GstFlowReturn otherwise) {
@@ -39,8 +39,8 @@ static gboolean is_live(GstVsockEnc *self) {
 }
 
 /*
- * The property in kbit/s. Helix documents its property in bit/s and passes kbit/s; what no encoder
- * could mean as the one is taken as the other.
+ * The property in kbit/s. Helix documents its property in bit/s and passes kbit/s, so values that
+ * are too large for kbit/s are read as bit/s.
  */
 static guint bitrate_kbps(GstVsockEnc *self, guint value) {
   if (value <= VSOCKENC_MAX_BITRATE_KBPS) return value;
@@ -82,7 +82,7 @@ static void make_configuration(GstVsockEnc *self, VencConfiguration *configurati
   configuration->bitrate_kbps = bitrate_kbps(self, bitrate);
 }
 
-/* Tells the session how this pipeline treats frames the host has no room for. */
+/* Sets whether the session may drop frames that the host has no room for. */
 static void set_mode(GstVsockEnc *self) {
   GstVsockEncSettings *settings = &self->settings;
   self->live = is_live(self);
@@ -93,7 +93,7 @@ static void set_mode(GstVsockEnc *self) {
   guint max_in_flight = settings->max_in_flight;
   GST_OBJECT_UNLOCK(self);
   GST_INFO_OBJECT(self, "%s pipeline: %s", self->live ? "live" : "non-live",
-                  lossless ? "every frame counts" : "the newest frame counts");
+                  lossless ? "no frame is dropped" : "only the newest frame waits");
   venc_session_set_mode(self->session, lossless, fail, max_in_flight);
 }
 
@@ -133,12 +133,12 @@ gboolean gst_vsock_enc_set_format(GstVideoEncoder *encoder, GstVideoCodecState *
   }
   self->input = gst_video_codec_state_ref(state);
   self->picture = picture;
-  /* A host that changes its encoder while it runs need not send them again. */
+  /* With the same codec the sets stay valid: the host need not send them again. */
   if (choice.codec != self->choice.codec) venc_parameter_sets_clear(&self->sets);
   self->choice = choice;
   self->negotiate = TRUE;
   self->max_pending = 0;
-  self->told_latency = GST_CLOCK_TIME_NONE;
+  self->set_latency = GST_CLOCK_TIME_NONE;
   gst_vsock_enc_clear_copies(self);
   set_mode(self);
   return configure(self);
@@ -165,15 +165,15 @@ void gst_vsock_enc_reset_input(GstVsockEnc *self) {
   self->last_pts = GST_CLOCK_TIME_NONE;
   g_clear_pointer(&self->copy_reason, g_free);
   self->max_pending = 0;
-  self->told_latency = GST_CLOCK_TIME_NONE;
+  self->set_latency = GST_CLOCK_TIME_NONE;
   self->has_caps = FALSE;
   g_queue_clear_full(&self->drops, (GDestroyNotify)gst_video_codec_frame_unref);
   venc_parameter_sets_clear(&self->sets);
-  g_clear_pointer(&self->told_encoder, g_free);
-  self->told_bitrate = 0;
+  g_clear_pointer(&self->tagged_encoder, g_free);
+  self->tagged_bitrate = 0;
 }
 
-/* Some sources give no times, or 0 always; downstream needs them to rise. */
+/* Some sources give no times, or always 0; downstream needs increasing ones. */
 static void set_times(GstVsockEnc *self, GstVideoCodecFrame *frame) {
   const GstVideoInfo *info = &self->picture.info;
   GstClockTime last = self->last_pts;
@@ -208,8 +208,7 @@ static VencFrame *new_frame(GstVsockEnc *self, GstVideoCodecFrame *frame, GError
   return out;
 }
 
-/* Leaves the frame its metadata only: who keeps the pixels, and until when, is the session's
- * affair. */
+/* Leaves the frame its metadata only: the session holds the pixels for as long as it needs. */
 static void leave_pixels(GstVideoCodecFrame *frame) {
   g_autoptr(GstBuffer) pixels = frame->input_buffer;
   frame->input_buffer = gst_buffer_new();
@@ -246,7 +245,7 @@ static GstFlowReturn submit(GstVsockEnc *self, VencFrame *out) {
   return downstream_flow(self, result == VENC_FAILED ? GST_FLOW_ERROR : GST_FLOW_FLUSHING);
 }
 
-/* Whoever draws into the frame's DmaBufs has to be done before anybody reads them. */
+/* The frame's DmaBufs may be read once their writers have finished. */
 static void wait_for_writers(GstVsockEnc *self, GstBuffer *buffer) {
   if (!venc_planes_are_dmabufs(buffer)) return;
   GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
@@ -256,7 +255,7 @@ static void wait_for_writers(GstVsockEnc *self, GstBuffer *buffer) {
     GST_WARNING_OBJECT(self, "a DmaBuf is still written to after %d ms", FENCE_TIMEOUT_MS);
 }
 
-/* A live change: frames from here on belong to it, and nothing has to wait for the answer. */
+/* Applies a live change to the frames from here on, without waiting for the answer. */
 static void apply_settings(GstVsockEnc *self) {
   VencConfiguration configuration;
   if (!g_atomic_int_get(&self->settings_changed)) return;
@@ -264,7 +263,7 @@ static void apply_settings(GstVsockEnc *self) {
   venc_session_configure(self->session, &configuration, FALSE, NULL);
 }
 
-/* Downstream would throw the frame away (property qos), and this pipeline need not have it. */
+/* Downstream would discard the frame (property qos), and this pipeline may drop frames. */
 static gboolean is_late(GstVsockEnc *self, GstVideoCodecFrame *frame) {
   return !GST_VIDEO_CODEC_FRAME_IS_FORCE_KEYFRAME(frame) && venc_session_may_drop(self->session) &&
          gst_video_encoder_get_max_encode_time(GST_VIDEO_ENCODER(self), frame) < 0;
@@ -293,7 +292,7 @@ GstFlowReturn gst_vsock_enc_handle_frame(GstVideoEncoder *encoder, GstVideoCodec
   VencFrame *out = new_frame(self, frame, &error);
   if (!out) {
     GST_ELEMENT_ERROR(self, STREAM, ENCODE,
-                      ("A frame cannot be handed to the host: %s.", error->message),
+                      ("Cannot send a frame to the host: %s.", error->message),
                       ("%" GST_PTR_FORMAT, frame->input_buffer));
     gst_vsock_enc_drop_frame(self, frame);
     return GST_FLOW_ERROR;

@@ -1,12 +1,12 @@
 /*
- * The memory of frames: what upstream is offered to draw into, and copies where it draws elsewhere.
+ * The memory of frames: pools offered to upstream, and copies of frames in other memory.
  */
 #include "gstvsockenc-private.h"
 #include "planes.h"
 
-/* A guest's memory is bounded: upstream has no use for more buffers than can be attached. */
+/* Upstream has no use for more buffers than can be attached. */
 #define MAX_POOL_BUFFERS VSOCKENC_MAX_ATTACHED_BUFFERS
-/* More than can be with the host, waiting and being made at one time. */
+/* More than can be with the host, waiting and in the making at one time. */
 #define MAX_COPIES (2u * VSOCKENC_MAX_IN_FLIGHT_FRAMES)
 
 void gst_vsock_enc_clear_copies(GstVsockEnc *self) {
@@ -97,7 +97,7 @@ static GstBuffer *copy_pixels(GstVsockEnc *self, GstBuffer *buffer, GError **err
   return copy;
 }
 
-/* Counts a copy, and keeps why the first was made. */
+/* Counts a copy, and keeps the reason of the first. */
 static void note_copy(GstVsockEnc *self, const GError *reason) {
   GST_OBJECT_LOCK(self);
   self->frames_copied++;

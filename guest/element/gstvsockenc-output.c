@@ -1,14 +1,13 @@
 /*
- * What comes from the host, pushed downstream.
- *
- * A task of the source pad does it: not the streaming thread, because output must not wait for the
- * next input frame; and not the session's I/O thread, which must never wait for the pipeline.
+ * The source pad's task, which pushes the host's answers downstream: not the streaming thread,
+ * because output must not wait for the next input frame; and not the session's I/O thread, which
+ * must never wait for the pipeline.
  */
 #include "gstvsockenc-private.h"
 
-/* Without a frame rate a frame is taken to last so long, for the latency alone. */
+/* Duration of a frame without a frame rate, for the latency only. */
 #define ASSUMED_DURATION (GST_SECOND / 30)
-/* Frames whose dropping may wait; they have no pixels any more. */
+/* Frames whose drop may be deferred; they hold no pixels. */
 #define MAX_DROPS 256u
 
 static void set_downstream(GstVsockEnc *self, GstFlowReturn flow) {
@@ -38,8 +37,8 @@ void gst_vsock_enc_release_drops(GstVsockEnc *self) {
 
 /*
  * The base class cannot drop a frame before there are caps: up to 1.24 it posts an error, and from
- * 1.26 it sets the frame's events aside and then pushes caps ahead of the stream-start among them.
- * So the first frames' drops wait for the first access unit.
+ * 1.26 it keeps the frame's events and then pushes caps ahead of the stream-start among them. So
+ * the drops of the first frames are deferred until the first access unit.
  */
 void gst_vsock_enc_drop_frame(GstVsockEnc *self, GstVideoCodecFrame *frame) {
   GST_VIDEO_ENCODER_STREAM_LOCK(self);
@@ -48,15 +47,15 @@ void gst_vsock_enc_drop_frame(GstVsockEnc *self, GstVideoCodecFrame *frame) {
   GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
 }
 
-/* A frame takes as long as those that were seen to be with the host; only ever raised. */
+/* Latency of as many frames as have been with the host at one time; it only grows. */
 static void update_latency(GstVsockEnc *self) {
   const GstVideoInfo *info = &self->picture.info;
   GstClockTime duration = info->fps_n > 0
                               ? gst_util_uint64_scale_int(GST_SECOND, info->fps_d, info->fps_n)
                               : ASSUMED_DURATION;
   GstClockTime latency = duration * MAX(self->max_pending, 1);
-  if (self->told_latency != GST_CLOCK_TIME_NONE && latency <= self->told_latency) return;
-  self->told_latency = latency;
+  if (self->set_latency != GST_CLOCK_TIME_NONE && latency <= self->set_latency) return;
+  self->set_latency = latency;
   gst_video_encoder_set_latency(GST_VIDEO_ENCODER(self), latency, latency);
 }
 
@@ -75,23 +74,24 @@ static void warn_of_copies(GstVsockEnc *self) {
 static void warn_of_inline(GstVsockEnc *self) {
   g_autofree gchar *refusal = venc_session_dup_refusal(self->session);
   const gchar *reason = self->gpu_error ? self->gpu_error->message : refusal;
-  /* Whether a DmaBuf was drawn by the CPU or by the GPU, nobody tells. */
-  const gchar *black = self->gpu && venc_gpu_is_3d(self->gpu)
-                           ? " This virtio-gpu renders on the host: DmaBufs that it has drawn are "
-                             "black to the CPU, which reads them for that."
-                           : "";
+  /* The element cannot know whether the CPU or the GPU drew a DmaBuf. */
+  const gchar *black =
+      self->gpu && venc_gpu_is_3d(self->gpu)
+          ? " This virtio-gpu renders on the host: DmaBufs that it has drawn are black, "
+            "because the CPU cannot read them."
+          : "";
   GST_ELEMENT_WARNING(self, RESOURCE, SETTINGS,
                       ("Each frame's pixels go over the link to the host, which is slow: %s.%s",
                        reason ? reason : "the host takes no resource of the virtio-gpu", black),
                       (NULL));
 }
 
-/* Tells whoever watches the property, e.g. gst-launch-1.0 -v, and warns of a slow way, once. */
+/* Notifies the property, e.g. for gst-launch-1.0 -v, and warns once of each slow source. */
 static void announce_source(GstVsockEnc *self) {
   GstVsockEncSource source = gst_vsock_enc_get_source(self);
   gboolean warned = self->warned_sources >> source & 1;
-  if (source == self->told_source) return;
-  self->told_source = source;
+  if (source == self->notified_source) return;
+  self->notified_source = source;
   self->warned_sources |= 1u << source;
   g_object_notify(G_OBJECT(self), "source");
   if (warned) return;
@@ -141,11 +141,11 @@ static GstFlowReturn handle_output(GstVsockEnc *self, VencOutput *output) {
       return GST_FLOW_OK;
     case VENC_OUTPUT_BACK:
       GST_ELEMENT_INFO(self, RESOURCE, READ,
-                       ("The encoder's host is back; the stream goes on with a key frame."),
+                       ("The encoder's host is back; the stream resumes with a key frame."),
                        (NULL));
       return GST_FLOW_OK;
     case VENC_OUTPUT_WARNING:
-      GST_ELEMENT_WARNING(self, STREAM, ENCODE, ("The host says: %s", output->text), (NULL));
+      GST_ELEMENT_WARNING(self, STREAM, ENCODE, ("The host reports: %s", output->text), (NULL));
       return GST_FLOW_OK;
     case VENC_OUTPUT_FAILED:
       if (output->code == VENC_ERROR_LOST)
@@ -173,7 +173,7 @@ static void output_loop(gpointer data) {
   GST_DEBUG_OBJECT(self, "output pauses: %s", gst_flow_get_name(flow));
   if (output) {
     set_downstream(self, flow);
-    /* Nobody takes what is still to come: whoever waits for it must not. */
+    /* Downstream takes no more output, so nothing may wait for it. */
     venc_session_interrupt(self->session, TRUE);
   }
   gst_pad_pause_task(GST_VIDEO_ENCODER_SRC_PAD(self));

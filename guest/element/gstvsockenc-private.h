@@ -1,4 +1,4 @@
-/* The element's insides, shared by the gstvsockenc*.c files. */
+/* The element's fields and functions, shared by the gstvsockenc*.c files. */
 #ifndef GST_VSOCK_ENC_PRIVATE_H
 #define GST_VSOCK_ENC_PRIVATE_H
 
@@ -12,10 +12,10 @@
 #define GST_CAT_DEFAULT gst_vsock_enc_debug
 GST_DEBUG_CATEGORY_EXTERN(gst_vsock_enc_debug);
 
-/* What downstream and host have agreed on. */
+/* The negotiated stream. */
 typedef struct {
   vsockenc_Codec codec;
-  vsockenc_Profile profile; /* UNSPECIFIED: whatever the encoder makes */
+  vsockenc_Profile profile; /* UNSPECIFIED: any that the encoder makes */
   guint n_levels;           /* 0: any */
   guint32 levels[VSOCKENC_MAX_LEVELS];
   const gchar *media, *stream_format;
@@ -35,7 +35,7 @@ struct _GstVsockEnc {
   guint64 refused_modifiers[8]; /* that were warned of */
   guint n_refused_modifiers;
   gchar *copy_reason;       /* of the first copy */
-  GstFlowReturn downstream; /* what downstream said last */
+  GstFlowReturn downstream; /* result of the last push */
 
   /* From NULL→READY to READY→NULL; pointers change under the object lock. */
   VencSession *session;
@@ -46,22 +46,22 @@ struct _GstVsockEnc {
 
   /* Of the stream, under the stream lock. */
   GstVideoCodecState *input; /* NULL: no caps yet */
-  VencPicture picture;       /* its info is of the pixels, also where the caps say DMA_DRM */
+  VencPicture picture;       /* its info describes the pixels, also for DMA_DRM caps */
   GstVsockEncChoice choice;
   gboolean live;
   GstBufferPool *copies; /* for frames from foreign memory */
   GstClockTime last_pts;
-  GstVsockEncSource told_source; /* the last that was notified */
-  guint warned_sources;          /* bits of those that were warned of */
-  guint max_pending;             /* most frames that have been with the host */
-  GstClockTime told_latency;     /* GST_CLOCK_TIME_NONE: none yet */
-  gboolean has_caps;             /* of the output, perhaps without profile and level */
-  GQueue drops;                  /* frames to be dropped when there are caps */
-  gboolean negotiate;     /* before the next access unit: the caps are not those downstream has */
-  VencParameterSets sets; /* that the output caps were made from; no record: none yet */
-  gchar *told_encoder;    /* in the tags, */
-  guint told_bitrate;     /* and that, in kbit/s */
-  guint warned_bitrate;   /* value of the property that was warned of */
+  GstVsockEncSource notified_source; /* the last that was notified */
+  guint warned_sources;              /* bits of those that were warned of */
+  guint max_pending;                 /* most frames that have been with the host */
+  GstClockTime set_latency;          /* GST_CLOCK_TIME_NONE: none yet */
+  gboolean has_caps;                 /* of the output, perhaps without profile and level */
+  GQueue drops;                      /* frames to be dropped when there are caps */
+  gboolean negotiate;                /* before the next access unit: downstream has other caps */
+  VencParameterSets sets;            /* that the output caps were made from; no record: none yet */
+  gchar *tagged_encoder;             /* in the tags, */
+  guint tagged_bitrate;              /* and that, in kbit/s */
+  guint warned_bitrate;              /* value of the property that was warned of */
 };
 
 GstVsockEncSource gst_vsock_enc_get_source(GstVsockEnc *self);
@@ -69,7 +69,7 @@ GstVsockEncSource gst_vsock_enc_get_source(GstVsockEnc *self);
 /* gstvsockenc-input.c: streaming thread. */
 gboolean gst_vsock_enc_set_format(GstVideoEncoder *encoder, GstVideoCodecState *state);
 GstFlowReturn gst_vsock_enc_handle_frame(GstVideoEncoder *encoder, GstVideoCodecFrame *frame);
-/* Adopts what of new caps the base class does not look at. Stream lock held. */
+/* Adopts the fields of new caps that the base class ignores. Stream lock held. */
 gboolean gst_vsock_enc_update_caps(GstVsockEnc *self, GstCaps *caps);
 void gst_vsock_enc_reset_input(GstVsockEnc *self);
 /* Waits until every frame is out; the stream lock is held before and after, and free meanwhile. */
@@ -78,8 +78,8 @@ GstFlowReturn gst_vsock_enc_drain(GstVsockEnc *self);
 /* gstvsockenc-memory.c: streaming thread. */
 gboolean gst_vsock_enc_propose_allocation(GstVideoEncoder *encoder, GstQuery *query);
 /*
- * Finds a way to the host for the pixels: the resource that they are in, a copy in a resource, or
- * the link.
+ * Chooses how the host gets the pixels: in their own resource, as a copy in a resource, or over the
+ * link.
  */
 gboolean gst_vsock_enc_use_buffer(GstVsockEnc *self, GstBuffer *buffer, VencFrame *out,
                                   GError **error);
@@ -90,13 +90,13 @@ gboolean gst_vsock_enc_start_output(GstVsockEnc *self);
 void gst_vsock_enc_pause_output(GstVsockEnc *self);
 void gst_vsock_enc_stop_output(GstVsockEnc *self);
 void gst_vsock_enc_drop_frame(GstVsockEnc *self, GstVideoCodecFrame *frame);
-/* Drops what waited for caps; stream lock held. */
+/* Drops the frames that waited for caps; stream lock held. */
 void gst_vsock_enc_release_drops(GstVsockEnc *self);
 
-/* gstvsockenc-units.c: access units and what goes along with them. Stream lock held. */
+/* gstvsockenc-units.c: access units, caps and tags. Stream lock held. */
 /* Caps without profile and level, for a pipeline that gets no access unit. */
 void gst_vsock_enc_set_bare_caps(GstVsockEnc *self);
-/* Output caps and tags as `output` says, and its bytes as downstream wants them. NULL: posted. */
+/* Sets caps and tags from `output`; returns its bytes in downstream's format. NULL: posted. */
 GstBuffer *gst_vsock_enc_take_unit(GstVsockEnc *self, VencOutput *output, GstFlowReturn *flow);
 
 /* gstvsockenc-caps.c */
@@ -105,17 +105,17 @@ GstCaps *gst_vsock_enc_getcaps(GstVideoEncoder *encoder, GstCaps *filter);
 /* FALSE: the element is not open, and the template is the answer. */
 gboolean gst_vsock_enc_answer_src_caps(GstVsockEnc *self, GstQuery *query);
 void gst_vsock_enc_explain_refusal(GstVsockEnc *self, GstQuery *query);
-/* What to make of pictures such as `info`; on FALSE `error` names what each side wants. */
+/* Negotiates a stream of pictures such as `info`; on FALSE `error` names what each side wants. */
 gboolean gst_vsock_enc_choose(GstVsockEnc *self, const GstVideoInfo *info,
                               GstVsockEncChoice *choice, GError **error);
 
 /* gstvsockenc-formats.c: pure functions. */
 GstCaps *gst_vsock_enc_sink_caps(void);
-/* Narrows sink caps to what `host` takes. */
+/* Narrows sink caps to those that `host` accepts. */
 void gst_vsock_enc_limit_caps(GstCaps *caps, const VencHost *host, guint max_width,
                               guint max_height);
 gboolean gst_vsock_enc_is_dmabuf_caps(const GstCaps *caps);
-/* The pixels behind `caps`; on FALSE `error` says what the host does not take. */
+/* Size and format of `caps`; on FALSE `error` names what the host does not accept. */
 gboolean gst_vsock_enc_parse_caps(GstCaps *caps, const VencHost *host, VencPicture *picture,
                                   GError **error);
 gboolean gst_vsock_enc_colorimetry_to_wire(const GstVideoColorimetry *from,

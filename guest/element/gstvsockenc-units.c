@@ -1,6 +1,6 @@
 /*
- * Access units on their way downstream: the caps and tags that go ahead of them, and their bytes as
- * downstream wants them. All of it with the stream lock held.
+ * Access units for downstream: their caps and tags, and their bytes in the negotiated format. All
+ * with the stream lock held.
  */
 #include <gst/pbutils/pbutils.h>
 #include <stdio.h>
@@ -39,7 +39,7 @@ static void set_profile(vsockenc_Codec codec, GstCaps *caps, const VencParameter
     gst_codec_utils_h264_caps_set_level_and_profile(caps, sets->profile, sets->profile_size);
 }
 
-/* Whether downstream takes what the stream says of itself; else an error that names both. */
+/* Whether downstream accepts the stream's caps; if not, posts an error that names both. */
 static gboolean fit_downstream(GstVsockEnc *self, GstCaps *caps) {
   GstStructure *structure = gst_caps_get_structure(caps, 0);
   g_autoptr(GstCaps) wanted = gst_pad_peer_query_caps(GST_VIDEO_ENCODER_SRC_PAD(self), NULL);
@@ -55,11 +55,12 @@ static gboolean fit_downstream(GstVsockEnc *self, GstCaps *caps) {
   g_autofree gchar *wants = gst_caps_to_string(wanted);
   g_autofree gchar *has = gst_caps_to_string(caps);
   GST_ELEMENT_ERROR(self, CORE, NEGOTIATION,
-                    ("The host's encoder makes %s, and downstream wants %s.", has, wants), (NULL));
+                    ("The host's encoder makes %s, but downstream accepts %s.", has, wants),
+                    (NULL));
   return FALSE;
 }
 
-/* Caps from the parameter sets; without them, caps that say less. */
+/* Negotiates caps from the parameter sets; without them, caps without profile and level. */
 static gboolean negotiate(GstVsockEnc *self) {
   const GstVsockEncChoice *choice = &self->choice;
   g_autoptr(GstCaps) caps = base_caps(choice);
@@ -73,28 +74,28 @@ static gboolean negotiate(GstVsockEnc *self) {
   self->negotiate = FALSE;
   if (gst_video_encoder_negotiate(GST_VIDEO_ENCODER(self))) return TRUE;
   g_autofree gchar *has = gst_caps_to_string(caps);
-  GST_ELEMENT_ERROR(self, CORE, NEGOTIATION, ("Downstream refused %s.", has), (NULL));
+  GST_ELEMENT_ERROR(self, CORE, NEGOTIATION, ("Downstream rejected %s.", has), (NULL));
   return FALSE;
 }
 
-/* GST_TAG_ENCODER_VERSION is a number: three digits for each part of ours. */
+/* GST_TAG_ENCODER_VERSION is a number: three digits for each part of the version. */
 static guint version_number(void) {
   guint major = 0, minor = 0, patch = 0;
   if (sscanf(PACKAGE_VERSION, "%u.%u.%u", &major, &minor, &patch) < 2) return 0;
   return (major * 1000 + minor) * 1000 + patch;
 }
 
-/* The encoder may be another after the host was lost, and the bit rate changes on the way. */
+/* The encoder may change when the host was lost, and the bit rate at any time. */
 static void update_tags(GstVsockEnc *self) {
   vsockenc_Configured configured;
 
   venc_session_get_configured(self->session, &configured);
-  if (!configured.serial || (configured.bitrate_kbps == self->told_bitrate &&
-                             g_strcmp0(configured.encoder, self->told_encoder) == 0))
+  if (!configured.serial || (configured.bitrate_kbps == self->tagged_bitrate &&
+                             g_strcmp0(configured.encoder, self->tagged_encoder) == 0))
     return;
-  g_free(self->told_encoder);
-  self->told_encoder = g_strdup(configured.encoder);
-  self->told_bitrate = configured.bitrate_kbps;
+  g_free(self->tagged_encoder);
+  self->tagged_encoder = g_strdup(configured.encoder);
+  self->tagged_bitrate = configured.bitrate_kbps;
   g_autofree gchar *encoder =
       g_strdup_printf("%s, by " VSOCKENC_FACTORY " " PACKAGE_VERSION, configured.encoder);
   g_autoptr(GstTagList) tags =
@@ -108,7 +109,7 @@ static void update_tags(GstVsockEnc *self) {
 }
 
 static GstBuffer *refuse_unit(GstVsockEnc *self, const gchar *text, GstFlowReturn *flow) {
-  GST_ELEMENT_ERROR(self, STREAM, ENCODE, ("An access unit cannot be used: %s.", text), (NULL));
+  GST_ELEMENT_ERROR(self, STREAM, ENCODE, ("Unusable access unit: %s.", text), (NULL));
   *flow = GST_FLOW_ERROR;
   return NULL;
 }
@@ -118,7 +119,7 @@ GstBuffer *gst_vsock_enc_take_unit(GstVsockEnc *self, VencOutput *output, GstFlo
   g_auto(VencParameterSets) sets = {0};
   g_autoptr(GError) error = NULL;
 
-  /* In a byte stream they need not be looked for elsewhere: whoever needs them finds them. */
+  /* A byte stream keeps its parameter sets, so only those of key frames matter, for the caps. */
   if (output->key || choice->packetized) {
     venc_parameter_sets_find(choice->codec, output->bytes, output->size, &sets, &error);
     if (error) return refuse_unit(self, error->message, flow);
@@ -130,7 +131,7 @@ GstBuffer *gst_vsock_enc_take_unit(GstVsockEnc *self, VencOutput *output, GstFlo
     self->negotiate = TRUE;
   }
   if (choice->packetized && !self->sets.record)
-    return refuse_unit(self, "the host's first one has no parameter sets", flow);
+    return refuse_unit(self, "the first one has no parameter sets", flow);
   if (self->negotiate && !negotiate(self)) {
     *flow = GST_FLOW_NOT_NEGOTIATED;
     return NULL;

@@ -1,13 +1,12 @@
 /*
  * SECTION:element-vsockenc
  *
- * Encodes video on the host of a virtual machine. The pixels stay in the guest's memory: the host
- * is told the virtio-gpu resource that they are in, and sends back H.264 or H.265.
+ * Encodes video on the host of a virtual machine. The pixels stay in the guest's memory: the
+ * element sends the id of their virtio-gpu resource, and the host returns H.264 or H.265.
  *
- * Three threads meet here. The streaming thread submits frames (gstvsockenc-input.c), the session's
- * I/O thread talks to the host (session*.c), and a task of the source pad pushes what comes back
- * (gstvsockenc-output.c, gstvsockenc-units.c). The session's queue of outputs is all that they
- * share.
+ * Three threads work together. The streaming thread submits frames (gstvsockenc-input.c), the
+ * session's I/O thread exchanges messages with the host (session*.c), and the source pad's task
+ * pushes the outputs (gstvsockenc-output.c, gstvsockenc-units.c). They share the session only.
  */
 #include "gstvsockenc.h"
 
@@ -27,15 +26,16 @@ G_DEFINE_TYPE_WITH_CODE(GstVsockEnc, gst_vsock_enc, GST_TYPE_VIDEO_ENCODER,
 static void post_open_error(GstVsockEnc *self, const GError *error) {
   switch (error->code) {
     case VENC_ERROR_NOT_FOUND:
-      GST_ELEMENT_ERROR(self, RESOURCE, NOT_FOUND, ("No way to the host: %s.", error->message),
+      GST_ELEMENT_ERROR(self, RESOURCE, NOT_FOUND, ("Cannot reach the host: %s.", error->message),
                         (NULL));
       break;
     case VENC_ERROR_BUSY:
-      GST_ELEMENT_ERROR(self, RESOURCE, BUSY, ("No way to the host: %s.", error->message), (NULL));
+      GST_ELEMENT_ERROR(self, RESOURCE, BUSY, ("Cannot reach the host: %s.", error->message),
+                        (NULL));
       break;
     case VENC_ERROR_PERMISSION:
-      GST_ELEMENT_ERROR(self, RESOURCE, NOT_AUTHORIZED, ("No way to the host: %s.", error->message),
-                        (NULL));
+      GST_ELEMENT_ERROR(self, RESOURCE, NOT_AUTHORIZED,
+                        ("Cannot reach the host: %s.", error->message), (NULL));
       break;
     default:
       GST_ELEMENT_ERROR(self, RESOURCE, OPEN_READ_WRITE,
@@ -44,11 +44,11 @@ static void post_open_error(GstVsockEnc *self, const GError *error) {
   }
 }
 
-/* Takes what belongs to the open element away from readers of properties, then frees it. */
+/* Hides the session from readers of properties, then frees it. */
 static gboolean gst_vsock_enc_close(GstVideoEncoder *encoder) {
   GstVsockEnc *self = GST_VSOCK_ENC(encoder);
 
-  self->told_source = GST_VSOCK_ENC_SOURCE_NONE;
+  self->notified_source = GST_VSOCK_ENC_SOURCE_NONE;
   self->warned_sources = 0;
   GST_OBJECT_LOCK(self);
   VencSession *session = g_steal_pointer(&self->session);
@@ -156,7 +156,7 @@ static gboolean gst_vsock_enc_sink_event(GstVideoEncoder *encoder, GstEvent *eve
   if (type == GST_EVENT_FLUSH_STOP && self->session) {
     gst_vsock_enc_start_output(self);
   } else if (caps && result) {
-    /* The base class overlooks a change of drm-format alone. */
+    /* The base class ignores a change of drm-format alone. */
     GST_VIDEO_ENCODER_STREAM_LOCK(self);
     result = gst_vsock_enc_update_caps(self, caps);
     GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
@@ -183,7 +183,7 @@ static gboolean gst_vsock_enc_sink_query(GstVideoEncoder *encoder, GstQuery *que
 static GstStateChangeReturn gst_vsock_enc_change_state(GstElement *element,
                                                        GstStateChange transition) {
   GstVsockEnc *self = GST_VSOCK_ENC(element);
-  /* The pads are deactivated first, and that waits for the threads that are in them. */
+  /* The parent deactivates the pads, which waits for the threads in them. */
   if (transition == GST_STATE_CHANGE_PAUSED_TO_READY) venc_session_interrupt(self->session, TRUE);
   return GST_ELEMENT_CLASS(gst_vsock_enc_parent_class)->change_state(element, transition);
 }
@@ -327,5 +327,5 @@ static void gst_vsock_enc_class_init(GstVsockEncClass *klass) {
 static void gst_vsock_enc_init(GstVsockEnc *self) {
   venc_settings_init(vsockenc_properties, &self->settings);
   g_queue_init(&self->drops);
-  self->last_pts = self->told_latency = GST_CLOCK_TIME_NONE;
+  self->last_pts = self->set_latency = GST_CLOCK_TIME_NONE;
 }

@@ -1,4 +1,4 @@
-/* The kernel's side of kms.h, by libdrm. */
+/* The kernel's side of kms.h, through libdrm. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -16,7 +16,7 @@
 
 static int open_card(const gchar *path, gboolean *refused) {
   int fd = venc_drm_open(path, refused);
-  /* Who opens a card that nobody has becomes its master, and no compositor could start. */
+  /* The first program to open a card becomes DRM master, and no compositor could start. */
   if (fd >= 0) drmDropMaster(fd);
   return fd;
 }
@@ -54,9 +54,8 @@ static const gchar *const property_names[VENC_KMS_PROPERTIES] = {
     [VENC_KMS_ACTIVE] = "ACTIVE",
 };
 
-/* Learns the ids of the properties that an object has. `kind`: its property "type", if it has one.
- */
-static int learn_properties(int drm, guint32 id, guint32 type, guint32 *ids, guint64 *kind) {
+/* Finds the ids of an object's properties. `kind`: the value of its property "type", if any. */
+static int find_properties(int drm, guint32 id, guint32 type, guint32 *ids, guint64 *kind) {
   drmModeObjectPropertiesPtr properties = drmModeObjectGetProperties(drm, id, type);
   if (!properties) return -errno;
   for (guint i = 0; i < properties->count_props; i++) {
@@ -92,7 +91,7 @@ static int find_planes(int drm, guint crtc_index, VencKmsOutput *output) {
     drmModePlanePtr plane = drmModeGetPlane(drm, planes->planes[i]);
     if (!plane) continue;
     if (plane->possible_crtcs & (1u << crtc_index)) {
-      learn_properties(drm, plane->plane_id, DRM_MODE_OBJECT_PLANE, output->properties, &kind);
+      find_properties(drm, plane->plane_id, DRM_MODE_OBJECT_PLANE, output->properties, &kind);
       if (kind == DRM_PLANE_TYPE_PRIMARY) output->primary = plane->plane_id;
       if (kind == DRM_PLANE_TYPE_CURSOR) output->cursor = plane->plane_id;
     }
@@ -131,7 +130,7 @@ static int describe_output(int drm, drmModeResPtr resources, guint index, VencKm
     g_snprintf(output->connector, sizeof output->connector, "%s-%u", type ? type : "Unknown",
                connector->connector_type_id);
     *connected = connector->connection == DRM_MODE_CONNECTED;
-    learn_properties(drm, output->crtc, DRM_MODE_OBJECT_CRTC, output->properties, NULL);
+    find_properties(drm, output->crtc, DRM_MODE_OBJECT_CRTC, output->properties, NULL);
     result = find_planes(drm, crtc_index, output);
   }
   drmModeFreeConnector(connector);

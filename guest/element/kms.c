@@ -5,10 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* More than any compositor flips between, a cursor's own included. */
+/* More than any compositor flips between, cursors included. */
 #define MAX_BUFFERS 16
 #define MAX_OUTPUTS 16
-/* A buffer out of sight is given back: it may be the last to keep tens of megabytes. */
+/* A buffer that is not shown is released after this: it may keep tens of megabytes alive. */
 #define KEEP_US (3 * G_USEC_PER_SEC)
 
 struct _VencKms {
@@ -46,14 +46,14 @@ static void explain_open(GError **error, const gchar *device, gboolean refused, 
                 device ? device : "the virtio-gpu's node /dev/dri/card*");
   else if (device)
     g_set_error(error, VENC_KMS_ERROR, VENC_KMS_ERROR_NOT_FOUND,
-                "%s is no card of the driver virtio_gpu (%s)", device, g_strerror(-result));
+                "%s is not a card of the driver virtio_gpu (%s)", device, g_strerror(-result));
   else
     g_set_error_literal(error, VENC_KMS_ERROR, VENC_KMS_ERROR_NOT_FOUND,
                         "this machine has no virtio-gpu with outputs (no node card* of the driver "
                         "virtio_gpu in /dev/dri). Give the virtual machine one");
 }
 
-/* Whether `output` is the one to take, if no better comes. */
+/* Whether `output` is better than those before it. */
 static gboolean choose(VencKms *kms, const VencKmsOutput *output, gboolean connected,
                        const gchar *connector, gint *best) {
   VencKmsPlane plane = {0};
@@ -148,7 +148,7 @@ static VencKmsBuffer *add_buffer(VencKms *kms, const VencKmsFramebuffer *from, g
   VencKmsBuffer *buffer = g_new0(VencKmsBuffer, 1);
   buffer->resource = resource;
   buffer->memory = gst_dmabuf_allocator_alloc(kms->allocator, fd, size);
-  /* Whoever gets it must not draw on the screen. */
+  /* Other elements must not draw on the screen. */
   GST_MINI_OBJECT_FLAG_SET(buffer->memory, GST_MEMORY_FLAG_READONLY);
   g_queue_push_tail(&kms->buffers, buffer);
   return buffer;
@@ -160,10 +160,11 @@ static VencKmsBuffer *identify(VencKms *kms, const VencKmsFramebuffer *from, gin
   guint32 resource = 0;
   guint64 size = 0;
   if (from->handle == 0) {
-    g_set_error(error, VENC_KMS_ERROR, VENC_KMS_ERROR_DENIED,
-                "the kernel gives what %s shows only to CAP_SYS_ADMIN and to the DRM master. Run "
-                "as root, or give the program the capability (setcap cap_sys_admin+ep PROGRAM)",
-                kms->node);
+    g_set_error(
+        error, VENC_KMS_ERROR, VENC_KMS_ERROR_DENIED,
+        "the kernel gives the framebuffers of %s only to CAP_SYS_ADMIN and to the DRM master. Run "
+        "as root, or give the program the capability (setcap cap_sys_admin+ep PROGRAM)",
+        kms->node);
     return NULL;
   }
   if (from->planes != 1) {
@@ -175,7 +176,8 @@ static VencKmsBuffer *identify(VencKms *kms, const VencKmsFramebuffer *from, gin
   int result = kms->ops->resource(kms->fd, from->handle, &resource, &size);
   if (result < 0) {
     g_set_error(error, VENC_KMS_ERROR, VENC_KMS_ERROR_FAILED,
-                "%s does not say which resource is shown: %s", kms->node, g_strerror(-result));
+                "%s does not report the resource of its framebuffer: %s", kms->node,
+                g_strerror(-result));
     return NULL;
   }
   VencKmsBuffer *buffer = find_buffer(kms, resource);
@@ -192,8 +194,8 @@ static VencKmsBuffer *identify(VencKms *kms, const VencKmsFramebuffer *from, gin
 }
 
 /*
- * What a plane shows; `*buffer` NULL: nothing. Between the two questions a compositor may have
- * removed the framebuffer (-ENOENT): then there is another, which is asked for once more.
+ * The buffer that a plane shows; NULL: none. Between the two calls a compositor may have removed
+ * the framebuffer (-ENOENT): then the plane shows another, and both calls are repeated once.
  */
 static gboolean look_at(VencKms *kms, guint32 id, VencKmsPlane *plane, gint64 now,
                         const VencKmsBuffer **buffer, GError **error) {
@@ -205,8 +207,8 @@ static gboolean look_at(VencKms *kms, guint32 id, VencKmsPlane *plane, gint64 no
     if (result == 0) result = kms->ops->framebuffer(kms->fd, plane->framebuffer, &framebuffer);
     if (result == -ENOENT) continue;
     if (result < 0) {
-      g_set_error(error, VENC_KMS_ERROR, VENC_KMS_ERROR_FAILED, "%s does not say what it shows: %s",
-                  kms->node, g_strerror(-result));
+      g_set_error(error, VENC_KMS_ERROR, VENC_KMS_ERROR_FAILED,
+                  "%s does not report its framebuffer: %s", kms->node, g_strerror(-result));
       return FALSE;
     }
     *buffer = identify(kms, &framebuffer, now, error);

@@ -1,14 +1,13 @@
 /*
- * What a virtio-gpu shows: the framebuffer of one output as a dma-buf, and its cursor.
+ * The screen of a virtio-gpu: the framebuffer of one output as a dma-buf, and its cursor.
  *
- * The kernel tells anybody which framebuffer a plane shows, by an id. The memory behind it is given
- * (drmModeGetFB2) to DRM master and to CAP_SYS_ADMIN, as a new GEM handle at each call, which is
- * closed here at once: what keeps the memory is the exported dma-buf.
+ * Every program may read the id of the framebuffer that a plane shows. Only DRM master and
+ * CAP_SYS_ADMIN get its memory (drmModeGetFB2), as a new GEM handle at each call. The handle is
+ * closed at once, as the exported dma-buf keeps the memory.
  *
- * An id of a framebuffer says little about its memory: the kernel gives the lowest free number, so
- * a compositor that makes new buffers gets the numbers of the old ones back. What tells buffers
- * apart is the virtio-gpu resource behind the handle (DRM_IOCTL_VIRTGPU_RESOURCE_INFO): it lives as
- * long as the dma-buf that is kept here, so its number cannot be another's meanwhile.
+ * The id does not identify the memory: the kernel reuses the lowest free id, so a compositor's new
+ * buffers get the ids of its old ones. The virtio-gpu resource of the handle does
+ * (DRM_IOCTL_VIRTGPU_RESOURCE_INFO): its id is not reused while the dma-buf is kept here.
  */
 #ifndef VSOCKENC_KMS_H
 #define VSOCKENC_KMS_H
@@ -38,7 +37,7 @@ typedef struct {
   guint32 properties[VENC_KMS_PROPERTIES];
 } VencKmsOutput;
 
-/* A plane as the kernel has it at present. */
+/* The present state of a plane. */
 typedef struct {
   guint32 framebuffer; /* 0: it shows nothing */
   gint32 x, y;         /* where on the screen; a cursor may begin left of it */
@@ -79,7 +78,7 @@ typedef enum {
   VENC_KMS_ERROR_NOT_FOUND, /* no such device or output */
   VENC_KMS_ERROR_DENIED,    /* rights are missing */
   VENC_KMS_ERROR_FAILED,    /* the device did not do it */
-  VENC_KMS_ERROR_FORMAT,    /* a framebuffer of a kind that this cannot hand on */
+  VENC_KMS_ERROR_FORMAT,    /* an unsupported framebuffer */
 } VencKmsError;
 
 /* A buffer that is or was shown. Kept while it is and for some seconds after. */
@@ -91,11 +90,11 @@ typedef struct {
   gint64 seen;       /* monotonic time in µs */
 } VencKmsBuffer;
 
-/* What one look finds. The buffers belong to the VencKms, until the next look. */
+/* The result of one look. The buffers belong to the VencKms, until the next look. */
 typedef struct {
   const VencKmsBuffer *screen; /* NULL: the screen is off */
   VencKmsPlane plane;
-  const VencKmsBuffer *cursor; /* NULL: none is shown, or nobody asked */
+  const VencKmsBuffer *cursor; /* NULL: none is shown, or it was not asked for */
   VencKmsPlane cursor_plane;
 } VencKmsView;
 
@@ -107,12 +106,12 @@ VencKms *venc_kms_new(const VencKmsOps *ops, const gchar *device, const gchar *c
 void venc_kms_free(VencKms *kms);
 const gchar *venc_kms_get_node(const VencKms *kms);
 const gchar *venc_kms_get_connector(const VencKms *kms);
-/* Whether the CPU reads what is on the screen when it maps it. */
+/* Whether the CPU can read the screen's pixels. */
 gboolean venc_kms_is_readable(const VencKms *kms);
 /* Whether drawing without a flip shows in a plane's `damage`. */
 gboolean venc_kms_sees_damage(const VencKms *kms);
 
-/* FALSE: no later look will do better. A screen that is off is no error. */
+/* FALSE: no later look can succeed. A screen that is off is not an error. */
 gboolean venc_kms_look(VencKms *kms, gboolean cursor, VencKmsView *view, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VencKms, venc_kms_free)

@@ -1,9 +1,9 @@
 /*
- * Sockets to a relay that listens: UNIX, TCP and vsock. connect() never waits: the socket is handed
- * on while it connects, and writing to it says "not now" or what went wrong.
+ * Sockets to a relay that listens: UNIX, TCP and vsock. connect() never waits: the caller gets the
+ * socket while it connects, and reading or writing reports "not now" or an error.
  *
- * The exception is a host's name. getaddrinfo() cannot be cancelled, so it runs in a thread of its
- * own, which is left to itself if it takes longer than a second or two.
+ * Only the resolution of a host's name waits. getaddrinfo() cannot be cancelled, so it runs in a
+ * thread of its own, which is abandoned after RESOLVE_TIMEOUT_US.
  */
 #include <errno.h>
 #include <linux/vm_sockets.h>
@@ -37,7 +37,7 @@ static gboolean begin_connect(VencLink *link, int family, const void *address, s
   if (link->fd < 0) return fail(link, errno == EAFNOSUPPORT ? ENODEV : errno, error);
   if (family == AF_INET || family == AF_INET6) {
     const int on = 1;
-    /* Messages are small and waited for; and a host that lost its power says nothing. */
+    /* Messages are small and urgent, and a host that loses power closes no connection. */
     setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(link->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
   }

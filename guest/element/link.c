@@ -57,7 +57,8 @@ static gboolean open_port(VencLink *link, const gchar *path, GError **error) {
   return FALSE;
 }
 
-/* The first port that can be opened. A busy or forbidden port says more than a missing one. */
+/* Opens the first port that can be. An error of a busy or forbidden port is more helpful than one
+ * of a missing port. */
 static gboolean open_any_port(VencLink *link, GError **error) {
   g_autoptr(GError) best = NULL;
   for (guint i = 0; i < PORTS; i++) {
@@ -132,7 +133,7 @@ static gboolean is_temporary(int reason) {
   return reason == EAGAIN || reason == EWOULDBLOCK || reason == EINTR;
 }
 
-/* What a call on the link came to, `n` with errno. */
+/* The result of a call on the link that returned `n` and errno. */
 static gssize result(VencLink *link, ssize_t n) {
   if (n > 0) {
     link->connecting = FALSE;

@@ -1,11 +1,11 @@
 /*
- * The way to the host: a virtserialport, or a UNIX, TCP or vsock socket that carries the same
+ * The link to the host: a virtserialport, or a UNIX, TCP or vsock socket that carries the same
  * bytes.
  *
- * A virtserialport has no connections. The guest can open it while nobody is there; read() then
- * gives 0, which is not an end of file, and poll() reports POLLHUP at once and for ever, so its
- * user has to look again by a timer. A socket does end, and is opened anew; it connects while its
- * user already waits for the first byte, so that nobody waits for a connect().
+ * A virtserialport has no connections. The guest can open it without a host at the other end:
+ * read() then returns 0, which is not an end of file, and poll() always reports POLLHUP at once, so
+ * the caller has to poll by a timer. A socket ends and is opened again. The caller waits for its
+ * first byte while it connects, so nothing waits for connect().
  */
 #ifndef VSOCKENC_LINK_H
 #define VSOCKENC_LINK_H
@@ -19,9 +19,9 @@ typedef enum {
   VENC_ERROR_NOT_FOUND,     /* no such port or socket */
   VENC_ERROR_PERMISSION,    /* it may not be opened */
   VENC_ERROR_BUSY,          /* another program has it open */
-  VENC_ERROR_NO_ANSWER,     /* nobody at the other end */
-  VENC_ERROR_LOST,          /* there was somebody, and there will be again perhaps */
-  VENC_ERROR_REFUSED,       /* the host cannot do what was asked of it */
+  VENC_ERROR_NO_ANSWER,     /* no host at the other end */
+  VENC_ERROR_LOST,          /* the host has gone, and may come back */
+  VENC_ERROR_REFUSED,       /* the host rejected a request */
   VENC_ERROR_CONFIGURATION, /* the host has no encoder for this configuration */
   VENC_ERROR_INTERRUPTED,   /* the wait was cancelled */
 } VencError;
@@ -44,9 +44,9 @@ void venc_address_clear(VencAddress *address);
 
 typedef struct {
   int fd;              /* -1: closed */
-  gboolean port;       /* a virtserialport, with its own manners */
+  gboolean port;       /* a virtserialport */
   gboolean connecting; /* a socket that has not carried a byte yet */
-  int reason;          /* errno of what ended it */
+  int reason;          /* errno of the error that ended it */
   gchar *name;         /* of what is open or was tried last, for messages */
 } VencLink;
 
@@ -59,7 +59,7 @@ void venc_link_close(VencLink *link);
 void venc_link_clear(VencLink *link);
 /* Bytes moved, 0 for "not now", -1 when the link has ended. */
 gssize venc_link_read(VencLink *link, guint8 *bytes, gsize size);
-/* Why the link has ended, in words for the one who set it up. */
+/* Why the link has ended, and the remedy. */
 void venc_link_set_error(const VencLink *link, GError **error);
 gssize venc_link_write(VencLink *link, const guint8 *bytes, gsize size);
 

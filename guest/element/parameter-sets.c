@@ -12,7 +12,7 @@ enum { H265_LAST_SLICE = 31, H265_VPS = 32, H265_SPS = 33, H265_PPS = 34 };
 /* Widths of the counts in the records: numOfSequenceParameterSets has five bits. */
 #define MAX_SPS 31u
 #define MAX_SETS 255u
-/* The fields that are read stand in the first bytes of an SPS. */
+/* The fields that are read are in the first bytes of an SPS. */
 #define SPS_BYTES_READ 256u
 #define LENGTH_BYTES 4u
 
@@ -34,7 +34,7 @@ static gboolean is_picture(vsockenc_Codec codec, guint type) {
   return is_h265(codec) ? type <= H265_LAST_SLICE : type >= H264_SLICE && type <= H264_IDR;
 }
 
-/* What a record has a place for; the order of the types is that of the places. */
+/* NAL units that a record holds, in arrays in the order of the types. */
 static gboolean is_parameter_set(vsockenc_Codec codec, guint type) {
   return is_h265(codec) ? type >= H265_VPS && type <= H265_PPS
                         : type == H264_SPS || type == H264_PPS || type == H264_SPS_EXTENSION;
@@ -86,7 +86,7 @@ static guint copy_rbsp(vsockenc_Codec codec, const VencNal *nal, guint8 *rbsp, g
   return n;
 }
 
-/* ue(v) of 9.1, below 2^16: nothing that is read here is larger. */
+/* ue(v) of 9.1, below 2^16: no field that is read here is larger. */
 static gboolean read_ue(GstBitReader *bits, guint *value) {
   guint zeros = 0;
   guint8 bit = 0;
@@ -128,7 +128,7 @@ static gboolean read_h264_samples(const guint8 *rbsp, guint size, Samples *sampl
          read_depths(&bits, samples);
 }
 
-/* H.265 7.3.3: what follows general_level_idc for the other temporal sub-layers. */
+/* H.265 7.3.3: the temporal sub-layers, after general_level_idc. */
 static gboolean skip_sub_layers(GstBitReader *bits, guint n) {
   guint16 present = 0;
   guint skip = 0;
@@ -173,7 +173,7 @@ static void append_sets(GByteArray *record, GArray *sets) {
   }
 }
 
-/* The parameter sets of a unit by their types' places; the NAL units are the unit's own. */
+/* The parameter sets of a unit by type; the NAL units point into the unit. */
 typedef struct {
   GArray *places[3]; /* H.264: SPS, PPS, SPS extension; H.265: VPS, SPS, PPS */
   gboolean any;
@@ -242,7 +242,7 @@ static gboolean make_avcc(const Found *found, GByteArray *record, VencParameterS
   append_sets(record, sps);
   append_byte(record, pps->len);
   append_sets(record, pps);
-  /* The profiles that have chroma_format_idc and bit depths in their SPS, as the record asks. */
+  /* For these profiles the record also has chroma_format_idc and bit depths of the SPS. */
   if (rbsp[0] != 100 && rbsp[0] != 110 && rbsp[0] != 122 && rbsp[0] != 144) return TRUE;
   if (!read_h264_samples(rbsp, size, &samples)) return malformed(error, "an SPS that breaks off");
   append_byte(record, 0xfc | samples.chroma);
@@ -271,12 +271,12 @@ static gboolean make_hvcc(const Found *found, GByteArray *record, VencParameterS
   memcpy(sets->profile, rbsp + 1, VENC_PROFILE_BYTES);
   append_byte(record, 1); /* configurationVersion */
   g_byte_array_append(record, sets->profile, VENC_PROFILE_BYTES);
-  append_u16(record, 0xf000); /* min_spatial_segmentation_idc: not told */
-  append_byte(record, 0xfc);  /* parallelismType: not told */
+  append_u16(record, 0xf000); /* min_spatial_segmentation_idc: unknown */
+  append_byte(record, 0xfc);  /* parallelismType: unknown */
   append_byte(record, 0xfc | samples.chroma);
   append_byte(record, 0xf8 | samples.luma_depth);
   append_byte(record, 0xf8 | samples.chroma_depth);
-  append_u16(record, 0); /* avgFrameRate: not told */
+  append_u16(record, 0); /* avgFrameRate: unknown */
   append_byte(record, (sub_layers + 1) << 3 | nested << 2 | (LENGTH_BYTES - 1));
   append_byte(record, G_N_ELEMENTS(found->places));
   for (guint i = 0; i < G_N_ELEMENTS(found->places); i++) {

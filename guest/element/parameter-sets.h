@@ -2,8 +2,8 @@
  * Access units: from the byte stream of Annex B (Rec. ITU-T H.264 and H.265) to the samples and
  * decoder configuration records of ISO/IEC 14496-15.
  *
- * These are pure functions. The bytes come from the host and are not trusted: whatever they are,
- * nothing outside of them is read, and what makes no sense is an error.
+ * These are pure functions. The bytes come from the host and are not trusted: the functions never
+ * read out of bounds, and report malformed bytes as errors.
  */
 #ifndef VSOCKENC_PARAMETER_SETS_H
 #define VSOCKENC_PARAMETER_SETS_H
@@ -21,7 +21,7 @@ typedef struct {
   guint type;
 } VencNal;
 
-/* Of one stream, as it says of itself. */
+/* Of one stream. */
 typedef struct {
   /* H.264: profile_idc, the constraint flags and level_idc; H.265: as above. */
   guint8 profile[VENC_PROFILE_BYTES];
@@ -42,7 +42,7 @@ gboolean venc_nal_next(vsockenc_Codec codec, const guint8 *unit, gsize size, gsi
 
 /*
  * Collects the parameter sets ahead of the picture. FALSE without `error` if there are none at all;
- * an error if they are not whole, or not what this file knows to describe.
+ * an error if they are incomplete or unsupported.
  */
 gboolean venc_parameter_sets_find(vsockenc_Codec codec, const guint8 *unit, gsize size,
                                   VencParameterSets *sets, GError **error);

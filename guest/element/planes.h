@@ -20,7 +20,7 @@ typedef struct {
   guint32 stride;
 } VencPlaneMemory;
 
-/* TRUE if every memory of `buffer` is a dma-buf, so that venc_planes_find() is worth a try. */
+/* TRUE if every memory of `buffer` is a dma-buf, so that venc_planes_find() may succeed. */
 gboolean venc_planes_are_dmabufs(GstBuffer *buffer);
 /* Fills MAX_PLANES `memories`; errors are of VENC_GPU_ERROR. */
 gboolean venc_planes_find(GstBuffer *buffer, const GstVideoInfo *info, VencPlaneMemory *memories,
@@ -29,7 +29,7 @@ gboolean venc_planes_find(GstBuffer *buffer, const GstVideoInfo *info, VencPlane
 gboolean venc_planes_fit(const GstVideoInfo *info, guint i, const VencPlane *plane, guint64 size,
                          GError **error);
 /*
- * Waits until nobody else writes to the buffer's dma-bufs: VENC_FAILED after `timeout_ms`,
+ * Waits until all writers of the buffer's dma-bufs have finished: VENC_FAILED after `timeout_ms`,
  * VENC_INTERRUPTED as soon as the session is.
  */
 VencResult venc_planes_wait_idle(GstBuffer *buffer, VencSession *session, gint timeout_ms);
@@ -50,7 +50,7 @@ void venc_pixels_from_frame(VencPixels *pixels, const GstVideoFrame *frame);
 guint64 venc_pixels_size(const VencPixels *pixels);
 /* Copies `size` bytes from `offset` on; both are within venc_pixels_size(). */
 void venc_pixels_read(const VencPixels *pixels, guint64 offset, guint8 *to, gsize size);
-/* CRC-32 (IEEE 802.3) of all of them: what Probed says. */
+/* CRC-32 (IEEE 802.3) of all of them, as in Probed. */
 guint32 venc_pixels_crc(const VencPixels *pixels);
 /* Makes the planes of `layout` those of an inline buffer. */
 void venc_pixels_layout(const VencPixels *pixels, VencLayout *layout);

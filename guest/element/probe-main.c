@@ -1,6 +1,6 @@
 /*
- * vsockenc-probe: proves the way of the pixels from this guest to its host, prints what it found as
- * JSON, and ends with 0 if the host reads what was drawn, 1 if not, 2 for a wrong option.
+ * vsockenc-probe: checks that the host reads the pixels that this guest draws, and prints a report
+ * as JSON. Exit status: 0 if the pixels agree, 1 if not, 2 for a wrong option.
  */
 #include <gst/gst.h>
 #include <stdio.h>
@@ -21,7 +21,8 @@ int main(int argc, char **argv) {
       {"port", 0, 0, G_OPTION_ARG_INT, &port, "vsock port (5000)", "N"},
       {"timeout", 0, 0, G_OPTION_ARG_INT, &timeout, "of each step, in ms (5000)", "MS"},
       G_OPTION_ENTRY_NULL};
-  g_autoptr(GOptionContext) context = g_option_context_new("- prove the way to the host");
+  g_autoptr(GOptionContext) context =
+      g_option_context_new("- check that the host reads the pixels of this guest");
   g_autoptr(GError) error = NULL;
   VencProbeReport report;
 

@@ -19,7 +19,7 @@
   "stands in the relay's configuration"
 #define FIX_CRC "report this: the host reads other bytes than the guest wrote"
 
-/* Everything that a probe needs, so that it ends in one place. */
+/* Everything that a probe opens, so that it is freed once. */
 typedef struct {
   const VencProbeOptions *options;
   VencProbeReport *report;
@@ -51,7 +51,7 @@ static gboolean open_all(Probe *probe) {
   return TRUE;
 }
 
-/* Bytes that repeat nowhere: a page or a row in the wrong place changes the checksum. */
+/* Random bytes: a page or a row at a wrong position changes the checksum. */
 static void draw(GstBuffer *buffer) {
   GstMapInfo map;
   guint32 state = g_random_int() | 1;
@@ -61,7 +61,7 @@ static void draw(GstBuffer *buffer) {
   gst_buffer_unmap(buffer, &map);
 }
 
-/* A drawn buffer on its way to the host, and the checksum of what is in it. */
+/* Draws a buffer, reports its checksum, and returns a frame of it. */
 static VencFrame *make_frame(Probe *probe) {
   VencProbeReport *report = probe->report;
   g_autoptr(GstAllocator) allocator = probe->gpu ? venc_allocator_new(probe->gpu) : NULL;
@@ -124,7 +124,7 @@ static gboolean ask_host(Probe *probe) {
   VencProbeReport *report = probe->report;
   VencFrame *frame = make_frame(probe);
   if (!frame) return failed(probe, FIX_GPU);
-  /* The session takes an inline frame; its buffer's number is what remains to be asked about. */
+  /* The session takes an inline frame, so the probe asks about its slot. */
   VencFrame named = {.slot = frame->slot, .attachment = frame->attachment, .layout = frame->layout};
   gboolean is_inline = probe->options->is_inline;
   gboolean asked = !is_inline || send_inline(probe, frame);
@@ -135,7 +135,7 @@ static gboolean ask_host(Probe *probe) {
   if (!asked) return failed(probe, is_inline ? FIX_LINK : FIX_RESOURCE);
   if (report->host.crc == report->crc && report->host.bytes == report->bytes) return TRUE;
   g_set_error_literal(&report->error, VENC_ERROR, VENC_ERROR_REFUSED,
-                      "the host reads something else than was drawn");
+                      "the host reads other pixels than were drawn");
   return failed(probe, FIX_CRC);
 }
 

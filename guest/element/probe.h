@@ -1,6 +1,6 @@
 /*
- * Proves the way of the pixels with one buffer: draws into it, has the host read it, and compares
- * checksums. What `vsockenc doctor --probe` runs in a guest.
+ * Checks the whole path of the pixels with one buffer: draws into it, has the host read it, and
+ * compares checksums. `vsockenc doctor --probe` runs it in a guest.
  */
 #ifndef VSOCKENC_PROBE_H
 #define VSOCKENC_PROBE_H
@@ -20,12 +20,12 @@ typedef struct {
   gchar *device; /* node of the virtio-gpu, or NULL */
   guint32 resource;
   VencProbe host;
-  guint32 crc; /* of what was drawn */
+  guint32 crc; /* of the drawn pixels */
   guint64 bytes;
   VencStatistics statistics;
   VencHost offers;
   GError *error;    /* NULL: there was none */
-  const gchar *fix; /* what to do about it */
+  const gchar *fix; /* the remedy */
 } VencProbeReport;
 
 void venc_probe_run(const VencProbeOptions *options, VencProbeReport *report);

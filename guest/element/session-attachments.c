@@ -143,7 +143,7 @@ void venc_attachments_on_error(VencSession *session, guint32 buffer, const gchar
   gboolean was_inline = slot->is_inline;
   gboolean probed = venc_probing_refused(session, buffer, text);
   if (was_inline && !probed) {
-    /* There is no other way. */
+    /* Inline was the last resort. */
     venc_session_refused(session, VENC_ERROR_REFUSED, text);
     return;
   }

@@ -40,7 +40,7 @@ gboolean venc_connection_open_link(VencConnection *connection) {
     venc_parser_reset(&connection->parser);
     connection->link_opened_at = g_get_monotonic_time();
   }
-  /* A socket connects only now: what went wrong the last time may go wrong again. */
+  /* A socket is still connecting: the last error may occur again. */
   if (connection->link.port) g_clear_error(&connection->error);
   return TRUE;
 }

@@ -1,5 +1,5 @@
 /*
- * Asks the host what it reads in a buffer (proto/PROTOCOL.md, "Probe"): the whole way of the
+ * Asks the host for the checksum of a buffer (proto/PROTOCOL.md, "Probe"): the whole path of the
  * pixels, without an encoder. One thread asks at a time; if the session is lost it is asked again.
  */
 #ifndef VSOCKENC_SESSION_PROBE_H

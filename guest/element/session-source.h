@@ -1,5 +1,5 @@
 /*
- * By which way pixels reach the host: as resources, which it reads in place, or inline, behind each
+ * How pixels reach the host: as resources, which it reads in place, or inline, behind each
  * Frame (proto/PROTOCOL.md, "Buffers" and "Frames").
  *
  * Inline is for a guest without a virtio-gpu and for a host without an exporter. The host says so

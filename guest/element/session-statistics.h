@@ -1,4 +1,4 @@
-/* What became of frames, and how long each stage took. */
+/* Counts of encoded and dropped frames, and the durations of each stage. */
 #ifndef VSOCKENC_SESSION_STATISTICS_H
 #define VSOCKENC_SESSION_STATISTICS_H
 

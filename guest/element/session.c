@@ -233,7 +233,7 @@ VencResult venc_session_wait_readable(VencSession *session, int fd, gint64 deadl
   gint64 left = MAX(deadline - g_get_monotonic_time(), 0);
   int ready = poll(fds, G_N_ELEMENTS(fds), (int)((left + 999) / 1000));
   if (ready > 0 && fds[1].revents) return VENC_INTERRUPTED;
-  /* Whatever else poll() reports of `fd`, waiting longer would not change it. */
+  /* Any other event of `fd` would not change by waiting longer. */
   return ready == 0 ? VENC_FAILED : VENC_OK;
 }
 

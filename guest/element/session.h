@@ -1,18 +1,18 @@
 /*
- * A session with the relay: keeps it open, sends frames, collects what becomes of them.
+ * A session with the relay: keeps it open, sends frames, and queues their results as outputs.
  *
- * Theory of operation: one I/O thread owns the link and its parser and is the only one that
- * reads and writes. Every other thread changes the state under `lock` and wakes it. Whatever comes
- * of frames is put, in order, into a queue of outputs, which the element empties from a thread of
- * its own; so the I/O thread never waits for the pipeline, nor holds a lock of it.
+ * One I/O thread reads and writes the link. Outputs are in the order of the frames; the element
+ * pops them in a thread of its own, so the I/O thread never waits for the pipeline, nor holds a
+ * lock of it. session-private.h states the rules for threads and the lock. Every function may be
+ * called in any thread.
  *
- * A frame's pixels are held by a reference that the session drops through its `release` function,
- * outside the lock: after FrameDone, or in a lossless session after the frame's last answer,
- * because until then it may have to be sent again.
+ * The session holds a frame's pixels by a reference, which it drops through the frame's `release`
+ * function: after FrameDone, or in a lossless session after the frame's last answer, because until
+ * then the frame may have to be sent again.
  *
- * A lost host is ordinary. The session takes a new epoch and opens again, with back-off, for as
- * long as it lives; buffers are attached and the stream configured anew. A lossless session sends
- * the frames again that had no answer, another reports them as dropped.
+ * Losing the host is normal. The session opens again with a new epoch, with back-off, for as long
+ * as it lives; buffers are attached and the stream is configured again. A lossless session resends
+ * the frames that have no answer, any other reports them as dropped.
  */
 #ifndef VSOCKENC_SESSION_H
 #define VSOCKENC_SESSION_H
@@ -26,9 +26,9 @@ typedef struct _VencSession VencSession;
 
 /* Why a frame gave no access unit. */
 typedef enum {
-  VENC_DROPPED_NEWER,        /* a newer one took its place */
-  VENC_DROPPED_DISCONNECTED, /* the host was away */
-  VENC_DROPPED_ENCODER,      /* the host's encoder gave nothing for it */
+  VENC_DROPPED_NEWER,        /* a newer one replaced it */
+  VENC_DROPPED_DISCONNECTED, /* the host was lost */
+  VENC_DROPPED_ENCODER,      /* the host's encoder made no access unit of it */
   VENC_DROPPED_FLUSHED,
   VENC_DROP_CAUSES,
 } VencDropCause;
@@ -50,10 +50,10 @@ typedef struct {
 /* Pixels where the CPU finds them; see planes.h. */
 typedef struct _VencPixels VencPixels;
 
-/* A frame on its way. Filled by the caller, then owned by the session and its outputs. */
+/* A frame. Filled by the caller, then owned by the session and its outputs. */
 typedef struct {
   guint slot;         /* number of its buffer, below MAX_ATTACHED_BUFFERS */
-  guint64 attachment; /* never 0; identifies the layout: a slot with another one is attached anew */
+  guint64 attachment; /* never 0; identifies the layout: a slot is attached again for another one */
   VencLayout layout;
   guint64 pts, duration;
   gboolean force_key;
@@ -67,7 +67,7 @@ typedef struct {
 
   /* Used by the session alone. */
   enum { VENC_FRAME_QUEUED, VENC_FRAME_SENT, VENC_FRAME_READ } state;
-  gboolean discard; /* flushed: its answers are awaited, but nobody wants them */
+  gboolean discard; /* flushed: its answers are awaited and ignored */
   guint32 number;
   gint64 sent_at;
 } VencFrame;
@@ -77,8 +77,8 @@ void venc_frame_free(VencFrame *frame);
 typedef enum {
   VENC_OUTPUT_PACKET,
   VENC_OUTPUT_DROPPED,
-  VENC_OUTPUT_LOST, /* the host went away; `text` says how */
-  VENC_OUTPUT_BACK, /* it is here again */
+  VENC_OUTPUT_LOST, /* the host was lost; `text` is the reason */
+  VENC_OUTPUT_BACK, /* the host is back */
   VENC_OUTPUT_WARNING,
   VENC_OUTPUT_FAILED, /* the session has given up; `code` is a VencError */
 } VencOutputKind;
@@ -96,7 +96,7 @@ typedef struct {
 
 void venc_output_free(VencOutput *output);
 
-/* What the host has said that it can do. */
+/* The host's offer. */
 typedef struct {
   guint n_encoders;
   vsockenc_EncoderOffer encoders[VSOCKENC_MAX_ENCODER_OFFERS]; /* best first */
@@ -140,7 +140,7 @@ typedef struct {
   gchar encoder[VSOCKENC_MAX_NAME_BYTES + 1];
 } VencStatistics;
 
-/* What the host says of a buffer's pixels. */
+/* The host's report of a buffer's pixels. */
 typedef struct {
   guint32 crc; /* see venc_pixels_crc() */
   guint64 bytes;
@@ -150,13 +150,13 @@ typedef struct {
 
 typedef enum {
   VENC_OK,
-  VENC_AWAY,        /* not lossless, and the host is away: the frame was not taken */
+  VENC_AWAY,        /* not lossless, and the host is lost: the frame was not taken */
   VENC_INTERRUPTED, /* venc_session_interrupt() */
   VENC_FAILED,      /* the session has given up */
 } VencResult;
 
 VencSession *venc_session_new(const VencAddress *address, const gchar *software);
-/* Says Bye and waits for the I/O thread, which waits for nothing. */
+/* Sends Bye and joins the I/O thread, which does not wait for anything. */
 void venc_session_free(VencSession *session);
 
 /* Starts the I/O thread and waits until the session is open. */
@@ -169,20 +169,20 @@ void venc_session_set_mode(VencSession *session, gboolean lossless, gboolean fai
 void venc_session_interrupt(VencSession *session, gboolean interrupted);
 
 /*
- * What later frames are to become. With `wait` it is another stream: waits for the host's answer;
- * an unopened session of a stream that may lose frames takes it along when it opens. Fills `error`
- * when the host refuses.
+ * Configures the encoding of later frames. With `wait` a new stream begins: waits for the host's
+ * answer, unless the host is lost and the session may drop frames; then the configuration is sent
+ * when the session opens. Sets `error` if the host refuses.
  */
 VencResult venc_session_configure(VencSession *session, const VencConfiguration *configuration,
                                   gboolean wait, GError **error);
-/* What the host has said last of the stream; all 0 before. The encoder's name is UTF-8. */
+/* The host's last answer; all 0 before the first. The encoder's name is UTF-8. */
 void venc_session_get_configured(VencSession *session, vsockenc_Configured *configured);
 /* Names are UTF-8. */
 void venc_session_get_host(VencSession *session, VencHost *host);
 
 /*
- * Takes `frame` if the result is VENC_OK. Lossless: waits while as many as allowed are out. Else
- * never waits, and gives back in `replaced` the frame whose place it took: one that waits for room,
+ * Takes `frame` if the result is VENC_OK. Lossless: waits while `max_in_flight` frames are out.
+ * Else never waits, and returns in `replaced` the frame that it replaced: one that waited for room,
  * not one that waits for the answer to its Attach.
  */
 VencResult venc_session_submit(VencSession *session, VencFrame *frame, VencFrame **replaced);
@@ -191,12 +191,12 @@ VencResult venc_session_submit(VencSession *session, VencFrame *frame, VencFrame
 VencResult venc_session_drain(VencSession *session);
 /* Forgets every frame and output. Never waits. */
 void venc_session_flush(VencSession *session);
-/* The buffer is gone: forget it as soon as no frame needs it. */
+/* Detaches the buffer as soon as no frame needs it. */
 void venc_session_detach(VencSession *session, guint slot, guint64 attachment);
 
 /*
- * Waits for the next output, NULL when interrupted. Until venc_session_output_done() it counts as
- * not yet out.
+ * Waits for the next output, NULL when interrupted. It counts as pending until
+ * venc_session_output_done().
  */
 VencOutput *venc_session_pop_output(VencSession *session);
 void venc_session_output_done(VencSession *session);
@@ -212,11 +212,11 @@ gboolean venc_session_probe(VencSession *session, const VencFrame *frame, guint 
 guint venc_session_pending(VencSession *session);
 /* Whether frames may be dropped to keep up, i.e. the session is not lossless. */
 gboolean venc_session_may_drop(VencSession *session);
-/* How the host reached the pixels that it read last, and whether they had been copied for it. */
+/* How the host read the last frame's pixels, and whether the element had copied them. */
 vsockenc_SourceTier venc_session_tier(VencSession *session, gboolean *copied);
-/* Why the host takes no resources, newly allocated; NULL if it does. */
+/* Why the host accepts no resources, newly allocated; NULL if it does. */
 gchar *venc_session_dup_refusal(VencSession *session);
-/* FALSE while frames in a resource would be sent inline all the same. */
+/* FALSE while frames are sent inline even if they are in a resource. */
 gboolean venc_session_wants_resources(VencSession *session);
 /* Waits for `fd` until `deadline` (g_get_monotonic_time()): VENC_FAILED when it has passed. */
 VencResult venc_session_wait_readable(VencSession *session, int fd, gint64 deadline);

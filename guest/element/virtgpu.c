@@ -10,7 +10,7 @@
 
 #define DRIVER "virtio_gpu"
 #define FIRST_RENDER_NODE 128
-/* Of PIPE_TEXTURE and PIPE_BIND: what a picture of 32-bit pixels needs. */
+/* Of PIPE_TEXTURE and PIPE_BIND: constants for a picture of 32-bit pixels. */
 #define TARGET_2D 2
 #define BIND_RENDER_TARGET (1 << 1)
 /* Widths of resources whose shape means nothing: few rows, and no dimension above the limit. */
@@ -83,7 +83,7 @@ static int kernel_info(int drm, guint32 handle, guint32 *resource, guint64 *size
   if (drmIoctl(drm, DRM_IOCTL_VIRTGPU_RESOURCE_INFO, &info)) return -errno;
   *resource = info.res_handle;
   *size = info.size;
-  /* The header calls the word by the name it had before blobs. */
+  /* The header names this field as it was before blobs. */
   *blob = ((const guint32 *)&info)[3] != 0;
   return 0;
 }
@@ -182,7 +182,7 @@ gboolean venc_gpu_lookup(VencGpu *gpu, int dmabuf, VencGpuObject *object, GError
   gpu->ops->close_handle(gpu->fd, object->handle);
   if (result < 0)
     g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,
-                "%s does not say which resource a DmaBuf is: %s", gpu->node, g_strerror(-result));
+                "%s does not report the resource of a DmaBuf: %s", gpu->node, g_strerror(-result));
   else
     g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FOREIGN,
                 "the DmaBuf's memory is not the virtio-gpu's (%s)", gpu->node);

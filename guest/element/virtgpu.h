@@ -2,8 +2,8 @@
  * The virtual machine's virtio-gpu: which resource is behind a dma-buf, and new resources.
  *
  * Its DRM descriptor is the element's own. A GEM handle belongs to a descriptor, and importing one
- * dma-buf twice gives the same handle, which one close ends for everybody who uses the descriptor;
- * so nobody shares ours, and venc_gpu_lookup() is called once for a dma-buf.
+ * dma-buf twice gives the same handle, which one close ends for every user of the descriptor. So
+ * the descriptor is not shared, and venc_gpu_lookup() is called once for a dma-buf.
  */
 #ifndef VSOCKENC_VIRTGPU_H
 #define VSOCKENC_VIRTGPU_H
@@ -55,8 +55,7 @@ VencGpu *venc_gpu_new(const VencGpuOps *ops, GError **error);
 VencGpu *venc_gpu_ref(VencGpu *gpu);
 void venc_gpu_unref(VencGpu *gpu);
 const gchar *venc_gpu_get_node(const VencGpu *gpu);
-/* Whether the host renders for it. What is drawn so is not in memory that the CPU can read: it
- * finds black there. */
+/* Whether the host renders for it. The CPU reads rendered buffers as black. */
 gboolean venc_gpu_is_3d(const VencGpu *gpu);
 
 gboolean venc_gpu_lookup(VencGpu *gpu, int dmabuf, VencGpuObject *object, GError **error);

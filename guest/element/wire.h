@@ -2,9 +2,9 @@
  * Messages between guest and relay as C structs, and their bytes (proto/PROTOCOL.md, "Framing").
  *
  * Theory of operation: the parser owns a fixed buffer. The caller reads from the port straight into
- * it, then takes message after message until there is none. Nothing is believed before the CRC has
- * been checked, and nothing is ever allocated: strings and lists have the static bounds of
- * limits.ts. What is no message costs one byte, and the search goes on at the next magic.
+ * it, then takes messages until there are no more. The CRC is checked before anything else is
+ * trusted, and nothing is allocated: strings and lists have the static bounds of
+ * limits.ts. After bytes that are not a message the parser continues at the next magic.
  *
  * Neither GLib nor GStreamer is needed, so that this file can be tested and fuzzed by itself.
  */
@@ -73,7 +73,7 @@ typedef enum {
   VENC_WIRE_INCOMPLETE, /* read more */
   VENC_WIRE_MESSAGE,
   VENC_WIRE_UNKNOWN,   /* whole, of a type of a later version: only the header is set */
-  VENC_WIRE_MALFORMED, /* whole, but the body is not what the type says: only the header is set */
+  VENC_WIRE_MALFORMED, /* whole, but the body does not match its type: only the header is set */
 } VencWireResult;
 
 /* A whole message and the beginning of the next one always fit. */

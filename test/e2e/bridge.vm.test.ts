@@ -249,7 +249,7 @@ describe("a bridge without a prerequisite names the remedy:", () => {
   it("the port", async () => {
     const bridge = await GuestBridge.start(vm, "/in/portless.toml");
     const page = await rig.open({ address, source: SOURCE });
-    await page.untilNotice(/No way to the host.*vsockenc qemu-args/);
+    await page.untilNotice(/Cannot reach the host.*vsockenc qemu-args/);
     expect(await bridge.end("TERM")).toBe(0);
   });
 });

@@ -252,7 +252,7 @@ static void test_malformed_unit(Fixture *f, gconstpointer data) {
   open_before(f, data);
   g_assert_true(push_caps(f, CAPS));
   gst_harness_push(f->harness, fixture_frame(0));
-  assert_error(f, "An access unit cannot be used", "forbidden_zero_bit");
+  assert_error(f, "Unusable access unit", "forbidden_zero_bit");
 }
 
 static void test_interlaced(Fixture *f, gconstpointer data) {

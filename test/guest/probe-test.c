@@ -32,7 +32,7 @@ static void test_other_bytes(Fixture *f, gconstpointer data) {
   assert_json(&report, "\"tier\": \"resource\", \"runs\": 3");
   assert_json(&report, "\"crc_host\": \"1234abcd\"");
   assert_json(&report, "\"encoders\": [\"peer\", \"peer-hevc\"]");
-  assert_json(&report, "something else than was drawn");
+  assert_json(&report, "other pixels than were drawn");
   venc_probe_report_clear(&report);
 }
 

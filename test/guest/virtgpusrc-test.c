@@ -274,7 +274,7 @@ static const Refusal refusals[] = {
     {"device=refused", arrange_nothing, gst_resource_error_quark, GST_RESOURCE_ERROR_NOT_AUTHORIZED,
      "CAP_SYS_ADMIN"},
     {"device=missing", arrange_nothing, gst_resource_error_quark, GST_RESOURCE_ERROR_NOT_FOUND,
-     "missing is no card of the driver virtio_gpu"},
+     "missing is not a card of the driver virtio_gpu"},
     {"connector=HDMI-A-1", arrange_nothing, gst_resource_error_quark, GST_RESOURCE_ERROR_NOT_FOUND,
      "no connector HDMI-A-1, but: Virtual-1"},
     {"", arrange_denied, gst_resource_error_quark, GST_RESOURCE_ERROR_NOT_AUTHORIZED,
@@ -310,7 +310,7 @@ static void test_opaque_caps(Screen *f, gconstpointer data) {
 static void test_too_large(Screen *f, gconstpointer data) {
   fake_kms_flip(fake_kms_create(&plain, 0), 42, 0, 1, WIDTH, HEIGHT);
   g_autoptr(GAsyncQueue) queue = screen_play(f, "", DMABUF);
-  screen_assert_error(f, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_READ, "smaller than what it shows");
+  screen_assert_error(f, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_READ, "smaller than its screen");
 }
 
 static void add(void) {

@@ -40,7 +40,6 @@ ${OUTPUTS.flatMap(({ codec, profiles }) => profiles.map(({ caps, wire }) => `  X
 
 const ELEMENTS: readonly ElementSpec[] = [
   {
-    file: "spec.ts",
     page: "element.md",
     type: "GstVsockEnc",
     metadata: METADATA,
@@ -49,7 +48,6 @@ const ELEMENTS: readonly ElementSpec[] = [
     constants: CAPS_CONSTANTS,
   },
   {
-    file: "virtgpusrc-spec.ts",
     page: "virtgpusrc.md",
     type: "GstVirtgpuSrc",
     metadata: screen.METADATA,

@@ -98,7 +98,7 @@ describe("without a picture the page says", () => {
         const start = Worker;
         window.Worker = class extends start {
           override postMessage(message: unknown, options?: unknown): void {
-            if ((message as { type: string }).type !== "unit")
+            if ((message as { name: string }).name !== "decode")
               super.postMessage(message, options as Transferable[]);
           }
         };

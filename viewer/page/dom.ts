@@ -1,6 +1,6 @@
-/** Small helpers for making and finding elements, with their types. */
+/** Typed helpers to create and find elements. */
 
-/** The page lacks an element that its own index.html has. */
+/** index.html lacks an element that the page needs. */
 class MissingElementError extends Error {
   override readonly name = "MissingElementError";
 }

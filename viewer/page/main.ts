@@ -1,6 +1,7 @@
-/** Starts the page: finds out what this browser decodes with, and connects. */
+/** Starts the page: chooses a decoder that this browser has, and connects. */
 import { hasMse, MsePlayer } from "./player/mse/player.ts";
-import type { Player, PlayerEvents } from "./player/player.ts";
+import type { Player } from "./player/player.ts";
+import type { PlayerEvents } from "./player/unit.ts";
 import { hasWebCodecs, WebCodecsPlayer } from "./player/webcodecs.ts";
 import { Viewer } from "./viewer.ts";
 
@@ -10,7 +11,7 @@ async function choosePlayer(events: PlayerEvents): Promise<Player | "insecure" |
   return window.isSecureContext ? "missing" : "insecure";
 }
 
-/** Beside the page, with the token that its own address carries. */
+/** `watch` beside the page, with the token of the page's own address. */
 function serverUrl(): URL {
   const url = new URL("watch", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";

@@ -1,13 +1,13 @@
 /**
- * For tests of the real page: with `?test` in its address, `window.vsockencTest` tells what was painted and when.
+ * For tests of the real page: with `?test` in its address, `window.vsockencTest` records paints and drops.
  *
- * It shows what happens and changes nothing but this: after `probe(points)`, each painted picture's brightness is read
- * at those points, from the decoded VideoFrame itself (on plain HTTP from the <video>, which has no other way).
+ * It changes nothing else, except that after `probe(points)` the brightness at these points is read from every painted
+ * picture: from the decoded VideoFrame, or over plain HTTP from the <video>.
  */
 import type { DropReason, Paint, Point } from "./player/unit.ts";
 
 export interface TestHook {
-  /** In the order in which they were painted. */
+  /** In the order of painting. */
   readonly paints: Paint[];
   readonly drops: { readonly reason: DropReason; readonly count: number }[];
   probe(points: readonly Point[]): void;

@@ -1,26 +1,25 @@
-/** Puts the parts together: messages of the server to player, list and sentences; what a person does to the server. */
+/** Connects the parts: the server's messages to player, list and notices, and the user's actions to the server. */
+import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import type { ServerMessage } from "../../proto/viewer-messages.ts";
-import { Connection, type ConnectionState, PROTOCOL_VERSION } from "./connection/connection.ts";
-import { listedSource, protocolCodec, sourceState, timesOf } from "./connection/protocol.ts";
+import { Connection, type ConnectionState } from "./connection/connection.ts";
+import { type Body, listedSource, PROTOCOL_CODECS, sourceState, timesOf } from "./connection/protocol.ts";
 import { Control } from "./control/control.ts";
 import { byId } from "./dom.ts";
 import { type ListedSource, SourceList } from "./list/list.ts";
 import { hintFor, noticeFor, type Situation, type SourceState } from "./picture/notice.ts";
 import { Stage } from "./picture/stage.ts";
 import { KeyFrameRequests } from "./player/key-frames.ts";
-import type { Player, PlayerEvents } from "./player/player.ts";
-import { type Configuration, now, type Paint } from "./player/unit.ts";
-import { Overlay, type ServerStatistics } from "./statistics/overlay.ts";
+import type { Player } from "./player/player.ts";
+import { type Configuration, now, type Paint, type PlayerEvents } from "./player/unit.ts";
+import { type ServerStatistics, showOverlay } from "./statistics/overlay.ts";
 import { STATISTICS_PERIOD_MS, Statistics } from "./statistics/statistics.ts";
 import { installTestHook, type TestHook } from "./test-hook.ts";
 import type { Preferences } from "./tools/preferences.ts";
 import { Tools } from "./tools/tools.ts";
 
-type Body<Type extends ServerMessage["type"]> = Extract<ServerMessage, { type: Type }>["body"];
-
 const NO_SOURCES: readonly ListedSource[] = [];
 const PLAIN_HTTP =
-  "Browsers offer WebCodecs to secure pages alone. Over plain HTTP the picture comes through Media Source Extensions, some frames later; HTTPS mends that.";
+  "Over plain HTTP browsers offer no WebCodecs, and Media Source Extensions add a few frames of delay. Use HTTPS to avoid it.";
 
 export class Viewer implements PlayerEvents {
   readonly #connection: Connection;
@@ -29,11 +28,10 @@ export class Viewer implements PlayerEvents {
   readonly #stage = new Stage(() => this.#retry());
   readonly #tools: Tools;
   readonly #list = new SourceList(byId("list", HTMLElement));
-  readonly #overlayRoot = byId("statistics", HTMLElement);
-  readonly #overlay = new Overlay(this.#overlayRoot);
+  readonly #overlay = byId("statistics", HTMLElement);
   readonly #statistics = new Statistics(now());
   #player: Player | undefined;
-  #missing: Situation["decoder"] = "ready";
+  #decoder: Situation["decoder"] = "ready";
   #testHook: TestHook | undefined;
 
   #connectionState: ConnectionState = { code: "connecting" };
@@ -43,22 +41,18 @@ export class Viewer implements PlayerEvents {
   #configuration: Configuration | undefined;
   #failure: string | undefined;
   #painted = false;
-  /** When the picture was last known to be well, or could not be. */
-  #wellAt = now();
+  /** When the picture was last known to be fine, or could not be. */
+  #fineAt = now();
   #arrivedSincePaint = 0;
   #decoderName = "none yet";
   #decodeQueue = 0;
-  #roundTripMs = 0;
   #serverStatistics: ServerStatistics | undefined;
 
   constructor(url: URL) {
     this.#connection = new Connection(url, {
       onState: (state) => this.#onConnection(state),
       onMessage: (message, arrivedAt) => this.#onMessage(message, arrivedAt),
-      onRoundTrip: (ms) => {
-        this.#roundTripMs = ms;
-        this.#statistics.roundTrip(ms);
-      },
+      onRoundTrip: (ms) => this.#statistics.roundTrip(ms),
     });
     this.#keyFrames = new KeyFrameRequests(() =>
       this.#connection.send({ type: "keyFrameRequest", body: {} }),
@@ -74,10 +68,10 @@ export class Viewer implements PlayerEvents {
     );
   }
 
-  /** @param player what decodes, or why nothing does */
+  /** @param player the decoder, or why there is none */
   start(player: Player | "insecure" | "missing"): void {
     if (typeof player === "string") {
-      this.#missing = player;
+      this.#decoder = player;
     } else {
       this.#player = player;
       this.#stage.use(player.element);
@@ -85,8 +79,8 @@ export class Viewer implements PlayerEvents {
     }
     this.#tools.apply();
     window.addEventListener("hashchange", () => this.#watch(sourceOfAddress()));
-    // A page that nobody sees paints nothing.
-    document.addEventListener("visibilitychange", () => this.#well());
+    // A hidden page paints nothing.
+    document.addEventListener("visibilitychange", () => this.#fine());
     window.setInterval(() => this.#tick(), STATISTICS_PERIOD_MS);
     this.#connection.open();
   }
@@ -97,7 +91,7 @@ export class Viewer implements PlayerEvents {
   }
 
   onPaint(paint: Paint): void {
-    this.#well();
+    this.#fine();
     this.#statistics.paint(paint);
     this.#testHook?.paints.push(paint);
     if (!this.#painted) {
@@ -127,16 +121,16 @@ export class Viewer implements PlayerEvents {
   #onConnection(state: ConnectionState): void {
     this.#connectionState = state;
     if (state.code === "open") {
-      const codecs = (this.#player?.codecs ?? []).map(protocolCodec);
-      this.#connection.send({ type: "hello", body: { version: PROTOCOL_VERSION, codecs } });
+      const codecs = (this.#player?.codecs ?? []).map((name) => PROTOCOL_CODECS[name]);
+      this.#connection.send({ type: "hello", body: { version: VIEWER_LIMITS.VERSION, codecs } });
       this.#connection.send({ type: "watch", body: { source: this.#watched } });
     } else {
-      // What comes after the next connection's configuration, and nothing before it, belongs together.
+      // Units are accepted again after the next connection's configuration.
       this.#configuration = undefined;
       this.#state = undefined;
       this.#setControl(false);
     }
-    this.#well();
+    this.#fine();
     this.#update();
   }
 
@@ -156,7 +150,7 @@ export class Viewer implements PlayerEvents {
         return;
       case "state":
         this.#state = sourceState(message.body);
-        this.#well();
+        this.#fine();
         this.#update();
         return;
       case "statistics":
@@ -178,7 +172,7 @@ export class Viewer implements PlayerEvents {
   #onSources(sources: readonly ListedSource[]): void {
     this.#sources = sources;
     const [only, another] = sources;
-    // Where there is one alone, there is nothing to choose, unless a person went back to the list.
+    // A single source is opened at once, unless the user went back to the list.
     if (location.hash === "" && only !== undefined && another === undefined) location.replace(`#/${only.id}`);
     this.#update();
   }
@@ -217,12 +211,12 @@ export class Viewer implements PlayerEvents {
     this.#state = undefined;
     this.#failure = undefined;
     this.#painted = false;
-    this.#well();
+    this.#fine();
     this.#connection.send({ type: "watch", body: { source: id } });
     this.#update();
   }
 
-  /** The button of a notice. */
+  /** The button of a notice was pressed. */
   #retry(): void {
     if (this.#connectionState.code !== "open") {
       this.#connection.open();
@@ -231,7 +225,7 @@ export class Viewer implements PlayerEvents {
     this.#failure = undefined;
     if (this.#configuration !== undefined) this.#player?.configure(this.#configuration);
     this.#keyFrames.need();
-    this.#well();
+    this.#fine();
     this.#update();
   }
 
@@ -247,35 +241,28 @@ export class Viewer implements PlayerEvents {
 
   #onPreferences({ scale, statistics }: Preferences): void {
     this.#stage.setScale(scale);
-    this.#overlayRoot.hidden = !statistics;
+    this.#overlay.hidden = !statistics;
   }
 
-  #well(): void {
-    this.#wellAt = now();
+  #fine(): void {
+    this.#fineAt = now();
     this.#arrivedSincePaint = 0;
   }
 
   #tick(): void {
     const page = this.#statistics.take(now());
-    // The server sends small pictures of the sources that are not watched; the watched one's comes from here.
+    // The server sends no thumbnail of the watched source.
     const shows = this.#painted && this.#configuration !== undefined;
     if (shows && this.#player !== undefined) this.#list.copy(this.#watched, this.#player.element);
-    const { periodMs, received, receivedBytes, decoded, painted, dropped } = page;
     if (this.#state !== undefined) {
-      const body = {
-        periodMs: Math.round(periodMs),
-        received,
-        receivedBytes,
-        decoded,
-        painted,
-        dropped,
-        decodeQueue: this.#decodeQueue,
-        roundTripUs: Math.round(this.#roundTripMs * 1000),
-      };
-      this.#connection.send({ type: "report", body });
+      const { received, receivedBytes, decoded, painted, dropped } = page;
+      const periodMs = Math.round(page.periodMs);
+      const roundTripUs = Math.round((page.roundTripMs ?? 0) * 1000);
+      const counts = { received, receivedBytes, decoded, painted, dropped, decodeQueue: this.#decodeQueue };
+      this.#connection.send({ type: "report", body: { periodMs, roundTripUs, ...counts } });
     }
-    if (!this.#overlayRoot.hidden) {
-      this.#overlay.show({
+    if (!this.#overlay.hidden) {
+      showOverlay(this.#overlay, {
         page,
         server: this.#serverStatistics,
         decoder: this.#decoderName,
@@ -291,26 +278,22 @@ export class Viewer implements PlayerEvents {
     const running = this.#state?.code === "running" && !document.hidden;
     const situation: Situation = {
       connection: this.#connectionState,
-      decoder: this.#missing,
+      decoder: this.#decoder,
       failure: this.#failure,
       sourceCount: this.#sources?.length,
       watched: this.#watched === "" ? undefined : this.#watched,
       state: this.#state,
       painted: this.#painted,
-      stalledSeconds: running ? (now() - this.#wellAt) / 1000 : undefined,
+      stalledSeconds: running ? (now() - this.#fineAt) / 1000 : undefined,
       arrivedSincePaint: this.#arrivedSincePaint,
     };
     const notice = noticeFor(situation);
     this.#stage.show(notice, hintFor(situation), notice === undefined);
     this.#showHeading(source, notice !== undefined && notice.mood === "trouble");
     const controllable = source?.input === true && this.#connectionState.code === "open";
-    if (!controllable) this.#setControlOff();
+    if (!controllable) this.#control.stop();
     this.#tools.showControl(controllable, this.#control.on);
     this.#list.show(this.#sources ?? NO_SOURCES, this.#watched);
-  }
-
-  #setControlOff(): void {
-    if (this.#control.on) this.#control.stop();
   }
 
   #showHeading(source: ListedSource | undefined, trouble: boolean): void {
@@ -328,7 +311,7 @@ export class Viewer implements PlayerEvents {
   }
 }
 
-/** What the address names: `#/id`. */
+/** The source that the address names as `#/id`. */
 function sourceOfAddress(): string {
   return location.hash.startsWith("#/") ? decodeURIComponent(location.hash.slice(2)) : "";
 }

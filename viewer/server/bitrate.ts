@@ -1,29 +1,28 @@
 /**
- * Which bit rate the viewers' lines carry: one encode serves them all, so the worst line decides.
+ * Chooses the bit rate for all viewers of a source. One encode serves them all, so the slowest connection decides.
  *
- * Additive increase, multiplicative decrease: down at once by a quarter to a half, then nothing for a while, so that
- * the effect is seen before the next step; up by a twentieth of the range after some seconds without any complaint.
+ * Additive increase, multiplicative decrease: congestion lowers the rate at once by a quarter to a half, then it is held
+ * until the effect shows; after some seconds without congestion it rises by a twentieth of the range per second.
  */
 
-/** Within what the bit rate may be set, in kbit/s. */
+/** The limits of the bit rate, in kbit/s. */
 export interface BitrateRange {
   readonly minKbps: number;
   readonly maxKbps: number;
 }
 
-/** How one viewer fared in the last second or so: from its Report, and from what the server saw. */
+/** One viewer's last second or so: from its Report and from the server. */
 export interface ViewerObservation {
-  /** Bytes that arrived, as a rate. */
   readonly receivedKbps: number;
-  /** Access units that it was spared because they could not be sent in time. */
+  /** Access units that were not sent, because the connection was too slow. */
   readonly skipped: number;
   readonly received: number;
   readonly painted: number;
-  /** Decoded too late to be painted, or not decoded at all. */
+  /** Not decoded, or decoded too late to be painted. */
   readonly dropped: number;
   readonly decodeQueue: number;
   readonly roundTripUs: number;
-  /** The shortest round trip of this viewer so far. */
+  /** This viewer's shortest so far. */
   readonly shortestRoundTripUs: number;
 }
 
@@ -35,18 +34,18 @@ export interface BitrateState {
   readonly hold: number;
 }
 
-/** Decisions, at one a second. */
+/** Numbers of decisions, at one per second. */
 const HOLD = 2;
 const CLEAR_BEFORE_INCREASE = 4;
 const STEPS = 20;
 const DECREASE = 0.75;
 const LARGEST_DECREASE = 0.5;
-/** What a line has shown to carry, less something for what waits already. */
+/** Share of the received rate that is used after congestion, to drain the queue. */
 const OF_RECEIVED = 0.9;
 
-/** A queue in the way of the picture makes the round trip longer; less than this is jitter. */
+/** A queue on the path lengthens the round trip; less than this is jitter. */
 const QUEUED_US = 150_000;
-/** Beyond this, clear of any doubt; in between nothing is changed. */
+/** Below this the path is clear; in between the rate is held. */
 const CLEAR_US = 50_000;
 const LONG_DECODE_QUEUE = 4;
 const MAX_DROPPED_SHARE = 0.1;
@@ -56,9 +55,9 @@ export function initialBitrate(range: BitrateRange): BitrateState {
 }
 
 /**
- * One decision, to be taken once a second.
+ * One decision, taken once a second.
  *
- * @param observations of the viewers that have reported since the last one; none leaves everything as it is
+ * @param observations of the viewers that have reported since the last decision; without any, nothing changes
  */
 export function nextBitrate(
   state: BitrateState,
@@ -81,7 +80,7 @@ export function nextBitrate(
   return { kbps: clamp(state.kbps + step, range), clear, hold };
 }
 
-/** A page in the background paints nothing and says nothing about its line, unless the line itself is jammed. */
+/** A page in the background paints nothing, so it does not count unless its connection is congested. */
 function isActive({ painted, skipped }: ViewerObservation): boolean {
   return painted > 0 || skipped > 0;
 }
@@ -99,7 +98,7 @@ function isClear(viewer: ViewerObservation): boolean {
   return viewer.roundTripUs < viewer.shortestRoundTripUs + CLEAR_US && viewer.dropped === 0;
 }
 
-/** Only a line that is full tells by what it received how much it carries. */
+/** Only on a full connection does the received rate show the capacity. */
 function decreaseFactor(kbps: number, { skipped, receivedKbps }: ViewerObservation): number {
   const carried = skipped > 0 ? (receivedKbps * OF_RECEIVED) / kbps : DECREASE;
   return Math.min(DECREASE, Math.max(LARGEST_DECREASE, carried));

@@ -1,6 +1,6 @@
 /**
- * One viewer's share of the pointer. A pointer moves far more often than a screen shows it, so the newest is sent, at most
- * once in CURSOR_MS and not while the socket is full of pictures; its image alone when it is another one.
+ * Sends the pointer to one viewer: the newest position, at most once in CURSOR_MS and not while the socket is congested. The
+ * image is sent only when it changes.
  */
 import type { CursorImage } from "../../proto/export.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
@@ -9,7 +9,7 @@ import type { SourceCursor } from "./source.ts";
 
 /** The connection to the viewer. */
 export interface CursorOutlet {
-  /** Whether the socket has more to send than it should. */
+  /** Whether too much is waiting in the socket. */
   readonly congested: boolean;
   send(message: OutgoingServerMessage): void;
 }
@@ -17,9 +17,9 @@ export interface CursorOutlet {
 export class CursorFeed {
   readonly #outlet: CursorOutlet;
   #newest: SourceCursor | undefined;
-  /** What the viewer shows. */
+  /** The pointer that the viewer shows. */
   #shown: SourceCursor | undefined;
-  /** The last image that the viewer was sent, shown or not. */
+  /** The last image that was sent, shown or not. */
   #image: CursorImage | undefined;
   #pause: NodeJS.Timeout | undefined;
 
@@ -27,7 +27,7 @@ export class CursorFeed {
     this.#outlet = outlet;
   }
 
-  /** @param cursor without an image, or undefined: none */
+  /** @param cursor undefined, or without an image: no pointer */
   show(cursor: SourceCursor | undefined): void {
     this.#newest = cursor?.image === undefined ? undefined : cursor;
     if (this.#pause === undefined) this.#send();

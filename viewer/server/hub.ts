@@ -1,6 +1,6 @@
 /**
- * One source and all who watch it: it is started for the first and stopped after the last, and every viewer gets the same
- * access units. How fast one takes them is the matter of its own queue.
+ * One source and its viewers. The source is started for the first viewer and stopped after the last; every viewer gets the
+ * same access units, each through a queue of its own.
  */
 
 import type { Logger } from "pino";
@@ -24,21 +24,21 @@ import { GroupCache } from "./stream/group-cache.ts";
 import { Configuration, Unit } from "./stream/unit.ts";
 import type { UnitQueue } from "./stream/unit-queue.ts";
 
-/** A viewer as its hub sees it. */
+/** A viewer, for its hub. */
 export interface Watcher {
   readonly decodes: ReadonlySet<CodecName>;
   readonly units: UnitQueue;
-  /** May be told the same twice. */
+  /** May be called with an unchanged state. */
   showState(state: WatchState): void;
-  /** The newest is what counts; without an image, or undefined, there is none. */
+  /** @param cursor undefined, or without an image: no pointer */
   showCursor(cursor: SourceCursor | undefined): void;
   send(message: OutgoingServerMessage): void;
-  /** How it fared since it was last asked; undefined if it has not reported. */
+  /** Its report since the last call, if there is one. */
   observe(): ViewerObservation | undefined;
 }
 
 export interface SourceOptions {
-  /** Within these the bit rate follows what the viewers' lines carry, from the highest on. Without it, it is left alone. */
+  /** The bit rate starts at the maximum and follows the viewers' connections within this range. Absent: fixed. */
   readonly bitrate?: BitrateRange | undefined;
 }
 
@@ -50,15 +50,15 @@ export class Hub {
   readonly #watchers = new Set<Watcher>();
   readonly #group = new GroupCache();
   readonly #keyFrames: KeyFrameRequests;
-  /** Those who keep the source running without watching it. */
+  /** Calls of `hold` that keep the source running. */
   #holds = 0;
   #running = false;
-  /** While the source runs; undefined, too, where it could not be started. */
+  /** Set while the source runs; undefined if it failed to start. */
   #tick: NodeJS.Timeout | undefined;
   #stopping: NodeJS.Timeout | undefined;
   #state: SourceState = { code: "running" };
   #configuration: Configuration | undefined;
-  #undescribed: string | undefined;
+  #streamError: string | undefined;
   #codec: CodecName | undefined;
   #lastUnitMs = 0;
   #silent = false;
@@ -66,7 +66,7 @@ export class Hub {
   #picture: readonly Unit[] = [];
   #cursor: SourceCursor | undefined;
   #bitrate: BitrateState | undefined;
-  /** Since the hub was made. */
+  /** Since the hub was created. */
   #frames = 0;
   #bytes = 0;
 
@@ -85,15 +85,12 @@ export class Hub {
     return this.#running;
   }
 
-  /** The last key unit, also of a source that has been stopped since; none that is too large for a thumbnail. */
+  /** The last key unit, kept after a stop; undefined if it is too large for a thumbnail. */
   get newestKey(): Unit | undefined {
     return this.#newestKey;
   }
 
-  /**
-   * What the newest picture is decoded from, also of a source that has been stopped since; empty where that has become
-   * more than is kept.
-   */
+  /** The units from which the newest picture is decoded, kept after a stop; empty if they exceed the cache. */
   get picture(): readonly Unit[] {
     return this.#picture;
   }
@@ -101,19 +98,19 @@ export class Hub {
   watch(watcher: Watcher): void {
     watcher.units.reset();
     this.#watchers.add(watcher);
-    this.metrics.viewerCame();
+    this.metrics.viewerJoined();
     if (this.#running) this.#join(watcher);
     this.#update();
     watcher.showCursor(this.#cursor);
-    this.#tell(watcher);
+    this.#showState(watcher);
   }
 
-  /** Brings a viewer to where the stream is. */
+  /** Brings a viewer up to the current picture. */
   #join(watcher: Watcher): void {
     if (this.#configuration === undefined || !this.#decodes(watcher)) return;
     const group = this.#group.units;
     if (group.length > 0) watcher.units.replay(group);
-    else this.#keyFrames.ask();
+    else this.#keyFrames.request();
   }
 
   leave(watcher: Watcher): void {
@@ -123,7 +120,7 @@ export class Hub {
     this.#update();
   }
 
-  /** Keeps the source running until the result is called. */
+  /** Keeps the source running until the returned function is called. */
   hold(): () => void {
     this.#holds += 1;
     this.#update();
@@ -134,16 +131,16 @@ export class Hub {
   }
 
   requestKeyFrame(): void {
-    if (this.#tick !== undefined) this.#keyFrames.ask();
+    if (this.#tick !== undefined) this.#keyFrames.request();
   }
 
-  /** The source is taken away; whoever watches it is told elsewhere. */
+  /** Removes all viewers and stops the source. */
   close(): void {
     for (const watcher of [...this.#watchers]) this.leave(watcher);
     this.#stop();
   }
 
-  /** Starts or stops the source as it is needed. */
+  /** Starts the source if it is needed, else stops it after the grace period. */
   #update(): void {
     const needed = this.#watchers.size + this.#holds > 0;
     if (needed) {
@@ -166,8 +163,8 @@ export class Hub {
         onCursor: (cursor) => this.#onCursor(cursor),
       });
     } catch (error) {
-      // What is wrong with one source must not end the server of all; its viewers read why there is no picture.
-      this.#log.error(error, "the source does not start");
+      // A faulty source must not end the server; its viewers see the reason.
+      this.#log.error(error, "source failed to start");
       this.#state = { code: "failed", text: errorText(error) };
       return;
     }
@@ -187,7 +184,7 @@ export class Hub {
     this.#onCursor(undefined);
     this.#keyFrames.served();
     this.#forget();
-    // One that did not start has nothing to stop.
+    // A source that failed to start has nothing to stop.
     if (this.#tick === undefined) return;
     clearInterval(this.#tick);
     this.#tick = undefined;
@@ -195,11 +192,11 @@ export class Hub {
     this.#log.debug("source stopped");
   }
 
-  /** What comes next has nothing to do with what was there: it begins with a key frame. */
+  /** Forgets the stream; the next one starts with a key frame. */
   #forget(): void {
     this.#group.clear();
     this.#configuration = undefined;
-    this.#undescribed = undefined;
+    this.#streamError = undefined;
     this.#codec = undefined;
     this.#silent = false;
     for (const watcher of this.#watchers) watcher.units.awaitKeyFrame();
@@ -216,11 +213,11 @@ export class Hub {
       this.#keyFrames.served();
       this.#describe(unit);
     } else if (this.#configuration === undefined) {
-      this.#keyFrames.ask();
+      this.#keyFrames.request();
     }
     if (this.#configuration !== undefined)
       this.#pass(new Unit(this.#frames >>> 0, this.#configuration, unit));
-    for (const watcher of this.#watchers) this.#tell(watcher);
+    for (const watcher of this.#watchers) this.#showState(watcher);
   }
 
   #pass(unit: Unit): void {
@@ -232,31 +229,31 @@ export class Hub {
     }
   }
 
-  /** What decoders must be told from this key unit on. */
+  /** Updates the configuration for decoders from a key unit. */
   #describe(unit: SourceAccessUnit): void {
     this.#codec = unit.codec;
-    this.#undescribed = undefined;
+    this.#streamError = undefined;
     try {
       const description = describeStream(unit.codec, unit.data);
       const { codec, width, height } = this.#configuration?.description ?? {};
       if (codec === description.codec && width === description.width && height === description.height) return;
       this.#configuration = new Configuration(description);
-      this.#log.debug(description, "the stream is");
+      this.#log.debug(description, "stream described");
     } catch (error) {
       if (!(error instanceof StreamDescriptionError)) throw error;
       this.#forget();
-      this.#undescribed = error.message;
-      this.#log.warn({ reason: error.message }, "the stream cannot be described");
+      this.#streamError = error.message;
+      this.#log.warn({ reason: error.message }, "invalid stream");
     }
   }
 
   #onState(state: SourceState): void {
     if (!this.#running) return;
-    if (state.code !== this.#state.code) this.#log.info(state, "the source says");
+    if (state.code !== this.#state.code) this.#log.info(state, "source state");
     this.#state = state;
     if (state.code === "away" || state.code === "failed") this.#forget();
     else this.#lastUnitMs = performance.now();
-    for (const watcher of this.#watchers) this.#tell(watcher);
+    for (const watcher of this.#watchers) this.#showState(watcher);
   }
 
   #onCursor(cursor: SourceCursor | undefined): void {
@@ -271,7 +268,7 @@ export class Hub {
     const common = { encoder, tier, bitrateKbps, dropped, viewers, frames: this.#frames, bytes: this.#bytes };
     for (const watcher of this.#watchers) {
       watcher.send({ type: "statistics", body: { ...common, skipped: watcher.units.skipped } });
-      this.#tell(watcher);
+      this.#showState(watcher);
     }
     this.#adapt();
   }
@@ -288,16 +285,16 @@ export class Hub {
     this.source.setBitrate?.(this.#bitrate.kbps);
   }
 
-  /** Before the first unit nobody knows, so nobody is left out. */
+  /** True before the first unit, when the codec is unknown. */
   #decodes({ decodes }: Watcher): boolean {
     return this.#codec === undefined || decodes.has(this.#codec);
   }
 
-  #tell(watcher: Watcher): void {
+  #showState(watcher: Watcher): void {
     watcher.showState(
       watchState({
         source: this.#state,
-        undescribed: this.#undescribed,
+        streamError: this.#streamError,
         codec: this.#codec,
         silent: this.#silent,
         decodes: watcher.decodes,

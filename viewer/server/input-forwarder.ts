@@ -1,5 +1,4 @@
-/** Pointer and keyboard of one viewer on their way to the source that it watches. */
-
+/** Forwards one viewer's pointer and keyboard to the source that it watches. */
 import { ViewerProtocolError } from "../../proto/viewer-closing.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import type { SourceMetrics } from "./metrics.ts";
@@ -32,7 +31,7 @@ export class InputForwarder {
       this.#metrics.inputIgnored("unavailable");
       return;
     }
-    // A move that is left out is made good by the next; a button or the wheel would be lost.
+    // The next move makes up for a skipped one; a button or wheel event would be lost.
     const isMove = buttons === this.#pointer.buttons && wheelX === 0 && wheelY === 0;
     if (isMove && !this.#moves.take()) {
       this.#metrics.inputIgnored("rate");
@@ -42,7 +41,7 @@ export class InputForwarder {
     input.pointer(this.#pointer);
   }
 
-  /** @throws ViewerProtocolError when the code is none, or more than MAX_KEYS_DOWN are held */
+  /** @throws ViewerProtocolError when the code is invalid, or more than MAX_KEYS_DOWN are held */
   key({ code, pressed }: KeyInput): void {
     check("Key.code", code, 1, VIEWER_LIMITS.MAX_KEY_CODE);
     const { input } = this.#source;
@@ -56,7 +55,7 @@ export class InputForwarder {
     input.key({ code, pressed });
   }
 
-  /** The viewer leaves: what it holds down would stay so for ever. */
+  /** Releases the keys and buttons that the viewer holds, because it leaves. */
   release(): void {
     const { input } = this.#source;
     for (const code of this.#keysDown) input?.key({ code, pressed: false });

@@ -1,23 +1,23 @@
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 
-/** Passes on a source's key-frame requests, of whichever viewers, at most one in KEY_FRAME_MS; none is forgotten. */
+/** Forwards the key-frame requests of all viewers to a source, at most one in KEY_FRAME_MS; none is lost. */
 export class KeyFrameRequests {
-  readonly #request: () => void;
+  readonly #forward: () => void;
   #lastMs = Number.NEGATIVE_INFINITY;
   #pending: NodeJS.Timeout | undefined;
 
-  constructor(request: () => void) {
-    this.#request = request;
+  constructor(forward: () => void) {
+    this.#forward = forward;
   }
 
-  ask(): void {
+  request(): void {
     if (this.#pending !== undefined) return;
     const wait = this.#lastMs + VIEWER_LIMITS.KEY_FRAME_MS - performance.now();
     if (wait <= 0) this.#pass();
     else this.#pending = setTimeout(() => this.#pass(), wait);
   }
 
-  /** A key frame has come: it serves whoever has asked so far. */
+  /** A key frame has arrived, which serves all requests so far. */
   served(): void {
     clearTimeout(this.#pending);
     this.#pending = undefined;
@@ -26,6 +26,6 @@ export class KeyFrameRequests {
   #pass(): void {
     this.#pending = undefined;
     this.#lastMs = performance.now();
-    this.#request();
+    this.#forward();
   }
 }

@@ -1,13 +1,13 @@
 /**
- * What a viewer server counts, for Prometheus, in the registry of whoever runs it. The label `vm` is the source's, or empty
- * for sources of no VM, so there are never more series than VMs.
+ * The Prometheus metrics of a viewer server, in the registry of its program. The label `vm` is the source's, or empty for
+ * sources without a VM, so there are at most as many series as VMs.
  */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { CloseName } from "../../proto/viewer-closing.ts";
 
-/** The counters of one source; what its hub and viewers have to say. */
+/** The counters of one source. */
 export interface SourceMetrics {
-  viewerCame(): void;
+  viewerJoined(): void;
   viewerLeft(): void;
   unitSent(bytes: number): void;
   unitsSkipped(count: number): void;
@@ -31,19 +31,18 @@ export class ViewerMetrics {
       new Counter({ name: `vsockenc_viewer_${name}_total`, help, labelNames, registers: [registry] });
     this.#viewers = new Gauge({
       name: "vsockenc_viewers",
-      help: "Browsers that watch a source.",
+      help: "Viewers that watch a source.",
       labelNames: ["vm"],
       registers: [registry],
     });
     this.#units = counter("units_sent", "Access units sent to viewers.", ["vm"]);
     this.#bytes = counter("bytes_sent", "Bytes of access units sent to viewers.", ["vm"]);
-    this.#skipped = counter("units_skipped", "Access units that slow viewers were spared.", ["vm"]);
-    this.#keyFrames = counter("key_frame_requests", "Key frames asked of sources for viewers.", ["vm"]);
-    this.#ignored = counter("input_ignored", "Pointer and key events that reached no source.", [
-      "vm",
+    this.#skipped = counter("units_skipped", "Access units that slow viewers skipped.", ["vm"]);
+    this.#keyFrames = counter("key_frame_requests", "Key frames requested from sources for viewers.", ["vm"]);
+    this.#ignored = counter("input_ignored", "Pointer and key events that were ignored.", ["vm", "reason"]);
+    this.#refused = counter("refused", "Viewers that were rejected or closed for a protocol error.", [
       "reason",
     ]);
-    this.#refused = counter("refused", "Viewers turned away or closed for what they did.", ["reason"]);
   }
 
   forVm(vm: string): SourceMetrics {
@@ -53,7 +52,7 @@ export class ViewerMetrics {
     const skipped = this.#skipped.labels({ vm });
     const keyFrames = this.#keyFrames.labels({ vm });
     return {
-      viewerCame: () => viewers.inc(),
+      viewerJoined: () => viewers.inc(),
       viewerLeft: () => viewers.dec(),
       unitSent: (bytes) => {
         units.inc();

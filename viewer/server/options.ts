@@ -1,8 +1,8 @@
-/** What of a viewer server can be configured; part of the relay's configuration file and of the bridge's command line. */
+/** The options of a viewer server, in the relay's configuration file and the bridge's command line. */
 import { z } from "zod";
 import { isLoopback } from "../../common/address.ts";
 
-/** The server cannot be started as it is configured; the message names the field and what to do. */
+/** The server cannot start with these options; the message names the field and the remedy. */
 export class ViewerOptionsError extends Error {
   override readonly name = "ViewerOptionsError";
 }
@@ -68,7 +68,7 @@ export const viewerOptions = z
 export type ViewerOptions = z.output<typeof viewerOptions>;
 
 /**
- * Checks options that come from elsewhere than a configuration file.
+ * Checks options that do not come from a configuration file.
  *
  * @throws ViewerOptionsError
  */

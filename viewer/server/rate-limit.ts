@@ -1,4 +1,4 @@
-/** So many events a second, and as many in one burst. */
+/** Allows a number of events per second, and as many in one burst. */
 export class RateLimit {
   readonly #perSecond: number;
   #left: number;
@@ -9,7 +9,7 @@ export class RateLimit {
     this.#left = perSecond;
   }
 
-  /** Whether one more is within the limit; if so it counts. */
+  /** Counts an event if it is within the limit, and returns whether it is. */
   take(): boolean {
     const now = performance.now();
     this.#left = Math.min(this.#perSecond, this.#left + ((now - this.#sinceMs) / 1000) * this.#perSecond);

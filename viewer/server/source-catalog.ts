@@ -1,4 +1,4 @@
-/** The sources of a server by their ids, each with its hub. */
+/** A server's sources by id, each with its hub. */
 import type { Logger } from "pino";
 import { LIMITS } from "../../proto/limits.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
@@ -10,12 +10,12 @@ import type { ViewerMetrics } from "./metrics.ts";
 import type { ViewerSource } from "./source.ts";
 import { truncateText } from "./text.ts";
 
-/** A source cannot be offered; the message says why. */
+/** A source was rejected; the message gives the reason. */
 export class ViewerSourceError extends Error {
   override readonly name = "ViewerSourceError";
 }
 
-/** Of URLs, and short enough for a message. */
+/** For use in URLs. */
 const SOURCE_ID = /^[\w.\-/]+$/;
 
 const { SourceKind } = vsockenc.viewer;
@@ -36,11 +36,11 @@ export class SourceCatalog {
     const { id } = source;
     if (!SOURCE_ID.test(id) || id.length > VIEWER_LIMITS.SOURCE_ID_BYTES) {
       const rule = `1 to ${VIEWER_LIMITS.SOURCE_ID_BYTES} letters, digits, dots, dashes, underscores or slashes`;
-      throw new ViewerSourceError(`the source id ${JSON.stringify(id)} is not ${rule}`);
+      throw new ViewerSourceError(`invalid source id ${JSON.stringify(id)}: expected ${rule}`);
     }
-    if (this.#hubs.has(id)) throw new ViewerSourceError(`there is a source ${id} already`);
+    if (this.#hubs.has(id)) throw new ViewerSourceError(`duplicate source id ${id}`);
     if (this.#hubs.size >= VIEWER_LIMITS.SOURCES) {
-      throw new ViewerSourceError(`there are ${VIEWER_LIMITS.SOURCES} sources already; ${id} is not offered`);
+      throw new ViewerSourceError(`rejected source ${id}: a server has at most ${VIEWER_LIMITS.SOURCES}`);
     }
     checkBitrate(id, options.bitrate);
     const hub = new Hub(source, options, this.#metrics.forVm(source.vm), this.#log);
@@ -62,7 +62,7 @@ export class SourceCatalog {
     return [...this.#hubs.values()];
   }
 
-  /** All of them, as viewers are told. */
+  /** The list of all sources, for viewers. */
   message(): OutgoingServerMessage {
     const sources = this.hubs().map(({ source: { id, kind, vm, title, input } }) => ({
       id,
@@ -80,5 +80,7 @@ function checkBitrate(id: string, range: BitrateRange | undefined): void {
   const { minKbps, maxKbps } = range;
   if (minKbps >= 1 && minKbps <= maxKbps && maxKbps <= LIMITS.MAX_BITRATE_KBPS) return;
   const rule = `1 <= least <= most <= ${LIMITS.MAX_BITRATE_KBPS} kbit/s`;
-  throw new ViewerSourceError(`the bit rates of ${id}, ${minKbps} to ${maxKbps}, break the rule ${rule}`);
+  throw new ViewerSourceError(
+    `invalid bit rates of source ${id}, ${minKbps} to ${maxKbps}: expected ${rule}`,
+  );
 }

@@ -1,13 +1,14 @@
 /**
- * What a viewer can watch: a pipeline of the bridge, a guest's stream that the relay has encoded, a head of a VM.
+ * The interface of a source that viewers can watch: a pipeline of the bridge, a guest's stream that the relay has encoded,
+ * or a head of a VM.
  *
- * One encode serves all viewers. A source is started when the first of them watches it and stopped when the last has
- * gone; it hands on access units as they come and decides nothing about who gets them.
+ * One encode serves all viewers. A source is started for the first viewer and stopped after the last one; the server
+ * decides which viewers get its access units.
  */
 import type { CodecName } from "../../common/codec.ts";
 import type { CursorImage } from "../../proto/export.ts";
 
-/** Where a frame's time went before it came to the server, in microseconds; 0 where it is not known. */
+/** Durations of a frame's stages before the server, in microseconds; 0 where unknown. */
 export interface SourceStages {
   readonly captureUs: number;
   readonly queueUs: number;
@@ -20,11 +21,11 @@ export interface SourceAccessUnit {
   readonly ptsUs: number;
   readonly key: boolean;
   readonly stages: SourceStages;
-  /** Annex B, parameter sets before every key frame. The server keeps it: nobody may write into it afterwards. */
+  /** Annex B, parameter sets before every key frame. The server keeps it; it must not be written to afterwards. */
   readonly data: Uint8Array;
 }
 
-/** How a source does, in a sentence for people where there is no picture. */
+/** `text` is a sentence for the user. */
 export type SourceState =
   | { readonly code: "running" | "idle" }
   | { readonly code: "away" | "failed"; readonly text: string };
@@ -37,19 +38,19 @@ export interface SourceStatistics {
   readonly dropped: Readonly<Record<string, number>>;
 }
 
-/** A pointer that a display shows above its picture, which the access units do not show. */
+/** The pointer of a display whose access units do not contain it. */
 export interface SourceCursor {
-  /** Of the image's first pixel, in pixels of the picture; it may lie outside. */
+  /** Position of the image's first pixel, in pixels of the picture; may be outside it. */
   readonly x: number;
   readonly y: number;
-  /** Undefined: none is shown. */
+  /** Undefined: no pointer is shown. */
   readonly image: CursorImage | undefined;
 }
 
 export interface SourceEvents {
   onAccessUnit(unit: SourceAccessUnit): void;
   onState(state: SourceState): void;
-  /** As often as it changes; a source begins without one. */
+  /** Called at every change; a source starts without a pointer. */
   onCursor?(cursor: SourceCursor): void;
 }
 
@@ -62,27 +63,27 @@ export interface PointerInput {
   readonly wheelY: number;
 }
 
-/** By KEY_* of linux/input-event-codes.h. */
+/** `code` is a KEY_* of linux/input-event-codes.h. */
 export interface KeyInput {
   readonly code: number;
   readonly pressed: boolean;
 }
 
 export interface ViewerSource {
-  /** Of URLs: letters, digits, dots, dashes, slashes. Unique within a server. */
+  /** Unique within a server; letters, digits, dots, dashes, underscores, slashes, for use in URLs. */
   readonly id: string;
   readonly kind: "stream" | "head" | "pipeline";
   readonly vm: string;
   readonly title: string;
-  /** Begins to deliver, from a key frame on. Called when the first viewer comes. */
+  /** Starts to deliver, with a key frame first. Called for the first viewer. */
   start(events: SourceEvents): void;
-  /** Nobody watches: what costs, stops. No event follows. */
+  /** Stops all work. No event may follow. Called after the last viewer. */
   stop(): void;
-  /** The next frame is to be a key frame. Calls are throttled by the server. */
+  /** Requests a key frame as the next frame. The server throttles the calls. */
   requestKeyFrame(): void;
-  /** What the viewers' lines carry. A source that does not encode by itself has none of it. */
+  /** Absent for a source that does not encode itself. */
   setBitrate?(kbps: number): void;
   statistics(): SourceStatistics;
-  /** Absent where pointer and keyboard do not reach the source or are not switched on. */
+  /** Absent where the source takes no pointer and keyboard. */
   readonly input?: { pointer(event: PointerInput): void; key(event: KeyInput): void };
 }

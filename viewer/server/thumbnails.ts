@@ -1,9 +1,9 @@
 /**
- * Small pictures for the list of sources, while somebody has the list open: what the newest picture of each is decoded
- * from, at once and then as often as it is due; in between every new key unit, which costs least.
+ * Thumbnails for viewers that have the list of sources open: the units of each source's newest picture, at once and then
+ * every SAMPLE_INTERVAL_MS; in between each new key unit, which is cheapest.
  *
- * Sources that nobody watches would have none, so they are started for a moment, one after the other: an encoder for all of
- * them at once is more than a list is worth.
+ * Sources without viewers are started briefly for their thumbnail, one after the other, because running all their encoders
+ * at once would cost too much.
  */
 import type { CodecName } from "../../common/codec.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
@@ -14,12 +14,12 @@ import type { Unit } from "./stream/unit.ts";
 /** A viewer that has the list open. */
 export interface ThumbnailViewer {
   readonly decodes: ReadonlySet<CodecName>;
-  /** Whether it has not yet taken what was sent; then it gets nothing this time. */
+  /** Whether too much is waiting in the socket; then thumbnails are skipped. */
   readonly congested: boolean;
   send(message: OutgoingServerMessage): void;
 }
 
-/** What a viewer has got last of a source. */
+/** The last thumbnail that a viewer got of a source. */
 interface Sent {
   readonly key: Unit;
   readonly newest: Unit;
@@ -35,12 +35,12 @@ interface Sample {
 
 export class Thumbnails {
   readonly #hubs: () => readonly Hub[];
-  /** Who has the list open, and what each has got. */
+  /** The viewers that have the list open, with their last thumbnails. */
   readonly #viewers = new Map<ThumbnailViewer, WeakMap<Hub, Sent>>();
   readonly #sampledMs = new WeakMap<Hub, number>();
   #sample: Sample | undefined;
   #tick: NodeJS.Timeout | undefined;
-  /** Where to begin, so that a slow viewer gets those at the end, too. */
+  /** The source to start with, which advances so that a slow viewer gets all sources in turn. */
   #turn = 0;
 
   constructor(hubs: () => readonly Hub[]) {
@@ -74,7 +74,7 @@ export class Thumbnails {
         if (viewer.congested) break;
         const { newestKey: key } = hub;
         if (key === undefined || !viewer.decodes.has(key.source.codec)) continue;
-        const units = lacking(hub, key, sent.get(hub));
+        const units = unitsFor(hub, key, sent.get(hub));
         const newest = units.at(-1);
         if (newest === undefined) continue;
         sent.set(hub, { key, newest, atMs: performance.now() });
@@ -85,7 +85,7 @@ export class Thumbnails {
     }
   }
 
-  /** Starts the source whose picture is oldest, and stops it when a key unit has come or none comes. */
+  /** Starts the source whose sample is oldest, and stops it after a key unit or after SAMPLE_MS. */
   #takeSample(): void {
     const now = performance.now();
     const { hub, before, sinceMs } = this.#sample ?? {};
@@ -108,8 +108,8 @@ export class Thumbnails {
   }
 }
 
-/** What who has got `sent` of a source is to get; empty where it is not time, or there is nothing newer. */
-function lacking(hub: Hub, key: Unit, sent: Sent | undefined): readonly Unit[] {
+/** The units to send to a viewer that has got `sent`; empty if it is too early, or there is nothing newer. */
+function unitsFor(hub: Hub, key: Unit, sent: Sent | undefined): readonly Unit[] {
   const isDue = sent === undefined || performance.now() - sent.atMs >= VIEWER_LIMITS.SAMPLE_INTERVAL_MS;
   if (isDue && hub.picture.length === 0) hub.requestKeyFrame();
   if (isDue && hub.picture.length > 0) return hub.picture.at(-1) === sent?.newest ? [] : hub.picture;

@@ -1,6 +1,4 @@
-/**
- * Serves the page and, at /watch, the pictures of sources to browsers: for the bridge in a guest and the relay on a host.
- */
+/** Serves the page and, at /watch, the pictures of sources to browsers, for the bridge in a guest and the relay on a host. */
 import {
   createServer as createHttpServer,
   type IncomingMessage,
@@ -34,19 +32,19 @@ export { ViewerSourceError } from "./source-catalog.ts";
 
 export interface ViewerServerSetup {
   readonly options: ViewerOptions;
-  /** Folder with index.html and what it needs, as Vite builds it. Read once, at the start. */
+  /** Folder of the page as Vite builds it; read once, at the start. */
   readonly page: string;
   /** Software and version, which the page shows, e.g. "vsockenc relay 0.1.0". */
   readonly software: string;
-  /** Where the numbers for Prometheus are registered. */
+  /** For the Prometheus metrics. */
   readonly registry: Registry;
   readonly log: Logger;
 }
 
-/** Where the WebSocket is; everything else is a file of the page. */
+/** The WebSocket's path; every other path is a file of the page. */
 const WATCH_PATH = "/watch";
 
-/** Why a request for the WebSocket gets none. */
+/** Why a request for the WebSocket is rejected. */
 interface WatchRefusal {
   readonly status: number;
   readonly reason: RefusalReason;
@@ -65,7 +63,7 @@ export class ViewerServer {
   readonly #catalog: SourceCatalog;
   readonly #thumbnails: Thumbnails;
   readonly #viewers = new Set<Viewer>();
-  /** Who is refused a thousand times must not fill the log; the metrics count them all. */
+  /** Rejections must not flood the log; the metrics count them all. */
   readonly #refusalLogs = new RateLimit(VIEWER_LIMITS.REFUSALS_LOGGED_PER_SECOND);
   #announcing: NodeJS.Immediate | undefined;
 
@@ -101,12 +99,12 @@ export class ViewerServer {
     return server;
   }
 
-  /** What to open in a browser on this machine, with the token: for the eyes of who may watch, not for logs. */
+  /** The address for a browser on this machine. It contains the token, so keep it out of logs. */
   address(): string {
     return this.addresses()[0] ?? "";
   }
 
-  /** `address()`, and what other machines may reach: the addresses that the interfaces have at present. */
+  /** `address()`, and the addresses for other machines, from the current interfaces. */
   addresses(): string[] {
     const { port } = this.#server.address() as AddressInfo;
     const scheme = this.#options.certificate === undefined ? "http" : "https";
@@ -116,25 +114,25 @@ export class ViewerServer {
   }
 
   /**
-   * Offers a source; viewers that have been watching its id get it at once.
+   * Adds a source; viewers that watch its id get it at once.
    *
-   * @throws ViewerSourceError when the id is taken or is none, or there are too many
+   * @throws ViewerSourceError for a duplicate or invalid id, or too many sources
    */
   add(source: ViewerSource, options: SourceOptions = {}): void {
     this.#catalog.add(source, options);
     this.#announce();
   }
 
-  /** Takes a source away and stops it. Its viewers are told; if it is added again they get it back. */
+  /** Removes a source and stops it. Its viewers are notified, and get it back if it is added again. */
   remove(id: string): void {
     this.#catalog.remove(id);
     this.#announce();
   }
 
-  /** Tells the viewers, closes every connection and stops every source. */
+  /** Notifies the viewers, closes every connection and stops every source. */
   async close(): Promise<void> {
     clearImmediate(this.#announcing);
-    for (const viewer of this.#viewers) viewer.close("goingAway", "the server is being stopped");
+    for (const viewer of this.#viewers) viewer.close("goingAway", "the server is shutting down");
     for (const { source } of this.#catalog.hubs()) this.#catalog.remove(source.id);
     await new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
@@ -147,21 +145,21 @@ export class ViewerServer {
     await new Promise<void>((resolve, reject) => {
       this.#server.once("error", (error: NodeJS.ErrnoException) => {
         const reasons: Record<string, string> = {
-          EADDRINUSE: `port ${port} is in use: choose another with viewer.port`,
-          EACCES: `port ${port} needs privileges: choose one above 1023 with viewer.port`,
-          EADDRNOTAVAIL: `${host} is no address of this machine: correct viewer.host`,
-          ENOTFOUND: `${host} has no address: correct viewer.host`,
+          EADDRINUSE: `port ${port} is in use; set another viewer.port`,
+          EACCES: `port ${port} needs privileges; set viewer.port above 1023`,
+          EADDRNOTAVAIL: `${host} is not an address of this machine; correct viewer.host`,
+          ENOTFOUND: `${host} does not resolve; correct viewer.host`,
         };
         const reason = reasons[error.code ?? ""] ?? error.message;
-        reject(new ViewerOptionsError(`browsers cannot be served on ${host}: ${reason}`));
+        reject(new ViewerOptionsError(`cannot listen on ${host}: ${reason}`));
       });
       this.#server.listen(port, host, resolve);
     });
     this.#server.removeAllListeners("error");
-    this.#server.on("error", (error) => this.#log.error(error, "viewer server"));
+    this.#server.on("error", (error) => this.#log.error(error, "viewer server failed"));
   }
 
-  /** Once for all that changes at a time. */
+  /** Sends the list once for all changes of one turn of the event loop. */
   #announce(): void {
     clearImmediate(this.#announcing);
     this.#announcing = setImmediate(() => {
@@ -172,10 +170,9 @@ export class ViewerServer {
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const { pathname } = requestTarget(request);
     if (pathname === WATCH_PATH) {
-      // A browser does not tell its page why a WebSocket was refused; asked without an upgrade, the answer can be read.
-      const refusal = this.#refuse(request);
-      const text = refusal?.text ?? "this is the address of a WebSocket";
-      answerText(response, refusal?.status ?? 426, text);
+      // Browsers hide why a WebSocket was rejected, so a page requests the reason without an upgrade.
+      const { status, text } = this.#refuse(request) ?? { status: 426, text: "open a WebSocket here" };
+      answerText(response, status, text);
       return;
     }
     const refusal = this.#access.refuseHost(request);
@@ -190,14 +187,14 @@ export class ViewerServer {
     if (refusal !== undefined) {
       this.#metrics.refused(refusal.reason);
       if (this.#refusalLogs.take()) {
-        this.#log.warn({ from: request.socket.remoteAddress, reason: refusal.text }, "viewer refused");
+        this.#log.warn({ from: request.socket.remoteAddress, reason: refusal.text }, "viewer rejected");
       }
       refuseUpgrade(socket, refusal);
       return;
     }
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
       const log = this.#log.child({ from: request.socket.remoteAddress });
-      log.info("viewer came");
+      log.info("viewer connected");
       const viewer = new Viewer(webSocket, {
         software: this.#software,
         catalog: this.#catalog,
@@ -217,7 +214,7 @@ export class ViewerServer {
     const refusal = this.#access.refuse(request);
     if (refusal !== undefined) return refusal;
     if (this.#viewers.size < this.#options.max_viewers) return undefined;
-    const text = `${this.#viewers.size} viewers are connected, and viewer.max_viewers allows no more`;
+    const text = `too many viewers: ${this.#viewers.size} are connected, the limit is viewer.max_viewers`;
     return { status: 503, reason: "full", text };
   }
 }
@@ -230,7 +227,7 @@ function createServer(
     requestTimeout: VIEWER_LIMITS.REQUEST_MS,
     headersTimeout: VIEWER_LIMITS.REQUEST_MS,
     keepAliveTimeout: VIEWER_LIMITS.REQUEST_MS,
-    // How often the two are looked after; Node's default is 30 s.
+    // How often these are checked; Node's default is 30 s.
     connectionsCheckingInterval: VIEWER_LIMITS.TICK_MS,
   };
   if (certificate === undefined) return createHttpServer(times, answer);
@@ -238,13 +235,13 @@ function createServer(
   return createHttpsServer({ ...times, cert, key, handshakeTimeout: VIEWER_LIMITS.REQUEST_MS }, answer);
 }
 
-/** HTTP by hand: after `upgrade` Node leaves the connection to us. */
+/** Writes HTTP itself, because after `upgrade` Node no longer handles the connection. */
 function refuseUpgrade(socket: Duplex, { status, text }: WatchRefusal): void {
   const body = `${text}\n`;
   socket.once("finish", () => socket.destroy());
   socket.end(
     [
-      `HTTP/1.1 ${status} Refused`,
+      `HTTP/1.1 ${status} Rejected`,
       "Content-Type: text/plain; charset=utf-8",
       `Content-Length: ${Buffer.byteLength(body)}`,
       "Connection: close",

@@ -1,6 +1,4 @@
-/**
- * One browser's WebSocket: reads its messages, which nobody trusts, and is what hub and list of thumbnails see of it.
- */
+/** One browser's WebSocket. Its messages are untrusted. */
 import type { Logger } from "pino";
 import type { RawData, WebSocket } from "ws";
 import type { CodecName } from "../../common/codec.ts";
@@ -15,7 +13,6 @@ import {
   ViewerMessageError,
 } from "../../proto/viewer-messages.ts";
 import type { ViewerObservation } from "./bitrate.ts";
-import { serverClockUs } from "./clock.ts";
 import { CursorFeed } from "./cursor-feed.ts";
 import type { Hub, Watcher } from "./hub.ts";
 import { InputForwarder } from "./input-forwarder.ts";
@@ -24,6 +21,7 @@ import { RateLimit } from "./rate-limit.ts";
 import type { SourceCursor } from "./source.ts";
 import type { SourceCatalog } from "./source-catalog.ts";
 import { absentState, type WatchState } from "./source-state.ts";
+import { serverClockUs } from "./stream/unit.ts";
 import { UnitQueue } from "./stream/unit-queue.ts";
 import { closeReason, truncateText } from "./text.ts";
 import type { Thumbnails, ThumbnailViewer } from "./thumbnails.ts";
@@ -59,9 +57,9 @@ export class Viewer implements Watcher, ThumbnailViewer {
   #decodes: ReadonlySet<CodecName> = new Set();
   #greeted = false;
   #alive = true;
-  /** Bytes of messages without a picture that the socket has not taken. */
+  /** Bytes of messages other than pictures that the socket has not taken. */
   #controlBytes = 0;
-  /** The id that it watches, whether or not it is there; "" for the list, undefined before the first Watch. */
+  /** The id that it watches, which need not exist; "" for the list, undefined before the first Watch. */
   #watched: string | undefined;
   #hub: Hub | undefined;
   #input: InputForwarder | undefined;
@@ -81,7 +79,7 @@ export class Viewer implements Watcher, ThumbnailViewer {
     });
     this.#cursor = new CursorFeed(this);
     this.#helloTimer = setTimeout(
-      () => this.close("noHello", "ViewerHello did not come in time"),
+      () => this.close("noHello", `no ViewerHello within ${VIEWER_LIMITS.HELLO_MS} ms`),
       VIEWER_LIMITS.HELLO_MS,
     );
     this.#pingTimer = setInterval(() => this.#ping(), VIEWER_LIMITS.PING_INTERVAL_MS);
@@ -89,9 +87,9 @@ export class Viewer implements Watcher, ThumbnailViewer {
     socket.on("pong", () => {
       this.#alive = true;
     });
-    // ws sends Close by itself after an error.
+    // After an error ws sends Close itself.
     socket.on("error", (error) => {
-      this.#log.debug({ reason: error.message }, "viewer's connection");
+      this.#log.debug({ reason: error.message }, "viewer connection failed");
       this.#cutSoon();
     });
     socket.on("close", (code, reason) => this.#onClose(code, reason.toString()));
@@ -105,25 +103,25 @@ export class Viewer implements Watcher, ThumbnailViewer {
     return this.#socket.bufferedAmount >= VIEWER_LIMITS.SEND_AHEAD_BYTES;
   }
 
-  /** Ends the connection with a reason for people. */
+  /** Closes the connection; `reason` is shown to the user. */
   close(name: CloseName, reason: string): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     if (name !== "goingAway") {
       this.#around.metrics.refused(name);
-      this.#log.warn({ reason }, "viewer closed");
+      this.#log.warn({ reason }, "viewer closed for a protocol error");
     }
     this.#leave();
     this.#socket.close(CLOSE_CODES[name].code, closeReason(reason));
     this.#cutSoon();
   }
 
-  /** The list of sources has changed: what it watches may have come or gone. */
+  /** Sends the changed list of sources, and follows the watched source if it was added or removed. */
   sourcesChanged(): void {
     if (!this.#greeted) return;
     this.send(this.#around.catalog.message());
     if (this.#watched === undefined || this.#watched === "") return;
     if (this.#around.catalog.get(this.#watched) === this.#hub) return;
-    // What has gone takes no input any more.
+    // A removed source takes no more input.
     this.#input = undefined;
     this.#watch(this.#watched);
   }
@@ -135,7 +133,7 @@ export class Viewer implements Watcher, ThumbnailViewer {
     const counted = message.type === "thumbnail" ? 0 : bytes.length;
     this.#controlBytes += counted;
     if (this.#controlBytes > VIEWER_LIMITS.CONTROL_BYTES) {
-      this.close("notReading", "the viewer does not read what it is sent");
+      this.close("notReading", `the viewer leaves more than ${VIEWER_LIMITS.CONTROL_BYTES} bytes unread`);
       return;
     }
     this.#socket.send(bytes, () => {
@@ -185,7 +183,7 @@ export class Viewer implements Watcher, ThumbnailViewer {
 
   #handle(message: ViewerMessage): void {
     if (!this.#greeted && message.type !== "hello") {
-      throw new ViewerProtocolError("malformed", `${message.type} came before hello`);
+      throw new ViewerProtocolError("malformed", `${message.type} before hello`);
     }
     switch (message.type) {
       case "hello":
@@ -213,15 +211,15 @@ export class Viewer implements Watcher, ThumbnailViewer {
   }
 
   #onHello({ version, codecs }: { version: number; codecs: readonly number[] }): void {
-    if (this.#greeted) throw new ViewerProtocolError("malformed", "hello came twice");
+    if (this.#greeted) throw new ViewerProtocolError("malformed", "second hello");
     if (version !== VIEWER_LIMITS.VERSION) {
-      const own = `this server speaks version ${VIEWER_LIMITS.VERSION} of the protocol`;
-      throw new ViewerProtocolError("version", `${own}, the page version ${version}: load the page again`);
+      const text = `protocol version ${version}, expected ${VIEWER_LIMITS.VERSION}: reload the page`;
+      throw new ViewerProtocolError("version", text);
     }
     if (codecs.length > VIEWER_LIMITS.CODECS) {
       throw new ViewerProtocolError(
         "malformed",
-        `hello has ${codecs.length} codecs, more than ${VIEWER_LIMITS.CODECS}`,
+        `${codecs.length} codecs in hello, at most ${VIEWER_LIMITS.CODECS} allowed`,
       );
     }
     clearTimeout(this.#helloTimer);
@@ -234,13 +232,13 @@ export class Viewer implements Watcher, ThumbnailViewer {
   #onWatch(id: string): void {
     if (Buffer.byteLength(id) > VIEWER_LIMITS.SOURCE_ID_BYTES) {
       const most = VIEWER_LIMITS.SOURCE_ID_BYTES;
-      throw new ViewerProtocolError("malformed", `watch names a source of more than ${most} bytes`);
+      throw new ViewerProtocolError("malformed", `source id of more than ${most} bytes in watch`);
     }
     if (this.#watches.take()) {
       this.#watch(id);
       return;
     }
-    // Starting a source costs an encoder, so who leafs through them is served where he stops.
+    // Starting a source costs an encoder, so debounce while the user flips through sources.
     this.#leave();
     this.#watchTimer = setTimeout(() => this.#watch(id), VIEWER_LIMITS.WATCH_DELAY_MS);
   }
@@ -257,12 +255,12 @@ export class Viewer implements Watcher, ThumbnailViewer {
       this.showState(absentState(id));
       return;
     }
-    this.#log.info({ source: id }, "viewer watches");
+    this.#log.info({ source: id }, "viewer watches source");
     this.#input = new InputForwarder(this.#hub.source, this.#hub.metrics);
     this.#hub.watch(this);
   }
 
-  /** From what it watches, be it a source or the list. */
+  /** Stops watching the source or the list. */
   #leave(): void {
     clearTimeout(this.#watchTimer);
     if (this.#watched === "") this.#around.thumbnails.close(this);
@@ -289,7 +287,7 @@ export class Viewer implements Watcher, ThumbnailViewer {
 
   #ping(): void {
     if (!this.#alive) {
-      this.#log.info("viewer does not answer");
+      this.#log.info("viewer timed out");
       this.#socket.terminate();
       return;
     }
@@ -297,7 +295,7 @@ export class Viewer implements Watcher, ThumbnailViewer {
     if (this.#socket.readyState === this.#socket.OPEN) this.#socket.ping();
   }
 
-  /** Nobody is waited for for ever. */
+  /** Cuts the connection if the viewer does not answer Close. */
   #cutSoon(): void {
     this.#cutTimer ??= setTimeout(() => this.#socket.terminate(), VIEWER_LIMITS.CLOSE_MS);
   }
@@ -308,29 +306,27 @@ export class Viewer implements Watcher, ThumbnailViewer {
     clearTimeout(this.#cutTimer);
     this.#cursor.close();
     this.#leave();
-    this.#log.info({ code, reason }, "viewer left");
+    this.#log.info({ code, reason }, "viewer disconnected");
   }
 }
 
 /** @throws ViewerProtocolError */
 function read(data: RawData, isBinary: boolean, rate: RateLimit): ViewerMessage {
   if (!rate.take()) {
-    throw new ViewerProtocolError(
-      "tooMany",
-      `more than ${VIEWER_LIMITS.MESSAGES_PER_SECOND} messages a second`,
-    );
+    const text = `more than ${VIEWER_LIMITS.MESSAGES_PER_SECOND} messages per second`;
+    throw new ViewerProtocolError("tooMany", text);
   }
-  if (!isBinary) throw new ViewerProtocolError("notBinary", "messages are binary");
-  // Of the three kinds that `ws` can deliver, "nodebuffer" is the one that it does.
-  if (!Buffer.isBuffer(data)) throw new TypeError("ws delivers no Buffer");
+  if (!isBinary) throw new ViewerProtocolError("notBinary", "text message, expected binary");
+  // ws delivers Buffers with its default binaryType, "nodebuffer".
+  if (!Buffer.isBuffer(data)) throw new TypeError("ws delivered no Buffer");
   if (data.length > VIEWER_LIMITS.MESSAGE_BYTES) {
-    const text = `a message of ${data.length} bytes is beyond ${VIEWER_LIMITS.MESSAGE_BYTES}`;
+    const text = `message of ${data.length} bytes, at most ${VIEWER_LIMITS.MESSAGE_BYTES} allowed`;
     throw new ViewerProtocolError("tooBig", text);
   }
   try {
     return decodeViewerMessage(data);
   } catch (error) {
     if (!(error instanceof ViewerMessageError)) throw error;
-    throw new ViewerProtocolError("malformed", `the message is no ViewerMessage: ${error.message}`);
+    throw new ViewerProtocolError("malformed", `invalid ViewerMessage: ${error.message}`);
   }
 }

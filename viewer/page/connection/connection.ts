@@ -1,10 +1,9 @@
 /**
- * The WebSocket to the server: opened again with growing pauses when it is lost, pinged once a second.
+ * The WebSocket to the server: pinged once a second, and re-opened with back-off when it is lost.
  *
- * What the server closed with a code that says "not again" (proto/viewer-closing.ts) stays closed until a person asks.
+ * After a close code without `again` (proto/viewer-closing.ts) it stays closed until the user reconnects.
  */
 import { CLOSE_CODES } from "../../../proto/viewer-closing.ts";
-import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
 import {
   decodeServerMessage,
   encodeViewerMessage,
@@ -14,18 +13,18 @@ import {
 import { now } from "../player/unit.ts";
 import { ServerClock } from "./server-clock.ts";
 
-/** First and longest pause before another attempt, in ms. */
+/** First and longest delay before another attempt, in ms. */
 const PAUSE = { first: 500, longest: 10_000 };
 const PING_MS = 1000;
-/** No answer to a ping for that long, and the connection is given up: a network that vanished closes nothing. */
+/** Without any message for this long the connection counts as lost: a vanished network closes nothing. */
 const SILENCE_MS = 8000;
-/** HTTP statuses that another attempt would get again: the token, or the name in the address, is not good. */
-const REFUSALS: readonly number[] = [401, 403];
-/** There are as many viewers as the server takes. */
+/** HTTP statuses that are final: the token or the host name is wrong. */
+const FINAL: readonly number[] = [401, 403];
+/** The server has its maximum number of viewers. */
 const FULL = 503;
-/** For a connection to be opened, and for the server to say why it is not. */
+/** Time-out for opening the connection, and for fetching the reason of a rejection. */
 const OPEN_MS = 10_000;
-/** Input that a slow line has not taken; beyond it pointer moves are left out. */
+/** With more unsent input than this, pointer moves are skipped. */
 const MAX_UNSENT_BYTES = 64 * 1024;
 
 const NO_ANSWER = "The server does not answer.";
@@ -33,14 +32,14 @@ const NO_ANSWER = "The server does not answer.";
 export type ConnectionState =
   | { readonly code: "connecting" }
   | { readonly code: "open" }
-  /** Lost; another attempt follows by itself. `before` tells whether there was a connection. */
+  /** Lost; another attempt follows. `before`: whether there has been a connection. */
   | { readonly code: "waiting"; readonly reason: string; readonly before: boolean }
-  /** Ended for good. */
+  /** Closed until the user reconnects. */
   | { readonly code: "refused"; readonly reason: string };
 
 export interface ConnectionEvents {
   onState(state: ConnectionState): void;
-  /** @param arrivedAt ms as `now()` counts */
+  /** @param arrivedAt in ms of `now()` */
   onMessage(message: ServerMessage, arrivedAt: number): void;
   onRoundTrip(ms: number): void;
 }
@@ -55,7 +54,7 @@ export class Connection {
   #token = 0;
   #pingedAt: number | undefined;
   #clock = new ServerClock();
-  #heardAt = 0;
+  #receivedAt = 0;
   #wasOpen = false;
 
   constructor(url: URL, events: ConnectionEvents) {
@@ -63,7 +62,7 @@ export class Connection {
     this.#events = events;
   }
 
-  /** Connects now, whatever pause there was to be. */
+  /** Connects now, even while a delay is running. */
   open(): void {
     this.#release();
     this.#events.onState({ code: "connecting" });
@@ -75,14 +74,14 @@ export class Connection {
     this.#retry = window.setTimeout(() => this.#lost(1006, NO_ANSWER), OPEN_MS);
     socket.onopen = () => {
       window.clearTimeout(this.#retry);
-      this.#heardAt = now();
+      this.#receivedAt = now();
       this.#pinger = window.setInterval(() => this.#ping(), PING_MS);
       this.#events.onState({ code: "open" });
       this.#ping();
     };
     socket.onclose = ({ code, reason }) => {
-      // A browser keeps to itself why a WebSocket was refused; asked without an upgrade, the server tells.
-      if (this.#pinger === undefined) this.#askWhy(socket);
+      // Browsers hide why a WebSocket was rejected; a plain request to the same URL returns the reason.
+      if (this.#pinger === undefined) this.#fetchReason(socket);
       else this.#lost(code, reason);
     };
   }
@@ -92,25 +91,25 @@ export class Connection {
     this.#socket.send(encodeViewerMessage(message) as Uint8Array<ArrayBuffer>);
   }
 
-  /** How long something was under way that the server says it sent then, in ms; undefined before that can be told. */
+  /** How long a message that the server sent at `sentUs` was under way, in ms; undefined while not yet known. */
   underway(sentUs: number, arrivedAt: number): number | undefined {
     return this.#clock.underway(sentUs, arrivedAt);
   }
 
-  /** Whether the line takes what may be left out, e.g. another move of the pointer. */
+  /** Whether the connection has room for messages that may be skipped, e.g. pointer moves. */
   get hasRoom(): boolean {
     return (this.#socket?.bufferedAmount ?? 0) < MAX_UNSENT_BYTES;
   }
 
   #receive(data: unknown): void {
     const arrivedAt = now();
-    this.#heardAt = arrivedAt;
+    this.#receivedAt = arrivedAt;
     if (!(data instanceof ArrayBuffer)) return;
     let message: ServerMessage;
     try {
       message = decodeServerMessage(new Uint8Array(data));
     } catch {
-      return; // A kind of message that a newer server has.
+      return; // A message of a newer server.
     }
     if (message.type === "hello") {
       this.#wasOpen = true;
@@ -125,7 +124,7 @@ export class Connection {
   }
 
   #ping(): void {
-    if (now() - this.#heardAt > SILENCE_MS) {
+    if (now() - this.#receivedAt > SILENCE_MS) {
       this.#lost(1006, NO_ANSWER);
       return;
     }
@@ -143,12 +142,12 @@ export class Connection {
       return;
     }
     this.#events.onState({ code: "waiting", reason, before: this.#wasOpen });
-    // Spread, so that the viewers of a server that was restarted do not all come at once.
+    // Spread, so that not all viewers of a restarted server reconnect at once.
     this.#retry = window.setTimeout(() => this.open(), this.#pause * (0.75 + Math.random() / 2));
     this.#pause = Math.min(this.#pause * 2, PAUSE.longest);
   }
 
-  async #askWhy(socket: WebSocket): Promise<void> {
+  async #fetchReason(socket: WebSocket): Promise<void> {
     window.clearTimeout(this.#retry);
     const url = new URL(this.#url);
     url.protocol = url.protocol === "wss:" ? "https:" : "http:";
@@ -157,10 +156,9 @@ export class Connection {
     );
     const text = (await answer?.text().catch(() => "")) ?? "";
     if (socket !== this.#socket) return;
-    const isRefusal = answer !== undefined && REFUSALS.includes(answer.status);
-    if (isRefusal || answer?.status === FULL) this.#lost(1006, text);
-    else this.#lost(1006, "");
-    if (!isRefusal) return;
+    const isFinal = answer !== undefined && FINAL.includes(answer.status);
+    this.#lost(1006, isFinal || answer?.status === FULL ? text : "");
+    if (!isFinal) return;
     window.clearTimeout(this.#retry);
     this.#events.onState({ code: "refused", reason: text });
   }
@@ -179,6 +177,3 @@ export class Connection {
     socket.close();
   }
 }
-
-/** Protocol version that ViewerHello names. */
-export const PROTOCOL_VERSION = VIEWER_LIMITS.VERSION;

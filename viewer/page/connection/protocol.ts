@@ -1,4 +1,4 @@
-/** The protocol's numbers in the page's own words. */
+/** Converts the protocol's enumerations and times to the page's. */
 import { vsockenc } from "../../../proto/protobuf.ts";
 import type { ServerMessage } from "../../../proto/viewer-messages.ts";
 import type { ListedSource } from "../list/list.ts";
@@ -8,52 +8,40 @@ import type { FrameTimes } from "../statistics/stages.ts";
 const { Codec } = vsockenc;
 const { SourceKind, StateCode } = vsockenc.viewer;
 
-type Body<Type extends ServerMessage["type"]> = Extract<ServerMessage, { type: Type }>["body"];
+export type Body<Type extends ServerMessage["type"]> = Extract<ServerMessage, { type: Type }>["body"];
 
-export function protocolCodec(name: "h264" | "h265"): vsockenc.Codec {
-  return name === "h264" ? Codec.H264 : Codec.H265;
-}
+export const PROTOCOL_CODECS = { h264: Codec.H264, h265: Codec.H265 } as const;
+
+const KINDS: Readonly<Record<number, ListedSource["kind"]>> = {
+  [SourceKind.STREAM]: "stream",
+  [SourceKind.HEAD]: "head",
+  [SourceKind.PIPELINE]: "pipeline",
+};
+const STATES: Readonly<Record<number, SourceState["code"]>> = {
+  [StateCode.RUNNING]: "running",
+  [StateCode.IDLE]: "idle",
+  [StateCode.AWAY]: "away",
+  [StateCode.FAILED]: "failed",
+};
 
 export function listedSource(source: vsockenc.viewer.Source.$Properties): ListedSource {
   const { id, kind, vm, title, input } = source;
-  return { id: id ?? "", kind: kindName(kind), vm: vm ?? "", title: title ?? "", input: input === true };
-}
-
-function kindName(kind: vsockenc.viewer.SourceKind | null | undefined): ListedSource["kind"] {
-  switch (kind) {
-    case SourceKind.STREAM:
-      return "stream";
-    case SourceKind.HEAD:
-      return "head";
-    case SourceKind.PIPELINE:
-      return "pipeline";
-    default:
-      return "other";
-  }
+  return {
+    id: id ?? "",
+    kind: KINDS[kind ?? 0] ?? "other",
+    vm: vm ?? "",
+    title: title ?? "",
+    input: input === true,
+  };
 }
 
 /** Undefined for a state that this page does not know. */
 export function sourceState({ code, text }: Body<"state">): SourceState | undefined {
-  const name = stateName(code);
+  const name = STATES[code];
   return name === undefined ? undefined : { code: name, text };
 }
 
-function stateName(code: vsockenc.viewer.StateCode): SourceState["code"] | undefined {
-  switch (code) {
-    case StateCode.RUNNING:
-      return "running";
-    case StateCode.IDLE:
-      return "idle";
-    case StateCode.AWAY:
-      return "away";
-    case StateCode.FAILED:
-      return "failed";
-    default:
-      return undefined;
-  }
-}
-
-/** In ms; what the host does not know is absent. */
+/** In ms, without the stages that the host did not measure. */
 export function timesOf(stages: vsockenc.viewer.Stages.$Properties | null | undefined): FrameTimes {
   const { captureUs, queueUs, convertUs, encodeUs, deliverUs } = stages ?? {};
   const all = {

@@ -1,28 +1,25 @@
 /**
- * How long something was under way that says when it was sent by the server's clock. Where that clock stands against the
- * page's is estimated as NTP does (RFC 5905, chapters 8 and 10): the server's answer to a ping was made about half a round
- * trip after the ping; of the latest ones the shortest round trip leaves the least room for doubt, half of itself.
+ * Estimates the server's clock, and with it how long a message was under way, as NTP does (RFC 5905, chapters 8 and 10):
+ * the server answered a ping about half a round trip after it was sent. The shortest of the latest round trips is used; the
+ * error is at most half of it.
  */
 
-/** Round trips that are remembered, one a second; the clocks do not drift apart much meanwhile. */
-const REMEMBERED = 16;
+/** Round trips that are kept, one a second; clock drift within them is negligible. */
+const KEPT = 16;
 
 interface Reading {
   readonly roundTripMs: number;
-  /** The page's clock less the server's. */
+  /** The page's clock minus the server's. */
   readonly offsetMs: number;
 }
 
 export class ServerClock {
   #latest: readonly Reading[] = [];
 
-  /** @param clockUs the server's, when it answered; the other two by the page's clock, in ms */
+  /** @param clockUs the server's, at its answer; the other two by the page's clock, in ms */
   answered(pingedAt: number, arrivedAt: number, clockUs: number): void {
-    const reading = {
-      roundTripMs: arrivedAt - pingedAt,
-      offsetMs: (pingedAt + arrivedAt) / 2 - clockUs / 1000,
-    };
-    this.#latest = [...this.#latest, reading].slice(-REMEMBERED);
+    const offsetMs = (pingedAt + arrivedAt) / 2 - clockUs / 1000;
+    this.#latest = [...this.#latest, { roundTripMs: arrivedAt - pingedAt, offsetMs }].slice(-KEPT);
   }
 
   /** In ms; undefined before the first answer. */

@@ -1,4 +1,4 @@
-/** Pointer and keyboard on their way to the guest: off until a person switches them on. */
+/** Sends pointer and keyboard to the guest, once the user switches control on. */
 import type { OutgoingViewerMessage } from "../../../proto/viewer-messages.ts";
 import { Keyboard } from "./keyboard.ts";
 import { PointerInput } from "./pointer.ts";
@@ -30,11 +30,11 @@ export class Control {
     return this.#active !== undefined;
   }
 
-  /** Begins to send what happens on the picture, and gives it the focus. */
+  /** Starts to send input on the picture, and gives it the focus. */
   start(element: HTMLElement): void {
     this.stop();
     element.tabIndex = 0;
-    element.setAttribute("aria-label", "The guest's screen. Ctrl+Alt+Shift gives the keyboard back.");
+    element.setAttribute("aria-label", "The guest's screen. Press Ctrl+Alt+Shift to release the keyboard.");
     element.setAttribute("role", "application");
     element.dataset["controlled"] = "yes";
     const keyboard = new Keyboard(element, {
@@ -53,14 +53,14 @@ export class Control {
     element.focus({ preventScroll: true });
   }
 
-  /** In full screen Escape, Ctrl+W and the like go to the guest, too; holding Escape ends full screen. */
+  /** In full screen, Escape, Ctrl+W and the like go to the guest, too; holding Escape leaves full screen. */
   readonly #lockKeyboard = (): void => {
     const { keyboard } = navigator as Navigator & { readonly keyboard?: KeyboardLock };
     if (this.on && document.fullscreenElement !== null) keyboard?.lock().catch(() => undefined);
     else keyboard?.unlock();
   };
 
-  /** Lets go of everything that is pressed. */
+  /** Releases every pressed key and button. */
   stop(): void {
     if (this.#active === undefined) return;
     const { element, keyboard, pointer } = this.#active;

@@ -1,17 +1,17 @@
-/** Hands keys to the guest while the picture has the focus, and gives the keyboard back on Ctrl+Alt+Shift. */
+/** Sends keys to the guest while the picture has the focus, until Ctrl+Alt+Shift is pressed. */
 import { KEY_CODES } from "./key-codes.ts";
 
 export interface KeyboardEvents {
   onKey(code: number, pressed: boolean): void;
-  /** The person pressed Ctrl, Alt and Shift together. */
+  /** Ctrl, Alt and Shift are pressed together. */
   onRelease(): void;
 }
 
-/** Sends what is typed on an element, until closed. */
+/** Sends the keys that are typed on an element, until closed. */
 export class Keyboard {
   readonly #element: HTMLElement;
   readonly #events: KeyboardEvents;
-  /** What the guest holds to be pressed. */
+  /** The keys that the guest has as pressed. */
   readonly #pressed = new Set<number>();
   readonly #listeners = new AbortController();
 
@@ -21,7 +21,7 @@ export class Keyboard {
     const { signal } = this.#listeners;
     element.addEventListener("keydown", (event) => this.#onKey(event, true), { signal });
     element.addEventListener("keyup", (event) => this.#onKey(event, false), { signal });
-    // Nobody tells of keys that are let go elsewhere.
+    // Keys that are released elsewhere are not reported here.
     element.addEventListener("blur", () => this.#releaseAll(), { signal });
     window.addEventListener("blur", () => this.#releaseAll(), { signal });
     document.addEventListener("visibilitychange", () => document.hidden && this.#releaseAll(), { signal });
@@ -34,14 +34,14 @@ export class Keyboard {
 
   #onKey(event: KeyboardEvent, pressed: boolean): void {
     if (event.target !== this.#element) return;
-    const code = KEY_CODES[event.code];
+    const code = KEY_CODES.get(event.code);
     if (code === undefined) return;
     event.preventDefault();
     event.stopPropagation();
-    // The guest repeats keys by itself.
+    // The guest makes its own key repeats.
     if (event.repeat) return;
     this.#set(code, pressed);
-    // macOS does not tell of keys that are let go while Command is held.
+    // macOS does not report keys that are released while Command is held.
     if (!pressed && event.key === "Meta") this.#releaseAll();
     if (pressed && event.ctrlKey && event.altKey && event.shiftKey) this.#events.onRelease();
   }

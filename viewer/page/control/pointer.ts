@@ -1,6 +1,6 @@
-/** Hands the pointer's place, buttons and wheel to the guest. */
+/** Sends the pointer's position, buttons and wheel to the guest. */
 
-/** As viewer.proto has it. */
+/** The fields of Pointer in viewer.proto. */
 export interface PointerMessage {
   readonly x: number;
   readonly y: number;
@@ -10,25 +10,25 @@ export interface PointerMessage {
 }
 
 const SCALE = 65_535;
-/** left, right and middle of MouseEvent.buttons. */
+/** Left, right and middle of MouseEvent.buttons. */
 const BUTTONS = 0b111;
 const WHEEL_STEP = 120;
-/** What one notch of a wheel is in the units of WheelEvent.deltaMode: pixels, lines, pages. */
+/** A wheel's notch in the units of WheelEvent.deltaMode: pixels, lines, pages. */
 const NOTCH = [100, 3, 1] as const;
 const MAX_WHEEL = 100 * WHEEL_STEP;
 
 export interface PointerEvents {
-  /** @param disposable whether the next message says all that this one does */
+  /** @param disposable whether the next message replaces this one */
   onPointer(message: PointerMessage, disposable: boolean): void;
 }
 
-/** Sends what the pointer does over an element that shows the picture, until closed. */
+/** Sends pointer events on the element that shows the picture, until closed. */
 export class PointerInput {
   readonly #element: HTMLElement;
   readonly #events: PointerEvents;
   readonly #listeners = new AbortController();
   #last = { x: 0, y: 0, buttons: 0 };
-  /** Less than a step of the wheel, in 1/120. */
+  /** The fraction of a wheel step (1/120 notch) that was not sent yet. */
   #rest = { x: 0, y: 0 };
 
   constructor(element: HTMLElement, events: PointerEvents) {
@@ -40,7 +40,7 @@ export class PointerInput {
     element.addEventListener(
       "pointerdown",
       (event) => {
-        // A drag goes on outside of the picture.
+        // A drag may leave the picture.
         element.setPointerCapture(event.pointerId);
         this.#onPointer(event);
       },
@@ -62,7 +62,7 @@ export class PointerInput {
     if (event.type === "pointerdown") this.#element.focus({ preventScroll: true });
     const buttons = event.buttons & BUTTONS;
     const disposable = buttons === this.#last.buttons;
-    this.#last = { ...this.#place(event), buttons };
+    this.#last = { ...this.#position(event), buttons };
     this.#events.onPointer({ ...this.#last, wheelX: 0, wheelY: 0 }, disposable);
   }
 
@@ -78,11 +78,11 @@ export class PointerInput {
     const y = whole(event.deltaY, this.#rest.y);
     this.#rest = { x: x.rest, y: y.rest };
     if (x.steps === 0 && y.steps === 0) return;
-    this.#last = { ...this.#last, ...this.#place(event) };
+    this.#last = { ...this.#last, ...this.#position(event) };
     this.#events.onPointer({ ...this.#last, wheelX: x.steps, wheelY: y.steps }, false);
   }
 
-  #place(event: MouseEvent): { x: number; y: number } {
+  #position(event: MouseEvent): { x: number; y: number } {
     const { left, top, width, height } = this.#element.getBoundingClientRect();
     const scaled = (value: number, size: number): number =>
       size === 0 ? 0 : Math.round(Math.min(Math.max(value / size, 0), 1) * SCALE);

@@ -1,4 +1,4 @@
-/** The list of VMs with their streams and screens, and small pictures of those that are not being watched. */
+/** The list of VMs with their streams and screens, each with a thumbnail. */
 import { make } from "../dom.ts";
 import { draw, drawStill } from "./still.ts";
 
@@ -16,7 +16,7 @@ const KINDS: Readonly<Record<ListedSource["kind"], string>> = {
   pipeline: "Pipeline in the guest",
   other: "Source",
 };
-/** In pixels of the canvas: twice what is shown, for fine screens. */
+/** In pixels of the canvas: twice the size on the page, for high-density screens. */
 const THUMBNAIL = { width: 448, height: 252 };
 
 interface Row {
@@ -35,9 +35,9 @@ export class SourceList {
     this.#root = root;
   }
 
-  /** Shows these, by VM; small pictures of those that stay, stay. */
+  /** Shows the sources by VM, and keeps the thumbnails of those that were listed before. */
   show(sources: readonly ListedSource[], watched: string): void {
-    // An element that is put in anew while it is pressed gets no click.
+    // An element that is inserted again while it is pressed gets no click.
     if (sources === this.#shown?.sources && watched === this.#shown.watched) return;
     this.#shown = { sources, watched };
     for (const id of [...this.#rows.keys()]) {
@@ -52,11 +52,11 @@ export class SourceList {
     });
     const focused = this.#focusedId();
     this.#root.replaceChildren(...sections);
-    // Replacing an element takes the focus from it.
+    // An element that is replaced loses the focus.
     if (focused !== undefined) this.#rows.get(focused)?.link.focus({ preventScroll: true });
   }
 
-  /** Takes a source's small picture from what shows it at the moment. */
+  /** Copies a source's thumbnail from the element that shows it. */
   copy(id: string, screen: HTMLCanvasElement | HTMLVideoElement): void {
     const row = this.#rows.get(id);
     if (row === undefined) return;
@@ -67,9 +67,9 @@ export class SourceList {
   }
 
   /**
-   * Decodes a source's small picture; while one is being decoded, others are left out.
+   * Decodes a source's thumbnail; skipped while the previous one is being decoded.
    *
-   * @param units Annex B, from a key unit on
+   * @param units Annex B, starting with a key unit
    */
   thumbnail(id: string, codec: string, units: readonly Uint8Array[]): void {
     const row = this.#rows.get(id);
@@ -79,7 +79,7 @@ export class SourceList {
       .then(() => {
         row.item.dataset["picture"] = "yes";
       })
-      // The list keeps the sign that it shows where there is no picture.
+      // The list keeps the placeholder.
       .catch(() => undefined)
       .finally(() => {
         row.busy = false;

@@ -1,10 +1,10 @@
-/** Makes a small picture of some access units, for the list. */
+/** Draws a thumbnail from access units, for the list. */
 import { errorText } from "../../../common/error-text.ts";
 import { NAL_PPS, NAL_SPS, nalType, splitNalUnits, toSample } from "../player/mse/annexb.ts";
 import { fragment, initialization } from "../player/mse/fmp4.ts";
 import { hasWebCodecs } from "../player/webcodecs.ts";
 
-/** No picture came of it. */
+/** The access units could not be decoded to a picture. */
 export class StillError extends Error {
   override readonly name = "StillError";
 }
@@ -12,9 +12,9 @@ export class StillError extends Error {
 const TIMEOUT_MS = 10_000;
 
 /**
- * Draws the last picture of some access units on a canvas, scaled to the canvas's width; sets the canvas's height.
+ * Draws the last picture of the access units on a canvas, scaled to the canvas's width; sets the canvas's height.
  *
- * @param units Annex B, from a key unit on, which has its parameter sets
+ * @param units Annex B, starting with a key unit with its parameter sets
  * @throws StillError
  */
 export async function drawStill(
@@ -23,7 +23,7 @@ export async function drawStill(
   units: readonly Uint8Array[],
 ): Promise<void> {
   if (hasWebCodecs()) return decodeStill(canvas, codec, units);
-  if (!codec.startsWith("avc1.")) throw new StillError("Only H.264 can be shown over plain HTTP.");
+  if (!codec.startsWith("avc1.")) throw new StillError("Over plain HTTP only H.264 can be shown.");
   return playStill(canvas, units);
 }
 
@@ -59,11 +59,11 @@ async function decodeStill(
   }
 }
 
-/** How long a film's pictures are, in seconds: the last one is wound to, the others are passed. */
+/** Durations of the film's pictures, in seconds: the element seeks to the last one. */
 const LAST_S = 1;
 const PASSING_S = 0.01;
 
-/** Without WebCodecs: a film, of which the last picture is taken. */
+/** Without WebCodecs: plays a film of the units, and draws its last picture. */
 async function playStill(canvas: HTMLCanvasElement, units: readonly Uint8Array[]): Promise<void> {
   const nalUnits = units.map(splitNalUnits);
   const sps = nalUnits[0]?.find((unit) => nalType(unit) === NAL_SPS);
@@ -79,7 +79,7 @@ async function playStill(canvas: HTMLCanvasElement, units: readonly Uint8Array[]
       data: toSample(data),
     }),
   );
-  // The element takes the size from the SPS as soon as it has a picture.
+  // The element reads the size from the SPS with its first picture.
   const film = new Blob([initialization({ width: 16, height: 16, sps, pps }), ...fragments], {
     type: "video/mp4",
   });
@@ -89,8 +89,11 @@ async function playStill(canvas: HTMLCanvasElement, units: readonly Uint8Array[]
   const url = URL.createObjectURL(film);
   try {
     await new Promise<void>((resolve, reject) => {
-      const timer = window.setTimeout(() => reject(new StillError("No picture came.")), TIMEOUT_MS);
-      // Sooner, e.g. at loadeddata, a canvas may get nothing.
+      const timer = window.setTimeout(
+        () => reject(new StillError("The video element shows no picture.")),
+        TIMEOUT_MS,
+      );
+      // Earlier, e.g. at loadeddata, a canvas may get nothing.
       const wait = (): void => {
         video.requestVideoFrameCallback((_now, { mediaTime }) => {
           if (mediaTime < lastAt - PASSING_S / 2) {
@@ -105,7 +108,8 @@ async function playStill(canvas: HTMLCanvasElement, units: readonly Uint8Array[]
       video.onloadedmetadata = () => {
         if (last > 0) video.currentTime = lastAt + LAST_S / 2;
       };
-      video.onerror = () => reject(new StillError(video.error?.message ?? "The picture was refused."));
+      video.onerror = () =>
+        reject(new StillError(video.error?.message ?? "The video element rejected the picture."));
       video.src = url;
     });
     draw(canvas, video, video.videoWidth, video.videoHeight);
@@ -115,7 +119,7 @@ async function playStill(canvas: HTMLCanvasElement, units: readonly Uint8Array[]
   }
 }
 
-/** Draws what a canvas can take, scaled to the canvas's width; sets the canvas's height. */
+/** Draws an image on a canvas, scaled to the canvas's width; sets the canvas's height. */
 export function draw(
   canvas: HTMLCanvasElement,
   picture: CanvasImageSource,

@@ -1,8 +1,6 @@
-/** The guest's pointer over the picture, where the display shows it and the pictures do not. */
-import type { ServerMessage } from "../../../proto/viewer-messages.ts";
+/** Draws the guest's pointer over the picture, for displays whose pictures do not contain it. */
+import type { Body } from "../connection/protocol.ts";
 import { make } from "../dom.ts";
-
-type Cursor = Extract<ServerMessage, { type: "cursor" }>["body"];
 
 export interface Size {
   readonly width: number;
@@ -11,11 +9,11 @@ export interface Size {
 
 export class GuestPointer {
   readonly #image = make("img", "guest-pointer");
-  /** As large as the picture on the screen, and lying over it. */
+  /** Covers the picture exactly. */
   readonly layer = make("div", "guest-pointer-layer", this.#image);
   #visible = false;
-  /** Of the image's first pixel, and of the image: in pixels of the picture. */
-  #place = { x: 0, y: 0 };
+  /** Position of the image's first pixel, and size of the image, in pixels of the picture. */
+  #position = { x: 0, y: 0 };
   #size: Size = { width: 0, height: 0 };
   #picture: Size | undefined;
 
@@ -24,9 +22,9 @@ export class GuestPointer {
     this.layer.hidden = true;
   }
 
-  show({ visible, x, y, image }: Cursor): void {
+  show({ visible, x, y, image }: Body<"cursor">): void {
     this.#visible = visible ?? false;
-    this.#place = { x: x ?? 0, y: y ?? 0 };
+    this.#position = { x: x ?? 0, y: y ?? 0 };
     if (image) {
       this.#size = { width: image.width ?? 0, height: image.height ?? 0 };
       this.#image.src = toUrl(this.#size, image.pixels ?? new Uint8Array(0));
@@ -34,7 +32,7 @@ export class GuestPointer {
     this.#layOut();
   }
 
-  /** Of the picture, in its own pixels; undefined where there is none. */
+  /** @param size of the picture, in its own pixels; undefined without a picture */
   setPicture(size: Size | undefined): void {
     this.#picture = size;
     this.#layOut();
@@ -45,8 +43,8 @@ export class GuestPointer {
     this.layer.hidden = picture === undefined || !this.#visible;
     if (picture === undefined) return;
     const { style } = this.#image;
-    style.insetInlineStart = `${(this.#place.x / picture.width) * 100}%`;
-    style.insetBlockStart = `${(this.#place.y / picture.height) * 100}%`;
+    style.insetInlineStart = `${(this.#position.x / picture.width) * 100}%`;
+    style.insetBlockStart = `${(this.#position.y / picture.height) * 100}%`;
     style.inlineSize = `${(this.#size.width / picture.width) * 100}%`;
     style.blockSize = `${(this.#size.height / picture.height) * 100}%`;
   }
@@ -62,7 +60,7 @@ function toUrl({ width, height }: Size, pixels: Uint8Array): string {
   return canvas.toDataURL();
 }
 
-/** Divides the colours by alpha, with which they come multiplied. */
+/** Divides the colours by alpha: canvases take straight alpha, the protocol has premultiplied. */
 function toStraight(pixels: Uint8Array): Uint8ClampedArray<ArrayBuffer> {
   const straight = new Uint8ClampedArray(pixels);
   for (let at = 0; at < straight.length; at += 4) {

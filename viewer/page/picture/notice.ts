@@ -1,28 +1,28 @@
-/** Says in a plain sentence why there is no picture, or none that moves. */
+/** Explains why there is no picture, or why it does not move. */
 import type { ConnectionState } from "../connection/connection.ts";
 
-/** How the watched source does, as the server says. */
+/** The state of the watched source, from the server. */
 export interface SourceState {
   readonly code: "running" | "idle" | "away" | "failed";
-  /** A plain sentence, or "". */
+  /** A sentence, or "". */
   readonly text: string;
 }
 
-/** All that the sentence depends on. */
+/** Everything that a notice depends on. */
 export interface Situation {
   readonly connection: ConnectionState;
-  /** Whether the browser lacks what decodes: `insecure` where only plain HTTP is to blame. */
+  /** Whether the browser can decode: `insecure` where it could over HTTPS. */
   readonly decoder: "ready" | "insecure" | "missing";
   /** Why the decoder gave up. */
   readonly failure: string | undefined;
-  /** Undefined until the server has told. */
+  /** Undefined until the server has sent its list. */
   readonly sourceCount: number | undefined;
-  /** Id of the source that is to be shown; undefined for the list. */
+  /** Id of the watched source; undefined for the list. */
   readonly watched: string | undefined;
   readonly state: SourceState | undefined;
-  /** Since this source is watched. */
+  /** Whether a picture was painted since this source is watched. */
   readonly painted: boolean;
-  /** Seconds without a paint, where the source runs and the page can be seen; undefined otherwise. */
+  /** Seconds without a paint while the source runs and the page is visible; undefined otherwise. */
   readonly stalledSeconds: number | undefined;
   readonly arrivedSincePaint: number;
 }
@@ -31,125 +31,96 @@ export interface Notice {
   readonly mood: "busy" | "quiet" | "trouble";
   readonly title: string;
   readonly text: string;
-  /** What a button offers. */
+  /** The button below the text. */
   readonly action?: "reconnect" | "retry";
 }
 
-/** Without a paint for that long while the source runs, something is wrong. */
-export const STALL_SECONDS = 5;
+/** A running source without a paint for this long is reported. */
+const STALL_SECONDS = 5;
 
 export function noticeFor(situation: Situation): Notice | undefined {
   return connectionNotice(situation) ?? decoderNotice(situation) ?? sourceNotice(situation);
 }
+
+const busy = (title: string, text: string): Notice => ({ mood: "busy", title, text });
+const quiet = (title: string, text: string): Notice => ({ mood: "quiet", title, text });
+const trouble = (title: string, text: string, action?: Notice["action"]): Notice =>
+  action === undefined ? { mood: "trouble", title, text } : { mood: "trouble", title, text, action };
 
 function connectionNotice({ connection }: Situation): Notice | undefined {
   switch (connection.code) {
     case "open":
       return undefined;
     case "connecting":
-      return {
-        mood: "busy",
-        title: "Connecting…",
-        text: "The page is opening its connection to the server.",
-      };
-    case "waiting":
-      return {
-        mood: "trouble",
-        title: connection.before ? "The connection was lost" : "The server cannot be reached",
-        text: `${asSentence(connection.reason)}The page keeps trying.`,
-        action: "reconnect",
-      };
+      return busy("Connecting…", "Opening the connection to the server.");
+    case "waiting": {
+      const title = connection.before ? "Connection lost" : "Server unreachable";
+      return trouble(title, `${asSentence(connection.reason)} Retrying automatically.`.trim(), "reconnect");
+    }
     case "refused":
-      return {
-        mood: "trouble",
-        title: "The server refuses this page",
-        text: asSentence(connection.reason).trim(),
-        action: "reconnect",
-      };
+      return trouble("Connection rejected", asSentence(connection.reason), "reconnect");
   }
 }
 
 function decoderNotice({ decoder, failure }: Situation): Notice | undefined {
   if (decoder === "insecure") {
-    return {
-      mood: "trouble",
-      title: "This page needs HTTPS here",
-      text: "It came over plain HTTP, where browsers do not offer WebCodecs, and this one has no Media Source Extensions with H.264 either. Serve the page over HTTPS, or open it on the server's own machine as localhost.",
-    };
+    return trouble(
+      "HTTPS required",
+      "Over plain HTTP this browser offers neither WebCodecs nor Media Source Extensions with H.264. Serve the page over HTTPS, or open it as localhost on the server's own machine.",
+    );
   }
   if (decoder === "missing") {
-    return {
-      mood: "trouble",
-      title: "This browser cannot show the stream",
-      text: "It has neither WebCodecs nor Media Source Extensions with H.264. A current Chromium, Edge, Firefox or Safari has.",
-    };
+    return trouble(
+      "Browser not supported",
+      "This browser has neither WebCodecs nor Media Source Extensions with H.264. Use a current Chromium, Edge, Firefox or Safari.",
+    );
   }
-  if (failure === undefined) return undefined;
-  return { mood: "trouble", title: "The decoder gave up", text: failure, action: "retry" };
+  return failure === undefined ? undefined : trouble("Decoding failed", failure, "retry");
 }
 
 function sourceNotice(situation: Situation): Notice | undefined {
   const { sourceCount, watched, state } = situation;
-  if (sourceCount === undefined) {
-    return { mood: "busy", title: "Connecting…", text: "The server has not yet told what there is to see." };
+  if (sourceCount === undefined) return busy("Connecting…", "Waiting for the list of sources.");
+  if (watched === undefined) {
+    if (sourceCount > 0) return undefined;
+    return quiet(
+      "No sources yet",
+      "A stream appears here when a guest starts to encode, a screen when a VM starts.",
+    );
   }
-  if (sourceCount === 0 && watched === undefined) {
-    return {
-      mood: "quiet",
-      title: "Nothing to see yet",
-      text: "No VM offers a picture. A stream appears here as soon as a guest encodes, a screen as soon as a VM runs.",
-    };
-  }
-  // The list itself is what there is to see.
-  if (watched === undefined) return undefined;
-  if (state?.code === "away") {
-    return { mood: "trouble", title: "Nothing encodes at the moment", text: asSentence(state.text).trim() };
-  }
-  if (state?.code === "failed") {
-    return { mood: "trouble", title: "It cannot be shown", text: asSentence(state.text).trim() };
-  }
+  if (state?.code === "away") return trouble("Source unavailable", asSentence(state.text));
+  if (state?.code === "failed") return trouble("This source cannot be shown", asSentence(state.text));
   return stallNotice(situation) ?? firstPictureNotice(situation);
 }
 
 function stallNotice({ stalledSeconds = 0, arrivedSincePaint, painted }: Situation): Notice | undefined {
-  const nothingCame = arrivedSincePaint === 0;
-  // The server itself says when nothing moves; it is to be the first.
-  if (stalledSeconds < (nothingCame ? STALL_SECONDS + 1 : STALL_SECONDS)) return undefined;
+  const nothingArrived = arrivedSincePaint === 0;
+  // One second more gives the server time to report the source as idle.
+  if (stalledSeconds < (nothingArrived ? STALL_SECONDS + 1 : STALL_SECONDS)) return undefined;
   const seconds = Math.floor(stalledSeconds);
-  const text = nothingCame
-    ? `The source says that it runs, but nothing has arrived for ${seconds} seconds.`
+  const text = nothingArrived
+    ? `The source is running, but nothing has arrived for ${seconds} seconds.`
     : `${arrivedSincePaint} pictures have arrived in the last ${seconds} seconds, but none could be shown.`;
-  const title = painted ? "The picture stands still" : "No picture comes";
-  return { mood: "trouble", title, text, action: "retry" };
+  return trouble(painted ? "Picture frozen" : "No picture", text, "retry");
 }
 
 function firstPictureNotice({ state, painted }: Situation): Notice | undefined {
   if (painted) return undefined;
-  const text = asSentence(state?.text ?? "").trim();
-  if (state?.code === "idle") {
-    return {
-      mood: "quiet",
-      title: "Nothing moves",
-      text: text || "The next change on this screen shows it.",
-    };
-  }
-  return {
-    mood: "busy",
-    title: "Starting…",
-    text: text || "Waiting for the first picture.",
-  };
+  const text = asSentence(state?.text ?? "");
+  if (state?.code === "idle") return quiet("No changes", text || "A picture follows with the next change.");
+  return busy("Starting…", text || "Waiting for the first picture.");
 }
 
-/** Hint beside a picture that is still true, or undefined. */
+/** A hint beside a picture that does not move but is current. */
 export function hintFor({ connection, state, painted }: Situation): string | undefined {
   if (connection.code !== "open" || state?.code !== "idle" || !painted) return undefined;
-  return "Nothing moves, so no pictures come. This one is still true.";
+  return "The screen is not changing; this picture is current.";
 }
 
-/** A text from elsewhere as a sentence, with a space behind it; "" stays "". */
+/** A text with a capital letter and a full stop; "" stays "". */
 function asSentence(text: string): string {
   const trimmed = text.trim();
   if (trimmed === "") return "";
   const first = trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
-  return /[.!?…]$/.test(first) ? `${first} ` : `${first}. `;
+  return /[.!?…]$/.test(first) ? first : `${first}.`;
 }

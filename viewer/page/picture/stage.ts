@@ -1,5 +1,5 @@
-/** Where the picture is shown: its scale, full screen, and what lies over it. */
-import type { ServerMessage } from "../../../proto/viewer-messages.ts";
+/** The area that shows the picture: scale, full screen, the guest's pointer, notices. */
+import type { Body } from "../connection/protocol.ts";
 import { byId } from "../dom.ts";
 import type { Preferences } from "../tools/preferences.ts";
 import { GuestPointer, type Size } from "./guest-pointer.ts";
@@ -33,7 +33,7 @@ export class Stage {
   }
 
   toggleFullScreen(): void {
-    // Refused without a click or key press; then nothing has to happen.
+    // Rejected without a click or key press, which needs no handling.
     const change =
       document.fullscreenElement === null ? this.#root.requestFullscreen() : document.exitFullscreen();
     change.catch(() => undefined);
@@ -45,14 +45,14 @@ export class Stage {
     this.#layOut();
   }
 
-  /** Of the picture, in pixels; undefined where there is none. */
+  /** @param size of the picture, in pixels; undefined without a picture */
   setSize(size: Size | undefined): void {
     this.#size = size;
     this.#pointer.setPicture(size);
     this.#layOut();
   }
 
-  showPointer(cursor: Extract<ServerMessage, { type: "cursor" }>["body"]): void {
+  showPointer(cursor: Body<"cursor">): void {
     this.#pointer.show(cursor);
   }
 
@@ -82,7 +82,7 @@ export class Stage {
     if (this.#size === undefined) return;
     const { width, height } = this.#size;
     const { clientWidth, clientHeight } = this.#root;
-    // A pixel of the picture is a pixel of the screen, whatever the page's own unit is.
+    // One pixel of the picture is one pixel of the screen, not one CSS pixel.
     const original = 1 / window.devicePixelRatio;
     const factor = this.#scale === "fit" ? Math.min(clientWidth / width, clientHeight / height) : original;
     for (const { style } of [picture, this.#pointer.layer]) {
@@ -92,7 +92,7 @@ export class Stage {
   }
 }
 
-/** Leaves an unchanged text alone, so that screen readers do not read it again. */
+/** Skips an unchanged text, which screen readers would read again. */
 function setText(element: HTMLElement, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }

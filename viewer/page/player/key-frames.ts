@@ -1,19 +1,19 @@
-/** Asks for key frames, not more often than the server listens. */
+/** Requests key frames, at most as often as the server accepts. */
 import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
 import { now } from "./unit.ts";
 
 export class KeyFrameRequests {
   readonly #send: () => void;
-  #askedAt = Number.NEGATIVE_INFINITY;
+  #requestedAt = Number.NEGATIVE_INFINITY;
 
   constructor(send: () => void) {
     this.#send = send;
   }
 
-  /** To be called for everything that cannot be decoded: what is asked too early is asked again by the next. */
+  /** Call this for every unit that cannot be decoded; a call that comes too early is dropped, and a later one is sent. */
   need(): void {
-    if (now() - this.#askedAt < VIEWER_LIMITS.KEY_FRAME_MS) return;
-    this.#askedAt = now();
+    if (now() - this.#requestedAt < VIEWER_LIMITS.KEY_FRAME_MS) return;
+    this.#requestedAt = now();
     this.#send();
   }
 }

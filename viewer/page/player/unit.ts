@@ -1,7 +1,7 @@
-/** An access unit on its way from the WebSocket to the screen, and what is told of it. Page and worker share this. */
+/** An access unit between the WebSocket and the screen, and its reports. Page and worker share this. */
 import type { FrameTimes } from "../statistics/stages.ts";
 
-/** What the access units that follow are. */
+/** Describes the access units that follow. */
 export interface Configuration {
   /** RFC 6381, from the stream's own parameter sets. */
   readonly codec: string;
@@ -15,11 +15,11 @@ export interface UnitHead {
   readonly number: number;
   readonly ptsUs: number;
   readonly key: boolean;
-  /** To be decoded and not to be shown. */
+  /** To be decoded but not shown. */
   readonly replay: boolean;
-  /** When the WebSocket had it, in ms as `now()` counts. */
+  /** When the WebSocket received it, in ms of `now()`. */
   readonly arrivedAt: number;
-  /** Of its way until then. */
+  /** Durations until then. */
   readonly times: FrameTimes;
 }
 
@@ -28,45 +28,67 @@ export interface Unit extends UnitHead {
   readonly data: Uint8Array<ArrayBuffer>;
 }
 
-/** Why an access unit that had arrived was not painted. */
+/** Why a received access unit was not painted. */
 export type DropReason =
-  /** The decoder had too many waiting. */
+  /** Too many units waited for the decoder. */
   | "decoder behind"
-  /** It depends on a key frame that is not there. */
+  /** The key frame that it depends on is missing. */
   | "waiting for a key frame"
-  /** A newer picture was there before the screen's next refresh. */
+  /** A newer picture was decoded before the screen's next refresh. */
   | "replaced by a newer one"
-  /** The decoder failed while it had them. */
+  /** The decoder failed while it held the unit. */
   | "lost with the decoder";
 
-/** A picture that was handed to the screen. */
+/** A painted picture. */
 export interface Paint {
   readonly number: number;
   readonly ptsUs: number;
-  /** Of its whole way. */
+  /** Durations of all stages. */
   readonly times: FrameTimes;
-  /** From where its times begin to the screen, in ms; with what the browser does not tell of its own part. */
+  /** From the first known stage to the screen, in ms, including stages that the browser does not report. */
   readonly totalMs: number;
-  /** As `now()` counts. */
+  /** In ms of `now()`. */
   readonly at: number;
-  /** For tests: brightness (0 to 255) at the points that were asked for, read from the painted picture. */
+  /** For tests: the painted picture's brightness (0 to 255) at the requested points. */
   readonly luma?: readonly number[];
 }
 
-/** @param times of its whole way; those of the unit among them */
+/** @param times of all stages, the unit's own included */
 export function paintOf(unit: UnitHead, times: FrameTimes, at: number): Paint {
   const { number, ptsUs, arrivedAt } = unit;
   const before = Object.values(unit.times).reduce((sum, ms) => sum + ms, 0);
   return { number, ptsUs, times, totalMs: before + at - arrivedAt, at };
 }
 
-/** A place in the picture, in pixels. */
+/** A position in the picture, in pixels. */
 export interface Point {
   readonly x: number;
   readonly y: number;
 }
 
-/** Milliseconds on the clock that page and worker share: each one's performance.now() begins at its own origin. */
+export interface PlayerEvents {
+  onDecoded(queueLength: number): void;
+  onPaint(paint: Paint): void;
+  onDrop(reason: DropReason, count: number): void;
+  onKeyFrameNeeded(): void;
+  /** The decoder gave up; the text is a sentence for the user. It starts again at the next configuration. */
+  onFailure(text: string): void;
+  /** How it decodes, e.g. "WebCodecs" or "WebCodecs, in software". */
+  onDecoder(name: string): void;
+}
+
+/** The part of a player that may run in a worker. */
+export interface PlayerCommands {
+  configure(configuration: Configuration): void;
+  /** Takes over the unit's memory; the caller must not use it afterwards. */
+  decode(unit: Unit): void;
+  /** Forgets the stream and clears the picture, before another source. */
+  reset(): void;
+  /** Adds the brightness at these points to every later Paint. */
+  probe(points: readonly Point[]): void;
+}
+
+/** Milliseconds on a clock that page and worker share; performance.now() alone starts at a different origin in each. */
 export function now(): number {
   return performance.timeOrigin + performance.now();
 }

@@ -1,17 +1,11 @@
-/** The statistics over the picture: what explains how it looks. */
+/** Shows the statistics over the picture. */
+import type { Body } from "../connection/protocol.ts";
 import { make } from "../dom.ts";
 import { STAGES } from "./stages.ts";
 import type { Snapshot, Spread } from "./statistics.ts";
 
-/** What the server says of the stream, once a second. */
-export interface ServerStatistics {
-  readonly encoder: string;
-  readonly tier: string;
-  readonly bitrateKbps: number;
-  readonly dropped: Readonly<Record<string, number>>;
-  readonly viewers: number;
-  readonly skipped: number;
-}
+/** The server's own, once a second. */
+export type ServerStatistics = Body<"statistics">;
 
 export interface OverlayContent {
   readonly page: Snapshot;
@@ -24,58 +18,48 @@ export interface OverlayContent {
 
 const TIER_TEXTS: Readonly<Record<string, string>> = {
   resource: "resource (the guest's own memory)",
-  "resource-gather": "resource-gather (the guest's memory, collected)",
-  inline: "inline (pixels through the port)",
+  "resource-gather": "resource-gather (copied from the guest's memory)",
+  inline: "inline (pixels sent through the port)",
 };
-/** Of a 60 Hz screen: the line that the curve of paint intervals is compared with. */
+/** Of a 60 Hz screen: the reference line of the curve of paint intervals. */
 const REFRESH_MS = 1000 / 60;
 const CURVE = { width: 240, height: 44 };
 const SVG = "http://www.w3.org/2000/svg";
 
-export class Overlay {
-  readonly #root: HTMLElement;
+export function showOverlay(root: HTMLElement, content: OverlayContent): void {
+  const { page, server } = content;
+  root.replaceChildren(
+    headline(page),
+    curve(page.intervals),
+    rows(facts(content)),
+    make("h3", "", "Time per frame, in ms"),
+    stageTable(page),
+    make("h3", "", "Dropped frames"),
+    rows(drops(page, server)),
+  );
+}
 
-  constructor(root: HTMLElement) {
-    this.#root = root;
-  }
-
-  show(content: OverlayContent): void {
-    const { page, server } = content;
-    this.#root.replaceChildren(
-      this.#headline(page),
-      curve(page.intervals),
-      rows(facts(content)),
-      make("h3", "", "Time of a frame, in ms"),
-      stageTable(page),
-      make("h3", "", "Frames left out"),
-      rows(drops(page, server)),
-    );
-  }
-
-  #headline({ painted, periodMs, interval }: Snapshot): HTMLElement {
-    const rate = make("strong", "", perSecond(painted, periodMs));
-    const between = interval === undefined ? "no interval yet" : `every ${spreadText(interval)} ms`;
-    return make("p", "headline", rate, " paints a second ", make("small", "", between));
-  }
+function headline({ painted, periodMs, interval }: Snapshot): HTMLElement {
+  const rate = make("strong", "", perSecond(painted, periodMs));
+  const between = interval === undefined ? "no interval yet" : `every ${spreadText(interval)} ms`;
+  return make("p", "headline", rate, " paints per second ", make("small", "", between));
 }
 
 type Fact = readonly [name: string, value: string];
 
 function facts({ page, server, decoder, codec, size }: OverlayContent): Fact[] {
+  const { roundTripMs: roundTrip } = page;
   const picture = size === undefined ? "none yet" : `${size.width} × ${size.height}, ${codec}`;
   const target =
     server === undefined || server.bitrateKbps === 0 ? "" : ` of ${megabits(server.bitrateKbps)}`;
-  const arrivals = `${perSecond(page.received, page.periodMs)} a second`;
+  const arrivals = `${perSecond(page.received, page.periodMs)} per second`;
   return [
     ["Picture", picture],
     ["Encoder", server?.encoder || "unknown"],
     ["Source tier", TIER_TEXTS[server?.tier ?? ""] ?? (server?.tier || "unknown")],
     ["Bit rate", `${megabits(page.kbps)}${target} Mbit/s`],
     ["Arrivals", page.bursts === 0 ? arrivals : `${arrivals}, ${page.bursts} bursts`],
-    [
-      "Round trip",
-      page.roundTripMs === undefined ? "not measured yet" : `${milliseconds(page.roundTripMs)} ms`,
-    ],
+    ["Round trip", roundTrip === undefined ? "not measured yet" : `${milliseconds(roundTrip)} ms`],
     ["Decoder", decoder],
     ["Viewers", server === undefined ? "unknown" : String(server.viewers)],
   ];
@@ -84,7 +68,7 @@ function facts({ page, server, decoder, codec, size }: OverlayContent): Fact[] {
 function drops(page: Snapshot, server: ServerStatistics | undefined): Fact[] {
   const all: (readonly [string, number | undefined])[] = [
     ...Object.entries(server?.dropped ?? {}).map(([reason, count]) => [`Guest: ${reason}`, count] as const),
-    ["Server: this viewer was slow", server?.skipped],
+    ["Server: this viewer was too slow", Number(server?.skipped ?? 0)],
     ...Object.entries(page.drops).map(([reason, count]) => [`Page: ${reason}`, count] as const),
   ];
   const some = all.filter(([, count]) => (count ?? 0) > 0);
@@ -99,18 +83,10 @@ function rows(content: readonly Fact[]): HTMLElement {
   );
 }
 
-/** Every stage has its row, also one that nobody measures: the sum is not to look like more than it is. */
+/** Stages that are not measured have a row too, so that the sum does not look complete. */
 function stageTable({ stages, total }: Snapshot): HTMLTableElement {
   const longest = Math.max(...Object.values(stages).map(({ p50 }) => p50), Number.EPSILON);
-  const header = make(
-    "tr",
-    "",
-    ...["Stage", "", "p50", "p95"].map((text) => {
-      const cell = make("th", "", text);
-      cell.scope = "col";
-      return cell;
-    }),
-  );
+  const header = make("tr", "", ...["Stage", "", "p50", "p95"].map((text) => heading("col", text)));
   const body = STAGES.map(({ name, label, where, what }) => {
     const times = stages[name];
     const bars = make("td", "bars");
@@ -120,7 +96,7 @@ function stageTable({ stages, total }: Snapshot): HTMLTableElement {
       bars.append(bar);
     }
     const row = stageRow(label, bars, times);
-    row.title = times === undefined ? `${what}: not known` : what;
+    row.title = times === undefined ? `${what}: not measured` : what;
     return row;
   });
   return make(
@@ -133,15 +109,19 @@ function stageTable({ stages, total }: Snapshot): HTMLTableElement {
 }
 
 function stageRow(label: string, bars: HTMLElement, times: Spread | undefined): HTMLTableRowElement {
-  const name = make("th", "", label);
-  name.scope = "row";
   const cells = [times?.p50, times?.p95].map((ms) =>
     make("td", "", ms === undefined ? "–" : milliseconds(ms)),
   );
-  return make("tr", "", name, bars, ...cells);
+  return make("tr", "", heading("row", label), bars, ...cells);
 }
 
-/** The latest intervals between paints as a curve, with a line at a 60 Hz screen's refresh. */
+function heading(scope: "row" | "col", text: string): HTMLElement {
+  const cell = make("th", "", text);
+  cell.scope = scope;
+  return cell;
+}
+
+/** The latest intervals between paints as a curve, with the reference line of a 60 Hz screen. */
 function curve(intervals: readonly number[]): SVGSVGElement {
   const { width, height } = CURVE;
   const svg = document.createElementNS(SVG, "svg");

@@ -1,12 +1,12 @@
-/** Where a frame spends its time on its way to the screen. Page and worker share this. */
+/** The stages of a frame's way to the screen. Page and worker share this. */
 
-/** In the order in which a frame comes through them. */
+/** In a frame's order. */
 export const STAGES = [
   {
     name: "capture",
     label: "Capture",
     where: "host",
-    what: "from the capture or the change to the encoder's door",
+    what: "from the capture, or the change, to the encoder's queue",
   },
   { name: "queue", label: "Queue", where: "host", what: "waiting for the encoder" },
   { name: "convert", label: "Convert", where: "host", what: "colour conversion" },
@@ -20,5 +20,5 @@ export const STAGES = [
 
 export type StageName = (typeof STAGES)[number]["name"];
 
-/** What is known of one frame's way, in ms; a stage that nobody measures is absent. */
+/** The known durations of one frame, in ms; a stage that is not measured is absent. */
 export type FrameTimes = Readonly<Partial<Record<StageName, number>>>;

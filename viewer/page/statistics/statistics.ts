@@ -1,13 +1,14 @@
 /**
- * What the page measures of the stream it shows. Averages hide stutter, so times are given as p50 and p95 of a second,
- * and arrivals that come in bursts are counted.
+ * Measures the stream that the page shows. Averages hide stutter, so times are given as p50 and p95 of a second, and
+ * bursts of arrivals are counted.
  */
 import type { DropReason, Paint } from "../player/unit.ts";
 import type { StageName } from "./stages.ts";
 
-/** Arrivals closer together than this are one burst: no screen shows them apart. */
+/** Arrivals closer together than this are one burst. */
 const BURST_MS = 8;
-const PERIOD_MS = 1000;
+/** Length of the "second" that a Snapshot covers. */
+export const STATISTICS_PERIOD_MS = 1000;
 /** Paint intervals that are drawn. */
 const HISTORY = 120;
 
@@ -16,28 +17,28 @@ export interface Spread {
   readonly p95: number;
 }
 
-/** What arrived, of one access unit. */
+/** A received access unit. */
 export interface Arrival {
   readonly at: number;
   readonly bytes: number;
 }
 
-/** A second. Rates are per second, times in ms. */
+/** One second. Times are in ms. */
 export interface Snapshot {
   readonly periodMs: number;
   readonly received: number;
   readonly receivedBytes: number;
   readonly decoded: number;
   readonly painted: number;
-  /** Without those that a newer one replaced. */
+  /** Without frames that a newer one replaced. */
   readonly dropped: number;
   readonly bursts: number;
   readonly kbps: number;
   /** Between two paints. */
   readonly interval: Spread | undefined;
-  /** Of the painted frames; stages that nobody measured are absent. */
+  /** Of the painted frames; stages that were not measured are absent. */
   readonly stages: Readonly<Partial<Record<StageName, Spread>>>;
-  /** Of a painted frame's whole way, as far as it is known. */
+  /** From the first known stage of a painted frame to its paint. */
   readonly total: Spread | undefined;
   readonly roundTripMs: number | undefined;
   /** Since the stream began. */
@@ -53,6 +54,8 @@ function spread(values: readonly number[]): Spread | undefined {
   return { p50: at(0.5), p95: at(0.95) };
 }
 
+const NONE = { received: 0, receivedBytes: 0, decoded: 0, painted: 0, dropped: 0, bursts: 0 };
+
 export class Statistics {
   #since: number;
   #samples: Partial<Record<StageName, number[]>> = {};
@@ -60,7 +63,7 @@ export class Statistics {
   #intervals: number[] = [];
   #history: number[] = [];
   #drops: Partial<Record<DropReason, number>> = {};
-  #counts = { received: 0, receivedBytes: 0, decoded: 0, painted: 0, dropped: 0, bursts: 0 };
+  #counts = { ...NONE };
   #lastArrival: number | undefined;
   #inBurst = false;
   #lastPaint: number | undefined;
@@ -70,7 +73,7 @@ export class Statistics {
     this.#since = now;
   }
 
-  /** Another stream follows. */
+  /** Starts again, for another stream. */
   reset(now: number): void {
     this.#clear(now);
     this.#history = [];
@@ -99,12 +102,14 @@ export class Statistics {
       this.#history = [...this.#history, at - this.#lastPaint].slice(-HISTORY);
     }
     this.#lastPaint = at;
-    for (const [name, ms] of Object.entries(times)) this.#sample(name as StageName, ms);
+    for (const [name, ms] of Object.entries(times) as [StageName, number][]) {
+      this.#samples[name] = [...(this.#samples[name] ?? []), ms];
+    }
     this.#totals.push(totalMs);
   }
 
   drop(reason: DropReason, count: number): void {
-    // What the screen was too slow for says nothing of line and decoder, which the server asks about.
+    // A frame that the screen was too slow for says nothing about connection and decoder, which the report is about.
     if (reason !== "replaced by a newer one") this.#counts.dropped += count;
     this.#drops[reason] = (this.#drops[reason] ?? 0) + count;
   }
@@ -113,18 +118,17 @@ export class Statistics {
     this.#roundTripMs = ms;
   }
 
-  /** Ends the second. */
+  /** Ends the second and returns it. */
   take(now: number): Snapshot {
     const periodMs = Math.max(now - this.#since, 1);
-    const stages = Object.fromEntries(
-      Object.entries(this.#samples).map(([name, values]) => [name, spread(values)]),
-    ) as Partial<Record<StageName, Spread>>;
     const snapshot: Snapshot = {
       periodMs,
       ...this.#counts,
       kbps: (this.#counts.receivedBytes * 8) / periodMs,
       interval: spread(this.#intervals),
-      stages,
+      stages: Object.fromEntries(
+        Object.entries(this.#samples).map(([name, values]) => [name, spread(values)]),
+      ),
       total: spread(this.#totals),
       roundTripMs: this.#roundTripMs,
       drops: { ...this.#drops },
@@ -139,15 +143,6 @@ export class Statistics {
     this.#samples = {};
     this.#totals = [];
     this.#intervals = [];
-    this.#counts = { received: 0, receivedBytes: 0, decoded: 0, painted: 0, dropped: 0, bursts: 0 };
-  }
-
-  #sample(name: StageName, ms: number): void {
-    const samples = this.#samples[name] ?? [];
-    samples.push(ms);
-    this.#samples[name] = samples;
+    this.#counts = { ...NONE };
   }
 }
-
-/** How often a second ends. */
-export const STATISTICS_PERIOD_MS = PERIOD_MS;

@@ -1,30 +1,27 @@
-/** What a person chose on this page, kept in the browser. */
+/** The user's choices on this page, stored in the browser. */
 export const THEMES = ["system", "light", "dark"] as const;
-export const SCALES = ["fit", "original"] as const;
 
 export interface Preferences {
   readonly theme: (typeof THEMES)[number];
-  readonly scale: (typeof SCALES)[number];
+  readonly scale: "fit" | "original";
   readonly statistics: boolean;
 }
 
 const KEY = "vsockenc.viewer";
-const DEFAULTS: Preferences = { theme: "system", scale: "fit", statistics: false };
 
-/** What was stored, or the defaults where that is unreadable: storage may be switched off, or from another version. */
+/** The stored choices; the defaults where they cannot be read: storage may be disabled, or from another version. */
 export function loadPreferences(): Preferences {
+  let stored: Partial<Preferences> = {};
   try {
-    const { theme, scale, statistics } = JSON.parse(
-      localStorage.getItem(KEY) ?? "{}",
-    ) as Partial<Preferences>;
-    return {
-      theme: THEMES.find((name) => name === theme) ?? DEFAULTS.theme,
-      scale: SCALES.find((name) => name === scale) ?? DEFAULTS.scale,
-      statistics: statistics === true,
-    };
+    stored = JSON.parse(localStorage.getItem(KEY) ?? "{}") as Partial<Preferences>;
   } catch {
-    return DEFAULTS;
+    // The defaults apply.
   }
+  return {
+    theme: THEMES.find((name) => name === stored.theme) ?? "system",
+    scale: stored.scale === "original" ? "original" : "fit",
+    statistics: stored.statistics === true,
+  };
 }
 
 export function storePreferences(preferences: Preferences): void {
@@ -33,10 +30,4 @@ export function storePreferences(preferences: Preferences): void {
   } catch {
     // Without storage they last as long as the page.
   }
-}
-
-/** The next of a list, and the first after the last. */
-export function following<T>(values: readonly T[], value: T): T {
-  const next = values[(values.indexOf(value) + 1) % values.length];
-  return next === undefined ? value : next;
 }

@@ -1,20 +1,13 @@
-/** The buttons of the bar above the picture, and what they have switched. */
+/** The buttons of the bar above the picture, and their state. */
 import { byId } from "../dom.ts";
-import {
-  following,
-  loadPreferences,
-  type Preferences,
-  SCALES,
-  storePreferences,
-  THEMES,
-} from "./preferences.ts";
+import { loadPreferences, type Preferences, storePreferences, THEMES } from "./preferences.ts";
 
 const THEME_TEXTS: Readonly<Record<Preferences["theme"], string>> = {
-  system: "as the system",
+  system: "system",
   light: "light",
   dark: "dark",
 };
-/** As style/layout.css has it: narrower ones show the list over the picture. */
+/** As in style/layout.css: on a narrow screen the list covers the picture. */
 const NARROW = "(max-width: 760px)";
 
 export interface ToolEvents {
@@ -40,18 +33,18 @@ export class Tools {
     this.#control.addEventListener("click", () => events.onControl(!isPressed(this.#control)));
     this.#list.addEventListener("click", () => this.#showList(!isPressed(this.#list, "aria-expanded")));
     this.#scale.addEventListener("click", () =>
-      this.#change({ scale: following(SCALES, this.#preferences.scale) }),
+      this.#change(({ scale }) => ({ scale: scale === "fit" ? "original" : "fit" })),
     );
     this.#theme.addEventListener("click", () =>
-      this.#change({ theme: following(THEMES, this.#preferences.theme) }),
+      this.#change(({ theme }) => ({ theme: THEMES[THEMES.indexOf(theme) + 1] ?? THEMES[0] })),
     );
     this.#statistics.addEventListener("click", () =>
-      this.#change({ statistics: !this.#preferences.statistics }),
+      this.#change(({ statistics }) => ({ statistics: !statistics })),
     );
     this.#showList(!window.matchMedia(NARROW).matches);
   }
 
-  /** Puts what was stored into force. */
+  /** Applies the preferences to the page. */
   apply(): void {
     const { theme, scale, statistics } = this.#preferences;
     document.documentElement.dataset["theme"] = theme;
@@ -61,12 +54,12 @@ export class Tools {
     this.#events.onPreferences(this.#preferences);
   }
 
-  /** Whether the guest can be controlled, and whether it is. */
+  /** Shows whether the source takes input, and whether it is sent. */
   showControl(possible: boolean, on: boolean): void {
     this.#control.hidden = !possible;
     this.#control.setAttribute("aria-pressed", String(on));
     this.#control.title = on
-      ? "Pointer and keyboard go to the guest; Ctrl+Alt+Shift gives them back"
+      ? "Pointer and keyboard go to the guest; Ctrl+Alt+Shift releases them"
       : "Send pointer and keyboard to the guest";
   }
 
@@ -74,7 +67,7 @@ export class Tools {
     this.#control.focus();
   }
 
-  /** A source was chosen: where the list lies over the picture, it goes. */
+  /** A source was chosen: hides a list that covers the picture. */
   chosen(): void {
     if (window.matchMedia(NARROW).matches) this.#showList(false);
   }
@@ -84,8 +77,8 @@ export class Tools {
     this.#list.setAttribute("aria-expanded", String(open));
   }
 
-  #change(change: Partial<Preferences>): void {
-    this.#preferences = { ...this.#preferences, ...change };
+  #change(change: (now: Preferences) => Partial<Preferences>): void {
+    this.#preferences = { ...this.#preferences, ...change(this.#preferences) };
     storePreferences(this.#preferences);
     this.apply();
   }

@@ -1,28 +1,26 @@
 /**
- * A VideoDecoder that survives what happens to decoders: it is told of its stream by the server, drops what it cannot
- * keep up with, tries software when hardware fails, and is built anew when the browser has taken it away.
+ * A VideoDecoder that recovers: it drops units when it falls behind, tries software when hardware fails, and is created
+ * again when the browser has reclaimed it.
  */
 import { errorText } from "../../../common/error-text.ts";
-import { type Configuration, type DropReason, now, type Unit, type UnitHead } from "../player/unit.ts";
+import {
+  type Configuration,
+  type DropReason,
+  now,
+  type PlayerEvents,
+  type Unit,
+  type UnitHead,
+} from "../player/unit.ts";
 import type { FrameTimes } from "../statistics/stages.ts";
 
-/** More than these waiting, and the picture would lag: what follows is dropped up to a key frame. */
+/** With more units waiting the picture would lag, so units are dropped up to the next key frame. */
 const MAX_WAITING = 3;
 
-/** A decoded picture's history so far. */
+/** The history of a decoded picture. */
 export interface Decoded {
   readonly unit: UnitHead;
   readonly times: FrameTimes;
   readonly decodedAt: number;
-}
-
-export interface DecoderEvents {
-  /** The receiver closes the frame. */
-  onFrame(frame: VideoFrame, decoded: Decoded): void;
-  onDrop(reason: DropReason, count: number): void;
-  onKeyFrameNeeded(): void;
-  onFailure(text: string): void;
-  onDecoder(name: string): void;
 }
 
 interface Waiting {
@@ -31,21 +29,24 @@ interface Waiting {
 }
 
 export class Decoder {
-  readonly #events: DecoderEvents;
+  readonly #events: PlayerEvents;
+  readonly #onFrame: (frame: VideoFrame, decoded: Decoded) => void;
   #configuration: Configuration | undefined;
   #decoder: VideoDecoder | undefined;
   #acceleration: HardwareAcceleration = "no-preference";
-  /** Whether a picture came since the decoder last failed: if none did, another attempt would end the same way. */
-  #cameSinceFailure = true;
+  /** Whether a picture was decoded since the last failure; if not, another attempt would fail in the same way. */
+  #decodedSinceFailure = true;
   #failed = false;
   #needsKey = true;
-  /** What the decoder has, by the time stamp it was given: a serial number, since streams may repeat theirs. */
+  /** Units in the decoder, by time stamp: a serial number, because a stream may repeat its own time stamps. */
   readonly #waiting = new Map<number, Waiting>();
   #serial = 0;
   #replaying = 0;
 
-  constructor(events: DecoderEvents) {
+  /** @param onFrame has to close the frame */
+  constructor(events: PlayerEvents, onFrame: (frame: VideoFrame, decoded: Decoded) => void) {
     this.#events = events;
+    this.#onFrame = onFrame;
   }
 
   get queueLength(): number {
@@ -55,7 +56,7 @@ export class Decoder {
   configure(configuration: Configuration): void {
     this.#configuration = configuration;
     this.#failed = false;
-    this.#cameSinceFailure = true;
+    this.#decodedSinceFailure = true;
     this.#acceleration = "no-preference";
     this.#needsKey = true;
     this.#discard();
@@ -73,7 +74,7 @@ export class Decoder {
       this.#drop("waiting for a key frame");
       return;
     }
-    // A replay is a whole group of pictures at once and is not shown, so that it is behind says nothing.
+    // A replay is a whole group of pictures at once and is not shown, so a long queue is expected.
     const behind = this.queueLength > MAX_WAITING && this.#replaying === 0;
     if (behind && !unit.key && !unit.replay) {
       this.#drop("decoder behind");
@@ -88,7 +89,7 @@ export class Decoder {
     try {
       decoder.decode(new EncodedVideoChunk({ type: unit.key ? "key" : "delta", timestamp: serial, data }));
     } catch (error) {
-      // Thrown for a decoder that the browser has closed, and for a key frame that is none.
+      // Thrown for a decoder that the browser has closed, and for a unit marked as a key frame that is not one.
       this.#recover(error);
     }
   }
@@ -102,7 +103,7 @@ export class Decoder {
   #open(configuration: Configuration): VideoDecoder {
     const decoder: VideoDecoder = new VideoDecoder({
       output: (frame) => {
-        if (decoder === this.#decoder) this.#came(frame);
+        if (decoder === this.#decoder) this.#onOutput(frame);
         else frame.close();
       },
       error: (error) => {
@@ -114,7 +115,7 @@ export class Decoder {
       codedWidth: configuration.width,
       codedHeight: configuration.height,
       hardwareAcceleration: this.#acceleration,
-      // Without it a decoder may keep a picture until the next has come: half a second at 2 fps.
+      // Without it a decoder may hold a picture until the next unit arrives: half a second at 2 fps.
       optimizeForLatency: true,
     });
     this.#decoder = decoder;
@@ -122,7 +123,7 @@ export class Decoder {
     return decoder;
   }
 
-  #came(frame: VideoFrame): void {
+  #onOutput(frame: VideoFrame): void {
     const waiting = this.#waiting.get(frame.timestamp);
     if (waiting === undefined) {
       frame.close();
@@ -130,31 +131,31 @@ export class Decoder {
     }
     this.#waiting.delete(frame.timestamp);
     if (waiting.unit.replay) this.#replaying--;
-    this.#cameSinceFailure = true;
+    this.#decodedSinceFailure = true;
     const { unit, decodeAt } = waiting;
     const decodedAt = now();
     const times = { ...unit.times, wait: decodeAt - unit.arrivedAt, decode: decodedAt - decodeAt };
-    this.#events.onFrame(frame, { unit, times, decodedAt });
+    this.#onFrame(frame, { unit, times, decodedAt });
   }
 
   #recover(error: unknown): void {
     const lost = this.#waiting.size;
     this.#discard();
     if (lost > 0) this.#events.onDrop("lost with the decoder", lost);
-    // The browser takes decoders away from pages that do not use them. That is no failure of the stream.
+    // The browser reclaims decoders from inactive pages. The stream is not at fault.
     const reclaimed = error instanceof DOMException && error.name === "QuotaExceededError";
     if (!reclaimed) {
       const wasSoftware = this.#acceleration === "prefer-software";
-      if (wasSoftware && !this.#cameSinceFailure) {
+      if (wasSoftware && !this.#decodedSinceFailure) {
         this.#failed = true;
         const reason = errorText(error);
         this.#events.onFailure(
-          `This browser's decoder refuses the stream (${this.#configuration?.codec ?? "no codec"}): ${reason}`,
+          `This browser's decoder rejected the stream (${this.#configuration?.codec ?? "no codec"}): ${reason}`,
         );
         return;
       }
       this.#acceleration = "prefer-software";
-      this.#cameSinceFailure = false;
+      this.#decodedSinceFailure = false;
     }
     this.#needsKey = true;
     this.#events.onKeyFrameNeeded();

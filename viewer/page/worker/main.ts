@@ -1,47 +1,37 @@
-/** The worker: access units come in, pictures go to the page's canvas. */
-
+/** The worker: decodes access units and paints the pictures on the page's canvas. */
+import type { PlayerEvents } from "../player/unit.ts";
 import { Decoder } from "./decoder.ts";
-import type { FromWorker, ToWorker } from "./messages.ts";
+import { type FromWorker, receive, type ToWorker, type WorkerCommands } from "./messages.ts";
 import { Painter } from "./painter.ts";
 
 declare const self: DedicatedWorkerGlobalScope;
 
-const tell = (message: FromWorker): void => self.postMessage(message);
+const post = (message: FromWorker): void => self.postMessage(message);
 
-const painter = new Painter({
-  onPaint: (paint) => tell({ type: "painted", paint }),
-  onReplaced: () => tell({ type: "dropped", reason: "replaced by a newer one", count: 1 }),
-});
-
-const decoder = new Decoder({
-  onFrame(frame, decoded) {
-    tell({ type: "decoded", queueLength: decoder.queueLength });
-    if (decoded.unit.replay) frame.close();
-    else painter.show(frame, decoded);
-  },
-  onDrop: (reason, count) => tell({ type: "dropped", reason, count }),
-  onKeyFrameNeeded: () => tell({ type: "keyFrameNeeded" }),
-  onFailure: (text) => tell({ type: "failed", text }),
-  onDecoder: (name) => tell({ type: "decoder", name }),
-});
-
-self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
-  switch (message.type) {
-    case "canvas":
-      painter.use(message.canvas);
-      break;
-    case "configure":
-      decoder.configure(message.configuration);
-      break;
-    case "unit":
-      decoder.decode(message.unit);
-      break;
-    case "reset":
-      decoder.reset();
-      painter.clear();
-      break;
-    case "probe":
-      painter.probe(message.points);
-      break;
-  }
+const events: PlayerEvents = {
+  onDecoded: (...args) => post({ name: "onDecoded", args }),
+  onPaint: (...args) => post({ name: "onPaint", args }),
+  onDrop: (...args) => post({ name: "onDrop", args }),
+  onKeyFrameNeeded: (...args) => post({ name: "onKeyFrameNeeded", args }),
+  onFailure: (...args) => post({ name: "onFailure", args }),
+  onDecoder: (...args) => post({ name: "onDecoder", args }),
 };
+const painter = new Painter(events);
+const decoder = new Decoder(events, (frame, decoded) => {
+  events.onDecoded(decoder.queueLength);
+  if (decoded.unit.replay) frame.close();
+  else painter.show(frame, decoded);
+});
+
+const commands: WorkerCommands = {
+  use: (canvas) => painter.use(canvas),
+  configure: (configuration) => decoder.configure(configuration),
+  decode: (unit) => decoder.decode(unit),
+  reset() {
+    decoder.reset();
+    painter.clear();
+  },
+  probe: (points) => painter.probe(points),
+};
+
+self.onmessage = ({ data }: MessageEvent<ToWorker>) => receive(commands, data);

@@ -1,17 +1,24 @@
-/** What the page and the worker that decodes tell each other. */
-import type { Configuration, DropReason, Paint, Point, Unit } from "../player/unit.ts";
+/** Calls between the page and the worker that decodes: the name of a method and its arguments. */
+import type { PlayerCommands, PlayerEvents } from "../player/unit.ts";
 
-export type ToWorker =
-  | { readonly type: "canvas"; readonly canvas: OffscreenCanvas }
-  | { readonly type: "configure"; readonly configuration: Configuration }
-  | { readonly type: "unit"; readonly unit: Unit }
-  | { readonly type: "reset" }
-  | { readonly type: "probe"; readonly points: readonly Point[] };
+/** The methods of the worker; `use` comes first. */
+export interface WorkerCommands extends PlayerCommands {
+  use(canvas: OffscreenCanvas): void;
+}
 
-export type FromWorker =
-  | { readonly type: "decoded"; readonly queueLength: number }
-  | { readonly type: "painted"; readonly paint: Paint }
-  | { readonly type: "dropped"; readonly reason: DropReason; readonly count: number }
-  | { readonly type: "keyFrameNeeded" }
-  | { readonly type: "failed"; readonly text: string }
-  | { readonly type: "decoder"; readonly name: string };
+type Method = (...args: never[]) => void;
+
+export type CallOf<Methods extends { [Name in keyof Methods]: Method }> = {
+  [Name in keyof Methods]: { readonly name: Name; readonly args: Parameters<Methods[Name]> };
+}[keyof Methods];
+
+export type ToWorker = CallOf<WorkerCommands>;
+export type FromWorker = CallOf<PlayerEvents>;
+
+/** Makes a call that the other side has sent. */
+export function receive<Methods extends { [Name in keyof Methods]: Method }>(
+  target: Methods,
+  { name, args }: CallOf<Methods>,
+): void {
+  target[name].apply(target, args);
+}

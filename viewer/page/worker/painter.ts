@@ -1,28 +1,22 @@
 /**
- * Puts pictures on the canvas, the newest one at each refresh of the screen, and tells of each that was put there.
+ * Paints the newest picture at each refresh of the screen, and reports each paint.
  *
- * An OffscreenCanvas shows what was drawn at the worker's next animation frame, whenever that was; drawing in the
- * animation frame itself costs no time and draws nothing that nobody can see.
+ * An OffscreenCanvas is presented at the worker's next animation frame. Drawing in the animation frame itself therefore
+ * adds no delay, and skips pictures that would never be visible.
  */
-import { now, type Paint, type Point, paintOf } from "../player/unit.ts";
+import { now, type PlayerEvents, type Point, paintOf } from "../player/unit.ts";
 import type { Decoded } from "./decoder.ts";
 import { readLuma } from "./probe.ts";
 
-export interface PainterEvents {
-  onPaint(paint: Paint): void;
-  /** A picture that was never on the screen, because a newer one was there in time. */
-  onReplaced(): void;
-}
-
 export class Painter {
-  readonly #events: PainterEvents;
+  readonly #events: Pick<PlayerEvents, "onPaint" | "onDrop">;
   #canvas: OffscreenCanvas | undefined;
   #context: OffscreenCanvasRenderingContext2D | null = null;
   #next: { readonly frame: VideoFrame; readonly decoded: Decoded } | undefined;
   #scheduled = false;
   #points: readonly Point[] = [];
 
-  constructor(events: PainterEvents) {
+  constructor(events: Pick<PlayerEvents, "onPaint" | "onDrop">) {
     this.#events = events;
   }
 
@@ -35,11 +29,11 @@ export class Painter {
     this.#points = points;
   }
 
-  /** Takes the frame, and closes it. */
+  /** Takes over the frame and closes it. */
   show(frame: VideoFrame, decoded: Decoded): void {
     if (this.#next !== undefined) {
       this.#next.frame.close();
-      this.#events.onReplaced();
+      this.#events.onDrop("replaced by a newer one", 1);
     }
     this.#next = { frame, decoded };
     if (this.#scheduled) return;
@@ -77,7 +71,7 @@ export class Painter {
     const canvas = this.#canvas;
     if (canvas === undefined) return;
     const { displayWidth, displayHeight } = frame;
-    // Setting a canvas's size clears it, even where the size is the same.
+    // Setting a canvas's size clears it, even to the same size.
     if (canvas.width !== displayWidth || canvas.height !== displayHeight) {
       canvas.width = displayWidth;
       canvas.height = displayHeight;

@@ -1,13 +1,12 @@
-/** Reads a picture's pixels, for tests: from the decoded frame itself, since reading a canvas back slows the page down. */
+/** Reads a picture's pixels, for tests: from the decoded frame, because reading a canvas back slows the page down. */
 import type { Point } from "../player/unit.ts";
 
-/** Formats whose first plane is brightness, a byte a pixel. */
+/** Formats whose first plane is luma, one byte per pixel. */
 const LUMA_FIRST: readonly (string | null)[] = ["I420", "I420A", "I422", "I444", "NV12"];
 
 /**
- * Brightness at each point, 0 to 255 as it is coded (16 is video's black), -1 outside of the picture. Closes the frame.
- *
- * Of RGB frames it is the green channel, which is as good for telling black from white.
+ * The coded luma at each point, 0 to 255 (16 is video black), -1 outside the picture; the green channel of RGB frames.
+ * Closes the frame.
  */
 export async function readLuma(frame: VideoFrame, points: readonly Point[]): Promise<number[]> {
   const { format, visibleRect } = frame;

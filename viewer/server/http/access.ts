@@ -1,10 +1,9 @@
 /**
- * Who may have the page and the pictures.
+ * Decides which requests get the page and the pictures.
  *
- * The token keeps out who does not know it. A web page elsewhere must not borrow a browser that does: it is refused by
- * its Origin, and where it made its own name point here (DNS rebinding) by the Host header. An attacker can have any
- * name point to any address, but cannot have a page at an address that is not his own; so addresses are good hosts, and
- * names are if somebody vouched for them.
+ * Watching requires the token. Pages of other origins, which could use a browser that knows the token, are rejected by
+ * Origin, and after DNS rebinding by Host. An attacker can point any name here, but cannot serve a page from an address
+ * that is not theirs; so IP addresses are accepted as Host, and names only if they are configured or in the certificate.
  */
 import { createHash, randomBytes, timingSafeEqual, type X509Certificate } from "node:crypto";
 import type { IncomingMessage } from "node:http";
@@ -13,7 +12,7 @@ import { isLoopback } from "../../../common/address.ts";
 import { requestTarget } from "../../../common/http-request.ts";
 import type { ViewerOptions } from "../options.ts";
 
-/** Why a request gets nothing: an HTTP status and a sentence for people. */
+/** Why a request is rejected: an HTTP status and a sentence for the user. */
 export interface Refusal {
   readonly status: number;
   readonly reason: "host" | "origin" | "token";
@@ -35,11 +34,12 @@ export class Access {
     this.#certificate = certificate;
   }
 
-  /** For the page and its files, which are no secret. */
+  /** For the page and its files, which are public. */
   refuseHost(request: IncomingMessage): Refusal | undefined {
     const { hostname } = requestTarget(request);
     if (this.#isOwnName(hostname)) return undefined;
-    const text = `${hostname === "" ? "a request without a valid Host" : `the name ${hostname}`} is refused: use the address that was printed, or list the name in viewer.names`;
+    const what = hostname === "" ? "a request without a valid Host" : `the unknown host name ${hostname}`;
+    const text = `rejected ${what}: use the printed address, or add the name to viewer.names`;
     return { status: 403, reason: "host", text };
   }
 
@@ -48,9 +48,9 @@ export class Access {
     const refusal = this.refuseHost(request);
     if (refusal !== undefined) return refusal;
     if (!isSameOrigin(request))
-      return { status: 403, reason: "origin", text: "pages of other origins are refused" };
+      return { status: 403, reason: "origin", text: "rejected a page of another origin" };
     if (!isEqual(requestTarget(request).query.get("token") ?? "", this.token)) {
-      const text = "the token is absent or wrong: open the address that was printed when the server started";
+      const text = "missing or wrong token: open the address that the server printed when it started";
       return { status: 401, reason: "token", text };
     }
     return undefined;
@@ -63,14 +63,14 @@ export class Access {
   }
 }
 
-/** Programs that are no browsers send no Origin, and need the token all the same. */
+/** Programs other than browsers send no Origin; they need the token as well. */
 function isSameOrigin({ headers }: IncomingMessage): boolean {
   if (headers.origin === undefined) return true;
-  // The scheme may differ: a proxy in front may speak TLS.
+  // The scheme may differ, because a proxy in front may speak TLS.
   return URL.canParse(headers.origin) && new URL(headers.origin).host === headers.host?.toLowerCase();
 }
 
-/** In a time that does not depend on where the two differ, nor on their lengths. */
+/** In constant time, whatever the contents and lengths. */
 function isEqual(given: string, expected: string): boolean {
   const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
   return timingSafeEqual(digest(given), digest(expected));

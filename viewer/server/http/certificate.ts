@@ -1,5 +1,4 @@
-/** Certificate and key of a server that speaks TLS. */
-
+/** Certificate and key for TLS. */
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
@@ -15,18 +14,18 @@ export interface Certificate {
 }
 
 /**
- * Reads and checks both files; undefined where none are configured.
+ * Reads and checks both files; undefined if none are configured.
  *
- * @throws ViewerOptionsError naming the file, what is wrong with it and what to do
+ * @throws ViewerOptionsError naming the file, the fault and the remedy
  */
 export async function readCertificate(options: ViewerOptions): Promise<Certificate | undefined> {
   if (options.certificate === undefined || options.key === undefined) return undefined;
   const cert = await readPem(options.certificate, "certificate");
   const key = await readPem(options.key, "key");
-  const own = attempt(() => new X509Certificate(cert), `${options.certificate} is no certificate in PEM`);
+  const own = attempt(() => new X509Certificate(cert), `${options.certificate} is not a certificate in PEM`);
   attempt(
     () => createSecureContext({ cert, key }),
-    `${options.key} is no private key in PEM for the certificate ${options.certificate}`,
+    `${options.key} is not a PEM private key for the certificate ${options.certificate}`,
   );
   if (Date.parse(own.validTo) < Date.now()) {
     throw new ViewerOptionsError(`${options.certificate} has expired (${own.validTo}): renew it`);

@@ -1,7 +1,4 @@
-/**
- * The page's files, read once and kept in memory: what is not among them cannot be asked for, however a path is spelt.
- */
-
+/** The page's files, read once and kept in memory: no request path can reach any other file. */
 import { createHash } from "node:crypto";
 import type { Dirent } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
@@ -12,44 +9,34 @@ import { packageRoot } from "../../../common/package-root.ts";
 import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
 import { ViewerOptionsError } from "../options.ts";
 
-/** The page as `npm run build:viewer` makes it. */
+/** The output of `npm run build:viewer`. */
 export const VIEWER_PAGE = join(packageRoot, "dist", "viewer", "page");
 
 const CONTENT_TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
   ".css": "text/css; charset=utf-8",
-  ".json": "application/json",
-  ".map": "application/json",
   ".svg": "image/svg+xml",
-  ".png": "image/png",
-  ".ico": "image/x-icon",
-  ".wasm": "application/wasm",
-  ".woff2": "font/woff2",
-  ".txt": "text/plain; charset=utf-8",
-  ".webmanifest": "application/manifest+json",
 };
 
-/** Names of files in here carry a hash of their content (Vite's `assets`), so they never change. */
+/** File names here contain a hash of the content (Vite's `assets`), so the files never change. */
 const HASHED_FOLDER = "/assets/";
 
-/** Everything from here and nothing from elsewhere; blob: is what MediaSource and pictures of a canvas are made of. */
+/** Only this server's content; MediaSource and canvas images need blob: and data:. */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
   "style-src 'self'",
   "img-src 'self' data: blob:",
   "media-src 'self' blob:",
-  "font-src 'self'",
   "worker-src 'self' blob:",
   "connect-src 'self'",
-  "manifest-src 'self'",
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'none'",
 ].join("; ");
 
-/** Of every answer. The token is in the page's address, which must not go elsewhere as a referrer. */
+/** For every response. The page's address contains the token, so it must not be sent as a referrer. */
 export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   "Content-Security-Policy": CONTENT_SECURITY_POLICY,
   "X-Content-Type-Options": "nosniff",
@@ -73,7 +60,7 @@ export class PageFiles {
   }
 
   /**
-   * Reads a folder as a page's build leaves it; symbolic links are not followed.
+   * Reads the folder of a built page; symbolic links are not followed.
    *
    * @throws ViewerOptionsError when there is no index.html, or more than PAGE_FILES or PAGE_BYTES
    */
@@ -86,7 +73,7 @@ export class PageFiles {
       if (files.size === VIEWER_LIMITS.PAGE_FILES || bytes > VIEWER_LIMITS.PAGE_BYTES) {
         const limits = `${VIEWER_LIMITS.PAGE_FILES} files and ${VIEWER_LIMITS.PAGE_BYTES} bytes`;
         throw new ViewerOptionsError(
-          `the viewer's page in ${folder} is larger than ${limits}; is it its folder?`,
+          `the page in ${folder} is larger than ${limits}: name the folder of a built page`,
         );
       }
       const name = `/${relative(folder, path).split(sep).join("/")}`;
@@ -99,11 +86,11 @@ export class PageFiles {
     return new PageFiles(files);
   }
 
-  /** Answers a GET or HEAD. */
+  /** Responds to a GET or HEAD. */
   answer(request: IncomingMessage, response: ServerResponse, pathname: string): void {
     const file = this.#files.get(pathname);
     if (file === undefined) {
-      answerText(response, 404, "there is no such file; the page is at /");
+      answerText(response, 404, "no such file; the page is at /");
       return;
     }
     const headers = { ...SECURITY_HEADERS, "Cache-Control": file.cache, ETag: file.tag };
@@ -116,7 +103,7 @@ export class PageFiles {
   }
 }
 
-/** Answers with a sentence. */
+/** Responds with a sentence. */
 export function answerText(response: ServerResponse, status: number, text: string): void {
   const headers = { "Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store" };
   response.writeHead(status, { ...SECURITY_HEADERS, ...headers });
@@ -129,9 +116,7 @@ async function filesBelow(folder: string): Promise<Dirent[]> {
     return entries.filter((entry) => entry.isFile());
   } catch (error) {
     const reason = errorText(error);
-    throw new ViewerOptionsError(
-      `the viewer's page cannot be read (${reason}): build it with npm run build:viewer`,
-    );
+    throw new ViewerOptionsError(`cannot read the page (${reason}): build it with npm run build:viewer`);
   }
 }
 

@@ -1,4 +1,4 @@
-/** By which hosts browsers reach a server that listens on an address. */
+/** The hosts under which browsers reach a server that listens on an address. */
 import { isIPv6 } from "node:net";
 import type { NetworkInterfaceInfo } from "node:os";
 
@@ -8,15 +8,15 @@ export type Interfaces = Readonly<
 >;
 
 /**
- * As they stand in URLs: the one for a browser on this machine first, then, where all addresses are listened on, those
- * of the interfaces. Link-local addresses of IPv6 are left out: browsers take none, as they need the interface's name.
+ * In URL form: first the host for a browser on this machine, then, if the server listens on all addresses, those of the
+ * interfaces. IPv6 link-local addresses are omitted: they need an interface name, which browsers do not accept.
  */
 export function reachableHosts(host: string, interfaces: Interfaces): string[] {
   if (host !== "0.0.0.0" && host !== "::") return [inUrl(host)];
   const others = Object.values(interfaces)
     .flatMap((addresses) => addresses ?? [])
     .filter(({ internal, address }) => !internal && !/^fe[89ab]/i.test(address))
-    // Who listens on :: takes IPv4 as well.
+    // A server on :: accepts IPv4 as well.
     .filter(({ family }) => host === "::" || family === "IPv4");
   return [host === "::" ? "[::1]" : "127.0.0.1", ...others.map(({ address }) => inUrl(address))];
 }

@@ -1,15 +1,15 @@
-/** What H.264 and H.265 share in their parameter sets: NAL units in Annex B, emulation prevention, Exp-Golomb codes. */
+/** The common parts of H.264 and H.265 parameter sets: Annex B NAL units, emulation prevention, Exp-Golomb codes. */
 
-/** The stream does not say what it is, or says it wrongly; the message names the field. */
+/** The stream's parameter set is missing or invalid; the message names the field. */
 export class StreamDescriptionError extends Error {
   override readonly name = "StreamDescriptionError";
 }
 
-/** A sequence parameter set has at most a few hundred bytes; what is longer is none. */
+/** A valid sequence parameter set has a few hundred bytes at most. */
 const MAX_PARAMETER_SET_BYTES = 4096;
 const START_CODE_BYTES = 3;
 
-/** Where the next 00 00 01 begins; the length if there is none. */
+/** Offset of the next 00 00 01; the length if there is none. */
 function findStartCode(data: Uint8Array, from: number): number {
   for (let at = from; at + 2 < data.length; at += 1) {
     if (data[at + 2] === 1 && data[at + 1] === 0 && data[at] === 0) return at;
@@ -18,11 +18,11 @@ function findStartCode(data: Uint8Array, from: number): number {
 }
 
 /**
- * The first parameter set of a kind ahead of the first slice, without its start code and with emulation prevention
- * removed (H.264 7.4.1, H.265 7.4.2.1).
+ * The first parameter set of a kind before the first slice, without its start code and without emulation prevention
+ * (H.264 7.4.1, H.265 7.4.2.1).
  *
  * @param data an access unit, Annex B
- * @param kindOf tells a NAL unit by its first byte; the slices, which are most of the bytes, are not searched
+ * @param kindOf classifies a NAL unit by its first byte; the slices, which are most of the bytes, are not searched
  * @throws StreamDescriptionError when there is none, or it is too long
  */
 export function findParameterSet(
@@ -43,14 +43,14 @@ export function findParameterSet(
       );
     return withoutEmulationPrevention(data.subarray(begin, at));
   }
-  throw new StreamDescriptionError("there is no sequence parameter set before the key frame");
+  throw new StreamDescriptionError("the key frame has no sequence parameter set before it");
 }
 
 function withoutEmulationPrevention(bytes: Uint8Array): Uint8Array {
   return bytes.filter((byte, at) => !(byte === 3 && at >= 2 && bytes[at - 1] === 0 && bytes[at - 2] === 0));
 }
 
-/** Reads fields of a parameter set; each may throw StreamDescriptionError, which names the field. */
+/** Reads the fields of a parameter set. Every read may throw a StreamDescriptionError that names the field. */
 export class BitReader {
   readonly #bytes: Uint8Array;
   #position = 0;
@@ -101,23 +101,4 @@ export class BitReader {
     }
     return 2 ** zeros - 1 + this.bits(zeros, field);
   }
-}
-
-/** A size before cropping, and what is cropped, in pixels. */
-export interface CodedSize {
-  readonly width: number;
-  readonly height: number;
-  readonly cropWidth: number;
-  readonly cropHeight: number;
-}
-
-/** @throws StreamDescriptionError when nothing is left, or more than `most` pixels in a direction */
-export function croppedSize(coded: CodedSize, most: number): { width: number; height: number } {
-  const width = coded.width - coded.cropWidth;
-  const height = coded.height - coded.cropHeight;
-  if (width < 1 || height < 1)
-    throw new StreamDescriptionError(`nothing is left of ${coded.width}x${coded.height} after cropping`);
-  if (width > most || height > most)
-    throw new StreamDescriptionError(`a picture of ${width}x${height} is larger than ${most} pixels`);
-  return { width, height };
 }

@@ -1,12 +1,13 @@
 /**
- * What a decoder has to be told of a stream, from its own sequence parameter set: a codec string (RFC 6381 section 3.3;
- * ISO/IEC 14496-15 annex E for H.265) and the picture's size.
+ * Reads the codec string (RFC 6381 section 3.3; ISO/IEC 14496-15 annex E for H.265) and the picture's size from a stream's
+ * sequence parameter set.
  *
- * A guest or a program of his can have made the stream, so every read is bounded and every field is checked.
+ * The stream may come from a hostile guest, so every read is bounded and every field is checked. No small library reads
+ * both codecs' parameter sets.
  */
 import type { CodecName } from "../../../common/codec.ts";
 import { LIMITS } from "../../../proto/limits.ts";
-import { BitReader, croppedSize, findParameterSet } from "./bits.ts";
+import { BitReader, findParameterSet, StreamDescriptionError } from "./bits.ts";
 
 export { StreamDescriptionError } from "./bits.ts";
 
@@ -18,11 +19,11 @@ export interface StreamDescription {
   readonly height: number;
 }
 
-/** Larger than any size that passes the check afterwards, small enough that no product loses digits. */
+/** Larger than any size that passes the later check, small enough that no product loses digits. */
 const MAX_GOLOMB_SIZE = 65_536;
 
 /**
- * Describes the stream that begins with a key access unit.
+ * Describes the stream that starts with a key access unit.
  *
  * @param data Annex B, with its parameter sets
  * @throws StreamDescriptionError
@@ -33,24 +34,53 @@ export function describeStream(codec: CodecName, data: Uint8Array): StreamDescri
 
 const hex = (value: number): string => value.toString(16).toUpperCase();
 
-/** Pixels of luma to a sample of chroma, by chroma_format_idc (H.264 table 6-1, H.265 table 6-1). */
-const SUBSAMPLING = [
-  { horizontal: 1, vertical: 1 },
-  { horizontal: 2, vertical: 2 },
-  { horizontal: 2, vertical: 1 },
-  { horizontal: 1, vertical: 1 },
-] as const;
+/** Luma pixels per chroma sample. */
+interface Subsampling {
+  readonly horizontal: number;
+  readonly vertical: number;
+}
 
-/** chroma_format_idc, and how pixels are counted where cropping is. */
-function readChromaFormat(bits: BitReader): { idc: number; horizontal: number; vertical: number } {
+const YUV420: Subsampling = { horizontal: 2, vertical: 2 };
+const UNSAMPLED: Subsampling = { horizontal: 1, vertical: 1 };
+/** By chroma_format_idc (H.264 table 6-1, H.265 table 6-1). */
+const SUBSAMPLING = [UNSAMPLED, YUV420, { horizontal: 2, vertical: 1 }, UNSAMPLED] as const;
+
+function readChromaFormat(bits: BitReader): Subsampling & { readonly idc: number } {
   const idc = bits.unsigned("chroma_format_idc", 3);
   if (idc === 3) bits.flag("separate_colour_plane_flag");
-  return { idc, ...(SUBSAMPLING[idc] ?? SUBSAMPLING[0]) };
+  return { idc, ...(SUBSAMPLING[idc] ?? UNSAMPLED) };
+}
+
+/**
+ * Reads an optional cropping rectangle, in chroma samples.
+ *
+ * @returns the size after cropping
+ * @throws StreamDescriptionError when it is empty, or larger than MAX_DIMENSION
+ */
+function readCroppedSize(
+  bits: BitReader,
+  field: string,
+  [codedWidth, codedHeight]: readonly [width: number, height: number],
+  unit: Subsampling,
+): { width: number; height: number } {
+  const read = (side: string): number => bits.unsigned(`${field}_${side}_offset`, 16 * MAX_GOLOMB_SIZE);
+  let [width, height] = [codedWidth, codedHeight];
+  if (bits.flag(`${field}_flag`)) {
+    width -= unit.horizontal * (read("left") + read("right"));
+    height -= unit.vertical * (read("top") + read("bottom"));
+  }
+  if (width < 1 || height < 1)
+    throw new StreamDescriptionError(`nothing is left of ${codedWidth}x${codedHeight} after cropping`);
+  if (width > LIMITS.MAX_DIMENSION || height > LIMITS.MAX_DIMENSION)
+    throw new StreamDescriptionError(
+      `a picture of ${width}x${height} is larger than ${LIMITS.MAX_DIMENSION} pixels`,
+    );
+  return { width, height };
 }
 
 const H264_SPS = 7;
 const H264_LAST_SLICE = 5;
-/** profile_idc with chroma_format_idc and what follows it (H.264 7.3.2.1.1). */
+/** profile_idc values that are followed by chroma_format_idc (H.264 7.3.2.1.1). */
 const H264_HIGH_PROFILES = new Set([100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135]);
 
 /** seq_parameter_set_data(), H.264 7.3.2.1.1 */
@@ -64,7 +94,7 @@ function describeH264(data: Uint8Array): StreamDescription {
   const constraints = bits.bits(8, "constraint_set_flags");
   const level = bits.bits(8, "level_idc");
   bits.unsigned("seq_parameter_set_id", 31);
-  const chroma = H264_HIGH_PROFILES.has(profile) ? readH264Chroma(bits) : { horizontal: 2, vertical: 2 };
+  const chroma = H264_HIGH_PROFILES.has(profile) ? readH264Chroma(bits) : YUV420;
   bits.unsigned("log2_max_frame_num_minus4", 12);
   skipPictureOrderCount(bits);
   bits.unsigned("max_num_ref_frames", 16);
@@ -75,23 +105,13 @@ function describeH264(data: Uint8Array): StreamDescription {
   if (!framesOnly) bits.flag("mb_adaptive_frame_field_flag");
   bits.flag("direct_8x8_inference_flag");
   const fields = framesOnly ? 1 : 2;
-  const crop = bits.flag("frame_cropping_flag")
-    ? readCrop(bits, "frame_crop")
-    : { horizontal: 0, vertical: 0 };
-  const size = croppedSize(
-    {
-      width,
-      height: 16 * mapUnits * fields,
-      cropWidth: crop.horizontal * chroma.horizontal,
-      cropHeight: crop.vertical * chroma.vertical * fields,
-    },
-    LIMITS.MAX_DIMENSION,
-  );
+  const cropUnit = { horizontal: chroma.horizontal, vertical: chroma.vertical * fields };
+  const size = readCroppedSize(bits, "frame_cropping", [width, 16 * mapUnits * fields], cropUnit);
   const numbers = [profile, constraints, level].map((number) => hex(number).padStart(2, "0"));
   return { codec: `avc1.${numbers.join("")}`, ...size };
 }
 
-function readH264Chroma(bits: BitReader): { horizontal: number; vertical: number } {
+function readH264Chroma(bits: BitReader): Subsampling {
   const chroma = readChromaFormat(bits);
   bits.unsigned("bit_depth_luma_minus8", 6);
   bits.unsigned("bit_depth_chroma_minus8", 6);
@@ -124,14 +144,6 @@ function skipPictureOrderCount(bits: BitReader): void {
   for (let i = 0; i < cycle; i += 1) bits.signed("offset_for_ref_frame");
 }
 
-/** The four offsets of a cropping rectangle, by direction, in samples of chroma. */
-function readCrop(bits: BitReader, field: string): { horizontal: number; vertical: number } {
-  const offset = (side: string): number => bits.unsigned(`${field}_${side}_offset`, 16 * MAX_GOLOMB_SIZE);
-  const horizontal = offset("left") + offset("right");
-  const vertical = offset("top") + offset("bottom");
-  return { horizontal, vertical };
-}
-
 const H265_SPS = 33;
 const H265_LAST_SLICE = 31;
 /** NAL unit header (H.265 7.3.1.2). */
@@ -152,19 +164,7 @@ function describeH265(data: Uint8Array): StreamDescription {
   const chroma = readChromaFormat(bits);
   const width = bits.unsigned("pic_width_in_luma_samples", MAX_GOLOMB_SIZE);
   const height = bits.unsigned("pic_height_in_luma_samples", MAX_GOLOMB_SIZE);
-  const crop = bits.flag("conformance_window_flag")
-    ? readCrop(bits, "conf_win")
-    : { horizontal: 0, vertical: 0 };
-  const size = croppedSize(
-    {
-      width,
-      height,
-      cropWidth: crop.horizontal * chroma.horizontal,
-      cropHeight: crop.vertical * chroma.vertical,
-    },
-    LIMITS.MAX_DIMENSION,
-  );
-  return { codec, ...size };
+  return { codec, ...readCroppedSize(bits, "conformance_window", [width, height], chroma) };
 }
 
 /** profile_tier_level(1, subLayers), H.265 7.3.3, as a codec string (ISO/IEC 14496-15 annex E.3). */
@@ -187,9 +187,8 @@ function readProfileTierLevel(bits: BitReader, subLayers: number): string {
     if (layer.profile) bits.skip(88, "sub_layer_profile");
     if (layer.level) bits.skip(8, "sub_layer_level_idc");
   }
-  // Zero bytes at the end are left out.
+  // Trailing zero bytes are omitted.
   while (constraints.at(-1) === 0) constraints.pop();
-  return [`hev1.${space}${profile}`, hex(compatibility), `${tier}${level}`, ...constraints.map(hex)].join(
-    ".",
-  );
+  const fields = [`hev1.${space}${profile}`, hex(compatibility), `${tier}${level}`];
+  return [...fields, ...constraints.map(hex)].join(".");
 }

@@ -1,12 +1,12 @@
 import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
 import type { Unit } from "./unit.ts";
 
-/** The current group of pictures, from its key unit on, as far as it stays within GROUP_UNITS and GROUP_BYTES. */
+/** The current group of pictures, starting with its key unit, if it stays within GROUP_UNITS and GROUP_BYTES. */
 export class GroupCache {
   #units: Unit[] = [];
   #bytes = 0;
 
-  /** Empty where there is none, or where it has become too long to be replayed. */
+  /** Empty without a group, or when it has become too long to be replayed. */
   get units(): readonly Unit[] {
     return this.#units;
   }
@@ -17,7 +17,7 @@ export class GroupCache {
     this.#units.push(unit);
     this.#bytes += unit.bytes;
     const tooLong = this.#units.length > VIEWER_LIMITS.GROUP_UNITS || this.#bytes > VIEWER_LIMITS.GROUP_BYTES;
-    // A key unit is kept whatever its size: it is all that a viewer needs.
+    // A key unit of any size is kept, because a viewer can start with it alone.
     if (tooLong && !unit.key) this.clear();
   }
 

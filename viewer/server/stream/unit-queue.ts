@@ -1,6 +1,6 @@
 /**
- * What waits for one viewer. The socket is given little more than it takes, so that what waits, waits where it can still
- * be dropped: a viewer that falls behind is spared everything up to a key frame, and delays nobody else.
+ * The access units that wait for one viewer. The socket gets little more than it takes, so that waiting units can still be
+ * dropped: a viewer that falls behind skips up to the next key frame, and never delays the others.
  */
 import type { WebSocket } from "ws";
 import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
@@ -14,7 +14,7 @@ interface Waiting {
 }
 
 export interface UnitQueueEvents {
-  /** The viewer has caught up after units were skipped, and can go on from a key frame only. */
+  /** The viewer has caught up after units were skipped, and needs a key frame to continue. */
   onKeyFrameNeeded(): void;
   onSent(bytes: number): void;
   onSkipped(count: number): void;
@@ -27,7 +27,7 @@ export class UnitQueue {
   #bytes = 0;
   #skipped = 0;
   #configuration: Configuration | undefined;
-  /** Why units are left out until a key frame: none has come yet or one was asked for, or some had to be skipped. */
+  /** Why no units are sent until the next key frame: at the start or on request, or after units were skipped. */
   #gap: "none" | "start" | "skipped" = "start";
   #asked = false;
 
@@ -41,12 +41,12 @@ export class UnitQueue {
     return this.#skipped;
   }
 
-  /** Whether the viewer gets nothing until a key frame comes, and why. */
+  /** Whether and why the viewer waits for a key frame. */
   get gap(): "none" | "start" | "skipped" {
     return this.#gap;
   }
 
-  /** Forgets what waits: another source follows, or none. */
+  /** Forgets the waiting units, before another source or none. */
   reset(): void {
     this.#waiting = [];
     this.#bytes = 0;
@@ -55,7 +55,7 @@ export class UnitQueue {
     this.#gap = "start";
   }
 
-  /** Begins with a group of pictures. Its last picture is the present one, so that one is shown. */
+  /** Starts with a group of pictures; only its last picture, the current one, is shown. */
   replay(units: readonly Unit[]): void {
     units.forEach((unit, index) => {
       this.#enqueue(unit, { live: false, replay: index < units.length - 1 });
@@ -64,7 +64,7 @@ export class UnitQueue {
     this.#send();
   }
 
-  /** The viewer cannot use anything but a key frame. */
+  /** Drops the waiting units: the viewer can only use a key frame. */
   awaitKeyFrame(): void {
     this.#waiting = [];
     this.#bytes = 0;
@@ -113,7 +113,7 @@ export class UnitQueue {
     this.#events.onSkipped(count);
   }
 
-  /** As much as the socket takes; called again when it has taken something. */
+  /** Sends as much as the socket takes; called again when it has taken more. */
   #send(): void {
     while (this.#canSend()) {
       const next = this.#waiting.shift();
@@ -121,7 +121,7 @@ export class UnitQueue {
       this.#bytes -= next.unit.bytes;
       this.#sendOne(next);
     }
-    // Only who reads again needs a key frame: one that has stopped must not cost the others any.
+    // Only a viewer that reads again gets a key frame: one that has stopped must cost the others nothing.
     if (this.#gap === "skipped" && !this.#asked && this.#canSend()) {
       this.#asked = true;
       this.#events.onKeyFrameNeeded();

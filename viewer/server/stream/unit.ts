@@ -1,12 +1,16 @@
-/** An access unit on its way to viewers, and what a decoder has to be told before it. */
+/** An access unit for viewers, and the configuration that a decoder needs for it. */
 import protobuf from "protobufjs/minimal.js";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { encodeServerMessage } from "../../../proto/viewer-messages.ts";
-import { serverClockUs } from "../clock.ts";
 import type { SourceAccessUnit } from "../source.ts";
 import type { StreamDescription } from "./description.ts";
 
-/** StreamConfiguration, encoded once for all viewers. One object for as long as it does not change. */
+/** The clock of AccessUnit.sent_us and ServerPong.clock_us, in microseconds, with an arbitrary zero. */
+export function serverClockUs(): number {
+  return Math.round(performance.now() * 1000);
+}
+
+/** StreamConfiguration, encoded once for all viewers; one object until it changes. */
 export class Configuration {
   readonly description: StreamDescription;
   readonly message: Uint8Array;
@@ -26,7 +30,7 @@ export class Unit {
   readonly number: number;
   readonly configuration: Configuration;
   readonly source: SourceAccessUnit;
-  /** When the source handed it over. */
+  /** When the source delivered it. */
   readonly #arrivedUs = serverClockUs();
 
   constructor(number: number, configuration: Configuration, source: SourceAccessUnit) {
@@ -44,10 +48,10 @@ export class Unit {
   }
 
   /**
-   * The ServerMessage up to the access unit's bytes, which are its last field. Head and bytes go out as two fragments of
-   * one WebSocket message, so the bytes are neither copied nor encoded for any viewer.
+   * The ServerMessage up to the access unit's bytes, which are its last field. Head and bytes are sent as two fragments of
+   * one WebSocket message, so the bytes are never copied or encoded per viewer.
    *
-   * @param live tells how long it took to get here, which means nothing for a unit from the cache
+   * @param live whether the time since delivery is meaningful, which it is not for a unit from the cache
    */
   head({ live, replay }: { readonly live: boolean; readonly replay: boolean }): Uint8Array {
     const { ptsUs, key, stages } = this.source;

@@ -1,4 +1,4 @@
-/** H.264 as a byte stream (Rec. ITU-T H.264, Annex B) and as MP4 has it: every NAL unit behind its length. */
+/** Splits an H.264 byte stream (Rec. ITU-T H.264, Annex B) and makes MP4 samples of it: NAL units after their lengths. */
 
 export const NAL_SPS = 7;
 export const NAL_PPS = 8;
@@ -18,7 +18,7 @@ export function splitNalUnits(data: Uint8Array): Uint8Array[] {
   return units.filter(({ length }) => length > 0);
 }
 
-/** Zeros at a unit's end belong to the next start code: a NAL unit itself never ends with one (7.4.1). */
+/** Zeros at a unit's end belong to the next start code, because a NAL unit never ends with a zero (7.4.1). */
 function trimmed(data: Uint8Array, start: number, end: number): Uint8Array {
   let last = end;
   while (last > start && data[last - 1] === 0) last--;
@@ -29,7 +29,7 @@ export function nalType(unit: Uint8Array): number {
   return (unit[0] ?? 0) & 0x1f;
 }
 
-/** An access unit as an MP4 sample; its parameter sets and delimiters belong to the description instead. */
+/** An access unit as an MP4 sample, without parameter sets, which are in the description, and delimiters. */
 export function toSample(units: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const kept = units.filter((unit) => ![NAL_SPS, NAL_PPS, NAL_ACCESS_UNIT_DELIMITER].includes(nalType(unit)));
   const sample = new Uint8Array(kept.reduce((sum, { length }) => sum + 4 + length, 0));

@@ -1,9 +1,9 @@
-/** Reads a <video>'s pixels, for tests: plain HTTP has no other way to them than a canvas. */
+/** Reads a <video>'s pixels through a canvas, for tests: over plain HTTP there is no other way. */
 import type { Point } from "../unit.ts";
 
 const canvas = document.createElement("canvas");
 
-/** Brightness at each point, 0 to 255; -1 outside of the picture. */
+/** Brightness at each point, 0 to 255; -1 outside the picture. */
 export function readElementLuma(video: HTMLVideoElement, points: readonly Point[]): number[] {
   const { videoWidth: width, videoHeight: height } = video;
   canvas.width = width;

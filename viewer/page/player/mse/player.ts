@@ -1,25 +1,32 @@
 /**
- * Shows H.264 through Media Source Extensions, which browsers have on plain HTTP as well. A <video> element is made for
- * films, not for screens, so it lags by some frames more than WebCodecs, and it is brought back to the newest picture
- * whenever it falls behind.
+ * Shows H.264 through Media Source Extensions, which browsers offer over plain HTTP as well. A <video> element lags a few
+ * frames more than WebCodecs; whenever it falls behind, it jumps to the newest picture.
  */
 import { errorText } from "../../../../common/error-text.ts";
 
-import type { Player, PlayerEvents } from "../player.ts";
-import { type Configuration, now, type Point, paintOf, type Unit, type UnitHead } from "../unit.ts";
+import type { Player } from "../player.ts";
+import {
+  type Configuration,
+  now,
+  type PlayerEvents,
+  type Point,
+  paintOf,
+  type Unit,
+  type UnitHead,
+} from "../unit.ts";
 import { NAL_PPS, NAL_SPS, nalType, splitNalUnits, toSample } from "./annexb.ts";
 import { readElementLuma } from "./element-luma.ts";
 import { fragment, initialization } from "./fmp4.ts";
 
-/** Behind the newest picture by more than this, the element jumps forward. */
+/** The element jumps forward when it is behind the newest picture by more than this. */
 const MAX_LAG_S = 0.3;
-/** Played pictures are kept that long; the rest is taken out of the browser's buffer. */
+/** Older pictures are removed from the browser's buffer. */
 const KEPT_S = 10;
-/** What can be taken out ends at a key frame, so there has to be one from time to time. */
+/** Pictures can be removed only up to a key frame, so one is requested at this interval. */
 const KEY_INTERVAL_MS = 20_000;
-/** Of one picture on the element's own time line, which has neither gaps nor the source's pauses. */
+/** Of one picture on the element's time line, which has neither gaps nor pauses. */
 const DURATION_US = { first: 33_333, least: 1000, most: 100_000 };
-/** Appends that may wait for the browser; a key frame follows when they were too many. */
+/** With more appends waiting for the browser, units are dropped up to the next key frame. */
 const MAX_QUEUED = 60;
 
 /** Whether this browser has Media Source Extensions with H.264. */
@@ -72,7 +79,7 @@ export class MsePlayer implements Player {
   #watchPaints(): void {
     this.element.requestVideoFrameCallback((_now, { mediaTime, processingDuration }) => {
       const unit = this.#stream?.unitAt(mediaTime);
-      // A jump forward shows the same picture once more.
+      // After a jump the same picture may be presented again.
       if (unit !== undefined && !unit.replay && unit !== this.#painted) {
         this.#painted = unit;
         const decode = processingDuration === undefined ? {} : { decode: processingDuration * 1000 };
@@ -87,7 +94,7 @@ export class MsePlayer implements Player {
 
 type Appended = UnitHead & { readonly timeUs: number };
 
-/** One MediaSource, from a configuration to the next. */
+/** One MediaSource, for one configuration. */
 class Stream {
   readonly #video: HTMLVideoElement;
   readonly #configuration: Configuration;
@@ -123,7 +130,7 @@ class Stream {
     URL.revokeObjectURL(this.#url);
   }
 
-  /** The unit that is on the screen at a time of the element, in seconds. */
+  /** The unit that is shown at this time of the element, in seconds. */
   unitAt(mediaTime: number): Appended | undefined {
     const timeUs = Math.round(mediaTime * 1e6);
     const index = this.#appended.findLastIndex((unit) => unit.timeUs <= timeUs + 1);
@@ -175,7 +182,7 @@ class Stream {
     this.#keyAt = now();
   }
 
-  /** A unit follows the one before without a gap; how long it lasts is guessed from the source's own time. */
+  /** Each unit starts where the previous one ends. Its duration is estimated from the source's time stamps. */
   #advance(ptsUs: number): void {
     if (this.#lastPtsUs !== undefined) {
       this.#timeUs += this.#durationUs;
@@ -217,7 +224,7 @@ class Stream {
     const newest = buffered.end(buffered.length - 1);
     const behind = newest - this.#video.currentTime > MAX_LAG_S;
     if (behind) this.#video.currentTime = newest - this.#durationUs / 1e6;
-    // Refused until a person has used the page in browsers that stop even silent videos; the next one tries again.
+    // Some browsers refuse to play even silent videos before the user has interacted with the page; the next append retries.
     if (this.#video.paused) this.#video.play().catch(() => undefined);
   }
 
@@ -228,6 +235,6 @@ class Stream {
   #fail(reason: string): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#events.onFailure(`This browser's video element refuses the stream: ${reason}`);
+    this.#events.onFailure(`This browser's video element rejected the stream: ${reason}`);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The messages between a viewer and its server as discriminated unions, and their codecs. Both ends use this module,
- * so nothing in it needs Node.
+ * The messages between a viewer and its server as discriminated unions, with their codecs. The page uses it too, so it
+ * must not need Node.
  */
 import { errorText } from "../common/error-text.ts";
 import { vsockenc } from "./protobuf.ts";
@@ -40,11 +40,11 @@ type Outgoing<Bodies> = {
 export type ViewerMessage = Union<ViewerBodies>;
 /** From a server: `{ type: "accessUnit", body: { number, data, … } }`. */
 export type ServerMessage = Union<ServerBodies>;
-/** What has to be given to send one: absent fields have their default values. */
+/** A message to send; absent fields have their default values. */
 export type OutgoingViewerMessage = Outgoing<ViewerBodies>;
 export type OutgoingServerMessage = Outgoing<ServerBodies>;
 
-/** The bytes are none of the expected messages. */
+/** The bytes are not a known message. */
 export class ViewerMessageError extends Error {
   override readonly name = "ViewerMessageError";
 }
@@ -83,6 +83,6 @@ function decode(
   }
   const type = envelope.message;
   if (type === undefined)
-    throw new ViewerMessageError("it is empty, or of a kind that version 1 does not know");
+    throw new ViewerMessageError("it is empty, or of a kind that version 1 does not have");
   return { type, body: (envelope as Record<string, unknown>)[type] };
 }

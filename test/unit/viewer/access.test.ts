@@ -51,10 +51,10 @@ async function refusal(url: URL, headers: Record<string, string> = {}): Promise<
   }
 }
 
-describe("who may watch", () => {
+describe("access", () => {
   const serve = servers();
 
-  it("needs the token of the printed address", async () => {
+  it("requires the token of the printed address", async () => {
     const { address } = await serve();
     const url = watchUrl(address);
     expect(await refusal(url)).toBeUndefined();
@@ -68,28 +68,24 @@ describe("who may watch", () => {
     expect(await refusal(url)).toBe(401);
   });
 
-  it("makes another token for each server, and takes a configured one", async () => {
+  it("creates a token for each server, or takes the configured one", async () => {
     const [one, two] = [await serve(), await serve()];
     expect(new URL(one.address).search).not.toBe(new URL(two.address).search);
     const { address } = await serve({ token: "a-token-of-24-characters" });
     expect(new URL(address).searchParams.get("token")).toBe("a-token-of-24-characters");
   });
 
-  it("refuses pages of other origins, and lets programs without one in", async () => {
+  it("rejects pages of other origins, and accepts programs without an origin", async () => {
     const { address } = await serve();
     const url = watchUrl(address);
     const { port } = url;
     expect(await refusal(url, { Origin: `http://127.0.0.1:${port}` })).toBeUndefined();
-    const foreign = [
-      "http://evil.example",
-      `http://127.0.0.1:${Number(port) + 1}`,
-      "null",
-      `http://localhost:${port}`,
-    ];
+    const neighbour = `http://127.0.0.1:${Number(port) + 1}`;
+    const foreign = ["http://evil.example", neighbour, "null", `http://localhost:${port}`];
     for (const origin of foreign) expect(await refusal(url, { Origin: origin }), origin).toBe(403);
   });
 
-  it("refuses names that somebody made point here, however the path is spelt", async () => {
+  it("rejects rebound host names, with any spelling of the path", async () => {
     const { address } = await serve({ names: ["desk.example"] });
     const { port, search } = watchUrl(address);
     const url = watchUrl(address);
@@ -100,13 +96,11 @@ describe("who may watch", () => {
       const page = await ask(address, "/", { headers: { Host: name } });
       expect(page.status, name).toBe(403);
     }
-    const twoSlashes = await ask(address, `//127.0.0.1/watch${search}`, {
-      headers: { Host: "evil.example" },
-    });
-    expect(twoSlashes.status).toBe(403);
+    const headers = { Host: "evil.example" };
+    expect((await ask(address, `//127.0.0.1/watch${search}`, { headers })).status).toBe(403);
   });
 
-  it("says over plain HTTP why a WebSocket is refused, which browsers do not tell a page", async () => {
+  it("returns over plain HTTP why a WebSocket is rejected, which browsers hide", async () => {
     const { address } = await serve();
     expect((await ask(address, "/watch")).status).toBe(401);
     expect((await ask(address, "/watch")).text).toContain("token");
@@ -116,7 +110,7 @@ describe("who may watch", () => {
     expect(await refusal(elsewhere)).toBe(404);
   });
 
-  it("lets in as many as it may, survives hundreds who try, and has room again afterwards", async () => {
+  it("accepts max_viewers, survives hundreds of attempts, and has room again afterwards", async () => {
     const { server, address, registry, connect: connectViewer } = await serve({ max_viewers: 8 });
     const source = new TestSource();
     server.add(source);
@@ -147,7 +141,7 @@ describe("who may watch", () => {
     expect(await registry.metrics()).toContain(`vsockenc_viewer_refused_total{reason="full"} ${refused}`);
   });
 
-  it("does not write the token into its log", async () => {
+  it("keeps the token out of the log", async () => {
     const lines: string[] = [];
     const { address, connect: connectViewer } = await serve(
       {},
@@ -155,11 +149,11 @@ describe("who may watch", () => {
     );
     await connectViewer();
     await refusal(new URL(`${watchUrl(address)}x`));
-    expect(lines.join("")).toContain("viewer refused");
+    expect(lines.join("")).toContain("viewer rejected");
     expect(lines.join("")).not.toContain(new URL(address).searchParams.get("token"));
   });
 
-  it("survives what is no HTTP", async () => {
+  it("survives bytes that are not HTTP", async () => {
     const { address } = await serve();
     const { port } = new URL(address);
     for (const bytes of [
@@ -177,33 +171,17 @@ describe("who may watch", () => {
 });
 
 describe("the page", () => {
-  async function servePage(): Promise<string> {
-    const folder = mkdtempSync(join(tmpdir(), "vsockenc-page-"));
-    try {
+  const serve = servers();
+  const servePage = async (): Promise<string> => {
+    const { address } = await serve({}, undefined, (folder) => {
       mkdirSync(join(folder, "assets"));
-      writeFileSync(join(folder, "index.html"), "<!doctype html>page");
       writeFileSync(join(folder, "assets", "main-1a2b.js"), "export {};");
       symlinkSync("/etc/passwd", join(folder, "assets", "link.txt"));
-      const options = parseViewerOptions({ port: 0 });
-      const setup = {
-        options,
-        page: folder,
-        software: "",
-        registry: new Registry(),
-        log: pino({ level: "silent" }),
-      };
-      pages.push(await ViewerServer.start(setup));
-      return pages.at(-1)?.address() ?? "";
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
-  }
-  const pages: ViewerServer[] = [];
-  afterAll(async () => {
-    for (const page of pages) await page.close();
-  });
+    });
+    return address;
+  };
 
-  it("is served with its types, a policy for its content, and names that are cached or not", async () => {
+  it("is served with content types, a content policy, and caching of hashed names", async () => {
     const address = await servePage();
     const index = await ask(address, "/?token=whatever");
     expect(index).toMatchObject({ status: 200, text: "<!doctype html>page" });
@@ -220,7 +198,7 @@ describe("the page", () => {
     expect(await ask(address, "/", { method: "POST" })).toMatchObject({ status: 405 });
   });
 
-  it("has nothing besides its files", async () => {
+  it("consists of its files only", async () => {
     const address = await servePage();
     const paths = [
       "/../../../../../../etc/passwd",
@@ -237,7 +215,7 @@ describe("the page", () => {
     for (const path of paths) expect((await ask(address, path)).status, path).toBe(404);
   });
 
-  it("says what to do where there is none", async () => {
+  it("names the remedy if it is missing", async () => {
     const setup = { software: "", registry: new Registry(), log: pino({ level: "silent" }) };
     const options = parseViewerOptions({ port: 0 });
     const empty = mkdtempSync(join(tmpdir(), "vsockenc-page-"));
@@ -250,7 +228,10 @@ describe("the page", () => {
   });
 });
 
-describe("where it listens", () => {
+const openssl = (command: string, ...more: string[]): void =>
+  void execFileSync("openssl", [...command.split(" "), ...more], { stdio: "ignore" });
+
+describe("where the server listens", () => {
   const serve = servers();
   let folder: string;
   let certificate: string;
@@ -262,27 +243,15 @@ describe("where it listens", () => {
     key = join(folder, "key.pem");
     const subject = ["-subj", "/CN=desk.example", "-addext", "subjectAltName=DNS:desk.example,IP:127.0.0.1"];
     const files = ["-keyout", key, "-out", certificate];
-    execFileSync(
-      "openssl",
-      [
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-        ...subject,
-        ...files,
-      ],
-      { stdio: "ignore" },
+    openssl(
+      "req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1",
+      ...subject,
+      ...files,
     );
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  it("speaks TLS with the configured certificate, whose names are its own", async () => {
+  it("serves TLS with the configured certificate, and accepts its names", async () => {
     const { address } = await serve({ certificate, key });
     expect(address).toMatch(/^https:/);
     const ca = readFileSync(certificate);
@@ -294,27 +263,23 @@ describe("where it listens", () => {
     viewer.socket.terminate();
   });
 
-  it("names the file of a certificate that it cannot use, and says what to do", async () => {
+  it("names a certificate file that cannot be used, and the remedy", async () => {
     const other = join(folder, "other.pem");
     writeFileSync(other, "nothing");
     const otherKey = join(folder, "other-key.pem");
-    execFileSync(
-      "openssl",
-      ["genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-out", otherKey],
-      { stdio: "ignore" },
-    );
-    await expect(serve({ certificate: join(folder, "absent"), key })).rejects.toThrow(
-      /viewer\.certificate.*absent/,
-    );
-    await expect(serve({ certificate: other, key })).rejects.toThrow(/other\.pem is no certificate/);
-    await expect(serve({ certificate, key: other })).rejects.toThrow(/other\.pem is no private key/);
-    await expect(serve({ certificate, key: otherKey })).rejects.toThrow(
-      /other-key\.pem is no private key .*cert\.pem/,
-    );
-    await expect(serve({ certificate })).rejects.toThrow(/viewer\.key: certificate and key belong together/);
+    openssl("genpkey -algorithm ec -pkeyopt ec_paramgen_curve:prime256v1", "-out", otherKey);
+    for (const [options, message] of [
+      [{ certificate: join(folder, "absent"), key }, /viewer\.certificate.*absent/],
+      [{ certificate: other, key }, /other\.pem is not a certificate/],
+      [{ certificate, key: other }, /other\.pem is not a PEM private key/],
+      [{ certificate, key: otherKey }, /other-key\.pem is not a PEM private key .*cert\.pem/],
+      [{ certificate }, /viewer\.key: certificate and key belong together/],
+    ] as const) {
+      await expect(serve(options)).rejects.toThrow(message);
+    }
   });
 
-  it("needs TLS or a word of consent for other machines", async () => {
+  it("requires TLS or `remote` for other machines", async () => {
     for (const host of ["0.0.0.0", "::", "192.168.1.1", "desk.example"]) {
       expect(() => parseViewerOptions({ host }), host).toThrow(/remote = true/);
       expect(parseViewerOptions({ host, remote: true })).toMatchObject({ host });
@@ -327,14 +292,14 @@ describe("where it listens", () => {
     expect(address).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/\?token=/);
   });
 
-  it("names the port that is taken, and the address that is not this machine's", async () => {
+  it("names a port in use, and an address of another machine", async () => {
     const { address } = await serve();
     const port = Number(new URL(address).port);
     await expect(serve({ port })).rejects.toThrow(new RegExp(`port ${port} is in use.*viewer.port`));
     await expect(serve({ host: "192.0.2.1", remote: true })).rejects.toThrow(/viewer\.host/);
   });
 
-  it("refuses short tokens and names with a scheme", () => {
+  it("rejects short tokens and names with a scheme", () => {
     expect(() => parseViewerOptions({ token: "short" })).toThrow(/viewer\.token.*16 to 128/);
     expect(() => parseViewerOptions({ names: ["http://desk.example"] })).toThrow(/viewer\.names\.0/);
   });

@@ -41,7 +41,7 @@ const observations: fc.Arbitrary<ViewerObservation> = fc.record({
   roundTripUs: count,
   shortestRoundTripUs: count,
 });
-/** Whatever can be, and often what matters. */
+/** Any observation, and often a typical one. */
 const anyone = fc.oneof(observations, fc.constantFrom(clear, doubtful, late, jammed));
 const states = ranges.chain((range) =>
   fc.record({
@@ -64,7 +64,7 @@ function run(range: BitrateRange, history: readonly (readonly ViewerObservation[
 }
 
 describe("the bit rate", () => {
-  it("stays within its limits, whatever viewers report", () => {
+  it("stays within its range, whatever viewers report", () => {
     fc.assert(
       fc.property(ranges, seconds, (range, history) => {
         for (const { kbps } of run(range, history)) {
@@ -76,7 +76,7 @@ describe("the bit rate", () => {
     );
   });
 
-  it("never rises in a second in which one viewer is jammed, however well the others are", () => {
+  it("never rises while one viewer is congested", () => {
     fc.assert(
       fc.property(states, fc.array(fc.constant(clear)), ({ range, state }, others) => {
         expect(nextBitrate(state, [...others, jammed], range).kbps).toBeLessThanOrEqual(state.kbps);
@@ -84,10 +84,10 @@ describe("the bit rate", () => {
     );
   });
 
-  it("is decided by the worst: another viewer never makes it higher", () => {
+  it("follows the worst viewer: another one never raises it", () => {
     fc.assert(
       fc.property(states, fc.array(anyone, { minLength: 1 }), anyone, ({ range, state }, all, one) => {
-        // Where nobody is active nothing changes, so there is nothing to be worse than.
+        // Without an active viewer nothing changes.
         fc.pre(all.some(({ painted, skipped }) => painted > 0 || skipped > 0));
         const without = nextBitrate(state, all, range).kbps;
         expect(nextBitrate(state, [...all, one], range).kbps).toBeLessThanOrEqual(without);
@@ -96,7 +96,7 @@ describe("the bit rate", () => {
     );
   });
 
-  it("falls at most by half, and not again before the effect can be seen", () => {
+  it("falls by half at most, and not again before the effect shows", () => {
     fc.assert(
       fc.property(ranges, seconds, (range, history) => {
         const states = run(range, history).map(({ kbps }) => kbps);
@@ -111,7 +111,7 @@ describe("the bit rate", () => {
     );
   });
 
-  it("comes down to the least in a jam that lasts, and back to the most when it is over", () => {
+  it("falls to the minimum in lasting congestion, and rises to the maximum after it", () => {
     fc.assert(
       fc.property(ranges, (range) => {
         const states = run(range, [...Array(80).fill([jammed]), ...Array(40).fill([clear])]);
@@ -121,7 +121,7 @@ describe("the bit rate", () => {
     );
   });
 
-  it("waits some seconds before it rises, and begins to wait anew after a doubtful one", () => {
+  it("rises after some clear seconds, counted again after a doubtful one", () => {
     const range = { minKbps: 1000, maxKbps: 10_000 };
     const low = { kbps: 2000, clear: 0, hold: 0 };
     const rises = (history: ViewerObservation[]): number[] => {
@@ -148,13 +148,13 @@ describe("the bit rate", () => {
     expect(nextBitrate(initialBitrate(range), [{ ...clear, ...change }], range).kbps).toBeLessThan(10_000);
   });
 
-  it("does not follow a page in the background, which paints nothing", () => {
+  it("ignores a page in the background, which paints nothing", () => {
     const range = { minKbps: 1000, maxKbps: 10_000 };
     const hidden = { ...clear, painted: 0, dropped: 60 };
     expect(nextBitrate(initialBitrate(range), [hidden], range)).toEqual(initialBitrate(range));
   });
 
-  it("goes straight to what a full line has carried", () => {
+  it("falls to the measured capacity of a full connection", () => {
     const range = { minKbps: 1000, maxKbps: 10_000 };
     const full = { ...jammed, receivedKbps: 7000 };
     expect(nextBitrate(initialBitrate(range), [full], range).kbps).toBe(6300);
@@ -174,13 +174,9 @@ describe("a source's bit rate", () => {
     roundTripUs: 5000,
   };
 
-  it("follows the worst viewer's reports, from the highest on", async () => {
-    const { server, connect } = await serve();
-    const source = new TestSource();
-    server.add(source, { bitrate: { minKbps: 1000, maxKbps: 8000 } });
-    const [good, bad] = [await connect(), await connect()];
-    for (const viewer of [good, bad]) viewer.watch(source.id);
-    await until(() => source.running, "the start");
+  it("starts at the maximum and follows the worst viewer's reports", async () => {
+    const range = { minKbps: 1000, maxKbps: 8000 };
+    const { source, viewer: good, other: bad } = await serve.watched({ bitrate: range }, 2);
     expect(source.bitrates).toEqual([8000]);
     const reports = setInterval(() => {
       good.send({ type: "report", body: healthy });
@@ -194,7 +190,7 @@ describe("a source's bit rate", () => {
     expect(source.bitrates).toEqual([8000, 6000, 4500]);
   });
 
-  it("needs a range that is one", async () => {
+  it("requires a valid range", async () => {
     const { server } = await serve();
     for (const [minKbps, maxKbps] of [
       [0, 10],
@@ -207,13 +203,8 @@ describe("a source's bit rate", () => {
     }
   });
 
-  it("is left alone where no range is given", async () => {
-    const { server, connect } = await serve();
-    const source = new TestSource();
-    server.add(source);
-    const viewer = await connect();
-    viewer.watch(source.id);
-    await until(() => source.running, "the start");
+  it("is fixed without a range", async () => {
+    const { source, viewer } = await serve.watched();
     viewer.send({ type: "report", body: { ...healthy, dropped: 60 } });
     await until(() => viewer.all("statistics").length === 2, "two decisions");
     expect(source.bitrates).toEqual([]);

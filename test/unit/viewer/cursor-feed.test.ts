@@ -27,8 +27,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-describe("a viewer's share of the pointer", () => {
-  it("is the newest place, however often it moves, and the image once", () => {
+describe("the pointer of one viewer", () => {
+  it("is the newest position, however often it moves, and the image once", () => {
     for (let x = 0; x < 1000; x += 1) feed.show({ x, y: 0, image: IMAGE });
     expect(outlet.sent).toEqual([{ visible: true, x: 0, y: 0, image: IMAGE }]);
     vi.advanceTimersByTime(VIEWER_LIMITS.CURSOR_MS);
@@ -37,14 +37,14 @@ describe("a viewer's share of the pointer", () => {
     expect(outlet.sent).toHaveLength(2);
   });
 
-  it("is sent at once after a pause, with another image too", () => {
+  it("is sent at once after a pause, also with another image", () => {
     feed.show({ x: 1, y: 2, image: IMAGE });
     vi.advanceTimersByTime(VIEWER_LIMITS.CURSOR_MS);
     feed.show({ x: 3, y: -4, image: OTHER });
     expect(outlet.sent.slice(1)).toEqual([{ visible: true, x: 3, y: -4, image: OTHER }]);
   });
 
-  it("says that there is none, and needs no image again when there is one", () => {
+  it("can be hidden, and shown again without another image", () => {
     feed.show(undefined);
     expect(outlet.sent).toEqual([]);
     feed.show({ x: 1, y: 2, image: IMAGE });

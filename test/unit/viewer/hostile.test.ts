@@ -5,47 +5,31 @@ import { CLOSE_CODES } from "../../../proto/viewer-closing.ts";
 import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
 import { encodeViewerMessage, type OutgoingViewerMessage } from "../../../proto/viewer-messages.ts";
 import { until } from "../../support/until.ts";
-import { servers } from "./support/test-server.ts";
-import { TestSource } from "./support/test-source.ts";
+import { servers, stopClock } from "./support/test-server.ts";
 import { TestViewer, watchUrl } from "./support/test-viewer.ts";
 
 const hello: OutgoingViewerMessage = { type: "hello", body: { version: 1, codecs: [vsockenc.Codec.H264] } };
-const report = { periodMs: 1000 };
+const reportOf = (periodMs: number) => encodeViewerMessage({ type: "report", body: { periodMs } });
 
-describe("a viewer that breaks the protocol", () => {
+describe("a viewer that violates the protocol", () => {
   const serve = servers();
 
   it.each<[name: string, bytes: Uint8Array | string, close: keyof typeof CLOSE_CODES, reason: RegExp]>([
     ["text", "hello", "notBinary", /binary/],
     ["nothing", new Uint8Array(), "malformed", /empty/],
-    [
-      "noise",
-      new Uint8Array([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
-      "malformed",
-      /parse/,
-    ],
+    ["noise", new Uint8Array(11).fill(0xff), "malformed", /parse/],
     ["a length beyond the end", new Uint8Array([0x12, 0x7f, 1]), "malformed", /parse/],
     ["an unknown message", new Uint8Array([0x7a, 0]), "malformed", /kind/],
     ["a large message", new Uint8Array(VIEWER_LIMITS.MESSAGE_BYTES + 1), "tooBig", /4096/],
-    ["hello twice", encodeViewerMessage(hello), "malformed", /twice/],
+    ["hello twice", encodeViewerMessage(hello), "malformed", /second hello/],
     [
       "a long source",
       encodeViewerMessage({ type: "watch", body: { source: "x".repeat(200) } }),
       "malformed",
       /127/,
     ],
-    [
-      "a report of no time",
-      encodeViewerMessage({ type: "report", body: { ...report, periodMs: 0 } }),
-      "malformed",
-      /period_ms/,
-    ],
-    [
-      "a report of an hour",
-      encodeViewerMessage({ type: "report", body: { periodMs: 3_600_000 } }),
-      "malformed",
-      /period/,
-    ],
+    ["a report of no time", reportOf(0), "malformed", /period_ms/],
+    ["a report of an hour", reportOf(3_600_000), "malformed", /period/],
   ])("is closed with a code and a reason: %s", async (_name, bytes, close, reason) => {
     const { connect: connectViewer, registry } = await serve();
     const [viewer, other] = [await connectViewer(), await connectViewer()];
@@ -56,7 +40,7 @@ describe("a viewer that breaks the protocol", () => {
     expect(await registry.metrics()).toContain(`vsockenc_viewer_refused_total{reason="${close}"} 1`);
   });
 
-  it("is not read to the end of a message that is larger by far", async () => {
+  it("is cut in the middle of a message beyond RECEIVE_BYTES", async () => {
     const { connect: connectViewer } = await serve();
     const [viewer, other] = [await connectViewer(), await connectViewer()];
     viewer.socket.send(new Uint8Array(VIEWER_LIMITS.RECEIVE_BYTES + 1));
@@ -65,7 +49,7 @@ describe("a viewer that breaks the protocol", () => {
   });
 
   it.each<[name: string, message: OutgoingViewerMessage, close: keyof typeof CLOSE_CODES, reason: RegExp]>([
-    ["another version", { type: "hello", body: { version: 2 } }, "version", /version 2: load the page again/],
+    ["another version", { type: "hello", body: { version: 2 } }, "version", /version 2: reload the page/],
     ["no hello", { type: "watch", body: { source: "x" } }, "malformed", /before hello/],
     [
       "too many codecs",
@@ -73,7 +57,7 @@ describe("a viewer that breaks the protocol", () => {
       "malformed",
       /codecs/,
     ],
-  ])("is closed for what it begins with: %s", async (_name, message, close, reason) => {
+  ])("is closed for a wrong start: %s", async (_name, message, close, reason) => {
     const { address } = await serve();
     const viewer = await TestViewer.open(watchUrl(address));
     viewer.send(message);
@@ -81,19 +65,16 @@ describe("a viewer that breaks the protocol", () => {
     expect(viewer.closed?.reason).toMatch(reason);
   });
 
-  it("is closed when it says nothing at all", async () => {
+  it("is closed when it sends nothing", async () => {
     const { address } = await serve();
     const viewer = await TestViewer.open(watchUrl(address));
     expect(await viewer.untilClosed()).toMatchObject({ code: CLOSE_CODES.noHello.code });
   });
 
-  it("is closed when it floods, and the others go on", async () => {
-    const { server, connect: connectViewer } = await serve();
-    const source = new TestSource();
-    server.add(source);
-    const [flood, other] = [await connectViewer(), await connectViewer()];
-    other.watch(source.id);
-    await until(() => source.running, "the start");
+  it("is closed when it floods, and the others continue", async () => {
+    const { connect: connectViewer, source, viewer: other } = await serve.watched();
+    const flood = await connectViewer();
+    stopClock();
     for (let i = 0; i < 3 * VIEWER_LIMITS.MESSAGES_PER_SECOND; i += 1)
       flood.watch(i % 2 === 0 ? source.id : "");
     expect(await flood.untilClosed()).toMatchObject({ code: CLOSE_CODES.tooMany.code });
@@ -124,23 +105,17 @@ describe("a viewer that breaks the protocol", () => {
   });
 
   it("is cut when it does not answer Close", async () => {
-    // Pings, which would end it as well, stand still.
+    // Pings, which would close it as well, are stopped.
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
     onTestFinished(() => void vi.useRealTimers());
     const { address, server } = await serve();
-    // By hand: a client of `ws` would answer.
+    // Without `ws`, whose client would answer.
     const url = watchUrl(address);
     const socket = connect(Number(url.port), "127.0.0.1");
-    const key = "dGhlIHNhbXBsZSBub25jZQ==";
-    const head = [
-      `GET ${url.pathname}${url.search} HTTP/1.1`,
-      `Host: ${url.host}`,
-      "Connection: Upgrade",
-      "Upgrade: websocket",
-      "Sec-WebSocket-Version: 13",
-      `Sec-WebSocket-Key: ${key}`,
-    ];
-    socket.write(`${head.join("\r\n")}\r\n\r\n`);
+    const upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13";
+    const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    const target = `${url.pathname}${url.search}`;
+    socket.write(`GET ${target} HTTP/1.1\r\nHost: ${url.host}\r\n${upgrade}\r\n${key}\r\n\r\n`);
     let received = "";
     socket.on("data", (chunk: Buffer) => {
       received += chunk.toString("latin1");
@@ -152,18 +127,13 @@ describe("a viewer that breaks the protocol", () => {
     });
     await server.close();
     await until(() => closed, "the cut");
-    expect(received).toContain("the server is being stopped");
+    expect(received).toContain("the server is shutting down");
   });
 
-  it("is told when the server stops", async () => {
-    const { server, connect: connectViewer } = await serve();
-    const source = new TestSource();
-    server.add(source);
-    const viewer = await connectViewer();
-    viewer.watch(source.id);
-    await until(() => source.running, "the start");
+  it("gets the reason when the server stops", async () => {
+    const { server, source, viewer } = await serve.watched();
     await server.close();
-    expect(await viewer.untilClosed()).toEqual({ code: 1001, reason: "the server is being stopped" });
+    expect(await viewer.untilClosed()).toEqual({ code: 1001, reason: "the server is shutting down" });
     expect(source.stops).toBe(1);
   });
 });

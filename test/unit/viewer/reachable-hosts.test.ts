@@ -21,6 +21,6 @@ it.each([
   ["10.0.2.15", ["10.0.2.15"]],
   ["0.0.0.0", ["127.0.0.1", "10.0.2.15"]],
   ["::", ["[::1]", "10.0.2.15", "[2001:db8::5]"]],
-])("who listens on %s is reached by %s", (host, hosts) => {
+])("a server on %s is reached at %s", (host, hosts) => {
   expect(reachableHosts(host, INTERFACES)).toEqual(hosts);
 });

@@ -3,11 +3,10 @@ import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
 import { until } from "../../support/until.ts";
-import { servers } from "./support/test-server.ts";
+import { servers, type Watched } from "./support/test-server.ts";
 import { smallStream, TestSource } from "./support/test-source.ts";
-import type { TestViewer } from "./support/test-viewer.ts";
 
-/** Real units made so large, with filler data behind them (H.264 7.3.2.7), that the kernel's buffers are soon full. */
+/** Units with filler data (H.264 7.3.2.7), large enough to fill the kernel's buffers quickly. */
 const UNIT_BYTES = 500_000;
 const JAM_UNITS = 60;
 const large = (): { key: boolean; data: Buffer }[] =>
@@ -18,10 +17,8 @@ const large = (): { key: boolean; data: Buffer }[] =>
     return { key, data: Buffer.concat([data, filler]) };
   });
 
-/** A viewer whose connection is full of units that it does not read, and another that reads. */
-async function jam(source: TestSource, slow: TestViewer, other: TestViewer): Promise<void> {
-  for (const viewer of [slow, other]) viewer.watch(source.id);
-  await until(() => source.running, "the start");
+/** Fills the connection of a viewer that does not read, while the other one reads. */
+async function jam({ source, viewer: slow, other }: Watched): Promise<void> {
   source.deliver(1);
   await slow.untilUnits(1);
   slow.socket.pause();
@@ -31,14 +28,23 @@ async function jam(source: TestSource, slow: TestViewer, other: TestViewer): Pro
   }
 }
 
-/** Of all buffers that something still refers to. */
+/** Delivers units without requested key frames while time passes. */
+async function deliverDuring(ms: number, { source, other }: Watched): Promise<void> {
+  const since = performance.now();
+  while (performance.now() - since < ms) {
+    source.deliver(1);
+    await other.untilUnits(source.delivered);
+  }
+}
+
+/** The size of all live buffers. */
 function bytesInUse(): number {
   setFlagsFromString("--expose-gc");
   runInNewContext("gc")();
   return process.memoryUsage().arrayBuffers;
 }
 
-/** The deltas without the key units that should be there before them. */
+/** Delta units whose previous unit is missing. */
 function undecodable(numbers: readonly { number: number; key: boolean }[]): number[] {
   return numbers
     .filter(({ number, key }, index) => !key && numbers[index - 1]?.number !== number - 1)
@@ -48,44 +54,32 @@ function undecodable(numbers: readonly { number: number; key: boolean }[]): numb
 describe("a slow viewer", () => {
   const serve = servers();
 
-  it("loses units up to a key frame, and delays nobody else", async () => {
-    const { server, connect, registry } = await serve();
-    const source = new TestSource({ units: large() });
-    server.add(source);
-    const [slow, other] = [await connect(), await connect()];
-    await jam(source, slow, other);
-    // Time passes while the stream goes on, without a key frame of its own accord.
-    const since = performance.now();
-    while (performance.now() - since < VIEWER_LIMITS.QUEUE_MS + 200) {
-      source.deliver(1);
-      await other.untilUnits(source.delivered);
-    }
+  it("skips up to a key frame, and does not delay the others", async () => {
+    const watched = await serve.watched({ units: large() }, 2);
+    const { source, viewer: slow, other, registry } = watched;
+    await jam(watched);
+    await deliverDuring(VIEWER_LIMITS.QUEUE_MS + 200, watched);
     expect(other.numbers).toEqual(Array.from({ length: source.delivered }, (_, index) => index + 1));
     slow.socket.resume();
     await until(() => {
       source.deliver(1);
       return slow.units.length > 0 && slow.units.at(-1)?.number === source.delivered - 1;
-    }, "the slow viewer's return");
+    }, "the slow viewer to catch up");
     expect(slow.units.length).toBeLessThan(source.delivered);
     expect(undecodable(slow.units)).toEqual([]);
-    await until(() => (slow.all("statistics").at(-1)?.skipped ?? 0) > 0, "what it was spared");
+    await until(() => (slow.all("statistics").at(-1)?.skipped ?? 0) > 0, "the skipped units");
     expect(other.all("statistics").at(-1)?.skipped).toBe(0);
     expect(await registry.metrics()).toMatch(/vsockenc_viewer_units_skipped_total\{vm="test"\} [1-9]/);
   });
 
-  it("asks for a key frame when it reads again, and not before", async () => {
+  it("gets a requested key frame when it reads again, and not before", async () => {
     const [key, ...deltas] = large().filter(({ key }, index) => index === 0 || !key);
     if (key === undefined) throw new Error("no stream");
-    const source = new TestSource({ units: [key, ...Array.from({ length: 40 }, () => deltas).flat()] });
-    const { server, connect } = await serve();
-    server.add(source);
-    const [slow, other] = [await connect(), await connect()];
-    await jam(source, slow, other);
-    const since = performance.now();
-    while (performance.now() - since < 2 * VIEWER_LIMITS.QUEUE_MS) {
-      source.deliver(1);
-      await other.untilUnits(source.delivered);
-    }
+    const units = [key, ...Array.from({ length: 40 }, () => deltas).flat()];
+    const watched = await serve.watched({ units }, 2);
+    const { source, viewer: slow } = watched;
+    await jam(watched);
+    await deliverDuring(2 * VIEWER_LIMITS.QUEUE_MS, watched);
     expect(source.keyFrameRequests).toBe(0);
     slow.socket.resume();
     await until(() => source.keyFrameRequests === 1, "the request");
@@ -102,15 +96,13 @@ describe("a slow viewer", () => {
 
   it("does not grow the server's memory, however long it does not read", async () => {
     const units = large();
-    const source = new TestSource({ units });
-    const { server, connect } = await serve();
-    server.add(source);
-    const [slow, other] = [await connect(), await connect()];
-    await jam(source, slow, other);
+    const watched = await serve.watched({ units }, 2);
+    const { source, other } = watched;
+    await jam(watched);
     other.messages.length = 0;
     const before = bytesInUse();
     for (let count = 0; count < 8; count += 1) {
-      // Each is a buffer of its own, as an encoder's are.
+      // Each unit has its own buffer, as from an encoder.
       for (const { data, key } of units) {
         source.deliverBytes(data, key);
         await other.untilUnits(1);
@@ -120,12 +112,12 @@ describe("a slow viewer", () => {
     expect(bytesInUse() - before).toBeLessThan(2 * VIEWER_LIMITS.QUEUE_BYTES + 20 * UNIT_BYTES);
   });
 
-  it("is closed when it takes no messages at all", async () => {
+  it("is closed when it reads nothing at all", async () => {
     const { server, connect, registry } = await serve();
     const titled = (id: number): TestSource => new TestSource({ id: `source/${id}`, title: "x".repeat(255) });
     const [viewer, other] = [await connect(), await connect()];
     viewer.socket.pause();
-    // Every change of the list is told: what nobody reads must not pile up.
+    // Every change sends the list, which must not pile up unread.
     for (let id = 0; id < VIEWER_LIMITS.SOURCES; id += 1) server.add(titled(id));
     await until(async () => {
       server.remove("source/0");

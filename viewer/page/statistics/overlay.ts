@@ -42,7 +42,7 @@ export function showOverlay(root: HTMLElement, content: OverlayContent): void {
 function headline({ painted, periodMs, interval }: Snapshot): HTMLElement {
   const rate = make("strong", "", perSecond(painted, periodMs));
   const between = interval === undefined ? "no interval yet" : `every ${spreadText(interval)} ms`;
-  return make("p", "headline", rate, " paints per second ", make("small", "", between));
+  return make("p", "", rate, " paints per second ", make("small", "", between));
 }
 
 type Fact = readonly [name: string, value: string];

@@ -1,36 +1,61 @@
-/** Servers and viewers of a test, which end with it. */
+/** Servers and viewers for tests, closed after each test. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Logger, pino } from "pino";
 import { Registry } from "prom-client";
-import { afterEach } from "vitest";
+import { afterEach, onTestFinished, vi } from "vitest";
 import type { vsockenc } from "../../../../proto/protobuf.ts";
 import { parseViewerOptions } from "../../../../viewer/server/options.ts";
-import { ViewerServer } from "../../../../viewer/server/viewer-server.ts";
+import { type SourceOptions, ViewerServer } from "../../../../viewer/server/viewer-server.ts";
+import { until } from "../../../support/until.ts";
+import { TestSource, type TestSourceOptions } from "./test-source.ts";
 import { TestViewer } from "./test-viewer.ts";
 
 type Options = Parameters<typeof parseViewerOptions>[0];
+
+/** Stops performance.now, by which rates are limited, for the rest of the test. */
+export function stopClock(): void {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  onTestFinished(() => void vi.useRealTimers());
+}
 
 export interface Served {
   readonly server: ViewerServer;
   readonly address: string;
   readonly registry: Registry;
-  /** Folder of the page. */
-  readonly page: string;
   connect(codecs?: vsockenc.Codec[]): Promise<TestViewer>;
 }
 
-/** For a describe block: what is started in a test is closed after it. */
-export function servers(): (options?: Options, log?: Logger) => Promise<Served> {
+export interface Watched extends Served {
+  readonly source: TestSource;
+  readonly viewer: TestViewer;
+  /** A second viewer of the source, where the test asks for two. */
+  readonly other: TestViewer;
+}
+
+export interface Serve {
+  /** @param prepare adds files to the page's folder, which has an index.html */
+  (options?: Options, log?: Logger, prepare?: (folder: string) => void): Promise<Served>;
+  /** A server with one running source, and one or two viewers that watch it. */
+  watched(options?: TestSourceOptions & SourceOptions, viewers?: 1 | 2): Promise<Watched>;
+}
+
+/** For a describe block: everything that a test starts is closed after it. */
+export function servers(): Serve {
   const endings: (() => void | Promise<void>)[] = [];
   afterEach(async () => {
     for (const end of endings.splice(0).reverse()) await end();
   });
-  return async (options = {}, log = pino({ level: "silent" })) => {
+  const serve = async (
+    options: Options = {},
+    log = pino({ level: "silent" }),
+    prepare?: (folder: string) => void,
+  ): Promise<Served> => {
     const page = mkdtempSync(join(tmpdir(), "vsockenc-page-"));
     endings.push(() => rmSync(page, { recursive: true }));
-    writeFileSync(join(page, "index.html"), "<!doctype html><title>page</title>");
+    writeFileSync(join(page, "index.html"), "<!doctype html>page");
+    prepare?.(page);
     const registry = new Registry();
     const checked = parseViewerOptions({ port: 0, ...options });
     const server = await ViewerServer.start({ options: checked, page, software: "test 1", registry, log });
@@ -41,6 +66,17 @@ export function servers(): (options?: Options, log?: Logger) => Promise<Served> 
       endings.push(() => viewer.socket.terminate());
       return viewer;
     };
-    return { server, address, registry, page, connect };
+    return { server, address, registry, connect };
   };
+  const watched = async (options: TestSourceOptions & SourceOptions = {}, viewers = 1): Promise<Watched> => {
+    const served = await serve();
+    const source = new TestSource(options);
+    served.server.add(source, options);
+    const viewer = await served.connect();
+    const other = viewers === 1 ? viewer : await served.connect();
+    for (const one of new Set([viewer, other])) one.watch(source.id);
+    await until(() => source.running, "the start");
+    return { ...served, source, viewer, other };
+  };
+  return Object.assign(serve, { watched });
 }

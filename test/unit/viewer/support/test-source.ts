@@ -1,5 +1,5 @@
-/** A source that delivers a real stream when the test says so. */
-import type { CodecName } from "../../../../common/codec.ts";
+/** A source that delivers a real stream when the test calls `deliver`. */
+import { VIEWER_LIMITS } from "../../../../proto/viewer-limits.ts";
 import type {
   KeyInput,
   PointerInput,
@@ -12,18 +12,24 @@ import { type EncodedUnit, encodeUnits } from "./streams.ts";
 
 const GROUP = 10;
 
-/** Four groups of ten frames, 320x180, made once. */
+/** Four groups of ten frames, 320x180, encoded once. */
 let small: EncodedUnit[] | undefined;
 export function smallStream(): EncodedUnit[] {
   small ??= encodeUnits("h264", { width: 320, height: 180, frames: 4 * GROUP, group: GROUP });
   return small;
 }
 
+/** One group that is too long to be kept for new viewers. */
+export function longGroup(): EncodedUnit[] {
+  const [key, delta] = smallStream();
+  if (key === undefined || delta === undefined) throw new Error("no stream");
+  return [key, ...Array<EncodedUnit>(VIEWER_LIMITS.GROUP_UNITS + 5).fill(delta)];
+}
+
 export interface TestSourceOptions {
   readonly id?: string;
   readonly title?: string;
   readonly units?: readonly EncodedUnit[];
-  readonly codec?: CodecName;
   readonly input?: boolean;
   /** Called in start(). */
   readonly onStart?: () => void;
@@ -43,23 +49,14 @@ export class TestSource implements ViewerSource {
   keyFrameRequests = 0;
   delivered = 0;
   readonly #units: readonly EncodedUnit[];
-  readonly #codec: CodecName;
   readonly #onStart: (() => void) | undefined;
   #events: SourceEvents | undefined;
   #next = 0;
 
-  constructor({
-    id = "vm/0",
-    title = "Test",
-    units,
-    codec = "h264",
-    input,
-    onStart,
-  }: TestSourceOptions = {}) {
+  constructor({ id = "vm/0", title = "Test", units, input, onStart }: TestSourceOptions = {}) {
     this.id = id;
     this.title = title;
     this.#units = units ?? smallStream();
-    this.#codec = codec;
     this.#onStart = onStart;
     if (input === true) {
       this.input = {
@@ -97,35 +94,35 @@ export class TestSource implements ViewerSource {
     return { encoder: "libx264", tier: "resource", bitrateKbps: 4000, dropped: { newer: 3 } };
   }
 
-  say(state: SourceState): void {
+  report(state: SourceState): void {
     this.#running().onState(state);
   }
 
-  /** Delivers so many units more, one after the other; the stream begins again at its end. */
+  /** Delivers the next units; after its end the stream starts again. */
   deliver(count: number): void {
     for (let i = 0; i < count; i += 1) {
       const unit = this.#units[this.#next % this.#units.length];
       if (unit === undefined) throw new Error("the stream is empty");
       this.#next += 1;
-      this.#give(unit);
+      this.#deliver(unit);
     }
   }
 
-  /** Goes on with the next key unit, as a source does that is asked for one. */
+  /** Delivers the next key unit, as a source does on request. */
   deliverKey(): void {
     while (this.#units[this.#next % this.#units.length]?.key !== true) this.#next += 1;
     this.deliver(1);
   }
 
-  /** Delivers bytes of the test's own. */
+  /** Delivers other bytes as a unit. */
   deliverBytes(data: Uint8Array, key: boolean): void {
-    this.#give({ data: Buffer.from(data), key });
+    this.#deliver({ data: Buffer.from(data), key });
   }
 
-  #give({ key, data }: EncodedUnit): void {
+  #deliver({ key, data }: EncodedUnit): void {
     this.delivered += 1;
     this.#running().onAccessUnit({
-      codec: this.#codec,
+      codec: "h264",
       ptsUs: this.delivered * 33_333,
       key,
       stages: { captureUs: 1, queueUs: 2, convertUs: 3, encodeUs: 4 },

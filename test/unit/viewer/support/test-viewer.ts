@@ -1,4 +1,4 @@
-/** A viewer for tests: a real WebSocket that keeps what it was sent. */
+/** A viewer for tests: a real WebSocket that keeps the received messages. */
 import { type ClientOptions, WebSocket } from "ws";
 import { vsockenc } from "../../../../proto/protobuf.ts";
 import { VIEWER_LIMITS } from "../../../../proto/viewer-limits.ts";
@@ -17,7 +17,7 @@ export interface Closed {
   readonly reason: string;
 }
 
-/** Of a handshake that was refused. */
+/** The handshake was rejected. */
 export class Refused extends Error {
   readonly status: number;
 
@@ -27,7 +27,7 @@ export class Refused extends Error {
   }
 }
 
-/** Where the WebSocket of a server is, by its address. */
+/** The WebSocket's URL, from a server's address. */
 export function watchUrl(address: string): URL {
   const url = new URL("watch", address);
   url.search = new URL(address).search;
@@ -48,7 +48,7 @@ export class TestViewer {
     });
   }
 
-  /** Opens the WebSocket and says nothing. @throws Refused */
+  /** Opens the WebSocket and sends nothing. @throws Refused */
   static open(url: URL, options: ClientOptions = {}): Promise<TestViewer> {
     const socket = new WebSocket(url, options);
     const viewer = new TestViewer(socket);
@@ -65,7 +65,7 @@ export class TestViewer {
     });
   }
 
-  /** Opens, greets, and waits for the list of sources. */
+  /** Opens, sends hello, and waits for the list of sources. */
   static async connect(address: string, codecs = [vsockenc.Codec.H264]): Promise<TestViewer> {
     const viewer = await TestViewer.open(watchUrl(address));
     viewer.send({ type: "hello", body: { version: VIEWER_LIMITS.VERSION, codecs } });
@@ -108,7 +108,7 @@ export class TestViewer {
     return this.closed ?? { code: 0, reason: "" };
   }
 
-  /** Waits until everything that was sent so far has been handled. */
+  /** Waits until the server has handled everything that was sent so far. */
   async settled(): Promise<void> {
     const token = Math.floor(Math.random() * 0xffff_ffff);
     this.send({ type: "ping", body: { token } });

@@ -1,26 +1,13 @@
 /** What becomes of the picture when the decoder is too slow, or is taken away. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { until } from "../support/until.ts";
-import { PlayedSource } from "./support/played-source.ts";
-import { type Recording, record } from "./support/recording.ts";
-import { Rig } from "./support/rig.ts";
+import { useRig } from "./support/rig.ts";
 
-let rig: Rig;
-let recording: Recording;
-
-beforeAll(async () => {
-  rig = await Rig.start();
-  recording = await record({ frames: 2000, keyInterval: 100 });
-});
-afterEach(() => rig.clear());
-afterAll(() => rig.stop());
+const { rig, play, watch } = useRig({ frames: 2000, keyInterval: 100 });
 
 describe("the decoder", () => {
   test("is given no more than it keeps up with, and goes on from a key frame", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording });
-    rig.add(source);
-    const viewer = await rig.open({ source: source.id });
-    await until(() => source.running, "the source to be started");
+    const { source, viewer } = await watch();
     source.send();
     await viewer.untilPainted(1);
     const behind = async (): Promise<boolean> =>
@@ -40,7 +27,7 @@ describe("the decoder", () => {
   });
 
   test("is built anew when the browser has taken it away", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording, fps: 10 });
+    const source = play("desk/0", { fps: 10 });
     rig.add(source);
     const viewer = await rig.open();
     const [worker] = viewer.page.workers();

@@ -1,20 +1,12 @@
 /** The guest's pointer, which is shown over the picture: where it is, and its colours. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { PlayedSource } from "./support/played-source.ts";
-import { type Recording, record, SIZE } from "./support/recording.ts";
-import { Rig, type ViewedPage } from "./support/rig.ts";
+import { describe, expect, test } from "vitest";
+import type { PlayedSource } from "./support/played-source.ts";
+import { SIZE } from "./support/recording.ts";
+import { useRig, type ViewedPage } from "./support/rig.ts";
 
 const SIDE = 64;
 
-let rig: Rig;
-let recording: Recording;
-
-beforeAll(async () => {
-  rig = await Rig.start();
-  recording = await record({ frames: 100, keyInterval: 40 });
-});
-afterEach(() => rig.clear());
-afterAll(() => rig.stop());
+const { rig, play } = useRig({ frames: 100, keyInterval: 40 });
 
 /** Of one colour: red, green, blue, alpha, multiplied. */
 function image(...pixel: readonly number[]) {
@@ -53,7 +45,7 @@ async function watched(source: PlayedSource): Promise<ViewedPage> {
 
 describe("the guest's pointer", () => {
   test("is where the guest has it, in every scale, and follows it", async () => {
-    const source = new PlayedSource({ id: "desk/head0", recording, fps: 10, kind: "head" });
+    const source = play("desk/head0", { fps: 10, kind: "head" });
     rig.add(source);
     const viewer = await watched(source);
     expect(await place(viewer)).toBeUndefined();
@@ -71,8 +63,8 @@ describe("the guest's pointer", () => {
   });
 
   test("is there for who comes later, and is not taken to another source", async () => {
-    const source = new PlayedSource({ id: "desk/head0", recording, fps: 10, kind: "head" });
-    const other = new PlayedSource({ id: "desk/port0", recording, fps: 10 });
+    const source = play("desk/head0", { fps: 10, kind: "head" });
+    const other = play("desk/port0", { fps: 10 });
     rig.add(source, other);
     await watched(source);
     source.point({ x: 7, y: 8, image: image(0, 255, 0, 255) });
@@ -86,7 +78,7 @@ describe("the guest's pointer", () => {
   });
 
   test("has the guest's colours, whose bytes are multiplied by alpha", async () => {
-    const source = new PlayedSource({ id: "desk/head0", recording, fps: 10, kind: "head" });
+    const source = play("desk/head0", { fps: 10, kind: "head" });
     rig.add(source);
     const viewer = await watched(source);
     source.point({ x: 7, y: 8, image: image(100, 50, 0, 128) });

@@ -1,30 +1,21 @@
 /** What surrounds the picture: the list, the statistics, pointer and keyboard, colours, narrow screens. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { COUNTER_POINTS, counterOf } from "../support/counter.ts";
 import { until } from "../support/until.ts";
-import { PlayedSource } from "./support/played-source.ts";
-import { type Recording, record, SIZE } from "./support/recording.ts";
-import { INSECURE_HOST, Rig, type ViewedPage } from "./support/rig.ts";
+import type { PlayedSource } from "./support/played-source.ts";
+import { SIZE } from "./support/recording.ts";
+import { INSECURE_HOST, useRig, type ViewedPage } from "./support/rig.ts";
 
 /** Of linux/input-event-codes.h. */
 const KEYS = { a: 30, leftControl: 29, leftShift: 42, leftAlt: 56, left: 105, enter: 28, d: 32 } as const;
 
-let rig: Rig;
-let recording: Recording;
-
-beforeAll(async () => {
-  rig = await Rig.start();
-  recording = await record({ frames: 400, keyInterval: 40 });
-});
-afterEach(() => rig.clear());
-afterAll(() => rig.stop());
+const { rig, play, watch } = useRig({ frames: 400, keyInterval: 40 });
 
 function desktops(): PlayedSource[] {
-  const common = { recording, fps: 10 };
   return [
-    new PlayedSource({ ...common, id: "studio/stream", vm: "studio", title: "Desktop" }),
-    new PlayedSource({ ...common, id: "studio/head-0", vm: "studio", title: "Screen 1", kind: "head" }),
-    new PlayedSource({ ...common, id: "build-7/head-0", vm: "build-7", title: "Screen 1", kind: "head" }),
+    play("studio/stream", { fps: 10, vm: "studio", title: "Desktop" }),
+    play("studio/head-0", { fps: 10, vm: "studio", title: "Screen 1", kind: "head" }),
+    play("build-7/head-0", { fps: 10, vm: "build-7", title: "Screen 1", kind: "head" }),
   ];
 }
 
@@ -65,8 +56,8 @@ describe("the list", () => {
     ["secure", undefined],
     ["insecure", INSECURE_HOST],
   ])("has the newest picture of what stands still, watched here or elsewhere (%s context)", async (_, host) => {
-    const still = new PlayedSource({ id: "desk/still", recording });
-    const other = new PlayedSource({ id: "desk/other", recording, fps: 10 });
+    const still = play("desk/still");
+    const other = play("desk/other", { fps: 10 });
     rig.add(still, other);
     const where = host === undefined ? {} : { host };
     const watching = await rig.open({ ...where, source: still.id });
@@ -119,7 +110,7 @@ describe("the list", () => {
   });
 
   test("is left out where there is one source alone", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording, fps: 10 });
+    const source = play("desk/0", { fps: 10 });
     rig.add(source);
     const viewer = await rig.open({ list: false });
     await until(async () => (await viewer.page.evaluate(() => location.hash)) === "#/desk/0", "the source");
@@ -136,7 +127,7 @@ test("the statistics tell rates, stages, encoder, tier and what was left out", a
   await expect.poll(text, { timeout: 10_000 }).toMatch(/Guest: newest\s+3/);
   const shown = await text();
   for (const part of [
-    /paints a second/,
+    /paints per second/,
     /Encoder\s+libx264/,
     /Source tier\s+resource/,
     /Bit rate\s+[\d.]+ of 2\.00 Mbit\/s/,
@@ -155,14 +146,12 @@ test("the statistics tell rates, stages, encoder, tier and what was left out", a
   ]) {
     expect(shown).toMatch(part);
   }
-  expect(Number(/([\d.]+)\s+paints a second/.exec(shown)?.[1])).toBeGreaterThan(0);
+  expect(Number(/([\d.]+)\s+paints per second/.exec(shown)?.[1])).toBeGreaterThan(0);
 });
 
 describe("pointer and keyboard", () => {
   test("reach the guest when they are switched on, and not before", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording, fps: 10, controllable: true });
-    rig.add(source);
-    const viewer = await rig.open({ source: source.id });
+    const { source, viewer } = await watch({ fps: 10, controllable: true });
     const { page } = viewer;
     await viewer.untilPainted(1);
     await page.mouse.move(700, 400);
@@ -201,9 +190,7 @@ describe("pointer and keyboard", () => {
   });
 
   test("let go of everything when the picture loses the focus", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording, fps: 10, controllable: true });
-    rig.add(source);
-    const viewer = await rig.open({ source: source.id });
+    const { source, viewer } = await watch({ fps: 10, controllable: true });
     await viewer.untilPainted(1);
     await button(viewer, "Control").click();
     await viewer.page.keyboard.down("d");
@@ -217,9 +204,7 @@ describe("pointer and keyboard", () => {
   });
 
   test("come back on Ctrl+Alt+Shift", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording, fps: 10, controllable: true });
-    rig.add(source);
-    const viewer = await rig.open({ source: source.id });
+    const { source, viewer } = await watch({ fps: 10, controllable: true });
     await viewer.untilPainted(1);
     await button(viewer, "Control").click();
     for (const key of ["Control", "Alt", "Shift"]) await viewer.page.keyboard.down(key);
@@ -232,8 +217,7 @@ describe("pointer and keyboard", () => {
   });
 
   test("are not offered where the source takes none", async () => {
-    rig.add(new PlayedSource({ id: "desk/0", recording, fps: 10 }));
-    const viewer = await rig.open({ source: "desk/0" });
+    const { viewer } = await watch({ fps: 10 });
     await viewer.untilPainted(1);
     expect(await viewer.page.locator("#control-button").isVisible()).toBe(false);
   });
@@ -285,8 +269,7 @@ describe("how it looks", () => {
   });
 
   test("in its original size, a pixel of the picture is a pixel of the screen", async () => {
-    rig.add(new PlayedSource({ id: "desk/0", recording, fps: 10 }));
-    const viewer = await rig.open({ source: "desk/0" });
+    const { viewer } = await watch({ fps: 10 });
     await viewer.untilPainted(1);
     const width = async () => (await viewer.page.locator("#screen canvas").boundingBox())?.width;
     expect(await width()).toBeGreaterThan(640);

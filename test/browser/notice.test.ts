@@ -1,82 +1,64 @@
-/** Whenever there is no picture, the page says why. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+/** Without a picture, the page shows the reason. */
+import { describe, expect, test } from "vitest";
 import { until } from "../support/until.ts";
-import { PlayedSource } from "./support/played-source.ts";
-import { type Recording, record } from "./support/recording.ts";
-import { INSECURE_HOST, Rig } from "./support/rig.ts";
+import { record } from "./support/recording.ts";
+import { INSECURE_HOST, useRig } from "./support/rig.ts";
 
-let rig: Rig;
-let recording: Recording;
+const { rig, play, watch } = useRig({ frames: 100, keyInterval: 20 });
 
-beforeAll(async () => {
-  rig = await Rig.start();
-  recording = await record({ frames: 100, keyInterval: 20 });
-});
-afterEach(() => rig.clear());
-afterAll(() => rig.stop());
-
-describe("without a picture the page says", () => {
-  test("that there is nothing to see", async () => {
+describe("without a picture the page reports", () => {
+  test("that there are no sources", async () => {
     const viewer = await rig.open();
-    await viewer.untilNotice(/Nothing to see yet/);
+    await viewer.untilNotice(/No sources yet/);
     await viewer.shot("notice-nothing");
   });
 
-  test("that the source is not there, and shows it when it comes", async () => {
+  test("that the source does not exist, and shows it when it is added", async () => {
     const viewer = await rig.open({ source: "desk/0" });
-    await viewer.untilNotice(/There is no source desk\/0/);
-    rig.add(new PlayedSource({ id: "desk/0", recording, fps: 10 }));
+    await viewer.untilNotice(/Source desk\/0 does not exist/);
+    rig.add(play("desk/0", { fps: 10 }));
     await viewer.untilPainted(1);
     await until(async () => (await viewer.notice()) === undefined, "the notice to go");
     rig.remove("desk/0");
-    await viewer.untilNotice(/There is no source desk\/0/);
+    await viewer.untilNotice(/Source desk\/0 does not exist/);
   });
 
-  test("what the source says of itself", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording });
-    rig.add(source);
-    const viewer = await rig.open({ source: "desk/0" });
+  test("the source's own state", async () => {
+    const { source, viewer } = await watch();
     await viewer.untilNotice(/Starting.*Waiting for the first picture/);
     await until(() => source.running, "the source to be started");
-    source.tell({ code: "away", text: "the relay of this VM does not run" });
-    await viewer.untilNotice(/Nothing encodes.*The relay of this VM does not run\./);
+    source.report({ code: "away", text: "the relay of this VM does not run" });
+    await viewer.untilNotice(/Source unavailable.*The relay of this VM does not run\./);
     await viewer.shot("notice-away");
-    source.tell({ code: "failed", text: "The encoder refused 5000 × 5000." });
+    source.report({ code: "failed", text: "The encoder refused 5000 × 5000." });
     await viewer.untilNotice(/cannot be shown.*The encoder refused 5000 × 5000\./);
   });
 
-  test("that nothing moves, beside the picture that is still true", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording });
-    rig.add(source);
-    const viewer = await rig.open({ source: "desk/0" });
-    await until(() => source.running, "the source to be started");
+  test("that the screen does not change, beside the current picture", async () => {
+    const { source, viewer } = await watch();
     source.send();
     await viewer.untilPainted(1);
-    source.tell({ code: "idle" });
-    await expect.poll(() => viewer.page.locator("#hint").textContent()).toMatch(/Nothing moves.*still true/);
+    source.report({ code: "idle" });
+    await expect.poll(() => viewer.page.locator("#hint").textContent()).toMatch(/not changing.*is current/);
     expect(await viewer.notice()).toBeUndefined();
     await viewer.shot("idle");
   });
 
-  test("that the browser does not decode the codec", async () => {
+  test("that the browser cannot decode the codec", async () => {
     const h265 = await record({ frames: 5, keyInterval: 5, codec: "h265" });
-    rig.add(new PlayedSource({ id: "desk/0", recording: h265, fps: 2 }));
-    const viewer = await rig.open({ source: "desk/0" });
-    await viewer.untilNotice(/H\.265, which this browser does not decode/);
+    const { viewer } = await watch({ recording: h265, fps: 2 });
+    await viewer.untilNotice(/H\.265, which this browser cannot decode/);
   });
 
-  test("that the decoder gave up, after it tried in software", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording });
-    rig.add(source);
-    const viewer = await rig.open({ source: "desk/0" });
-    await until(() => source.running, "the source to be started");
+  test("that decoding failed, also in software", async () => {
+    const { source, viewer } = await watch();
     source.send();
     await viewer.untilPainted(1);
-    // Parameter sets as before, so that the server has nothing to complain of; then no slice but noise.
-    const spoiled = spoilSlices(recording.units[0]?.data ?? new Uint8Array());
+    // Valid parameter sets, which the server checks, and noise instead of slices.
+    const spoiled = spoilSlices(source.recording.units[0]?.data ?? new Uint8Array());
     await until(async () => {
       source.send(spoiled);
-      return /refuses the stream/.test((await viewer.notice())?.text ?? "");
+      return /rejected the stream/.test((await viewer.notice())?.text ?? "");
     }, "the sentence");
     expect(source.keyFrameRequests).toBeGreaterThan(0);
     await viewer.shot("notice-decoder");
@@ -89,10 +71,9 @@ describe("without a picture the page says", () => {
     expect(await viewer.notice()).toBeUndefined();
   });
 
-  test("that pictures arrive and none can be shown", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording, fps: 10 });
-    rig.add(source);
-    // A screen that is never refreshed.
+  test("that pictures arrive but cannot be shown", async () => {
+    rig.add(play("desk/0", { fps: 10 }));
+    // A worker that gets no units.
     const viewer = await rig.open({
       before: () => {
         const start = Worker;
@@ -105,23 +86,23 @@ describe("without a picture the page says", () => {
       },
       source: "desk/0",
     });
-    await viewer.untilNotice(/No picture comes.*pictures have arrived/);
+    await viewer.untilNotice(/No picture.*pictures have arrived/);
   });
 
-  test("that plain HTTP is to blame where a browser has nothing for it", async () => {
-    rig.add(new PlayedSource({ id: "desk/0", recording, fps: 10 }));
+  test("that HTTPS is required if the browser lacks Media Source Extensions", async () => {
+    rig.add(play("desk/0", { fps: 10 }));
     const viewer = await rig.open({
       host: INSECURE_HOST,
       source: "desk/0",
       before: () => Reflect.deleteProperty(window, "MediaSource"),
     });
-    await viewer.untilNotice(/needs HTTPS/);
+    await viewer.untilNotice(/HTTPS required/);
     await viewer.shot("notice-insecure");
   });
 
-  test("that the address has not the right token", async () => {
+  test("that the token is wrong", async () => {
     const viewer = await rig.open({ token: "another-token-9876543210" });
-    await viewer.untilNotice(/refuses this page.*token is absent or wrong/);
+    await viewer.untilNotice(/Connection rejected.*Missing or wrong token/);
     await viewer.shot("notice-token");
   });
 });

@@ -1,20 +1,10 @@
 /** The picture itself: what a source sends is what a browser shows, in order, once and at once. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { until } from "../support/until.ts";
-import { PlayedSource } from "./support/played-source.ts";
-import { type Recording, record } from "./support/recording.ts";
-import { INSECURE_HOST, Rig, type ViewedPage } from "./support/rig.ts";
+import { INSECURE_HOST, useRig, type ViewedPage } from "./support/rig.ts";
 
-let rig: Rig;
-/** One key frame at its beginning and no other: what needs a second one fails. */
-let recording: Recording;
-
-beforeAll(async () => {
-  rig = await Rig.start();
-  recording = await record({ frames: 400, keyInterval: 1000 });
-});
-afterEach(() => rig.clear());
-afterAll(() => rig.stop());
+/** A single key frame at the start: a test that needs another one fails. */
+const { rig, play, watch } = useRig({ frames: 400, keyInterval: 1000 });
 
 const range = (from: number, count: number): number[] => Array.from({ length: count }, (_, i) => from + i);
 
@@ -29,10 +19,7 @@ async function otherDrops(viewer: ViewedPage): Promise<unknown[]> {
 
 describe("the picture", () => {
   test("shows every frame of a stream, each once and in order", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording });
-    rig.add(source);
-    const viewer = await rig.open({ source: source.id });
-    await until(() => source.running, "the source to be started");
+    const { source, viewer } = await watch();
     for (let sent = 1; sent <= 60; sent += 1) {
       source.send();
       await viewer.untilPainted(sent);
@@ -44,9 +31,7 @@ describe("the picture", () => {
   });
 
   test("shows a stream that runs at its own pace", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording, fps: 10 });
-    rig.add(source);
-    const viewer = await rig.open({ source: source.id });
+    const { viewer } = await watch({ fps: 10 });
     await viewer.untilPainted(40);
     const counters = await viewer.counters();
     const span = (counters.at(-1) ?? 0) - (counters[0] ?? 0) + 1;
@@ -57,10 +42,7 @@ describe("the picture", () => {
   });
 
   test("shows a frame before the next one is sent, however slow the stream", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording });
-    rig.add(source);
-    const viewer = await rig.open({ source: source.id });
-    await until(() => source.running, "the source to be started");
+    const { source, viewer } = await watch();
     for (let sent = 1; sent <= 6; sent += 1) {
       source.send();
       // A decoder that keeps a frame until it has seen the next would wait here for ever.
@@ -71,7 +53,7 @@ describe("the picture", () => {
   });
 
   test("brings a second viewer to the newest picture without another key frame", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording });
+    const source = play("desk/0");
     rig.add(source);
     const first = await rig.open({ source: source.id });
     await until(() => source.running, "the source to be started");
@@ -89,7 +71,7 @@ describe("the picture", () => {
   });
 
   test("goes on for one viewer while another has stopped", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording });
+    const source = play("desk/0");
     rig.add(source);
     const stopped = await rig.open({ source: source.id });
     const viewer = await rig.open({ source: source.id });
@@ -113,9 +95,7 @@ describe("the picture", () => {
 
   test("is shown on plain HTTP, where browsers have no WebCodecs", async () => {
     const FRAMES = 40;
-    const source = new PlayedSource({ id: "desk/0", recording });
-    rig.add(source);
-    const viewer = await rig.open({ source: source.id, host: INSECURE_HOST });
+    const { source, viewer } = await watch({}, { host: INSECURE_HOST });
     expect(await viewer.page.evaluate(() => [isSecureContext, "VideoDecoder" in window])).toEqual([
       false,
       false,
@@ -143,15 +123,13 @@ describe("the picture", () => {
   });
 
   test("comes back after the server was away", async () => {
-    const source = new PlayedSource({ id: "desk/0", recording, fps: 10 });
-    rig.add(source);
-    const viewer = await rig.open({ source: source.id });
+    const { viewer } = await watch({ fps: 10 });
     await viewer.untilPainted(5);
     await rig.stopServer();
-    await viewer.untilNotice(/connection was lost|server cannot be reached/i);
+    await viewer.untilNotice(/Connection lost|Server unreachable/);
     const before = (await viewer.paints()).length;
     await rig.startServerAgain();
-    rig.add(new PlayedSource({ id: "desk/0", recording, fps: 10 }));
+    rig.add(play("desk/0", { fps: 10 }));
     await viewer.untilPainted(before + 5);
     await until(async () => (await viewer.notice()) === undefined, "the notice to go");
   });

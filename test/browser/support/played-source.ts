@@ -1,4 +1,4 @@
-/** A source that plays a recording: at its own pace, or unit by unit as a test asks. */
+/** A source that plays a recording at a frame rate, or unit by unit through `send`. */
 import type {
   KeyInput,
   PointerInput,
@@ -10,10 +10,10 @@ import type {
 } from "../../../viewer/server/source.ts";
 import type { Recording } from "./recording.ts";
 
-interface PlayedSourceOptions {
+export interface PlayedSourceOptions {
   readonly id: string;
   readonly recording: Recording;
-  /** Absent: units go out by `send` alone. */
+  /** Absent: units are sent by `send` only. */
   readonly fps?: number;
   readonly vm?: string;
   readonly title?: string;
@@ -30,10 +30,10 @@ export class PlayedSource implements ViewerSource {
   readonly input?: NonNullable<ViewerSource["input"]>;
   readonly pointers: PointerInput[] = [];
   readonly keys: KeyInput[] = [];
-  /** How many units went out since the start. */
+  /** Units sent since the start. */
   sent = 0;
   keyFrameRequests = 0;
-  readonly #recording: Recording;
+  readonly recording: Recording;
   readonly #fps: number | undefined;
   #events: SourceEvents | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -44,7 +44,7 @@ export class PlayedSource implements ViewerSource {
     this.kind = options.kind ?? "stream";
     this.vm = options.vm ?? "desk";
     this.title = options.title ?? options.id;
-    this.#recording = options.recording;
+    this.recording = options.recording;
     this.#fps = options.fps;
     if (options.controllable === true) {
       this.input = { pointer: (event) => this.pointers.push(event), key: (event) => this.keys.push(event) };
@@ -66,22 +66,22 @@ export class PlayedSource implements ViewerSource {
     this.#events = undefined;
   }
 
-  /** A recording has no key frame where one is asked for; what is between here and its next one is left out. */
+  /** Skips to the recording's next key frame. */
   requestKeyFrame(): void {
     this.keyFrameRequests += 1;
-    const key = this.#recording.units.findIndex((unit, index) => index >= this.#next && unit.key);
+    const key = this.recording.units.findIndex((unit, index) => index >= this.#next && unit.key);
     if (key !== -1) this.#next = key;
   }
 
   /** Sends the next unit, optionally with other bytes; nothing at the recording's end. */
   send(data?: Uint8Array): void {
-    const unit = this.#recording.units[this.#next];
+    const unit = this.recording.units[this.#next];
     if (unit === undefined || this.#events === undefined) return;
     const ptsUs = this.#next * 100_000;
     this.#next += 1;
     this.sent += 1;
     this.#events.onAccessUnit({
-      codec: this.#recording.codec,
+      codec: this.recording.codec,
       ptsUs,
       key: unit.key,
       stages: { captureUs: 900, queueUs: 150, convertUs: 400, encodeUs: 2300 },
@@ -89,7 +89,7 @@ export class PlayedSource implements ViewerSource {
     });
   }
 
-  tell(state: SourceState): void {
+  report(state: SourceState): void {
     this.#events?.onState(state);
   }
 

@@ -1,8 +1,9 @@
-/** The real server with the page as it is built, and the distribution's Chromium. */
+/** The real server with the built page, and the distribution's Chromium. */
 import { join } from "node:path";
 import pino from "pino";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { Registry } from "prom-client";
+import { afterAll, afterEach, beforeAll } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
 import type { Point } from "../../../viewer/page/player/unit.ts";
 import type { TestHook } from "../../../viewer/page/test-hook.ts";
@@ -12,83 +13,116 @@ import type { ViewerSource } from "../../../viewer/server/source.ts";
 import { ViewerServer } from "../../../viewer/server/viewer-server.ts";
 import { COUNTER_POINTS, counterOf } from "../../support/counter.ts";
 import { until } from "../../support/until.ts";
+import { PlayedSource, type PlayedSourceOptions } from "./played-source.ts";
+import { type Recording, type RecordingOptions, record } from "./recording.ts";
 
-/** Chromium takes it for what it is: no secure context. */
+/** Not a secure context for Chromium. */
 export const INSECURE_HOST = "viewer.test";
 const CHROMIUM = process.env["VSOCKENC_CHROMIUM"] ?? "/usr/bin/chromium";
-/** Pictures for people, kept after the run. */
+/** Screenshots, kept after the run. */
 const SHOTS = join(packageRoot, "out", "browser");
 
 export interface PageOptions {
-  /** Of another server than the rig's own, token included. */
+  /** Of a server other than the rig's own, with its token. */
   readonly address?: string;
   readonly host?: string;
-  /** To be watched; absent: the list. */
+  /** The watched source; absent: the list. */
   readonly source?: string;
-  /** false: an address without #/, which leaves the choice to the page. */
+  /** false: an address without #/, so that the page chooses. */
   readonly list?: boolean;
   readonly token?: string;
   readonly context?: BrowserContextOptions;
-  /** Runs in the page before anything of it. */
+  /** Runs in the page before its own code. */
   readonly before?: () => void;
 }
 
-export class Rig {
-  readonly browser: Browser;
-  readonly #sources = new Set<string>();
-  #server: ViewerServer;
-  readonly #port: number;
+/** Server, browser and recording for the tests of a file, which end with it. */
+export function useRig(options: RecordingOptions) {
+  const rig = new Rig();
+  let recording: Recording;
+  beforeAll(async () => {
+    await rig.start();
+    recording = await record(options);
+  });
+  afterEach(() => rig.clear());
+  afterAll(() => rig.stop());
+  type Options = Partial<Omit<PlayedSourceOptions, "id">>;
+  const play = (id: string, source: Options = {}) => new PlayedSource({ id, recording, ...source });
+  return {
+    rig,
+    play,
+    /** A page that watches a running source, desk/0. */
+    async watch(source: Options = {}, page: PageOptions = {}) {
+      const played = play("desk/0", source);
+      rig.add(played);
+      const viewer = await rig.open({ source: "desk/0", ...page });
+      await until(() => played.running, "the source's start");
+      return { source: played, viewer };
+    },
+  };
+}
 
-  private constructor(server: ViewerServer, browser: Browser) {
-    this.#server = server;
-    this.#port = Number(new URL(server.address()).port);
-    this.browser = browser;
+export class Rig {
+  readonly #sources = new Set<string>();
+  #running: { readonly browser: Browser; readonly server: ViewerServer; readonly port: number } | undefined;
+
+  get #parts() {
+    if (this.#running === undefined) throw new Error("the rig has not been started");
+    return this.#running;
   }
 
   static async start(): Promise<Rig> {
+    const rig = new Rig();
+    await rig.start();
+    return rig;
+  }
+
+  async start(): Promise<void> {
     const args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"];
     const browser = await chromium.launch({
       executablePath: CHROMIUM,
       args: [...args, `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`],
     });
-    return new Rig(await startServer(0), browser);
+    const server = await startServer(0);
+    this.#running = { browser, server, port: Number(new URL(server.address()).port) };
   }
 
   async stop(): Promise<void> {
-    await this.browser.close();
-    await this.#server.close();
+    await this.#parts.browser.close();
+    await this.#parts.server.close();
   }
 
   add(...sources: readonly ViewerSource[]): void {
     for (const source of sources) {
-      this.#server.add(source);
+      this.#parts.server.add(source);
       this.#sources.add(source.id);
     }
   }
 
   remove(id: string): void {
-    this.#server.remove(id);
+    this.#parts.server.remove(id);
     this.#sources.delete(id);
   }
 
-  /** Closes all pages and takes all sources away: what a test left must not reach the next one. */
+  /** Closes all pages and removes all sources, after each test. */
   async clear(): Promise<void> {
-    await Promise.all(this.browser.contexts().map((context) => context.close()));
+    await Promise.all(this.#parts.browser.contexts().map((context) => context.close()));
     for (const id of [...this.#sources]) this.remove(id);
   }
 
   stopServer(): Promise<void> {
-    return this.#server.close();
+    return this.#parts.server.close();
   }
 
-  /** After `stopServer`, at the same address; with the sources that the test adds. */
+  /** After `stopServer`, at the same address and without sources. */
   async startServerAgain(): Promise<void> {
     this.#sources.clear();
-    this.#server = await startServer(this.#port);
+    const server = await startServer(this.#parts.port);
+    this.#running = { ...this.#parts, server };
   }
 
   async open(options: PageOptions = {}): Promise<ViewedPage> {
-    const context = await this.browser.newContext({
+    const context = await this.#parts.browser.newContext({
       viewport: { width: 1280, height: 720 },
       ...options.context,
     });
@@ -101,11 +135,11 @@ export class Rig {
         problems.push(request.url());
     });
     if (options.before !== undefined) await page.addInitScript(options.before);
-    const url = new URL(options.address ?? this.#server.address());
+    const url = new URL(options.address ?? this.#parts.server.address());
     if (options.host !== undefined) url.hostname = options.host;
     if (options.token !== undefined) url.searchParams.set("token", options.token);
     url.searchParams.set("test", "");
-    // The list first: no picture is to be painted before its pixels are read.
+    // The list first, so that no picture is painted before `probe`.
     if (options.list !== false) url.hash = "/";
     await page.goto(url.href);
     await page.waitForFunction(() => document.readyState === "complete");
@@ -128,10 +162,10 @@ function startServer(port: number): Promise<ViewerServer> {
   });
 }
 
-/** What a test looks at. */
+/** A page, for a test. */
 export class ViewedPage {
   readonly page: Page;
-  /** Errors of the page's code, and requests to elsewhere. */
+  /** Errors of the page's code, and requests to other hosts. */
   readonly problems: readonly string[];
 
   constructor(page: Page, problems: readonly string[]) {
@@ -139,12 +173,12 @@ export class ViewedPage {
     this.problems = problems;
   }
 
-  /** As if its entry in the list were clicked. */
+  /** As a click on the list entry. */
   async watch(source: string): Promise<void> {
     await this.page.evaluate((hash) => location.assign(hash), `#/${source}`);
   }
 
-  /** What was painted so far; see the page's test-hook.ts. */
+  /** All paints so far; see the page's test-hook.ts. */
   paints(): Promise<TestHook["paints"]> {
     return this.page.evaluate(() => window.vsockencTest?.paints ?? []);
   }
@@ -153,7 +187,7 @@ export class ViewedPage {
     return this.page.evaluate(() => window.vsockencTest?.drops ?? []);
   }
 
-  /** The counters of the painted pictures, as their pixels show them; undefined for a spoiled one. */
+  /** The counters in the painted pictures' pixels; undefined for a damaged one. */
   async counters(): Promise<(number | undefined)[]> {
     return (await this.paints()).map(({ luma = [] }) => counterOf(luma));
   }
@@ -162,7 +196,7 @@ export class ViewedPage {
     await until(async () => (await this.paints()).length >= count, `${count} paints`);
   }
 
-  /** Title and text of what stands in the picture's place; undefined when nothing does. */
+  /** Title and text of the notice; undefined if there is none. */
   async notice(): Promise<{ title: string; text: string } | undefined> {
     const notice = this.page.locator("#notice");
     if (!(await notice.isVisible())) return undefined;
@@ -184,7 +218,7 @@ export class ViewedPage {
     });
   }
 
-  /** Keeps a picture of the page for people. */
+  /** Keeps a screenshot. */
   async shot(name: string): Promise<void> {
     await this.page.screenshot({ path: join(SHOTS, `${name}.png`) });
   }

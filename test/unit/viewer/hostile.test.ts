@@ -49,7 +49,12 @@ describe("a viewer that violates the protocol", () => {
   });
 
   it.each<[name: string, message: OutgoingViewerMessage, close: keyof typeof CLOSE_CODES, reason: RegExp]>([
-    ["another version", { type: "hello", body: { version: 2 } }, "version", /version 2: reload the page/],
+    [
+      "another version",
+      { type: "hello", body: { version: 2 } },
+      "version",
+      /version 2, expected 1: reload the page/,
+    ],
     ["no hello", { type: "watch", body: { source: "x" } }, "malformed", /before hello/],
     [
       "too many codecs",

@@ -1,4 +1,4 @@
-/** What becomes of the picture when the decoder is too slow, or is taken away. */
+/** A decoder that is too slow, or is reclaimed by the browser. */
 import { describe, expect, test } from "vitest";
 import { until } from "../support/until.ts";
 import { useRig } from "./support/rig.ts";
@@ -6,7 +6,7 @@ import { useRig } from "./support/rig.ts";
 const { rig, play, watch } = useRig({ frames: 2000, keyInterval: 100 });
 
 describe("the decoder", () => {
-  test("is given no more than it keeps up with, and goes on from a key frame", async () => {
+  test("drops units that it cannot keep up with, and continues from a key frame", async () => {
     const { source, viewer } = await watch();
     source.send();
     await viewer.untilPainted(1);
@@ -21,18 +21,18 @@ describe("the decoder", () => {
     await until(async () => {
       source.send();
       return (await viewer.paints()).length > before + 3;
-    }, "the picture to go on");
-    // Nothing was decoded that depends on what was dropped: its pixels would be spoiled.
+    }, "the picture to continue");
+    // No unit that depends on a dropped one was decoded: its pixels would be damaged.
     expect(await viewer.counters()).not.toContain(undefined);
   });
 
-  test("is built anew when the browser has taken it away", async () => {
+  test("is created again after the browser has reclaimed it", async () => {
     const source = play("desk/0", { fps: 10 });
     rig.add(source);
     const viewer = await rig.open();
     const [worker] = viewer.page.workers();
     if (worker === undefined) throw new Error("the page has no worker");
-    // Browsers take decoders from pages that have been in the background for long; here it is called for.
+    // Browsers reclaim decoders of pages that have been in the background for long; here the test does.
     await worker.evaluate(() => {
       const scope = self as typeof self & { reclaim?: () => void };
       const Browsers = VideoDecoder;
@@ -53,7 +53,7 @@ describe("the decoder", () => {
     await viewer.untilPainted(before + 5);
     expect(source.keyFrameRequests).toBeGreaterThan(0);
     await viewer.page.getByRole("button", { name: "Statistics" }).click();
-    // That is no reason to distrust the hardware.
+    // Reclaiming does not switch to software.
     await expect.poll(() => viewer.page.locator("#statistics").innerText()).toMatch(/Decoder\s+WebCodecs\n/);
     expect(await viewer.notice()).toBeUndefined();
   });

@@ -1,4 +1,4 @@
-/** The guest's pointer, which is shown over the picture: where it is, and its colours. */
+/** The guest's pointer over the picture: position and colours. */
 import { describe, expect, test } from "vitest";
 import type { PlayedSource } from "./support/played-source.ts";
 import { SIZE } from "./support/recording.ts";
@@ -15,8 +15,8 @@ function image(...pixel: readonly number[]) {
 
 const pointer = (viewer: ViewedPage) => viewer.page.locator(".guest-pointer");
 
-/** Places in the picture of what the page shows: its first pixel and its width, in pixels of the picture. */
-async function place(viewer: ViewedPage): Promise<{ x: number; y: number; width: number } | undefined> {
+/** The shown pointer's position and width, in pixels of the picture. */
+async function position(viewer: ViewedPage): Promise<{ x: number; y: number; width: number } | undefined> {
   const [shown, picture] = await Promise.all([
     pointer(viewer).boundingBox(),
     viewer.page.locator("#screen canvas").boundingBox(),
@@ -44,45 +44,45 @@ async function watched(source: PlayedSource): Promise<ViewedPage> {
 }
 
 describe("the guest's pointer", () => {
-  test("is where the guest has it, in every scale, and follows it", async () => {
+  test("has the guest's position, in every scale", async () => {
     const source = play("desk/head0", { fps: 10, kind: "head" });
     rig.add(source);
     const viewer = await watched(source);
-    expect(await place(viewer)).toBeUndefined();
+    expect(await position(viewer)).toBeUndefined();
     const red = image(255, 0, 0, 255);
     source.point({ x: 100, y: 60, image: red });
-    await expect.poll(() => place(viewer)).toEqual({ x: 100, y: 60, width: SIDE });
+    await expect.poll(() => position(viewer)).toEqual({ x: 100, y: 60, width: SIDE });
     await viewer.shot("guest-pointer");
     await viewer.page.setViewportSize({ width: 700, height: 900 });
-    await expect.poll(() => place(viewer)).toEqual({ x: 100, y: 60, width: SIDE });
+    await expect.poll(() => position(viewer)).toEqual({ x: 100, y: 60, width: SIDE });
     source.point({ x: -20, y: -10, image: red });
-    await expect.poll(() => place(viewer)).toEqual({ x: -20, y: -10, width: SIDE });
+    await expect.poll(() => position(viewer)).toEqual({ x: -20, y: -10, width: SIDE });
     source.point({ x: 0, y: 0, image: undefined });
-    await expect.poll(() => place(viewer)).toBeUndefined();
+    await expect.poll(() => position(viewer)).toBeUndefined();
     expect(viewer.problems).toEqual([]);
   });
 
-  test("is there for who comes later, and is not taken to another source", async () => {
+  test("is shown to later viewers, and not on another source", async () => {
     const source = play("desk/head0", { fps: 10, kind: "head" });
     const other = play("desk/port0", { fps: 10 });
     rig.add(source, other);
     await watched(source);
     source.point({ x: 7, y: 8, image: image(0, 255, 0, 255) });
     const late = await watched(source);
-    await expect.poll(() => place(late)).toEqual({ x: 7, y: 8, width: SIDE });
+    await expect.poll(() => position(late)).toEqual({ x: 7, y: 8, width: SIDE });
     await late.watch(other.id);
-    await expect.poll(() => place(late)).toBeUndefined();
+    await expect.poll(() => position(late)).toBeUndefined();
     await late.watch(source.id);
-    await expect.poll(() => place(late)).toEqual({ x: 7, y: 8, width: SIDE });
+    await expect.poll(() => position(late)).toEqual({ x: 7, y: 8, width: SIDE });
     expect(await colour(late)).toEqual([0, 255, 0, 255]);
   });
 
-  test("has the guest's colours, whose bytes are multiplied by alpha", async () => {
+  test("has the guest's colours, which are premultiplied", async () => {
     const source = play("desk/head0", { fps: 10, kind: "head" });
     rig.add(source);
     const viewer = await watched(source);
     source.point({ x: 7, y: 8, image: image(100, 50, 0, 128) });
-    await expect.poll(() => place(viewer)).toBeDefined();
+    await expect.poll(() => position(viewer)).toBeDefined();
     const [red = 0, green = 0, blue = 0, alpha] = await colour(viewer);
     expect([alpha, blue]).toEqual([128, 0]);
     expect(Math.abs(red - 199)).toBeLessThanOrEqual(2);

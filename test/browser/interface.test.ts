@@ -1,4 +1,4 @@
-/** What surrounds the picture: the list, the statistics, pointer and keyboard, colours, narrow screens. */
+/** The list, the statistics, pointer and keyboard, colours, narrow screens. */
 import { describe, expect, test } from "vitest";
 import { COUNTER_POINTS, counterOf } from "../support/counter.ts";
 import { until } from "../support/until.ts";
@@ -55,7 +55,7 @@ describe("the list", () => {
   test.each([
     ["secure", undefined],
     ["insecure", INSECURE_HOST],
-  ])("has the newest picture of what stands still, watched here or elsewhere (%s context)", async (_, host) => {
+  ])("has the newest picture of a source that does not change, watched here or elsewhere (%s context)", async (_, host) => {
     const still = play("desk/still");
     const other = play("desk/other", { fps: 10 });
     rig.add(still, other);
@@ -78,7 +78,7 @@ describe("the list", () => {
   test.each([
     ["secure", undefined],
     ["insecure", INSECURE_HOST],
-  ])("shows VMs, their sources and small pictures of them (%s context)", async (name, host) => {
+  ])("shows VMs, their sources and thumbnails (%s context)", async (name, host) => {
     const sources = desktops();
     rig.add(...sources);
     const viewer = await rig.open(host === undefined ? {} : { host });
@@ -93,7 +93,7 @@ describe("the list", () => {
     expect(viewer.problems).toEqual([]);
   });
 
-  test("is walked through with the keyboard, and a source chosen", async () => {
+  test("can be used with the keyboard", async () => {
     rig.add(...desktops());
     const viewer = await rig.open();
     const { page } = viewer;
@@ -109,7 +109,7 @@ describe("the list", () => {
     expect(await page.title()).toBe("studio · Screen 1 — vsockenc");
   });
 
-  test("is left out where there is one source alone", async () => {
+  test("is skipped if there is a single source", async () => {
     const source = play("desk/0", { fps: 10 });
     rig.add(source);
     const viewer = await rig.open({ list: false });
@@ -118,7 +118,7 @@ describe("the list", () => {
   });
 });
 
-test("the statistics tell rates, stages, encoder, tier and what was left out", async () => {
+test("the statistics show rates, stages, encoder, tier and dropped frames", async () => {
   rig.add(...desktops());
   const viewer = await rig.open({ source: "studio/stream" });
   await viewer.untilPainted(5);
@@ -150,7 +150,7 @@ test("the statistics tell rates, stages, encoder, tier and what was left out", a
 });
 
 describe("pointer and keyboard", () => {
-  test("reach the guest when they are switched on, and not before", async () => {
+  test("reach the guest only after they are switched on", async () => {
     const { source, viewer } = await watch({ fps: 10, controllable: true });
     const { page } = viewer;
     await viewer.untilPainted(1);
@@ -161,7 +161,7 @@ describe("pointer and keyboard", () => {
 
     await button(viewer, "Control").click();
     const box = await page.locator("#screen canvas").boundingBox();
-    if (box === null) throw new Error("the picture has no place");
+    if (box === null) throw new Error("the picture is not visible");
     await page.mouse.move(box.x + box.width / 4, box.y + box.height / 2);
     await page.mouse.down();
     await page.mouse.up();
@@ -189,7 +189,7 @@ describe("pointer and keyboard", () => {
     await viewer.shot("control");
   });
 
-  test("let go of everything when the picture loses the focus", async () => {
+  test("are released when the picture loses the focus", async () => {
     const { source, viewer } = await watch({ fps: 10, controllable: true });
     await viewer.untilPainted(1);
     await button(viewer, "Control").click();
@@ -216,7 +216,7 @@ describe("pointer and keyboard", () => {
     expect(source.keys).toHaveLength(6);
   });
 
-  test("are not offered where the source takes none", async () => {
+  test("are not offered if the source takes none", async () => {
     const { viewer } = await watch({ fps: 10 });
     await viewer.untilPainted(1);
     expect(await viewer.page.locator("#control-button").isVisible()).toBe(false);
@@ -224,7 +224,7 @@ describe("pointer and keyboard", () => {
 });
 
 describe("how it looks", () => {
-  test.each(["light", "dark"] as const)("in %s colours, as the system asks", async (colorScheme) => {
+  test.each(["light", "dark"] as const)("in %s colours, following the system", async (colorScheme) => {
     rig.add(...desktops());
     const viewer = await rig.open({ context: { colorScheme } });
     for (const { id } of desktops()) await until(() => hasPicture(viewer, id), `a picture of ${id}`);
@@ -239,7 +239,7 @@ describe("how it looks", () => {
     expect(red > 128).toBe(colorScheme === "light");
   });
 
-  test("the person's own choice is kept", async () => {
+  test("the user's choice is kept", async () => {
     const viewer = await rig.open({ context: { colorScheme: "light" } });
     const theme = () => viewer.page.evaluate(() => document.documentElement.dataset["theme"]);
     await button(viewer, /^Colours/).click();
@@ -249,7 +249,7 @@ describe("how it looks", () => {
     expect(await theme()).toBe("dark");
   });
 
-  test("on a narrow screen the list lies over the picture and goes when a source is chosen", async () => {
+  test("on a narrow screen the list covers the picture and closes when a source is chosen", async () => {
     rig.add(...desktops());
     const viewer = await rig.open({
       source: "studio/stream",

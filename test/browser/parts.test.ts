@@ -37,7 +37,7 @@ describe("fragmented MP4", () => {
     recording = await record({ frames: 30, keyInterval: 10 });
   });
 
-  test("has the very pictures of the byte stream that it was made of", () => {
+  test("decodes to the same pictures as the byte stream", () => {
     const units = recording.units.map(({ key, data }) => ({ key, nalUnits: splitNalUnits(data) }));
     const first = units[0]?.nalUnits ?? [];
     const sps = first.find((unit) => nalType(unit) === NAL_SPS) ?? new Uint8Array();
@@ -59,7 +59,7 @@ describe("fragmented MP4", () => {
     expect(sums).toEqual(frameSums(stream, "h264"));
   });
 
-  test("start codes of three and four bytes, and zeros before them, are no part of a NAL unit", () => {
+  test("NAL units exclude start codes of three and four bytes and zeros before them", () => {
     const stream = [0, 0, 0, 1, 0x67, 5, 0, 0, 1, 0x68, 6, 0, 0, 0, 0, 1, 0x65, 0, 0, 3, 1, 7];
     const units = splitNalUnits(Uint8Array.from(stream)).map((unit) => [...unit]);
     expect(units).toEqual([
@@ -81,7 +81,7 @@ describe("the page's statistics", () => {
     expect(statistics.take(2000)).toMatchObject({ received: 0, bursts: 0 });
   });
 
-  test("give the middle and the twentieth largest of a second's times", () => {
+  test("give median and p95 of a second's times", () => {
     const statistics = new Statistics(0);
     for (let ms = 1; ms <= 100; ms += 1) {
       statistics.paint({ at: ms * 10, times: { decode: ms }, totalMs: 3 * ms });
@@ -92,7 +92,7 @@ describe("the page's statistics", () => {
     expect([painted, interval]).toEqual([100, { p50: 10, p95: 10 }]);
   });
 
-  test("tell drops by reason, and only those that line and decoder are to blame for to the server", () => {
+  test("count drops by reason, and report to the server only those of connection and decoder", () => {
     const statistics = new Statistics(0);
     statistics.drop("decoder behind", 2);
     statistics.drop("replaced by a newer one", 5);
@@ -101,7 +101,7 @@ describe("the page's statistics", () => {
   });
 });
 
-test("a frame's whole way has what the browser does not tell of its own part", () => {
+test("a frame's total includes stages that the browser does not report", () => {
   const unit = {
     number: 1,
     ptsUs: 0,
@@ -123,30 +123,30 @@ describe("the server's clock", () => {
   /** The page's clock, in ms, when the server's shows this. */
   const pageAt = (serverMs: number): number => serverMs + 5000;
 
-  test("tells how long a unit was under way by the shortest of the latest round trips", () => {
+  test("gives the time under way by the shortest of the latest round trips", () => {
     const clock = new ServerClock();
     expect(clock.underway(0, 0)).toBeUndefined();
-    // The answer to this one was held up on its way back.
+    // The answer to this one was delayed.
     clock.answered(pageAt(1000), pageAt(1060), 1_010_000);
     clock.answered(pageAt(2000), pageAt(2004), 2_002_000);
     clock.answered(pageAt(3000), pageAt(3050), 3_040_000);
     expect(clock.underway(3_100_000, pageAt(3107))).toBe(7);
   });
 
-  test("forgets a round trip after a while: clocks drift apart", () => {
+  test("forgets old round trips, because clocks drift", () => {
     const clock = new ServerClock();
     clock.answered(pageAt(0), pageAt(2), 1000);
     for (let second = 1; second <= 16; second += 1) {
       const sent = second * 1000;
-      // The page's clock is fast meanwhile.
+      // The page's clock runs fast.
       clock.answered(pageAt(sent) + 10, pageAt(sent + 8) + 10, (sent + 4) * 1000);
     }
     expect(clock.underway(20_000_000, pageAt(20_005) + 10)).toBe(5);
   });
 
-  test("never says that something came before it was sent", () => {
+  test("is never negative", () => {
     const clock = new ServerClock();
-    // On its way back was all of it, where half is supposed.
+    // The whole round trip was the way back, not half of it.
     clock.answered(pageAt(1000), pageAt(1020), 1_000_000);
     expect(clock.underway(2_000_000, pageAt(2003))).toBe(0);
   });

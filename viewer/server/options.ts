@@ -16,25 +16,22 @@ export const viewerOptions = z
       .min(1)
       .default("127.0.0.1")
       .describe(
-        "Address to listen on, `localhost`, or `0.0.0.0` or `::` for all. One that other machines reach needs `certificate` and `key`, or `remote`.",
+        "Address to listen on, `localhost`, or `0.0.0.0` or `::` for all. An address that other machines can reach requires `certificate` and `key`, or `remote`.",
       ),
-    port: z
-      .int()
-      .min(0)
-      .max(65_535)
-      .default(8844)
-      .describe("TCP port of the page; 0 takes one that is free."),
+    port: z.int().min(0).max(65_535).default(8844).describe("TCP port of the page; 0 takes a free one."),
     remote: z
       .boolean()
       .default(false)
       .describe(
-        "Allows an address that other machines reach without TLS. Who can read the network then sees token and picture, and browsers decode only with the slower way that they have for plain HTTP.",
+        "Allows an address that other machines reach without TLS. Anyone who can read the network then sees token and picture, and browsers offer no WebCodecs over plain HTTP.",
       ),
     token: z
       .string()
       .regex(/^[\w-]{16,128}$/, "must be 16 to 128 letters, digits, dashes or underscores")
       .optional()
-      .describe("What the address must carry as `?token=`. Without it a random one is made at each start."),
+      .describe(
+        "Token that the address must have as `?token=`. Without it a random one is created at each start.",
+      ),
     certificate: z
       .string()
       .min(1)
@@ -46,9 +43,9 @@ export const viewerOptions = z
       .max(16)
       .default([])
       .describe(
-        "Names, besides those of the certificate, under which browsers reach the page, e.g. through a proxy. Others are refused, because a foreign page could make its own name point here.",
+        "Host names, besides those of the certificate, under which browsers reach the page, e.g. through a proxy. Others are rejected, to prevent DNS rebinding.",
       ),
-    max_viewers: z.int().min(1).max(1024).default(32).describe("Viewers at one time."),
+    max_viewers: z.int().min(1).max(1024).default(32).describe("Maximum number of viewers at the same time."),
   })
   .superRefine(({ host, remote, certificate, key }, context) => {
     if ((certificate === undefined) !== (key === undefined)) {
@@ -59,7 +56,7 @@ export const viewerOptions = z
       context.addIssue({
         code: "custom",
         path: ["host"],
-        message: `${host} is reached from other machines: set certificate and key, or remote = true to do without TLS`,
+        message: `${host} is reachable from other machines: set certificate and key, or remote = true to allow it without TLS`,
       });
     }
   });

@@ -211,7 +211,7 @@ describe("watching a source", () => {
     const source = new TestSource();
     const viewer = await connect();
     viewer.watch(source.id);
-    await until(() => viewer.state?.code === AWAY, "that there is no such source");
+    await until(() => viewer.state?.code === AWAY, "State AWAY of a missing source");
     expect(viewer.state?.text).toContain(source.id);
     server.add(source);
     await until(() => viewer.state?.code === RUNNING, "the start");

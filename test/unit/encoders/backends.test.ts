@@ -47,7 +47,7 @@ describe("createBackend", () => {
     await session.close();
   });
 
-  it("says why none can", async () => {
+  it("reports each reason when none can", async () => {
     const none = createBackend(["libx264", "null"]).open(
       configurationOf({ codec: "h265" }),
       new Recorder().listener,
@@ -61,7 +61,7 @@ describe("createBackend", () => {
     );
   });
 
-  it("says what is wrong with the configuration ahead of what is wrong with the machine", async () => {
+  it("reports errors of the configuration before those of the machine", async () => {
     const broken = new LibavcodecBackend("libx264", { options: { preset: "warp" } });
     const none = new PreferredBackend([broken, new NullBackend()]);
     await expect(none.open(configurationOf({ levels: [10] }), new Recorder().listener)).rejects.toThrow(
@@ -73,7 +73,7 @@ describe("createBackend", () => {
     expect(["libx264", "null", "libvpx", "toString"].map(isEncoderName)).toEqual([true, true, false, false]);
   });
 
-  it("refuses absurd numbers of threads", () => {
+  it("rejects invalid numbers of threads", () => {
     expect(() => createBackend(["libx264"], { threads: 0 })).toThrow(
       /threads is 0, expected a whole number from 1 to 64/,
     );
@@ -95,7 +95,7 @@ describe("hardware", () => {
     ]);
   });
 
-  // A driver that is not there must be told from one that breaks. CI has no such GPU; with one they open.
+  // CI has no such GPU; with one the encoders open.
   it("that does not open is reported once with the reason, and is not fatal", async () => {
     const reported: string[] = [];
     const backend = createBackend([...hardware, "libx264", "libx265"], {
@@ -145,7 +145,7 @@ describe("settings", () => {
     expect([frames(30, 1), frames(0, 1), frames(30000, 1001), frames(1, 10)]).toEqual([60, 120, 60, 1]);
   });
 
-  it("describe colours that are not told, or reserved, as what a computer draws", () => {
+  it("describe unknown or reserved colours as sRGB", () => {
     const of = (primaries: number, transfer: number) =>
       encodedColorimetry(
         configurationOf({ colorimetry: { primaries, transfer, matrix: 0, fullRange: true } }),

@@ -122,7 +122,7 @@ describe.each(["NV12", "I420"] as const)("%s keeps its matrix and range", (name)
     await remove();
   });
 
-  it("counts an untold matrix as BT.601, from 720 lines on as BT.709", async () => {
+  it("counts an unknown matrix as BT.601, from 720 lines on as BT.709", async () => {
     for (const [height, matrix] of [
       [719, 6],
       [720, 1],
@@ -188,7 +188,7 @@ async function cropOf(name: YuvName, image: RgbImage) {
 }
 
 describe("a session", () => {
-  it("refuses frames of the other kind, and goes on", async () => {
+  it("rejects frames of the other kind, and continues", async () => {
     const image = drawPattern(64, 64, 0);
     const { picture, remove } = await mapYuv(image, "NV12", 6, false);
     const canvas = await Canvas.create(64, 64, placement({ width: 64, height: 64 }));

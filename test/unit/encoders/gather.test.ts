@@ -85,16 +85,9 @@ describe("a picture that cannot be stitched", () => {
     const scattered = runsOf(BYTES, length, gap);
     const { extents } = scattered.resource;
     // A first extent of one byte puts even a single run off the page.
-    const gathered = await map({
-      ...layoutOf({ extents: [{ fd: scattered.memory.fd, offset: 1, length: 1 }, ...extents] }),
-      planes: [
-        {
-          memory: { extents: [{ fd: scattered.memory.fd, offset: 1, length: 1 }, ...extents] },
-          offset: 1,
-          stride: STRIDE,
-        },
-      ],
-    });
+    const shifted = { extents: [{ fd: scattered.memory.fd, offset: 1, length: 1 }, ...extents] };
+    const planes = [{ memory: shifted, offset: 1, stride: STRIDE }];
+    const gathered = await map({ ...layoutOf(shifted), planes });
     expect([stitched.tier, gathered.tier]).toEqual(["resource", "resource-gather"]);
     expect(mappedRuns()).toBe(1);
     expect(await gathered.checksum()).toEqual(await stitched.checksum());
@@ -106,7 +99,7 @@ describe("a picture that cannot be stitched", () => {
     expect(b.stream.equals(a.stream)).toBe(true);
   });
 
-  it("is copied anew for each frame", async () => {
+  it("is copied again for each frame", async () => {
     const { memory, resource } = runsOf(BYTES, 1000, 37);
     const picture = await map(layoutOf(resource));
     const before = await picture.checksum();
@@ -148,7 +141,7 @@ describe("a picture that cannot be stitched", () => {
     await session.close();
   });
 
-  it("is refused when it needs more staging memory than there may be", async () => {
+  it("is rejected when it exceeds the limit of staging memory", async () => {
     const memory = new TestMemory(16384 * 20000);
     memories.push(memory);
     const refused = Picture.map({

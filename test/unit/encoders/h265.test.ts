@@ -93,7 +93,7 @@ describe("libx265", () => {
     }
   });
 
-  it("takes another bit rate in mid-stream, with a key frame", async () => {
+  it("changes its bit rate in mid-stream, with a key frame", async () => {
     const configuration = configurationOf({
       codec: "h265",
       width: 640,
@@ -126,7 +126,7 @@ describe("libx265", () => {
     expect(worst(encoded)).toBeGreaterThan(20);
   });
 
-  it("is opened anew once, however often its bit rate changes between two frames", async () => {
+  it("is re-opened once for many changes of its bit rate between two frames", async () => {
     const configuration = configurationOf({ codec: "h265", width: 1280, height: 720, bitrateKbps: 500 });
     let took = 0;
     const { recorder } = await encodePattern(

@@ -100,7 +100,7 @@ describe("an inline picture", () => {
     memory.remove();
   });
 
-  it("never overwrites a frame that has still to be read", async () => {
+  it("never overwrites a frame that has not been read", async () => {
     const picture = create();
     const recorder = new Recorder();
     const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, recorder.listener);
@@ -144,7 +144,7 @@ describe("an inline picture", () => {
     expect(recorder.broken).toEqual([]);
   });
 
-  it("refuses bytes outside the frame, and any after it is closed", () => {
+  it("rejects bytes outside the frame, and any after it is closed", () => {
     const picture = create();
     const frame = picture.beginFrame();
     frame.write(frame.bytes, Buffer.alloc(0));

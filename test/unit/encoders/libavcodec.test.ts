@@ -160,7 +160,7 @@ describe("the bitstream of libx264", () => {
     expect(spsOf(recorder.stream).maxReorderFrames).toBe(0);
   });
 
-  it("states no rate where none is told", async () => {
+  it("states no frame rate when it varies", async () => {
     const encoded = await encodePattern(
       configurationOf({ framerate: { numerator: 0, denominator: 1 }, keyframeInterval: 3 }),
       5,

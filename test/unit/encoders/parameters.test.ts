@@ -269,7 +269,7 @@ describe("rate control of libx264", () => {
     expect(kbps[5]).toBeLessThan((kbps[3] ?? 0) / 2);
   });
 
-  it("wants a new session for another rate control, profile or level", async () => {
+  it("needs a new session for another rate control, profile or level", async () => {
     const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, new Recorder().listener);
     const changed = (changes: Partial<EncoderConfiguration>): boolean =>
       session.reconfigure({ ...CONFIGURATION, ...changes });

@@ -96,7 +96,7 @@ describe("a libx264 session", () => {
     expect(recorder.answered).toBe(MOST + 1);
   });
 
-  it("flushes what waits, and goes on without a key frame", async () => {
+  it("flushes queued frames, and continues without a key frame", async () => {
     const session = await open();
     encode(session, 0);
     await session.drain();
@@ -139,7 +139,7 @@ describe("a libx264 session", () => {
     await session.close();
   });
 
-  it("refuses a frame of another size, a stale time stamp and a closed picture, and goes on", async () => {
+  it("rejects a frame of another size, a stale time stamp and a closed picture, and continues", async () => {
     const session = await open();
     const small = await Canvas.create(320, 240, placement({ width: 320, height: 240 }));
     encode(session, 0);
@@ -169,7 +169,7 @@ describe("a libx264 session", () => {
     await session.close();
   });
 
-  it("wants a new session for another size, rate or colour", async () => {
+  it("needs a new session for another size, rate or colour", async () => {
     const session = await open();
     expect(session.reconfigure({ ...CONFIGURATION, bitrateKbps: 100, keyframeInterval: 7 })).toBe(true);
     expect(session.reconfigure({ ...CONFIGURATION, width: 642 })).toBe(false);
@@ -182,10 +182,10 @@ describe("a libx264 session", () => {
     await session.close();
   });
 
-  it("fails as a whole when the native side refuses, and answers what waits", async () => {
+  it("fails as a whole when the native side rejects a frame, and answers queued frames", async () => {
     const session = await open();
     const small = await Canvas.create(320, 240, placement({ width: 320, height: 240 }));
-    // What the TypeScript side would refuse.
+    // The TypeScript side would reject this picture.
     const impostor = { layout: canvas.picture.layout, handle: small.picture.handle, closed: false };
     encode(session, 0);
     encode(session, 1, impostor as Picture);
@@ -201,7 +201,7 @@ describe("a libx264 session", () => {
     await small.remove();
   });
 
-  it("answers with an error what is too large for the wire, and goes on with a key frame", async () => {
+  it("answers a frame that is too large for the wire with an error, and continues with a key frame", async () => {
     const [width, height] = [4096, 3072];
     const { memory, resource } = linearMemory(randomBytes(width * height * 4));
     const picture = await Picture.map({
@@ -226,14 +226,14 @@ describe("a libx264 session", () => {
     memory.remove();
   });
 
-  it("says in the encoder's words why it does not open", async () => {
+  it("reports the encoder's own reason when it does not open", async () => {
     await expect(open({}, { options: { preset: "warp" } })).rejects.toThrow(/libx264 does not open: .*warp/);
     const unknown = open({}, { options: { "no-such-option": "1" } });
     await expect(unknown).rejects.toBeInstanceOf(EncoderFailedError);
     await expect(unknown).rejects.toThrow(/unknown option no-such-option/);
   });
 
-  it("refuses what cannot be encoded, naming field and limit", async () => {
+  it("rejects invalid configurations, naming field and limit", async () => {
     const wrong: [Partial<EncoderConfiguration>, RegExp][] = [
       [{ codec: "h265" }, /makes h264, not h265/],
       [{ width: 15 }, /width is 15, expected a whole number from 16 to 16384/],

@@ -1,8 +1,8 @@
 /**
  * `npm test`: runs every suite, one after the other, and ends with the line `N passed, N failed`.
  *
- * The numbers are what the runners themselves report (vitest's and ctest's result files); a runner that fails without
- * having reported a failed test counts as one.
+ * The numbers come from the runners' own result files (vitest's and ctest's); a runner that fails without a failed test
+ * counts as one failure.
  */
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -23,7 +23,7 @@ interface Suite {
   run(scratch: string): Promise<Counts>;
 }
 
-/** Runs a program with its output shown; settles with its exit status. */
+/** Runs a program and shows its output. @returns its exit status */
 function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
@@ -40,7 +40,7 @@ function counted(status: number, counts: Counts): Counts {
   return status !== 0 && counts.failed === 0 ? { ...counts, failed: 1 } : counts;
 }
 
-/** A check that is one test: it passes when every command does. */
+/** One test that passes if every command does. */
 async function check(...commands: readonly (readonly string[])[]): Promise<Counts> {
   for (const [command = "", ...args] of commands) {
     if ((await run(command, args)) !== 0) return { passed: 0, failed: 1 };
@@ -143,7 +143,7 @@ async function main(): Promise<void> {
     .parse();
   const { only } = program.opts<{ only?: string[] }>();
   const unknown = only?.filter((name) => !SUITES.some((suite) => suite.name === name)) ?? [];
-  if (unknown.length > 0) program.error(`no such suite: ${unknown.join(", ")}`);
+  if (unknown.length > 0) program.error(`unknown suite: ${unknown.join(", ")}`);
 
   const rows: { name: string; passed: number; failed: number; seconds: number }[] = [];
   for (const suite of SUITES.filter(({ name }) => only === undefined || only.includes(name))) {

@@ -10,7 +10,7 @@ describe("the demo", () => {
   const folder = mkdtempSync(join(tmpdir(), "vsockenc-demo-"));
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  it("encodes in a real guest, says what it measured, and leaves what it promises", () => {
+  it("encodes in a real guest, prints figures and writes its files", () => {
     const json = join(folder, "figures.json");
     const args = ["tsx", "test/demo/main.ts", "--frames", "60", "--out", folder, "--json", json];
     const { status, stdout, stderr } = spawnSync("npx", args, { cwd: packageRoot, encoding: "utf8" });
@@ -23,7 +23,7 @@ describe("the demo", () => {
     for (const file of ["demo.mp4", "demo.png"]) expect(existsSync(join(folder, file))).toBe(true);
   });
 
-  it("fails when a frame is missing, the tier is another or the picture is wrong", () => {
+  it("fails if a frame is missing, the tier is wrong or the picture is wrong", () => {
     const good = {
       framesIn: 2,
       framesOut: 2,

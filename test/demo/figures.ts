@@ -1,4 +1,4 @@
-/** What the demo measures, and how it is shown. */
+/** The figures of the demo, and their table. */
 
 /** 50th and 95th percentile, in milliseconds. */
 export interface Percentiles {
@@ -15,9 +15,9 @@ export interface DemoFigures {
   readonly encoder: string;
   readonly width: number;
   readonly height: number;
-  /** Raw bytes on the port after the opening, divided by the frames; counted by a proxy that knows no protocol. */
+  /** Raw bytes on the port after the opening, divided by the frames. */
   readonly bytesPerFrame: { readonly guestToHost: number; readonly hostToGuest: number };
-  /** Bytes of Data messages from guest to host: pixels that went over the port. */
+  /** Pixels sent over the port: bytes of Data messages from guest to host. */
   readonly pixelBytesOverPort: number;
   /** Frames by the guest's wall clock, from the first drawn to the last encoded. */
   readonly fps: number;
@@ -31,7 +31,7 @@ export interface DemoFigures {
 
 export const MINIMUM_PSNR_DB = 30;
 
-/** What is wrong with the figures, a line each; nothing if the demo has shown what it is to show. */
+/** The defects that the figures show, one a line. */
 export function shortcomings(figures: DemoFigures): string[] {
   const { framesIn, framesOut, tier, psnr, pixelBytesOverPort } = figures;
   return [

@@ -1,9 +1,9 @@
 /**
- * `npm run demo`: the main job, end to end, on real input.
+ * `npm run demo`: the main use case, end to end.
  *
  * A real guest under stock QEMU draws moving pictures into DmaBufs of its virtio-gpu and encodes them with vsockenc; the
- * host then draws the same pictures itself and compares. Everything measured is measured here: bytes by a proxy on the
- * port that knows nothing of the protocol, frames and quality by ffmpeg, times by the host's relay and the guest.
+ * host draws the same pictures and compares. A proxy on the port counts bytes, ffmpeg counts frames and measures quality,
+ * relay and guest report times.
  */
 
 import { execFileSync, spawn } from "node:child_process";
@@ -27,7 +27,7 @@ interface Options {
   readonly json?: string;
 }
 
-/** What dmabufsrc writes with --stats-json: its own times, and the fields of the element's `stats`. */
+/** The output of dmabufsrc --stats-json: its own times, and the fields of the element's `stats`. */
 interface GuestStats {
   readonly "elapsed-us": number;
   readonly "drawing-us": number;
@@ -43,10 +43,10 @@ function say(line: string): void {
 function frameCount(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 1 && value <= 65535) return value;
-  throw new InvalidArgumentError("a whole number from 1 to 65535.");
+  throw new InvalidArgumentError("Expected a whole number from 1 to 65535.");
 }
 
-/** Draws the same frames as the guest did, on this machine, and compares. */
+/** Draws the same frames as the guest, on this machine, and compares. */
 async function compare(file: string, frames: number): Promise<Quality> {
   execFileSync("npm", ["run", "--silent", "build:element"], {
     cwd: packageRoot,
@@ -57,7 +57,7 @@ async function compare(file: string, frames: number): Promise<Quality> {
   const drawer = spawn(pattern, ["--frames", String(frames), ...size], {
     stdio: ["ignore", "pipe", "inherit"],
   });
-  drawer.on("error", (error) => say(`the reference cannot be drawn: ${error.message}`));
+  drawer.on("error", (error) => say(`cannot draw the reference: ${error.message}`));
   return await psnr(file, drawer.stdout, SIZE, "bgr0");
 }
 
@@ -130,14 +130,14 @@ async function demo({ out, frames, json }: Options): Promise<number> {
   const kilobytes = Math.round(statSync(join(folder, "demo.mp4")).size / 1024);
   console.log(`demo.mp4 (${kilobytes} KiB) and demo.png are in ${folder}`);
   const wrong = shortcomings(figures);
-  for (const line of wrong) console.error(`[demo] not as it should be: ${line}`);
+  for (const line of wrong) console.error(`[demo] failed: ${line}`);
   return wrong.length === 0 ? 0 : 1;
 }
 
 const program = new Command("demo")
-  .description("encode frames of a real guest by resource id, and show what came of it")
+  .description("encode frames of a real guest by resource id, and show the figures")
   .option("--out <dir>", "folder for demo.mp4, demo.png and demo.h264", "out/demo")
-  .option("--json <file>", "write the figures there too")
+  .option("--json <file>", "file for the figures")
   .option("--frames <n>", "frames to encode", frameCount, 300)
   .parse();
 

@@ -9,13 +9,13 @@ const SEEDS = { wire: wireSeeds, virtqueue: virtqueueSeeds } as const;
 export type Target = keyof typeof SEEDS;
 export const TARGETS = Object.keys(SEEDS) as Target[];
 
-/** A target found something, or could not be built. */
+/** A target failed, or could not be built. */
 export class FuzzError extends Error {
   override readonly name = "FuzzError";
 }
 
 const BUILD = join(packageRoot, "build", "fuzz");
-/** Longer inputs find nothing new: a message has at most as many bytes, a guest's page fewer. */
+/** The largest message; a guest's page is smaller. */
 const MAX_INPUT_BYTES = 40_000;
 
 function run(command: string, args: readonly string[], show: boolean): string {
@@ -39,15 +39,15 @@ export function buildTargets(show = false): void {
 export interface FuzzLimits {
   readonly runs?: number;
   readonly seconds?: number;
-  /** 0: another at each run. */
+  /** 0: random. */
   readonly seed?: number;
   /** Shows libFuzzer's own progress. */
   readonly show?: boolean;
 }
 
 /**
- * Runs a target until a limit. What it finds on the way stays in build/fuzz/corpus-TARGET, for the next run with
- * `seconds`; a run with `runs` starts from the vectors alone, so that it is the same everywhere.
+ * Runs a target until a limit. New inputs stay in build/fuzz/corpus-TARGET for the next run with `seconds`; a run with
+ * `runs` starts from the vectors alone, so it is reproducible.
  *
  * @returns libFuzzer's report
  * @throws FuzzError with the sanitizer's report; the input is in build/fuzz then
@@ -65,7 +65,7 @@ export function fuzz(target: Target, { runs, seconds, seed = 0, show = false }: 
     ...(runs === undefined ? [] : [`-runs=${runs}`]),
     ...(seconds === undefined ? [] : [`-max_total_time=${seconds}`]),
   ];
-  const places = seconds === undefined ? [seeds] : [corpus, seeds];
+  const folders = seconds === undefined ? [seeds] : [corpus, seeds];
   const options = [`-seed=${seed}`, `-max_len=${MAX_INPUT_BYTES}`, `-artifact_prefix=${BUILD}/${target}-`];
-  return run(join(BUILD, target), [...limits, ...options, "-print_final_stats=1", ...places], show);
+  return run(join(BUILD, target), [...limits, ...options, "-print_final_stats=1", ...folders], show);
 }

@@ -1,4 +1,4 @@
-/** Where the fuzzers begin: the vectors, in each target's own form. */
+/** The fuzzers' first inputs: the vectors, in each target's own form. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../common/package-root.ts";

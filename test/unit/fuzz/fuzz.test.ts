@@ -1,4 +1,4 @@
-/** The fuzz targets for a moment, from the vectors and with a fixed seed; docs/fuzzing.md says how to run them longer. */
+/** Short runs of the fuzz targets, from the vectors and with a fixed seed; docs/fuzzing.md describes longer ones. */
 import { beforeAll, expect, it } from "vitest";
 import { buildTargets, fuzz, TARGETS } from "../../fuzz/fuzz.ts";
 import { BUILD_HANG_MS } from "../../support/hang.ts";

@@ -2,9 +2,9 @@
  * How pixels reach the host: as resources, which it reads in place, or inline, behind each
  * Frame (proto/PROTOCOL.md, "Buffers" and "Frames").
  *
- * Inline is for a guest without a virtio-gpu and for a host without an exporter. The host reports it
- * in Welcome or by refusing an Attach. Either may change soon (its exporter is being started), so
- * a frame that is in a resource is offered again with another Attach every few seconds, and goes
+ * Inline is for a guest without a virtio-gpu and for a host without an exporter. The host reports
+ * it in Welcome or by refusing an Attach. Either may change soon (its exporter is being started),
+ * so a frame that is in a resource is offered again with another Attach every few seconds, and goes
  * inline if that is refused too. No frame is lost: a Frame waits for the answer to its Attach.
  */
 #ifndef VSOCKENC_SESSION_SOURCE_H

@@ -113,7 +113,7 @@ export class InlinePicture {
   }
 
   /**
-   * Room for the next frame. Whoever begins a frame closes it.
+   * Allocates the next frame. The caller must close it.
    *
    * @throws PictureBusyError when MAX_IN_FLIGHT_FRAMES frames are open or have still to be read (the limit of frames
    *   in flight prevents that); PictureStagingError; PictureError when the picture is closed

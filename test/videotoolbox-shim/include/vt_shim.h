@@ -1,46 +1,44 @@
-// Control of the VideoToolbox shim: what tests script, count and check. A Mac has none of this; the
-// back end's own sources never include it. README.md explains the script's rules.
+// Control of the VideoToolbox shim: scripts, counters and checks for tests. A Mac has none of this;
+// the back end's own sources never include it. README.md explains the script's rules.
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __cplusplus
 #define VT_SHIM_EXPORT extern "C" __attribute__((visibility("default")))
-#else
-#define VT_SHIM_EXPORT extern __attribute__((visibility("default")))
-#endif
 
 // Replaces the script, and counts frames, sessions, transfers, lookups and pool buffers from 1
 // again. NULL or "": nothing is scripted. A rule that cannot be read ends the process.
 VT_SHIM_EXPORT void vt_shim_set_script(const char *script);
 
-// Since the process started, or since vt_shim_reset_counters.
+// Counted since the process started, or since vt_shim_reset_counters.
+#define VT_SHIM_COUNTERS(X)                                                       \
+  X(sessions_created)                                                             \
+  X(sessions_refused)                                                             \
+  X(frames_submitted) /* calls of EncodeFrame on a session that was valid */      \
+  X(frames_encoded)   /* callbacks with a sample */                               \
+  X(frames_dropped)   /* noErr without a sample, flagged or not */                \
+  X(frames_failed)    /* callbacks with an error */                               \
+  X(frames_discarded) /* pending when the session was invalidated: no callback */ \
+  X(key_frames)                                                                   \
+  X(forced_key_frames)                                                            \
+  X(untagged_frames)  /* submitted without the three colour attachments */        \
+  X(converted_frames) /* submitted in a format that the encoder had to convert */ \
+  X(transfers)                                                                    \
+  X(encoding_ns) /* from EncodeFrame until its callback, of all frames */
+
+#define VT_SHIM_COUNTER(name) uint64_t name;
 typedef struct {
-  uint64_t sessions_created;
-  uint64_t sessions_refused;
-  uint64_t frames_submitted;  // calls of EncodeFrame on a session that was not invalid
-  uint64_t frames_encoded;    // callbacks with a sample
-  uint64_t frames_dropped;    // noErr without a sample, flagged or not
-  uint64_t frames_failed;     // callbacks with an error
-  uint64_t frames_discarded;  // pending when the session was invalidated: no callback
-  uint64_t key_frames;
-  uint64_t forced_key_frames;
-  uint64_t untagged_frames;   // submitted without the three colour attachments
-  uint64_t converted_frames;  // submitted in a format that the encoder had to convert
-  uint64_t properties_set;
-  uint64_t properties_refused;
-  uint64_t transfers;
-  uint64_t encoding_ns;  // from EncodeFrame until its callback, of all frames
+  VT_SHIM_COUNTERS(VT_SHIM_COUNTER)
 } vt_shim_counters;
 
 VT_SHIM_EXPORT void vt_shim_get_counters(vt_shim_counters *counters);
 VT_SHIM_EXPORT void vt_shim_reset_counters(void);
 
-// CF objects that are alive, by CFCopyTypeIDDescription's name ("CVPixelBuffer"), or all for NULL.
+// CF objects that are alive, by the name of their type ("CVPixelBuffer"), or all for NULL.
 VT_SHIM_EXPORT size_t vt_shim_live_objects(const char *type);
 
-// Lists what is alive on stderr; how many objects that is.
+// Lists the live objects on stderr, and returns their number.
 VT_SHIM_EXPORT size_t vt_shim_check_leaks(void);
 
 // IOSurfaceRefs of a surface that are alive, each lookup giving one; 0 when the id is dead.

@@ -1,40 +1,80 @@
-// A client of the shim: a session with its callbacks recorded, pictures, and a decoder.
+// A client of the shim: a session whose callbacks are recorded, pictures, and macros for cases.
 #pragma once
 
 #include <VideoToolbox/VideoToolbox.h>
 
+#include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <vector>
 
+#include "harness.h"
+
 namespace self_test {
+
+using harness::Case;
+using harness::Counters;
+using harness::Decode;
+using harness::Expect;
+using harness::Packet;
+using vsockenc::vt::CfRef;
+using vsockenc::vt::Codec;
+using vsockenc::vt::Dictionary;
+using vsockenc::vt::Number;
+
+std::vector<Case> &Cases();
+
+// `message` is that of a violation, which a process of its own must end with.
+struct Registration {
+  Registration(const char *name, void (*body)(), const char *message = nullptr) {
+    Cases().push_back({name, body, message});
+  }
+};
+
+#define TEST(name) VIOLATION(name, nullptr)
+#define VIOLATION(name, message)                                       \
+  static void name();                                                  \
+  static const Registration name##_registration(#name, name, message); \
+  static void name()
+
+#define EXPECT(condition) Expect(condition, #condition)
+#define EXPECT_EQ(left, right) ExpectEqual(left, right, #left " is not " #right)
+template <typename Left, typename Right>
+void ExpectEqual(Left left, Right right, const char *what) {
+  const auto one = static_cast<int64_t>(left);
+  const auto other = static_cast<int64_t>(right);
+  Expect(one == other, what + (": " + std::to_string(one)) + " and " + std::to_string(other));
+}
 
 struct Output {
   int frame;  // the refcon
   OSStatus status;
   VTEncodeInfoFlags flags;
+  uint64_t submitted;  // frames, by the time of the callback
+  std::thread::id thread;
   bool has_sample;
-  bool key;
+  Packet packet;
   bool contiguous;
   bool valid_dts;
   int nal_length_size;
-  std::vector<std::vector<uint8_t>> parameter_sets;
-  std::vector<uint8_t> annex_b;  // with the parameter sets before a key frame
-  std::thread::id thread;
+  std::set<std::vector<uint8_t>> parameter_sets;
 };
 
 struct Options {
-  int width = 64;
-  int height = 48;
-  CMVideoCodecType codec = kCMVideoCodecType_H264;
+  Codec codec = Codec::kH264;
   bool low_latency = false;
   bool require_hardware = true;
   bool reordering = false;
+  int width = 64;
 };
+constexpr int kHeight = 48;
 
-OSStatus CreateSession(const Options &options, VTCompressionOutputCallback callback, void *refcon,
-                       VTCompressionSessionRef *session);
+OSStatus Create(const Options &options, VTCompressionOutputCallback callback, void *refcon,
+                CfRef<VTCompressionSessionRef> *session);
+// Of a session that never encodes.
+OSStatus CreateOnly(const Options &options, CfRef<VTCompressionSessionRef> *session);
 
 class Session {
  public:
@@ -42,34 +82,40 @@ class Session {
   ~Session();
   Session(const Session &) = delete;
 
-  // Paints a picture of frame `number` into a buffer of the session's pool and encodes it.
+  VTCompressionSessionRef get() const { return ref_.get(); }
+  void Set(CFStringRef key, CFTypeRef value, OSStatus expected = noErr);
+  // A picture of frame `number` in a buffer of the session's pool.
+  CfRef<CVPixelBufferRef> NewPicture(int number);
   OSStatus Encode(int number, bool key = false);
   OSStatus Encode(CVPixelBufferRef buffer, int number, bool key = false);
-  CVPixelBufferRef NewPicture(int number);  // owned by the caller
-  OSStatus Complete() { return VTCompressionSessionCompleteFrames(ref, kCMTimeInvalid); }
+  // Encodes the frames 0 … count - 1, which must succeed, and waits for their outputs.
+  void EncodeAll(int count, int key = -1);
+  OSStatus Complete() { return VTCompressionSessionCompleteFrames(get(), kCMTimeInvalid); }
   std::vector<Output> Outputs();
-  size_t OutputCount();
+  size_t OutputCount() { return Outputs().size(); }
+  void WaitForOutputs(size_t count);
+  // Pictures that a decoder makes of the outputs, which must have no error.
+  size_t Decoded();
 
-  VTCompressionSessionRef ref = nullptr;
   std::function<void()> in_callback;  // called at each, set before the first frame
 
  private:
   static void Callback(void *self, void *frame, OSStatus status, VTEncodeInfoFlags flags,
                        CMSampleBufferRef sample);
+  Output OutputOf(CMSampleBufferRef sample) const;
+
+  const Codec codec_;
+  CfRef<VTCompressionSessionRef> ref_;
   std::mutex mutex_;
+  std::condition_variable changed_;
   std::vector<Output> outputs_;
 };
 
-void Set(VTCompressionSessionRef session, CFStringRef key, int value, OSStatus expected = noErr);
-void Set(VTCompressionSessionRef session, CFStringRef key, CFTypeRef value,
-         OSStatus expected = noErr);
-
-// A plain buffer; the caller owns it.
-CVPixelBufferRef NewBuffer(OSType format, int width, int height);
+// A plain buffer.
+CfRef<CVPixelBufferRef> NewBuffer(OSType format, int width = 64, int height = kHeight);
 void Paint(CVPixelBufferRef buffer, int number);
-IOSurfaceRef NewSurface(OSType format, int width, int height, bool global);
-
-// How many pictures libavcodec makes of the stream; fails for an error in it.
-int DecodedPictures(CMVideoCodecType codec, const std::vector<Output> &outputs);
+CfRef<IOSurfaceRef> NewSurface(OSType format, bool global);
+// Until another thread ends the process.
+[[noreturn]] void WaitForTheEnd();
 
 }  // namespace self_test

@@ -1,95 +1,87 @@
 // Behaviours 14 and 15, pools and transfers.
+#include <algorithm>
 #include <cstdlib>
 
 #include "fixture.h"
-#include "harness.h"
-#include "vt_shim.h"
 
-using self_test::NewBuffer;
-using self_test::NewSurface;
-using self_test::Session;
+namespace self_test {
 
 TEST(lookup_gives_references_of_their_own) {
-  IOSurfaceRef surface = NewSurface(kCVPixelFormatType_32BGRA, 64, 48, true);
-  const IOSurfaceID id = IOSurfaceGetID(surface);
-  IOSurfaceRef one = IOSurfaceLookup(id);
-  IOSurfaceRef two = IOSurfaceLookup(id);
-  EXPECT(one != nullptr && two != nullptr && one != two && one != surface);
+  auto surface = NewSurface(kCVPixelFormatType_32BGRA, true);
+  const IOSurfaceID id = IOSurfaceGetID(surface.get());
+  auto one = CfRef<IOSurfaceRef>::Adopt(IOSurfaceLookup(id));
+  auto two = CfRef<IOSurfaceRef>::Adopt(IOSurfaceLookup(id));
+  EXPECT(one.get() != two.get() && one.get() != surface.get());
   EXPECT_EQ(vt_shim_surface_references(id), 3);
-  IOSurfaceLock(surface, 0, nullptr);
-  *static_cast<uint8_t *>(IOSurfaceGetBaseAddress(surface)) = 77;
-  IOSurfaceUnlock(surface, 0, nullptr);
-  IOSurfaceIncrementUseCount(one);
-  EXPECT(IOSurfaceIsInUse(surface));
-  IOSurfaceDecrementUseCount(two);
-  CFRelease(surface);
-  CFRelease(two);
-  IOSurfaceLock(one, kIOSurfaceLockReadOnly, nullptr);
-  EXPECT_EQ(*static_cast<uint8_t *>(IOSurfaceGetBaseAddress(one)), 77);
-  IOSurfaceUnlock(one, kIOSurfaceLockReadOnly, nullptr);
-  CFRelease(one);
+  IOSurfaceLock(surface.get(), 0, nullptr);
+  *static_cast<uint8_t *>(IOSurfaceGetBaseAddress(surface.get())) = 77;
+  IOSurfaceUnlock(surface.get(), 0, nullptr);
+  IOSurfaceIncrementUseCount(one.get());
+  EXPECT_EQ(IOSurfaceGetUseCount(surface.get()), 1);
+  IOSurfaceDecrementUseCount(two.get());
+  surface = two = {};
+  IOSurfaceLock(one.get(), kIOSurfaceLockReadOnly, nullptr);
+  EXPECT_EQ(*static_cast<uint8_t *>(IOSurfaceGetBaseAddress(one.get())), 77);
+  IOSurfaceUnlock(one.get(), kIOSurfaceLockReadOnly, nullptr);
+  one = {};
   EXPECT(IOSurfaceLookup(id) == nullptr);
 }
 
 TEST(lookup_fails_for_private_and_scripted_ids) {
   vt_shim_set_script("lookup-null:2");
-  IOSurfaceRef hidden = NewSurface(kCVPixelFormatType_32BGRA, 64, 48, false);
-  IOSurfaceRef global = NewSurface(kCVPixelFormatType_32BGRA, 64, 48, true);
-  EXPECT(IOSurfaceLookup(IOSurfaceGetID(hidden)) == nullptr);
-  EXPECT(IOSurfaceLookup(IOSurfaceGetID(global)) == nullptr);
-  IOSurfaceRef found = IOSurfaceLookup(IOSurfaceGetID(global));
-  EXPECT(found != nullptr);
+  const auto hidden = NewSurface(kCVPixelFormatType_32BGRA, false);
+  const auto global = NewSurface(kCVPixelFormatType_32BGRA, true);
+  EXPECT(IOSurfaceLookup(IOSurfaceGetID(hidden.get())) == nullptr);
+  EXPECT(IOSurfaceLookup(IOSurfaceGetID(global.get())) == nullptr);
+  const auto found = CfRef<IOSurfaceRef>::Adopt(IOSurfaceLookup(IOSurfaceGetID(global.get())));
+  EXPECT(static_cast<bool>(found));
   EXPECT(IOSurfaceLookup(4000000) == nullptr);
-  CFRelease(found);
-  CFRelease(hidden);
-  CFRelease(global);
 }
 
 VIOLATION(surface_read_without_a_lock, "the surface is not locked") {
-  IOSurfaceGetBaseAddress(NewSurface(kCVPixelFormatType_32BGRA, 64, 48, true));
+  IOSurfaceGetBaseAddress(NewSurface(kCVPixelFormatType_32BGRA, true).get());
+}
+
+VIOLATION(use_count_below_zero, "the use count is 0 already") {
+  IOSurfaceDecrementUseCount(NewSurface(kCVPixelFormatType_32BGRA, true).get());
 }
 
 TEST(addresses_need_a_lock) {
-  CVPixelBufferRef buffer = NewBuffer(kCVPixelFormatType_32BGRA, 64, 48);
-  EXPECT(CVPixelBufferGetBaseAddress(buffer) == nullptr);
-  EXPECT(CVPixelBufferGetBytesPerRow(buffer) > 64 * 4);
-  CVPixelBufferRelease(buffer);
+  const auto buffer = NewBuffer(kCVPixelFormatType_32BGRA);
+  EXPECT(CVPixelBufferGetBaseAddress(buffer.get()) == nullptr);
+  EXPECT(CVPixelBufferGetBytesPerRow(buffer.get()) > 64 * 4);
 }
 
 static OSStatus Transfer(CVPixelBufferRef from, CVPixelBufferRef to) {
-  VTPixelTransferSessionRef session = nullptr;
-  EXPECT_EQ(VTPixelTransferSessionCreate(nullptr, &session), noErr);
-  const OSStatus status = VTPixelTransferSessionTransferImage(session, from, to);
-  VTPixelTransferSessionInvalidate(session);
-  EXPECT_EQ(VTPixelTransferSessionTransferImage(session, from, to), kVTInvalidSessionErr);
-  CFRelease(session);
+  CfRef<VTPixelTransferSessionRef> session;
+  EXPECT_EQ(VTPixelTransferSessionCreate(nullptr, session.Out()), noErr);
+  const OSStatus status = VTPixelTransferSessionTransferImage(session.get(), from, to);
+  VTPixelTransferSessionInvalidate(session.get());
+  EXPECT_EQ(VTPixelTransferSessionTransferImage(session.get(), from, to), kVTInvalidSessionErr);
   return status;
 }
 
 TEST(foreign_formats_are_refused_where_a_mac_refuses_them) {
-  IOSurfaceRef unknown = NewSurface(0x58585858, 64, 48, true);
-  EXPECT_EQ(IOSurfaceGetPixelFormat(unknown), 0x58585858);
-  CVPixelBufferRef buffer = nullptr;
-  EXPECT_EQ(CVPixelBufferCreateWithIOSurface(nullptr, unknown, nullptr, &buffer),
+  const auto unknown = NewSurface(0x58585858, true);
+  EXPECT_EQ(IOSurfaceGetPixelFormat(unknown.get()), 0x58585858);
+  CfRef<CVPixelBufferRef> buffer;
+  EXPECT_EQ(CVPixelBufferCreateWithIOSurface(nullptr, unknown.get(), nullptr, buffer.Out()),
             kCVReturnInvalidPixelFormat);
-  CFRelease(unknown);
-
-  IOSurfaceRef deep = NewSurface(kCVPixelFormatType_64RGBAHalf, 64, 48, true);
-  EXPECT_EQ(CVPixelBufferCreateWithIOSurface(nullptr, deep, nullptr, &buffer), kCVReturnSuccess);
-  CVPixelBufferRef target = NewBuffer(kCVPixelFormatType_420YpCbCr8BiPlanarVideoRange, 64, 48);
-  EXPECT_EQ(Transfer(buffer, target), kVTPixelTransferNotSupportedErr);
+  const auto deep = NewSurface(kCVPixelFormatType_64RGBAHalf, true);
+  EXPECT_EQ(CVPixelBufferCreateWithIOSurface(nullptr, deep.get(), nullptr, buffer.Out()),
+            kCVReturnSuccess);
+  const auto target = NewBuffer(kCVPixelFormatType_420YpCbCr8BiPlanarVideoRange);
+  EXPECT_EQ(Transfer(buffer.get(), target.get()), kVTPixelTransferNotSupportedErr);
   Session session;
-  EXPECT_EQ(session.Encode(buffer, 0), kVTPixelTransferNotSupportedErr);
-  CVPixelBufferRelease(buffer);
-  CVPixelBufferRelease(target);
-  CFRelease(deep);
+  EXPECT_EQ(session.Encode(buffer.get(), 0), kVTPixelTransferNotSupportedErr);
 }
 
 static void ExpectSample(CVPixelBufferRef buffer, size_t plane, size_t byte, int expected) {
   CVPixelBufferLockBaseAddress(buffer, kCVPixelBufferLock_ReadOnly);
   const int value = static_cast<uint8_t *>(CVPixelBufferGetBaseAddressOfPlane(buffer, plane))[byte];
   CVPixelBufferUnlockBaseAddress(buffer, kCVPixelBufferLock_ReadOnly);
-  EXPECT(std::abs(value - expected) <= 1);
+  Expect(std::abs(value - expected) <= 1,
+         std::to_string(value) + " instead of " + std::to_string(expected));
 }
 
 static void FillRed(CVPixelBufferRef buffer) {
@@ -106,107 +98,80 @@ static void FillRed(CVPixelBufferRef buffer) {
 
 // Values of red: BT.709 and BT.601, video range (ITU-R BT.709-6 and BT.601-7).
 TEST(transfer_converts_and_scales_by_the_attached_matrix) {
-  CVPixelBufferRef source = NewBuffer(kCVPixelFormatType_32BGRA, 64, 48);
-  FillRed(source);
-  CVPixelBufferRef target = NewBuffer(kCVPixelFormatType_420YpCbCr8BiPlanarVideoRange, 32, 24);
-  CVBufferSetAttachment(target, kCVImageBufferYCbCrMatrixKey, kCVImageBufferYCbCrMatrix_ITU_R_709_2,
-                        kCVAttachmentMode_ShouldPropagate);
-  EXPECT_EQ(Transfer(source, target), noErr);
-  ExpectSample(target, 0, 0, 63);
-  ExpectSample(target, 1, 0, 102);
-  ExpectSample(target, 1, 1, 240);
-  CVBufferSetAttachment(target, kCVImageBufferYCbCrMatrixKey, kCVImageBufferYCbCrMatrix_ITU_R_601_4,
-                        kCVAttachmentMode_ShouldPropagate);
-  EXPECT_EQ(Transfer(source, target), noErr);
-  ExpectSample(target, 0, 0, 81);
-  CVPixelBufferRef full = NewBuffer(kCVPixelFormatType_420YpCbCr8PlanarFullRange, 32, 24);
-  EXPECT_EQ(Transfer(target, full), noErr);
-  ExpectSample(full, 0, 0, 76);
-  ExpectSample(full, 2, 0, 255);
-  CVPixelBufferRelease(source);
-  CVPixelBufferRelease(target);
-  CVPixelBufferRelease(full);
+  const auto source = NewBuffer(kCVPixelFormatType_32BGRA);
+  FillRed(source.get());
+  const auto target = NewBuffer(kCVPixelFormatType_420YpCbCr8BiPlanarVideoRange, 32, 24);
+  const auto tag = [&](CFStringRef matrix) {
+    CVBufferSetAttachment(target.get(), kCVImageBufferYCbCrMatrixKey, matrix,
+                          kCVAttachmentMode_ShouldPropagate);
+    EXPECT_EQ(Transfer(source.get(), target.get()), noErr);
+  };
+  tag(kCVImageBufferYCbCrMatrix_ITU_R_709_2);
+  ExpectSample(target.get(), 0, 0, 63);
+  ExpectSample(target.get(), 1, 0, 102);
+  ExpectSample(target.get(), 1, 1, 240);
+  tag(kCVImageBufferYCbCrMatrix_ITU_R_601_4);
+  ExpectSample(target.get(), 0, 0, 81);
+  const auto full = NewBuffer(kCVPixelFormatType_420YpCbCr8PlanarFullRange, 32, 24);
+  EXPECT_EQ(Transfer(target.get(), full.get()), noErr);
+  ExpectSample(full.get(), 0, 0, 76);
+  ExpectSample(full.get(), 2, 0, 255);
 }
 
 VIOLATION(transfer_into_a_buffer_that_is_being_encoded, "the encoder may still read") {
   vt_shim_set_script("delay:*:100");
   Session session;
-  CVPixelBufferRef buffer = session.NewPicture(0);
-  session.Encode(buffer, 0);
-  Transfer(NewBuffer(kCVPixelFormatType_32BGRA, 64, 48), buffer);
+  const auto buffer = session.NewPicture(0);
+  session.Encode(buffer.get(), 0);
+  Transfer(NewBuffer(kCVPixelFormatType_32BGRA).get(), buffer.get());
 }
 
 TEST(transfer_fails_as_scripted) {
   vt_shim_set_script("transfer:1:-12905");
-  CVPixelBufferRef source = NewBuffer(kCVPixelFormatType_32BGRA, 64, 48);
-  CVPixelBufferRef target = NewBuffer(kCVPixelFormatType_32BGRA, 64, 48);
-  EXPECT_EQ(Transfer(source, target), kVTPixelTransferNotSupportedErr);
-  EXPECT_EQ(Transfer(source, target), noErr);
-  CVPixelBufferRelease(source);
-  CVPixelBufferRelease(target);
+  const auto source = NewBuffer(kCVPixelFormatType_32BGRA);
+  const auto target = NewBuffer(kCVPixelFormatType_32BGRA);
+  EXPECT_EQ(Transfer(source.get(), target.get()), kVTPixelTransferNotSupportedErr);
+  EXPECT_EQ(Transfer(source.get(), target.get()), noErr);
 }
 
-TEST(pool_recycles_and_keeps_its_threshold) {
-  vt_shim_set_script("pool:4:-6662");
+TEST(pool_recycles_and_fails_as_scripted) {
+  vt_shim_set_script("pool:3:-6662");
   Session session;
-  CVPixelBufferPoolRef pool = VTCompressionSessionGetPixelBufferPool(session.ref);
-  CFMutableDictionaryRef aux = CFDictionaryCreateMutable(nullptr, 0, &kCFTypeDictionaryKeyCallBacks,
-                                                         &kCFTypeDictionaryValueCallBacks);
-  const int limit = 1;
-  CFNumberRef number = CFNumberCreate(nullptr, kCFNumberIntType, &limit);
-  CFDictionarySetValue(aux, kCVPixelBufferPoolAllocationThresholdKey, number);
-  CVPixelBufferRef first = nullptr;
-  CVPixelBufferRef second = nullptr;
-  const auto create = [&](CVPixelBufferRef *buffer) {
-    return CVPixelBufferPoolCreatePixelBufferWithAuxAttributes(nullptr, pool, aux, buffer);
+  const auto surface = [&] {
+    return IOSurfaceGetID(CVPixelBufferGetIOSurface(session.NewPicture(0).get()));
   };
-  EXPECT_EQ(create(&first), kCVReturnSuccess);
-  EXPECT_EQ(create(&second), kCVReturnWouldExceedAllocationThreshold);
-  const IOSurfaceID id = IOSurfaceGetID(CVPixelBufferGetIOSurface(first));
-  CVPixelBufferRelease(first);
-  EXPECT_EQ(create(&second), kCVReturnSuccess);
-  EXPECT_EQ(IOSurfaceGetID(CVPixelBufferGetIOSurface(second)), id);
-  CVPixelBufferRelease(second);
-  EXPECT_EQ(create(&second), kCVReturnAllocationFailed);
-  CVPixelBufferPoolFlush(pool, kCVPixelBufferPoolFlushExcessBuffers);
-  EXPECT_EQ(vt_shim_live_objects("IOSurface"), 0);
-  CFRelease(number);
-  CFRelease(aux);
+  EXPECT_EQ(surface(), surface());
+  CfRef<CVPixelBufferRef> refused;
+  EXPECT_EQ(CVPixelBufferPoolCreatePixelBuffer(
+                nullptr, VTCompressionSessionGetPixelBufferPool(session.get()), refused.Out()),
+            kCVReturnAllocationFailed);
 }
 
-TEST(copied_attachments_belong_to_the_caller) {
-  CVPixelBufferRef buffer = NewBuffer(kCVPixelFormatType_32BGRA, 64, 48);
-  CFStringRef text = CFStringCreateWithCString(nullptr, "text", kCFStringEncodingUTF8);
-  CVBufferSetAttachment(buffer, CFSTR("key"), text, kCVAttachmentMode_ShouldNotPropagate);
-  EXPECT_EQ(CFGetRetainCount(text), 2);
-  CFTypeRef copy = CVBufferCopyAttachment(buffer, CFSTR("key"), nullptr);
-  EXPECT(copy == text);
-  EXPECT_EQ(CFGetRetainCount(text), 3);
-  CFRelease(copy);
-  CVPixelBufferRelease(buffer);
-  EXPECT_EQ(CFGetRetainCount(text), 1);
-  CFRelease(text);
-}
-
-TEST(attachments_are_kept_and_counted) {
+TEST(attachments_are_owned_and_counted) {
   Session session;
-  CVPixelBufferRef buffer = session.NewPicture(0);
-  CVBufferSetAttachment(buffer, kCVImageBufferColorPrimariesKey,
-                        kCVImageBufferColorPrimaries_ITU_R_709_2,
-                        kCVAttachmentMode_ShouldPropagate);
-  CVBufferSetAttachment(buffer, kCVImageBufferTransferFunctionKey,
-                        kCVImageBufferTransferFunction_ITU_R_709_2,
-                        kCVAttachmentMode_ShouldPropagate);
-  CVBufferSetAttachment(buffer, kCVImageBufferYCbCrMatrixKey, kCVImageBufferYCbCrMatrix_ITU_R_709_2,
-                        kCVAttachmentMode_ShouldPropagate);
-  CFTypeRef value = CVBufferCopyAttachment(buffer, kCVImageBufferYCbCrMatrixKey, nullptr);
-  EXPECT(CFEqual(value, kCVImageBufferYCbCrMatrix_ITU_R_709_2));
-  CFRelease(value);
-  session.Encode(buffer, 0);
-  CVPixelBufferRelease(buffer);
+  const auto buffer = session.NewPicture(0);
+  const auto number = Number(int32_t{5});
+  CVBufferSetAttachment(buffer.get(), CFSTR("key"), number.get(),
+                        kCVAttachmentMode_ShouldNotPropagate);
+  EXPECT_EQ(CFGetRetainCount(number.get()), 2);
+  {
+    const auto copy =
+        CfRef<CFTypeRef>::Adopt(CVBufferCopyAttachment(buffer.get(), CFSTR("key"), nullptr));
+    EXPECT(copy.get() == number.get() && CFGetRetainCount(number.get()) == 3);
+  }
+  CVBufferRemoveAttachment(buffer.get(), CFSTR("key"));
+  EXPECT_EQ(CFGetRetainCount(number.get()), 1);
+  const std::pair<CFStringRef, CFStringRef> tags[] = {
+      {kCVImageBufferColorPrimariesKey, kCVImageBufferColorPrimaries_ITU_R_709_2},
+      {kCVImageBufferTransferFunctionKey, kCVImageBufferTransferFunction_ITU_R_709_2},
+      {kCVImageBufferYCbCrMatrixKey, kCVImageBufferYCbCrMatrix_ITU_R_709_2}};
+  for (const auto &[key, value] : tags) {
+    CVBufferSetAttachment(buffer.get(), key, value, kCVAttachmentMode_ShouldPropagate);
+  }
+  session.Encode(buffer.get(), 0);
   EXPECT_EQ(session.Complete(), noErr);
-  vt_shim_counters counters;
-  vt_shim_get_counters(&counters);
-  EXPECT_EQ(counters.untagged_frames, 0);
-  EXPECT_EQ(counters.converted_frames, 0);
+  EXPECT_EQ(Counters().untagged_frames, 0);
+  EXPECT_EQ(Counters().converted_frames, 0);
 }
+
+}  // namespace self_test

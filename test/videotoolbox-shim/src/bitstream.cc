@@ -1,8 +1,10 @@
 #include "bitstream.h"
 
-#include <bit>
+#include <algorithm>
+#include <bitset>
+#include <string>
 
-#include "violation.h"
+#include "object.h"
 
 namespace vt_shim {
 namespace {
@@ -12,67 +14,21 @@ int TypeOf(CMVideoCodecType codec, NalUnit unit) {
   return codec == kCMVideoCodecType_H264 ? unit[0] & 0x1f : (unit[0] >> 1) & 0x3f;
 }
 
-class BitWriter {
- public:
-  void Bit(bool bit) {
-    if (used_ == 0) {
-      bytes_.push_back(0);
-    }
-    bytes_.back() = static_cast<uint8_t>(bytes_.back() | (bit ? 0x80 >> used_ : 0));
-    used_ = (used_ + 1) % 8;
-  }
-  // Unsigned Exp-Golomb code.
-  void Ue(unsigned value) {
-    const int bits = std::bit_width(value + 1);
-    for (int index = 2 * bits - 2; index >= 0; --index) {
-      Bit(index < bits && (((value + 1) >> index) & 1) != 0);
-    }
-  }
-  const std::vector<uint8_t> &bytes() const { return bytes_; }
-
- private:
-  std::vector<uint8_t> bytes_;
-  int used_ = 0;
-};
-
-// Without emulation prevention bytes.
-std::vector<uint8_t> Unescape(NalUnit payload) {
-  std::vector<uint8_t> bytes;
-  int zeros = 0;
-  for (const uint8_t byte : payload) {
-    if (zeros >= 2 && byte == 3) {
-      zeros = 0;
-      continue;
-    }
-    zeros = byte == 0 ? zeros + 1 : 0;
-    bytes.push_back(byte);
-  }
-  return bytes;
-}
-
 }  // namespace
 
-std::vector<NalUnit> SplitAnnexB(std::span<const uint8_t> stream) {
+std::vector<NalUnit> SplitAnnexB(NalUnit stream) {
+  static constexpr uint8_t kStartCode[] = {0, 0, 1};
+  const auto next = [](NalUnit bytes) { return std::ranges::search(bytes, kStartCode); };
   std::vector<NalUnit> units;
-  size_t start = 0;
-  bool inside = false;
-  const auto end_unit = [&](size_t end) {
-    while (end > start && stream[end - 1] == 0) {
-      --end;
+  for (auto start = next(stream); !start.empty();) {
+    const NalUnit rest(start.end(), stream.end());
+    start = next(rest);
+    NalUnit unit(rest.begin(), start.begin());
+    while (!unit.empty() && unit.back() == 0) {
+      unit = unit.first(unit.size() - 1);
     }
-    if (inside && end > start) {
-      units.push_back(stream.subspan(start, end - start));
-    }
-  };
-  for (size_t at = 0; at + 3 <= stream.size(); ++at) {
-    if (stream[at] == 0 && stream[at + 1] == 0 && stream[at + 2] == 1) {
-      end_unit(at);
-      start = at + 3;
-      inside = true;
-      at += 2;
-    }
+    units.push_back(unit);
   }
-  end_unit(stream.size());
   return units;
 }
 
@@ -102,28 +58,24 @@ std::vector<uint8_t> WithLengths(std::span<const NalUnit> units, int length_size
 
 std::vector<uint8_t> CopyPictureParameterSet(CMVideoCodecType codec, NalUnit set, unsigned id) {
   const size_t header = codec == kCMVideoCodecType_H264 ? 1 : 2;
-  const std::vector<uint8_t> payload = Unescape(set.subspan(header));
-  if (payload.empty() || (payload[0] & 0x80) == 0) {
-    Violation("extra-sets: the encoder's picture parameter set has an id other than 0");
+  std::string bits;
+  for (const uint8_t byte : set.subspan(header)) {
+    bits += std::bitset<8>(byte).to_string();
   }
-  size_t bits = payload.size() * 8;
-  while (((payload[(bits - 1) / 8] >> (7 - (bits - 1) % 8)) & 1) == 0) {
-    --bits;  // up to the stop bit
-  }
-  BitWriter writer;
-  writer.Ue(id);
-  for (size_t bit = 1; bit < bits; ++bit) {
-    writer.Bit(((payload[bit / 8] >> (7 - bit % 8)) & 1) != 0);
-  }
+  // The id is the first element, an Exp-Golomb code: "1" for 0. A stop bit ends the last byte.
+  const std::string code = std::bitset<8>(id + 1).to_string();
+  const std::string digits = code.substr(code.find('1'));
+  bits = std::string(digits.size() - 1, '0') + digits + bits.substr(1, bits.rfind('1'));
+  bits.resize((bits.size() + 7) / 8 * 8, '0');
   std::vector<uint8_t> unit(set.begin(), set.begin() + static_cast<std::ptrdiff_t>(header));
-  int zeros = 0;
-  for (const uint8_t byte : writer.bytes()) {
-    if (zeros >= 2 && byte <= 3) {
-      unit.push_back(3);
-      zeros = 0;
-    }
-    zeros = byte == 0 ? zeros + 1 : 0;
-    unit.push_back(byte);
+  for (size_t at = 0; at < bits.size(); at += 8) {
+    unit.push_back(static_cast<uint8_t>(std::bitset<8>(bits, at, 8).to_ulong()));
+  }
+  // Emulation prevention is not written, nor understood: the sets of these encoders need none.
+  constexpr uint8_t kZeros[] = {0, 0};
+  if ((set[header] & 0x80) == 0 || !std::ranges::search(set, kZeros).empty() ||
+      !std::ranges::search(unit, kZeros).empty()) {
+    Violation("extra-sets: the encoder's picture parameter set cannot be copied");
   }
   return unit;
 }

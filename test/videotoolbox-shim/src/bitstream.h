@@ -1,7 +1,7 @@
 // NAL units.
 #pragma once
 
-#include <CoreMedia/CMFormatDescription.h>
+#include <CoreMedia/CoreMedia.h>
 
 #include <cstdint>
 #include <span>
@@ -12,13 +12,13 @@ namespace vt_shim {
 using NalUnit = std::span<const uint8_t>;
 
 // The units between the start codes of Annex B.
-std::vector<NalUnit> SplitAnnexB(std::span<const uint8_t> stream);
+std::vector<NalUnit> SplitAnnexB(NalUnit stream);
 
 // VPS, SPS or PPS.
 bool IsParameterSet(CMVideoCodecType codec, NalUnit unit);
 bool IsPictureParameterSet(CMVideoCodecType codec, NalUnit unit);
 
-// Units behind big-endian lengths. Ends the process if one is longer than the length can say.
+// Each unit after its big-endian length. Ends the process if a unit is too long for the length.
 std::vector<uint8_t> WithLengths(std::span<const NalUnit> units, int length_size);
 
 // The same picture parameter set under another id, which is not 0. Its own must be 0.

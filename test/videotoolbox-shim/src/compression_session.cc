@@ -1,14 +1,17 @@
 #include "compression_session.h"
 
 #include <algorithm>
+#include <cmath>
 
+#include "bitstream.h"
 #include "counters.h"
-#include "properties.h"
-#include "violation.h"
 
+using vt_shim::Check;
 using vt_shim::Count;
 using vt_shim::Job;
 using vt_shim::JobPointer;
+using vt_shim::Make;
+using vt_shim::Ref;
 using vt_shim::Violation;
 using Clock = std::chrono::system_clock;
 
@@ -22,38 +25,30 @@ bool IsFinal(OSStatus status) {
 
 }  // namespace
 
-OpaqueVTCompressionSession::OpaqueVTCompressionSession(const vt_shim::EncoderEntry &encoder,
-                                                       CMVideoDimensions size,
-                                                       vt_shim::SessionPlan session_plan,
-                                                       VTCompressionOutputCallback output,
-                                                       void *output_context,
-                                                       vt_shim::Ref<__CVPixelBufferPool> buffers)
-    : ObjectOf(vt_shim::kTypeOf<OpaqueVTCompressionSession>, vt_shim::Lifetime::kCounted),
-      encoder_entry_(encoder),
-      dimensions_(size),
+OpaqueVTCompressionSession::OpaqueVTCompressionSession(
+    const vt_shim::EncoderEntry &encoder, vt_shim::Size size, vt_shim::SessionPlan session_plan,
+    VTCompressionOutputCallback output, void *output_context, Ref<__CVPixelBufferPool> buffers)
+    : encoder_entry_(encoder),
+      size_(size),
       plan_(std::move(session_plan)),
       callback_(output),
       refcon_(output_context),
       pool_(std::move(buffers)),
-      properties_(vt_shim::Ref<__CFDictionary>::Adopt(new __CFDictionary(true))),
       sample_plan_(vt_shim::CurrentSamplePlan()) {
   Lock lock(mutex_);
   thread_ = std::thread([this] { Run(); });
   thread_id_ = thread_.get_id();
 }
 
-std::string OpaqueVTCompressionSession::Describe() const {
-  return std::string("VTCompressionSession ") + encoder_entry_.id;
-}
-
-void OpaqueVTCompressionSession::Finalize() {
+OpaqueVTCompressionSession::~OpaqueVTCompressionSession() {
   if (std::this_thread::get_id() == thread_id_) {
     Violation("the last reference to a VTCompressionSession goes in its own callback");
   }
   Invalidate();
-  properties_ = {};
-  format_ = {};
-  encoder_.reset();
+}
+
+std::string OpaqueVTCompressionSession::Describe() const {
+  return std::string("VTCompressionSession ") + encoder_entry_.id;
 }
 
 Clock::time_point OpaqueVTCompressionSession::Deadline() const {
@@ -114,37 +109,32 @@ void OpaqueVTCompressionSession::WaitForCallbackLocked(Lock &lock, const Job &jo
   }
 }
 
-OSStatus OpaqueVTCompressionSession::EncodeFrame(CVImageBufferRef image, CMTime pts,
-                                                 CMTime duration, CFDictionaryRef properties,
-                                                 void *refcon, VTEncodeInfoFlags *flags) {
+OSStatus OpaqueVTCompressionSession::EncodeFrame(CVImageBufferRef image, CMTime pts, bool key,
+                                                 void *refcon) {
   const auto begun = std::chrono::steady_clock::now();
-  auto &buffer = vt_shim::Check(image, "VTCompressionSessionEncodeFrame");
-  const bool key = vt_shim::IsTrue(properties, kVTEncodeFrameOptionKey_ForceKeyFrame);
+  auto &buffer = Check(image, "VTCompressionSessionEncodeFrame");
   Lock lock(mutex_);
   if (StateLocked() != noErr) {
     return StateLocked();
   }
   CheckTimeLocked(pts);
   const auto &layout = buffer.backing.layout;
-  if (layout.width != static_cast<size_t>(dimensions_.width) ||
-      layout.height != static_cast<size_t>(dimensions_.height)) {
+  if (layout.width != static_cast<size_t>(size_.width) ||
+      layout.height != static_cast<size_t>(size_.height)) {
     Violation("VTCompressionSessionEncodeFrame: the picture has " + std::to_string(layout.width) +
               "x" + std::to_string(layout.height) + " pixels, the session another size");
   }
-  if (!vt_shim::IsRgb(layout.format) && !vt_shim::IsYuv420(layout.format)) {
+  if (vt_shim::LibavFormat(layout.format) == AV_PIX_FMT_NONE) {
     return kVTPixelTransferNotSupportedErr;
   }
-  uint64_t number = 0;
-  const vt_shim::FramePlan plan = vt_shim::NextFramePlan(&number);
+  const vt_shim::FramePlan plan = vt_shim::NextFramePlan();
+  const bool tagged = !buffer.AttachmentText(kCVImageBufferYCbCrMatrixKey).empty() &&
+                      !buffer.AttachmentText(kCVImageBufferColorPrimariesKey).empty() &&
+                      !buffer.AttachmentText(kCVImageBufferTransferFunctionKey).empty();
   ++Count().frames_submitted;
   Count().converted_frames += vt_shim::IsBiPlanar(layout.format) ? 0 : 1;
   Count().forced_key_frames += key ? 1 : 0;
-  Count().untagged_frames +=
-      CVBufferHasAttachment(image, kCVImageBufferYCbCrMatrixKey) &&
-              CVBufferHasAttachment(image, kCVImageBufferColorPrimariesKey) &&
-              CVBufferHasAttachment(image, kCVImageBufferTransferFunctionKey)
-          ? 0
-          : 1;
+  Count().untagged_frames += tagged ? 0 : 1;
   WaitForRoomLocked(lock, plan.block_ms);
   if (StateLocked() != noErr) {
     return StateLocked();
@@ -152,14 +142,10 @@ OSStatus OpaqueVTCompressionSession::EncodeFrame(CVImageBufferRef image, CMTime 
   if (plan.callback) {
     last_pts_ = pts;
     auto job = std::make_shared<Job>(
-        Job{next_index_++, vt_shim::Ref<__CVBuffer>::Share(&buffer),
+        Job{next_index_++, Ref<__CVBuffer>::Share(&buffer),
             plan_.reads_input ? vt_shim::Checksum(layout, buffer.backing.pixels.get()) : 0, pts,
-            duration, key, refcon, plan, Clock::now() + std::chrono::milliseconds(plan.delay_ms),
-            begun});
-    ++buffer.encoding;
-    if (buffer.backing.surface) {
-      ++buffer.backing.surface->core->encoding;
-    }
+            key, refcon, plan, Clock::now() + std::chrono::milliseconds(plan.delay_ms), begun});
+    buffer.AddEncoding(1);
     pending_[job->index] = job;
     queue_.push_back(job);
     changed_.notify_all();
@@ -168,9 +154,6 @@ OSStatus OpaqueVTCompressionSession::EncodeFrame(CVImageBufferRef image, CMTime 
     }
   } else if (IsFinal(plan.return_status)) {
     broken_ = plan.return_status;
-  }
-  if (flags != nullptr) {
-    *flags = kVTEncodeInfo_Asynchronous;
   }
   return plan.return_status;
 }
@@ -203,7 +186,7 @@ OSStatus OpaqueVTCompressionSession::CompleteFrames(CMTime until) {
   return StateLocked();
 }
 
-OSStatus OpaqueVTCompressionSession::Prepare() {
+OSStatus OpaqueVTCompressionSession::State() {
   Lock lock(mutex_);
   return StateLocked();
 }
@@ -226,10 +209,7 @@ void OpaqueVTCompressionSession::DiscardPending() {
       continue;
     }
     ++Count().frames_discarded;
-    --job->image->encoding;
-    if (job->image->backing.surface) {
-      --job->image->backing.surface->core->encoding;
-    }
+    job->image->AddEncoding(-1);
     job->image = {};
   }
 }
@@ -305,10 +285,7 @@ void OpaqueVTCompressionSession::Deliver(const JobPointer &job, OSStatus status,
     Violation("the pixel buffer of frame " + std::to_string(job->index) +
               " was overwritten before its callback");
   }
-  --job->image->encoding;
-  if (backing.surface) {
-    --backing.surface->core->encoding;
-  }
+  job->image->AddEncoding(-1);
   job->image = {};
   ++(status != noErr     ? Count().frames_failed
      : sample == nullptr ? Count().frames_dropped
@@ -320,4 +297,273 @@ void OpaqueVTCompressionSession::Deliver(const JobPointer &job, OSStatus status,
   pending_.erase(job->index);
   job->done = true;
   changed_.notify_all();
+}
+
+// --- properties
+
+bool OpaqueVTCompressionSession::PropertyIsFalse(CFStringRef key) const {
+  const auto *value = vt_shim::As<__CFBoolean>(properties_.Find(key));
+  return value != nullptr && !value->value;
+}
+
+double OpaqueVTCompressionSession::PropertyNumber(CFStringRef key, double otherwise) const {
+  const auto *value = vt_shim::As<__CFNumber>(properties_.Find(key));
+  return value == nullptr ? otherwise : value->real();
+}
+
+std::string OpaqueVTCompressionSession::PropertyText(CFStringRef key) const {
+  const auto *value = vt_shim::As<__CFString>(properties_.Find(key));
+  return value == nullptr ? "" : std::string(value->view());
+}
+
+OSStatus OpaqueVTCompressionSession::SetProperty(CFStringRef key, CFTypeRef value) {
+  Lock lock(mutex_);
+  if (StateLocked() != noErr) {
+    return StateLocked();
+  }
+  const OSStatus status = vt_shim::CheckProperty(encoder_entry_, plan_, key, value);
+  if (status != noErr) {
+    return status;
+  }
+  if (value == nullptr) {
+    properties_.Remove(key);
+    return noErr;
+  }
+  properties_.Set(key, value);
+  if (CFEqual(key, kVTCompressionPropertyKey_AverageBitRate)) {
+    new_bit_rate_ = static_cast<int64_t>(PropertyNumber(key));
+  }
+  return noErr;
+}
+
+OSStatus OpaqueVTCompressionSession::CopyProperty(CFStringRef key, CFTypeRef *value) {
+  Lock lock(mutex_);
+  if (StateLocked() != noErr) {
+    return StateLocked();
+  }
+  *value = nullptr;
+  const OSStatus status = vt_shim::CheckReadable(encoder_entry_, plan_, key);
+  if (status != noErr ||
+      std::ranges::find(plan_.unset_keys, key->view()) != plan_.unset_keys.end()) {
+    return status;
+  }
+  if (CFEqual(key, kVTCompressionPropertyKey_EncoderID)) {
+    *value = new __CFString(std::string(encoder_entry_.id));
+  } else if (CFEqual(key, kVTCompressionPropertyKey_UsingHardwareAcceleratedVideoEncoder)) {
+    // The low-latency encoders leave it unset.
+    *value = encoder_entry_.low_latency ? nullptr
+             : encoder_entry_.hardware  ? kCFBooleanTrue
+                                        : kCFBooleanFalse;
+  } else if (const auto *found = properties_.Find(key); found != nullptr) {
+    *value = CFRetain(found);
+  }
+  return noErr;
+}
+
+// --- from a frame to its sample, on the session's thread
+
+vt_shim::EncoderConfig OpaqueVTCompressionSession::ConfigLocked(bool full_range) const {
+  vt_shim::EncoderConfig config{};
+  config.codec = encoder_entry_.codec;
+  config.width = size_.width;
+  config.height = size_.height;
+  config.profile = PropertyText(kVTCompressionPropertyKey_ProfileLevel);
+  config.frame_rate = PropertyNumber(kVTCompressionPropertyKey_ExpectedFrameRate, 30);
+  config.bits_per_second =
+      static_cast<int64_t>(PropertyNumber(kVTCompressionPropertyKey_AverageBitRate));
+  config.key_frame_interval =
+      static_cast<int64_t>(PropertyNumber(kVTCompressionPropertyKey_MaxKeyFrameInterval));
+  const double duration = PropertyNumber(kVTCompressionPropertyKey_MaxKeyFrameIntervalDuration);
+  if (duration > 0) {
+    const auto frames = std::max<int64_t>(1, std::llround(duration * config.frame_rate));
+    config.key_frame_interval =
+        config.key_frame_interval == 0 ? frames : std::min(config.key_frame_interval, frames);
+  }
+  // Apple silicon makes every frame an IDR then.
+  if (config.codec == kCMVideoCodecType_H264 &&
+      PropertyNumber(kVTCompressionPropertyKey_ReferenceBufferCount) == 1) {
+    config.key_frame_interval = 1;
+  }
+  config.reordering = !encoder_entry_.low_latency &&
+                      !PropertyIsFalse(kVTCompressionPropertyKey_AllowFrameReordering);
+  config.open_gop = !PropertyIsFalse(kVTCompressionPropertyKey_AllowOpenGOP);
+  config.full_range = full_range;
+  config.primaries = PropertyText(kVTCompressionPropertyKey_ColorPrimaries);
+  config.transfer = PropertyText(kVTCompressionPropertyKey_TransferFunction);
+  config.matrix = PropertyText(kVTCompressionPropertyKey_YCbCrMatrix);
+  return config;
+}
+
+void OpaqueVTCompressionSession::OpenEncoder(bool full_range) {
+  {
+    Lock lock(mutex_);
+    config_ = ConfigLocked(full_range);
+    new_bit_rate_.reset();
+  }
+  encoder_ = std::make_unique<vt_shim::SoftwareEncoder>(config_);
+  auto sets = encoder_->ParameterSets();
+  const auto own = std::find_if(sets.begin(), sets.end(), [this](const auto &set) {
+    return vt_shim::IsPictureParameterSet(config_.codec, set);
+  });
+  if (own != sets.end()) {
+    const std::vector<uint8_t> set = *own;
+    for (unsigned id = 1; id <= sample_plan_.extra_sets; ++id) {
+      sets.push_back(vt_shim::CopyPictureParameterSet(config_.codec, set, id));
+    }
+  }
+  format_ = Make<opaqueCMFormatDescription>();
+  format_->codec = config_.codec;
+  format_->parameter_sets = std::move(sets);
+  format_->nal_length_size = sample_plan_.nal_length_size;
+}
+
+void OpaqueVTCompressionSession::Encode(const JobPointer &job) {
+  const auto &backing = job->image->backing;
+  const bool full_range = vt_shim::IsFullRange(backing.layout.format);
+  std::optional<int64_t> bit_rate;
+  bool drops = false;
+  {
+    Lock lock(mutex_);
+    bit_rate.swap(new_bit_rate_);
+    // The effect of DataRateLimits on low-latency rate control.
+    drops = encoder_entry_.low_latency && job->index % 5 == 4 &&
+            properties_.Find(kVTCompressionPropertyKey_DataRateLimits) != nullptr;
+  }
+  if (drops) {
+    Deliver(job, noErr, kVTEncodeInfo_FrameDropped, nullptr);
+    return;
+  }
+  const bool stale =
+      encoder_ != nullptr && (config_.full_range != full_range ||
+                              (bit_rate.has_value() && !encoder_->SetBitRate(*bit_rate)));
+  if (stale) {
+    DeliverUnits(encoder_->Drain());
+  }
+  if (stale || encoder_ == nullptr) {
+    OpenEncoder(full_range);
+  }
+  DeliverUnits(encoder_->Encode({backing.layout, backing.pixels.get()}, job->index, job->key));
+}
+
+void OpaqueVTCompressionSession::DrainEncoder() {
+  if (encoder_ != nullptr) {
+    DeliverUnits(encoder_->Drain());
+    encoder_.reset();
+  }
+}
+
+void OpaqueVTCompressionSession::DeliverUnits(const std::vector<vt_shim::EncodedUnit> &units) {
+  for (const auto &unit : units) {
+    JobPointer job;
+    {
+      Lock lock(mutex_);
+      job = pending_.at(unit.index);
+    }
+    vt_shim::Count().key_frames += unit.key ? 1 : 0;
+    const auto sample = MakeSample(*job, unit);
+    Deliver(job, noErr, 0, sample.get());
+  }
+}
+
+Ref<opaqueCMSampleBuffer> OpaqueVTCompressionSession::MakeSample(
+    const Job &job, const vt_shim::EncodedUnit &unit) const {
+  std::vector<vt_shim::NalUnit> units = vt_shim::SplitAnnexB(unit.bytes);
+  std::erase_if(
+      units, [this](vt_shim::NalUnit nal) { return vt_shim::IsParameterSet(config_.codec, nal); });
+  std::vector<uint8_t> bytes = vt_shim::WithLengths(units, sample_plan_.nal_length_size);
+  if (job.plan.malformed) {
+    bytes.pop_back();
+  }
+  auto sample = Make<opaqueCMSampleBuffer>();
+  sample->data = Make<OpaqueCMBlockBuffer>(bytes, sample_plan_.piece_size);
+  sample->format = format_;
+  sample->dts = sample_plan_.valid_dts.value_or(config_.reordering) ? job.pts : kCMTimeInvalid;
+
+  using NotSync = vt_shim::SamplePlan::NotSync;
+  if (unit.key && sample_plan_.not_sync == NotSync::kNoArray) {
+    return sample;
+  }
+  auto attachments = Make<__CFDictionary>();
+  if (!unit.key) {
+    attachments->Set(kCMSampleAttachmentKey_NotSync, kCFBooleanTrue);
+  } else if (sample_plan_.not_sync == NotSync::kFalse) {
+    attachments->Set(kCMSampleAttachmentKey_NotSync, kCFBooleanFalse);
+  }
+  sample->attachments = Make<__CFArray>();
+  sample->attachments->values.push_back(vt_shim::AnyRef::Adopt(attachments.Give()));
+  return sample;
+}
+
+// --- the C functions
+
+// NV12 unless the client asked for another format. The buffers are surfaces, as on a Mac.
+static Ref<__CVPixelBufferPool> MakePool(vt_shim::Size size, CFDictionaryRef wanted) {
+  auto attributes = Make<__CFDictionary>();
+  const auto set_number = [&](CFStringRef key, int64_t value) {
+    attributes->Set(key, Make<__CFNumber>(value).get());
+  };
+  set_number(kCVPixelBufferPixelFormatTypeKey, kCVPixelFormatType_420YpCbCr8BiPlanarVideoRange);
+  if (wanted != nullptr) {
+    for (const auto &[key, value] : Check(wanted, "VTCompressionSessionCreate").entries) {
+      attributes->Set(key.get(), value.get());
+    }
+  }
+  set_number(kCVPixelBufferWidthKey, size.width);
+  set_number(kCVPixelBufferHeightKey, size.height);
+  attributes->Set(kCVPixelBufferIOSurfacePropertiesKey, Make<__CFDictionary>().get());
+  CVPixelBufferPoolRef pool = nullptr;
+  CVPixelBufferPoolCreate(nullptr, nullptr, attributes.get(), &pool);
+  return Ref<__CVPixelBufferPool>::Adopt(pool);
+}
+
+OSStatus VTCompressionSessionCreate(CFAllocatorRef, int32_t width, int32_t height,
+                                    CMVideoCodecType codec, CFDictionaryRef encoder_specification,
+                                    CFDictionaryRef source_image_buffer_attributes, CFAllocatorRef,
+                                    VTCompressionOutputCallback callback, void *output_refcon,
+                                    VTCompressionSessionRef *session) {
+  if (session == nullptr || callback == nullptr || width <= 0 || height <= 0) {
+    return kVTParameterErr;
+  }
+  *session = nullptr;
+  const vt_shim::SessionPlan plan = vt_shim::NextSessionPlan();
+  const auto choice = vt_shim::ChooseEncoder(width, height, codec, encoder_specification, plan);
+  if (plan.refusal != noErr || choice.entry == nullptr) {
+    ++Count().sessions_refused;
+    return plan.refusal != noErr ? plan.refusal : choice.status;
+  }
+  auto pool = MakePool({width, height}, source_image_buffer_attributes);
+  if (!pool) {
+    return kVTParameterErr;
+  }
+  *session = new OpaqueVTCompressionSession(*choice.entry, {width, height}, plan, callback,
+                                            output_refcon, std::move(pool));
+  ++Count().sessions_created;
+  return noErr;
+}
+
+void VTCompressionSessionInvalidate(VTCompressionSessionRef session) {
+  Check(session).Invalidate();
+}
+
+CVPixelBufferPoolRef VTCompressionSessionGetPixelBufferPool(VTCompressionSessionRef session) {
+  return Check(session).Pool();
+}
+
+OSStatus VTCompressionSessionPrepareToEncodeFrames(VTCompressionSessionRef session) {
+  return Check(session).State();
+}
+
+OSStatus VTCompressionSessionEncodeFrame(VTCompressionSessionRef session, CVImageBufferRef image,
+                                         CMTime pts, CMTime, CFDictionaryRef frame_properties,
+                                         void *frame_refcon, VTEncodeInfoFlags *flags) {
+  if (flags != nullptr) {
+    *flags = kVTEncodeInfo_Asynchronous;
+  }
+  const bool key = vt_shim::IsTrue(frame_properties, kVTEncodeFrameOptionKey_ForceKeyFrame);
+  return Check(session).EncodeFrame(image, pts, key, frame_refcon);
+}
+
+OSStatus VTCompressionSessionCompleteFrames(VTCompressionSessionRef session,
+                                            CMTime complete_until) {
+  return Check(session).CompleteFrames(complete_until);
 }

@@ -1,5 +1,4 @@
-// A compression session: its frames on their way through the encoder, and the thread that calls
-// back.
+// A compression session: its frames on their way through the encoder, and the callback's thread.
 #pragma once
 
 #include <VideoToolbox/VideoToolbox.h>
@@ -13,9 +12,9 @@
 #include <optional>
 #include <thread>
 
-#include "cm_types.h"
-#include "cv_types.h"
-#include "encoder_catalog.h"
+#include "cm.h"
+#include "cv.h"
+#include "encoders.h"
 #include "script.h"
 #include "software_encoder.h"
 
@@ -27,7 +26,6 @@ struct Job {
   Ref<__CVBuffer> image;
   uint64_t checksum;
   CMTime pts;
-  CMTime duration;
   bool key;
   void *refcon;
   FramePlan plan;
@@ -42,21 +40,19 @@ using JobPointer = std::shared_ptr<Job>;
 
 struct OpaqueVTCompressionSession final : vt_shim::ObjectOf<OpaqueVTCompressionSession> {
  public:
-  OpaqueVTCompressionSession(const vt_shim::EncoderEntry &encoder, CMVideoDimensions size,
+  static constexpr char kType[] = "VTCompressionSession";
+  OpaqueVTCompressionSession(const vt_shim::EncoderEntry &encoder, vt_shim::Size size,
                              vt_shim::SessionPlan session_plan, VTCompressionOutputCallback output,
                              void *output_context, vt_shim::Ref<__CVPixelBufferPool> buffers);
-
+  ~OpaqueVTCompressionSession() override;
   std::string Describe() const override;
-  void Finalize() override;
 
   void Invalidate();
-  OSStatus EncodeFrame(CVImageBufferRef image, CMTime pts, CMTime duration,
-                       CFDictionaryRef properties, void *refcon, VTEncodeInfoFlags *flags);
+  OSStatus EncodeFrame(CVImageBufferRef image, CMTime pts, bool key, void *refcon);
   OSStatus CompleteFrames(CMTime until);
   OSStatus SetProperty(CFStringRef key, CFTypeRef value);
   OSStatus CopyProperty(CFStringRef key, CFTypeRef *value);
-  OSStatus CopySupported(CFDictionaryRef *supported);
-  OSStatus Prepare();
+  OSStatus State();
   CVPixelBufferPoolRef Pool();
 
  private:
@@ -65,15 +61,14 @@ struct OpaqueVTCompressionSession final : vt_shim::ObjectOf<OpaqueVTCompressionS
   // With `mutex_` held.
   OSStatus StateLocked() const;
   vt_shim::EncoderConfig ConfigLocked(bool full_range) const;
-  bool PropertyIsTrue(CFStringRef key, bool otherwise) const;
-  double PropertyNumber(CFStringRef key, double otherwise) const;
+  bool PropertyIsFalse(CFStringRef key) const;
+  double PropertyNumber(CFStringRef key, double otherwise = 0) const;
   std::string PropertyText(CFStringRef key) const;
   void CheckTimeLocked(CMTime pts) const;
   void WaitForRoomLocked(Lock &lock, int block_ms);
   void WaitForCallbackLocked(Lock &lock, const vt_shim::Job &job);
   bool WaitingForLocked(CMTime until) const;
-  // When whoever waits for a callback from now on has lost patience: a lock must be held that the
-  // callback needs.
+  // When to stop waiting for a callback: by then a lock must be held that the callback needs.
   std::chrono::system_clock::time_point Deadline() const;
 
   // On the session's thread.
@@ -90,7 +85,7 @@ struct OpaqueVTCompressionSession final : vt_shim::ObjectOf<OpaqueVTCompressionS
   void DiscardPending();
 
   const vt_shim::EncoderEntry &encoder_entry_;
-  const CMVideoDimensions dimensions_;
+  const vt_shim::Size size_;
   const vt_shim::SessionPlan plan_;
   const VTCompressionOutputCallback callback_;
   void *const refcon_;
@@ -98,16 +93,16 @@ struct OpaqueVTCompressionSession final : vt_shim::ObjectOf<OpaqueVTCompressionS
   std::mutex mutex_;
   std::condition_variable changed_;
   vt_shim::Ref<__CVPixelBufferPool> pool_;
-  vt_shim::Ref<__CFDictionary> properties_;
+  __CFDictionary properties_{vt_shim::kImmortal};
   std::deque<vt_shim::JobPointer> queue_;           // not taken by the thread
   std::map<int64_t, vt_shim::JobPointer> pending_;  // without a callback
   int64_t next_index_ = 0;
   CMTime last_pts_ = kCMTimeInvalid;
-  OSStatus broken_ = noErr;  // what every call gives once the session has failed for good
+  OSStatus broken_ = noErr;  // the answer to every call once the session has failed for good
   bool invalid_ = false;
   bool silent_ = false;
   bool draining_ = false;
-  bool finished_ = false;  // the thread calls back no more
+  bool finished_ = false;  // no callback follows
   std::optional<int64_t> new_bit_rate_;
 
   // The thread's own.
@@ -119,10 +114,3 @@ struct OpaqueVTCompressionSession final : vt_shim::ObjectOf<OpaqueVTCompressionS
   std::thread::id thread_id_;
   std::thread thread_;
 };
-
-namespace vt_shim {
-
-template <>
-inline constexpr Type kTypeOf<OpaqueVTCompressionSession>{"VTCompressionSession", 40};
-
-}  // namespace vt_shim

@@ -4,27 +4,9 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "violation.h"
-#include "vt_shim.h"
+#include "object.h"
 
 namespace vt_shim {
-
-#define VT_SHIM_EACH_COUNTER(DO) \
-  DO(sessions_created)           \
-  DO(sessions_refused)           \
-  DO(frames_submitted)           \
-  DO(frames_encoded)             \
-  DO(frames_dropped)             \
-  DO(frames_failed)              \
-  DO(frames_discarded)           \
-  DO(key_frames)                 \
-  DO(forced_key_frames)          \
-  DO(untagged_frames)            \
-  DO(converted_frames)           \
-  DO(properties_set)             \
-  DO(properties_refused)         \
-  DO(transfers)                  \
-  DO(encoding_ns)
 
 Counters &Count() {
   static auto *counters = new Counters;
@@ -43,7 +25,7 @@ void AtExit() {
 #define VT_SHIM_PRINT(name) \
   fprintf(file, "\"%s\": %llu, ", #name, static_cast<unsigned long long>(Count().name.load()));
     fprintf(file, "{");
-    VT_SHIM_EACH_COUNTER(VT_SHIM_PRINT)
+    VT_SHIM_COUNTERS(VT_SHIM_PRINT)
     fprintf(file, "\"live_objects\": %zu}\n", vt_shim_live_objects(nullptr));
     fclose(file);
   }
@@ -64,10 +46,10 @@ void AtExit() {
 
 void vt_shim_get_counters(vt_shim_counters *counters) {
 #define VT_SHIM_COPY(name) counters->name = vt_shim::Count().name;
-  VT_SHIM_EACH_COUNTER(VT_SHIM_COPY)
+  VT_SHIM_COUNTERS(VT_SHIM_COPY)
 }
 
 void vt_shim_reset_counters(void) {
 #define VT_SHIM_CLEAR(name) vt_shim::Count().name = 0;
-  VT_SHIM_EACH_COUNTER(VT_SHIM_CLEAR)
+  VT_SHIM_COUNTERS(VT_SHIM_CLEAR)
 }

@@ -1,27 +1,15 @@
-// What vt_shim_get_counters shows, while it is being counted.
+// The counters of vt_shim.h, while they are counted.
 #pragma once
 
 #include <atomic>
-#include <cstdint>
+
+#include "vt_shim.h"
 
 namespace vt_shim {
 
+#define VT_SHIM_ATOMIC(name) std::atomic<uint64_t> name = 0;
 struct Counters {
-  std::atomic<uint64_t> sessions_created = 0;
-  std::atomic<uint64_t> sessions_refused = 0;
-  std::atomic<uint64_t> frames_submitted = 0;
-  std::atomic<uint64_t> frames_encoded = 0;
-  std::atomic<uint64_t> frames_dropped = 0;
-  std::atomic<uint64_t> frames_failed = 0;
-  std::atomic<uint64_t> frames_discarded = 0;
-  std::atomic<uint64_t> key_frames = 0;
-  std::atomic<uint64_t> forced_key_frames = 0;
-  std::atomic<uint64_t> untagged_frames = 0;
-  std::atomic<uint64_t> converted_frames = 0;
-  std::atomic<uint64_t> properties_set = 0;
-  std::atomic<uint64_t> properties_refused = 0;
-  std::atomic<uint64_t> transfers = 0;
-  std::atomic<uint64_t> encoding_ns = 0;
+  VT_SHIM_COUNTERS(VT_SHIM_ATOMIC)
 };
 
 Counters &Count();

@@ -1,87 +1,68 @@
 #include "object.h"
 
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <deque>
-#include <map>
 #include <mutex>
+#include <new>
 #include <unordered_set>
 
-#include "cf_types.h"
-#include "violation.h"
 #include "vt_shim.h"
 
 namespace vt_shim {
+namespace {
 
 // Lists the living, and keeps the last of the dead.
-class Graveyard {
- public:
+struct Graveyard {
+  static constexpr size_t kRemembered = 4096;
+
+  std::mutex mutex;
+  std::unordered_set<const Object *> live;
+  std::deque<Object *> dead;
+
   static Graveyard &Instance() {
     static auto *graveyard = new Graveyard;  // outlives the objects that static destructors release
     return *graveyard;
   }
 
-  void Add(const Object *object) {
-    std::lock_guard lock(mutex_);
-    live_.insert(object);
-  }
-
+  // A dead object stays in the memory of the one that has ended, so that its use can be reported.
   void Bury(Object *object) {
-    object->Finalize();
-    Object *oldest = nullptr;
     {
-      std::lock_guard lock(mutex_);
-      live_.erase(object);
-      dead_.push_back(object);
-      if (dead_.size() > kRemembered) {
-        oldest = dead_.front();
-        dead_.pop_front();
-      }
+      std::lock_guard lock(mutex);
+      live.erase(object);
     }
-    if (oldest != nullptr) {
-      oldest->Destroy();
+    const char *type = object->type();
+    object->~Object();
+    new (object) Object(type, 0);
+    std::lock_guard lock(mutex);
+    dead.push_back(object);
+    if (dead.size() > kRemembered) {
+      ::operator delete(dead.front());
+      dead.pop_front();
     }
   }
-
-  size_t Count(const char *type) {
-    std::lock_guard lock(mutex_);
-    size_t count = 0;
-    for (const Object *object : live_) {
-      count += type == nullptr || std::string(type) == object->type().name ? 1 : 0;
-    }
-    return count;
-  }
-
-  size_t Report() {
-    std::lock_guard lock(mutex_);
-    for (const Object *object : live_) {
-      fprintf(stderr, "vt_shim: leak: %s, retain count %ld\n", object->Describe().c_str(),
-              object->count());
-    }
-    return live_.size();
-  }
-
- private:
-  static constexpr size_t kRemembered = 4096;
-
-  std::mutex mutex_;
-  std::unordered_set<const Object *> live_;
-  std::deque<Object *> dead_;
 };
 
-Object::Object(const Type &type, Lifetime lifetime)
-    : type_(&type), count_(lifetime == Lifetime::kCounted ? 1 : kImmortalCount) {
-  if (lifetime == Lifetime::kCounted) {
-    Graveyard::Instance().Add(this);
+}  // namespace
+
+void Violation(const std::string &message) {
+  fprintf(stderr, "vt_shim: violation: %s\n", message.c_str());
+  fflush(stderr);
+  abort();
+}
+
+Object::Object(const char *type, CFIndex count) : type_(type), count_(count) {
+  if (count > 0) {
+    Graveyard &graveyard = Graveyard::Instance();
+    std::lock_guard lock(graveyard.mutex);
+    graveyard.live.insert(this);
   }
 }
 
 void Object::Retain(const char *where) const {
-  if (count() == kImmortalCount) {
-    return;
-  }
-  if (count_.fetch_add(1, std::memory_order_relaxed) <= 0) {
-    Violation(std::string(where) + ": this " + type_->name +
-              " has been released by its last owner");
+  if (count() != kImmortalCount && count_.fetch_add(1, std::memory_order_relaxed) <= 0) {
+    Violation(std::string(where) + ": this " + type_ + " has been released by its last owner");
   }
 }
 
@@ -91,7 +72,7 @@ void Object::Release(const char *where) const {
   }
   const CFIndex before = count_.fetch_sub(1, std::memory_order_acq_rel);
   if (before <= 0) {
-    Violation(std::string(where) + ": over-release: this " + type_->name +
+    Violation(std::string(where) + ": over-release: this " + type_ +
               " has been released by its last owner already");
   }
   if (before == 1) {
@@ -99,18 +80,16 @@ void Object::Release(const char *where) const {
   }
 }
 
-const Object &CheckObject(CFTypeRef reference, const Type *type, const char *where) {
+const Object &CheckObject(CFTypeRef reference, const char *type, const char *where) {
   if (reference == nullptr) {
     Violation(std::string(where) + ": the reference is NULL");
   }
-  const Object &object = *ToObject(reference);
+  const auto &object = *static_cast<const Object *>(reference);
   if (object.count() <= 0) {
-    Violation(std::string(where) + ": this " + object.type().name +
-              " is used after its last release");
+    Violation(std::string(where) + ": this " + object.type() + " is used after its last release");
   }
-  if (type != nullptr && object.type().id != type->id) {
-    Violation(std::string(where) + ": a " + object.type().name + " where a " + type->name +
-              " belongs");
+  if (type != nullptr && object.type() != type) {
+    Violation(std::string(where) + ": a " + object.type() + " where a " + type + " belongs");
   }
   return object;
 }
@@ -118,12 +97,13 @@ const Object &CheckObject(CFTypeRef reference, const Type *type, const char *whe
 }  // namespace vt_shim
 
 using vt_shim::CheckObject;
+using vt_shim::Object;
 
 CFTypeRef CFRetain(CFTypeRef object) {
   if (object == nullptr) {
     vt_shim::Violation("CFRetain: the reference is NULL");
   }
-  vt_shim::ToObject(object)->Retain("CFRetain");
+  static_cast<const Object *>(object)->Retain("CFRetain");
   return object;
 }
 
@@ -131,35 +111,39 @@ void CFRelease(CFTypeRef object) {
   if (object == nullptr) {
     vt_shim::Violation("CFRelease: the reference is NULL");
   }
-  vt_shim::ToObject(object)->Release("CFRelease");
+  static_cast<const Object *>(object)->Release("CFRelease");
 }
 
 CFIndex CFGetRetainCount(CFTypeRef object) {
-  return CheckObject(object, nullptr, "CFGetRetainCount").count();
+  return CheckObject(object).count();
 }
 
 CFTypeID CFGetTypeID(CFTypeRef object) {
-  return CheckObject(object, nullptr, "CFGetTypeID").type().id;
+  return reinterpret_cast<CFTypeID>(CheckObject(object).type());
 }
 
 Boolean CFEqual(CFTypeRef one, CFTypeRef other) {
-  const auto &left = CheckObject(one, nullptr, "CFEqual");
-  const auto &right = CheckObject(other, nullptr, "CFEqual");
-  return left.type().id == right.type().id && left.Equals(right);
-}
-
-CFHashCode CFHash(CFTypeRef object) {
-  return CheckObject(object, nullptr, "CFHash").Hash();
-}
-
-CFStringRef CFCopyDescription(CFTypeRef object) {
-  return vt_shim::NewString(CheckObject(object, nullptr, "CFCopyDescription").Describe());
+  const Object &left = CheckObject(one);
+  const Object &right = CheckObject(other);
+  return left.type() == right.type() && left.Equals(right);
 }
 
 size_t vt_shim_live_objects(const char *type) {
-  return vt_shim::Graveyard::Instance().Count(type);
+  auto &graveyard = vt_shim::Graveyard::Instance();
+  std::lock_guard lock(graveyard.mutex);
+  size_t count = 0;
+  for (const Object *object : graveyard.live) {
+    count += type == nullptr || strcmp(type, object->type()) == 0 ? 1 : 0;
+  }
+  return count;
 }
 
 size_t vt_shim_check_leaks(void) {
-  return vt_shim::Graveyard::Instance().Report();
+  auto &graveyard = vt_shim::Graveyard::Instance();
+  std::lock_guard lock(graveyard.mutex);
+  for (const Object *object : graveyard.live) {
+    fprintf(stderr, "vt_shim: leak: %s, retain count %ld\n", object->Describe().c_str(),
+            object->count());
+  }
+  return graveyard.live.size();
 }

@@ -1,4 +1,4 @@
-// What every CF object has: a type, a retain count, and a place in the list of the living.
+// What every CF object has: a type, a retain count, and an entry in the list of live objects.
 #pragma once
 
 #include <CoreFoundation/CoreFoundation.h>
@@ -9,22 +9,21 @@
 
 namespace vt_shim {
 
-struct Type {
-  const char *name;
-  CFTypeID id;
-};
-
-enum class Lifetime { kCounted, kImmortal };
+// Reports a use of the API that a Mac would answer with a crash, a hang, a leak or a wrong picture,
+// and ends the process by abort().
+[[noreturn]] void Violation(const std::string &message);
 
 class Object {
  public:
-  // Immortal objects are constants: they can be initialised at compile time and are not listed.
-  constexpr explicit Object(const Type &type) : type_(&type), count_(kImmortalCount) {}
-  Object(const Type &type, Lifetime lifetime);
+  // Immortal objects are constants: they are initialised at compile time and are not listed.
+  constexpr explicit Object(const char *type) : type_(type), count_(kImmortalCount) {}
+  Object(const char *type, CFIndex count);
   Object(const Object &) = delete;
   Object &operator=(const Object &) = delete;
+  // Gives up what the object owns. The memory is kept for a while, as an object that is dead.
+  virtual ~Object() = default;
 
-  const Type &type() const { return *type_; }
+  const char *type() const { return type_; }
   CFIndex count() const { return count_.load(std::memory_order_relaxed); }
 
   // Ends the process when the object is dead. `where` is the function that was called.
@@ -32,50 +31,54 @@ class Object {
   void Release(const char *where) const;
 
   virtual bool Equals(const Object &other) const { return this == &other; }
-  virtual size_t Hash() const { return reinterpret_cast<size_t>(this); }
-  virtual std::string Describe() const { return type_->name; }
-
- protected:
-  ~Object() = default;
-  // Gives up what the object owns. Called once, when the last reference goes; the object itself is
-  // kept a while, so that whoever still uses it gets a message.
-  virtual void Finalize() {}
-  virtual void Destroy() = 0;
+  virtual std::string Describe() const { return type_; }
 
  private:
-  friend class Graveyard;
   static constexpr CFIndex kImmortalCount = CFIndex{1} << 60;
 
-  const Type *type_;
+  const char *type_;  // the address identifies the type
   mutable std::atomic<CFIndex> count_;
 };
 
-// Base of the class T; kTypeOf<T> names it.
-template <typename T>
-extern const Type kTypeOf;
+enum Immortal { kImmortal };
 
+// Base of the class T, whose kType names it.
 template <typename T>
 class ObjectOf : public Object {
  public:
-  using Object::Object;
-
- protected:
-  void Destroy() override { delete static_cast<T *>(this); }
+  ObjectOf() : Object(T::kType, 1) {}
+  constexpr explicit ObjectOf(Immortal) : Object(T::kType) {}
 };
 
-// The object behind a reference; ends the process for NULL, a dead object and one of another type.
-const Object &CheckObject(CFTypeRef reference, const Type *type, const char *where);
+// A constant, which is ready before any constructor runs and is never destroyed.
+template <typename T>
+union Constant {
+  template <typename... Arguments>
+  constexpr explicit Constant(Arguments... arguments) : object(arguments...) {}
+  ~Constant() {}
+  T object;
+};
 
 template <typename T>
-T &Check(const T *reference, const char *where) {
-  CheckObject(reference, &kTypeOf<T>, where);
+CFTypeID TypeIdOf() {
+  return reinterpret_cast<CFTypeID>(T::kType);
+}
+
+// The object behind a reference; ends the process for NULL, a dead object, and one of another type
+// than `type`, unless that is nullptr. `where` is by default the calling function's name.
+const Object &CheckObject(CFTypeRef reference, const char *type = nullptr,
+                          const char *where = __builtin_FUNCTION());
+
+template <typename T>
+T &Check(const T *reference, const char *where = __builtin_FUNCTION()) {
+  CheckObject(reference, T::kType, where);
   return *const_cast<T *>(reference);
 }
 
 // nullptr when the object is of another type, or NULL.
 template <typename T>
 T *As(CFTypeRef reference) {
-  if (reference == nullptr || CheckObject(reference, nullptr, "As").type().id != kTypeOf<T>.id) {
+  if (reference == nullptr || CheckObject(reference).type() != T::kType) {
     return nullptr;
   }
   return const_cast<T *>(static_cast<const T *>(static_cast<const Object *>(reference)));
@@ -119,8 +122,11 @@ class Ref {
 };
 
 using AnyRef = Ref<Object>;
-inline const Object *ToObject(CFTypeRef reference) {
-  return static_cast<const Object *>(reference);
+
+// A new object, made of the arguments.
+template <typename T, typename... Arguments>
+Ref<T> Make(Arguments &&...arguments) {
+  return Ref<T>::Adopt(new T(std::forward<Arguments>(arguments)...));
 }
 
 }  // namespace vt_shim

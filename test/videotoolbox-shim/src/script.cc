@@ -2,21 +2,25 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <mutex>
 #include <sstream>
 
-#include "violation.h"
+#include "object.h"
 #include "vt_shim.h"
 
 namespace vt_shim {
 namespace {
 
+struct Plans;
+
 struct Rule {
   std::string verb;
   std::vector<std::string> arguments;
-  Pattern pattern;
+  Pattern pattern;  // of the frames, or other events, that it applies to; all if it has no number
+  void (*apply)(const Rule &, Plans &);
 };
 
 std::vector<std::string> Split(const std::string &text, char separator) {
@@ -61,24 +65,109 @@ Pattern ToPattern(const std::string &text, const std::string &rule) {
   return pattern;
 }
 
-// Verbs with the number of their arguments; those whose first argument is a pattern are numbered.
+struct Plans {
+  FramePlan frame;
+  SessionPlan session;
+  SamplePlan sample;
+};
+
+int Number(const Rule &rule, size_t index) {
+  return static_cast<int>(ToNumber(rule.arguments[index], rule.verb));
+}
+
+// A rule's name, the number of its arguments, and its effect. The first argument of those that are
+// numbered is a pattern.
 struct Verb {
   const char *name;
   size_t least;
   size_t most;
   bool numbered;
+  void (*apply)(const Rule &, Plans &);
 };
+using Outcome = FramePlan::Outcome;
+using NotSync = SamplePlan::NotSync;
 constexpr Verb kVerbs[] = {
-    {"fail", 2, 3, true},        {"late", 2, 2, true},         {"null", 1, 1, true},
-    {"drop", 1, 1, true},        {"early", 1, 1, true},        {"block", 2, 2, true},
-    {"silent", 1, 1, true},      {"delay", 2, 2, true},        {"refuse", 2, 2, true},
-    {"transfer", 2, 2, true},    {"lookup-null", 1, 1, true},  {"pool", 2, 2, true},
-    {"no-llrc", 0, 1, false},    {"no-hardware", 0, 0, false}, {"macos", 1, 1, false},
-    {"max-size", 1, 1, false},   {"unsupported", 2, 2, false}, {"unset", 1, 1, false},
-    {"invalidate", 1, 1, false}, {"pending", 1, 1, false},     {"split", 1, 1, false},
-    {"nal-length", 1, 1, false}, {"extra-sets", 1, 1, false},  {"notsync", 1, 1, false},
-    {"dts", 1, 1, false},        {"patience", 1, 1, false},    {"unchecked", 0, 0, false},
-    {"malformed", 1, 1, true},
+    {"fail", 2, 3, true,
+     [](const Rule &rule, Plans &plans) {
+       plans.frame.outcome = Outcome::kFail;
+       plans.frame.status = Number(rule, 1);
+       if (rule.arguments.size() == 3 && rule.arguments[2] == "sync") {
+         plans.frame.return_status = plans.frame.status;
+         plans.frame.callback = false;
+       }
+     }},
+    {"late", 2, 2, true,
+     [](const Rule &rule, Plans &plans) {
+       plans.frame.outcome = Outcome::kFail;
+       plans.frame.status = plans.frame.return_status = Number(rule, 1);
+       plans.frame.delay_ms = 50;
+     }},
+    {"null", 1, 1, true,
+     [](const Rule &, Plans &plans) { plans.frame.outcome = Outcome::kNullSample; }},
+    {"drop", 1, 1, true,
+     [](const Rule &, Plans &plans) { plans.frame.outcome = Outcome::kDropped; }},
+    {"early", 1, 1, true, [](const Rule &, Plans &plans) { plans.frame.early = true; }},
+    {"silent", 1, 1, true, [](const Rule &, Plans &plans) { plans.frame.silent = true; }},
+    {"malformed", 1, 1, true, [](const Rule &, Plans &plans) { plans.frame.malformed = true; }},
+    {"block", 2, 2, true,
+     [](const Rule &rule, Plans &plans) { plans.frame.block_ms = Number(rule, 1); }},
+    {"delay", 2, 2, true,
+     [](const Rule &rule, Plans &plans) { plans.frame.delay_ms = Number(rule, 1); }},
+    // Of events that are not frames: see NextStatus.
+    {"refuse", 2, 2, true, nullptr},
+    {"transfer", 2, 2, true, nullptr},
+    {"lookup-null", 1, 1, true, nullptr},
+    {"pool", 2, 2, true, nullptr},
+    {"no-llrc", 0, 1, false,
+     [](const Rule &rule, Plans &plans) {
+       plans.session.no_llrc = rule.arguments.empty() ? -12908 : Number(rule, 0);
+     }},
+    {"no-hardware", 0, 0, false,
+     [](const Rule &, Plans &plans) { plans.session.no_hardware = true; }},
+    {"macos", 1, 1, false,
+     [](const Rule &rule, Plans &plans) { plans.session.macos = Number(rule, 0); }},
+    {"max-size", 1, 1, false,
+     [](const Rule &rule, Plans &plans) {
+       const auto size = Split(rule.arguments[0], 'x');
+       plans.session.max_width = static_cast<int>(ToNumber(size.front(), rule.verb));
+       plans.session.max_height = static_cast<int>(ToNumber(size.back(), rule.verb));
+     }},
+    {"unsupported", 2, 2, false,
+     [](const Rule &rule, Plans &plans) {
+       plans.session.unsupported.emplace_back(rule.arguments[0], rule.arguments[1]);
+     }},
+    {"unset", 1, 1, false,
+     [](const Rule &rule, Plans &plans) { plans.session.unset_keys.push_back(rule.arguments[0]); }},
+    {"invalidate", 1, 1, false,
+     [](const Rule &rule, Plans &plans) {
+       plans.session.invalidate_flushes = rule.arguments[0] == "flush";
+     }},
+    {"pending", 1, 1, false,
+     [](const Rule &rule, Plans &plans) {
+       plans.session.pending_limit = static_cast<unsigned>(Number(rule, 0));
+     }},
+    {"patience", 1, 1, false,
+     [](const Rule &rule, Plans &plans) { plans.session.patience_ms = Number(rule, 0); }},
+    {"unchecked", 0, 0, false,
+     [](const Rule &, Plans &plans) { plans.session.reads_input = false; }},
+    {"split", 1, 1, false,
+     [](const Rule &rule, Plans &plans) {
+       plans.sample.piece_size = static_cast<size_t>(Number(rule, 0));
+     }},
+    {"nal-length", 1, 1, false,
+     [](const Rule &rule, Plans &plans) { plans.sample.nal_length_size = Number(rule, 0); }},
+    {"extra-sets", 1, 1, false,
+     [](const Rule &rule, Plans &plans) {
+       plans.sample.extra_sets = static_cast<size_t>(Number(rule, 0));
+     }},
+    {"notsync", 1, 1, false,
+     [](const Rule &rule, Plans &plans) {
+       plans.sample.not_sync = rule.arguments[0] == "false"      ? NotSync::kFalse
+                               : rule.arguments[0] == "no-array" ? NotSync::kNoArray
+                                                                 : NotSync::kAbsent;
+     }},
+    {"dts", 1, 1, false,
+     [](const Rule &rule, Plans &plans) { plans.sample.valid_dts = rule.arguments[0] == "valid"; }},
 };
 
 Rule ToRule(const std::string &text) {
@@ -86,19 +175,18 @@ Rule ToRule(const std::string &text) {
   rule.arguments = Split(text, ':');
   rule.verb = rule.arguments.front();
   rule.arguments.erase(rule.arguments.begin());
-  for (const Verb &verb : kVerbs) {
-    if (rule.verb != verb.name) {
-      continue;
-    }
-    if (rule.arguments.size() < verb.least || rule.arguments.size() > verb.most) {
-      Violation("script: wrong number of arguments in \"" + text + "\"");
-    }
-    if (verb.numbered) {
-      rule.pattern = ToPattern(rule.arguments.front(), text);
-    }
-    return rule;
+  const auto *verb = std::ranges::find(kVerbs, rule.verb, &Verb::name);
+  if (verb == std::end(kVerbs)) {
+    Violation("script: no rule is called \"" + rule.verb + "\"");
   }
-  Violation("script: no rule is called \"" + rule.verb + "\"");
+  if (rule.arguments.size() < verb->least || rule.arguments.size() > verb->most) {
+    Violation("script: wrong number of arguments in \"" + text + "\"");
+  }
+  if (verb->numbered) {
+    rule.pattern = ToPattern(rule.arguments.front(), text);
+  }
+  rule.apply = verb->apply;
+  return rule;
 }
 
 class Script {
@@ -152,81 +240,6 @@ class Script {
   timespec changed_ = {};
 };
 
-int Argument(const Rule &rule, size_t index) {
-  return static_cast<int>(ToNumber(rule.arguments[index], rule.verb));
-}
-
-void Apply(const Rule &rule, FramePlan *plan) {
-  if (rule.verb == "fail") {
-    plan->outcome = FramePlan::Outcome::kFail;
-    plan->status = Argument(rule, 1);
-    if (rule.arguments.size() == 3 && rule.arguments[2] == "sync") {
-      plan->return_status = plan->status;
-      plan->callback = false;
-    }
-  } else if (rule.verb == "late") {
-    plan->outcome = FramePlan::Outcome::kFail;
-    plan->status = plan->return_status = Argument(rule, 1);
-    plan->delay_ms = 50;
-  } else if (rule.verb == "null") {
-    plan->outcome = FramePlan::Outcome::kNullSample;
-  } else if (rule.verb == "drop") {
-    plan->outcome = FramePlan::Outcome::kDropped;
-  } else if (rule.verb == "early") {
-    plan->early = true;
-  } else if (rule.verb == "silent") {
-    plan->silent = true;
-  } else if (rule.verb == "malformed") {
-    plan->malformed = true;
-  } else if (rule.verb == "block") {
-    plan->block_ms = Argument(rule, 1);
-  } else if (rule.verb == "delay") {
-    plan->delay_ms = Argument(rule, 1);
-  }
-}
-
-void Apply(const Rule &rule, SessionPlan *plan) {
-  if (rule.verb == "no-llrc") {
-    plan->no_llrc = rule.arguments.empty() ? -12908 : Argument(rule, 0);
-  } else if (rule.verb == "no-hardware") {
-    plan->no_hardware = true;
-  } else if (rule.verb == "macos") {
-    plan->macos = Argument(rule, 0);
-  } else if (rule.verb == "max-size") {
-    const auto size = Split(rule.arguments[0], 'x');
-    plan->max_width = static_cast<int>(ToNumber(size.front(), rule.verb));
-    plan->max_height = static_cast<int>(ToNumber(size.back(), rule.verb));
-  } else if (rule.verb == "unsupported") {
-    plan->unsupported.emplace_back(rule.arguments[0], rule.arguments[1]);
-  } else if (rule.verb == "unset") {
-    plan->unset_keys.push_back(rule.arguments[0]);
-  } else if (rule.verb == "invalidate") {
-    plan->invalidate_flushes = rule.arguments[0] == "flush";
-  } else if (rule.verb == "pending") {
-    plan->pending_limit = static_cast<unsigned>(Argument(rule, 0));
-  } else if (rule.verb == "patience") {
-    plan->patience_ms = Argument(rule, 0);
-  } else if (rule.verb == "unchecked") {
-    plan->reads_input = false;
-  }
-}
-
-void Apply(const Rule &rule, SamplePlan *plan) {
-  if (rule.verb == "split") {
-    plan->piece_size = static_cast<size_t>(Argument(rule, 0));
-  } else if (rule.verb == "nal-length") {
-    plan->nal_length_size = Argument(rule, 0);
-  } else if (rule.verb == "extra-sets") {
-    plan->extra_sets = static_cast<size_t>(Argument(rule, 0));
-  } else if (rule.verb == "notsync") {
-    plan->not_sync = rule.arguments[0] == "false"      ? SamplePlan::NotSync::kFalse
-                     : rule.arguments[0] == "no-array" ? SamplePlan::NotSync::kNoArray
-                                                       : SamplePlan::NotSync::kAbsent;
-  } else if (rule.verb == "dts") {
-    plan->valid_dts = rule.arguments[0] == "valid";
-  }
-}
-
 // The status of the first rule `verb` that matches; `counter` counts the event.
 OSStatus NextStatus(const char *verb, uint64_t Script::*counter, OSStatus without_argument) {
   Script &script = Script::Instance();
@@ -235,44 +248,43 @@ OSStatus NextStatus(const char *verb, uint64_t Script::*counter, OSStatus withou
   const uint64_t number = ++(script.*counter);
   for (const Rule &rule : rules) {
     if (rule.verb == verb && rule.pattern.Matches(number)) {
-      return rule.arguments.size() > 1 ? Argument(rule, 1) : without_argument;
+      return rule.arguments.size() > 1 ? Number(rule, 1) : without_argument;
     }
   }
   return noErr;
 }
 
-template <typename Plan>
-Plan Current() {
+// The effect of all rules, for the frame of this number; of those without one for 0.
+Plans Planned(const std::vector<Rule> &rules, uint64_t number) {
+  Plans plans;
+  for (const Rule &rule : rules) {
+    if (rule.apply != nullptr && rule.pattern.Matches(number)) {
+      rule.apply(rule, plans);
+    }
+  }
+  return plans;
+}
+
+Plans Current() {
   Script &script = Script::Instance();
   std::lock_guard lock(script.mutex);
-  Plan plan;
-  for (const Rule &rule : script.Rules()) {
-    Apply(rule, &plan);
-  }
-  return plan;
+  return Planned(script.Rules(), 0);
 }
 
 }  // namespace
 
-FramePlan NextFramePlan(uint64_t *number) {
+FramePlan NextFramePlan() {
   Script &script = Script::Instance();
   std::lock_guard lock(script.mutex);
   const auto &rules = script.Rules();
-  *number = ++script.frames;
-  FramePlan plan;
-  for (const Rule &rule : rules) {
-    if (rule.pattern.Matches(*number)) {
-      Apply(rule, &plan);
-    }
-  }
-  return plan;
+  return Planned(rules, ++script.frames).frame;
 }
 
 SessionPlan CurrentSessionPlan() {
-  return Current<SessionPlan>();
+  return Current().session;
 }
 SamplePlan CurrentSamplePlan() {
-  return Current<SamplePlan>();
+  return Current().sample;
 }
 
 SessionPlan NextSessionPlan() {

@@ -1,7 +1,7 @@
-// What is scripted to happen, and when. The rules are explained in README.md.
+// The script: which events fail or behave unusually. README.md explains the rules.
 #pragma once
 
-#include <CoreFoundation/CFBase.h>
+#include <CoreFoundation/CoreFoundation.h>
 
 #include <cstdint>
 #include <optional>
@@ -13,7 +13,7 @@ namespace vt_shim {
 // Which of the numbered events, counted from 1: "7" one, "7+" it and all after it, "7-9", "%3" each
 // third, "*" all.
 struct Pattern {
-  uint64_t first = 1;
+  uint64_t first = 0;
   uint64_t last = UINT64_MAX;
   uint64_t every = 1;
   bool Matches(uint64_t number) const {
@@ -21,7 +21,7 @@ struct Pattern {
   }
 };
 
-// What happens to one frame.
+// The outcome of one frame.
 struct FramePlan {
   enum class Outcome { kEncode, kNullSample, kDropped, kFail };
   Outcome outcome = Outcome::kEncode;
@@ -35,7 +35,7 @@ struct FramePlan {
   int delay_ms = 1;                // from submission to encoding
 };
 
-// What the session answers to its creation and its queries.
+// A session's answers to its creation and its queries.
 struct SessionPlan {
   std::vector<std::pair<std::string, std::string>> unsupported;  // end of encoder id, key
   std::vector<std::string> unset_keys;                           // CopyProperty: noErr with NULL
@@ -51,7 +51,7 @@ struct SessionPlan {
   bool reads_input = true;  // compares checksums of a frame's pixels
 };
 
-// How a sample looks.
+// The shape of a sample.
 struct SamplePlan {
   enum class NotSync { kAbsent, kFalse, kNoArray };
   size_t piece_size = 0;  // of block buffers; 0: one piece
@@ -61,8 +61,8 @@ struct SamplePlan {
   std::optional<bool> valid_dts;  // by default valid only with frame reordering
 };
 
-// Each of the numbered ones counts one event.
-FramePlan NextFramePlan(uint64_t *number);
+// Each Next… counts one event.
+FramePlan NextFramePlan();
 SessionPlan NextSessionPlan();
 SessionPlan CurrentSessionPlan();  // counts nothing
 SamplePlan CurrentSamplePlan();

@@ -1,13 +1,11 @@
 #include "software_encoder.h"
 
-#include <CoreVideo/CVPixelBuffer.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>
 
 #include "bitstream.h"
-#include "violation.h"
+#include "object.h"
 
 extern "C" {
 #include <libavcodec/avcodec.h>
@@ -30,7 +28,7 @@ const std::map<std::string, int> kTransfers = {
 const std::map<std::string, int> kMatrices = {
     {"ITU_R_709_2", 1}, {"ITU_R_601_4", 6}, {"SMPTE_240M_1995", 7}, {"ITU_R_2020", 9}};
 
-// What happens here is no fault of the caller's.
+// A failure here is not the caller's fault.
 void Require(bool condition, const char *what) {
   if (!condition) {
     Violation(std::string("the shim's own encoder: ") + what);
@@ -41,29 +39,22 @@ void SetOption(AVCodecContext *context, const char *name, const char *value) {
   Require(av_opt_set(context->priv_data, name, value, 0) >= 0, name);
 }
 
-void ConfigureX264(AVCodecContext *context, const EncoderConfig &config) {
+void Configure(AVCodecContext *context, const EncoderConfig &config) {
   SetOption(context, "preset", "ultrafast");
   SetOption(context, "forced-idr", "1");
   if (!config.reordering) {
     SetOption(context, "tune", "zerolatency");
   }
-  // The preset leaves out what makes a stream Main or High.
-  if (config.profile.starts_with("H264_High")) {
+  if (config.codec == kCMVideoCodecType_HEVC) {
+    std::string options = "log-level=none:info=0:pools=1:frame-threads=1:open-gop=";
+    options += config.open_gop ? "1" : "0";
+    SetOption(context, "x265-params", options.c_str());
+  } else if (config.profile.starts_with("H264_High")) {
+    // The preset leaves out what makes a stream Main or High.
     SetOption(context, "x264-params", "cabac=1:8x8dct=1");
   } else if (config.profile.starts_with("H264_Main")) {
     SetOption(context, "x264-params", "cabac=1");
   }
-}
-
-void ConfigureX265(AVCodecContext *context, const EncoderConfig &config) {
-  SetOption(context, "preset", "ultrafast");
-  SetOption(context, "forced-idr", "1");
-  if (!config.reordering) {
-    SetOption(context, "tune", "zerolatency");
-  }
-  std::string options = "log-level=none:info=0:pools=1:frame-threads=1:open-gop=";
-  options += config.open_gop ? "1" : "0";
-  SetOption(context, "x265-params", options.c_str());
 }
 
 }  // namespace
@@ -84,7 +75,7 @@ SoftwareEncoder::SoftwareEncoder(const EncoderConfig &config) : config_(config) 
   context->log_level_offset = AV_LOG_INFO - AV_LOG_ERROR;  // only errors are worth reading
   context->width = config.width;
   context->height = config.height;
-  // What each reads without converting it itself.
+  // The format that each reads without converting it.
   context->pix_fmt = h264 ? AV_PIX_FMT_NV12 : AV_PIX_FMT_YUV420P;
   context->framerate = av_d2q(config.frame_rate, 1000000);
   context->time_base = av_inv_q(context->framerate);
@@ -105,7 +96,7 @@ SoftwareEncoder::SoftwareEncoder(const EncoderConfig &config) : config_(config) 
   context->color_trc =
       static_cast<AVColorTransferCharacteristic>(CodePoint(kTransfers, config.transfer));
   context->colorspace = static_cast<AVColorSpace>(CodePoint(kMatrices, config.matrix));
-  h264 ? ConfigureX264(context, config) : ConfigureX265(context, config);
+  Configure(context, config);
   Require(avcodec_open2(context, codec, nullptr) >= 0, "it does not open");
 
   frame_.reset(av_frame_alloc());
@@ -113,55 +104,30 @@ SoftwareEncoder::SoftwareEncoder(const EncoderConfig &config) : config_(config) 
 
 SoftwareEncoder::~SoftwareEncoder() = default;
 
-std::vector<EncodedUnit> SoftwareEncoder::Encode(const PictureView &picture, int64_t index,
-                                                 bool key) {
-  const bool as_it_is = context_->pix_fmt == AV_PIX_FMT_NV12 && IsBiPlanar(picture.layout.format);
-  AVFrame *frame = as_it_is ? Wrap(picture) : Converted(picture);
-  frame->pts = index;
-  frame->pict_type = key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
-  Require(avcodec_send_frame(context_.get(), frame) >= 0, "it does not take a frame");
-  av_frame_unref(frame);
-  return Receive();
-}
-
-AVFrame *SoftwareEncoder::NewFrame() const {
+std::vector<EncodedUnit> SoftwareEncoder::Encode(const Picture &picture, int64_t index, bool key) {
   AVFrame *frame = frame_.get();
   frame->format = context_->pix_fmt;
   frame->width = config_.width;
   frame->height = config_.height;
-  return frame;
-}
-
-// libx264 copies what it needs before it returns, so nothing is to be freed later.
-AVFrame *SoftwareEncoder::Wrap(const PictureView &picture) const {
-  AVFrame *frame = NewFrame();
-  const auto nothing = [](void *, uint8_t *) {};
-  frame->buf[0] = av_buffer_create(picture.pixels, picture.layout.size, nothing, nullptr, 0);
-  Require(frame->buf[0] != nullptr, "no memory for a frame");
-  for (size_t plane = 0; plane < 2; ++plane) {
-    frame->data[plane] = picture.plane(plane);
-    frame->linesize[plane] = static_cast<int>(picture.stride(plane));
+  frame->pts = index;
+  frame->pict_type = key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
+  Picture input(context_->pix_fmt, config_.full_range, config_.width, config_.height);
+  if (picture.format == input.format && picture.full_range == input.full_range) {
+    // libx264 copies what it needs before it returns, so there is nothing to free later.
+    const auto nothing = [](void *, uint8_t *) {};
+    frame->buf[0] = av_buffer_create(picture.data[0], 1, nothing, nullptr, 0);
+    Require(frame->buf[0] != nullptr, "no memory for a frame");
+    std::copy_n(picture.data, 4, frame->data);
+    std::copy_n(picture.stride, 4, frame->linesize);
+  } else {
+    Require(av_frame_get_buffer(frame, 0) >= 0, "no memory for a frame");
+    std::copy_n(frame->data, 4, input.data);
+    std::copy_n(frame->linesize, 4, input.stride);
+    Require(Convert(picture, input, config_.matrix), "conversion of the input");
   }
-  return frame;
-}
-
-AVFrame *SoftwareEncoder::Converted(const PictureView &picture) const {
-  AVFrame *frame = NewFrame();
-  Require(av_frame_get_buffer(frame, 0) >= 0, "no memory for a frame");
-  const bool bi_planar = context_->pix_fmt == AV_PIX_FMT_NV12;
-  const OSType format = config_.full_range ? bi_planar
-                                                 ? kCVPixelFormatType_420YpCbCr8BiPlanarFullRange
-                                                 : kCVPixelFormatType_420YpCbCr8PlanarFullRange
-                        : bi_planar        ? kCVPixelFormatType_420YpCbCr8BiPlanarVideoRange
-                                           : kCVPixelFormatType_420YpCbCr8Planar;
-  PixelLayout layout =
-      *LayoutOf(format, static_cast<size_t>(config_.width), static_cast<size_t>(config_.height));
-  for (size_t plane = 0; plane < layout.plane_count; ++plane) {
-    layout.planes[plane].stride = static_cast<size_t>(frame->linesize[plane]);
-    layout.planes[plane].offset = static_cast<size_t>(frame->data[plane] - frame->data[0]);
-  }
-  Require(Convert(picture, {layout, frame->data[0]}, config_.matrix), "conversion of the input");
-  return frame;
+  Require(avcodec_send_frame(context_.get(), frame) >= 0, "it does not take a frame");
+  av_frame_unref(frame);
+  return Receive();
 }
 
 std::vector<EncodedUnit> SoftwareEncoder::Drain() {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "convert.h"
+#include "pixels.h"
 
 struct AVCodecContext;
 struct AVFrame;
@@ -43,8 +43,8 @@ class SoftwareEncoder {
   ~SoftwareEncoder();
 
   // Units that are complete, in decoding order; with reordering, of earlier frames.
-  std::vector<EncodedUnit> Encode(const PictureView &picture, int64_t index, bool key);
-  // The rest of them. The encoder is of no use afterwards.
+  std::vector<EncodedUnit> Encode(const Picture &picture, int64_t index, bool key);
+  // The rest of them. The encoder cannot be used afterwards.
   std::vector<EncodedUnit> Drain();
   // libx264 alone takes another rate in midstream. false: a new encoder is needed.
   bool SetBitRate(int64_t bits_per_second);
@@ -53,9 +53,6 @@ class SoftwareEncoder {
 
  private:
   std::vector<EncodedUnit> Receive();
-  AVFrame *NewFrame() const;
-  AVFrame *Wrap(const PictureView &picture) const;
-  AVFrame *Converted(const PictureView &picture) const;
 
   struct Free {
     void operator()(AVCodecContext *context) const;

@@ -1,5 +1,8 @@
 #include "harness.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -252,14 +255,43 @@ extern "C" const char *__tsan_default_suppressions() {
   return "race:libx265";
 }
 
-// Runs every case, or those whose names ("set: case") contain one of the arguments.
+// The stderr of the case that is running, in a process of its own, and whether that failed.
+static std::pair<std::string, bool> RunApart(const char *program) {
+  using namespace harness;
+  int pipes[2];
+  Expect(pipe(pipes) == 0, "no pipe");
+  const pid_t child = fork();
+  Expect(child >= 0, "no process");
+  if (child == 0) {
+    dup2(pipes[1], STDERR_FILENO);
+    close(pipes[0]);
+    execl(program, program, "--violate", running.c_str(), nullptr);
+    _exit(127);
+  }
+  close(pipes[1]);
+  std::string text;
+  char buffer[4096];
+  for (ssize_t count; (count = read(pipes[0], buffer, sizeof buffer)) > 0;) {
+    text.append(buffer, static_cast<size_t>(count));
+  }
+  close(pipes[0]);
+  int status = 0;
+  Expect(waitpid(child, &status, 0) == child, "the process is lost");
+  return {text, status != 0};
+}
+
+// Runs every case, or those whose names ("set: case") contain one of the arguments; with
+// "--violate NAME" the one of that name, unprepared.
 int main(int argc, char **argv) {
   using namespace harness;
   constexpr std::pair<const char *, void (*)(std::vector<Case> &)> kSets[] = {
-      {"streams", AddStreams},          {"inputs", AddInputs},   {"failures", AddFailures},
-      {"access units", AddAccessUnits}, {"ladders", AddLadders}, {"sessions", AddSessions},
+      {"streams", AddStreams},   {"inputs", AddInputs},
+      {"failures", AddFailures}, {"access units", AddAccessUnits},
+      {"ladders", AddLadders},   {"sessions", AddSessions},
+      {"shim", AddShim},
   };
   const std::vector<std::string> wanted(argv + 1, argv + argc);
+  const bool violate = argc == 3 && wanted[0] == "--violate";
   for (const auto &[set, add] : kSets) {
     std::vector<Case> cases;
     add(cases);
@@ -268,12 +300,23 @@ int main(int argc, char **argv) {
       const auto contained = [](const std::string &part) {
         return running.find(part) != std::string::npos;
       };
+      if (violate) {
+        if (running == wanted[1]) one.run();
+        continue;
+      }
       if (!wanted.empty() && std::ranges::none_of(wanted, contained)) continue;
-      vt_shim_reset_counters();
-      vt_shim_set_script("");
-      one.run();
-      vt_shim_set_script("");
-      Expect(vt_shim_check_leaks() == 0, "objects are left");
+      if (one.violation != nullptr) {
+        const auto [text, failed] = RunApart(argv[0]);
+        Expect(failed && text.find("vt_shim: violation: ") != std::string::npos &&
+                   text.find(one.violation) != std::string::npos,
+               "expected a violation, \"" + std::string(one.violation) + "\", got:\n" + text);
+      } else {
+        vt_shim_reset_counters();
+        vt_shim_set_script("");
+        one.run();
+        vt_shim_set_script("");
+        Expect(vt_shim_check_leaks() == 0, "objects are left");
+      }
       std::printf("ok %s\n", running.c_str());
       std::fflush(stdout);
     }

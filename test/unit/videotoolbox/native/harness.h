@@ -20,10 +20,12 @@ using namespace vsockenc::vt;
 // Ends the process when it does not hold.
 void Expect(bool condition, const std::string &what);
 
-// A case, by whose name a failure is reported.
+// A case, by whose name a failure is reported. One with a violation runs in a process of its own,
+// which must fail with that message of the shim on stderr.
 struct Case {
   std::string name;
   std::function<void()> run;
+  const char *violation = nullptr;
 };
 void AddStreams(std::vector<Case> &cases);
 void AddInputs(std::vector<Case> &cases);
@@ -31,6 +33,7 @@ void AddFailures(std::vector<Case> &cases);
 void AddAccessUnits(std::vector<Case> &cases);
 void AddLadders(std::vector<Case> &cases);
 void AddSessions(std::vector<Case> &cases);
+void AddShim(std::vector<Case> &cases);  // test/videotoolbox-shim/self-test
 
 struct Packet {
   std::vector<uint8_t> bytes;

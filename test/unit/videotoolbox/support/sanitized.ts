@@ -1,15 +1,15 @@
 /**
- * The VideoToolbox back end against its stand-in, under sanitizers: two build trees of host/native, and what a process
- * that loads an addon of the first one has to be started with.
+ * The VideoToolbox back end against its stand-in, under sanitizers: two build trees of host/native, and the environment of
+ * a process that loads an addon of the first one.
  */
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { packageRoot } from "../../../../common/package-root.ts";
 import { buildAlone } from "../../../support/native-program.ts";
 
-/** Everything: addons, native test and the stand-in's self-test, of the same objects. */
+/** Addons and the native test, of the same objects. */
 const ADDRESS_BUILD = join(packageRoot, "build", "videotoolbox-asan");
-/** The native test alone: Node.js with an addon would need a thread sanitizer in Node.js itself. */
+/** Only the native test: an addon would need a Node.js that is built with the thread sanitizer. */
 const THREAD_BUILD = join(packageRoot, "build", "videotoolbox-tsan");
 
 /** The native test of each sanitizer. */
@@ -17,8 +17,6 @@ export const NATIVE_TESTS = {
   address: join(ADDRESS_BUILD, "videotoolbox-test", "videotoolbox-test"),
   thread: join(THREAD_BUILD, "videotoolbox-test", "videotoolbox-test"),
 } as const;
-/** A folder of ctest's. */
-export const SELF_TEST = join(ADDRESS_BUILD, "videotoolbox-shim");
 /** For VSOCKENC_ADDONS. */
 export const SANITIZED_ADDONS = join(ADDRESS_BUILD, "Release");
 
@@ -27,8 +25,8 @@ function library(name: string): string {
 }
 
 /**
- * Environment of a process that loads SANITIZED_ADDONS: the program must have the sanitizers' libraries from its start,
- * which Node.js is not linked with. Leaks are for the stand-in to find, as Node.js itself frees little at its end.
+ * Environment of a process that loads SANITIZED_ADDONS. It preloads the sanitizers' libraries, which Node.js is not linked
+ * with. The stand-in reports leaks itself, as Node.js frees little at its end.
  */
 export const SANITIZER_RUNTIME: Readonly<Record<string, string>> = {
   LD_PRELOAD: ["libasan.so", "libubsan.so"].map(library).join(":"),
@@ -42,7 +40,7 @@ function build(folder: string, target: string, sanitizers: string): void {
     VSOCKENC_SANITIZE: sanitizers,
     VSOCKENC_BRIDGE: "OFF",
     CMAKE_BUILD_TYPE: "Debug",
-    // Names and lines for a report; more would only take longer to compile.
+    // Names and lines for a report; more only takes longer to compile.
     CMAKE_CXX_FLAGS_DEBUG: "-O1 -g1",
   };
   const options = Object.entries(settings).map(([name, value]) => `--CD${name}=${value}`);

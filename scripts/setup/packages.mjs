@@ -24,6 +24,7 @@ export const PACKAGES = {
   test: [
     ["clang", "sanitizers and fuzzing"],
     ["clang-format", "layout of C and C++"],
+    ["libswscale-dev", "pixel conversion in the stand-in for VideoToolbox"],
     ["gstreamer1.0-tools", "gst-launch-1.0 and gst-inspect-1.0"],
     ["gstreamer1.0-plugins-base", "videotestsrc"],
     ["gstreamer1.0-plugins-good", "containers"],

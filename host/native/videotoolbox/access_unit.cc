@@ -32,7 +32,7 @@ OSStatus ParameterSet(Codec codec, CMFormatDescriptionRef format, size_t index, 
                                      format, index, set, size, count, length_size);
 }
 
-// How many parameter sets there are, and of how many bytes the length ahead of each NAL unit is.
+// The number of parameter sets, and the size of the length before each NAL unit.
 struct Framing {
   size_t sets;
   size_t length_size;
@@ -45,7 +45,7 @@ Framing FramingOf(Codec codec, CMFormatDescriptionRef format) {
   if (status != noErr) Malformed("has no parameter sets: " + Words(status));
   if (sets == 0) Malformed("has no parameter sets");
   if (length_size < 1 || length_size > 4) {
-    Malformed("has lengths of " + std::to_string(length_size) + " bytes");
+    Malformed("has invalid NAL unit lengths of " + std::to_string(length_size) + " bytes");
   }
   return {sets, static_cast<size_t>(length_size)};
 }
@@ -66,7 +66,7 @@ void AppendParameterSets(std::vector<uint8_t> &to, Codec codec, CMFormatDescript
   }
 }
 
-// The sample's bytes, wherever they lie: a block buffer may consist of several pieces.
+// The sample's bytes; a block buffer may consist of several pieces.
 std::vector<uint8_t> BytesOf(CMSampleBufferRef sample) {
   const CMBlockBufferRef block = CMSampleBufferGetDataBuffer(sample);
   if (block == nullptr || !CMSampleBufferDataIsReady(sample)) Malformed("has no bytes");
@@ -92,7 +92,7 @@ bool IsRandomAccess(Unit unit) {
   return type >= 16 && type <= 21;
 }
 
-// The attachment alone does not do for HEVC: it is missing from pictures that are no key frames.
+// For HEVC the attachment is not enough: it is also absent from some pictures that are not keys.
 bool IsKey(CMSampleBufferRef sample, Codec codec, const std::vector<Unit> &units) {
   if (!IsSync(sample)) return false;
   if (codec == Codec::kH264) return true;
@@ -123,8 +123,8 @@ std::vector<Unit> NalUnits(Unit bytes, size_t length_size) {
     for (const uint8_t byte : bytes.first(length_size)) length = length << 8 | byte;
     bytes = bytes.subspan(length_size);
     if (length == 0 || length > bytes.size()) {
-      Malformed("has a NAL unit of " + std::to_string(length) + " bytes where " +
-                std::to_string(bytes.size()) + " are left");
+      Malformed("has a NAL unit of " + std::to_string(length) + " bytes, but only " +
+                std::to_string(bytes.size()) + " remain");
     }
     units.push_back(bytes.first(length));
     bytes = bytes.subspan(length);

@@ -17,10 +17,10 @@ template <typename T>
 class CfRef {
  public:
   CfRef() = default;
-  // Takes over the reference that a function with Create or Copy in its name has given (the
+  // Takes over the reference that a function with Create or Copy in its name returned (the
   // "create rule").
   static CfRef Adopt(T object) { return CfRef(object); }
-  // Adds a reference to an object that belongs to somebody else (the "get rule").
+  // Adds a reference to an object that belongs to another owner (the "get rule").
   static CfRef Retain(T object) {
     if (object != nullptr) CFRetain(object);
     return CfRef(object);
@@ -35,7 +35,7 @@ class CfRef {
 
   T get() const { return object_; }
   explicit operator bool() const { return object_ != nullptr; }
-  // For a parameter through which a function gives a reference to its caller.
+  // For an output parameter that passes a reference to the caller.
   T *Out() {
     Release();
     return &object_;
@@ -51,8 +51,8 @@ class CfRef {
   T object_ = nullptr;
 };
 
-// A CFNumber of the very type of the value. CFNumberCreate reads whatever it is pointed to as the
-// type that it is told, so nothing else in this program calls it.
+// A CFNumber of the value's own type. CFNumberCreate reads its argument as any type it is given, so
+// nothing else in this program calls it.
 template <typename T>
 concept CfNumeric = std::same_as<T, int32_t> || std::same_as<T, int64_t> || std::same_as<T, double>;
 
@@ -68,7 +68,7 @@ inline CFBooleanRef Bool(bool value) {
   return value ? kCFBooleanTrue : kCFBooleanFalse;
 }
 
-// The values are retained, so temporaries will do.
+// The values are retained, so temporaries are allowed.
 inline CfRef<CFDictionaryRef> Dictionary(
     std::initializer_list<std::pair<CFStringRef, CFTypeRef>> entries) {
   std::vector<const void *> keys;
@@ -89,7 +89,7 @@ inline CfRef<CFArrayRef> Array(std::initializer_list<CFTypeRef> values) {
                                                 &kCFTypeArrayCallBacks));
 }
 
-// In UTF-8; empty when it is no string.
+// In UTF-8; empty for any other type.
 inline std::string Text(CFTypeRef object) {
   if (object == nullptr || CFGetTypeID(object) != CFStringGetTypeID()) return {};
   const auto string = static_cast<CFStringRef>(object);

@@ -6,8 +6,8 @@
 
 namespace vsockenc::vt {
 
-// CoreVideo's names of code points. NULL where it has none: the buffer is not tagged then, and an
-// H.264 stream says it all the same (access_unit.h).
+// CoreVideo's names of code points; NULL where it has none. The buffer is not tagged then, but an
+// H.264 stream still carries the code point (access_unit.h).
 struct ColourNames {
   CFStringRef primaries;
   CFStringRef transfer;
@@ -16,12 +16,12 @@ struct ColourNames {
 
 ColourNames NamesOf(const ColourDescription &colour);
 
-// Says which colours and pixels a buffer has. Buffers of a pool come with none or with those of
-// their last use, and an encoder converts what is tagged otherwise than its session.
+// Attaches colours and the shape of pixels to a buffer. Buffers of a pool have no attachments, or
+// those of their last use, and an encoder converts a buffer whose tags differ from its session's.
 void Tag(CVPixelBufferRef buffer, const Settings &settings);
 
-// Where the chroma samples of the stream lie: chroma_sample_loc_type of H.264. RGB is converted
-// with the mean of four pixels; YUV tells nothing, so it is what everybody assumes.
+// chroma_sample_loc_type of H.264. RGB is converted with the mean of four pixels; for YUV, whose
+// source does not state it, this is the default.
 constexpr int ChromaLocation(const Settings &settings) {
   return settings.rgb ? 1 : 0;
 }

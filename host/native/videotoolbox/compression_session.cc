@@ -8,9 +8,9 @@
 namespace vsockenc::vt {
 namespace {
 
-// A ticket travels as the reference that VideoToolbox hands back, and is a number rather than an
-// address: an output may come for a frame that was refused, at any time until the session ends, so
-// there is no moment before that at which anything behind an address could be freed.
+// VideoToolbox returns the ticket as the frame's reference. It is a number, not an address: an
+// output may come for a refused frame until the session ends, so memory could not be freed before
+// that.
 void *AsReference(uint64_t ticket) {
   return reinterpret_cast<void *>(static_cast<uintptr_t>(ticket));
 }
@@ -32,7 +32,8 @@ CfRef<CFDictionaryRef> Specification(Rung rung) {
   });
 }
 
-// What the session's pool makes: the encoder's own input, in memory that its process can see.
+// Attributes of the session's pool: the encoder's own input format, in memory shared with its
+// process.
 CfRef<CFDictionaryRef> SourceAttributes(const Settings &settings) {
   const auto format = static_cast<int32_t>(EncodedFormat(settings));
   return Dictionary({
@@ -45,7 +46,7 @@ CfRef<CFDictionaryRef> SourceAttributes(const Settings &settings) {
 
 CfRef<CFTypeRef> Property(VTCompressionSessionRef session, CFStringRef key) {
   CfRef<CFTypeRef> value;
-  // noErr with NULL means that the encoder does not tell, as does an error.
+  // An error, and noErr with NULL, mean that the encoder does not report it.
   if (VTSessionCopyProperty(session, key, kCFAllocatorDefault, value.Out()) != noErr) return {};
   return value;
 }
@@ -90,7 +91,7 @@ void CompressionSession::Identify() {
   report_.hardware = CFBooleanGetValue(static_cast<CFBooleanRef>(hardware.get()));
   if (!*report_.hardware) {
     throw VideoToolboxError(kVTCouldNotFindVideoEncoderErr,
-                            "it chose " + report_.encoder_id + ", which is software");
+                            "VideoToolbox chose the software encoder " + report_.encoder_id);
   }
 }
 

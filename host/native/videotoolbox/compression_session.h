@@ -12,25 +12,25 @@
 
 namespace vsockenc::vt {
 
-// What a session is created by, best first. There is no third one: Apple's software encoder takes
-// most of a second for a large frame, so it must never be what one gets unasked.
+// Encoder specifications, best first. Software is not among them: Apple's software encoder takes
+// most of a second for a large frame.
 enum class Rung { kLowLatency, kHardware };
 
-// Receives what a session's frames become, on a thread of VideoToolbox, possibly before Encode has
-// returned, and for a frame that Encode has refused too.
+// Receives the outputs of a session, on a thread of VideoToolbox, possibly before Encode returns,
+// and possibly for a frame that Encode refused.
 class Outputs {
  public:
   virtual ~Outputs() = default;
-  // `sample` belongs to the caller; NULL where there is none.
+  // `sample` belongs to the caller, and may be NULL.
   virtual void OnOutput(uint64_t ticket, OSStatus status, VTEncodeInfoFlags flags,
                         CMSampleBufferRef sample) = 0;
 };
 
-// What came of asking for an encoder.
+// The encoder of a session.
 struct EncoderReport {
-  std::string encoder_id;            // empty where it does not tell
-  std::optional<bool> hardware;      // nothing where it does not tell, which some do not
-  std::vector<std::string> refused;  // properties, with what was answered
+  std::string encoder_id;            // empty if not reported
+  std::optional<bool> hardware;      // some do not report it
+  std::vector<std::string> refused;  // properties, with the error
 };
 
 // A VTCompressionSession with every property set, ready for frames. One thread, the destructor
@@ -39,7 +39,7 @@ class CompressionSession {
  public:
   // `outputs` must live as long as the session. Throws VideoToolboxError.
   CompressionSession(const Settings &settings, Rung rung, Outputs &outputs);
-  // No output follows. Frames that are still under way are given up.
+  // No output follows. Pending frames are abandoned.
   ~CompressionSession();
   CompressionSession(const CompressionSession &) = delete;
   CompressionSession &operator=(const CompressionSession &) = delete;
@@ -52,10 +52,10 @@ class CompressionSession {
     return VTCompressionSessionGetPixelBufferPool(session_.get());
   }
 
-  // `tick` counts frames and must rise. An output follows unless it fails, and may follow then.
-  // May block.
+  // `tick` counts frames and must increase. An output follows; after an error it may follow. May
+  // block.
   OSStatus Encode(CVPixelBufferRef buffer, int64_t tick, bool key, uint64_t ticket);
-  // From the next frame on.
+  // Takes effect at the next frame.
   OSStatus SetRates(const Rates &rates);
   // Waits until every frame has had its output.
   void Complete() { VTCompressionSessionCompleteFrames(session_.get(), kCMTimeInvalid); }
@@ -66,7 +66,7 @@ class CompressionSession {
 
   const Rung rung_;
   const Fraction framerate_;
-  bool drains_ = false;  // every frame: the encoder may keep some back
+  bool drains_ = false;  // after every frame: the encoder may hold some back
   CfRef<VTCompressionSessionRef> session_;
   EncoderReport report_;
 };

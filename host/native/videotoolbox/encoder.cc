@@ -24,8 +24,7 @@ Encoder::Encoder(const Settings &settings, EventSink &sink, Patience patience)
 }
 
 Encoder::~Encoder() {
-  // Where nothing is under way this waits for nothing; else the session is lost anyway, and waiting
-  // for a daemon that hangs would never end.
+  // With frames pending the session is lost anyway, and waiting for a hung daemon would never end.
   const bool idle = [this] {
     const std::lock_guard lock(mutex_);
     return frames_.empty();
@@ -60,7 +59,7 @@ void Encoder::Encode(FrameRequest request) {
   try {
     buffer = Prepare(request.source);
   } catch (const std::exception &error) {
-    // VideoToolbox has seen nothing of it, so the stream can go on with the next one.
+    // VideoToolbox has not seen the frame, so the stream continues with the next one.
     why = error.what();
   }
   const auto prepared = FrameClock::now();
@@ -87,7 +86,7 @@ void Encoder::Encode(FrameRequest request) {
   }
 }
 
-// A session that has no buffers any more is replaced.
+// Replaces a session that has no more buffers.
 CfRef<CVPixelBufferRef> Encoder::Prepare(const FrameSource &source) {
   for (;;) {
     Run();
@@ -111,7 +110,7 @@ void Encoder::SetRates(const Rates &rates, int keyframe_interval) {
   if (status == kVTInvalidSessionErr) {
     Lose({status, "setting the bit rate: " + Words(status)});
   } else if (status != noErr) {
-    sink_.On(event::Note{"the bit rate stays as it is: " + Words(status)});
+    sink_.On(event::Note{"cannot change the bit rate: " + Words(status)});
   }
   Run();
 }
@@ -132,7 +131,7 @@ FrameClock::time_point Encoder::Tend() {
   return SilentUntil();
 }
 
-// Gives VideoToolbox what it can take, in a session that is made anew where it has to be.
+// Gives VideoToolbox as many frames as it may have, in a new session if the last one was lost.
 void Encoder::Run() {
   while (!failure_) {
     std::optional<Loss> loss;
@@ -189,7 +188,7 @@ void Encoder::Restore(const Loss &loss) {
     return;
   }
   if (!opening) {
-    sink_.On(event::Note{loss.what + "; another session is made"});
+    sink_.On(event::Note{loss.what + "; opening a new session"});
     if (attempt > 0 || remedy == Remedy::kWait) {
       std::this_thread::sleep_for(patience_.pause * (1 << attempt));
     }
@@ -270,7 +269,7 @@ void Encoder::OnOutput(uint64_t ticket, OSStatus status, VTEncodeInfoFlags flags
   {
     const std::lock_guard lock(mutex_);
     Frame *found = Find(ticket);
-    // What comes behind a frame that is missing cannot be decoded; it will be encoded again.
+    // An output after a missing frame cannot be decoded; its frame is encoded again.
     if (found == nullptr || loss_) return;
     if (dropped && found->key) keyframes_.Lose();
     frame = *found;
@@ -297,9 +296,9 @@ void Encoder::OnOutput(uint64_t ticket, OSStatus status, VTEncodeInfoFlags flags
   changed_.notify_all();
 }
 
-// The next frame, which may be here before an answer's callback returns, gets this one's buffer:
-// what the processor has in its caches. A frame that is lost in the meantime is no longer given
-// again, as Restore waits for the callback, which takes the frame away.
+// Returns the buffer before the answer, so that the next frame, which may come before the answer's
+// callback returns, gets the buffer that is in the CPU's caches. The frame cannot be given again in
+// the meantime: Restore waits for this callback, which erases it.
 void Encoder::Free(uint64_t ticket) {
   const std::lock_guard lock(mutex_);
   if (Frame *frame = Find(ticket)) frame->buffer = {};
@@ -312,7 +311,7 @@ AccessUnit Encoder::UnitOf(CMSampleBufferRef sample) const {
   return {.bytes = bytes, .owner = std::move(unit), .key = key};
 }
 
-// Without a unit the frame was dropped.
+// A frame without a unit was dropped.
 void Encoder::Answer(const Frame &frame, std::optional<AccessUnit> unit) {
   if (!unit) {
     sink_.On(event::Dropped{frame.number, event::DropReason::kEncoder});

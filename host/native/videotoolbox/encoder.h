@@ -19,36 +19,34 @@ namespace vsockenc::vt {
 
 // Theory of operation
 //
-// A frame is made into a buffer of the encoder's, whereupon its source is free, and then waits in
-// frames_ until VideoToolbox has answered for it. At most two are with VideoToolbox at a time: more
-// would queue in its daemon, which is killed when it holds too much. Nothing is dropped for that;
-// the session's thread waits.
+// A frame is converted to the encoder's input, which frees its source, and waits in frames_ until
+// VideoToolbox has answered it. VideoToolbox has at most two at a time: more would queue in its
+// daemon, which is killed when it holds too much memory. The session's thread waits instead of
+// dropping.
 //
-// Outputs come on a thread of VideoToolbox and are answered there. All else happens on the
-// session's thread: an output that tells of trouble only writes that down and asks for attention.
-// Whatever the trouble is (an invalid session, a malfunction, a busy encoder, silence), there is
-// one way out: another session with every property, to which the frames that have no answer yet are
-// given again, the first of them as a key frame. Opening is the same thing for the first time.
-// Attempts without an access unit in between are bounded; after the last one the encoder has
-// failed.
+// Outputs come on a thread of VideoToolbox and are answered there. Everything else happens on the
+// session's thread; an output with an error records it and asks for attention. Every loss (an
+// invalid session, a malfunction, a busy encoder, silence) has one remedy: a new session with every
+// property, which gets all unanswered frames again, the first as a key frame. Opening works the
+// same way. The number of attempts without an access unit is bounded; after the last the encoder
+// fails.
 //
-// Each frame that is given gets a new ticket, so that an output for an earlier attempt
-// (VideoToolbox may send one for a frame that it refused) finds nobody.
+// Each attempt at a frame has a new ticket, so that an output for an earlier attempt (VideoToolbox
+// may send one for a frame that it refused) is ignored.
 
-// How patient an encoder is.
 struct Patience {
   int attempts = 5;                         // to make a session, without an access unit between
-  std::chrono::milliseconds pause{50};      // ahead of another, doubled each time
-  std::chrono::milliseconds silence{2000};  // of a session that has frames
+  std::chrono::milliseconds pause{50};      // before another attempt, doubled each time
+  std::chrono::milliseconds silence{2000};  // limit, while a session has frames
 };
 
 class Encoder : public SessionEncoder, private Outputs {
  public:
-  // Opens a session and has it encode a black frame: a first frame costs up to 120 ms, and a
-  // session that cannot encode shows it here. That frame does not reach the stream, which begins
-  // with a key frame of its own behind it. Throws VideoToolboxError or std::runtime_error.
+  // Opens a session and encodes a black frame: a first frame takes up to 120 ms, and this detects a
+  // session that cannot encode. The frame is not part of the stream, which begins with its own key
+  // frame. Throws VideoToolboxError or std::runtime_error.
   Encoder(const Settings &settings, EventSink &sink, Patience patience = {});
-  // Frames that have no answer yet get none.
+  // Unanswered frames stay unanswered.
   ~Encoder() override;
 
   void Encode(FrameRequest request) override;
@@ -62,18 +60,18 @@ class Encoder : public SessionEncoder, private Outputs {
 
   struct Frame {
     uint32_t number;  // the relay's
-    bool warm_up;     // nobody is told of it
+    bool warm_up;     // not reported
     bool force_key;
     CfRef<CVPixelBufferRef> buffer;
     uint32_t queue_us;
     uint32_t convert_us;
     // Of the latest attempt:
-    uint64_t ticket = 0;  // 0: VideoToolbox does not have it
+    uint64_t ticket = 0;  // 0: not given to VideoToolbox
     bool key = false;
     FrameClock::time_point given{};
   };
 
-  // Why there is no session that can be used.
+  // The reason why the session cannot be used.
   struct Loss {
     OSStatus status;
     std::string what;
@@ -98,7 +96,7 @@ class Encoder : public SessionEncoder, private Outputs {
   void Restore(const Loss &loss);
   void Fail(const std::string &why);
   void WarmUp();
-  // Until something has changed or VideoToolbox has been silent for too long.
+  // Until a change, or until VideoToolbox has been silent for too long.
   void Wait(std::unique_lock<std::mutex> &lock);
   FrameClock::time_point SilentUntil() const;  // mutex_ is held
   void CheckSilence();
@@ -116,14 +114,14 @@ class Encoder : public SessionEncoder, private Outputs {
   std::mutex mutex_;
   std::condition_variable changed_;
   // Guarded by mutex_.
-  std::deque<Frame> frames_;  // without an answer, at most kMostGiven and the one that waits
+  std::deque<Frame> frames_;  // unanswered: at most kMostGiven, and the next one
   Keyframes keyframes_;
   std::optional<Loss> loss_;
-  uint64_t changes_ = 0;               // that Wait waits for
-  FrameClock::time_point progress_{};  // when VideoToolbox last took or gave something
+  uint64_t changes_ = 0;               // the event of Wait
+  FrameClock::time_point progress_{};  // the last time VideoToolbox took or returned a frame
   int attempts_ = 0;                   // since the last access unit
 
-  // Last: no output comes once it is gone.
+  // Declared last: no output comes after its destruction.
   std::unique_ptr<CompressionSession> session_;
 };
 

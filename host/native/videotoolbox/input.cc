@@ -18,11 +18,11 @@ extern "C" {
 namespace vsockenc::vt {
 namespace {
 
-// Nothing where there is none to be had.
+// Empty when none can be created.
 CfRef<VTPixelTransferSessionRef> NewTransfer(const Settings &settings) {
   CfRef<VTPixelTransferSessionRef> session;
   if (VTPixelTransferSessionCreate(kCFAllocatorDefault, session.Out()) != noErr) return {};
-  // The buffers' own tags say the same; an unknown property or colour leaves it to them.
+  // The buffers' tags are the same; they decide where a property or colour is not supported.
   const ColourNames colour = NamesOf(settings.colour);
   VTSessionSetProperty(session.get(), kVTPixelTransferPropertyKey_RealTime, kCFBooleanTrue);
   VTSessionSetProperty(session.get(), kVTPixelTransferPropertyKey_DestinationColorPrimaries,
@@ -70,20 +70,21 @@ CfRef<CVPixelBufferRef> Input::FromSurface(const Surface &surface, CVPixelBuffer
   if (format.is_rgb() != settings_.rgb) {
     throw PictureError(PictureFault::kUnsupportedFormat,
                        "IOSurface " + std::to_string(surface.id()) + " has " + format.name +
-                           " pixels; the session is configured for the other kind");
+                           " pixels; the session is configured for " +
+                           (settings_.rgb ? "RGB" : "YUV"));
   }
   CfRef<CVPixelBufferRef> buffer = NewBuffer(pool);
   Tag(buffer.get(), settings_);
   const CfRef<CVPixelBufferRef> shared = surface.Buffer();
-  // What has another size than the encoder's would be scaled to it.
+  // VideoToolbox would scale another size than the encoder's.
   const bool may_transfer = transfers_ && IsEven(surface.width(), surface.height());
   if (may_transfer && Transfer(shared.get(), buffer.get())) return buffer;
 
   if (!format.is_rgb() && surface.full_range() != settings_.colour.full_range) {
     throw PictureError(PictureFault::kUnsupportedFormat,
                        "IOSurface " + std::to_string(surface.id()) +
-                           " has another range of samples than configured, and VideoToolbox "
-                           "does not convert it");
+                           " has samples of another range than configured, and VideoToolbox "
+                           "cannot convert them");
   }
   const LockedBuffer locked(shared.get(), kCVPixelBufferLock_ReadOnly);
   Pixels pixels{
@@ -109,7 +110,7 @@ bool Input::Transfer(CVPixelBufferRef from, CVPixelBufferRef to) {
   if (!transfer_) return false;
   const OSStatus status = VTPixelTransferSessionTransferImage(transfer_.get(), from, to);
   if (status == noErr) return true;
-  // Else it may be the session that has become invalid; the next frame gets another.
+  // Otherwise the session may be invalid; the next frame gets a new one.
   if (status == kVTPixelTransferNotSupportedErr) transfers_ = false;
   VTPixelTransferSessionInvalidate(transfer_.get());
   transfer_ = {};

@@ -10,13 +10,13 @@
 
 namespace vsockenc::vt {
 
-// Makes of every source a buffer that the encoder takes as it is: NV12 of a pool of its session, in
-// even size, tagged with its colours. The source can be drawn into again as soon as that is done.
+// Converts every source to the encoder's input: NV12 in a buffer of the session's pool, of even
+// size, tagged with its colours. The source may be overwritten as soon as that is done.
 //
-// NV12 and I420 in memory are copied into the buffer. RGB in memory is copied into a buffer of
-// BGRA, which VideoToolbox converts with the machine's own means, as it does a surface of another
-// process. Where it cannot, libyuv converts on this thread: so sizes that are odd and need their
-// last column and row repeated.
+// NV12 and I420 in memory are copied into the buffer. RGB in memory is copied into a BGRA buffer,
+// which VideoToolbox converts, as it does a surface of another process. If it cannot, libyuv
+// converts on this thread; surfaces of odd size, whose last column and row are repeated, always go
+// that way.
 //
 // One thread.
 class Input {
@@ -26,8 +26,8 @@ class Input {
   Input(const Input &) = delete;
   Input &operator=(const Input &) = delete;
 
-  // Throws PictureError when the source cannot be read or is not what the session was configured
-  // for, VideoToolboxError when there are no buffers.
+  // Throws PictureError when the source cannot be read or does not match the session's settings,
+  // VideoToolboxError when no buffer is available.
   CfRef<CVPixelBufferRef> Prepare(const FrameSource &source, CVPixelBufferPoolRef pool);
 
   // A black picture.
@@ -37,7 +37,7 @@ class Input {
   CfRef<CVPixelBufferRef> FromPixels(const Pixels &pixels, CVPixelBufferPoolRef pool);
   CfRef<CVPixelBufferRef> FromSurface(const Surface &surface, CVPixelBufferPoolRef pool);
   CfRef<CVPixelBufferRef> Packed(const Pixels &pixels);
-  // False when VideoToolbox does not do it.
+  // False when VideoToolbox cannot convert.
   bool Transfer(CVPixelBufferRef from, CVPixelBufferRef to);
   void Convert(const Pixels &from, CVPixelBufferRef to);
   void CheckSize(int width, int height) const;
@@ -45,7 +45,7 @@ class Input {
   const Settings settings_;
   Staging staging_;  // for pictures that cannot be read in place
   Converter converter_;
-  bool transfers_ = true;  // VideoToolbox converts what it is given
+  bool transfers_ = true;  // VideoToolbox supports the conversion
   CfRef<CVPixelBufferPoolRef> packed_pool_;
   CfRef<VTPixelTransferSessionRef> transfer_;
 };

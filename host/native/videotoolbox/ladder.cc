@@ -13,7 +13,7 @@ const char *Name(Rung rung) {
 
 }  // namespace
 
-// Low-latency rate control knows High alone among the profiles of H.264 that one can ask for.
+// Of the H.264 profiles, low-latency rate control supports only High.
 Ladder::Ladder(const Settings &settings)
     : first_(settings.codec == Codec::kHevc || settings.profile == Profile::kHigh
                  ? Rung::kLowLatency
@@ -29,7 +29,7 @@ std::unique_ptr<CompressionSession> Ladder::Climb(const Settings &settings,
       return std::make_unique<CompressionSession>(settings, rung, outputs);
     } catch (const VideoToolboxError &error) {
       tried += std::string(tried.empty() ? "" : "; ") + Name(rung) + ": " + error.what();
-      // A rung whose encoder is only busy decides: waiting for it may help.
+      // A busy encoder determines the status: waiting for it may help.
       if (RemedyFor(status) != Remedy::kWait) status = error.status();
     }
   }
@@ -46,13 +46,13 @@ std::string Describe(const CompressionSession &session) {
   const EncoderReport &report = session.report();
   std::string text = Name(session.rung());
   text += ", encoder " + (report.encoder_id.empty() ? "unnamed" : report.encoder_id);
-  text += report.hardware ? ", hardware" : ", does not tell whether it is hardware";
-  // Low-latency encoders are told by this ending alone.
+  text += report.hardware ? ", hardware" : ", hardware not reported";
+  // Only this ending identifies low-latency encoders.
   if (session.rung() == Rung::kLowLatency && !report.encoder_id.ends_with("rtvc")) {
-    text += ", not known to be of low latency";
+    text += ", low latency not confirmed";
   }
   for (size_t i = 0; i < report.refused.size(); ++i) {
-    text += (i == 0 ? "; not taken: " : ", ") + report.refused[i];
+    text += (i == 0 ? "; refused: " : ", ") + report.refused[i];
   }
   return text;
 }

@@ -7,23 +7,22 @@
 
 namespace vsockenc::vt {
 
-// The rungs of creating a session, for as long as a stream lasts: one that has proved not to exist
-// is not tried again.
+// The encoder specifications of a stream, best first. A rung without an encoder is not tried again.
 class Ladder {
  public:
   explicit Ladder(const Settings &settings);
 
-  // A session of the best rung that gives one. Throws VideoToolboxError, whose status says whether
-  // another try may help, and whose text what came of each rung.
+  // A session of the best rung that works. Throws VideoToolboxError: its status tells whether
+  // another attempt may help, its text has the result of each rung.
   std::unique_ptr<CompressionSession> Climb(const Settings &settings, Outputs &outputs) const;
-  // There is no encoder behind this rung after all. False when it was the last.
+  // Gives up a rung whose encoder does not exist. False when it was the last.
   bool Leave(Rung rung);
 
  private:
   Rung first_;
 };
 
-// "low-latency rate control, encoder com.apple…rtvc, hardware; not taken: …": for the log.
+// "low-latency rate control, encoder com.apple…rtvc, hardware; refused: …": for the log.
 std::string Describe(const CompressionSession &session);
 
 }  // namespace vsockenc::vt

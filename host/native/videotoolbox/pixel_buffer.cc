@@ -15,8 +15,8 @@
 namespace vsockenc::vt {
 namespace {
 
-// How each format becomes BGRA (what libyuv calls ARGB, by the little-endian word); alpha is not
-// encoded. One that has no entry here does not compile.
+// Conversion of each format to BGRA (libyuv's ARGB, named by the little-endian word); alpha is not
+// encoded. A format without an entry does not compile.
 constexpr ToArgb kBGRx = libyuv::ARGBCopy;
 constexpr ToArgb kBGRA = kBGRx;
 constexpr ToArgb kRGBx = libyuv::ABGRToARGB;
@@ -44,7 +44,7 @@ LockedBuffer::LockedBuffer(CVPixelBufferRef buffer, CVPixelBufferLockFlags flags
     : buffer_(buffer), flags_(flags) {
   const CVReturn status = CVPixelBufferLockBaseAddress(buffer, flags);
   if (status != kCVReturnSuccess) {
-    throw PictureError(PictureFault::kMapFailed, "a pixel buffer cannot be read: " + Words(status));
+    throw PictureError(PictureFault::kMapFailed, "cannot lock a pixel buffer: " + Words(status));
   }
 }
 
@@ -94,7 +94,7 @@ void CopyPacked(const Pixels &from, const LockedBuffer &to) {
   const int pitch = to.stride(0);
   if (packing == std::end(kPackings) || packing->copy == nullptr ||
       packing->copy(source, stride, first, pitch, from.width, from.height) != 0) {
-    throw std::invalid_argument("libyuv refuses the picture");
+    throw std::invalid_argument("libyuv rejected the picture");
   }
   const auto row = [&](int y) { return first + static_cast<ptrdiff_t>(y) * pitch; };
   const size_t bytes = static_cast<size_t>(from.width) * kPixelBytes;

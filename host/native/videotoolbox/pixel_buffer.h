@@ -9,7 +9,7 @@ struct AVFrame;
 
 namespace vsockenc::vt {
 
-// A buffer's memory, while it may be touched.
+// A buffer's memory, locked.
 class LockedBuffer {
  public:
   // Throws PictureError.
@@ -26,7 +26,7 @@ class LockedBuffer {
   CVPixelBufferLockFlags flags_;
 };
 
-// Throws VideoToolboxError; a NULL pool counts as an invalid session, which is what it belongs to.
+// Throws VideoToolboxError; a NULL pool means that its session is invalid.
 CfRef<CVPixelBufferRef> NewBuffer(CVPixelBufferPoolRef pool);
 
 // A pool of buffers that VideoToolbox can read in another process. Throws VideoToolboxError.

@@ -13,7 +13,7 @@
 namespace vsockenc::vt {
 namespace {
 
-// Frames: no key frame that nobody asked for. See Keyframes.
+// Frames: the encoder never inserts a key frame by itself. See Keyframes.
 constexpr int32_t kEndlessGop = std::numeric_limits<int32_t>::max();
 constexpr double kEndlessGopSeconds = 7200;
 
@@ -30,8 +30,8 @@ CFStringRef ProfileLevel(const Settings &settings) {
   return nullptr;
 }
 
-// What an encoder makes when it is not told.
-bool MustBeTaken(const Settings &settings) {
+// High is the encoder's default.
+bool ProfileIsRequired(const Settings &settings) {
   return settings.codec == Codec::kH264 && settings.profile != Profile::kHigh;
 }
 
@@ -39,7 +39,7 @@ class Setter {
  public:
   explicit Setter(VTCompressionSessionRef session) : session_(session) {}
 
-  // False when the encoder does not take it. A NULL value is left alone.
+  // False when the encoder refuses it. A NULL value is skipped.
   bool Set(CFStringRef key, CFTypeRef value) {
     if (value == nullptr) return true;
     const OSStatus status = VTSessionSetProperty(session_, key, value);
@@ -59,8 +59,7 @@ class Setter {
   std::vector<std::string> refused_;
 };
 
-// Bytes and seconds. Together with low-latency rate control it has undocumented effects, frames
-// that are dropped among them.
+// Bytes and seconds. Low-latency rate control drops frames when this is set (undocumented).
 CfRef<CFArrayRef> RateLimit(const Rates &rates) {
   const double seconds =
       static_cast<double>(rates.buffer_bits) / static_cast<double>(rates.peak_bits_per_second);
@@ -72,12 +71,14 @@ CfRef<CFNumberRef> AverageRate(const Rates &rates) {
   return Number(static_cast<int32_t>(std::min(rates.bits_per_second, kMost)));
 }
 
-}  // namespace
-
+// The value of an exported constant that only newer systems have; `fallback` on older ones. The
+// value, not the symbol's name, identifies a property.
 CFStringRef NewerKey(const char *symbol, CFStringRef fallback) {
   const void *address = dlsym(RTLD_DEFAULT, symbol);
   return address == nullptr ? fallback : *static_cast<const CFStringRef *>(address);
 }
+
+}  // namespace
 
 PropertyResult SetProperties(VTCompressionSessionRef session, const Settings &settings, Rung rung) {
   Setter setter(session);
@@ -85,7 +86,7 @@ PropertyResult SetProperties(VTCompressionSessionRef session, const Settings &se
   const double frames_per_second =
       static_cast<double>(settings.framerate.numerator) / settings.framerate.denominator;
 
-  if (MustBeTaken(settings)) {
+  if (ProfileIsRequired(settings)) {
     setter.Require(kVTCompressionPropertyKey_ProfileLevel, ProfileLevel(settings));
   } else {
     setter.Set(kVTCompressionPropertyKey_ProfileLevel, ProfileLevel(settings));
@@ -99,11 +100,11 @@ PropertyResult SetProperties(VTCompressionSessionRef session, const Settings &se
     setter.Set(kVTCompressionPropertyKey_MaxKeyFrameIntervalDuration,
                Number(kEndlessGopSeconds).get());
   }
-  const bool delay_taken =
+  const bool delay_accepted =
       setter.Set(kVTCompressionPropertyKey_MaxFrameDelayCount, Number(int32_t{0}).get());
 
   setter.Set(kVTCompressionPropertyKey_ExpectedFrameRate, Number(frames_per_second).get());
-  // From macOS 15 on. It makes the encoder ready for that rate at once.
+  // From macOS 15 on. Prepares the encoder for that rate.
   setter.Set(NewerKey("kVTCompressionPropertyKey_MaximumRealTimeFrameRate",
                       CFSTR("MaximumRealTimeFrameRate")),
              Number(frames_per_second).get());
@@ -118,8 +119,8 @@ PropertyResult SetProperties(VTCompressionSessionRef session, const Settings &se
   setter.Set(kVTCompressionPropertyKey_TransferFunction, colour.transfer);
   setter.Set(kVTCompressionPropertyKey_YCbCrMatrix, colour.matrix);
 
-  // Low-latency rate control gives each frame before it takes the next, by its contract.
-  return {setter.TakeRefused(), !delay_taken && rung != Rung::kLowLatency};
+  // By its contract, low-latency rate control outputs each frame before it takes the next.
+  return {setter.TakeRefused(), !delay_accepted && rung != Rung::kLowLatency};
 }
 
 OSStatus SetRateProperties(VTCompressionSessionRef session, const Rates &rates, Rung rung) {

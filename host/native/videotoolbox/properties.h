@@ -10,22 +10,18 @@
 
 namespace vsockenc::vt {
 
-// What came of setting a session's properties.
+// The outcome of SetProperties.
 struct PropertyResult {
-  std::vector<std::string> refused;  // "RealTime: -12900 (…)"; none of them matters enough to stop
-  bool holds_frames;                 // the encoder may, as it does not take MaxFrameDelayCount
+  std::vector<std::string> refused;  // "RealTime: -12900 (…)"; none is essential
+  bool holds_frames;                 // the encoder may, as it refused MaxFrameDelayCount
 };
 
-// Sets everything that an encoder of a live stream is told, in the order in which encoders want it.
-// What an encoder does not know is collected. Throws VideoToolboxError when the session is invalid,
-// or would make another profile than the one asked for.
+// Sets every property of a live stream, in the order that encoders need. Unsupported properties are
+// collected. Throws VideoToolboxError when the session is invalid, or would encode another profile
+// than the requested one.
 PropertyResult SetProperties(VTCompressionSessionRef session, const Settings &settings, Rung rung);
 
-// Those that rate control has; may be called in mid-stream.
+// Sets the properties of rate control; also in mid-stream.
 OSStatus SetRateProperties(VTCompressionSessionRef session, const Rates &rates, Rung rung);
-
-// The value of an exported constant that only newer systems have; `fallback` where this one has
-// not. Its value, not its name, is what counts.
-CFStringRef NewerKey(const char *symbol, CFStringRef fallback);
 
 }  // namespace vsockenc::vt

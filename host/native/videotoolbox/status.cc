@@ -1,51 +1,40 @@
 #include "status.h"
 
+#include <algorithm>
+
 namespace vsockenc::vt {
 namespace {
 
-const char *Meaning(OSStatus status) {
-  switch (status) {
-    case kVTPropertyNotSupportedErr:
-      return "the property is not supported";
-    case kVTParameterErr:
-      return "a parameter is wrong";
-    case kVTInvalidSessionErr:
-      return "the session is invalid";
-    case kVTAllocationFailedErr:
-      return "out of memory";
-    case kVTPixelTransferNotSupportedErr:
-      return "these pixel formats cannot be converted";
-    case kVTCouldNotFindVideoEncoderErr:
-      return "there is no such encoder";
-    case kVTCouldNotCreateInstanceErr:
-    case kVTVideoEncoderNotAvailableNowErr:
-      return "no encoder is free";
-    case kVTVideoEncoderMalfunctionErr:
-      return "the encoder malfunctions";
-    case kVTSessionMalfunctionErr:
-      return "the session malfunctions";
-    default:
-      return nullptr;
-  }
-}
+struct Known {
+  OSStatus status;
+  const char *meaning;
+  Remedy remedy;
+};
+constexpr Known kKnown[] = {
+    {kVTPropertyNotSupportedErr, "property not supported", Remedy::kNewSession},
+    {kVTParameterErr, "invalid parameter", Remedy::kNewSession},
+    {kVTInvalidSessionErr, "invalid session", Remedy::kNewSession},
+    {kVTAllocationFailedErr, "out of memory", Remedy::kNewSession},
+    {kVTPixelTransferNotSupportedErr, "no conversion between these pixel formats",
+     Remedy::kNewSession},
+    {kVTCouldNotFindVideoEncoderErr, "no such encoder", Remedy::kNextRung},
+    {kVTCouldNotCreateInstanceErr, "no encoder is free", Remedy::kWait},
+    {kVTVideoEncoderNotAvailableNowErr, "no encoder is free", Remedy::kWait},
+    {kVTVideoEncoderMalfunctionErr, "encoder malfunction", Remedy::kNewSession},
+    {kVTSessionMalfunctionErr, "session malfunction", Remedy::kNewSession},
+};
 
 }  // namespace
 
 Remedy RemedyFor(OSStatus status) {
-  switch (status) {
-    case kVTCouldNotCreateInstanceErr:
-    case kVTVideoEncoderNotAvailableNowErr:
-      return Remedy::kWait;
-    case kVTCouldNotFindVideoEncoderErr:
-      return Remedy::kNextRung;
-    default:
-      return Remedy::kNewSession;
-  }
+  const auto *known = std::ranges::find(kKnown, status, &Known::status);
+  return known == std::end(kKnown) ? Remedy::kNewSession : known->remedy;
 }
 
 std::string Words(OSStatus status) {
-  const char *meaning = Meaning(status);
-  return std::to_string(status) + (meaning == nullptr ? "" : " (" + std::string(meaning) + ")");
+  const auto *known = std::ranges::find(kKnown, status, &Known::status);
+  const std::string code = std::to_string(status);
+  return known == std::end(kKnown) ? code : code + " (" + known->meaning + ")";
 }
 
 }  // namespace vsockenc::vt

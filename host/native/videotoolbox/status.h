@@ -7,21 +7,20 @@
 
 namespace vsockenc::vt {
 
-// What a session that has answered with an error needs.
+// The remedy for a session that returned an error.
 enum class Remedy {
-  kNewSession,  // it is of no use any more: sleep, a reset GPU, a daemon that died
+  kNewSession,  // the session is unusable: sleep, a GPU reset, a dead daemon
   kWait,        // every encoder of the machine is busy
-  kNextRung,    // there is no such encoder: a less demanding specification may find one
+  kNextRung,    // no such encoder: a less demanding specification may find one
 };
 
-// A status that is not in the table counts as kNewSession: a bounded number of attempts tells
-// whether it helps.
+// Unknown codes get kNewSession; the number of attempts is bounded.
 Remedy RemedyFor(OSStatus status);
 
-// "-12903 (the session is invalid)"
+// "-12903 (invalid session)"
 std::string Words(OSStatus status);
 
-// VideoToolbox or CoreVideo refused or broke.
+// An error of VideoToolbox or CoreVideo.
 class VideoToolboxError : public std::runtime_error {
  public:
   VideoToolboxError(OSStatus status, const std::string &what)

@@ -1,17 +1,21 @@
 #include "surface.h"
 
+#include <libyuv/planar_functions.h>
+
 #include <algorithm>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "../media/memory/picture_error.h"
 #include "../media/picture/picture_layout.h"
+#include "pixel_buffer.h"
 #include "status.h"
 
 namespace vsockenc {
 namespace {
 
-// What a surface may hold: CoreVideo's type, and the name that the format table has for it.
+// Supported types of CoreVideo, with their names in the format table.
 struct SurfaceFormat {
   OSType type;
   std::string_view name;
@@ -26,7 +30,7 @@ constexpr SurfaceFormat kFormats[] = {
     {kCVPixelFormatType_420YpCbCr8BiPlanarFullRange, "NV12", true},
 };
 
-// The four characters of a type, or its number where they cannot be shown.
+// The four characters of a type, or its number if they are not printable.
 std::string TypeName(OSType type) {
   std::string name;
   for (int shift = 24; shift >= 0; shift -= 8) {
@@ -35,6 +39,34 @@ std::string TypeName(OSType type) {
     name += character;
   }
   return name;
+}
+
+// A name of the format table with A for the alpha or unused byte, which is not encoded.
+std::string ByteOrder(const PixelFormat &format) {
+  std::string name = format.name;
+  std::ranges::replace(name, 'x', 'A');
+  return name;
+}
+
+std::string Describe(uint64_t width, uint64_t height, const PixelFormat &format) {
+  return std::to_string(width) + "x" + std::to_string(height) + " " + format.name;
+}
+
+void CheckAgrees(const PictureLayout &layout, const PixelFormat &format, const Surface &surface) {
+  const auto width = static_cast<uint64_t>(surface.width());
+  const auto height = static_cast<uint64_t>(surface.height());
+  if (layout.width == width && layout.height == height &&
+      ByteOrder(format) == ByteOrder(surface.format())) {
+    return;
+  }
+  throw PictureError(PictureFault::kInvalidLayout,
+                     "the attached picture is " + Describe(layout.width, layout.height, format) +
+                         ", IOSurface " + std::to_string(surface.id()) + " is " +
+                         Describe(width, height, surface.format()));
+}
+
+bool IsWhole(const PictureLayout &layout) {
+  return layout.visible.width == layout.width && layout.visible.height == layout.height;
 }
 
 }  // namespace
@@ -52,14 +84,14 @@ Surface::Surface(uint32_t id) : surface_(vt::CfRef<IOSurfaceRef>::Adopt(IOSurfac
   if (known == std::end(kFormats)) {
     throw PictureError(PictureFault::kUnsupportedFormat,
                        name + " has pixels of type " + TypeName(type) +
-                           "; BGRA, RGBA, ARGB, ABGR, 420v and 420f can be encoded");
+                           "; supported: BGRA, RGBA, ARGB, ABGR, 420v, 420f");
   }
   const size_t most =
       std::max(IOSurfaceGetWidth(surface_.get()), IOSurfaceGetHeight(surface_.get()));
   if (most > kMaxDimension) {
     throw PictureError(PictureFault::kInvalidLayout,
-                       name + " has a side of " + std::to_string(most) + " pixels, at most " +
-                           std::to_string(kMaxDimension) + " can be encoded");
+                       name + " has a side of " + std::to_string(most) + " pixels; the limit is " +
+                           std::to_string(kMaxDimension));
   }
   format_ = &*std::ranges::find(PixelFormats(), known->name, [](const PixelFormat &format) {
     return std::string_view(format.name);
@@ -81,6 +113,40 @@ vt::CfRef<CVPixelBufferRef> Surface::Buffer() const {
                                                      " cannot be read: " + vt::Words(status));
   }
   return buffer;
+}
+
+SurfaceMemory::SurfaceMemory(std::unique_ptr<const Surface> surface)
+    : surface_(std::move(surface)) {
+  const PixelFormat &format = surface_->format();
+  for (size_t i = 0; i < format.planes; ++i) {
+    const uint64_t row = format.shapes[i].RowBytes(static_cast<uint64_t>(surface_->width()));
+    planes_.push_back({.resource = 0, .offset = bytes_, .stride = row});
+    bytes_ += row * format.shapes[i].Rows(static_cast<uint64_t>(surface_->height()));
+  }
+  Staging::CheckSize(bytes_);
+}
+
+const uint8_t *SurfaceMemory::Read(uint8_t *staging) const {
+  const vt::CfRef<CVPixelBufferRef> buffer = surface_->Buffer();
+  const vt::LockedBuffer locked(buffer.get(), kCVPixelBufferLock_ReadOnly);
+  const PixelFormat &format = surface_->format();
+  for (size_t i = 0; i < planes_.size(); ++i) {
+    const auto [resource, offset, stride] = planes_[i];
+    const auto row = static_cast<int>(stride);
+    const auto rows =
+        static_cast<int>(format.shapes[i].Rows(static_cast<uint64_t>(surface_->height())));
+    libyuv::CopyPlane(locked.plane(i), locked.stride(i), staging + offset, row, row, rows);
+  }
+  return staging;
+}
+
+std::shared_ptr<Picture> PictureOfSurface(PictureLayout layout, uint32_t id) {
+  auto memory = std::make_unique<SurfaceMemory>(std::make_unique<const Surface>(id));
+  const Surface &surface = memory->surface();
+  CheckAgrees(layout, CheckLayout(layout), surface);
+  layout.planes = memory->planes();
+  const Surface *whole = IsWhole(layout) ? &surface : nullptr;
+  return std::make_shared<Picture>(layout, std::move(memory), whole);
 }
 
 }  // namespace vsockenc

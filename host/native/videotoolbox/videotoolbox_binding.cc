@@ -5,7 +5,7 @@
 #include "../media/binding/picture_binding.h"
 #include "cf.h"
 #include "status.h"
-#include "surface_picture.h"
+#include "surface.h"
 
 namespace vsockenc::vt {
 namespace {
@@ -34,7 +34,7 @@ Napi::Value ListEncoders(const Napi::CallbackInfo &info) {
   CfRef<CFArrayRef> list;
   const OSStatus status = VTCopyVideoEncoderList(nullptr, list.Out());
   if (status != noErr || !list) {
-    throw Napi::Error::New(env, "VideoToolbox does not list its encoders: " + Words(status));
+    throw Napi::Error::New(env, "VideoToolbox cannot list its encoders: " + Words(status));
   }
   const auto encoders = Napi::Array::New(env);
   for (CFIndex i = 0; i < CFArrayGetCount(list.get()); ++i) {

@@ -4,8 +4,8 @@
 
 namespace vsockenc::vt {
 
-// What media.node has where it was built with VideoToolbox, beside the encoder that
-// session_settings_binding.h reads:
+// Exports of media.node when it is built with VideoToolbox, in addition to the encoder
+// (session_settings_binding.h):
 //   surfacePicture(layout, id): NativePicture      (host/native/picture.ts)
 //   videoToolboxEncoders(): VideoToolboxEncoder[]  (cli/doctor/macos.ts)
 void Register(Napi::Env env, Napi::Object exports);

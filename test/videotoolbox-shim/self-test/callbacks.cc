@@ -67,31 +67,31 @@ TEST(unchecked_input_may_be_overwritten) {
   OverwriteInput("delay:*:100;unchecked");
 }
 
-VIOLATION(input_locked_for_writing_before_the_callback, "the encoder may still read") {
+static void EncodeSlowly(Session &session, CVPixelBufferRef buffer) {
   vt_shim_set_script("delay:*:100");
+  EXPECT_EQ(session.Encode(buffer, 0), noErr);
+}
+
+VIOLATION(input_locked_for_writing_before_the_callback, "the encoder may still read") {
   Session session;
   const auto buffer = session.NewPicture(0);
-  session.Encode(buffer.get(), 0);
+  EncodeSlowly(session, buffer.get());
   CVPixelBufferLockBaseAddress(buffer.get(), 0);
 }
 
 VIOLATION(plain_input_locked_for_writing_before_the_callback, "the encoder may still read") {
-  vt_shim_set_script("delay:*:100");
   Session session;
   const auto buffer = NewBuffer(kCVPixelFormatType_420YpCbCr8BiPlanarVideoRange);
-  session.Encode(buffer.get(), 0);
+  EncodeSlowly(session, buffer.get());
   CVPixelBufferLockBaseAddress(buffer.get(), 0);
 }
 
 VIOLATION(surface_locked_for_writing_before_the_callback,
           "an encoder may still read this surface") {
-  vt_shim_set_script("delay:*:100");
   Session session;
-  const auto surface = NewSurface(kCVPixelFormatType_420YpCbCr8BiPlanarVideoRange, true);
-  CfRef<CVPixelBufferRef> buffer;
-  CVPixelBufferCreateWithIOSurface(nullptr, surface.get(), nullptr, buffer.Out());
-  session.Encode(buffer.get(), 0);
-  IOSurfaceLock(surface.get(), 0, nullptr);
+  const auto buffer = session.NewPicture(0);
+  EncodeSlowly(session, buffer.get());
+  IOSurfaceLock(CVPixelBufferGetIOSurface(buffer.get()), 0, nullptr);
 }
 
 TEST(dropped_frames_have_no_sample) {

@@ -154,11 +154,6 @@ TEST(attachments_are_owned_and_counted) {
   CVBufferSetAttachment(buffer.get(), CFSTR("key"), number.get(),
                         kCVAttachmentMode_ShouldNotPropagate);
   EXPECT_EQ(CFGetRetainCount(number.get()), 2);
-  {
-    const auto copy =
-        CfRef<CFTypeRef>::Adopt(CVBufferCopyAttachment(buffer.get(), CFSTR("key"), nullptr));
-    EXPECT(copy.get() == number.get() && CFGetRetainCount(number.get()) == 3);
-  }
   CVBufferRemoveAttachment(buffer.get(), CFSTR("key"));
   EXPECT_EQ(CFGetRetainCount(number.get()), 1);
   const std::pair<CFStringRef, CFStringRef> tags[] = {

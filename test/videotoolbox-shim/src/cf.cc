@@ -162,11 +162,6 @@ Boolean CFStringGetCString(CFStringRef string, char *buffer, CFIndex size,
   return true;
 }
 
-const char *CFStringGetCStringPtr(CFStringRef string, CFStringEncoding) {
-  Check(string);
-  return nullptr;
-}
-
 // --- booleans and numbers
 
 CFTypeID CFBooleanGetTypeID(void) {

@@ -66,13 +66,6 @@ void CVBufferSetAttachment(CVBufferRef buffer, CFStringRef key, CFTypeRef value,
   object.attachments.Set(&Check(key), value);
 }
 
-CFTypeRef CVBufferCopyAttachment(CVBufferRef buffer, CFStringRef key, CVAttachmentMode *) {
-  auto &object = Check(buffer);
-  std::lock_guard lock(object.attachments_mutex);
-  const auto *found = object.attachments.Find(key);
-  return found == nullptr ? nullptr : CFRetain(found);
-}
-
 void CVBufferRemoveAttachment(CVBufferRef buffer, CFStringRef key) {
   auto &object = Check(buffer);
   std::lock_guard lock(object.attachments_mutex);

@@ -10,7 +10,6 @@ using vt_shim::Check;
 struct OpaqueVTPixelTransferSession final : vt_shim::ObjectOf<OpaqueVTPixelTransferSession> {
   static constexpr char kType[] = "VTPixelTransferSession";
   OSStatus SetProperty(CFStringRef key, CFTypeRef value);
-  OSStatus CopyProperty(CFStringRef key, CFTypeRef *value);
 
   std::mutex mutex;
   bool invalid = false;
@@ -31,16 +30,6 @@ OSStatus OpaqueVTPixelTransferSession::SetProperty(CFStringRef key, CFTypeRef va
     return kVTPropertyNotSupportedErr;
   }
   value == nullptr ? properties.Remove(key) : properties.Set(key, value);
-  return noErr;
-}
-
-OSStatus OpaqueVTPixelTransferSession::CopyProperty(CFStringRef key, CFTypeRef *value) {
-  std::lock_guard lock(mutex);
-  if (invalid) {
-    return kVTInvalidSessionErr;
-  }
-  const auto *found = properties.Find(key);
-  *value = found == nullptr ? nullptr : CFRetain(found);
   return noErr;
 }
 
@@ -84,30 +73,21 @@ OSStatus VTPixelTransferSessionTransferImage(VTPixelTransferSessionRef session,
   return noErr;
 }
 
-// Calls `action` with the session, of whichever kind it is.
-template <typename Action>
-static OSStatus WithSession(VTSessionRef session, Action action,
-                            const char *where = __builtin_FUNCTION()) {
-  if (auto *compression = As<OpaqueVTCompressionSession>(session)) {
-    return action(*compression);
-  }
-  if (auto *transfer = As<OpaqueVTPixelTransferSession>(session)) {
-    return action(*transfer);
-  }
-  vt_shim::Violation(std::string(where) + ": not a session");
-}
-
 OSStatus VTSessionSetProperty(VTSessionRef session, CFStringRef key, CFTypeRef value) {
   Check(key);
-  return WithSession(session, [=](auto &object) { return object.SetProperty(key, value); });
+  if (auto *transfer = As<OpaqueVTPixelTransferSession>(session)) {
+    return transfer->SetProperty(key, value);
+  }
+  return Check(static_cast<VTCompressionSessionRef>(const_cast<void *>(session)))
+      .SetProperty(key, value);
 }
 
+// Of compression sessions alone.
 OSStatus VTSessionCopyProperty(VTSessionRef session, CFStringRef key, CFAllocatorRef, void *value) {
   Check(key);
   if (value == nullptr) {
     return kVTParameterErr;
   }
-  return WithSession(session, [=](auto &object) {
-    return object.CopyProperty(key, static_cast<CFTypeRef *>(value));
-  });
+  return Check(static_cast<VTCompressionSessionRef>(const_cast<void *>(session)))
+      .CopyProperty(key, static_cast<CFTypeRef *>(value));
 }

@@ -158,7 +158,7 @@ void AddFailures(std::vector<Case> &cases) {
     cases.push_back({"in flight: " + in_flight, [=] { MendsInFlight(in_flight); }});
   }
   mends("fail:6:-12908", 2, "hardware encoder, encoder com.apple.videotoolbox.videoencoder.ave");
-  mends("fail:6-8:-12912", 4, "the encoder malfunctions");
+  mends("fail:6-8:-12912", 4, "encoder malfunction");
   mends("malformed:6", 2, "an access unit has a NAL unit of ");
   mends("silent:6", 2, "no answer for 1500 ms");
   // Two buffers for each frame, and one for the warm-up.
@@ -177,7 +177,7 @@ void AddFailures(std::vector<Case> &cases) {
   }
   cases.push_back({"gives up: silence", [] { GivesUp("silent:5+", "no answer for 1500 ms"); }});
   cases.push_back(
-      {"gives up: no encoder", [] { GivesUp("fail:5+:-12908", "there is no such encoder"); }});
+      {"gives up: no encoder", [] { GivesUp("fail:5+:-12908", "no such encoder"); }});
   cases.push_back({"gives up: no session",
                    [] { GivesUp("fail:5:-12903;refuse:2+:-12912", "after 4 attempts"); }});
   cases.push_back({"teardown at any moment", Teardown});

@@ -92,8 +92,6 @@ CF_EXPORT CFIndex CFStringGetMaximumSizeForEncoding(CFIndex length, CFStringEnco
 // false when the buffer cannot hold the text and its NUL.
 CF_EXPORT Boolean CFStringGetCString(CFStringRef string, char *buffer, CFIndex size,
                                      CFStringEncoding encoding);
-// May give NULL at any time by its contract, and always does here, so that no caller relies on it.
-CF_EXPORT const char *CFStringGetCStringPtr(CFStringRef string, CFStringEncoding encoding);
 
 // Booleans and numbers.
 CF_ENUM(CFIndex, CFNumberType){

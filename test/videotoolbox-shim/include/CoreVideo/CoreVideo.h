@@ -57,9 +57,6 @@ CF_ENUM(uint32_t, CVAttachmentMode){
 };
 CF_EXPORT void CVBufferSetAttachment(CVBufferRef buffer, CFStringRef key, CFTypeRef value,
                                      CVAttachmentMode mode);
-// Owned by the caller; NULL when there is none.
-CF_EXPORT CFTypeRef CVBufferCopyAttachment(CVBufferRef buffer, CFStringRef key,
-                                           CVAttachmentMode *mode);
 CF_EXPORT void CVBufferRemoveAttachment(CVBufferRef buffer, CFStringRef key);
 
 // Pictures in memory. The values are the four characters of the comment, big-endian.

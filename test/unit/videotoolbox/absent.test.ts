@@ -1,4 +1,4 @@
-/** What a machine without VideoToolbox says of it, and the messages that name a surface. */
+/** A machine without VideoToolbox, and the protocol messages that name a surface. */
 import { describe, expect, it } from "vitest";
 import { createBackend } from "../../../host/encoders/index.ts";
 import { hasVideoToolbox } from "../../../host/encoders/native-session.ts";
@@ -15,7 +15,7 @@ import { configurationOf } from "../encoders/support/encode.ts";
 import { Recorder } from "../encoders/support/recorder.ts";
 
 describe.skipIf(hasVideoToolbox())("without VideoToolbox", () => {
-  it("the back end offers nothing, and says why where it was asked for", async () => {
+  it("the back end offers nothing, and reports the reason when it is requested", async () => {
     const reported: string[] = [];
     const backend = createBackend(["videotoolbox"], {
       onUnavailable: (encoder, reason) => reported.push(`${encoder}: ${reason}`),
@@ -27,7 +27,7 @@ describe.skipIf(hasVideoToolbox())("without VideoToolbox", () => {
     );
   });
 
-  it("a surface is no picture", async () => {
+  it("a surface is rejected", async () => {
     const planes = [{ memory: { surface: 5 }, offset: 0, stride: 256 }];
     const visible = { x: 0, y: 0, width: 64, height: 64 };
     const map = Picture.map({ width: 64, height: 64, fourcc: 0x34325258, planes, visible });

@@ -1,4 +1,4 @@
-/** The TypeScript half of the VideoToolbox back end, over the real native one and the shim. */
+/** The TypeScript half of the VideoToolbox back end, with the real native half and the shim. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { checkMac } from "../../../cli/doctor/macos.ts";
 import { loadAddon } from "../../../common/load-addon.ts";
@@ -22,7 +22,7 @@ import { shim } from "./support/shim.ts";
 const [WIDTH, HEIGHT] = [320, 240];
 /** dB, of 4 Mbit/s; a wrong matrix, range or order of channels is below 20. */
 const LEAST_QUALITY = 30;
-/** A session's first frame is its warm-up, which no one sees. */
+/** A session's first frame is its warm-up, which is not part of the stream. */
 const WARM_UP = 1;
 
 let canvas: Canvas;
@@ -55,7 +55,7 @@ async function open(changes: Partial<EncoderConfiguration> = {}, script = ""): P
   return session;
 }
 
-/** Draws and encodes the frames `from` … `to - 1`, the next when the last is done. */
+/** Draws and encodes the frames `from` … `to - 1`, one at a time. */
 async function encode(session: EncoderSession, from: number, to: number): Promise<void> {
   for (let frame = from; frame < to; frame += 1) {
     canvas.draw(drawPattern(WIDTH, HEIGHT, frame));
@@ -67,7 +67,7 @@ async function encode(session: EncoderSession, from: number, to: number): Promis
 const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
 
 describe("the videotoolbox back end", () => {
-  it("offers what opens", async () => {
+  it("offers the codecs that open", async () => {
     expect(await createBackend(["videotoolbox"]).offers()).toMatchObject([
       {
         name: "videotoolbox",
@@ -79,13 +79,13 @@ describe("the videotoolbox back end", () => {
     ]);
   });
 
-  it("comes first where nothing is configured", async () => {
+  it("comes first by default", async () => {
     const session = await createBackend().open(configurationOf(), recorder.listener);
     expect(session.description).toMatchObject({ encoder: "videotoolbox", hardware: true });
     await session.close();
   });
 
-  it("never takes a software encoder, and says that there is no other", async () => {
+  it("never uses a software encoder, and reports that no other is available", async () => {
     shim.setScript("no-hardware");
     const reported: string[] = [];
     const backend = createBackend(["videotoolbox", "libx264"], {
@@ -99,12 +99,12 @@ describe("the videotoolbox back end", () => {
     await session.close();
   });
 
-  it("refuses what VideoToolbox cannot do, by name and limit", async () => {
+  it("rejects unsupported settings with their limit", async () => {
     await expect(open({ width: 4098, height: 64 })).rejects.toThrow("4098x64 exceeds its 4096x2304");
     await expect(open({ codec: "h265", profile: "high" })).rejects.toThrow("profile is high; it makes main");
   });
 
-  it("gives doctor the list of encoders", () => {
+  it("lists its encoders for doctor", () => {
     const mac = {
       ...{ root: "/nowhere", home: "/nowhere/home", sockets: [] },
       run: () => ({ kind: "ended", status: 1, output: "" }) as const,
@@ -131,7 +131,7 @@ describe("a videotoolbox session", () => {
     expect(recorder.notes[0]).toMatch(/low-latency rate control/);
   });
 
-  it("puts parameter sets ahead of each key frame, and says its colours and that nothing is reordered", async () => {
+  it("puts parameter sets before each key frame, with the colours and without reordering", async () => {
     const session = await open({ keyframeInterval: 3 }, "split:7;extra-sets:2;nal-length:4");
     await encode(session, 0, 7);
     expect(recorder.keys).toEqual([0, 3, 6]);
@@ -149,7 +149,7 @@ describe("a videotoolbox session", () => {
     }
   });
 
-  it("has HEVC's key frames open with VPS, SPS and PPS", async () => {
+  it("starts each HEVC key frame with VPS, SPS and PPS", async () => {
     const session = await open({ codec: "h265", keyframeInterval: 2 });
     await encode(session, 0, 3);
     expect(hevcNalTypes(recorder.packets[2]?.data ?? new Uint8Array()).slice(0, 3)).toEqual([32, 33, 34]);
@@ -168,7 +168,7 @@ describe("a videotoolbox session", () => {
     expect(session.reconfigure(configurationOf({ width: WIDTH, height: HEIGHT + 2 }))).toBe(false);
   });
 
-  it("takes eight frames at once, answers them in order, and can be closed in the middle", async () => {
+  it("takes eight frames at once, answers them in order, and can be closed meanwhile", async () => {
     const session = await open({}, "delay:*:20");
     canvas.draw(drawPattern(WIDTH, HEIGHT, 0));
     for (const frame of range(LIMITS.MAX_IN_FLIGHT_FRAMES)) {
@@ -179,7 +179,7 @@ describe("a videotoolbox session", () => {
     expect(recorder.read).toEqual(range(LIMITS.MAX_IN_FLIGHT_FRAMES));
   });
 
-  it("falls to hardware without low-latency rate control, and says so", async () => {
+  it("falls back to hardware without low-latency rate control, and reports it", async () => {
     const session = await open({}, "no-llrc");
     await encode(session, 0, 3);
     expect(recorder.packets).toHaveLength(3);
@@ -198,7 +198,7 @@ describe("a videotoolbox session that is disturbed", () => {
     ["the encoder malfunctions", "-12912:async"],
     ["the session malfunctions", "-17691:sync"],
     ["no encoder is free for a while", "-12915:async"],
-  ])("goes on with a key frame when %s", async (_what, how) => {
+  ])("continues with a key frame when %s", async (_what, how) => {
     const session = await open({}, `fail:${LOST_AT + WARM_UP}:${how}`);
     await encode(session, 0, LAST);
     expect(recorder.packets.map(({ frame }) => frame)).toEqual(range(LAST));
@@ -209,13 +209,13 @@ describe("a videotoolbox session that is disturbed", () => {
     expect(recorder.notes.join("\n")).toContain(how.split(":")[0]);
   });
 
-  it("goes on when the callback of a refused frame comes late", async () => {
+  it("continues when the callback of a refused frame comes late", async () => {
     const session = await open({}, `late:${LOST_AT + WARM_UP}:-12903`);
     await encode(session, 0, LAST);
     expect(recorder.packets.map(({ frame }) => frame)).toEqual(range(LAST));
   });
 
-  it.each(["drop", "null"])("reports a frame that VideoToolbox drops (%s), and goes on", async (how) => {
+  it.each(["drop", "null"])("reports a frame that VideoToolbox drops (%s), and continues", async (how) => {
     const session = await open({}, `${how}:${LOST_AT + WARM_UP}`);
     await encode(session, 0, LAST);
     expect(recorder.dropped).toEqual([{ frame: LOST_AT - 1, reason: "encoder" }]);
@@ -223,14 +223,14 @@ describe("a videotoolbox session that is disturbed", () => {
     expect(decode(recorder.stream, WIDTH, HEIGHT)).toHaveLength(LAST - 1);
   });
 
-  it("does not lose a key frame that was asked for to a drop", async () => {
+  it("repeats a requested key frame that was dropped", async () => {
     const session = await open({ keyframeInterval: 4 }, `drop:${4 + 1 + WARM_UP}`);
     await encode(session, 0, 7);
     expect(recorder.dropped.map(({ frame }) => frame)).toEqual([4]);
     expect(recorder.keys).toEqual([0, 5]);
   });
 
-  it("ends a session that is silent, and encodes its frames in another", async () => {
+  it("replaces a silent session, and encodes its frames again", async () => {
     const session = await open({}, `silent:${LOST_AT + WARM_UP}`);
     await encode(session, 0, LAST);
     expect(recorder.packets.map(({ frame }) => frame)).toEqual(range(LAST));
@@ -238,7 +238,7 @@ describe("a videotoolbox session that is disturbed", () => {
     expect(recorder.notes.join("\n")).toMatch(/silent|silence|answer/);
   });
 
-  it("fails as a whole when no session lasts, answers what it has and takes no more", async () => {
+  it("fails when no session lasts, answers pending frames and rejects new ones", async () => {
     const session = await open({}, `fail:${LOST_AT + WARM_UP}+:-12903:async`);
     await encode(session, 0, LOST_AT);
     const hasFailed = (): boolean => recorder.errors.some(({ frame }) => frame === undefined);

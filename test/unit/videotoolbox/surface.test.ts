@@ -71,7 +71,7 @@ class Bench {
     return surface;
   }
 
-  /** @param id one that has another generation than the others */
+  /** @param id its generation, too */
   serve(surface: number, size: { width: number; height: number }, id = RESOURCE): void {
     const backing = { generation: id, extents: [], surface };
     this.#resources.set(id, { ...size, format: VIRTIO_BGRX, backing });
@@ -105,13 +105,13 @@ beforeEach(() => {
 });
 afterEach(async () => {
   bench.stop();
-  await until(() => shim.liveObjects() === liveBefore, "all of CoreFoundation's objects to be given up");
+  await until(() => shim.liveObjects() === liveBefore, "the release of all CoreFoundation objects");
 });
 
 const image = (frame: number): ReturnType<typeof drawPattern> => drawPattern(WIDTH, HEIGHT, frame);
 const bytesOf = (frame: number): Buffer => pack(image(frame), placement({ width: WIDTH, height: HEIGHT }));
 
-/** Draws into the surface and has the guest send frames of it, each once the last is there. */
+/** Draws into the surface and has the guest send frames of it, one at a time. */
 async function encode(guest: ConnectedGuest, surface: number, frames: number): Promise<Buffer> {
   for (let frame = 0; frame < frames; frame += 1) {
     shim.drawSurface(surface, bytesOf(frame));
@@ -132,7 +132,7 @@ async function attach(guest: ConnectedGuest, change: Partial<vsockenc.Attach> = 
 }
 
 describe("a resource in an IOSurface", () => {
-  it.each(["videotoolbox", "libx264"])("is encoded by %s and shows what was drawn", async (encoder) => {
+  it.each(["videotoolbox", "libx264"])("is encoded by %s with the drawn picture", async (encoder) => {
     const guest = await bench.start(encoder);
     const surface = bench.add();
     await attach(guest);
@@ -148,7 +148,7 @@ describe("a resource in an IOSurface", () => {
     expect(shim.counters().transfers).toBe(encoder === "videotoolbox" ? 10 : 0);
   });
 
-  it("is in use until the guest detaches, and then released", async () => {
+  it("is in use until the guest detaches it", async () => {
     const guest = await bench.start("videotoolbox");
     const surface = bench.add();
     await attach(guest);
@@ -159,7 +159,7 @@ describe("a resource in an IOSurface", () => {
     expect(shim.useCount(surface)).toBe(0);
   });
 
-  it("is released when the guest frees it, and its frames are refused from then on", async () => {
+  it("is released when the guest frees it, and later frames are rejected", async () => {
     const guest = await bench.start("videotoolbox");
     const surface = bench.add();
     await attach(guest);
@@ -196,9 +196,9 @@ describe("a resource in an IOSurface", () => {
       /320x240 BGRx, IOSurface \d+ is 320x240 RGBA/,
       "INVALID_VALUE",
     ],
-    ["pixels that nobody knows", { format: "w30r" }, /has pixels of type w30r/, "UNSUPPORTED_FORMAT"],
+    ["unsupported pixels", { format: "w30r" }, /has pixels of type w30r/, "UNSUPPORTED_FORMAT"],
     ["no other process", { global: false }, /cannot be found: .*kIOSurfaceIsGlobal/, "LIMIT_EXCEEDED"],
-  ] as const)("of %s is refused, and nothing of it is kept", async (_what, options, text, code) => {
+  ] as const)("of %s is rejected and released", async (_what, options, text, code) => {
     const guest = await bench.start("videotoolbox");
     bench.add(options);
     await attach(guest);
@@ -208,7 +208,7 @@ describe("a resource in an IOSurface", () => {
     await until(() => bench.held === 0, "the Release");
   });
 
-  it("is refused beside a plane that is elsewhere", async () => {
+  it("is rejected beside a plane in other memory", async () => {
     const guest = await bench.start("videotoolbox");
     bench.serve(bench.add(), { width: WIDTH, height: HEIGHT }, RESOURCE + 1);
     const planes = [RESOURCE, RESOURCE + 1].map((resource) => ({ resource, stride: WIDTH }));

@@ -1,5 +1,5 @@
-// shim.node: what a test sees of the VideoToolbox shim inside media.node, and surfaces for it that
-// are made by the C API itself. VideoToolboxShim of test/unit/videotoolbox/support/shim.ts.
+// shim.node: access of tests to the VideoToolbox shim inside media.node, and surfaces made by its C
+// API. VideoToolboxShim of test/unit/videotoolbox/support/shim.ts.
 #include <IOSurface/IOSurface.h>
 #include <napi.h>
 #include <vt_shim.h>
@@ -10,12 +10,12 @@
 
 namespace {
 
-// Those that a test has not given up; by their number.
+// Surfaces that a test has not released, by id.
 std::map<uint32_t, IOSurfaceRef> surfaces;
 
 IOSurfaceRef SurfaceOf(const Napi::Value &value) {
   const auto found = surfaces.find(value.As<Napi::Number>().Uint32Value());
-  if (found == surfaces.end()) throw Napi::RangeError::New(value.Env(), "there is no such surface");
+  if (found == surfaces.end()) throw Napi::RangeError::New(value.Env(), "unknown surface");
   return found->second;
 }
 
@@ -50,13 +50,13 @@ Napi::Value CreateSurface(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), id);
 }
 
-// drawSurface(id, pixels): rows of four bytes a pixel without padding. A surface of one plane.
+// drawSurface(id, pixels): rows of four bytes a pixel, without padding.
 void DrawSurface(const Napi::CallbackInfo &info) {
   IOSurfaceRef surface = SurfaceOf(info[0]);
   const auto pixels = info[1].As<Napi::Uint8Array>();
   const size_t row = IOSurfaceGetWidth(surface) * 4;
   if (pixels.ByteLength() != row * IOSurfaceGetHeight(surface)) {
-    throw Napi::RangeError::New(info.Env(), "the pixels are not those of the surface");
+    throw Napi::RangeError::New(info.Env(), "the number of pixels differs from the surface's");
   }
   IOSurfaceLock(surface, 0, nullptr);
   auto *to = static_cast<uint8_t *>(IOSurfaceGetBaseAddress(surface));

@@ -1,4 +1,4 @@
-// What VideoToolbox does when something is wrong, and that the stream comes through.
+// Errors of VideoToolbox, and the recovery of the stream.
 #include <algorithm>
 
 #include "harness.h"
@@ -35,14 +35,15 @@ void Mends(const std::string &script, uint64_t sessions, const std::string &note
       recorder.TendUntil(encoder, i + 1);
     }
     encoder.Finish();
-    Expect(!encoder.failure(), "it gave up");
+    Expect(!encoder.failure(), "it failed");
   }
   ExpectWhole(settings, recorder, kFrames);
   Expect(Counters().sessions_created == sessions,
          "another number of sessions: " + std::to_string(Counters().sessions_created));
-  Expect(recorder.notes().find(note) != std::string::npos, "not told: " + recorder.notes());
+  Expect(recorder.notes().find(note) != std::string::npos, "not reported: " + recorder.notes());
   // The warm-up, the first frame, and the first of each further session.
-  Expect(Counters().forced_key_frames == sessions + 1, "a session begins with what was not forced");
+  Expect(Counters().forced_key_frames == sessions + 1,
+         "a session begins without a forced key frame");
   for (const auto &[number, packet] : recorder.packets()) {
     Expect(packet.key == (number == 0 || number == key),
            "the new session begins without key frame");
@@ -62,7 +63,7 @@ void MendsInFlight(const std::string &script) {
   ExpectWhole(settings, recorder, kFrames);
 }
 
-// A session that was made anew has the rate of the latest change.
+// A new session has the latest bit rate.
 void KeepsTheRate() {
   vt_shim_set_script("fail:3:-12903");
   Settings settings = Small();
@@ -77,12 +78,12 @@ void KeepsTheRate() {
   for (const auto &[number, packet] : recorder.packets()) {
     if (number >= 30) bytes += packet.bytes.size();
   }
-  Expect(Counters().sessions_created == 2, "the session was not made anew");
+  Expect(Counters().sessions_created == 2, "the session was not replaced");
   Expect(bytes < 2 * 150'000 / 8 * 2,
          "the new session has the old bit rate: " + std::to_string(bytes) + " bytes in 2 s");
 }
 
-// A session in which nothing works any more: the rungs and the attempts are bounded.
+// When nothing works any more: the number of attempts is bounded.
 void GivesUp(const std::string &script, const std::string &why) {
   vt_shim_set_script(script.c_str());
   const Settings settings = Small();
@@ -91,16 +92,16 @@ void GivesUp(const std::string &script, const std::string &why) {
   for (uint32_t i = 0; i < 8; ++i) EncodeOne(encoder, settings, i);
   recorder.TendUntil(encoder, 8);
   Expect(encoder.failure().has_value() && encoder.failure()->find(why) != std::string::npos,
-         "it does not say why it gave up: " + encoder.failure().value_or("nothing"));
+         "another reason is reported: " + encoder.failure().value_or("nothing"));
   Expect(recorder.packets().size() == 3 && recorder.failed().size() == 5,
-         "frames before are lost, or those behind not answered");
-  Expect(recorder.failed().at(7) == *encoder.failure(), "a frame does not say why it failed");
+         "earlier frames are lost, or later ones not answered");
+  Expect(recorder.failed().at(7) == *encoder.failure(), "a frame has another reason");
   encoder.Finish();
   encoder.SetRates({1'000'000, 1'000'000, 1'000'000}, 10);
   Expect(encoder.Tend() == FrameClock::time_point::max(), "something is due still");
 }
 
-// Nobody calls the encoder but for what it has asked for.
+// The encoder is called only when it asks for it.
 void SilenceIsSeen() {
   vt_shim_set_script("silent:4");
   const Settings settings = Small();
@@ -109,11 +110,11 @@ void SilenceIsSeen() {
   for (uint32_t i = 0; i < 4; ++i) EncodeOne(encoder, settings, i);
   recorder.TendUntil(encoder, 4);
   ExpectWhole(settings, recorder, 4);
-  Expect(recorder.notes().find("no answer for 1500 ms") != std::string::npos, "not told");
+  Expect(recorder.notes().find("no answer for 1500 ms") != std::string::npos, "not reported");
   Expect(Counters().sessions_created == 2, "no new session");
 }
 
-// Ends with frames at every stage; what follows is the shim's and the sanitizers' to say.
+// Ends with frames at every stage; the shim and the sanitizers check the rest.
 void Teardown() {
   for (const char *script : {"", "delay:2+:100", "silent:2", "late:2:-12912", "fail:2:-12903",
                              "early:*", "delay:2+:100;invalidate:flush"}) {
@@ -126,7 +127,7 @@ void Teardown() {
   }
 }
 
-// An error that belongs to one frame costs that frame alone.
+// An error of one frame costs only that frame.
 void WrongSize() {
   Settings other = Small();
   other.width = 80;
@@ -173,13 +174,12 @@ void AddFailures(std::vector<Case> &cases) {
   cases.push_back({"a new session keeps the rate", KeepsTheRate});
   cases.push_back({"silence is seen without a new frame", SilenceIsSeen});
   for (const std::string status : {"-12903", "-12912", "-12915"}) {
-    cases.push_back({"gives up: " + status, [=] { GivesUp("fail:5+:" + status, status + " ("); }});
+    cases.push_back({"fails: " + status, [=] { GivesUp("fail:5+:" + status, status + " ("); }});
   }
-  cases.push_back({"gives up: silence", [] { GivesUp("silent:5+", "no answer for 1500 ms"); }});
+  cases.push_back({"fails: silence", [] { GivesUp("silent:5+", "no answer for 1500 ms"); }});
+  cases.push_back({"fails: no encoder", [] { GivesUp("fail:5+:-12908", "no such encoder"); }});
   cases.push_back(
-      {"gives up: no encoder", [] { GivesUp("fail:5+:-12908", "no such encoder"); }});
-  cases.push_back({"gives up: no session",
-                   [] { GivesUp("fail:5:-12903;refuse:2+:-12912", "after 4 attempts"); }});
+      {"fails: no session", [] { GivesUp("fail:5:-12903;refuse:2+:-12912", "after 4 attempts"); }});
   cases.push_back({"teardown at any moment", Teardown});
   cases.push_back({"a frame of the wrong size", WrongSize});
 }

@@ -1,4 +1,4 @@
-// What the parts of videotoolbox-test share.
+// Shared by the parts of videotoolbox-test.
 #pragma once
 
 #include <condition_variable>
@@ -40,7 +40,7 @@ struct Packet {
   bool key;
 };
 
-// Keeps what an encoder says. Every frame must be read once, and then answered once, in order.
+// Records the events of an encoder. Every frame must be read once, then answered once, in order.
 class Recorder : public EventSink {
  public:
   void On(SessionEvent event) override;
@@ -52,7 +52,7 @@ class Recorder : public EventSink {
   std::string notes() const;
   size_t answers() const;
   size_t reads() const;
-  // Does what a session's thread does between jobs until that many frames have been answered.
+  // Acts as a session's idle thread until that many frames have been answered.
   void TendUntil(Encoder &encoder, size_t answers);
 
  private:
@@ -69,14 +69,14 @@ class Recorder : public EventSink {
 
 // 160x120, 30 frames a second, far more bits than the pictures need.
 Settings Small(bool rgb = true);
-// Does not wait between attempts. Silence is not to be found where there is only a slow machine.
+// Without pauses between attempts, and with a limit of silence that a slow machine does not reach.
 Patience Hasty(std::chrono::milliseconds silence = std::chrono::seconds(20));
 constexpr std::chrono::milliseconds kSoon{1500};
 
 // A picture that only frame `number` has, in the given format.
 std::shared_ptr<const Picture> Draw(const PixelFormat &format, int width, int height, int number);
 const PixelFormat &FormatNamed(const std::string &name);
-// What Draw() becomes: I420, as the libavcodec back end's own conversion makes it.
+// The I420 picture of Draw(), by the conversion of the libavcodec back end.
 FramePointer Expected(const PixelFormat &format, int width, int height, int number,
                       bool full_range);
 

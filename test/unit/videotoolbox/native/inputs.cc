@@ -126,7 +126,7 @@ void Surfaces(const std::string &script, int width, int height, bool transferred
     {
       Encoder encoder(settings, recorder, Hasty());
       const auto surface = std::make_shared<const Surface>(shared.id());
-      Expect(shared.uses() > 0, "nobody sees that the surface is in use");
+      Expect(shared.uses() > 0, "the use count is not raised");
       for (uint32_t i = 0; i < 4; ++i) {
         // The last frame may be under way still: its surface is free all the same.
         shared.Draw(format, width, height, static_cast<int>(i));
@@ -135,7 +135,7 @@ void Surfaces(const std::string &script, int width, int height, bool transferred
       }
       encoder.Finish();
     }
-    Expect(shared.uses() == 0, "the surface is in use for ever");
+    Expect(shared.uses() == 0, "the surface stays in use");
     Expect(vt_shim_surface_references(shared.id()) == 1, "a reference to the surface is left");
     const auto pictures = Decode(Codec::kH264, recorder.packets());
     Expect(pictures.size() == 4, "frames are lost");
@@ -172,9 +172,9 @@ void RefusedSurfaces() {
   Expect(SurfaceError(local.id()).find("kIOSurfaceIsGlobal") != std::string::npos, "a local one");
   const Shared unknown(kCVPixelFormatType_422YpCbCr8, 64, 64);
   Expect(SurfaceError(unknown.id()).find("pixels of type 2vuy") != std::string::npos,
-         "pixels that nobody understands");
+         "unsupported pixels");
   Expect(vt_shim_surface_references(unknown.id()) == 1 && unknown.uses() == 0,
-         "what was refused is held");
+         "a refused surface is held");
   const Shared twice(kCVPixelFormatType_32BGRA, 64, 64);
   {
     const Surface one(twice.id());
@@ -183,7 +183,7 @@ void RefusedSurfaces() {
     Expect(twice.uses() == 2, "two users are not counted as two");
   }
   Expect(vt_shim_surface_references(twice.id()) == 1 && twice.uses() == 0,
-         "what was held stays so");
+         "a released surface is held");
 }
 
 // Each costs its frame alone.
@@ -250,7 +250,7 @@ void TransferSessionIsReplaced() {
          "one error of the conversion lasts");
 }
 
-// What VideoToolbox does not convert, it is not asked for again.
+// An unsupported conversion is not tried again.
 void TransferIsNotSupported() {
   vt_shim_set_script("transfer:1:-12905");
   const Settings settings = Small();

@@ -1,4 +1,4 @@
-// Which encoder one gets, and what it is told.
+// The choice of an encoder, and its properties.
 #include "harness.h"
 
 namespace harness {
@@ -32,7 +32,7 @@ std::string Refused(const std::string &script, Settings settings = Small()) {
 }
 
 void Has(const std::string &text, const std::string &part) {
-  Expect(text.find(part) != std::string::npos, "\"" + part + "\" is not told in: " + text);
+  Expect(text.find(part) != std::string::npos, "\"" + part + "\" is missing in: " + text);
 }
 
 void LowLatency() {
@@ -61,7 +61,7 @@ void NeverSoftware() {
   Has(why, "hardware encoder: ");
   Has(why, "-12908");
   Expect(Counters().sessions_created == 0, "a session of the software encoder");
-  Expect(Counters().sessions_refused == 2, "what does not exist is asked for again");
+  Expect(Counters().sessions_refused == 2, "a missing encoder is requested again");
 }
 
 void TooLarge() {
@@ -81,7 +81,7 @@ void OtherProfiles() {
     settings.profile = profile;
     vt_shim_reset_counters();
     Has(Opened("", settings), "hardware encoder, ");
-    Expect(Counters().sessions_created == 1, "an encoder is asked for what it never makes");
+    Expect(Counters().sessions_created == 1, "low latency is requested for another profile");
   }
   Settings settings = Small();
   settings.profile = Profile::kMain;
@@ -89,7 +89,7 @@ void OtherProfiles() {
   Has(Opened("unsupported:rtvc:ProfileLevel"), "ProfileLevel: -12900");
 }
 
-// No property is worth a stream, even one whose encoder then keeps frames back to reorder them.
+// No refused property ends a stream, even if the encoder then reorders frames.
 void EveryPropertyRefused() {
   std::string script = "no-llrc";
   for (const char *key :
@@ -100,10 +100,10 @@ void EveryPropertyRefused() {
     script += std::string(";unsupported:avc:") + key;
   }
   const std::string notes = Opened(script);
-  Expect(CountOf(notes, "-12900") == 12, "not every refusal is told: " + notes);
+  Expect(CountOf(notes, "-12900") == 12, "a refusal is not reported: " + notes);
 }
 
-void Untold() {
+void Unreported() {
   Has(Opened("no-llrc;unset:EncoderID;unset:UsingHardwareAcceleratedVideoEncoder"),
       "encoder unnamed, hardware not reported");
   Has(Opened("unset:EncoderID"), "low latency not confirmed");
@@ -125,7 +125,7 @@ void Busy() {
   Has(Opened("refuse:1:-12915;refuse:2:-12908"), "low-latency rate control, encoder");
 }
 
-// Nothing of it may be seen in the stream, which begins with a key frame of the first true frame.
+// It is not part of the stream, which begins with a key frame of its own.
 void WarmUp() {
   Recorder recorder;
   Encoder encoder(Small(), recorder, Hasty());
@@ -142,13 +142,13 @@ void WarmUp() {
 
 void AddLadders(std::vector<Case> &cases) {
   cases.push_back({"low-latency rate control first", LowLatency});
-  cases.push_back({"any hardware encoder where there is none", WithoutLowLatency});
+  cases.push_back({"any hardware encoder without low latency", WithoutLowLatency});
   cases.push_back({"never the software encoder", NeverSoftware});
   cases.push_back({"a size that no encoder takes", TooLarge});
   cases.push_back({"HEVC before macOS 14", HevcBeforeMacos14});
   cases.push_back({"profiles beside High", OtherProfiles});
   cases.push_back({"properties that are not supported", EveryPropertyRefused});
-  cases.push_back({"an encoder that does not tell what it is", Untold});
+  cases.push_back({"an encoder that does not report its identity", Unreported});
   cases.push_back({"busy encoders", Busy});
   cases.push_back({"the warm-up", WarmUp});
 }

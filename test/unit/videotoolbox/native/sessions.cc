@@ -8,7 +8,7 @@
 namespace harness {
 namespace {
 
-// Counts what a session says; lets the caller wait for the last answer or mark.
+// Counts a session's events; a caller can wait for a mark.
 class Counter : public EventSink {
  public:
   void On(SessionEvent event) override {
@@ -43,7 +43,7 @@ void Encode(Session &session, uint32_t number, bool key = false) {
   session.Encode(number, Draw(FormatNamed("BGRx"), 160, 120, static_cast<int>(number)), key);
 }
 
-// A mark passes when all ahead of it has been answered, also by an encoder that answers late.
+// A mark passes after every earlier answer, also with an encoder that answers late.
 void Marks() {
   vt_shim_set_script("delay:2+:20");
   Counter counter;
@@ -56,10 +56,10 @@ void Marks() {
   }
   Expect(counter.packets == 5 && counter.read == 5 && counter.opened == 1 && counter.closed == 1,
          "not every frame is answered");
-  Expect(counter.notes > 0, "nobody learns which encoder it is");
+  Expect(counter.notes > 0, "the encoder is not reported");
 }
 
-// Whatever is under way when a session is closed is answered before that ends.
+// Closing a session answers its pending frames first.
 void ClosedAtAnyMoment() {
   for (const char *script : {"", "delay:2+:20", "early:*", "fail:3:-12903", "silent:3"}) {
     for (uint32_t frames = 0; frames < 6; ++frames) {
@@ -76,7 +76,7 @@ void ClosedAtAnyMoment() {
   }
 }
 
-// Nothing but the encoder's own wish wakes the session's thread.
+// Only the encoder's own request wakes the session's thread.
 void TendsWithoutJobs() {
   for (const char *script : {"silent:4", "fail:4:-12912"}) {
     vt_shim_set_script(script);
@@ -110,8 +110,8 @@ void DoesNotOpen() {
     session.Mark(1);
     counter.WaitForMark(1);
   }
-  Expect(counter.opened == 0 && counter.dropped == 1 && counter.closed == 1, "it goes on");
-  Expect(counter.failure.find("no hardware encoder") != std::string::npos, "it does not say why");
+  Expect(counter.opened == 0 && counter.dropped == 1 && counter.closed == 1, "it is still open");
+  Expect(counter.failure.find("no hardware encoder") != std::string::npos, "no reason is reported");
 }
 
 }  // namespace

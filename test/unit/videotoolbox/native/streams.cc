@@ -1,4 +1,4 @@
-// What comes out when nothing goes wrong, or only what VideoToolbox may do at any time.
+// Streams without errors, and with events that VideoToolbox may cause at any time.
 #include <algorithm>
 
 #include "bitstream/nal_unit.h"
@@ -142,7 +142,7 @@ void ForcedKeyFrames() {
   encoder.Finish();
   for (const auto &[number, packet] : recorder.packets()) {
     const bool asked = number == 0 || number == 7 || number == 8 || number == 15;
-    Expect(packet.key == asked, "a key frame is missing, or nobody asked for it");
+    Expect(packet.key == asked, "a key frame is missing, or was not requested");
   }
 }
 
@@ -156,9 +156,9 @@ void Drops() {
     EncodeOne(encoder, settings, i, i == 12);
     encoder.Finish();
   }
-  Expect(recorder.dropped() == std::vector<uint32_t>({5, 7, 12}), "drops are not told as such");
+  Expect(recorder.dropped() == std::vector<uint32_t>({5, 7, 12}), "drops are not reported");
   Expect(recorder.packets().size() == 17, "frames are lost with them");
-  Expect(recorder.packets().at(13).key, "the key frame that was dropped is forgotten");
+  Expect(recorder.packets().at(13).key, "the dropped key frame is not repeated");
   Expect(!recorder.packets().at(6).key, "a drop costs a key frame");
   Expect(Counters().sessions_created == 1, "a drop costs a session");
   Decode(Codec::kH264, recorder.packets());
@@ -213,15 +213,15 @@ void TwoAtATime() {
 }  // namespace
 
 void AddStreams(std::vector<Case> &cases) {
-  cases.push_back({"300 frames come out as they went in", LongStream});
+  cases.push_back({"300 frames", LongStream});
   cases.push_back({"HEVC", Hevc});
-  cases.push_back({"parameter sets say what is configured", ParameterSetsSayIt});
+  cases.push_back({"parameter sets with the configured description", ParameterSetsSayIt});
   cases.push_back({"callbacks before EncodeFrame returns", [] { Stream(Small(), 30, "early:*"); }});
   cases.push_back({"EncodeFrame blocks", [] { Stream(Small(), 12, "block:%4:60"); }});
   cases.push_back({"a source is free after OnRead", SourceIsFreeAfterRead});
   cases.push_back({"two frames in flight at the most", AtMostTwoInFlight});
   cases.push_back({"forced key frames", ForcedKeyFrames});
-  cases.push_back({"drops of VideoToolbox's own", Drops});
+  cases.push_back({"drops by VideoToolbox", Drops});
   cases.push_back({"bit rate and interval in mid-stream", LiveRate});
   cases.push_back({"two encoders at a time", TwoAtATime});
 }

@@ -1,5 +1,5 @@
 /**
- * The native addons with VideoToolbox's shim inside, and what a test or a benchmark can do to it.
+ * The native addons with VideoToolbox's shim inside, and its control by tests and benchmarks.
  *
  * The folder is that of VSOCKENC_ADDONS (the tests': sanitized.ts), or a build without sanitizers, which importing this
  * makes (`npm run build:shim`). It is chosen for the process, before media.node is loaded for the first time; a test
@@ -37,7 +37,7 @@ export interface SurfaceOptions {
 
 /** test/unit/videotoolbox/addon/addon.cc */
 export interface VideoToolboxShim {
-  /** Gives the surface's number; the test holds it until it is released. */
+  /** Returns the id of a surface that lives until releaseSurface. */
   createSurface(options: SurfaceOptions): number;
   /** @param pixels rows without padding */
   drawSurface(id: number, pixels: Uint8Array): void;

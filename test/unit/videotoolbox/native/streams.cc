@@ -88,9 +88,11 @@ void ParameterSetsSayIt() {
 class Overwriter : public Recorder {
  public:
   explicit Overwriter(const stress::Memory &memory) : memory_(memory) {}
-  void OnRead(uint32_t frame) override {
-    memory_.Write(0, std::vector<uint8_t>(160 * 120 * 4, 0xff));
-    Recorder::OnRead(frame);
+  void On(SessionEvent event) override {
+    if (std::holds_alternative<event::Read>(event)) {
+      memory_.Write(0, std::vector<uint8_t>(160 * 120 * 4, 0xff));
+    }
+    Recorder::On(std::move(event));
   }
 
  private:
@@ -218,7 +220,7 @@ void AddStreams(std::vector<Case> &cases) {
   cases.push_back({"parameter sets with the configured description", ParameterSetsSayIt});
   cases.push_back({"callbacks before EncodeFrame returns", [] { Stream(Small(), 30, "early:*"); }});
   cases.push_back({"EncodeFrame blocks", [] { Stream(Small(), 12, "block:%4:60"); }});
-  cases.push_back({"a source is free after OnRead", SourceIsFreeAfterRead});
+  cases.push_back({"a source is free after its Read event", SourceIsFreeAfterRead});
   cases.push_back({"two frames in flight at the most", AtMostTwoInFlight});
   cases.push_back({"forced key frames", ForcedKeyFrames});
   cases.push_back({"drops by VideoToolbox", Drops});

@@ -1,5 +1,5 @@
 /** An ordinary stop of `vsockenc relay` and `vsockenc host` ends with status 0, whatever they are doing. */
-import { existsSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { it, onTestFinished } from "vitest";
 import { expectOrderlyStops, type Program, startProgram } from "../../support/program.ts";
@@ -12,7 +12,8 @@ async function started(command: string, folder: string): Promise<Program> {
   const vm = `[[vm]]\nname = "a"\nchardev = "client"\nports = ["${folder}/p"]\n${gpu}`;
   writeFileSync(join(folder, "host.toml"), `encoder.order = ["libx264"]\nstatus.enabled = false\n${vm}`);
   const program = startProgram(command, "--config", join(folder, "host.toml"));
-  await until(() => existsSync(join(folder, "p")), "the port");
+  // The socket file alone is no sign of it: a connection between bind and listen is refused.
+  await until(() => program.output.includes('"msg":"listening"'), "the port");
   if (command === "host")
     await until(() => program.output.includes("connected to the exporter"), "the exporter");
   return program;

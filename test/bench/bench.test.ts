@@ -4,34 +4,30 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../common/package-root.ts";
 import { temporaryFolder } from "../support/folder.ts";
+import type { Case } from "./case.ts";
 import { CASES } from "./cases/index.ts";
 import { renderSvg } from "./charts.ts";
 import { type Report, type Row, renderMarkdown, renderTable } from "./report.ts";
 import { median, quantile, slope } from "./statistics.ts";
 
+const bench = (...args: readonly string[]) =>
+  spawnSync("npx", ["tsx", "test/bench/main.ts", ...args], { cwd: packageRoot, encoding: "utf8" });
+
 describe("npm run bench", () => {
   const folder = temporaryFolder();
 
   it("measures and reports every case outside the VM", () => {
-    const json = join(folder, "report.json");
-    const files = [
-      "--json",
-      json,
-      "--charts",
-      join(folder, "charts"),
-      "--markdown",
-      join(folder, "table.md"),
-    ];
-    const args = ["tsx", "test/bench/main.ts", "--quick", "--no-vm", ...files];
-    const { status, stderr } = spawnSync("npx", args, { cwd: packageRoot, encoding: "utf8" });
+    const inFolder = (name: string): string => join(folder, name);
+    const json = inFolder("report.json");
+    const files = ["--json", json, "--charts", inFolder("charts"), "--markdown", inFolder("table.md")];
+    const { status, stderr } = bench("--quick", "--no-vm", ...files);
     expect(status, stderr).toBe(0);
     const report = JSON.parse(readFileSync(json, "utf8")) as Report;
-    expect(report.skipped.map(({ name }) => name)).toEqual(
-      CASES.filter(({ inVm, encoder }) => inVm || encoder !== undefined).map(({ name }) => name),
-    );
-    expect(new Set(report.rows.map(({ name }) => name))).toEqual(
-      new Set(CASES.filter(({ inVm, encoder }) => !inVm && encoder === undefined).map(({ name }) => name)),
-    );
+    const runs = ({ inVm, encoder }: Case): boolean => inVm !== true && encoder === undefined;
+    const skipped = CASES.filter((each) => !runs(each));
+    expect(report.skipped.map(({ name }) => name)).toEqual(skipped.map(({ name }) => name));
+    const measured = new Set(report.rows.map(({ name }) => name));
+    expect(measured).toEqual(new Set(CASES.filter(runs).map(({ name }) => name)));
     for (const row of report.rows) {
       expect(row.samples, row.what).toBeGreaterThan(0);
       // JSON has no NaN: a figure that could not be computed reads back as null.
@@ -40,15 +36,14 @@ describe("npm run bench", () => {
       expect(row.bound === undefined, row.what).toBe(row.met === undefined);
     }
     expect(report.machine.cores).toBeGreaterThan(0);
-    expect(readFileSync(join(folder, "table.md"), "utf8").split("\n").length).toBe(report.rows.length + 3);
-    for (const file of readdirSync(join(folder, "charts"))) {
-      expect(readFileSync(join(folder, "charts", file), "utf8")).not.toMatch(/NaN|Infinity|undefined/);
+    expect(readFileSync(inFolder("table.md"), "utf8").split("\n").length).toBe(report.rows.length + 3);
+    for (const file of readdirSync(inFolder("charts"))) {
+      expect(readFileSync(join(inFolder("charts"), file), "utf8")).not.toMatch(/NaN|Infinity|undefined/);
     }
   });
 
   it("lists the cases when given an unknown one", () => {
-    const args = ["tsx", "test/bench/main.ts", "--only", "nonsense"];
-    const { status, stderr } = spawnSync("npx", args, { cwd: packageRoot, encoding: "utf8" });
+    const { status, stderr } = bench("--only", "nonsense");
     expect(status).not.toBe(0);
     expect(stderr).toContain(CASES[0]?.name);
   });

@@ -1,5 +1,6 @@
-/** A case of the bench, and its context. */
-import type { Findings } from "./report.ts";
+/** A case of the bench, its context, and what cases share. */
+import type { Chart } from "./charts.ts";
+import type { Row } from "./report.ts";
 import type { VmBench } from "./support/vm-bench.ts";
 
 export interface CaseContext {
@@ -7,16 +8,23 @@ export interface CaseContext {
   readonly frames: number;
   /** The encoder of cases that need a real one. */
   readonly encoder: string;
-  readonly say: (line: string) => void;
   /** The shared VM of cases inside one, booted at the first call. */
   readonly vm: () => Promise<VmBench>;
+}
+
+/** A row, to which the bench adds its case. */
+export type Figure = Omit<Row, "name">;
+
+export interface Findings {
+  readonly rows: readonly Figure[];
+  readonly charts?: readonly Chart[];
 }
 
 export interface Case {
   readonly name: string;
   /** One line for --help. */
   readonly what: string;
-  readonly inVm: boolean;
+  readonly inVm?: true;
   /** The value of --encoder with which this case runs, and no other; absent: runs with every encoder of ours. */
   readonly encoder?: string;
   run(context: CaseContext): Promise<Findings>;
@@ -32,6 +40,3 @@ export const BLOCK_FRAMES = 50;
 
 /** The number of blocks for `frames`. */
 export const blockCount = (frames: number): number => Math.max(1, Math.ceil(frames / BLOCK_FRAMES));
-
-/** A key frame in every block, so that blocks are alike. */
-export const KEYFRAME_INTERVAL = BLOCK_FRAMES;

@@ -71,10 +71,10 @@ async function bench(options: Options): Promise<void> {
   const measure = async (each: Case): Promise<void> => {
     const { name } = each;
     if (each.encoder !== ownEncoder) return void skipped.push({ name, why: `--encoder ${encoder}` });
-    if (each.inVm && !options.vm) return void skipped.push({ name, why: "--no-vm" });
+    if (each.inVm === true && !options.vm) return void skipped.push({ name, why: "--no-vm" });
     say(`${name}: ${each.what}`);
-    const findings = await each.run({ frames, encoder, say, vm });
-    rows.push(...findings.rows);
+    const findings = await each.run({ frames, encoder, vm });
+    rows.push(...findings.rows.map((row) => ({ name, ...row })));
     charts.push(...(findings.charts ?? []));
   };
   try {

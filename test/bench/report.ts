@@ -2,7 +2,6 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { cpus, loadavg, totalmem } from "node:os";
-import type { Chart } from "./charts.ts";
 
 /** One line of the table. Times and sizes are medians unless `what` says otherwise. */
 export interface Row {
@@ -23,40 +22,24 @@ export interface Row {
   readonly met?: boolean;
 }
 
-export interface Findings {
-  readonly rows: readonly Row[];
-  readonly charts?: readonly Chart[];
-}
-
-export interface Machine {
-  readonly cpu: string;
-  readonly cores: number;
-  readonly memoryGiB: number;
-  readonly kernel: string;
-  readonly node: string;
-  /** Load average of the last minute before the first case. */
-  readonly load: number;
-}
-
 export interface Report {
   readonly command: string;
   readonly commit: string;
-  readonly machine: Machine;
+  readonly machine: ReturnType<typeof describeMachine>;
   readonly rows: readonly Row[];
   /** Cases that did not run, and why. */
   readonly skipped: readonly { readonly name: string; readonly why: string }[];
 }
 
-export function describeMachine(): Machine {
-  return {
-    cpu: cpus()[0]?.model ?? "unknown",
-    cores: cpus().length,
-    memoryGiB: Math.round(totalmem() / 2 ** 30),
-    kernel: readFileSync("/proc/sys/kernel/osrelease", "utf8").trim(),
-    node: process.version,
-    load: loadavg()[0] ?? 0,
-  };
-}
+export const describeMachine = () => ({
+  cpu: cpus()[0]?.model ?? "unknown",
+  cores: cpus().length,
+  memoryGiB: Math.round(totalmem() / 2 ** 30),
+  kernel: readFileSync("/proc/sys/kernel/osrelease", "utf8").trim(),
+  node: process.version,
+  /** Load average of the last minute before the first case. */
+  load: loadavg()[0] ?? 0,
+});
 
 /** The measured commit, with the suffix "-dirty" if files differ; "unknown" outside a checkout. */
 export function describeCommit(folder: string): string {
@@ -69,7 +52,7 @@ export function describeCommit(folder: string): string {
 }
 
 /** A number with three significant digits. */
-export function readable(value: number): string {
+function readable(value: number): string {
   const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : Math.abs(value) >= 1 ? 2 : 3;
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
@@ -100,14 +83,9 @@ function cells(row: Row): string[] {
 export function renderTable(rows: readonly Row[]): string {
   const table = [[...COLUMNS], ...rows.map(cells)];
   const widths = COLUMNS.map((_, column) => Math.max(...table.map((line) => line[column]?.length ?? 0)));
-  return table
-    .map((line) =>
-      line
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
+  const text = (line: readonly string[]): string =>
+    line.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ");
+  return table.map((line) => text(line).trimEnd()).join("\n");
 }
 
 /** The table for docs/performance.md. */

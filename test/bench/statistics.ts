@@ -9,6 +9,20 @@ export function quantile(samples: readonly number[], share: number): number {
 
 export const median = (samples: readonly number[]): number => quantile(samples, 0.5);
 
+/** Median, 95th percentile and number of samples, as a row has them. */
+export const spread = (samples: readonly number[]) => ({
+  measured: median(samples),
+  p95: quantile(samples, 0.95),
+  samples: samples.length,
+});
+
+/** A row's baseline. */
+export const baselineOf = (what: string, samples: readonly number[]) => ({
+  what,
+  value: median(samples),
+  p95: quantile(samples, 0.95),
+});
+
 /** Rise of y for each unit of x, by least squares. */
 export function slope(points: readonly { readonly x: number; readonly y: number }[]): number {
   const mean = (of: (point: { x: number; y: number }) => number): number =>

@@ -1,11 +1,11 @@
 import { LIMITS } from "../../../proto/limits.ts";
 import { until } from "../../support/until.ts";
-import { type Case, HD, KEYFRAME_INTERVAL } from "../case.ts";
+import { type Case, HD } from "../case.ts";
 import { median, slope } from "../statistics.ts";
 import type { BenchGuest } from "../support/guest.ts";
 import { closedLoop } from "../support/load.ts";
-import { privateMemory } from "../support/process-usage.ts";
-import { pictureMemory, Rig } from "../support/rig.ts";
+import { privateMemory } from "../support/processes.ts";
+import { pictureMemory, withRig } from "../support/rig.ts";
 
 /** How many times the limit a guest sends: frames at once, and frames in total. */
 const FLOOD = 10;
@@ -18,24 +18,22 @@ const MOST_GROWTH = 1.1;
 /** Sends a burst beyond all limits and waits until the relay rejects it. */
 async function burst(guest: BenchGuest): Promise<void> {
   for (let frame = 0; frame < BURST; frame += 1) guest.sendFrame();
-  const refused = (): boolean => guest.received.some((each) => each.type === "error" && each.body.fatal);
-  await until(refused, "the end of the session");
+  const rejected = (): boolean => guest.received.some((each) => each.type === "error" && each.body.fatal);
+  await until(rejected, "the end of the session");
 }
 
 /** A guest floods its relay repeatedly; the relay's memory must not grow. */
 export const flood: Case = {
   name: "flood",
   what: "memory of the relay under a tenfold flood of frames",
-  inVm: false,
-  async run({ frames }) {
-    const rig = new Rig({ encoder: "null", memory: pictureMemory(HD) });
-    try {
-      const pictures = rig.pictures({ ...HD, drawn: false });
+  run: ({ frames }) =>
+    withRig({ encoder: "null", memory: pictureMemory(HD) }, async (rig) => {
+      const pictures = rig.pictures(HD, false);
       const points: { x: number; y: number }[] = [];
       const rounds = Math.min(MOST_ROUNDS, Math.max(LEAST_ROUNDS, Math.ceil(frames / 10)));
       const honest = Math.ceil((frames * FLOOD) / rounds);
       for (let round = 0, sent = 0; round < rounds; round += 1) {
-        await rig.guest.open(HD, pictures, KEYFRAME_INTERVAL);
+        await rig.guest.open(HD, pictures);
         await closedLoop(rig.guest, honest, LIMITS.MAX_IN_FLIGHT_FRAMES);
         await burst(rig.guest);
         sent += honest + BURST;
@@ -49,7 +47,6 @@ export const flood: Case = {
       return {
         rows: [
           {
-            name: this.name,
             what: `relay's private memory at the end of ${rounds} floods; slope after warm-up ${kibPerThousand.toFixed(0)} KiB per 1,000 frames`,
             unit: "MiB",
             measured: end,
@@ -71,8 +68,5 @@ export const flood: Case = {
           },
         ],
       };
-    } finally {
-      await rig.stop();
-    }
-  },
+    }),
 };

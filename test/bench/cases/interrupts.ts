@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { buildElement, programPath } from "../../element/support/programs.ts";
 import type { Case } from "../case.ts";
-import { median, quantile } from "../statistics.ts";
+import { spread } from "../statistics.ts";
 
 /** A live pipeline can be taken down between two frames of a slow source. */
 const MOST_MS = 100;
@@ -12,23 +12,20 @@ const ACTIONS: Readonly<Record<string, string>> = {
   flush: "FLUSH_START, until the streaming thread is back",
 };
 
-/** Times in microseconds, by situation and action, e.g. "encoding stop". */
-type Times = Readonly<Record<string, readonly number[]>>;
-
-function measure(runs: number): Times {
+/** @returns microseconds by situation and action, e.g. "encoding stop" */
+function measure(runs: number): Readonly<Record<string, readonly number[]>> {
   buildElement("interrupt-time");
   const { status, stdout, stderr } = spawnSync(programPath("interrupt-time"), ["--runs", String(runs)], {
     encoding: "utf8",
   });
   if (status !== 0) throw new Error(`interrupt-time ended with ${status}: ${stderr}`);
-  return JSON.parse(stdout) as Times;
+  return JSON.parse(stdout);
 }
 
 /** Stopping and flushing the element while it waits for a host that hangs. */
 export const interrupts: Case = {
   name: "interrupts",
   what: "stopping and flushing the element while the host hangs",
-  inVm: false,
   async run({ frames }) {
     const times = measure(Math.min(RUNS, Math.ceil(frames / 10)));
     const rows = Object.entries(ACTIONS).map(([action, what]) => {
@@ -37,12 +34,9 @@ export const interrupts: Case = {
       const longest = Math.max(...samples);
       const names = situations.map(([key]) => key.replace(` ${action}`, "")).join(", ");
       return {
-        name: this.name,
         what: `${what}; the host hangs while: ${names}; at most ${longest.toFixed(1)} ms`,
         unit: "ms",
-        measured: median(samples),
-        p95: quantile(samples, 0.95),
-        samples: samples.length,
+        ...spread(samples),
         bound: `every one < ${MOST_MS} ms`,
         met: longest < MOST_MS,
       };

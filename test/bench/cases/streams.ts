@@ -1,9 +1,8 @@
-import { type Case, type CaseContext, HD, KEYFRAME_INTERVAL } from "../case.ts";
+import { type Case, type CaseContext, type Figure, HD } from "../case.ts";
 import type { Chart } from "../charts.ts";
-import type { Row } from "../report.ts";
-import { median, quantile } from "../statistics.ts";
+import { spread } from "../statistics.ts";
 import type { BenchGuest } from "../support/guest.ts";
-import { pictureMemory, Rig } from "../support/rig.ts";
+import { pictureMemory, withRig } from "../support/rig.ts";
 
 const COUNTS = [1, 2, 4, 8, 16];
 const IN_FLIGHT = 2;
@@ -50,45 +49,28 @@ async function together(guests: readonly BenchGuest[], frames: number): Promise<
   };
 }
 
-async function measure(context: CaseContext, encoder: string): Promise<Outcome[]> {
-  const most = Math.max(...COUNTS);
-  const rig = new Rig({ encoder, guests: most, memory: pictureMemory(HD) });
-  try {
-    const pictures = rig.pictures({ ...HD, drawn: encoder !== "null" });
+const measure = (context: CaseContext, encoder: string): Promise<Outcome[]> =>
+  withRig({ encoder, guests: Math.max(...COUNTS), memory: pictureMemory(HD) }, async (rig) => {
+    const pictures = rig.pictures(HD, encoder !== "null");
     const frames = encoder === "null" ? context.frames * NULL_FACTOR : context.frames;
-    for (const guest of rig.guests) await guest.open(HD, pictures, KEYFRAME_INTERVAL);
+    for (const guest of rig.guests) await guest.open(HD, pictures);
     await together(rig.guests, frames);
     const outcomes: Outcome[] = [];
     for (const count of COUNTS) outcomes.push(await together(rig.guests.slice(0, count), frames));
     return outcomes;
-  } finally {
-    await rig.stop();
-  }
-}
+  });
 
-function row(name: string, encoder: string, outcome: Outcome, alone: Outcome): Row {
+function row(encoder: string, outcome: Outcome, alone = outcome): Figure {
   const { streams, framesPerSecond, fairness, latencies } = outcome;
-  const slowest = `slowest/fastest ${fairness.toFixed(2)}`;
-  const latency = `latency p50 ${(median(latencies) / 1000).toFixed(2)} ms, p95 ${(quantile(latencies, 0.95) / 1000).toFixed(2)} ms`;
+  const { measured, p95, samples } = spread(latencies.map((us) => us / 1000));
+  const latency = `latency p50 ${measured.toFixed(2)} ms, p95 ${p95.toFixed(2)} ms`;
   return {
-    name,
-    what: `${streams} × 720p ${encoder}, all streams together; ${slowest}; ${latency}`,
+    what: `${streams} × 720p ${encoder}, all streams together; slowest/fastest ${fairness.toFixed(2)}; ${latency}`,
     unit: "frames/s",
     measured: framesPerSecond,
     baseline: { what: "one stream", value: alone.framesPerSecond },
     ratio: framesPerSecond / alone.framesPerSecond,
-    samples: latencies.length,
-  };
-}
-
-function chart(encoder: string, outcomes: readonly Outcome[]): Chart {
-  return {
-    file: `streams-${encoder}`,
-    kind: "bars",
-    title: `Streams of 720p ${encoder} on one relay: frames a second, all together`,
-    yLabel: "frames/s",
-    labels: outcomes.map(({ streams }) => String(streams)),
-    series: [{ label: "frames/s", values: outcomes.map(({ framesPerSecond }) => framesPerSecond) }],
+    samples,
   };
 }
 
@@ -96,17 +78,20 @@ function chart(encoder: string, outcomes: readonly Outcome[]): Chart {
 export const streams: Case = {
   name: "streams",
   what: "1, 2, 4, 8 and 16 streams at once: frames a second, fairness, latency",
-  inVm: false,
   async run(context) {
-    const rows: Row[] = [];
+    const rows: Figure[] = [];
     const charts: Chart[] = [];
     for (const encoder of new Set(["null", context.encoder])) {
       const outcomes = await measure(context, encoder);
-      const [alone] = outcomes;
-      if (alone !== undefined) {
-        rows.push(...outcomes.map((outcome) => row(this.name, encoder, outcome, alone)));
-      }
-      charts.push(chart(encoder, outcomes));
+      rows.push(...outcomes.map((outcome) => row(encoder, outcome, outcomes[0])));
+      charts.push({
+        file: `streams-${encoder}`,
+        kind: "bars",
+        title: `Streams of 720p ${encoder} on one relay: frames a second, all together`,
+        yLabel: "frames/s",
+        labels: COUNTS.map(String),
+        series: [{ label: "frames/s", values: outcomes.map(({ framesPerSecond }) => framesPerSecond) }],
+      });
     }
     return { rows, charts };
   },

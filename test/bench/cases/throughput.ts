@@ -1,9 +1,9 @@
 import { join } from "node:path";
-import { BLOCK_FRAMES, blockCount, type Case, FULL_HD, KEYFRAME_INTERVAL } from "../case.ts";
+import { BLOCK_FRAMES, blockCount, type Case, FULL_HD } from "../case.ts";
 import { median } from "../statistics.ts";
 import { DirectEncoder } from "../support/direct.ts";
 import { closedLoop } from "../support/load.ts";
-import { pictureMemory, Rig } from "../support/rig.ts";
+import { pictureMemory, withRig } from "../support/rig.ts";
 
 /** The element's (DEFAULT_IN_FLIGHT_FRAMES). */
 const IN_FLIGHT = 2;
@@ -13,33 +13,32 @@ const LEAST_RATIO = 0.95;
 export const throughput: Case = {
   name: "throughput",
   what: "frames a second through the relay, against the same encoder called directly",
-  inVm: false,
-  async run({ frames, encoder }) {
-    const rig = new Rig({ encoder, memory: pictureMemory(FULL_HD) });
-    let direct: DirectEncoder | undefined;
-    try {
-      const pictures = rig.pictures({ ...FULL_HD, drawn: true });
-      const exportPath = join(rig.folder, "export");
-      await rig.guest.open(FULL_HD, pictures, KEYFRAME_INTERVAL);
-      direct = await DirectEncoder.open(encoder, FULL_HD, KEYFRAME_INTERVAL, exportPath, pictures);
-      await closedLoop(rig.guest, BLOCK_FRAMES, IN_FLIGHT);
-      await direct.run(BLOCK_FRAMES, IN_FLIGHT);
+  run: ({ frames, encoder }) =>
+    withRig({ encoder, memory: pictureMemory(FULL_HD) }, async (rig) => {
+      const pictures = rig.pictures(FULL_HD, true);
+      await rig.guest.open(FULL_HD, pictures);
+      const direct = await DirectEncoder.open(encoder, FULL_HD, join(rig.folder, "export"), pictures);
       const relayed: number[] = [];
       const bare: number[] = [];
       const ratios: number[] = [];
-      for (let block = 0; block < blockCount(frames); block += 1) {
-        // Each goes first in turn; otherwise a machine that slows down would look like a slow relay.
-        for (const variant of block % 2 === 0 ? ["relay", "direct"] : ["direct", "relay"]) {
-          if (variant === "direct") bare.push(await direct.run(BLOCK_FRAMES, IN_FLIGHT));
-          else relayed.push((await closedLoop(rig.guest, BLOCK_FRAMES, IN_FLIGHT)).framesPerSecond);
+      try {
+        await closedLoop(rig.guest, BLOCK_FRAMES, IN_FLIGHT);
+        await direct.run(BLOCK_FRAMES, IN_FLIGHT);
+        for (let block = 0; block < blockCount(frames); block += 1) {
+          // Each goes first in turn; otherwise a machine that slows down would look like a slow relay.
+          for (const variant of block % 2 === 0 ? ["relay", "direct"] : ["direct", "relay"]) {
+            if (variant === "direct") bare.push(await direct.run(BLOCK_FRAMES, IN_FLIGHT));
+            else relayed.push((await closedLoop(rig.guest, BLOCK_FRAMES, IN_FLIGHT)).framesPerSecond);
+          }
+          ratios.push((relayed.at(-1) ?? 0) / (bare.at(-1) ?? 1));
         }
-        ratios.push((relayed.at(-1) ?? 0) / (bare.at(-1) ?? 1));
+      } finally {
+        await direct.close();
       }
       const ratio = median(ratios);
       return {
         rows: [
           {
-            name: this.name,
             what: `1080p ${encoder} through the relay, ${IN_FLIGHT} in flight`,
             unit: "frames/s",
             measured: median(relayed),
@@ -64,9 +63,5 @@ export const throughput: Case = {
           },
         ],
       };
-    } finally {
-      await direct?.close();
-      await rig.stop();
-    }
-  },
+    }),
 };

@@ -1,5 +1,4 @@
-import { BLOCK_FRAMES, type Case } from "../case.ts";
-import type { Row } from "../report.ts";
+import { BLOCK_FRAMES, type Case, type Figure } from "../case.ts";
 import { median } from "../statistics.ts";
 
 const SIZE = { width: 640, height: 360 };
@@ -25,10 +24,10 @@ export const vmGuestEncoder: Case = {
   name: "vm-guest-encoder",
   what: "a frame with vsockenc, against openh264enc in the same guest",
   inVm: true,
-  async run(context) {
-    const bench = await context.vm();
-    const seconds = async (variant: Variant, frames: number): Promise<number> => {
-      const pipeline = `gst-launch-1.0 -q ${source(frames)} ! ${VARIANTS[variant]}`;
+  async run({ frames, encoder, vm }) {
+    const bench = await vm();
+    const seconds = async (variant: Variant, count: number): Promise<number> => {
+      const pipeline = `gst-launch-1.0 -q ${source(count)} ! ${VARIANTS[variant]}`;
       return Number(await bench.vm.succeed(`TIMEFORMAT=%R; { time ${pipeline} 2>/tmp/log >&2; } 2>&1`));
     };
     const milliseconds = async (variant: Variant): Promise<number> => {
@@ -36,31 +35,24 @@ export const vmGuestEncoder: Case = {
       return ((long - (await seconds(variant, SHORT_RUN))) * 1000) / BLOCK_FRAMES;
     };
     const times: Record<Variant, number[]> = { alone: [], vsockenc: [], openh264enc: [] };
-    const rounds = Math.ceil(context.frames / BLOCK_FRAMES);
+    const rounds = Math.ceil(frames / BLOCK_FRAMES);
     for (let round = 0; round < rounds; round += 1) {
       for (const variant of Object.keys(VARIANTS) as Variant[])
         times[variant].push(await milliseconds(variant));
     }
-    const whole = { own: median(times.vsockenc), other: median(times.openh264enc) };
     const alone = median(times.alone);
-    const row = (what: string, own: number, other: number): Row => ({
-      ...{ name: this.name, what, unit: "ms/frame", measured: own, ratio: own / other },
+    const own = median(times.vsockenc);
+    const other = median(times.openh264enc);
+    const row = (what: string, own: number, other: number): Figure => ({
+      ...{ what, unit: "ms/frame", measured: own, ratio: own / other },
       baseline: { what: "openh264enc in the guest", value: other },
       samples: rounds * BLOCK_FRAMES,
     });
     const { accelerator } = bench.vm;
     return {
       rows: [
-        row(
-          `640x360 in the guest (${accelerator}), vsockenc with ${context.encoder}, drawing included`,
-          whole.own,
-          whole.other,
-        ),
-        row(
-          `the same, drawing apart (${alone.toFixed(1)} ms, measured alone)`,
-          whole.own - alone,
-          whole.other - alone,
-        ),
+        row(`640x360 in the guest (${accelerator}), vsockenc with ${encoder}, drawing included`, own, other),
+        row(`the same, drawing apart (${alone.toFixed(1)} ms, measured alone)`, own - alone, other - alone),
       ],
       charts: [
         {
@@ -68,8 +60,8 @@ export const vmGuestEncoder: Case = {
           kind: "bars",
           title: `Time of a 640x360 frame in the guest (${accelerator}), drawing included`,
           yLabel: "ms",
-          labels: ["drawing alone", `vsockenc (${context.encoder} on the host)`, "openh264enc in the guest"],
-          series: [{ label: "median", values: [alone, whole.own, whole.other] }],
+          labels: ["drawing alone", `vsockenc (${encoder} on the host)`, "openh264enc in the guest"],
+          series: [{ label: "median", values: [alone, own, other] }],
         },
       ],
     };

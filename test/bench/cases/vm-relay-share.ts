@@ -4,12 +4,11 @@ import { pino } from "pino";
 import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
 import { until } from "../../support/until.ts";
 import { BLOCK_FRAMES, blockCount, type Case, FULL_HD } from "../case.ts";
-import { median, quantile } from "../statistics.ts";
 import { echoProcess } from "../support/echo-client.ts";
 import { echoExchange, echoScript, frameTimes, relayScript } from "../support/port-script.ts";
 import { relayConfiguration, relayProcess } from "../support/rig.ts";
 import { VmBench } from "../support/vm-bench.ts";
-import { shareRows } from "./relay-share.ts";
+import { type RoundTrips, shareFindings } from "./relay-share.ts";
 
 /** First frames of a block, sent by a process that has just started. */
 const WARM_UP = 20;
@@ -25,6 +24,7 @@ export const vmRelayShare: Case = {
   inVm: true,
   async run(context) {
     const bench = await context.vm();
+    const { accelerator } = bench.vm;
     const exportPath = join(bench.folder, "export");
     const exporter = new MemfdExporter({ path: exportPath, bytes: 1 << 24 }, pino({ level: "silent" }));
     exporter.create(RESOURCE, FULL_HD);
@@ -43,28 +43,17 @@ export const vmRelayShare: Case = {
         const printed = await bench.vm.succeed(`port-ping ${VmBench.device(name)} /in/${name}`);
         return frameTimes(printed).slice(WARM_UP);
       };
-      const times = { relay: [] as number[], echo: [] as number[] };
+      const times: RoundTrips = { relay: [], echo: [] };
       for (let block = 0; block < blockCount(context.frames); block += 1) {
         times.relay.push(...(await ping("relay", relayScript(block + 1, FULL_HD, RESOURCE, frames))));
         times.echo.push(...(await ping("echo", echoScript(exchange, frames))));
       }
-      const values = (all: readonly number[]) => [median(all), quantile(all, 0.95)];
-      return {
-        rows: shareRows(this.name, `inside the VM (${bench.vm.accelerator})`, times.relay, times.echo),
-        charts: [
-          {
-            file: "vm-relay-share",
-            kind: "bars",
-            title: `Round trip over a virtserialport (${bench.vm.accelerator}): relay with the null encoder and bare echo`,
-            yLabel: "µs",
-            labels: ["p50", "p95"],
-            series: [
-              { label: "bare echo", values: values(times.echo) },
-              { label: "relay", values: values(times.relay) },
-            ],
-          },
-        ],
+      const chart = {
+        file: "vm-relay-share",
+        link: `virtserialport (${accelerator})`,
+        percentiles: [50, 95],
       };
+      return shareFindings(times, `inside the VM (${accelerator})`, chart);
     } finally {
       await relay.stop();
       await echo.stop();

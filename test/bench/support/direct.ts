@@ -3,14 +3,12 @@ import type { EncodedPacket, EncoderConfiguration, EncoderSession } from "../../
 import { createBackend, isEncoderName } from "../../../host/encoders/index.ts";
 import { ExportClient } from "../../../host/export/client.ts";
 import { Picture } from "../../../host/native/picture.ts";
-import type { StreamSize } from "./guest.ts";
+import { fourcc } from "../../../proto/formats.ts";
+import { KEYFRAME_INTERVAL, type StreamSize } from "./guest.ts";
 
-/** The pictures' format; rows have no padding. */
-export type PictureFormat = "BGRx" | "NV12";
-
-/** Differences from a guest's usual Configure. */
-export interface StreamChoice {
-  readonly format?: PictureFormat;
+/** Differences from a guest's usual Configure; pictures' rows have no padding. */
+interface StreamChoice {
+  readonly format?: "BGRx" | "NV12";
   readonly profile?: EncoderConfiguration["profile"];
 }
 
@@ -18,16 +16,6 @@ const BT709 = { primaries: 1, transfer: 1, matrix: 1, fullRange: false };
 /** Matrix 0 announces RGB. */
 const RGB = { primaries: 0, transfer: 0, matrix: 0, fullRange: false };
 
-interface Layout {
-  readonly fourcc: number;
-  readonly planes: readonly { readonly offset: number; readonly stride: number }[];
-}
-
-function layoutOf(format: PictureFormat, { width, height }: StreamSize): Layout {
-  if (format === "BGRx") return { fourcc: 0x34325258, planes: [{ offset: 0, stride: width * 4 }] };
-  const planes = [0, width * height].map((offset) => ({ offset, stride: width }));
-  return { fourcc: 0x3231564e, planes };
-}
 const FRAME_NS = 16_666_667;
 
 /** In microseconds. */
@@ -40,34 +28,27 @@ export interface FrameTimes {
 export class DirectEncoder {
   readonly #session: EncoderSession;
   readonly #pictures: readonly Picture[];
-  readonly #onPacket: { call: (packet: EncodedPacket) => void };
+  #onPacket: (packet: EncodedPacket) => void = () => {};
   #nextFrame = 0;
 
-  private constructor(
-    session: EncoderSession,
-    pictures: readonly Picture[],
-    onPacket: { call: (packet: EncodedPacket) => void },
-  ) {
+  private constructor(session: EncoderSession, pictures: readonly Picture[]) {
     this.#session = session;
     this.#pictures = pictures;
-    this.#onPacket = onPacket;
   }
 
   /** Opens `encoder` as the relay does for a guest's Configure, and maps the exporter's resources. */
   static async open(
     encoder: string,
     size: StreamSize,
-    keyframeInterval: number,
     exportPath: string,
     resources: readonly number[],
     { format = "BGRx", profile }: StreamChoice = {},
   ): Promise<DirectEncoder> {
     if (!isEncoderName(encoder)) throw new RangeError(`unknown encoder "${encoder}"`);
-    const onPacket = { call: (_packet: EncodedPacket) => {} };
-    const pictures = await mapPictures(size, exportPath, resources, layoutOf(format, size));
+    const pictures = await mapPictures(size, exportPath, resources, format);
     const session = await createBackend([encoder]).open(
       {
-        ...{ codec: "h264", ...size, bitrateKbps: 8000, keyframeInterval },
+        ...{ codec: "h264", ...size, bitrateKbps: 8000, keyframeInterval: KEYFRAME_INTERVAL },
         framerate: { numerator: 60, denominator: 1 },
         profile,
         levels: [],
@@ -76,12 +57,13 @@ export class DirectEncoder {
         pixelAspectRatio: { numerator: 1, denominator: 1 },
       },
       (event) => {
-        if (event.kind === "packet") onPacket.call(event);
+        if (event.kind === "packet") direct.#onPacket(event);
         else if (event.kind === "dropped") throw new Error(`frame ${event.frame} was dropped`);
         else if ("message" in event && event.kind !== "note") throw new Error(event.message);
       },
     );
-    return new DirectEncoder(session, pictures, onPacket);
+    const direct = new DirectEncoder(session, pictures);
+    return direct;
   }
 
   /** Encodes `frames` frames, `inFlight` of them queued at a time; frames a second. */
@@ -95,7 +77,7 @@ export class DirectEncoder {
         sent += 1;
         this.#encode();
       };
-      this.#onPacket.call = () => {
+      this.#onPacket = () => {
         left -= 1;
         if (left === 0) resolve();
         send();
@@ -118,7 +100,7 @@ export class DirectEncoder {
     for (let left = frames; left > 0; left -= 1) {
       const started = performance.now();
       const packet = await new Promise<EncodedPacket>((resolve) => {
-        this.#onPacket.call = resolve;
+        this.#onPacket = resolve;
         this.#encode();
       });
       const total = (performance.now() - started) * 1000;
@@ -145,8 +127,13 @@ async function mapPictures(
   size: StreamSize,
   exportPath: string,
   resources: readonly number[],
-  layout: Layout,
+  format: "BGRx" | "NV12",
 ): Promise<Picture[]> {
+  const { width, height } = size;
+  const layouts =
+    format === "BGRx"
+      ? [{ offset: 0, stride: width * 4 }]
+      : [0, width * height].map((offset) => ({ offset, stride: width }));
   const ignore = (): void => {};
   const client = await ExportClient.connect(exportPath, {
     ...{ onRevoke: ignore, onScanout: ignore, onDamage: ignore, onClose: ignore },
@@ -161,9 +148,11 @@ async function mapPictures(
         return { fd, offset, length };
       }),
     };
-    const planes = layout.planes.map((plane) => ({ memory, ...plane }));
+    const planes = layouts.map((plane) => ({ memory, ...plane }));
     const visible = { x: 0, y: 0, ...size };
-    pictures.push(await Picture.map({ ...size, fourcc: layout.fourcc, planes, visible }));
+    pictures.push(
+      await Picture.map({ ...size, fourcc: fourcc(format === "BGRx" ? "XR24" : format), planes, visible }),
+    );
   }
   // The mappings stay valid, because these resources are not revoked.
   client.close();

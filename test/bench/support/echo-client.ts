@@ -4,7 +4,7 @@ import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { until } from "../../support/until.ts";
 import { SupervisedProcess } from "../../vm/child.ts";
-import { onLastCore } from "./cores.ts";
+import { onLastCore } from "./processes.ts";
 
 const PROGRAM = join(import.meta.dirname, "echo.ts");
 
@@ -22,54 +22,40 @@ export function echoProcess(socketPath: string, exchange: Exchange, folder: stri
   return new SupervisedProcess("echo", onLastCore([process.execPath, ...args]));
 }
 
-export class EchoClient {
-  readonly process: SupervisedProcess;
-  readonly #exchange: Exchange;
-  readonly #server;
-  #socket: Socket | undefined;
-  #left = 0;
-  #onAnswer: () => void = () => {};
-
-  private constructor(folder: string, exchange: Exchange) {
-    this.#exchange = exchange;
-    const path = join(folder, "echo");
-    this.#server = createServer((socket) => {
-      this.#socket = socket;
-      socket.on("data", (chunk) => {
-        this.#left -= chunk.length;
-        if (this.#left === 0) this.#onAnswer();
-      });
-    }).listen(path);
-    this.process = echoProcess(path, exchange, folder);
-  }
-
-  static async start(folder: string, exchange: Exchange): Promise<EchoClient> {
-    const client = new EchoClient(folder, exchange);
-    client.process.start();
-    await until(() => client.#socket !== undefined, "the echo process");
-    return client;
-  }
-
-  /** One exchange; microseconds from the write to the last byte of the answer. */
-  async once(): Promise<number> {
-    this.#left = this.#exchange.answer.length;
-    const answered = new Promise<number>((resolve) => {
-      this.#onAnswer = () => resolve((performance.now() - started) * 1000);
+/** Starts an echo process with a socket in `folder`. */
+export async function startEcho(folder: string, exchange: Exchange) {
+  const path = join(folder, "echo");
+  let socket: Socket | undefined;
+  let left = 0;
+  let onAnswer = (): void => {};
+  const server = createServer((accepted) => {
+    socket = accepted;
+    accepted.on("data", (chunk) => {
+      left -= chunk.length;
+      if (left === 0) onAnswer();
     });
-    const started = performance.now();
-    this.#socket?.write(this.#exchange.request);
-    return await answered;
-  }
-
-  async times(count: number): Promise<number[]> {
-    const times: number[] = [];
-    while (times.length < count) times.push(await this.once());
-    return times;
-  }
-
-  async stop(): Promise<void> {
-    this.#socket?.destroy();
-    this.#server.close();
-    await this.process.stop();
-  }
+  }).listen(path);
+  const process = echoProcess(path, exchange, folder);
+  process.start();
+  await until(() => socket !== undefined, "the echo process");
+  /** One exchange; microseconds from the write to the last byte of the answer. */
+  const once = (): Promise<number> => {
+    left = exchange.answer.length;
+    return new Promise((resolve) => {
+      const started = performance.now();
+      onAnswer = () => resolve((performance.now() - started) * 1000);
+      socket?.write(exchange.request);
+    });
+  };
+  const times = async (count: number): Promise<number[]> => {
+    const all: number[] = [];
+    while (all.length < count) all.push(await once());
+    return all;
+  };
+  const stop = async (): Promise<void> => {
+    socket?.destroy();
+    server.close();
+    await process.stop();
+  };
+  return { process, once, times, stop };
 }

@@ -11,12 +11,16 @@ import { HEADER_OFFSET, LIMITS } from "../../../proto/limits.ts";
 import { decodeBody, type Message, messageId, type OutgoingMessage } from "../../../proto/messages.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { until } from "../../support/until.ts";
+import { BLOCK_FRAMES } from "../case.ts";
+import type { Exchange } from "./echo-client.ts";
 
 const XR24 = fourcc("XR24");
 const FRAME_NS = 16_666_667;
 /** Larger than any run's packets, so it never sends Credit; the relay's limit of unsent bytes remains. */
 const ENDLESS_WINDOW = 0xffffffff;
 const PING_MS = 1000;
+/** A key frame in every block of a comparison, so that blocks are alike. */
+export const KEYFRAME_INTERVAL = BLOCK_FRAMES;
 const { HEADER_BYTES } = LIMITS;
 const DATA = messageId("data");
 
@@ -47,9 +51,8 @@ export class BenchGuest {
   onAnswered: (answered: Answered) => void = () => {};
   /** Control messages of the current epoch, newest last; cleared by open(). */
   readonly received: Exclude<Message, { type: "data" }>[] = [];
-  /** Wire bytes of the last Frame, and of everything received since. */
-  lastFrameBytes: Buffer = Buffer.alloc(0);
-  answerBytes: Buffer[] = [];
+  #lastFrame: Buffer = Buffer.alloc(0);
+  #received: Buffer[] = [];
   readonly #server: Server;
   #buffers = 0;
   #socket: Socket | undefined;
@@ -72,14 +75,14 @@ export class BenchGuest {
   }
 
   /** Opens a session, configures a stream of this size and attaches `resources` as buffers 0, 1, … */
-  async open(size: StreamSize, resources: readonly number[], keyframeInterval: number): Promise<void> {
+  async open(size: StreamSize, resources: readonly number[]): Promise<void> {
     await until(() => this.connected, "the relay's connection");
     await this.#hello();
     this.send({
       type: "configure",
       body: {
-        ...{ serial: 1, codec: vsockenc.Codec.H264, ...size, bitrateKbps: 8000, keyframeInterval },
-        ...{ framerateNumerator: 60, framerateDenominator: 1 },
+        ...{ serial: 1, codec: vsockenc.Codec.H264, ...size, bitrateKbps: 8000 },
+        ...{ keyframeInterval: KEYFRAME_INTERVAL, framerateNumerator: 60, framerateDenominator: 1 },
       },
     });
     for (const [buffer, resource] of resources.entries()) {
@@ -93,22 +96,21 @@ export class BenchGuest {
 
   /** Sends the next frame, of the buffers in rotation. */
   sendFrame(): void {
-    const open = this.#opened();
     const frame = this.#nextFrame++;
     const body = { frame, buffer: frame % this.#buffers, configuration: 1, ptsNs: frame * FRAME_NS };
-    open.sequence += 1;
-    const envelope = { epoch: open.epoch, sequence: open.sequence, stream: 0 };
-    const bytes = encodeMessage({ type: "frame", body: { ...body, durationNs: FRAME_NS } }, envelope);
-    this.lastFrameBytes = bytes;
-    this.answerBytes = [];
-    open.sent.set(frame, performance.now());
-    this.#socket?.write(bytes);
+    this.#lastFrame = this.#encode({ type: "frame", body: { ...body, durationNs: FRAME_NS } });
+    this.#received = [];
+    this.#opened().sent.set(frame, performance.now());
+    this.#socket?.write(this.#lastFrame);
   }
 
   send(message: OutgoingMessage): void {
-    const open = this.#opened();
-    open.sequence += 1;
-    this.#socket?.write(encodeMessage(message, { epoch: open.epoch, sequence: open.sequence, stream: 0 }));
+    this.#socket?.write(this.#encode(message));
+  }
+
+  /** Wire bytes of the last Frame, and of everything received since. */
+  lastExchange(): Exchange {
+    return { request: this.#lastFrame, answer: Buffer.concat(this.#received) };
   }
 
   close(): void {
@@ -135,6 +137,12 @@ export class BenchGuest {
       await until(() => this.#count("welcome") > 0, "Welcome");
       return this.received.some(({ type, body }) => type === "welcome" && body.resources);
     }, "a session with resources");
+  }
+
+  #encode(message: OutgoingMessage): Buffer {
+    const open = this.#opened();
+    open.sequence += 1;
+    return encodeMessage(message, { epoch: open.epoch, sequence: open.sequence, stream: 0 });
   }
 
   #opened(): Open {
@@ -168,7 +176,7 @@ export class BenchGuest {
 
   #receive(chunk: Buffer): void {
     const now = performance.now();
-    this.answerBytes.push(chunk);
+    this.#received.push(chunk);
     const input = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
     let at = 0;
     while (input.length - at >= HEADER_BYTES) {

@@ -3,12 +3,6 @@ import { LIMITS } from "../../../proto/limits.ts";
 import { HANG_MS } from "../../support/hang.ts";
 import type { Answered, BenchGuest } from "./guest.ts";
 
-export interface Block {
-  /** Of each frame, in microseconds. */
-  readonly latencies: number[];
-  readonly framesPerSecond: number;
-}
-
 /** Resolves when `guest` has received `frames` answers; `onEach` is called after each. */
 function answers(guest: BenchGuest, frames: number, onEach: (answered: Answered) => void): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -30,8 +24,12 @@ function answers(guest: BenchGuest, frames: number, onEach: (answered: Answered)
   });
 }
 
-/** Keeps `inFlight` frames with the relay until `frames` have been answered. */
-export async function closedLoop(guest: BenchGuest, frames: number, inFlight: number): Promise<Block> {
+/**
+ * Keeps `inFlight` frames with the relay until `frames` have been answered.
+ *
+ * @returns the latency of each frame in microseconds, and frames a second
+ */
+export async function closedLoop(guest: BenchGuest, frames: number, inFlight: number) {
   const latencies: number[] = [];
   let sent = 0;
   const send = (): void => {
@@ -50,9 +48,8 @@ export async function closedLoop(guest: BenchGuest, frames: number, inFlight: nu
 }
 
 /** Sends `frames` frames at `framesPerSecond`; later where the relay still has as many as it takes. */
-export async function paced(guest: BenchGuest, frames: number, framesPerSecond: number): Promise<Block> {
-  const latencies: number[] = [];
-  const done = answers(guest, frames, ({ microseconds }) => latencies.push(microseconds));
+export async function paced(guest: BenchGuest, frames: number, framesPerSecond: number): Promise<void> {
+  const done = answers(guest, frames, () => {});
   const started = performance.now();
   for (let frame = 0; frame < frames; frame += 1) {
     const due = started + (frame * 1000) / framesPerSecond;
@@ -61,5 +58,4 @@ export async function paced(guest: BenchGuest, frames: number, framesPerSecond: 
     guest.sendFrame();
   }
   await done;
-  return { latencies, framesPerSecond: (frames * 1000) / (performance.now() - started) };
 }

@@ -9,77 +9,70 @@ import { pino } from "pino";
 import { packageRoot } from "../../../common/package-root.ts";
 import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
 import { SupervisedProcess } from "../../vm/child.ts";
-import { onLastCore } from "./cores.ts";
 import { BenchGuest, type StreamSize } from "./guest.ts";
 import { scrollingText } from "./pixels.ts";
+import { leaveLastCore, onLastCore } from "./processes.ts";
 
 const PORTS_PER_VM = 4;
 /** Pictures in rotation. */
 const PICTURES = 8;
 
-export interface RigOptions {
+interface RigOptions {
   /** Name in the relay's encoder.order. */
   readonly encoder: string;
   /** Streams that can be open at the same time. */
   readonly guests?: number;
   /** Bytes for pictures. */
   readonly memory: number;
-  /** Puts the relay on the last core (cores.ts). */
+  /** Puts the relay on the last core, and this process on the others. */
   readonly pinned?: boolean;
 }
 
-export interface PictureOptions extends StreamSize {
-  /** Whether to draw them; the null encoder reads no pixel. */
-  readonly drawn: boolean;
+interface Rig {
+  readonly folder: string;
+  readonly relay: SupervisedProcess;
+  /** The relay's process id. */
+  readonly pid: number;
+  readonly guests: readonly BenchGuest[];
+  readonly guest: BenchGuest;
+  /** Creates resources for a stream, drawn unless the encoder reads no pixel. @returns their ids */
+  pictures(size: StreamSize, drawn: boolean): number[];
 }
 
-export class Rig {
-  readonly folder = mkdtempSync(join(tmpdir(), "vsockenc-bench-"));
-  readonly relay: SupervisedProcess;
-  readonly guests: readonly BenchGuest[];
-  readonly exporter: MemfdExporter;
-  #nextResource = 1;
-
-  constructor({ encoder, guests = 1, memory, pinned = false }: RigOptions) {
-    const exportPath = join(this.folder, "export");
-    this.exporter = new MemfdExporter({ path: exportPath, bytes: memory }, pino({ level: "silent" }));
-    const ports = Array.from({ length: guests }, (_, index) => join(this.folder, `port${index}`));
-    this.guests = ports.map((path) => new BenchGuest(path));
-    const config = join(this.folder, "relay.toml");
-    writeFileSync(config, relayConfiguration(encoder, ports, exportPath));
-    this.relay = relayProcess(config, pinned);
-    this.relay.start();
-  }
-
-  /** The relay's process id. */
-  get pid(): number {
-    if (this.relay.pid === undefined) throw new Error(`the relay has ended: ${this.relay.log}`);
-    return this.relay.pid;
-  }
-
-  get guest(): BenchGuest {
-    const [guest] = this.guests;
-    if (guest === undefined) throw new Error("the rig has no guest");
-    return guest;
-  }
-
-  /** Creates resources for a stream. @returns their ids */
-  pictures({ width, height, drawn }: PictureOptions): number[] {
+/** Runs `body` with a rig of its own. */
+export async function withRig<T>(options: RigOptions, body: (rig: Rig) => Promise<T>): Promise<T> {
+  const { encoder, memory, pinned = false } = options;
+  const folder = mkdtempSync(join(tmpdir(), "vsockenc-bench-"));
+  const exportPath = join(folder, "export");
+  const exporter = new MemfdExporter({ path: exportPath, bytes: memory }, pino({ level: "silent" }));
+  const ports = Array.from({ length: options.guests ?? 1 }, (_, index) => join(folder, `port${index}`));
+  const guests = ports.map((path) => new BenchGuest(path));
+  const config = join(folder, "relay.toml");
+  writeFileSync(config, relayConfiguration(encoder, ports, exportPath));
+  const relay = relayProcess(config, pinned);
+  relay.start();
+  const restore = pinned ? leaveLastCore() : undefined;
+  let nextResource = 1;
+  const pictures = ({ width, height }: StreamSize, drawn: boolean): number[] => {
     const pages = drawn ? scrollingText(width, height, PICTURES) : undefined;
     return Array.from({ length: PICTURES }, () => {
-      const id = this.#nextResource++;
-      this.exporter.create(id, { width, height });
+      const id = nextResource++;
+      exporter.create(id, { width, height });
       const page = pages?.next();
-      if (page !== undefined && !page.done) this.exporter.write(id, page.value);
+      if (page !== undefined && !page.done) exporter.write(id, page.value);
       return id;
     });
-  }
-
-  async stop(): Promise<void> {
-    for (const guest of this.guests) guest.close();
-    await this.relay.stop();
-    this.exporter.close();
-    rmSync(this.folder, { recursive: true });
+  };
+  try {
+    const [guest] = guests;
+    if (guest === undefined || relay.pid === undefined) throw new Error(`the relay has ended: ${relay.log}`);
+    return await body({ folder, relay, pid: relay.pid, guests, guest, pictures });
+  } finally {
+    restore?.();
+    for (const guest of guests) guest.close();
+    await relay.stop();
+    exporter.close();
+    rmSync(folder, { recursive: true });
   }
 }
 

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
 import { shim } from "../../unit/videotoolbox/support/shim.ts";
-import { BLOCK_FRAMES, KEYFRAME_INTERVAL } from "../case.ts";
+import { BLOCK_FRAMES } from "../case.ts";
 import { DirectEncoder, type FrameTimes } from "./direct.ts";
 import { scrollingText } from "./pixels.ts";
 
@@ -49,10 +49,10 @@ const pictures = Array.from({ length: PICTURES }, (_, index) => {
 // No millisecond ahead of each frame, and no sums over its pixels.
 shim.setScript("delay:*:0;unchecked");
 const open = (encoder: string): Promise<DirectEncoder> =>
-  DirectEncoder.open(encoder, SIZE, KEYFRAME_INTERVAL, path, pictures, { format: "NV12", profile: PROFILE });
+  DirectEncoder.open(encoder, SIZE, path, pictures, { format: "NV12", profile: PROFILE });
 const encoders = { videotoolbox: await open("videotoolbox"), libx264: await open("libx264") };
 const names = ["videotoolbox", "libx264"] as const;
-const times: Record<(typeof names)[number], FrameTimes[]> = { videotoolbox: [], libx264: [] };
+const times = { videotoolbox: [] as FrameTimes[], libx264: [] as FrameTimes[] };
 let shimNs = 0;
 /** The session's own time has VideoToolbox's threads in it, and the waiting for them. */
 function shimUs(): number {

@@ -19,12 +19,9 @@ import { VIEWER_PAGE } from "../../viewer/server/http/page-files.ts";
 import { ViewerServer } from "../../viewer/server/viewer-server.ts";
 import type { BridgeConfiguration } from "./configuration.ts";
 import { loadGStreamer } from "./gst.ts";
-import { InputDevices } from "./input/devices.ts";
+import { InputDevices } from "./input.ts";
 import { PipelineSource } from "./pipeline-source.ts";
 import { pipelineText } from "./pipeline-text.ts";
-
-/** The only source of a bridge, in URLs. */
-const SOURCE_ID = "screen";
 
 export interface Bridge {
   /** URLs to open in a browser, with the token: on this machine, and on others if they are served. */
@@ -50,7 +47,7 @@ export async function startBridge(
   const { title = hostname(), bitrate, viewer } = configuration;
   const input = configuration.input.enabled ? InputDevices.open(configuration.input.device, log) : undefined;
   const registry = new Registry();
-  const source = new PipelineSource({ id: SOURCE_ID, title, description, input, log });
+  const source = new PipelineSource(description, title, input, log);
   const software = `vsockenc bridge ${packageVersion}`;
   try {
     const server = await ViewerServer.start({ options: viewer, page, software, registry, log });

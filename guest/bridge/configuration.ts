@@ -13,10 +13,7 @@ import { viewerOptions } from "../../viewer/server/options.ts";
 import type { ElementProperties } from "../element/gen/element.ts";
 import { ElementOptionError, vsockencElement } from "../element/pipeline.ts";
 
-const MAX_PIPELINE_CHARACTERS = 16_384;
-
-const elements = z.string().min(1).max(MAX_PIPELINE_CHARACTERS);
-
+const elements = z.string().min(1).max(16_384);
 const kbps = z.int().min(1).max(LIMITS.MAX_BITRATE_KBPS);
 
 const schema = z
@@ -101,21 +98,17 @@ export function bridgeConfigurationFields(): ConfigurationField[] {
   return describeFields(schema);
 }
 
-/** Command-line options that replace fields of the file. */
-export interface BridgeOverrides {
-  readonly source?: string | undefined;
-  readonly pipeline?: string | undefined;
-}
-
 /**
  * Reads a configuration file; without one, all fields have their defaults.
  *
+ * @param overrides command-line options that replace fields of the file
  * @throws ConfigurationError with one line for each invalid field
  */
 export function bridgeConfiguration(
   file: string | undefined,
-  { source, pipeline }: BridgeOverrides = {},
+  overrides: { readonly source?: string | undefined; readonly pipeline?: string | undefined } = {},
 ): BridgeConfiguration {
+  const { source, pipeline } = overrides;
   if (source !== undefined && pipeline !== undefined)
     throw new ConfigurationError("--source conflicts with --pipeline: use one of the two");
   const configuration = file === undefined ? schema.parse({}) : readToml(schema, file);

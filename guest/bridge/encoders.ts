@@ -35,35 +35,31 @@ const DROPPED_FIELDS = STATS_FIELDS.map(({ name }) => name).filter((name) => nam
 /** The encoder of a pipeline; without effect for an encoder that is not in BITRATE_UNITS. */
 export class PipelineEncoder {
   readonly #pipeline: Pipeline;
-  readonly #name: string | undefined;
-  readonly #factory: string;
+  readonly #found: { readonly name: string; readonly factory: string; readonly unit: number } | undefined;
 
   constructor(pipeline: Pipeline) {
-    const found = pipeline.elements().find(({ factory }) => Object.hasOwn(BITRATE_UNITS, factory));
     this.#pipeline = pipeline;
-    this.#name = found?.name;
-    this.#factory = found?.factory ?? "";
+    const all = pipeline.elements().map((each) => ({ ...each, unit: BITRATE_UNITS[each.factory] ?? 0 }));
+    this.#found = all.find(({ unit }) => unit > 0);
   }
 
   /** @throws PipelineError if the encoder rejects it */
   setBitrate(kbps: number): void {
-    const unit = BITRATE_UNITS[this.#factory];
-    if (this.#name !== undefined && unit !== undefined) {
-      this.#pipeline.setProperty(this.#name, "bitrate", kbps * unit);
-    }
+    if (this.#found === undefined) return;
+    this.#pipeline.setProperty(this.#found.name, "bitrate", kbps * this.#found.unit);
   }
 
   numbers(): EncoderNumbers {
-    const unit = BITRATE_UNITS[this.#factory];
-    if (this.#name === undefined || unit === undefined) return NO_NUMBERS;
-    const bitrateKbps = numberOf(this.#pipeline.getProperty(this.#name, "bitrate")) / unit;
-    if (this.#factory !== METADATA.factory) {
-      return { ...NO_NUMBERS, statistics: { ...NO_NUMBERS.statistics, encoder: this.#factory, bitrateKbps } };
+    if (this.#found === undefined) return NO_NUMBERS;
+    const { name, factory, unit } = this.#found;
+    const bitrateKbps = numberOf(this.#pipeline.getProperty(name, "bitrate")) / unit;
+    if (factory !== METADATA.factory) {
+      return { ...NO_NUMBERS, statistics: { ...NO_NUMBERS.statistics, encoder: factory, bitrateKbps } };
     }
-    const stats = this.#pipeline.getProperty(this.#name, "stats");
-    const field = (name: string): PropertyValue | undefined =>
-      typeof stats === "object" && stats !== null ? stats[name] : undefined;
-    const dropped = DROPPED_FIELDS.map((name) => [name.slice("dropped-".length), numberOf(field(name))]);
+    const stats = this.#pipeline.getProperty(name, "stats");
+    const field = (key: string): PropertyValue | undefined =>
+      typeof stats === "object" && stats !== null ? stats[key] : undefined;
+    const dropped = DROPPED_FIELDS.map((key) => [key.slice("dropped-".length), numberOf(field(key))]);
     return {
       statistics: {
         encoder: textOf(field("encoder")),

@@ -58,7 +58,7 @@ export type PropertyValue =
   | null
   | { readonly [field: string]: PropertyValue | undefined };
 
-export type PipelineState = "paused" | "playing";
+type PipelineState = "paused" | "playing";
 
 type ErrorKind =
   | "parse"
@@ -117,6 +117,7 @@ interface GstAddon {
     sink: string,
     listener: (event: PipelineEvent | Reply) => void,
   ) => NativePipeline;
+  /** Creates an input device with an open /dev/uinput; it exists until the descriptor is closed. @throws Error with `errno` */
   createInputDevice(descriptor: number, setup: InputDeviceSetup): void;
 }
 
@@ -126,20 +127,6 @@ let loaded: GstAddon | undefined;
 export function loadGStreamer(): GstAddon {
   loaded ??= loadAddon("gst") as GstAddon;
   return loaded;
-}
-
-/**
- * Creates an input device with an open /dev/uinput; it exists until the descriptor is closed.
- *
- * @throws Error of the system, with `errno`
- */
-export function createInputDevice(descriptor: number, setup: InputDeviceSetup): void {
-  loadGStreamer().createInputDevice(descriptor, setup);
-}
-
-interface Waiting {
-  resolve(reply: Reply): void;
-  reject(error: PipelineError): void;
 }
 
 const ADVICE: Partial<Record<ErrorKind, (text: string) => string>> = {
@@ -162,7 +149,8 @@ function translated<Result>(action: () => Result): Result {
 
 export class Pipeline {
   readonly #native: NativePipeline;
-  readonly #waiting = new Map<number, Waiting>();
+  /** By token. */
+  readonly #waiting = new Map<number, (reply: Reply) => void>();
   #nextToken = 1;
   #closing: Promise<void> | undefined;
 
@@ -237,14 +225,15 @@ export class Pipeline {
     const token = this.#nextToken++;
     return new Promise((resolve, reject) => {
       translated(() => command(token));
-      this.#waiting.set(token, { resolve, reject });
+      this.#waiting.set(token, (reply) => {
+        if (reply.failure === "") resolve(reply);
+        else reject(new PipelineError("state", reply.failure));
+      });
     });
   }
 
   #onReply(reply: Reply): void {
-    const waiting = this.#waiting.get(reply.token);
+    this.#waiting.get(reply.token)?.(reply);
     this.#waiting.delete(reply.token);
-    if (reply.failure === "") waiting?.resolve(reply);
-    else waiting?.reject(new PipelineError("state", reply.failure));
   }
 }

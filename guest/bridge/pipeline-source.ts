@@ -19,17 +19,8 @@ import { PipelineRun } from "./pipeline-run.ts";
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 10_000;
 
-export interface PipelineSourceSetup {
-  readonly id: string;
-  readonly title: string;
-  /** For gst_parse_launch(), with an appsink named videosink. */
-  readonly description: string;
-  readonly input?: ViewerSource["input"] | undefined;
-  readonly log: Logger;
-}
-
 export class PipelineSource implements ViewerSource {
-  readonly id: string;
+  readonly id = "screen";
   readonly kind = "pipeline";
   readonly vm = "";
   readonly title: string;
@@ -45,10 +36,10 @@ export class PipelineSource implements ViewerSource {
   #bitrateKbps: number | undefined;
   #state: SourceState = { code: "idle" };
 
-  constructor({ id, title, description, input, log }: PipelineSourceSetup) {
-    this.id = id;
-    this.title = title;
+  /** @param description for gst_parse_launch(), with an appsink named videosink */
+  constructor(description: string, title: string, input: ViewerSource["input"] | undefined, log: Logger) {
     this.#description = description;
+    this.title = title;
     if (input !== undefined) this.input = input;
     this.#log = log;
   }

@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { ABS, BUTTONS, EV, REL } from "../../guest/bridge/input/events.ts";
+import { ABS, BUTTONS, EV, REL } from "../../guest/bridge/input.ts";
 import { Rig, type ViewedPage } from "../browser/support/rig.ts";
 import { temporaryFolder } from "../support/folder.ts";
 import { freePort } from "../support/free-port.ts";

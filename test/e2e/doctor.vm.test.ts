@@ -1,27 +1,17 @@
 /** `vsockenc doctor` in a real guest, complete and with something missing. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../common/package-root.ts";
-import { Vm } from "../vm/vm.ts";
+import { useVm } from "../vm/use-vm.ts";
 
 interface Report {
   readonly ok: boolean;
-  readonly checks: readonly {
-    readonly name: string;
-    readonly status: string;
-    readonly detail: string;
-    readonly fix?: string;
-  }[];
+  readonly checks: readonly Readonly<Record<"name" | "status" | "detail", string> & { fix?: string }>[];
 }
 
-let vm: Vm;
-
-beforeAll(async () => {
-  vm = await Vm.boot({ inDir: packageRoot, log: console.log });
-});
-afterAll(() => vm?.shutdown());
+const guest = useVm({ inDir: packageRoot, log: console.log });
 
 async function doctor(prepare = "", more = "--probe"): Promise<{ status: number; report: Report }> {
-  const result = await vm.run(`${prepare} node /in/dist/cli/main.js doctor ${more} --json`);
+  const result = await guest.vm.run(`${prepare} node /in/dist/cli/main.js doctor ${more} --json`);
   expect(result.stderr).toBe("");
   return { status: result.status, report: JSON.parse(result.stdout) as Report };
 }
@@ -53,7 +43,7 @@ describe("vsockenc doctor in a guest", () => {
   });
 
   it("reports a host that does not answer after the relay has ended", async () => {
-    await vm.relay?.stop();
+    await guest.vm.relay?.stop();
     const { status, report } = await doctor();
     expect(of(report, "probe")?.status).toBe("failure");
     expect(of(report, "port")?.status).toBe("ok");

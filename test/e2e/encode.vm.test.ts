@@ -1,44 +1,45 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { countersOf, dmabufsrc, upTo } from "../support/counter.ts";
 import { inspectStream } from "../support/ffmpeg.ts";
 import { temporaryFolder } from "../support/folder.ts";
 import { portBulk } from "../support/port-recording.ts";
 import { until } from "../support/until.ts";
+import { useVm } from "../vm/use-vm.ts";
 import { Vm } from "../vm/vm.ts";
 
 /** One guest with our GPU and relay, shared by all tests. */
 describe("a real guest", () => {
   const folder = temporaryFolder();
   const out = (name: string): string => join(folder, name);
-  let vm: Vm;
+  const relayConfig = out("relay.toml");
+  writeFileSync(relayConfig, '[log]\nlevel = "trace"\n');
+  const guest = useVm({ outDir: folder, countPort: true, recordPort: folder, relayConfig });
 
-  beforeAll(async () => {
-    const relayConfig = out("relay.toml");
-    writeFileSync(relayConfig, '[log]\nlevel = "trace"\n');
-    vm = await Vm.boot({ outDir: folder, countPort: true, recordPort: folder, relayConfig });
-  });
-  afterAll(() => vm?.shutdown());
+  const packets = (vm = guest.vm): number => (vm.relay?.log ?? "").split('"msg":"packet"').length - 1;
 
-  const packets = (guest = vm): number => (guest.relay?.log ?? "").split('"msg":"packet"').length - 1;
-
-  const sourceAt = (size: string, frames: number): string => {
-    const [width, height] = size.split("x");
-    return `videotestsrc num-buffers=${frames} ! video/x-raw,format=BGRx,width=${width},height=${height},framerate=30/1`;
+  /** Encodes system memory. @param name of a file in the folder, without ".h264" */
+  const launch = (size: string, frames: number, encoder: string, name?: string): string => {
+    const caps = `video/x-raw,format=BGRx,width=${size.replace("x", ",height=")},framerate=30/1`;
+    const sink = name === undefined ? "fakesink" : `h264parse ! filesink location=/out/${name}.h264`;
+    return `gst-launch-1.0 -v videotestsrc num-buffers=${frames} ! ${caps} ! ${encoder} ! ${sink}`;
   };
 
   it("has a KMS device that sets a mode and flips", async () => {
-    const connectors = await vm.succeed("modetest -M virtio_gpu -c");
+    const connectors = await guest.vm.succeed("modetest -M virtio_gpu -c");
     expect(connectors).toMatch(/connected\s+Virtual-1/);
     const connector = /^(\d+)\s+\d+\s+connected/m.exec(connectors)?.[1];
-    const crtc = /^CRTCs:\n.*\n(\d+)/m.exec(await vm.succeed("modetest -M virtio_gpu -p"))?.[1];
+    const crtc = /^CRTCs:\n.*\n(\d+)/m.exec(await guest.vm.succeed("modetest -M virtio_gpu -p"))?.[1];
     let printed = "";
-    const flips = vm.start(`sleep 1000 | modetest -M virtio_gpu -s ${connector}@${crtc}:1024x768 -v 2>&1`, {
-      onOutput: (_stream, data) => {
-        printed += data.toString();
+    const flips = guest.vm.start(
+      `sleep 1000 | modetest -M virtio_gpu -s ${connector}@${crtc}:1024x768 -v 2>&1`,
+      {
+        onOutput: (_stream, data) => {
+          printed += data.toString();
+        },
       },
-    });
+    );
     await until(() => /freq: \d+/.test(printed), "flips");
     flips.signal("KILL");
     await flips.done;
@@ -46,16 +47,9 @@ describe("a real guest", () => {
   });
 
   it("has a complete description of the element", async () => {
-    const description = await vm.succeed("gst-inspect-1.0 vsockenc");
-    const expected = [
-      "Codec/Encoder/Video/Hardware",
-      "bitrate",
-      "kbit/s",
-      "device",
-      "memory:DMABuf",
-      "DMA_DRM",
-    ];
-    for (const text of expected) expect(description).toContain(text);
+    const description = await guest.vm.succeed("gst-inspect-1.0 vsockenc");
+    const expected = ["Codec/Encoder/Video/Hardware", "bitrate", "kbit/s", "device"];
+    for (const text of [...expected, "memory:DMABuf", "DMA_DRM"]) expect(description).toContain(text);
     const properties = description.slice(description.indexOf("Element Properties"));
     for (const [, name, blurb] of properties.matchAll(/^ {2}([a-z-]+) +: (.*)$/gm)) {
       expect(blurb, `${name} has a description`).not.toBe("");
@@ -63,9 +57,7 @@ describe("a real guest", () => {
   });
 
   it("encodes 300 frames of system memory, drawn into the element's own buffers", async () => {
-    const printed = await vm.succeed(
-      `gst-launch-1.0 -v ${sourceAt("1280x720", 300)} ! vsockenc bitrate=4000 ! h264parse ! filesink location=/out/a.h264`,
-    );
+    const printed = await guest.vm.succeed(launch("1280x720", 300, "vsockenc bitrate=4000", "a"));
     expect(printed).toMatch(/vsockenc0: source = resource$/m);
     expect(inspectStream(out("a.h264")).frames).toBe(300);
   });
@@ -73,11 +65,11 @@ describe("a real guest", () => {
   it.each(["dumb", "resource"])("encodes every frame of DmaBufs by %s, in order", async (allocator) => {
     const size = { width: 1280, height: 720 };
     const frames = 120;
-    const before = vm.portProxy?.counts().guestToHost ?? 0;
+    const before = guest.vm.portProxy?.counts().guestToHost ?? 0;
     const pipeline = `vsockenc bitrate=8000 ! h264parse ! filesink location=/out/${allocator}.h264`;
     const options = `--allocator ${allocator} --buffers 8 --format BGRx --stats-json /out/${allocator}.json`;
-    await vm.succeed(dmabufsrc(size, frames, pipeline, options));
-    const bytes = (vm.portProxy?.counts().guestToHost ?? 0) - before;
+    await guest.vm.succeed(dmabufsrc(size, frames, pipeline, options));
+    const bytes = (guest.vm.portProxy?.counts().guestToHost ?? 0) - before;
     expect(countersOf(out(`${allocator}.h264`), size)).toEqual(upTo(frames));
     expect(JSON.parse(readFileSync(out(`${allocator}.json`), "utf8")).tier).toBe("resource");
     expect(bytes / frames).toBeLessThanOrEqual(128);
@@ -89,9 +81,7 @@ describe("a real guest", () => {
   });
 
   it.each(["1366x768", "321x241", "64x64"])("encodes %s from system memory", async (size) => {
-    await vm.succeed(
-      `gst-launch-1.0 ${sourceAt(size, 10)} ! vsockenc ! h264parse ! filesink location=/out/b.h264`,
-    );
+    await guest.vm.succeed(launch(size, 10, "vsockenc", "b"));
     expect(inspectStream(out("b.h264")).frames).toBe(10);
   });
 
@@ -100,11 +90,11 @@ describe("a real guest", () => {
     const frames = 200;
     const pipeline = "vsockenc keyframe-interval=1000 ! h264parse ! filesink location=/out/killed.h264";
     const before = packets();
-    const job = vm.start(dmabufsrc(size, frames, pipeline, "--allocator resource --format BGRx"));
+    const job = guest.vm.start(dmabufsrc(size, frames, pipeline, "--allocator resource --format BGRx"));
     await until(() => packets() > before + 30, "packets before the kill");
-    vm.relay?.kill("SIGKILL");
-    await vm.relay?.ended();
-    vm.relay?.start();
+    guest.vm.relay?.kill("SIGKILL");
+    await guest.vm.relay?.ended();
+    guest.vm.relay?.start();
     const { status, stderr } = await job.done;
     expect(status, stderr).toBe(0);
     expect(countersOf(out("killed.h264"), size)).toEqual(upTo(frames));
@@ -112,52 +102,41 @@ describe("a real guest", () => {
   });
 
   it("continues after the VM was stopped", async () => {
-    const job = vm.start(
-      `gst-launch-1.0 ${sourceAt("640x480", 150)} ! vsockenc ! h264parse ! filesink location=/out/paused.h264`,
-    );
+    const job = guest.vm.start(launch("640x480", 150, "vsockenc", "paused"));
     const before = packets();
-    const silences = (): number => (vm.relay?.log ?? "").split("was silent").length;
+    const silences = (): number => (guest.vm.relay?.log ?? "").split("was silent").length;
     const silencesBefore = silences();
     await until(() => packets() > before + 20, "packets before the stop");
-    await vm.qmp.execute("stop");
+    await guest.vm.qmp.execute("stop");
     await until(() => silences() > silencesBefore, "the end of the silent session");
-    await vm.qmp.execute("cont");
+    await guest.vm.qmp.execute("cont");
     expect((await job.done).status).toBe(0);
     expect(inspectStream(out("paused.h264")).frames).toBe(150);
   });
 
   // In a guest of its own, because QEMU's emulator may fail at a reset.
   it("works again after the machine was reset in mid-stream", async () => {
-    const options = { outDir: folder, relayConfig: out("relay.toml"), log: console.log };
-    await Vm.use(options, async (guest) => {
-      const lost = guest.start(`gst-launch-1.0 ${sourceAt("640x480", 10_000)} ! vsockenc ! fakesink`);
-      lost.done.catch(() => undefined);
-      await until(() => packets(guest) > 20, "packets before the reset");
-      await guest.reset();
-      await guest.succeed(
-        `gst-launch-1.0 ${sourceAt("640x480", 30)} ! vsockenc ! h264parse ! filesink location=/out/reset.h264`,
-      );
+    await Vm.use({ outDir: folder, relayConfig, log: console.log }, async (own) => {
+      own.start(launch("640x480", 10_000, "vsockenc"));
+      await until(() => packets(own) > 20, "packets before the reset");
+      await own.reset();
+      await own.succeed(launch("640x480", 30, "vsockenc", "reset"));
       expect(inspectStream(out("reset.h264")).frames).toBe(30);
     });
   });
 
-  it("names the device without a host, and the remedy, after connect-timeout", async () => {
-    await vm.relay?.stop();
-    const { status, stderr, stdout } = await vm.run(
-      `gst-launch-1.0 ${sourceAt("640x480", 10)} ! vsockenc connect-timeout=2000 ! fakesink`,
-    );
+  it.each([
+    ["the device without a host", "connect-timeout=2000", ["org.vsockenc.0", "vsockenc relay"]],
+    [
+      "the missing device",
+      "device=/dev/virtio-ports/org.vsockenc.3",
+      ["/dev/virtio-ports/org.vsockenc.3", "qemu-args"],
+    ],
+  ])("names %s, and the remedy", async (_what, property, named) => {
+    await guest.vm.relay?.stop();
+    const { status, stderr, stdout } = await guest.vm.run(launch("640x480", 10, `vsockenc ${property}`));
     expect(status).not.toBe(0);
-    expect(stderr + stdout).toContain("org.vsockenc.0");
-    expect(stderr + stdout).toContain("vsockenc relay");
-    vm.relay?.start();
-  });
-
-  it("names the missing device, and the remedy", async () => {
-    const { status, stderr, stdout } = await vm.run(
-      `gst-launch-1.0 ${sourceAt("640x480", 10)} ! vsockenc device=/dev/virtio-ports/org.vsockenc.3 ! fakesink`,
-    );
-    expect(status).not.toBe(0);
-    expect(stderr + stdout).toContain("/dev/virtio-ports/org.vsockenc.3");
-    expect(stderr + stdout).toContain("qemu-args");
+    for (const text of named) expect(stderr + stdout).toContain(text);
+    guest.vm.relay?.start();
   });
 });

@@ -2,6 +2,7 @@
 
 #include <gst/video/video-event.h>
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
@@ -13,18 +14,7 @@ constexpr size_t kMaxJobs = 64;
 // Messages that the event loop has not taken; a failing pipeline posts a few.
 constexpr size_t kMaxMessages = 64;
 
-struct ErrorFree {
-  void operator()(GError *error) const { g_error_free(error); }
-};
-struct ParseContextFree {
-  void operator()(GstParseContext *context) const { gst_parse_context_free(context); }
-};
-struct IteratorFree {
-  void operator()(GstIterator *iterator) const { gst_iterator_free(iterator); }
-};
-struct QueryUnref {
-  void operator()(GstQuery *query) const { gst_query_unref(query); }
-};
+using ErrorRef = std::unique_ptr<GError, FreeBy<g_error_free>>;
 
 std::string MissingElements(GstParseContext *context) {
   std::string names;
@@ -37,11 +27,12 @@ std::string MissingElements(GstParseContext *context) {
 }
 
 GstRef<GstElement> Parse(const std::string &description) {
-  const std::unique_ptr<GstParseContext, ParseContextFree> context(gst_parse_context_new());
+  const std::unique_ptr<GstParseContext, FreeBy<gst_parse_context_free>> context(
+      gst_parse_context_new());
   GError *raw_error = nullptr;
   GstElement *parsed = gst_parse_launch_full(description.c_str(), context.get(),
                                              GST_PARSE_FLAG_FATAL_ERRORS, &raw_error);
-  const std::unique_ptr<GError, ErrorFree> error(raw_error);
+  const ErrorRef error(raw_error);
   GstRef<GstElement> element(parsed == nullptr ? nullptr
                                                : GST_ELEMENT(gst_object_ref_sink(parsed)));
   if (error != nullptr || element == nullptr) {
@@ -65,11 +56,22 @@ std::string FactoryName(GstObject *object) {
 
 using ParseMessage = void (*)(GstMessage *, GError **, gchar **);
 
+// The delivered messages; `parse` reads their error.
+constexpr struct {
+  GstMessageType type;
+  const char *kind;
+  ParseMessage parse;
+} kMessages[] = {{GST_MESSAGE_ERROR, "error", gst_message_parse_error},
+                 {GST_MESSAGE_WARNING, "warning", gst_message_parse_warning},
+                 {GST_MESSAGE_INFO, "info", gst_message_parse_info},
+                 {GST_MESSAGE_EOS, "eos", nullptr},
+                 {GST_MESSAGE_LATENCY, "latency", nullptr}};
+
 void ReadError(GstMessage *message, ParseMessage parse, BusMessage *result) {
   GError *raw_error = nullptr;
   gchar *debug = nullptr;
   parse(message, &raw_error, &debug);
-  const std::unique_ptr<GError, ErrorFree> error(raw_error);
+  const ErrorRef error(raw_error);
   result->domain = g_quark_to_string(error->domain);
   result->code = error->code;
   result->text = error->message;
@@ -119,7 +121,7 @@ void Pipeline::SetState(uint32_t token, GstState state) {
 
 void Pipeline::QueryLatency(uint32_t token) {
   Post([this, token] {
-    const std::unique_ptr<GstQuery, QueryUnref> query(gst_query_new_latency());
+    const std::unique_ptr<GstQuery, FreeBy<gst_query_unref>> query(gst_query_new_latency());
     if (!gst_element_query(pipeline_.get(), query.get())) {
       Answer({token, "the latency is unknown in this state", {}});
       return;
@@ -161,7 +163,7 @@ GstRef<GstElement> Pipeline::Element(const std::string &name) const {
 
 std::vector<ElementName> Pipeline::Elements() const {
   std::vector<ElementName> elements;
-  const std::unique_ptr<GstIterator, IteratorFree> iterator(
+  const std::unique_ptr<GstIterator, FreeBy<gst_iterator_free>> iterator(
       gst_bin_iterate_recurse(GST_BIN(pipeline_.get())));
   const auto add = [](const GValue *item, gpointer list) {
     auto *object = GST_OBJECT(g_value_get_object(item));
@@ -218,29 +220,13 @@ GstBusSyncReply Pipeline::OnBusMessage(GstBus *, GstMessage *message, gpointer s
 }
 
 void Pipeline::Keep(GstMessage *message) {
+  const auto *known =
+      std::find_if(std::begin(kMessages), std::end(kMessages),
+                   [&](const auto &kind) { return kind.type == GST_MESSAGE_TYPE(message); });
+  if (known == std::end(kMessages)) return;
   BusMessage result = {};
-  switch (GST_MESSAGE_TYPE(message)) {
-    case GST_MESSAGE_ERROR:
-      result.kind = "error";
-      ReadError(message, gst_message_parse_error, &result);
-      break;
-    case GST_MESSAGE_WARNING:
-      result.kind = "warning";
-      ReadError(message, gst_message_parse_warning, &result);
-      break;
-    case GST_MESSAGE_INFO:
-      result.kind = "info";
-      ReadError(message, gst_message_parse_info, &result);
-      break;
-    case GST_MESSAGE_EOS:
-      result.kind = "eos";
-      break;
-    case GST_MESSAGE_LATENCY:
-      result.kind = "latency";
-      break;
-    default:
-      return;
-  }
+  result.kind = known->kind;
+  if (known->parse != nullptr) ReadError(message, known->parse, &result);
   if (GST_MESSAGE_SRC(message) != nullptr) {
     result.element = GST_OBJECT_NAME(GST_MESSAGE_SRC(message));
     result.factory = FactoryName(GST_MESSAGE_SRC(message));

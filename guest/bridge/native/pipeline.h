@@ -28,14 +28,17 @@
 
 namespace vsockenc {
 
-struct GstUnref {
-  void operator()(void *object) const { gst_object_unref(object); }
+// For std::unique_ptr.
+template <auto kFree>
+struct FreeBy {
+  void operator()(auto *object) const { kFree(object); }
 };
+// gst_sample_unref is a static function, which must not be part of an external name.
 struct SampleUnref {
   void operator()(GstSample *sample) const { gst_sample_unref(sample); }
 };
 template <typename Object>
-using GstRef = std::unique_ptr<Object, GstUnref>;
+using GstRef = std::unique_ptr<Object, FreeBy<gst_object_unref>>;
 using SampleRef = std::unique_ptr<GstSample, SampleUnref>;
 
 // An invalid request; `kind` is for programs.

@@ -1,4 +1,4 @@
-#include "values.h"
+#include "addon.h"
 
 #include <algorithm>
 #include <cmath>
@@ -39,12 +39,9 @@ Napi::Value FromString(Napi::Env env, const gchar *text) {
   return text == nullptr ? env.Null() : Napi::Value(Napi::String::New(env, text));
 }
 
-Napi::Value FromCaps(Napi::Env env, const GstCaps *caps) {
-  if (caps == nullptr) return env.Null();
-  gchar *text = gst_caps_to_string(caps);
-  const Napi::Value result = FromString(env, text);
-  g_free(text);
-  return result;
+Napi::Value TakeString(Napi::Env env, gchar *text) {
+  const std::unique_ptr<gchar, FreeBy<g_free>> owner(text);
+  return FromString(env, text);
 }
 
 Napi::Value ToJavaScript(Napi::Env env, const GValue *value) {
@@ -53,17 +50,17 @@ Napi::Value ToJavaScript(Napi::Env env, const GValue *value) {
   if (G_VALUE_HOLDS_BOOLEAN(value)) {
     return Napi::Boolean::New(env, g_value_get_boolean(value) != FALSE);
   }
-  if (GST_VALUE_HOLDS_CAPS(value)) return FromCaps(env, gst_value_get_caps(value));
+  if (GST_VALUE_HOLDS_CAPS(value)) {
+    const GstCaps *caps = gst_value_get_caps(value);
+    return TakeString(env, caps == nullptr ? nullptr : gst_caps_to_string(caps));
+  }
   if (!G_VALUE_HOLDS_ENUM(value) &&
       g_value_type_transformable(G_VALUE_TYPE(value), G_TYPE_DOUBLE)) {
     Value number(G_TYPE_DOUBLE);
     g_value_transform(value, number.get());
     return Napi::Number::New(env, g_value_get_double(number.get()));
   }
-  gchar *text = gst_value_serialize(value);
-  const Napi::Value result = FromString(env, text);
-  g_free(text);
-  return result;
+  return TakeString(env, gst_value_serialize(value));
 }
 
 [[noreturn]] void Reject(GstElement *element, const std::string &name, const std::string &why) {

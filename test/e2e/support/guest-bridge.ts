@@ -1,7 +1,7 @@
 /** `vsockenc bridge` in a test guest, and what its input devices do there. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { EV } from "../../../guest/bridge/input/events.ts";
+import { EV } from "../../../guest/bridge/input.ts";
 import { until } from "../../support/until.ts";
 import type { Job } from "../../vm/guest-agent.ts";
 import type { Vm } from "../../vm/vm.ts";

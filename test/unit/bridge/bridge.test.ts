@@ -8,8 +8,7 @@ import { inspectStream } from "../../support/ffmpeg.ts";
 import { temporaryFolder } from "../../support/folder.ts";
 import { until } from "../../support/until.ts";
 import type { TestViewer } from "../viewer/support/test-viewer.ts";
-import { bridges } from "./support/bridges.ts";
-import { BridgeRelay } from "./support/relay.ts";
+import { bridges, startBridgeRelay } from "./support/bridges.ts";
 
 const { StateCode } = vsockenc.viewer;
 
@@ -18,16 +17,19 @@ const PICTURE = `width=${SIZE.width},height=${SIZE.height},framerate=30/1`;
 const SOURCE = `videotestsrc is-live=true pattern=ball ! capsfilter caps=video/x-raw,format=NV12,${PICTURE}`;
 
 const folder = temporaryFolder();
-let relay: BridgeRelay;
+let relay: Awaited<ReturnType<typeof startBridgeRelay>>;
 beforeAll(async () => {
   buildElement();
   // Read when the bridge loads GStreamer.
   Object.assign(process.env, GST_ENVIRONMENT);
-  relay = await BridgeRelay.start(folder);
+  relay = await startBridgeRelay(folder);
 });
 afterAll(() => relay?.stop());
 
 const start = bridges();
+
+/** A viewer of a bridge of its own. @param toml lines of the bridge's configuration */
+const watched = async (toml: string): Promise<TestViewer> => await (await start(toml)).watch();
 
 /** A configuration that uses the relay. */
 const configuration = (...lines: string[]): string =>
@@ -41,7 +43,7 @@ const stateIs = (viewer: TestViewer, code: number) =>
   until(() => viewer.state?.code === code, `the state ${StateCode[code]}`);
 
 /** Decodes units with FFmpeg. */
-function decode({ units }: Pick<TestViewer, "units">): ReturnType<typeof inspectStream> {
+function decode(units: TestViewer["units"]): ReturnType<typeof inspectStream> {
   const file = join(folder, "units.h264");
   writeFileSync(file, Buffer.concat(units.map(({ data }) => data)));
   return inspectStream(file);
@@ -49,17 +51,14 @@ function decode({ units }: Pick<TestViewer, "units">): ReturnType<typeof inspect
 
 describe("a viewer of the bridge", () => {
   it("gets a stream that decodes, from a key frame on, with times and stages", async () => {
-    const { watch } = await start(configuration());
-    const viewer = await watch();
-    await until(
-      () => viewer.all("statistics").some(({ encoder }) => encoder !== ""),
-      "the encoder's numbers",
-    );
+    const viewer = await watched(configuration());
+    const known = (): boolean => viewer.all("statistics").some(({ encoder }) => encoder !== "");
+    await until(known, "the encoder's numbers");
     await viewer.untilUnits(viewer.units.length + 20);
     const { units } = viewer;
     expect(viewer.all("configuration")[0]).toMatchObject(SIZE);
     expect(units[0]?.key).toBe(true);
-    expect(decode({ units })).toEqual({ frames: units.length, keyFrames: 1 });
+    expect(decode(units)).toEqual({ frames: units.length, keyFrames: 1 });
     const times = units.map(({ ptsUs }) => Number(ptsUs));
     expect(times.every((time, index) => index === 0 || time > (times[index - 1] ?? 0))).toBe(true);
     expect(units.at(-1)?.stages?.encodeUs).toBeGreaterThan(0);
@@ -68,13 +67,12 @@ describe("a viewer of the bridge", () => {
   });
 
   it("gets a key frame when it asks for one, from the same encoder", async () => {
-    const { watch } = await start(configuration());
-    const viewer = await watch();
+    const viewer = await watched(configuration());
     await viewer.untilUnits(5);
     viewer.send({ type: "keyFrameRequest", body: {} });
     await until(() => viewer.units.filter(({ key }) => key).length >= 2, "the second key frame");
     const { units } = viewer;
-    expect(decode({ units })).toEqual({ frames: units.length, keyFrames: 2 });
+    expect(decode(units)).toEqual({ frames: units.length, keyFrames: 2 });
     expect(await relay.sessions()).toBe(1);
   });
 
@@ -85,7 +83,7 @@ describe("a viewer of the bridge", () => {
     const second = await watch();
     await second.untilUnits(20);
     expect(second.units[0]?.key).toBe(true);
-    expect(decode(second).frames).toBe(second.units.length);
+    expect(decode(second.units).frames).toBe(second.units.length);
     const newest = second.units.at(-1);
     await until(() => first.numbers.includes(newest?.number ?? -1), "the same unit at the first viewer");
     expect(first.units.find(({ number }) => number === newest?.number)?.data).toEqual(newest?.data);
@@ -109,17 +107,11 @@ describe("a viewer of the bridge", () => {
   });
 
   it("lowers the bit rate when its connection is congested", async () => {
-    const { watch } = await start(configuration("bitrate = { min_kbps = 300, max_kbps = 3000 }"));
-    const viewer = await watch();
+    const viewer = await watched(configuration("bitrate = { min_kbps = 300, max_kbps = 3000 }"));
     await until(() => viewer.all("statistics").at(-1)?.bitrateKbps === 3000, "the highest bit rate");
-    const report = (): void => {
-      const clogged = { periodMs: 1000, received: 30, receivedBytes: 40_000, decoded: 3, painted: 3 };
-      viewer.send({
-        type: "report",
-        body: { ...clogged, dropped: 27, decodeQueue: 30, roundTripUs: 900_000 },
-      });
-    };
-    const reports = setInterval(report, 500);
+    const clogged = { received: 30, receivedBytes: 40_000, decoded: 3, painted: 3, dropped: 27 };
+    const body = { ...clogged, periodMs: 1000, decodeQueue: 30, roundTripUs: 900_000 };
+    const reports = setInterval(() => viewer.send({ type: "report", body }), 500);
     try {
       await until(() => (viewer.all("statistics").at(-1)?.bitrateKbps ?? 0) < 3000, "a lower bit rate");
     } finally {
@@ -132,8 +124,7 @@ describe("a viewer of the bridge", () => {
 describe("when something fails, a viewer", () => {
   it("gets the reason for the missing picture, and the picture after the restart", async () => {
     const ending = SOURCE.replace("videotestsrc", "videotestsrc num-buffers=10");
-    const { watch } = await start(configuration().replace(JSON.stringify(SOURCE), JSON.stringify(ending)));
-    const viewer = await watch();
+    const viewer = await watched(configuration().replace(JSON.stringify(SOURCE), JSON.stringify(ending)));
     await stateIs(viewer, StateCode.FAILED);
     expect(viewer.state?.text).toBe("The pipeline has ended. The pipeline restarts in 0.5 s.");
     const before = viewer.units.length;
@@ -156,25 +147,17 @@ describe("when something fails, a viewer", () => {
     expect(log.join("")).toContain("the pipeline has failed");
   });
 
-  it("gets the name of the missing element", async () => {
-    const { watch } = await start('pipeline = "nosuchsrc ! appsink name=videosink"');
-    const viewer = await watch();
+  it.each([
+    ["missing element", "nosuchsrc ! appsink name=videosink", "has no element nosuchsrc: install the plugin"],
+    ["unsupported media type", `${SOURCE} ! appsink name=videosink caps=video/x-raw`, "video/x-raw"],
+  ])("gets the %s", async (_what, pipeline, text) => {
+    const viewer = await watched(`pipeline = ${JSON.stringify(pipeline)}`);
     await stateIs(viewer, StateCode.FAILED);
-    expect(viewer.state?.text).toContain("has no element nosuchsrc: install the plugin");
-  });
-
-  it("gets the unsupported media type", async () => {
-    const { watch } = await start(
-      `pipeline = ${JSON.stringify(`${SOURCE} ! appsink name=videosink caps=video/x-raw`)}`,
-    );
-    const viewer = await watch();
-    await stateIs(viewer, StateCode.FAILED);
-    expect(viewer.state?.text).toContain("video/x-raw");
+    expect(viewer.state?.text).toContain(text);
   });
 
   it("is notified when the host disconnects, and resumes with a key frame", async () => {
-    const { watch } = await start(configuration());
-    const viewer = await watch();
+    const viewer = await watched(configuration());
     await viewer.untilUnits(5);
     await relay.stop();
     await stateIs(viewer, StateCode.AWAY);
@@ -185,14 +168,13 @@ describe("when something fails, a viewer", () => {
     expect(viewer.units[before]?.key).toBe(true);
     await stateIs(viewer, StateCode.RUNNING);
     await viewer.untilUnits(before + 5);
-    expect(decode({ units: viewer.units.slice(before) }).frames).toBe(viewer.units.length - before);
+    expect(decode(viewer.units.slice(before)).frames).toBe(viewer.units.length - before);
   });
 
   it("is notified when the host is away from the start", async () => {
-    const { watch } = await start(configuration().replace("relay.sock", "none.sock"));
-    const viewer = await watch();
-    const says = (): boolean => /host.*restarts in/.test(viewer.state?.text ?? "");
-    await until(says, "the element's message about its host");
+    const viewer = await watched(configuration().replace("relay.sock", "none.sock"));
+    const noHost = (): boolean => /host.*restarts in/.test(viewer.state?.text ?? "");
+    await until(noHost, "the element's message about its host");
     expect(viewer.state?.code).toBe(StateCode.AWAY);
   });
 });
@@ -209,13 +191,12 @@ it("runs a pipeline of desktop-bridge without losing access units", async () => 
     "video/x-h264,stream-format=byte-stream,alignment=au",
     "appsink name=videosink emit-signals=true max-buffers=2 drop=true sync=false",
   ].join(" ! ");
-  const { watch } = await start(`pipeline = ${JSON.stringify(pipeline)}`);
-  const viewer = await watch();
+  const viewer = await watched(`pipeline = ${JSON.stringify(pipeline)}`);
   await viewer.untilUnits(10);
   // Blocks this process for a second, in which more units arrive than the sink holds.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
   await viewer.untilUnits(viewer.units.length + 30);
   const { units } = viewer;
   expect(viewer.numbers).toEqual(units.map((_, index) => index + (viewer.numbers[0] ?? 0)));
-  expect(decode({ units })).toEqual({ frames: units.length, keyFrames: 1 });
+  expect(decode(units)).toEqual({ frames: units.length, keyFrames: 1 });
 });

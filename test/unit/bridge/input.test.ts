@@ -3,17 +3,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
-import { InputDevices } from "../../../guest/bridge/input/devices.ts";
 import {
   ABS,
   BUTTONS,
   EV,
   encodeEvents,
+  InputDevices,
   KEYS,
   keyEvents,
   PointerEvents,
   REL,
-} from "../../../guest/bridge/input/events.ts";
+} from "../../../guest/bridge/input.ts";
 
 const STILL = { x: 0, y: 0, buttons: 0, wheelX: 0, wheelY: 0 };
 const REPORT = { type: EV.SYN, code: 0, value: 0 };

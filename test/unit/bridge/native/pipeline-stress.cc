@@ -2,6 +2,7 @@
 // Sanitizers check memory; Expect() checks behaviour.
 #include "pipeline.h"
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 
@@ -26,23 +27,16 @@ void Expect(bool condition, const char *what) {
 }
 
 // The event loop of the test: waits until woken.
-class Wakes {
- public:
+struct Wakes {
   void Wake() {
-    const std::lock_guard lock(mutex_);
-    woken_ = true;
-    condition_.notify_one();
+    woken = true;
+    woken.notify_one();
   }
   void Wait() {
-    std::unique_lock lock(mutex_);
-    condition_.wait(lock, [this] { return woken_; });
-    woken_ = false;
+    woken.wait(false);
+    woken = false;
   }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable condition_;
-  bool woken_ = false;
+  std::atomic<bool> woken = false;
 };
 
 // Reads until the reply with this token, and returns it; counts samples and ends on the way.

@@ -1,4 +1,4 @@
-/** Bridges and viewers that end with their test. */
+/** Bridges, their viewers and their relay, which end with their test. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,9 +6,13 @@ import { pino } from "pino";
 import { afterEach } from "vitest";
 import { type Bridge, startBridge } from "../../../../guest/bridge/bridge.ts";
 import { bridgeConfiguration } from "../../../../guest/bridge/configuration.ts";
+import { freePort } from "../../../support/free-port.ts";
+import { MAIN } from "../../../support/program.ts";
+import { until } from "../../../support/until.ts";
+import { SupervisedProcess } from "../../../vm/child.ts";
 import { TestViewer } from "../../viewer/support/test-viewer.ts";
 
-export interface RunningBridge {
+interface RunningBridge {
   readonly bridge: Bridge;
   /** Lines of the log, as JSON. */
   readonly log: readonly string[];
@@ -40,4 +44,33 @@ export function bridges(): (toml: string) => Promise<RunningBridge> {
     };
     return { bridge, log, watch };
   };
+}
+
+/** `vsockenc relay` in a process of its own, with one UNIX listener, which a test can stop and start. */
+export async function startBridgeRelay(folder: string) {
+  const socket = join(folder, "relay.sock");
+  const status = await freePort();
+  const config = join(folder, "relay.toml");
+  const settings = `encoder.order = ["libx264"]\nlog.level = "debug"\nstatus.port = ${status}`;
+  writeFileSync(config, `${settings}\n[[listen]]\naddress = ${JSON.stringify(`unix:${socket}`)}`);
+  const relay = new SupervisedProcess("vsockenc relay", [
+    process.execPath,
+    MAIN,
+    "relay",
+    "--config",
+    config,
+  ]);
+  const metrics = async (): Promise<string> =>
+    await (await fetch(`http://127.0.0.1:${status}/metrics`)).text();
+  const start = async (): Promise<void> => {
+    relay.start();
+    await until(async () => (await metrics().catch(() => "")) !== "", "the relay's metrics");
+  };
+  const sessions = async (): Promise<number> => {
+    const [, count] = /^vsockenc_sessions(?:\{.*\})? (\d+)$/m.exec(await metrics()) ?? [];
+    if (count === undefined) throw new Error("the relay has no metric of its sessions");
+    return Number(count);
+  };
+  await start();
+  return { socket, start, sessions, stop: () => relay.stop() };
 }

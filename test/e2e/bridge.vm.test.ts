@@ -2,16 +2,19 @@
  * `vsockenc bridge` in a real guest with a desktop, a port and the kernel's input devices, watched by a real browser on
  * the host through a forwarded port.
  */
+
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { request } from "node:http";
+import { type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { ABS, BUTTONS, EV, REL } from "../../guest/bridge/input.ts";
 import { Rig, type ViewedPage } from "../browser/support/rig.ts";
 import { temporaryFolder } from "../support/folder.ts";
 import { freePort } from "../support/free-port.ts";
 import { until } from "../support/until.ts";
-import { type Refused, TestViewer, watchUrl } from "../unit/viewer/support/test-viewer.ts";
+import { TestViewer, watchUrl } from "../unit/viewer/support/test-viewer.ts";
 import { Vm } from "../vm/vm.ts";
 import { EventReader, GuestBridge, inputDevices, Terminal } from "./support/guest-bridge.ts";
 
@@ -69,10 +72,8 @@ afterAll(async () => {
 /** The host's encoding sessions. */
 async function sessions(): Promise<number> {
   const metrics = await (await fetch(relayStatus)).text();
-  return [...metrics.matchAll(/^vsockenc_sessions(?:\{.*\})? (\d+)$/gm)].reduce(
-    (sum, [, n]) => sum + Number(n),
-    0,
-  );
+  const counts = metrics.matchAll(/^vsockenc_sessions(?:\{.*\})? (\d+)$/gm);
+  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
 const untilSessions = (count: number) =>
@@ -115,18 +116,10 @@ async function withCounter(action: () => Promise<void>): Promise<void> {
 }
 
 /** The answer of the forwarded port. */
-function ask(path: string, headers: Record<string, string>): Promise<{ status: number; text: string }> {
-  return new Promise((resolve, reject) => {
-    const asking = request(new URL(path, address), { headers }, (response) => {
-      let text = "";
-      response.on("data", (chunk: Buffer) => {
-        text += chunk.toString();
-      });
-      response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
-    });
-    asking.on("error", reject);
-    asking.end();
-  });
+async function ask(path: string, headers: Record<string, string>): Promise<{ status: number; text: string }> {
+  const asking = request(new URL(path, address), { headers }).end();
+  const [response] = (await once(asking, "response")) as [IncomingMessage];
+  return { status: response.statusCode ?? 0, text: await text(response) };
 }
 
 describe("the bridge in a guest, with its own choice of pipeline", () => {
@@ -145,15 +138,10 @@ describe("the bridge in a guest, with its own choice of pipeline", () => {
     expect(await ask("/", {})).toMatchObject({ status: 200, text: expect.stringContaining("<title>") });
     const foreign = await ask("/", { host: "guest.example:80" });
     expect(foreign).toMatchObject({ status: 403, text: expect.stringContaining("viewer.names") });
-    const refusal = (url: URL, origin?: string): Promise<Refused> =>
-      TestViewer.open(url, origin === undefined ? {} : { origin }).then(
-        () => Promise.reject(new Error("it was accepted")),
-        (error: Refused) => error,
-      );
-    expect(await refusal(watchUrl(address), "http://other.example")).toMatchObject({ status: 403 });
-    expect(await refusal(watchUrl(address.replace(TOKEN, "a-wrong-token-0123")))).toMatchObject({
-      status: 401,
-    });
+    const otherOrigin = TestViewer.open(watchUrl(address), { origin: "http://other.example" });
+    await expect(otherOrigin).rejects.toMatchObject({ status: 403 });
+    const wrongToken = TestViewer.open(watchUrl(address.replace(TOKEN, "a-wrong-token-0123")));
+    await expect(wrongToken).rejects.toMatchObject({ status: 401 });
   });
 
   it("cannot leave the guest's network", async () => {
@@ -256,10 +244,7 @@ describe("a bridge without a prerequisite names the remedy:", () => {
 
 /** Every one of these pressed and released. */
 const strokes = (...codes: number[]): [number, number][] =>
-  codes.flatMap((code): [number, number][] => [
-    [code, 1],
-    [code, 0],
-  ]);
+  codes.flatMap((code) => [1, 0].map((value): [number, number] => [code, value]));
 
 describe("pointer and keyboard", () => {
   afterEach(() => GuestBridge.endAll());

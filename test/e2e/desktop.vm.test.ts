@@ -12,14 +12,16 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { goldenFile, withoutPaths } from "../element/support/inspect.ts";
-import { countersOf, readCounters } from "../support/counter.ts";
+import { countersOf, readCounters, upTo } from "../support/counter.ts";
 import { temporaryFolder } from "../support/folder.ts";
 import { until } from "../support/until.ts";
 import type { Desktop } from "../vm/image.ts";
-import { Vm } from "../vm/vm.ts";
+import { useVm } from "../vm/use-vm.ts";
+import type { Vm } from "../vm/vm.ts";
 import { Screen } from "./support/screen.ts";
 
 const SIZE = { width: 1280, height: 720 };
+const MODE = `${SIZE.width}x${SIZE.height}`;
 const FRAME_BYTES = SIZE.width * SIZE.height * 4;
 /** Below the bit rate's quality, above that of wrong channels, strides or matrices. */
 const MIN_PSNR_DB = 30;
@@ -39,32 +41,25 @@ interface Outcome {
   readonly stats: Readonly<Record<string, unknown>>;
 }
 
-/** A guest with a desktop. */
+/** A guest with a desktop, for a describe block. */
 class Guest {
   readonly folder = temporaryFolder();
   screen: Screen | undefined;
   readonly #desktop: Desktop;
-  #vm: Vm | undefined;
+  readonly #guest: ReturnType<typeof useVm>;
 
   constructor(desktop: Desktop) {
     this.#desktop = desktop;
-  }
-
-  async boot(): Promise<void> {
-    const mode = `${SIZE.width}x${SIZE.height}`;
-    this.#vm = await Vm.boot({ desktop: this.#desktop, mode, outDir: this.folder });
-    this.screen = await Screen.connect(this.#vm.exportSocket);
-    await until(async () => isDesktop(await this.screenshot()), "the desktop's background");
-  }
-
-  async shutdown(): Promise<void> {
-    this.screen?.close();
-    await this.#vm?.shutdown();
+    this.#guest = useVm({ desktop, mode: MODE, outDir: this.folder });
+    beforeAll(async () => {
+      this.screen = await Screen.connect(this.vm.exportSocket);
+      await until(async () => isDesktop(await this.screenshot()), "the desktop's background");
+    });
+    afterAll(() => this.screen?.close());
   }
 
   get vm(): Vm {
-    if (this.#vm === undefined) throw new Error("the guest is not up");
-    return this.#vm;
+    return this.#guest.vm;
   }
 
   /** Encodes the screen to a file, without loss of frames; resolves with the pipeline's report. */
@@ -93,7 +88,7 @@ class Guest {
 
   /** Runs `action` while the counter is on the screen. */
   async withCounter<T>(action: () => Promise<T>): Promise<T> {
-    const job = this.vm.start(`desktop counter ${SIZE.width}x${SIZE.height}`);
+    const job = this.vm.start(`desktop counter ${MODE}`);
     try {
       await until(async () => counterOf(await this.screenshot()) !== undefined, "the counter");
       return await action();
@@ -125,13 +120,12 @@ function isDesktop(pixels: Buffer | undefined): boolean {
 }
 
 /** Decoded frames as BGRx. */
-function decode(file: string, { width, height } = SIZE): Buffer[] {
+function decode(file: string): Buffer[] {
   const args = ["-v", "error", "-i", file, "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "bgr0"];
   const { stdout, status, stderr } = spawnSync("ffmpeg", [...args, "-"], { maxBuffer: 1 << 30 });
   expect(status, stderr?.toString()).toBe(0);
-  const bytes = width * height * 4;
-  return Array.from({ length: Math.floor(stdout.length / bytes) }, (_, n) =>
-    stdout.subarray(n * bytes, (n + 1) * bytes),
+  return upTo(Math.floor(stdout.length / FRAME_BYTES)).map((n) =>
+    stdout.subarray(n * FRAME_BYTES, (n + 1) * FRAME_BYTES),
   );
 }
 
@@ -146,18 +140,12 @@ function psnrOf(a: Buffer, b: Buffer): number {
 
 function expectInPlace(outcome: Outcome): void {
   expect(outcome).toMatchObject({ end: "eos", errors: [], properties: { "encoder.source": "resource" } });
-  expect(outcome.stats).toMatchObject({
-    tier: "resource",
-    "frames-copied": 0,
-    "frames-inline": 0,
-    "pixel-bytes-sent": 0,
-  });
+  const none = { "frames-copied": 0, "frames-inline": 0, "pixel-bytes-sent": 0 };
+  expect(outcome.stats).toMatchObject({ tier: "resource", ...none });
 }
 
 describe.each(["weston", "xorg"] as const)("the screen of %s", (desktop) => {
   const guest = new Guest(desktop);
-  beforeAll(() => guest.boot());
-  afterAll(() => guest.shutdown());
 
   it("shows the desktop", async () => {
     // Whether something moves or not: the second frame comes when the first is a second old.
@@ -214,11 +202,10 @@ describe.each(["weston", "xorg"] as const)("the screen of %s", (desktop) => {
   });
 
   it.runIf(desktop === "weston")("has its source described as in the file for this GStreamer", async () => {
-    const { stdout: version } = await guest.vm.run("gst-inspect-1.0 --version");
-    const { status, stdout, stderr } = await guest.vm.run("gst-inspect-1.0 --no-colors virtgpusrc");
-    expect(status, stderr).toBe(0);
+    const version = await guest.vm.succeed("gst-inspect-1.0 --version");
+    const description = await guest.vm.succeed("gst-inspect-1.0 --no-colors virtgpusrc");
     const golden = goldenFile(version).replace("gst-inspect", "gst-inspect-virtgpusrc");
-    await expect(withoutPaths(stdout)).toMatchFileSnapshot(golden);
+    await expect(withoutPaths(description)).toMatchFileSnapshot(golden);
   });
 
   it.runIf(desktop === "xorg")("reports the X server's cursor to the host, apart from the picture", () => {
@@ -254,11 +241,8 @@ describe.each(["weston", "xorg"] as const)("the screen of %s", (desktop) => {
     await until(() => existsSync(guest.stream("sizes")), "the stream's beginning");
     await guest.vm.run("DISPLAY=:0 xrandr --output Virtual-1 --mode 1024x768");
     expectInPlace(await capturing);
-    const { stdout } = spawnSync(
-      "ffprobe",
-      ["-v", "error", "-show_entries", "frame=width,height", "-of", "csv=p=0", guest.stream("sizes")],
-      { encoding: "utf8" },
-    );
+    const args = ["-v", "error", "-show_entries", "frame=width,height", "-of", "csv=p=0"];
+    const { stdout } = spawnSync("ffprobe", [...args, guest.stream("sizes")], { encoding: "utf8" });
     const sizes = new Set(stdout.match(/^\d+,\d+/gm));
     expect([...sizes]).toEqual(["1280,720", "1024,768"]);
   });
@@ -266,8 +250,6 @@ describe.each(["weston", "xorg"] as const)("the screen of %s", (desktop) => {
 
 describe("the screen of weston, as its own PipeWire stream", () => {
   const guest = new Guest("pipewire");
-  beforeAll(() => guest.boot());
-  afterAll(() => guest.shutdown());
 
   /** What the compositor offers, taken with these caps. */
   async function capture(name: string, caps: string): Promise<Outcome> {

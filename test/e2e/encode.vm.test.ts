@@ -31,19 +31,12 @@ describe("a real guest", () => {
     expect(connectors).toMatch(/connected\s+Virtual-1/);
     const connector = /^(\d+)\s+\d+\s+connected/m.exec(connectors)?.[1];
     const crtc = /^CRTCs:\n.*\n(\d+)/m.exec(await guest.vm.succeed("modetest -M virtio_gpu -p"))?.[1];
-    let printed = "";
-    const flips = guest.vm.start(
-      `sleep 1000 | modetest -M virtio_gpu -s ${connector}@${crtc}:1024x768 -v 2>&1`,
-      {
-        onOutput: (_stream, data) => {
-          printed += data.toString();
-        },
-      },
-    );
-    await until(() => /freq: \d+/.test(printed), "flips");
+    const show = `modetest -M virtio_gpu -s ${connector}@${crtc}:1024x768 -v 2>&1`;
+    const flips = guest.vm.start(`sleep 1000 | ${show}`);
+    await until(() => /freq: \d+/.test(flips.stdout), "flips");
     flips.signal("KILL");
     await flips.done;
-    expect(printed).toMatch(/setting mode 1024x768/);
+    expect(flips.stdout).toMatch(/setting mode 1024x768/);
   });
 
   it("has a complete description of the element", async () => {

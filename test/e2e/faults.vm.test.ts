@@ -60,6 +60,14 @@ function logged(vm: "hostile" | "honest", text: string): number {
   return log.split("\n").filter((line) => line.includes(`"vm":"${vm}"`) && line.includes(text)).length;
 }
 
+const packetsOf = (vm: "hostile" | "honest"): number => logged(vm, '"packet"');
+
+/** Resolves after `count` more packets for a guest. */
+function morePackets(vm: "hostile" | "honest", count: number): Promise<unknown> {
+  const before = packetsOf(vm);
+  return until(() => packetsOf(vm) > before + count, `more packets of the ${vm} guest`);
+}
+
 const draw = (frames: number, name: string, more = ""): string =>
   dmabufsrc(
     SIZE,
@@ -71,72 +79,41 @@ const draw = (frames: number, name: string, more = ""): string =>
 const counters = (name: string): (number | undefined)[] => countersOf(at(`${name}.h264`), SIZE);
 
 /** The bytes of a session that waits for no answer. */
-function forge(messages: readonly OutgoingMessage[], windowBytes: number = LIMITS.HOST_WINDOW_BYTES): Buffer {
+function forge(messages: readonly OutgoingMessage[]): Buffer {
   epoch++;
+  const windowBytes = LIMITS.HOST_WINDOW_BYTES;
   const hello = { versionMin: 1, versionMax: 1, windowBytes, software: "hostile" };
-  return Buffer.concat([
-    FLUSH_BYTES,
-    encodeMessage({ type: "hello", body: hello }, { epoch, sequence: 0, stream: 0 }),
-    ...messages.map((message, index) => encodeMessage(message, { epoch, sequence: index + 1, stream: 0 })),
-  ]);
+  const all: OutgoingMessage[] = [{ type: "hello", body: hello }, ...messages];
+  const encoded = all.map((message, sequence) => encodeMessage(message, { epoch, sequence, stream: 0 }));
+  return Buffer.concat([FLUSH_BYTES, ...encoded]);
 }
 
-const configure = (serial = 1): OutgoingMessage => ({
-  type: "configure",
-  body: {
-    serial,
-    codec: 1,
-    ...SIZE,
-    framerateNumerator: 30,
-    framerateDenominator: 1,
-    bitrateKbps: 2000,
-    keyframeInterval: 60,
-    // The attached pictures are RGB.
-    colorimetry: { primaries: 1, transfer: 13, matrix: 0, fullRange: true },
-    parNumerator: 1,
-    parDenominator: 1,
-  },
-});
+const configure = (): OutgoingMessage => {
+  const rate = { framerateNumerator: 30, framerateDenominator: 1, bitrateKbps: 2000, keyframeInterval: 60 };
+  // The attached pictures are RGB.
+  const colorimetry = { primaries: 1, transfer: 13, matrix: 0, fullRange: true };
+  const body = { serial: 1, codec: 1, ...SIZE, ...rate, colorimetry, parNumerator: 1, parDenominator: 1 };
+  return { type: "configure", body };
+};
 
-const attach = (buffer: number, resource: number): OutgoingMessage => ({
-  type: "attach",
-  body: {
-    buffer,
-    ...SIZE,
-    fourcc: XR24,
-    modifierHigh: 0,
-    modifierLow: 0,
-    planes: [{ resource, offset: 0, stride: SIZE.width * 4 }],
-    visible: { x: 0, y: 0, ...SIZE },
-  },
-});
+const attach = (buffer: number, resource: number): OutgoingMessage => {
+  const planes = [{ resource, offset: 0, stride: SIZE.width * 4 }];
+  const visible = { x: 0, y: 0, ...SIZE };
+  return { type: "attach", body: { buffer, ...SIZE, fourcc: XR24, planes, visible } };
+};
 
-const frame = (number: number, buffer: number): OutgoingMessage => ({
-  type: "frame",
-  body: {
-    frame: number,
-    buffer,
-    configuration: 1,
-    ptsNs: number * 33_333_333,
-    durationNs: 33_333_333,
-    forceKey: true,
-  },
-});
+const frame = (number: number, buffer: number): OutgoingMessage => {
+  const times = { ptsNs: number * 33_333_333, durationNs: 33_333_333 };
+  return { type: "frame", body: { frame: number, buffer, configuration: 1, ...times, forceKey: true } };
+};
 
 /** Root in the hostile guest writes bytes to the port, and keeps it open until `seen`. */
 async function attack(bytes: Uint8Array, seen: () => boolean): Promise<void> {
   writeFileSync(at("attack"), bytes);
-  let written = "";
-  const job = hostile.start(
-    `exec 3<>${PORT}; timeout 20 dd if=/in/attack bs=32k status=none >&3; echo written; exec sleep 1000`,
-    {
-      onOutput: (_stream, data) => {
-        written += data.toString();
-      },
-    },
-  );
-  await until(() => written !== "" && seen(), "the attack in the relay's log");
-  expect(written).toBe("written\n");
+  const write = "dd if=/in/attack bs=32k status=none >&3";
+  const job = hostile.start(`exec 3<>${PORT}; ${write}; echo written; exec sleep 1000`);
+  await until(() => job.stdout !== "" && seen(), "the attack in the relay's log");
+  expect(job.stdout).toBe("written\n");
   job.signal("KILL");
   await job.done;
 }
@@ -147,15 +124,20 @@ async function idsOf(vm: Vm): Promise<number[]> {
   return await screen.ids().finally(() => screen.close());
 }
 
-/** The same bytes in every run. */
-function noise(bytes: number, seed: number): Buffer {
+const anyId = async (): Promise<number> => (await idsOf(hostile))[0] ?? 0;
+
+/** The same numbers in every run, below 2 ** 32. */
+function randomNumbers(seed: number): () => number {
   let state = seed;
-  return Buffer.from(
-    Uint8Array.from({ length: bytes }, () => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      return state >>> 24;
-    }),
-  );
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state;
+  };
+}
+
+function noise(bytes: number, seed: number): Buffer {
+  const random = randomNumbers(seed);
+  return Buffer.from(Uint8Array.from({ length: bytes }, () => random() >>> 24));
 }
 
 describe("a hostile guest does not disturb another's stream", () => {
@@ -204,14 +186,13 @@ describe("a hostile guest does not disturb another's stream", () => {
     [
       "a flood of frames without a configuration",
       "rejected a session",
-      async () =>
-        forge([attach(0, (await idsOf(hostile))[0] ?? 0), ...upTo(5000).map((n) => frame(n + 1, 0))]),
+      async () => forge([attach(0, await anyId()), ...upTo(5000).map((n) => frame(n + 1, 0))]),
     ],
     [
       "a flood of attached buffers",
       "rejected a session",
       async () => {
-        const id = (await idsOf(hostile))[0] ?? 0;
+        const id = await anyId();
         return forge(upTo(200).map((buffer) => attach(buffer % 70, id)));
       },
     ],
@@ -221,7 +202,7 @@ describe("a hostile guest does not disturb another's stream", () => {
       async () =>
         forge([
           configure(),
-          attach(0, (await idsOf(hostile))[0] ?? 0),
+          attach(0, await anyId()),
           // Below the number that may wait for a slow Attach, which is another limit.
           ...upTo(150).map((n) => frame(n + 1, 0)),
         ]),
@@ -230,16 +211,15 @@ describe("a hostile guest does not disturb another's stream", () => {
 
   it.each(attacks)("%s", async (what, trace, bytes) => {
     const name = `honest-${attacks.findIndex(([other]) => other === what)}`;
-    const packets = (): number => logged("honest", '"packet"');
     const traces = logged("hostile", trace);
     const attached = logged("hostile", '"attached"');
     // Longer than any attack; it is interrupted.
     const stream = honest.start(draw(50_000, name, "--live").replace("'vsockenc", "'vsockenc drop=never"));
-    const before = packets();
-    await until(() => packets() > before + 5, "the honest guest's stream");
+    const before = packetsOf("honest");
+    await morePackets("honest", 5);
     await attack(await bytes(), () => trace === "" || logged("hostile", trace) > traces);
-    const after = packets();
-    await until(() => packets() > after + 5, "the stream after the attack");
+    const after = packetsOf("honest");
+    await morePackets("honest", 5);
     stream.signal("INT");
     expect((await stream.done).status).toBe(0);
     const { frames } = JSON.parse(readFileSync(at(`${name}.json`), "utf8")) as { frames: number };
@@ -257,10 +237,9 @@ describe("a hostile guest does not disturb another's stream", () => {
 
 describe("the next program can use the port", () => {
   it("after programs were killed at random moments", async () => {
-    let random = 7;
+    const random = randomNumbers(7);
     for (let round = 0; round < KILLS; round++) {
-      random = (Math.imul(random, 1664525) + 1013904223) >>> 0;
-      const delay = (50 + (random % 1200)) / 1000;
+      const delay = (50 + (random() % 1200)) / 1000;
       const { status } = await hostile.run(
         `timeout -s KILL ${delay} ${draw(10_000, "victim").replace("'vsockenc", "'vsockenc drop=never")}`,
       );
@@ -271,15 +250,14 @@ describe("the next program can use the port", () => {
   });
 
   it("after a program that never read its packets", async () => {
-    const [id] = await idsOf(hostile);
     const frames = upTo(6).map((n) => frame(n + 1, 0));
-    writeFileSync(at("mute"), forge([configure(), attach(0, id ?? 0), ...frames]));
+    writeFileSync(at("mute"), forge([configure(), attach(0, await anyId()), ...frames]));
     const opened = logged("hostile", "session opened");
-    const packets = logged("hostile", '"packet"');
+    const packets = packetsOf("hostile");
     const mute = hostile.start(`exec 3<>${PORT}; dd if=/in/mute bs=32k status=none >&3; exec sleep 600`);
     await until(() => logged("hostile", "session opened") > opened, "the session");
     const silent = logged("hostile", "was silent");
-    await until(() => logged("hostile", '"packet"') > packets, "unread packets");
+    await until(() => packetsOf("hostile") > packets, "unread packets");
     await until(() => logged("hostile", "was silent") > silent, "the end of its session");
     mute.signal("KILL");
     await mute.done;
@@ -291,11 +269,10 @@ describe("the next program can use the port", () => {
 describe("a live stream", () => {
   it("counts the frames lost with a killed relay, and resumes with a key frame", async () => {
     const frames = 200;
-    const before = logged("honest", '"packet"');
     const live = honest.start(
       draw(frames, "live", "--live").replace("bitrate=4000", "bitrate=4000 keyframe-interval=1000"),
     );
-    await until(() => logged("honest", '"packet"') > before + 30, "packets before the kill");
+    await morePackets("honest", 30);
     relay.kill("SIGKILL");
     await relay.ended();
     const cut = log.length;
@@ -311,18 +288,15 @@ describe("a live stream", () => {
     expect(seen.length).toBeLessThan(frames);
     expect(seen.length).toBe(stats["frames-encoded"]);
     const dropped = Object.entries(stats).filter(([name]) => name.startsWith("dropped-"));
-    expect(
-      dropped.reduce((sum, [, count]) => sum + count, seen.length),
-      "all are counted",
-    ).toBe(frames);
+    const counted = dropped.reduce((sum, [, count]) => sum + count, seen.length);
+    expect(counted, "all are counted").toBe(frames);
     expect(inspectStream(at("live.h264")).keyFrames).toBe(2);
   });
 
   it("continues while another guest is stopped", async () => {
     const stream = honest.start(draw(120, "beside"));
     const other = hostile.start(draw(120, "stopped"));
-    const before = logged("hostile", '"packet"');
-    await until(() => logged("hostile", '"packet"') > before + 10, "packets before the stop");
+    await morePackets("hostile", 10);
     await hostile.qmp.execute("stop");
     expect((await stream.done).status).toBe(0);
     await hostile.qmp.execute("cont");
@@ -331,10 +305,9 @@ describe("a live stream", () => {
   });
 
   it("continues when another guest's GPU process is killed", async () => {
-    const before = logged("honest", '"packet"');
     const stream = honest.start(draw(150, "apart"));
     const drawing = hostile.start(draw(10_000, "orphan"));
-    await until(() => logged("honest", '"packet"') > before + 20, "packets before the kill");
+    await morePackets("honest", 20);
     hostile.gpu?.kill("SIGKILL");
     await until(() => log.includes("the exporter has gone"), "the relay's log message");
     expect((await stream.done).status).toBe(0);

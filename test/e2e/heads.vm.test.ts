@@ -20,7 +20,7 @@ import { TestViewer } from "../unit/viewer/support/test-viewer.ts";
 import { QEMU } from "../vm/accelerator.ts";
 import { SupervisedProcess } from "../vm/child.ts";
 import { type GuestSockets, startGpu, vmSection } from "../vm/host-processes.ts";
-import { Vm } from "../vm/vm.ts";
+import { useVm } from "../vm/use-vm.ts";
 import { Screen } from "./support/screen.ts";
 
 const SIZE = { width: 1280, height: 800 };
@@ -77,24 +77,19 @@ class WatchedHead {
 
 describe("the console of a guest without our software", () => {
   const folder = temporaryFolder();
-  let vm: Vm;
+  const guest = useVm({ gpu: "vsockenc", relay: false, payload: false, mode: MODE });
   let head: WatchedHead;
 
   beforeAll(async () => {
-    vm = await Vm.boot({ gpu: "vsockenc", relay: false, payload: false, mode: MODE });
-    head = await WatchedHead.start(vm, folder);
+    head = await WatchedHead.start(guest.vm, folder);
   });
-
-  afterAll(async () => {
-    head?.stop();
-    await vm?.shutdown();
-  });
+  afterAll(() => head?.stop());
 
   /** Fills the console with text and hides its blinking cursor. */
   async function write(word: string): Promise<void> {
     const line = `${word} of a guest that has no software for it, `.repeat(2);
     const script = `(printf '\\033[2J\\033[H\\033[?25l'; for i in $(seq 48); do printf '%02d %s\\n' $i '${line}'; done) >/dev/tty1`;
-    await vm.succeed(script);
+    await guest.vm.succeed(script);
   }
 
   it("is shown in its first picture and after every change", async () => {
@@ -108,7 +103,7 @@ describe("the console of a guest without our software", () => {
 
   it("is shown again after the guest restarts", async () => {
     const before = head.viewer.messages.length;
-    await vm.reset();
+    await guest.vm.reset();
     const since = head.viewer.messages.slice(before);
     expect(since).toContainEqual(
       expect.objectContaining({ type: "state", body: expect.objectContaining({ code: StateCode.AWAY }) }),

@@ -6,26 +6,19 @@ import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../common/package-root.ts";
 import { PIXEL_FORMATS } from "../../proto/formats.ts";
 import { countersOf, dmabufsrc, upTo } from "../support/counter.ts";
 import { psnr } from "../support/ffmpeg.ts";
 import { temporaryFolder } from "../support/folder.ts";
-import { Vm, type VmOptions } from "../vm/vm.ts";
+import { useVm } from "../vm/use-vm.ts";
+import type { VmOptions } from "../vm/vm.ts";
 
 const SIZE = { width: 640, height: 360 };
 const FRAMES = 12;
 /** Below the bit rate's quality, above that of wrong channels, planes, strides or matrices. */
 const MIN_PSNR_DB = 30;
-
-interface Stats {
-  readonly tier: string;
-  readonly warnings: number;
-  readonly "frames-copied": number;
-  readonly "frames-inline": number;
-  readonly "pixel-bytes-sent": number;
-}
 
 interface Run {
   readonly allocator: "dumb" | "resource" | "udmabuf" | "system";
@@ -34,40 +27,34 @@ interface Run {
   readonly drmCaps?: true;
 }
 
-/** A guest with dmabufsrc. */
+/** A guest with dmabufsrc, for a describe block. */
 class Guest {
   readonly #folder = temporaryFolder();
-  #vm: Vm | undefined;
+  readonly #guest: ReturnType<typeof useVm>;
 
-  async boot(options: VmOptions): Promise<void> {
-    this.#vm = await Vm.boot({ ...options, outDir: this.#folder });
-  }
-
-  async shutdown(): Promise<void> {
-    await this.#vm?.shutdown();
+  constructor(options: VmOptions) {
+    this.#guest = useVm({ ...options, outDir: this.#folder });
   }
 
   /** Encodes the pattern, checks every frame of the result, and gives the element's statistics. */
-  async encode({ allocator, format = "BGRx", planes = "together", drmCaps }: Run): Promise<Stats> {
+  async encode({ allocator, format = "BGRx", planes = "together", drmCaps }: Run): Promise<unknown> {
     const stream = join(this.#folder, "a.h264");
     const options =
       `--allocator ${allocator} --format ${format} --planes ${planes} ${drmCaps ? "--drm-caps" : ""} ` +
       "--buffers 4 --stats-json /out/a.json";
     const pipeline = "vsockenc bitrate=20000 ! h264parse ! filesink location=/out/a.h264";
-    await this.#succeed(dmabufsrc(SIZE, FRAMES, pipeline, options));
+    await this.#guest.vm.succeed(dmabufsrc(SIZE, FRAMES, pipeline, options));
     expect(countersOf(stream, SIZE)).toEqual(upTo(FRAMES));
     const quality = await psnr(stream, reference(), SIZE, "bgr0");
     expect(quality.minimum).toBeGreaterThan(MIN_PSNR_DB);
-    return JSON.parse(readFileSync(join(this.#folder, "a.json"), "utf8")) as Stats;
+    return JSON.parse(readFileSync(join(this.#folder, "a.json"), "utf8"));
   }
 
-  /** The report of vsockenc-probe. */
-  async probe(options = ""): Promise<{ readonly crc_guest: string; readonly crc_host: string }> {
-    return JSON.parse(await this.#succeed(`vsockenc-probe ${options}`));
-  }
-
-  async #succeed(command: string): Promise<string> {
-    return (await this.#vm?.succeed(command)) ?? "";
+  /** Expects vsockenc-probe to find the same pixels on the host, by this tier. */
+  async probe(tier: string, options = ""): Promise<void> {
+    const probe = JSON.parse(await this.#guest.vm.succeed(`vsockenc-probe ${options}`));
+    expect(probe).toMatchObject({ ok: true, tier, crc_host: probe.crc_guest, error: null });
+    expect(probe.crc_guest).toEqual(expect.any(String));
   }
 }
 
@@ -82,14 +69,9 @@ const names = PIXEL_FORMATS.map(({ name }) => name);
 const planar = PIXEL_FORMATS.filter(({ planes }) => planes.length > 1).map(({ name }) => name);
 
 describe("a guest with our GPU", () => {
-  const guest = new Guest();
-  beforeAll(() => guest.boot({ gpu: "vsockenc" }));
-  afterAll(() => guest.shutdown());
+  const guest = new Guest({ gpu: "vsockenc" });
 
-  it("verifies the path of a resource with vsockenc-probe", async () => {
-    const probe = await guest.probe();
-    expect(probe).toMatchObject({ ok: true, tier: "resource", crc_host: probe.crc_guest, error: null });
-  });
+  it("verifies the path of a resource with vsockenc-probe", () => guest.probe("resource"));
 
   it.each(names)("reads %s in place from DmaBufs", async (format) => {
     const stats = await guest.encode({ allocator: "resource", format });
@@ -121,55 +103,29 @@ describe("a guest with our GPU", () => {
 });
 
 describe("a guest whose host maps no runs", () => {
-  const guest = new Guest();
-  const folder = temporaryFolder();
-  beforeAll(() => {
-    const relayConfig = join(folder, "relay.toml");
-    writeFileSync(relayConfig, "[pictures]\nmax_runs = 0\n");
-    return guest.boot({ gpu: "vsockenc", relayConfig });
-  });
-  afterAll(() => guest.shutdown());
+  const relayConfig = join(temporaryFolder(), "relay.toml");
+  writeFileSync(relayConfig, "[pictures]\nmax_runs = 0\n");
+  const guest = new Guest({ gpu: "vsockenc", relayConfig });
 
-  it("verifies the path of gathered pixels with vsockenc-probe", async () => {
-    const probe = await guest.probe();
-    expect(probe).toMatchObject({
-      ok: true,
-      tier: "resource-gather",
-      crc_host: probe.crc_guest,
-      error: null,
-    });
-  });
+  it("verifies the path of gathered pixels with vsockenc-probe", () => guest.probe("resource-gather"));
 
   it.each(["BGRx", ...planar])("gathers %s for each frame", async (format) => {
     const stats = await guest.encode({ allocator: "resource", format });
-    expect(stats).toMatchObject({
-      tier: "resource-gather",
-      warnings: 0,
-      "frames-copied": 0,
-      "frames-inline": 0,
-    });
+    const none = { warnings: 0, "frames-copied": 0, "frames-inline": 0 };
+    expect(stats).toMatchObject({ tier: "resource-gather", ...none });
   });
 });
 
 describe("a guest without a GPU", () => {
-  const guest = new Guest();
-  beforeAll(() => guest.boot({ gpu: "none" }));
-  afterAll(() => guest.shutdown());
+  const guest = new Guest({ gpu: "none" });
 
-  it("verifies the path of inline pixels with vsockenc-probe", async () => {
-    const probe = await guest.probe("--inline");
-    expect(probe).toMatchObject({ ok: true, tier: "inline", crc_host: probe.crc_guest, error: null });
-  });
+  it("verifies the path of inline pixels with vsockenc-probe", () => guest.probe("inline", "--inline"));
 
   it.each(["BGRx", ...planar])("sends the pixels of %s over the port, and warns", async (format) => {
     const bytes = SIZE.width * SIZE.height * (format === "BGRx" ? 4 : 1.5);
     const stats = await guest.encode({ allocator: "system", format });
-    expect(stats).toMatchObject({
-      tier: "inline",
-      warnings: 1,
-      "frames-inline": FRAMES,
-      "pixel-bytes-sent": FRAMES * bytes,
-    });
+    const sent = { "frames-inline": FRAMES, "pixel-bytes-sent": FRAMES * bytes };
+    expect(stats).toMatchObject({ tier: "inline", warnings: 1, ...sent });
   });
 
   it("sends the pixels of DmaBufs", async () => {

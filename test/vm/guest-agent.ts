@@ -119,6 +119,11 @@ export class Job {
     this.done.catch(() => {}); // the caller may not be interested
   }
 
+  /** What it has written so far; the last 4 MiB. */
+  get stdout(): string {
+    return this.#streams.stdout.text;
+  }
+
   /** Sends a signal ("KILL", "INT", …) to the command and all its children. */
   signal(name: string): void {
     if (!/^[A-Z0-9]+$/.test(name)) {

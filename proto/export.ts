@@ -33,24 +33,28 @@ export interface CursorImage {
 /** Why an Acquire was refused, by the names of export.proto. */
 export type ExportErrorCode = keyof typeof vsockenc.ExportErrorCode;
 
+/** Where the pixels of a resource are. */
+export interface AcquiredResource {
+  readonly resource: number;
+  /** Which incarnation of the id this is. */
+  readonly generation: number;
+  /** In pixels. */
+  readonly width: number;
+  readonly height: number;
+  /** VIRTIO_GPU_FORMAT_*, for pictures of heads; a stream gets its layout from the guest. */
+  readonly format: number;
+  /** The bytes, in order. */
+  readonly extents: readonly Extent[];
+  /** Number of the IOSurface that has the pixels; there are no extents then. */
+  readonly surface?: number | undefined;
+}
+
 export type ExportMessage =
   | { readonly type: "hello"; readonly version: number; readonly exporter: string }
   /** `descriptor` belongs to the receiver of a decoded message, and to the sender of one to be sent. */
   | { readonly type: "memory"; readonly memory: number; readonly size: number; readonly descriptor: number }
   | { readonly type: "acquire"; readonly request: number; readonly resource: number }
-  | {
-      readonly type: "acquired";
-      readonly request: number;
-      readonly resource: number;
-      readonly generation: number;
-      readonly width: number;
-      readonly height: number;
-      /** VIRTIO_GPU_FORMAT_*. */
-      readonly format: number;
-      readonly extents: readonly Extent[];
-      /** Number of the IOSurface that has the pixels; there are no extents then. */
-      readonly surface?: number | undefined;
-    }
+  | ({ readonly type: "acquired"; readonly request: number } & AcquiredResource)
   | {
       readonly type: "refused";
       readonly request: number;
@@ -110,58 +114,41 @@ function fail(what: string): never {
 }
 
 /** A field that is not negative: an absent one is 0, and one that a double cannot hold is rejected. */
-function number(value: number | null | undefined, field = "a number"): number {
+function number(value: number | null | undefined, field: string): number {
   const given = value ?? 0;
   return Number.isSafeInteger(given) && given >= 0 ? given : fail(`${field} ${given} is not below 2^53`);
 }
 
-function rectangle(value: vsockenc.Rectangle.$Properties | null | undefined): Rectangle {
-  return {
-    x: number(value?.x),
-    y: number(value?.y),
-    width: number(value?.width),
-    height: number(value?.height),
-  };
+function numbers<Name extends string>(
+  sent: { readonly [name in Name]?: number | null } | null | undefined,
+  ...names: readonly Name[]
+): Record<Name, number> {
+  const fields = names.map((name) => [name, number(sent?.[name], name)] as const);
+  return Object.fromEntries(fields) as Record<Name, number>;
 }
 
-interface Fields {
-  readonly request?: number | null;
-  readonly resource?: number | null;
-  readonly generation?: number | null;
-}
+const rectangleOf = (sent: vsockenc.Rectangle.$Properties | null | undefined): Rectangle =>
+  numbers(sent, "x", "y", "width", "height");
 
-const requestOf = ({ request, resource }: Fields) => ({
-  request: number(request),
-  resource: number(resource),
-});
-
-const holdOf = ({ resource, generation }: Fields) => ({
-  resource: number(resource),
-  generation: number(generation, "generation"),
-});
-
-function extents(list: readonly vsockenc.Extent.$Properties[] | null | undefined): readonly Extent[] {
-  const given = list ?? [];
-  if (given.length > LIMITS.MAX_EXTENTS) fail(`${given.length} extents, at most ${LIMITS.MAX_EXTENTS}`);
-  return given.map((extent) => {
-    const offset = number(extent.offset, "offset");
-    const length = number(extent.length, "length");
-    number(offset + length, "offset + length");
-    return { memory: number(extent.memory), offset, length };
+function extentsOf(sent: readonly vsockenc.Extent.$Properties[]): readonly Extent[] {
+  if (sent.length > LIMITS.MAX_EXTENTS) fail(`${sent.length} extents, at most ${LIMITS.MAX_EXTENTS}`);
+  return sent.map((one) => {
+    const extent = numbers(one, "memory", "offset", "length");
+    number(extent.offset + extent.length, "offset + length");
+    return extent;
   });
 }
 
 function surfaceOf({ surface, extents }: vsockenc.Acquired.$Properties): number | undefined {
   if (surface === null || surface === undefined) return undefined;
-  const id = number(surface.id);
+  const id = number(surface.id, "surface");
   if (id === 0) fail("Acquired.surface has no id");
-  if (extents !== null && extents !== undefined && extents.length > 0) fail("a surface with extents");
+  if ((extents ?? []).length > 0) fail("a surface with extents");
   return id;
 }
 
 function cursorImageOf(sent: vsockenc.CursorImage.$Properties): CursorImage | undefined {
-  const width = number(sent.width);
-  const height = number(sent.height);
+  const { width, height } = numbers(sent, "width", "height");
   const pixels = sent.pixels ?? new Uint8Array(0);
   const side = LIMITS.CURSOR_SIDE;
   if (width > side || height > side || pixels.length !== width * height * 4) {
@@ -174,6 +161,51 @@ function codeName(code: number | null | undefined): ExportErrorCode {
   const name = vsockenc.ExportErrorCode[code ?? 0];
   return name !== undefined ? (name as ExportErrorCode) : "EXPORT_ERROR_UNSPECIFIED";
 }
+
+type Type = ExportMessage["type"];
+
+/** Messages from their protobuf bodies; `takeDescriptor` gives the next descriptor that was received. */
+const DECODERS: {
+  readonly [type in Type]: (
+    sent: NonNullable<vsockenc.ExportMessage[type]>,
+    takeDescriptor: () => number,
+  ) => Extract<ExportMessage, { type: type }>;
+} = {
+  hello: (sent) => ({ type: "hello", ...numbers(sent, "version"), exporter: sent.exporter ?? "" }),
+  memory: (sent, takeDescriptor) => ({
+    type: "memory",
+    ...numbers(sent, "memory", "size"),
+    descriptor: takeDescriptor(),
+  }),
+  acquire: (sent) => ({ type: "acquire", ...numbers(sent, "request", "resource") }),
+  acquired: (sent) => ({
+    type: "acquired",
+    ...numbers(sent, "request", "resource", "generation", "width", "height", "format"),
+    extents: extentsOf(sent.extents ?? []),
+    surface: surfaceOf(sent),
+  }),
+  refused: (sent) => ({
+    type: "refused",
+    ...numbers(sent, "request", "resource"),
+    code: codeName(sent.code),
+    text: sent.text ?? "",
+  }),
+  release: (sent) => ({ type: "release", ...numbers(sent, "resource", "generation") }),
+  revoke: (sent) => ({ type: "revoke", ...numbers(sent, "resource", "generation") }),
+  scanout: (sent) => ({
+    type: "scanout",
+    ...numbers(sent, "head", "resource"),
+    rectangle: rectangleOf(sent.rectangle),
+  }),
+  damage: (sent) => ({ type: "damage", ...numbers(sent, "head"), rectangle: rectangleOf(sent.rectangle) }),
+  cursorImage: (sent) => ({ type: "cursorImage", ...numbers(sent, "head"), image: cursorImageOf(sent) }),
+  cursorPosition: (sent) => ({
+    type: "cursorPosition",
+    ...numbers(sent, "head"),
+    x: sent.x ?? 0,
+    y: sent.y ?? 0,
+  }),
+};
 
 /**
  * Turns a connection's bytes and descriptors into messages. Descriptors keep the order of the Memory messages that
@@ -246,53 +278,13 @@ export class ExportDecoder {
     } catch (error) {
       return fail(errorText(error));
     }
-    const { hello, memory, acquire, acquired, refused, release, revoke, scanout, damage } = decoded;
-    const { cursorImage, cursorPosition } = decoded;
-    if (hello) return { type: "hello", version: number(hello.version), exporter: hello.exporter ?? "" };
-    if (memory) {
-      const size = number(memory.size, "size");
-      const descriptor = this.#descriptors.shift() ?? fail("a Memory message without its descriptor");
-      return { type: "memory", memory: number(memory.memory), size, descriptor };
-    }
-    if (acquire) return { type: "acquire", ...requestOf(acquire) };
-    if (acquired) {
-      const { generation, width, height, format } = acquired;
-      return {
-        type: "acquired",
-        ...requestOf(acquired),
-        generation: number(generation, "generation"),
-        width: number(width),
-        height: number(height),
-        format: number(format),
-        extents: extents(acquired.extents),
-        surface: surfaceOf(acquired),
-      };
-    }
-    if (refused) {
-      return {
-        type: "refused",
-        ...requestOf(refused),
-        code: codeName(refused.code),
-        text: refused.text ?? "",
-      };
-    }
-    if (release) return { type: "release", ...holdOf(release) };
-    if (revoke) return { type: "revoke", ...holdOf(revoke) };
-    if (scanout) {
-      const { head, resource } = scanout;
-      const shown = rectangle(scanout.rectangle);
-      return { type: "scanout", head: number(head), resource: number(resource), rectangle: shown };
-    }
-    if (damage) {
-      return { type: "damage", head: number(damage.head), rectangle: rectangle(damage.rectangle) };
-    }
-    if (cursorImage) {
-      return { type: "cursorImage", head: number(cursorImage.head), image: cursorImageOf(cursorImage) };
-    }
-    if (cursorPosition) {
-      const { head, x, y } = cursorPosition;
-      return { type: "cursorPosition", head: number(head), x: x ?? 0, y: y ?? 0 };
-    }
-    return undefined;
+    const type = decoded.message;
+    if (type === undefined) return undefined;
+    // Type and body belong together, but TypeScript cannot follow that through an index.
+    const decode = DECODERS[type] as (sent: unknown, takeDescriptor: () => number) => ExportMessage;
+    return decode(
+      decoded[type],
+      () => this.#descriptors.shift() ?? fail("a Memory message without its descriptor"),
+    );
   }
 }

@@ -40,22 +40,11 @@ function run(command: string, args: readonly string[]): void {
 function typescriptCodecs(): void {
   const files = readdirSync(here).filter((name) => name.endsWith(".proto"));
   const pbjs = join(here, "..", "node_modules", ".bin", "pbjs");
-  const options = ["--dts", "--no-create", "--no-verify", "--no-convert", "--no-delimited", "--no-service"];
-  const output = join(generated, "messages.js");
-  run(pbjs, [
-    "-t",
-    "static-module",
-    "-w",
-    "esm",
-    ...options,
-    "--no-typeurl",
-    "--force-number",
-    "-p",
-    ".",
-    "-o",
-    output,
-    ...files,
-  ]);
+  const omitted = ["create", "verify", "convert", "delimited", "service", "typeurl"].map(
+    (part) => `--no-${part}`,
+  );
+  const options = ["--target=static-module", "--wrap=esm", "--dts", "--force-number", "--path=.", ...omitted];
+  run(pbjs, [...options, "--out", join(generated, "messages.js"), ...files]);
 }
 
 function cCodecs(): void {
@@ -116,33 +105,19 @@ function cFormats(): string {
   ].join("\n");
 }
 
-function formatTable(): string {
-  const rows = PIXEL_FORMATS.map(
-    ({ name, drm, virtio, planes }) => `| ${name} | ${drm} | ${virtio ?? ""} | ${planes.length} |`,
-  );
-  return ["| GStreamer | DRM | VIRTIO_GPU_FORMAT | planes |", "|---|---|---|---|", ...rows].join("\n");
+/** A table in Markdown; undefined is an empty cell. */
+function table(head: readonly string[], rows: readonly (readonly (string | number | undefined)[])[]): string {
+  const lines = [head, ...rows].map((cells) => `| ${cells.map((cell) => cell ?? "").join(" | ")} |`);
+  lines.splice(1, 0, `${"|---".repeat(head.length)}|`);
+  return lines.join("\n");
 }
 
 function limitTable(limits: Readonly<Record<string, Limit>>): string {
   const rows = Object.entries(limits).map(([name, { value, unit, why }]) => {
     const shown = name === "MAGIC" ? `0x${value.toString(16)}` : value.toLocaleString("en");
-    return `| ${name} | ${shown} | ${unit} | ${why} |`;
+    return [name, shown, unit, why];
   });
-  return ["| name | value | unit | what it is |", "|---|---|---|---|", ...rows].join("\n");
-}
-
-function closeTable(): string {
-  const rows = Object.values(CLOSE_CODES).map(
-    ({ code, meaning, again }) => `| ${code} | ${meaning} | ${again ? "yes" : "no"} |`,
-  );
-  return ["| code | meaning | again |", "|---|---|---|", ...rows].join("\n");
-}
-
-function headerTable(): string {
-  const rows = HEADER_FIELDS.map(
-    ({ name, offset, bytes, meaning }) => `| ${offset} | ${bytes} | ${name} | ${meaning} |`,
-  );
-  return ["| offset | bytes | field | meaning |", "|---|---|---|---|", ...rows].join("\n");
+  return table(["name", "value", "unit", "what it is"], rows);
 }
 
 /** Moves changed files only; unchanged ones keep their time, so that they are not compiled again. */
@@ -166,12 +141,21 @@ writeFileSync(join(generatedC, "vsockenc-limits.h"), cLimits());
 writeFileSync(join(generatedC, "vsockenc-formats.h"), cFormats());
 takeOver(generated, finished);
 replaceGenerated(join(here, "PROTOCOL.md"), {
-  header: headerTable(),
+  header: table(
+    ["offset", "bytes", "field", "meaning"],
+    HEADER_FIELDS.map(({ name, offset, bytes, meaning }) => [offset, bytes, name, meaning]),
+  ),
   limits: limitTable(LIMIT_DOCUMENTATION),
-  formats: formatTable(),
+  formats: table(
+    ["GStreamer", "DRM", "VIRTIO_GPU_FORMAT", "planes"],
+    PIXEL_FORMATS.map(({ name, drm, virtio, planes }) => [name, drm, virtio, planes.length]),
+  ),
 });
 replaceGenerated(join(here, "VIEWER.md"), {
-  closing: closeTable(),
+  closing: table(
+    ["code", "meaning", "again"],
+    Object.values(CLOSE_CODES).map(({ code, meaning, again }) => [code, meaning, again ? "yes" : "no"]),
+  ),
   limits: limitTable(VIEWER_LIMIT_DOCUMENTATION),
 });
 console.log(`generated ${relative(process.cwd(), finished)}`);

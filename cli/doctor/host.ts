@@ -147,10 +147,8 @@ function checkFolder(name: string, path: string): Check {
 async function checkExporter(vm: string, path: string): Promise<Check> {
   const name = `${vm}: exporter`;
   const { ExportClient } = await import("../../host/export/client.ts");
-  const ignore = (): undefined => undefined;
   try {
-    const events = { onRevoke: ignore, onScanout: ignore, onDamage: ignore, onClose: ignore };
-    (await ExportClient.connect(path, events)).close();
+    (await ExportClient.connect(path)).close();
     return ok(name, `answers at ${path}`);
   } catch (error) {
     const fix =

@@ -7,8 +7,8 @@ import {
   ExportProtocolError,
   encodeExportMessage,
 } from "../../proto/export.ts";
-import { closeDescriptor } from "../native/descriptor.ts";
 import { FdSocket } from "../native/fd-socket.ts";
+import { closeDescriptor } from "../native/os-addon.ts";
 
 export interface ExportChannelEvents {
   onMessage(message: ExportMessage): void;

@@ -5,16 +5,16 @@
  * resource is unanswered: otherwise it would end the new hold as well.
  */
 import {
+  type AcquiredResource,
   type CursorImage,
   type ExportErrorCode,
   type ExportMessage,
   ExportProtocolError,
-  type Extent,
   type Rectangle,
 } from "../../proto/export.ts";
 import { LIMITS } from "../../proto/limits.ts";
-import { closeDescriptor, memoryStatus } from "../native/descriptor.ts";
-import { connectUnix } from "../native/fd-socket.ts";
+import { connectUnix } from "../native/listener.ts";
+import { closeDescriptor, memoryStatus } from "../native/os-addon.ts";
 import { ExportChannel } from "./channel.ts";
 
 /** A memory that resources lie in. */
@@ -28,35 +28,25 @@ export interface ExportedMemory {
 }
 
 /** A resource whose bytes may be read until it is released. */
-export interface ExportedResource {
-  readonly resource: number;
-  /** Which incarnation of the id this is. */
-  readonly generation: number;
-  readonly width: number;
-  readonly height: number;
-  /** VIRTIO_GPU_FORMAT_*, for pictures of heads; a stream gets its layout from the guest. */
-  readonly format: number;
-  /** The bytes, in order; each extent lies inside its memory. */
-  readonly extents: readonly Extent[];
-  /** Number of the IOSurface that has the pixels; there are no extents then. */
-  readonly surface: number | undefined;
-  /** The memories that the extents name. */
+export interface ExportedResource extends AcquiredResource {
+  /** The memories that the extents name; each extent lies inside its memory. */
   readonly memories: ReadonlyMap<number, ExportedMemory>;
 }
 
+/** Events without a listener are ignored. */
 export interface ExportClientEvents {
   /** The guest frees the resource: stop reading and call release(); the guest waits at most REVOKE_HOLD_MS. */
-  onRevoke(resource: number, generation: number): void;
+  onRevoke?(resource: number, generation: number): void;
   /** The head now shows this part of the resource; resource 0: nothing. */
-  onScanout(head: number, resource: number, rectangle: Rectangle): void;
+  onScanout?(head: number, resource: number, rectangle: Rectangle): void;
   /** The guest has changed this part of the head's picture. */
-  onDamage(head: number, rectangle: Rectangle): void;
+  onDamage?(head: number, rectangle: Rectangle): void;
   /** The head's pointer has another image; undefined: none is shown. */
   onCursorImage?(head: number, image: CursorImage | undefined): void;
   /** Where the pointer's first pixel is in the head's picture; it may lie outside. */
   onCursorPosition?(head: number, x: number, y: number): void;
   /** The connection is over, and with it every hold and descriptor. Not called if connect() failed. */
-  onClose(error?: Error): void;
+  onClose?(error?: Error): void;
 }
 
 /** The exporter refused the resource. */
@@ -75,14 +65,9 @@ export class ExportClosedError extends Error {
   override readonly name = "ExportClosedError";
 }
 
-interface Pending {
-  readonly resource: number;
-  readonly resolve: (resource: ExportedResource) => void;
-  readonly reject: (error: Error) => void;
-}
-
-interface Opening {
-  readonly resolve: () => void;
+/** A promise to settle. */
+interface Settling<Result> {
+  readonly resolve: (result: Result) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -94,16 +79,16 @@ export class ExportClient {
   readonly #channel: ExportChannel;
   readonly #events: ExportClientEvents;
   readonly #memories = new Map<number, ExportedMemory>();
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new Map<number, Settling<ExportedResource> & { readonly resource: number }>();
   /** Releases that wait, by resource: the generations. */
   readonly #deferred = new Map<number, Set<number>>();
   /** Revoked and not yet released, by resource: the generation. */
   readonly #revoked = new Map<number, number>();
-  #opening: Opening | undefined;
+  #opening: Settling<void> | undefined;
   #nextRequest = 1;
   #closed = false;
 
-  private constructor(fd: number, events: ExportClientEvents, opening: Opening) {
+  private constructor(fd: number, events: ExportClientEvents, opening: Settling<void>) {
     this.#events = events;
     this.#opening = opening;
     this.#channel = new ExportChannel(
@@ -125,25 +110,23 @@ export class ExportClient {
    *
    * @throws SocketError, ExportClosedError, ExportProtocolError (another version)
    */
-  static async connect(path: string, events: ExportClientEvents): Promise<ExportClient> {
+  static async connect(path: string, events: ExportClientEvents = {}): Promise<ExportClient> {
     const fd = connectUnix(path);
-    let client: ExportClient | undefined;
-    let timer: NodeJS.Timeout | undefined;
-    try {
-      await new Promise<void>((resolve, reject) => {
-        const opened = new ExportClient(fd, events, { resolve, reject });
-        client = opened;
-        timer = setTimeout(() => {
-          opened.#channel.close(
-            new ExportClosedError(`no message from ${path} within ${HELLO_TIMEOUT_MS} ms`),
-          );
-        }, HELLO_TIMEOUT_MS);
+    return await new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        client.#channel.close(new ExportClosedError(`no message from ${path} within ${HELLO_TIMEOUT_MS} ms`));
+      }, HELLO_TIMEOUT_MS);
+      const client: ExportClient = new ExportClient(fd, events, {
+        resolve: () => {
+          clearTimeout(timer);
+          resolve(client);
+        },
+        reject: (error) => {
+          clearTimeout(timer);
+          reject(error);
+        },
       });
-    } finally {
-      clearTimeout(timer);
-    }
-    if (client === undefined) throw new ExportClosedError(`${path} was closed`);
-    return client;
+    });
   }
 
   /**
@@ -199,24 +182,18 @@ export class ExportClient {
         this.#addMemory(message.memory, message.size, message.descriptor);
         break;
       case "acquired":
-        this.#settle(message.request, message.resource, message.generation, (pending) =>
-          pending.resolve(this.#describe(message)),
-        );
-        break;
       case "refused":
-        this.#settle(message.request, message.resource, undefined, (pending) =>
-          pending.reject(new ExportRefusedError(message.resource, message.code, message.text)),
-        );
+        this.#settle(message);
         break;
       case "revoke":
         this.#revoked.set(message.resource, message.generation);
-        this.#events.onRevoke(message.resource, message.generation);
+        this.#events.onRevoke?.(message.resource, message.generation);
         break;
       case "scanout":
-        this.#events.onScanout(message.head, message.resource, message.rectangle);
+        this.#events.onScanout?.(message.head, message.resource, message.rectangle);
         break;
       case "damage":
-        this.#events.onDamage(message.head, message.rectangle);
+        this.#events.onDamage?.(message.head, message.rectangle);
         break;
       case "cursorImage":
         this.#events.onCursorImage?.(message.head, message.image);
@@ -269,26 +246,23 @@ export class ExportClient {
       }
       memories.set(id, memory);
     }
-    const { resource, generation, width, height, format, extents, surface } = message;
-    return { resource, generation, width, height, format, extents, surface, memories };
+    const { type: _, request: __, ...resource } = message;
+    return { ...resource, memories };
   }
 
-  #settle(
-    request: number,
-    resource: number,
-    generation: number | undefined,
-    answer: (pending: Pending) => void,
-  ): void {
+  #settle(message: Extract<ExportMessage, { type: "acquired" | "refused" }>): void {
+    const { request, resource } = message;
     const pending = this.#pending.get(request);
     if (pending === undefined || pending.resource !== resource) {
       throw new ExportProtocolError(`an answer to the unknown request ${request}`);
     }
-    answer(pending);
+    if (message.type === "acquired") pending.resolve(this.#describe(message));
+    else pending.reject(new ExportRefusedError(resource, message.code, message.text));
     this.#pending.delete(request);
     const deferred = this.#deferred.get(resource);
     if (deferred === undefined) return;
     // Acquired again: the new holder will release it.
-    if (generation !== undefined) deferred.delete(generation);
+    if (message.type === "acquired") deferred.delete(message.generation);
     if (this.#isAwaited(resource)) return;
     this.#deferred.delete(resource);
     for (const old of deferred) this.#channel.send({ type: "release", resource, generation: old });
@@ -304,7 +278,7 @@ export class ExportClient {
     const opening = this.#opening;
     this.#opening = undefined;
     if (opening !== undefined) opening.reject(error ?? new ExportClosedError(reason));
-    else this.#events.onClose(error);
+    else this.#events.onClose?.(error);
     for (const { descriptor } of this.#memories.values()) closeDescriptor(descriptor);
     this.#memories.clear();
   }

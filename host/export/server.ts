@@ -7,9 +7,9 @@
  */
 import type { Logger } from "pino";
 import type { ExportMessage, Rectangle } from "../../proto/export.ts";
-import { closeDescriptor } from "../native/descriptor.ts";
-import type { FdListener } from "../native/fd-socket.ts";
-import { listenForUsers } from "../native/user-listener.ts";
+import type { FdListener } from "../native/listener.ts";
+import { listenForUsers } from "../native/listener.ts";
+import { closeDescriptor } from "../native/os-addon.ts";
 import { ExportConnection } from "./connection.ts";
 import type { ExportSource, Scanout } from "./source.ts";
 

@@ -24,10 +24,10 @@ import {
 import { Cursors, readCursorImage } from "./cursor.ts";
 import type { DisplayMode } from "./display-mode.ts";
 import { generateEdid } from "./edid.ts";
-import type { GuestWarnings } from "./guest-warnings.ts";
+import type { SharedMemories } from "./export-source.ts";
+import type { GuestWarnings } from "./limits.ts";
 import { GPU_LIMITS } from "./limits.ts";
 import { type Backing, type Resource, ResourceTable } from "./resources.ts";
-import type { SharedMemories } from "./shared-memories.ts";
 
 /** The reader of the pictures: the export server. */
 export interface PictureReader {

@@ -12,28 +12,19 @@ const FIRST_DESCRIPTOR = 54;
 /** Determines the physical size that the screen reports. */
 const PIXELS_PER_INCH = 96;
 const MM_PER_INCH = 25.4;
-const MANUFACTURER = "VSE";
+/** "VSE": five bits a letter, E-EDID 3.4.1. */
+const MANUFACTURER = (22 << 10) | (19 << 5) | 5;
 
-/** [width, aspect ratio code of E-EDID 3.9] of further modes at 60 Hz. */
-const STANDARD_TIMINGS: readonly (readonly [number, 0 | 1 | 2 | 3])[] = [
-  [1280, 3],
-  [1600, 3],
-  [1920, 3],
-  [1280, 2],
-  [1440, 0],
-  [1680, 0],
-  [1920, 0],
-  [1400, 1],
-];
+/** Further modes at 60 Hz: the aspect ratio code of E-EDID 3.9, and widths. */
+const STANDARD_TIMINGS = [
+  [3, 1280, 1600, 1920],
+  [2, 1280],
+  [0, 1440, 1680, 1920],
+  [1, 1400],
+] as const;
 
 /** sRGB primaries and white point, CIE x and y. */
 const CHROMATICITY = [0.64, 0.33, 0.3, 0.6, 0.15, 0.06, 0.3127, 0.329];
-
-interface Timing {
-  readonly clockKhz: number;
-  readonly verticalBlank: number;
-  readonly verticalSync: number;
-}
 
 const HORIZONTAL_BLANK = 160;
 const HORIZONTAL_FRONT_PORCH = 48;
@@ -54,7 +45,7 @@ function verticalSync({ width, height }: DisplayMode): number {
   return 10;
 }
 
-function timingAt(mode: DisplayMode, refreshHz: number): Timing {
+function timingAt(mode: DisplayMode, refreshHz: number) {
   const sync = verticalSync(mode);
   const lineUs = (1e6 / refreshHz - MIN_VERTICAL_BLANK_US) / mode.height;
   const verticalBlank = Math.max(
@@ -63,11 +54,11 @@ function timingAt(mode: DisplayMode, refreshHz: number): Timing {
   );
   const pixels = (mode.width + HORIZONTAL_BLANK) * (mode.height + verticalBlank);
   const clockKhz = Math.floor((refreshHz * pixels) / 1000 / CLOCK_STEP_KHZ) * CLOCK_STEP_KHZ;
-  return { clockKhz, verticalBlank, verticalSync: sync };
+  return { clockKhz, verticalBlank, sync };
 }
 
 /** 60 Hz, or as near as the clock's field allows. */
-function timing(mode: DisplayMode): Timing {
+function timing(mode: DisplayMode) {
   const wanted = timingAt(mode, REFRESH_HZ);
   if (wanted.clockKhz <= MAX_CLOCK_KHZ) return wanted;
   return timingAt(mode, Math.floor((REFRESH_HZ * MAX_CLOCK_KHZ) / wanted.clockKhz));
@@ -77,7 +68,7 @@ const millimetres = (pixels: number): number => Math.round((pixels * MM_PER_INCH
 
 /** E-EDID 3.10.2. */
 function detailedTiming(mode: DisplayMode): Buffer {
-  const { clockKhz, verticalBlank, verticalSync: sync } = timing(mode);
+  const { clockKhz, verticalBlank, sync } = timing(mode);
   const descriptor = Buffer.alloc(DESCRIPTOR_BYTES);
   const highNibbles = (first: number, second: number): number => ((first >> 8) << 4) | (second >> 8);
   const widthMm = millimetres(mode.width);
@@ -114,12 +105,6 @@ const SERIAL_TAG = 0xff;
 const NAME_TAG = 0xfc;
 const DUMMY_TAG = 0x10;
 
-function dummyDescriptor(): Buffer {
-  const descriptor = Buffer.alloc(DESCRIPTOR_BYTES);
-  descriptor[3] = DUMMY_TAG;
-  return descriptor;
-}
-
 /** Ten bits each: the low two of all come first, then the high eight. E-EDID 3.7. */
 function writeChromaticity(block: Buffer, at: number): void {
   const values = CHROMATICITY.map((value) => Math.round(value * 1024));
@@ -140,11 +125,7 @@ function writeChromaticity(block: Buffer, at: number): void {
 export function generateEdid(head: number, mode: DisplayMode): Buffer {
   const block = Buffer.alloc(BLOCK_BYTES);
   block.fill(0xff, 1, 7);
-  const letters = [...MANUFACTURER].map((letter) => letter.charCodeAt(0) - 64);
-  block.writeUInt16BE(
-    letters.reduce((packed, letter) => (packed << 5) | letter, 0),
-    8,
-  );
+  block.writeUInt16BE(MANUFACTURER, 8);
   block.writeUInt16LE(1, 10);
   block.writeUInt32LE(head + 1, 12);
   // Year 2025, no week; EDID 1.4.
@@ -161,15 +142,15 @@ export function generateEdid(head: number, mode: DisplayMode): Buffer {
   // 640x480, 800x600 and 1024x768 at 60 Hz.
   block[35] = 0x21;
   block[36] = 0x08;
-  STANDARD_TIMINGS.forEach(([width, aspect], i) => {
-    block[38 + i * 2] = width / 8 - 31;
-    block[39 + i * 2] = aspect << 6;
-  });
+  const timings = STANDARD_TIMINGS.flatMap(([aspect, ...widths]) =>
+    widths.flatMap((width) => [width / 8 - 31, aspect << 6]),
+  );
+  block.set(timings, 38);
   const descriptors = [
     detailedTiming(mode),
     textDescriptor(NAME_TAG, `vsockenc ${head}`),
     textDescriptor(SERIAL_TAG, `head-${head}`),
-    dummyDescriptor(),
+    Buffer.from([0, 0, 0, DUMMY_TAG]),
   ];
   descriptors.forEach((descriptor, i) => {
     descriptor.copy(block, FIRST_DESCRIPTOR + i * DESCRIPTOR_BYTES);

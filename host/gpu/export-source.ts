@@ -1,9 +1,45 @@
-/** The GPU's resources, as its export socket serves them. */
+/** The GPU's resources and their memories, as its export socket serves them. */
 import { packageVersion } from "../../common/package-root.ts";
-import type { ExportSource, LookUp } from "../export/source.ts";
+import { LIMITS } from "../../proto/limits.ts";
+import { type ExportSource, type LookUp, NOT_SHAREABLE, type SharedMemory } from "../export/source.ts";
+import type { GuestMemory } from "../native/guest-memory.ts";
+import { closeDescriptor } from "../native/os-addon.ts";
 import type { GpuDevice } from "./device.ts";
-import type { SharedMemories } from "./shared-memories.ts";
 import type { Vring } from "./vring.ts";
+
+/**
+ * The memories of resources, with numbers for the export protocol that stay the same over stop and cont, when the front
+ * end sends the same memory again with fresh descriptors.
+ */
+export class SharedMemories {
+  readonly #byIdentity = new Map<string, SharedMemory>();
+
+  /**
+   * Opens the memories of a table that are not known yet.
+   *
+   * @returns the numbers of its memories, in their order; NOT_SHAREABLE for those beyond MAX_MEMORIES
+   */
+  register(memory: GuestMemory): readonly number[] {
+    return memory.memories().map(({ identity, size }, i) => {
+      const known = this.#byIdentity.get(identity);
+      if (known !== undefined) return known.id;
+      if (this.#byIdentity.size >= LIMITS.MAX_MEMORIES) return NOT_SHAREABLE;
+      const id = this.#byIdentity.size + 1;
+      this.#byIdentity.set(identity, { id, size, descriptor: memory.openMemory(i) });
+      return id;
+    });
+  }
+
+  get(id: number): SharedMemory | undefined {
+    for (const memory of this.#byIdentity.values()) if (memory.id === id) return memory;
+    return undefined;
+  }
+
+  close(): void {
+    for (const { descriptor } of this.#byIdentity.values()) closeDescriptor(descriptor);
+    this.#byIdentity.clear();
+  }
+}
 
 /**
  * @param heads connected ones; a relay learns of them even while they show nothing

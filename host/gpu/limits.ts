@@ -1,3 +1,5 @@
+import type { Logger } from "pino";
+
 /**
  * Bounds of what one guest can make this process keep. They are far beyond what a desktop needs; a guest that
  * exceeds one gets the error of the virtio specification.
@@ -20,3 +22,26 @@ export const GPU_LIMITS = {
   WARNINGS: 20,
   WARNING_PERIOD_MS: 10_000,
 } as const;
+
+/** Warnings that a guest can cause at will: a few in each period are logged, the others are counted. */
+export class GuestWarnings {
+  readonly #log: Logger;
+  #periodStart = Number.NEGATIVE_INFINITY;
+  #inPeriod = 0;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  warn(fields: Readonly<Record<string, unknown>>, text: string): void {
+    const now = performance.now();
+    if (now - this.#periodStart >= GPU_LIMITS.WARNING_PERIOD_MS) {
+      const suppressed = this.#inPeriod - GPU_LIMITS.WARNINGS;
+      if (suppressed > 0) this.#log.warn({ suppressed }, "suppressed more warnings about the guest");
+      this.#periodStart = now;
+      this.#inPeriod = 0;
+    }
+    this.#inPeriod++;
+    if (this.#inPeriod <= GPU_LIMITS.WARNINGS) this.#log.warn(fields, text);
+  }
+}

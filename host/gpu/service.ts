@@ -9,14 +9,13 @@
  */
 import type { Logger } from "pino";
 import { ExportServer } from "../export/server.ts";
-import { closeDescriptor } from "../native/descriptor.ts";
-import { adoptDescriptor, FdListener, SocketError } from "../native/fd-socket.ts";
+import { FdListener, SocketError } from "../native/listener.ts";
+import { closeDescriptor, os } from "../native/os-addon.ts";
 import { Queue } from "./commands.ts";
 import { GpuDevice, type GpuOptions } from "./device.ts";
-import { exportSource } from "./export-source.ts";
-import { GuestWarnings } from "./guest-warnings.ts";
-import { SessionRecorder } from "./session-recorder.ts";
-import { SharedMemories } from "./shared-memories.ts";
+import { exportSource, SharedMemories } from "./export-source.ts";
+import { GuestWarnings } from "./limits.ts";
+import { SessionRecorder } from "./session-recording.ts";
 import { VhostUserBackend } from "./vhost-user-backend.ts";
 import { Vring } from "./vring.ts";
 
@@ -63,21 +62,12 @@ export class GpuService {
     const device = new GpuDevice(options, this.#memories, warnings);
     const { recordPath } = options;
     const recorder = recordPath === undefined ? undefined : new SessionRecorder(recordPath, options, log);
-    const control = new Vring(
-      "control",
-      (command) => device.control(command),
-      warnings,
-      recorder?.ring(Queue.CONTROL),
-    );
-    const cursor = new Vring(
-      "cursor",
-      (command) => device.cursor(command),
-      warnings,
-      recorder?.ring(Queue.CURSOR),
-    );
+    const ring = (name: "control" | "cursor", queue: number) =>
+      new Vring(name, (command) => device[name](command), warnings, recorder?.ring(queue));
+    const control = ring("control", Queue.CONTROL);
     this.#recorder = recorder;
     this.#device = device;
-    this.#rings = [control, cursor];
+    this.#rings = [control, ring("cursor", Queue.CURSOR)];
     this.#exports = this.#openExports(options, control);
     try {
       this.#openEndpoint(options.endpoint);
@@ -110,7 +100,7 @@ export class GpuService {
       this.#log.info({ path: endpoint.path }, "waiting for QEMU");
       return;
     }
-    switch (adoptDescriptor(endpoint.fd)) {
+    switch (os.adopt(endpoint.fd)) {
       case "connected":
         this.#connect(endpoint.fd);
         break;

@@ -14,12 +14,13 @@
  * there, so it sends nothing; it keeps the socket open, because QEMU logs an error when it is closed.
  */
 import type { Logger } from "pino";
-import { closeDescriptor } from "../native/descriptor.ts";
-import { FdSocket, type Received } from "../native/fd-socket.ts";
+import { errorText } from "../../common/error-text.ts";
+import { FdSocket } from "../native/fd-socket.ts";
 import { GuestMemory } from "../native/guest-memory.ts";
+import { closeDescriptor } from "../native/os-addon.ts";
 import { Feature, QUEUE_COUNT } from "./commands.ts";
 import type { GpuDevice } from "./device.ts";
-import type { SessionRecorder } from "./session-recorder.ts";
+import type { SessionRecorder } from "./session-recording.ts";
 import {
   configPayload,
   MAX_PAYLOAD_BYTES,
@@ -27,7 +28,6 @@ import {
   type MessageHeader,
   PROTOCOL_FEATURES_BIT,
   ProtocolFeature,
-  parseConfigRange,
   parseHeader,
   parseMemoryTable,
   parseRingAddresses,
@@ -43,30 +43,14 @@ import {
 import type { Vring } from "./vring.ts";
 
 const bit = (number: number): bigint => 1n << BigInt(number);
-
-const OFFERED_FEATURES =
-  bit(Feature.EDID) |
-  bit(Feature.INDIRECT_DESC) |
-  bit(Feature.EVENT_IDX) |
-  bit(Feature.VERSION_1) |
-  bit(PROTOCOL_FEATURES_BIT);
-
-const OFFERED_PROTOCOL_FEATURES =
-  bit(ProtocolFeature.REPLY_ACK) | bit(ProtocolFeature.CONFIG) | bit(ProtocolFeature.RESET_DEVICE);
+const bits = (numbers: readonly number[]): bigint => numbers.reduce((sum, number) => sum | bit(number), 0n);
+const OFFERED_FEATURES = bits([...Object.values(Feature), PROTOCOL_FEATURES_BIT]);
+const OFFERED_PROTOCOL_FEATURES = bits(Object.values(ProtocolFeature));
 
 /** Replies are small and QEMU reads them at once; more unsent bytes mean that it has stopped reading. */
 const MAX_QUEUED_BYTES = 1 << 16;
 /** Messages handled for one report of readiness. */
 const MESSAGES_PER_TURN = 64;
-
-/** Requests that have a reply of their own; all others are acknowledged if the front end requests it. */
-const REPLYING: ReadonlySet<number> = new Set([
-  Request.GET_FEATURES,
-  Request.GET_PROTOCOL_FEATURES,
-  Request.GET_VRING_BASE,
-  Request.GET_QUEUE_NUM,
-  Request.GET_CONFIG,
-]);
 
 /** The device that a connection drives, and the recorder of the connection. */
 export interface VhostUserTarget {
@@ -104,6 +88,49 @@ export class VhostUserBackend {
   #memory: GuestMemory | undefined;
   #displaySocket: number | undefined;
 
+  /** Requests that have a reply of their own: its payload. */
+  readonly #replies: Readonly<Record<number, (payload: Buffer) => Buffer>> = {
+    [Request.GET_FEATURES]: () => u64Payload(OFFERED_FEATURES),
+    [Request.GET_PROTOCOL_FEATURES]: () => u64Payload(OFFERED_PROTOCOL_FEATURES),
+    [Request.GET_QUEUE_NUM]: () => u64Payload(BigInt(QUEUE_COUNT)),
+    [Request.GET_CONFIG]: (payload) => configPayload(payload, this.#device.configuration()),
+    [Request.GET_VRING_BASE]: (payload) => {
+      const { index } = parseRingState(payload);
+      return ringStatePayload({ index, value: this.#ring(index).stop() });
+    },
+  };
+  /** All others, which are acknowledged if the front end requests it. */
+  readonly #actions: Readonly<Record<number, (payload: Buffer) => void>> = {
+    [Request.SET_FEATURES]: (payload) => {
+      this.#features = parseU64(payload);
+    },
+    [Request.SET_PROTOCOL_FEATURES]: (payload) => {
+      this.#protocolFeatures = parseU64(payload);
+    },
+    // One front end, so ownership has no effect; no field of the configuration can be set.
+    [Request.SET_OWNER]: () => undefined,
+    [Request.RESET_OWNER]: () => undefined,
+    [Request.SET_CONFIG]: () => undefined,
+    [Request.SET_MEM_TABLE]: (payload) => this.#setMemoryTable(payload),
+    [Request.GPU_SET_SOCKET]: () => this.#setDisplaySocket(),
+    [Request.RESET_DEVICE]: () => this.#resetDevice(),
+    [Request.SET_VRING_NUM]: (payload) => this.#withRing(payload, (ring, size) => ring.setSize(size)),
+    [Request.SET_VRING_BASE]: (payload) => this.#withRing(payload, (ring, base) => ring.setBase(base)),
+    [Request.SET_VRING_ENABLE]: (payload) =>
+      this.#withRing(payload, (ring, value) => ring.setEnabled(value !== 0)),
+    [Request.SET_VRING_ADDR]: (payload) => {
+      const { index, ...addresses } = parseRingAddresses(payload);
+      this.#ring(index).setAddresses(addresses);
+    },
+    [Request.SET_VRING_KICK]: (payload) => this.#startRing(payload),
+    [Request.SET_VRING_CALL]: (payload) => {
+      const { index, hasFd } = parseRingDescriptor(payload);
+      this.#ring(index).setCall(hasFd ? this.#takeDescriptor() : undefined);
+    },
+    // Errors of a ring go to the log; the descriptor is closed with the message.
+    [Request.SET_VRING_ERR]: () => undefined,
+  };
+
   /** Takes a connected socket over. Device and rings are touched only after `onEngaged`. */
   constructor(fd: number, target: VhostUserTarget, log: Logger, events: VhostUserEvents) {
     this.#device = target.device;
@@ -129,7 +156,10 @@ export class VhostUserBackend {
       const wanted = this.#message?.size ?? MESSAGE_HEADER_BYTES;
       if (this.#filled < wanted) {
         const received = this.#socket.receive(target, this.#filled, wanted - this.#filled);
-        if (!this.#account(received)) return;
+        if (received.kind === "end") this.#socket.close();
+        if (received.kind !== "bytes") return;
+        this.#filled += received.count;
+        this.#descriptors.push(...received.descriptors);
         continue;
       }
       this.#filled = 0;
@@ -138,7 +168,9 @@ export class VhostUserBackend {
           this.#message = parseHeader(this.#header);
         } else {
           messages++;
-          this.#engage();
+          const isFirst = !this.#engaged;
+          this.#engaged = true;
+          if (isFirst) this.#events.onEngaged();
           this.#handle(this.#message, Buffer.from(this.#payload.subarray(0, wanted)));
           this.#message = undefined;
         }
@@ -146,27 +178,6 @@ export class VhostUserBackend {
         this.#socket.close(error instanceof Error ? error : new VhostUserError(String(error)));
       }
       if (this.#socket.closed) return;
-    }
-  }
-
-  #engage(): void {
-    if (this.#engaged) return;
-    this.#engaged = true;
-    this.#events.onEngaged();
-  }
-
-  /** True if bytes came. */
-  #account(received: Received): boolean {
-    switch (received.kind) {
-      case "nothing":
-        return false;
-      case "end":
-        this.#socket.close();
-        return false;
-      case "bytes":
-        this.#filled += received.count;
-        this.#descriptors.push(...received.descriptors);
-        return true;
     }
   }
 
@@ -178,113 +189,43 @@ export class VhostUserBackend {
       "vhost-user message",
     );
     this.#recorder?.message(message, payload, this.#descriptors);
-    let failure: Error | undefined;
-    let reply: Buffer | undefined;
+    const ownReply = this.#replies[request];
+    let reply = u64Payload(0n);
     try {
-      reply = this.#execute(request, payload);
+      if (ownReply !== undefined) reply = ownReply(payload);
+      else this.#act(request, payload);
     } catch (error) {
-      failure = error instanceof Error ? error : new Error(String(error));
-      this.#log.error({ request, reason: failure.message }, "a vhost-user message failed");
-      if (REPLYING.has(request)) throw failure;
+      this.#log.error({ request, reason: errorText(error) }, "a vhost-user message failed");
+      if (ownReply !== undefined) throw error;
+      reply = u64Payload(1n);
     } finally {
       this.#descriptors.splice(0).forEach(closeDescriptor);
     }
-    if (reply === undefined && needsReply && this.#acknowledges) {
-      reply = u64Payload(failure === undefined ? 0n : 1n);
-    }
-    if (reply === undefined) return;
+    const acknowledges = needsReply && (this.#protocolFeatures & bit(ProtocolFeature.REPLY_ACK)) !== 0n;
+    if (ownReply === undefined && !acknowledges) return;
     this.#recorder?.reply(reply);
     this.#socket.send(serialiseReply(request, reply));
   }
 
-  get #acknowledges(): boolean {
-    return (this.#protocolFeatures & bit(ProtocolFeature.REPLY_ACK)) !== 0n;
-  }
-
-  /** @returns the payload of the request's own reply, if it has one */
-  #execute(request: number, payload: Buffer): Buffer | undefined {
-    switch (request) {
-      case Request.GET_FEATURES:
-        return u64Payload(OFFERED_FEATURES);
-      case Request.SET_FEATURES:
-        this.#features = parseU64(payload);
-        return undefined;
-      case Request.GET_PROTOCOL_FEATURES:
-        return u64Payload(OFFERED_PROTOCOL_FEATURES);
-      case Request.SET_PROTOCOL_FEATURES:
-        this.#protocolFeatures = parseU64(payload);
-        return undefined;
-      case Request.GET_QUEUE_NUM:
-        return u64Payload(BigInt(QUEUE_COUNT));
-      case Request.SET_OWNER:
-      case Request.RESET_OWNER:
-      case Request.SET_CONFIG:
-        // One front end, so ownership has no effect; no field of the configuration can be set.
-        return undefined;
-      case Request.GET_CONFIG:
-        return configPayload(payload, parseConfigRange(payload), this.#device.configuration());
-      case Request.SET_MEM_TABLE:
-        this.#setMemoryTable(payload);
-        return undefined;
-      case Request.GPU_SET_SOCKET:
-        this.#setDisplaySocket();
-        return undefined;
-      case Request.RESET_DEVICE:
-        this.#resetDevice();
-        return undefined;
-      default:
-        return this.#executeRing(request, payload);
+  #act(request: number, payload: Buffer): void {
+    const action = this.#actions[request];
+    if (action === undefined) {
+      throw new VhostUserError(
+        `unsupported request ${request}: unknown, or of a feature that was not offered`,
+      );
     }
-  }
-
-  #executeRing(request: number, payload: Buffer): Buffer | undefined {
-    switch (request) {
-      case Request.SET_VRING_NUM: {
-        const { index, value } = parseRingState(payload);
-        this.#ring(index).setSize(value);
-        return undefined;
-      }
-      case Request.SET_VRING_BASE: {
-        const { index, value } = parseRingState(payload);
-        this.#ring(index).setBase(value);
-        return undefined;
-      }
-      case Request.SET_VRING_ADDR: {
-        const { index, ...addresses } = parseRingAddresses(payload);
-        this.#ring(index).setAddresses(addresses);
-        return undefined;
-      }
-      case Request.SET_VRING_ENABLE: {
-        const { index, value } = parseRingState(payload);
-        this.#ring(index).setEnabled(value !== 0);
-        return undefined;
-      }
-      case Request.GET_VRING_BASE: {
-        const { index } = parseRingState(payload);
-        return ringStatePayload({ index, value: this.#ring(index).stop() });
-      }
-      case Request.SET_VRING_KICK:
-        this.#startRing(payload);
-        return undefined;
-      case Request.SET_VRING_CALL: {
-        const { index, hasFd } = parseRingDescriptor(payload);
-        this.#ring(index).setCall(hasFd ? this.#takeDescriptor() : undefined);
-        return undefined;
-      }
-      case Request.SET_VRING_ERR:
-        // Errors of a ring go to the log; the descriptor is closed with the message.
-        return undefined;
-      default:
-        throw new VhostUserError(
-          `unsupported request ${request}: unknown, or of a feature that was not offered`,
-        );
-    }
+    action(payload);
   }
 
   #ring(index: number): Vring {
     const ring = this.#rings[index];
     if (ring === undefined) throw new VhostUserError(`unknown ring ${index}, at most ${QUEUE_COUNT - 1}`);
     return ring;
+  }
+
+  #withRing(payload: Buffer, change: (ring: Vring, value: number) => void): void {
+    const { index, value } = parseRingState(payload);
+    change(this.#ring(index), value);
   }
 
   #takeDescriptor(): number {

@@ -117,10 +117,7 @@ export function parseRingState(payload: Buffer): RingState {
 }
 
 export function ringStatePayload({ index, value }: RingState): Buffer {
-  const payload = Buffer.alloc(8);
-  payload.writeUInt32LE(index, 0);
-  payload.writeUInt32LE(value, 4);
-  return payload;
+  return u64Payload((BigInt(value) << 32n) | BigInt(index));
 }
 
 /** "A vring address description". */
@@ -159,19 +156,11 @@ export function parseMemoryTable(payload: Buffer): readonly RegionDescription[] 
 
 const CONFIG_PREFIX_BYTES = 12;
 
-/** "Virtio device config space": offset and size within it. */
-export interface ConfigRange {
-  readonly offset: number;
-  readonly size: number;
-}
-
-export function parseConfigRange(payload: Buffer): ConfigRange {
-  requireSize(payload, CONFIG_PREFIX_BYTES);
-  return { offset: payload.readUInt32LE(0), size: payload.readUInt32LE(4) };
-}
-
-/** The answer to GET_CONFIG: the request's payload, filled in. */
-export function configPayload(request: Buffer, { offset, size }: ConfigRange, configuration: Buffer): Buffer {
+/** The answer to GET_CONFIG ("Virtio device config space"): the request's payload, filled in. */
+export function configPayload(request: Buffer, configuration: Buffer): Buffer {
+  requireSize(request, CONFIG_PREFIX_BYTES);
+  const offset = request.readUInt32LE(0);
+  const size = request.readUInt32LE(4);
   if (offset + size > configuration.length || request.length < CONFIG_PREFIX_BYTES + size) {
     throw new VhostUserError(
       `invalid range of ${size} bytes at ${offset} of the configuration of ${configuration.length}`,

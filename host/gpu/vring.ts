@@ -8,23 +8,16 @@
  */
 import { Doorbell, DoorbellListener } from "../native/doorbell.ts";
 import type { GuestMemory } from "../native/guest-memory.ts";
-import { os, type Popped, type Virtqueue } from "../native/os-addon.ts";
+import { os, type Popped, type Virtqueue, type VirtqueueSetup } from "../native/os-addon.ts";
 import { MAX_COMMAND_BYTES } from "./commands.ts";
 import type { Outcome } from "./device.ts";
-import type { GuestWarnings } from "./guest-warnings.ts";
+import type { GuestWarnings } from "./limits.ts";
 
 /** SET_VRING_ADDR, in QEMU's virtual addresses. */
-export interface RingAddresses {
-  readonly descriptors: number;
-  readonly available: number;
-  readonly used: number;
-}
+export type RingAddresses = Pick<VirtqueueSetup, "descriptors" | "available" | "used">;
 
 /** The features of SET_FEATURES that concern rings. */
-export interface RingFeatures {
-  readonly eventIndex: boolean;
-  readonly indirect: boolean;
-}
+type RingFeatures = Pick<VirtqueueSetup, "eventIndex" | "indirect">;
 
 /** Records everything that was taken from the ring. */
 export interface RingObserver {
@@ -33,7 +26,7 @@ export interface RingObserver {
   fault(reason: string): void;
 }
 
-/** A command that was carried out, whose response waits for readers. */
+/** A command that was carried out, whose response may have to wait for readers. */
 interface HeldCommand {
   readonly popped: Chain;
   readonly response: Buffer;
@@ -191,28 +184,23 @@ export class Vring {
 
   /** False if nothing more can come from the ring. */
   #take(queue: Virtqueue, popped: Popped): boolean {
-    if (popped.kind !== "chain") this.#observer?.fault(popped.reason);
-    if (popped.kind === "broken") {
-      this.#warnings.warn(
-        { ring: this.#name, reason: popped.reason },
-        "the guest broke the ring; it is unusable until the device is reset",
-      );
-      return false;
-    }
-    if (popped.kind === "fault") {
-      this.#warnings.warn(
-        { ring: this.#name, reason: popped.reason },
-        "rejected an invalid descriptor chain",
-      );
-      queue.push(popped.head, NO_ANSWER);
-      return true;
+    if (popped.kind !== "chain") {
+      const { kind, reason } = popped;
+      this.#observer?.fault(reason);
+      const text = {
+        broken: "the guest broke the ring; it is unusable until the device is reset",
+        fault: "rejected an invalid descriptor chain",
+      }[kind];
+      this.#warnings.warn({ ring: this.#name, reason }, text);
+      if (kind === "fault") queue.push(popped.head, NO_ANSWER);
+      return kind === "fault";
     }
     const { response, released } = this.#execute(popped.readable);
+    const held = { popped, response };
     if (released === undefined) {
-      this.#push(queue, popped, response);
+      this.#push(queue, held);
       return true;
     }
-    const held = { popped, response };
     this.#held = held;
     void released.then(() => {
       if (this.#held === held) this.#finishHeld();
@@ -225,12 +213,12 @@ export class Vring {
     const queue = this.#queue;
     this.#held = undefined;
     if (held === undefined || queue === undefined) return;
-    this.#push(queue, held.popped, held.response);
+    this.#push(queue, held);
     this.#notify(queue);
     this.#continueLater();
   }
 
-  #push(queue: Virtqueue, { head, readable, writableLength }: Chain, response: Buffer): void {
+  #push(queue: Virtqueue, { popped: { head, readable, writableLength }, response }: HeldCommand): void {
     this.#observer?.command(readable, writableLength, response);
     if (queue.push(head, response)) return;
     this.#warnings.warn({ ring: this.#name }, "the buffer for a response is outside the guest's memory");

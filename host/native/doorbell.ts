@@ -2,8 +2,7 @@
  * The kick and call descriptors of a virtqueue: eventfds, or pipes where the system has no eventfd. A doorbell is rung by
  * writing eight bytes and cleared by reading.
  */
-import { closeDescriptor } from "./descriptor.ts";
-import { os } from "./os-addon.ts";
+import { closeDescriptor, os } from "./os-addon.ts";
 import { Watch } from "./poller.ts";
 
 /** A doorbell that this side rings. Owns the descriptor. */

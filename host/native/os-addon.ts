@@ -101,9 +101,12 @@ interface OsAddon {
   listen(path: string): number;
   connect(path: string): number;
   accept(fd: number): number | null;
+  /** What an inherited descriptor is; a stream socket is made non-blocking. */
   adopt(fd: number): "listening" | "connected" | "other";
+  /** User id of the process at the other end of a connected UNIX socket. */
   peerUser(fd: number): number;
   listenVsock(port: number): number;
+  /** Context id of the machine at the other end of a connected vsock socket. */
   peerCid(fd: number): number;
   send(fd: number, bytes: Uint8Array, offset: number, descriptors: readonly number[]): number | null;
   receive(
@@ -112,6 +115,7 @@ interface OsAddon {
     offset: number,
     length: number,
   ): { bytes: number; descriptors: number[] } | null;
+  /** The owner closes a descriptor, once. */
   closeDescriptor(fd: number): void;
   ringDoorbell(fd: number): void;
   /** False: the other end is closed. */
@@ -127,15 +131,32 @@ interface OsAddon {
     memory: NativeGuestMemory,
     setup: VirtqueueSetup,
   ) => Virtqueue;
+  /**
+   * Anonymous shareable memory of `size` bytes, which other users cannot open: a sealed memfd on Linux, elsewhere POSIX
+   * shared memory without a name. `name` is for diagnostics.
+   */
   createMemory(name: string, size: number): number;
+  /** Copies bytes into a memory, also where it does not support write(2) (POSIX shared memory of Darwin). */
   writeMemory(fd: number, offset: number, bytes: Uint8Array): void;
+  /** A read-only descriptor of the same memory where the system supports that; else a duplicate. */
   reopenReadOnly(fd: number): number;
-  duplicate(fd: number): number;
-  status(fd: number): MemoryStatus;
+  /** Another descriptor of the same file, closed on exec. */
+  duplicateDescriptor(fd: number): number;
+  /** Identity and size of the memory behind a descriptor. */
+  memoryStatus(fd: number): MemoryStatus;
 }
 
 /** @throws NativeAddonError when a program that needs the addon starts without it */
 export const os = loadAddon("os") as OsAddon;
+
+export const {
+  closeDescriptor,
+  createMemory,
+  duplicateDescriptor,
+  memoryStatus,
+  reopenReadOnly,
+  writeMemory,
+} = os;
 
 /** Whether an error of the addon is the system error of this name, e.g. "EADDRINUSE". */
 export function isSystemError(error: unknown, name: keyof typeof constants.errno): boolean {

@@ -2,9 +2,8 @@
 import { createServer } from "node:net";
 import type { Logger } from "pino";
 import { type Address, formatAddress, isLoopback } from "../../common/address.ts";
-import { closeDescriptor } from "../native/descriptor.ts";
-import { FdListener, listenVsock, peerCid, SocketError } from "../native/fd-socket.ts";
-import { identify, listenForUsers } from "../native/user-listener.ts";
+import { FdListener, identify, listenForUsers, listenVsock, SocketError } from "../native/listener.ts";
+import { closeDescriptor, os } from "../native/os-addon.ts";
 import { type Connection, FdConnection, NetConnection } from "./connection.ts";
 
 export interface AcceptorOptions {
@@ -52,7 +51,7 @@ function acceptVsock(
   log: Logger,
 ): Acceptor {
   return FdListener.adopt(listenVsock(port), (fd) => {
-    const peer = identify(fd, peerCid);
+    const peer = identify(fd, os.peerCid);
     if (peer === undefined) return;
     if (cid === undefined || peer === cid) {
       onConnection(new FdConnection(fd, `CID ${peer}`));

@@ -4,8 +4,8 @@
  */
 import type { Socket } from "node:net";
 import { LIMITS } from "../../proto/limits.ts";
-import { closeDescriptor } from "../native/descriptor.ts";
 import { FdSocket } from "../native/fd-socket.ts";
+import { closeDescriptor } from "../native/os-addon.ts";
 import type { ByteSink } from "./link.ts";
 
 export interface ConnectionEvents {

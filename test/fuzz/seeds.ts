@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../common/package-root.ts";
-import { type DescriptorFields, parseBytes, parseSession } from "../../host/gpu/session-format.ts";
+import { type DescriptorFields, parseBytes, parseSession } from "../../host/gpu/session-recording.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { readVectors } from "../vectors/messages.ts";
 

@@ -1,24 +1,11 @@
 #include "guest_memory.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <stdexcept>
-#include <system_error>
-#include <utility>
-
-#include "../platform/platform.h"
 
 namespace vsockenc {
 
 namespace {
-
-[[noreturn]] void ThrowErrno(const std::string &what) {
-  throw std::system_error(errno, std::generic_category(), what);
-}
 
 bool Overflows(uint64_t start, uint64_t length) {
   return start + length < start;
@@ -32,24 +19,11 @@ std::string RegionIdentity(const RegionDescription &region, uint64_t size) {
 
 platform::MemoryStatus Status(int fd) {
   platform::MemoryStatus status;
-  if (platform::StatusOf(fd, &status) != 0) ThrowErrno("fstat of a memory");
+  Check(platform::StatusOf(fd, &status), "fstat of a memory");
   return status;
 }
 
 }  // namespace
-
-Descriptor &Descriptor::operator=(Descriptor &&other) noexcept {
-  if (this != &other) {
-    Reset();
-    fd_ = other.Take();
-  }
-  return *this;
-}
-
-void Descriptor::Reset() {
-  if (fd_ >= 0) close(fd_);
-  fd_ = -1;
-}
 
 GuestMemory::GuestMemory(std::vector<RegionDescription> descriptions,
                          std::vector<Descriptor> descriptors) {
@@ -119,10 +93,6 @@ bool GuestMemory::ForEachPiece(uint64_t address, uint64_t length, Visit visit) c
   return true;
 }
 
-bool GuestMemory::Contains(uint64_t address, uint64_t length) const {
-  return ForEachPiece(address, length, [](const Piece &, uint64_t) { return true; });
-}
-
 bool GuestMemory::Read(uint64_t address, void *destination, uint64_t length) const {
   auto *to = static_cast<uint8_t *>(destination);
   return ForEachPiece(address, length, [to](const Piece &piece, uint64_t done) {
@@ -132,7 +102,7 @@ bool GuestMemory::Read(uint64_t address, void *destination, uint64_t length) con
 }
 
 bool GuestMemory::Write(uint64_t address, const void *source, uint64_t length) const {
-  if (!Contains(address, length)) return false;
+  if (!ForEachPiece(address, length, [](const Piece &, uint64_t) { return true; })) return false;
   const auto *from = static_cast<const uint8_t *>(source);
   return ForEachPiece(address, length, [from](const Piece &piece, uint64_t done) {
     std::memcpy(piece.region->mapping.data() + piece.offset, from + done, piece.length);
@@ -174,8 +144,7 @@ void WriteMemory(int fd, uint64_t offset, const uint8_t *bytes, size_t length) {
     const ssize_t count =
         pwrite(fd, bytes + done, length - done, static_cast<off_t>(offset + done));
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) ThrowErrno("writing to a memory");
-    done += static_cast<size_t>(count);
+    done += static_cast<size_t>(Check(count, "writing to a memory"));
   }
 }
 

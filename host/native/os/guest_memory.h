@@ -11,41 +11,14 @@
 // Every access is checked against the table; an address outside returns false or nullptr, never a
 // fault. (The file cannot shrink below a region: its size is checked when it is mapped, and QEMU
 // seals it.)
-#ifndef VSOCKENC_HOST_NATIVE_OS_GUEST_MEMORY_H_
-#define VSOCKENC_HOST_NATIVE_OS_GUEST_MEMORY_H_
+#pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <optional>
-#include <string>
 #include <vector>
 
-#include "../platform/file_window.h"
+#include "../platform/platform.h"
 
 namespace vsockenc {
-
-// Owns one descriptor.
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(Descriptor &&other) noexcept : fd_(other.Take()) {}
-  Descriptor &operator=(Descriptor &&other) noexcept;
-  Descriptor(const Descriptor &) = delete;
-  Descriptor &operator=(const Descriptor &) = delete;
-  ~Descriptor() { Reset(); }
-
-  int get() const { return fd_; }
-  int Take() {
-    const int fd = fd_;
-    fd_ = -1;
-    return fd;
-  }
-  void Reset();
-
- private:
-  int fd_ = -1;
-};
 
 struct RegionDescription {
   uint64_t guest_address;
@@ -79,9 +52,6 @@ class GuestMemory {
  public:
   // Maps the regions; takes ownership of the descriptors even if it throws std::runtime_error.
   GuestMemory(std::vector<RegionDescription> descriptions, std::vector<Descriptor> descriptors);
-  ~GuestMemory() = default;
-  GuestMemory(const GuestMemory &) = delete;
-  GuestMemory &operator=(const GuestMemory &) = delete;
 
   // The bytes of a range of QEMU's virtual addresses, in which vhost-user gives the rings, that
   // lies in one region; nullptr if none holds it all.
@@ -116,7 +86,6 @@ class GuestMemory {
   // Calls visit(piece, bytes before it) for every part; false if part of the range is outside.
   template <typename Visit>
   bool ForEachPiece(uint64_t address, uint64_t length, Visit visit) const;
-  bool Contains(uint64_t address, uint64_t length) const;
 
   std::vector<Region> regions_;
   std::vector<SharedMemory> memories_;
@@ -127,5 +96,3 @@ class GuestMemory {
 void WriteMemory(int fd, uint64_t offset, const uint8_t *bytes, size_t length);
 
 }  // namespace vsockenc
-
-#endif  // VSOCKENC_HOST_NATIVE_OS_GUEST_MEMORY_H_

@@ -6,52 +6,86 @@
 // number of watches, however slow JavaScript is. The ids of watches are never reused, so a
 // descriptor's number may be reused while an old report is on its way.
 #include <poll.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
-#include <cstdint>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <thread>
-#include <utility>
 #include <vector>
 
-#include "../platform/platform.h"
 #include "addon.h"
-#include "guest_memory.h"
 
 namespace vsockenc {
 
 namespace {
 
+// The ids of ready watches and their events.
+struct Report {
+  uint32_t id;
+  short events;
+};
+
 class Poller {
  public:
   // `dispatch` is called as dispatch([id, events, id, events, …]).
-  Poller(Napi::Env env, Napi::Function dispatch);
-  ~Poller();
-  Poller(const Poller &) = delete;
-  Poller &operator=(const Poller &) = delete;
+  Poller(Napi::Env env, Napi::Function dispatch) {
+    std::array<int, 2> ends{};
+    Check(platform::OpenPipe(&ends), "pipe");
+    wake_read_ = Descriptor(ends[0]);
+    wake_write_ = Descriptor(ends[1]);
+    function_ = Napi::ThreadSafeFunction::New(env, dispatch, "vsockenc poller", 0, 1);
+    // Only watches keep the process alive.
+    function_.Unref(env);
+    thread_ = std::thread([this] { Run(); });
+  }
+
+  ~Poller() { Stop(); }
+
+  // Joins the thread. Nothing is reported afterwards.
+  void Stop() {
+    if (!thread_.joinable()) return;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      stopping_ = true;
+    }
+    Wake();
+    thread_.join();
+    function_.Abort();
+  }
 
   // Arms or changes the watch; events of 0 disarms it.
-  void Arm(Napi::Env env, uint32_t id, int fd, short events);
-  void Remove(Napi::Env env, uint32_t id);
-  // Joins the thread. Nothing is reported afterwards.
-  void Stop();
+  void Arm(Napi::Env env, uint32_t id, int fd, short events) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (stopping_) return;
+      if (watches_.empty()) function_.Ref(env);
+      watches_[id] = {fd, events};
+    }
+    Wake();
+  }
+
+  void Remove(Napi::Env env, uint32_t id) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (watches_.erase(id) == 0 || stopping_) return;
+      if (watches_.empty()) function_.Unref(env);
+    }
+    Wake();
+  }
 
  private:
   struct Watch {
     int fd;
     short events;
   };
-  struct Report {
-    uint32_t id;
-    short events;
-  };
+
+  void Wake() const {
+    const char byte = 0;
+    // A full pipe wakes the thread as well.
+    [[maybe_unused]] const ssize_t written = write(wake_write_.get(), &byte, 1);
+  }
 
   void Run();
-  void Wake() const;
   // Collects the ready descriptors; true if JavaScript must be called.
   bool Collect(const std::vector<uint32_t> &ids, const std::vector<pollfd> &polled);
   void Deliver(Napi::Env env, Napi::Function dispatch);
@@ -66,57 +100,6 @@ class Poller {
   Napi::ThreadSafeFunction function_;
   std::thread thread_;
 };
-
-Poller::Poller(Napi::Env env, Napi::Function dispatch) {
-  std::array<int, 2> ends{};
-  if (platform::OpenPipe(&ends) != 0) throw SystemError(env, "pipe", errno);
-  wake_read_ = Descriptor(ends[0]);
-  wake_write_ = Descriptor(ends[1]);
-  function_ = Napi::ThreadSafeFunction::New(env, dispatch, "vsockenc poller", 0, 1);
-  // Only watches keep the process alive.
-  function_.Unref(env);
-  thread_ = std::thread([this] { Run(); });
-}
-
-Poller::~Poller() {
-  Stop();
-}
-
-void Poller::Stop() {
-  if (!thread_.joinable()) return;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    stopping_ = true;
-  }
-  Wake();
-  thread_.join();
-  function_.Abort();
-}
-
-void Poller::Wake() const {
-  const char byte = 0;
-  // A full pipe wakes the thread as well.
-  [[maybe_unused]] const ssize_t written = write(wake_write_.get(), &byte, 1);
-}
-
-void Poller::Arm(Napi::Env env, uint32_t id, int fd, short events) {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (stopping_) return;
-    if (watches_.empty()) function_.Ref(env);
-    watches_[id] = {fd, events};
-  }
-  Wake();
-}
-
-void Poller::Remove(Napi::Env env, uint32_t id) {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (watches_.erase(id) == 0 || stopping_) return;
-    if (watches_.empty()) function_.Unref(env);
-  }
-  Wake();
-}
 
 void Poller::Run() {
   std::vector<uint32_t> ids;
@@ -171,54 +154,49 @@ void Poller::Deliver(Napi::Env env, Napi::Function dispatch) {
   }
   Napi::Array list = Napi::Array::New(env, reports.size() * 2);
   for (uint32_t i = 0; i < reports.size(); i++) {
-    list.Set(i * 2, Napi::Number::New(env, reports[i].id));
-    list.Set(i * 2 + 1, Napi::Number::New(env, reports[i].events));
+    list.Set(i * 2, static_cast<double>(reports[i].id));
+    list.Set(i * 2 + 1, static_cast<double>(reports[i].events));
   }
   dispatch.Call({list});
 }
 
 // One poller for each environment (a worker thread has its own), made by startPoller.
-struct State {
-  std::unique_ptr<Poller> poller;
-};
+using State = std::unique_ptr<Poller>;
 
-Poller &Current(const Napi::CallbackInfo &info) {
-  State *state = info.Env().GetInstanceData<State>();
-  if (!state->poller) throw Napi::Error::New(info.Env(), "startPoller was not called");
-  return *state->poller;
+Poller &Current(Napi::Env env) {
+  State &poller = *env.GetInstanceData<State>();
+  if (!poller) throw std::runtime_error("startPoller was not called");
+  return *poller;
 }
 
 // startPoller(dispatch)
-void Start(const Napi::CallbackInfo &info) {
-  Napi::Env env = info.Env();
-  State *state = env.GetInstanceData<State>();
-  if (state->poller) throw Napi::Error::New(env, "startPoller was called before");
-  state->poller = std::make_unique<Poller>(env, info[0].As<Napi::Function>());
+void Start(Napi::Env env, Napi::Function dispatch) {
+  State &poller = *env.GetInstanceData<State>();
+  if (poller) throw std::runtime_error("startPoller was called before");
+  poller = std::make_unique<Poller>(env, dispatch);
   // Runs before the function's own clean-up, which was registered earlier.
-  env.AddCleanupHook([](Poller *poller) { poller->Stop(); }, state->poller.get());
+  env.AddCleanupHook([](Poller *stopped) { stopped->Stop(); }, poller.get());
 }
 
 // armWatch(id, fd, events)
-void Arm(const Napi::CallbackInfo &info) {
-  Current(info).Arm(info.Env(), info[0].As<Napi::Number>().Uint32Value(),
-                    info[1].As<Napi::Number>().Int32Value(),
-                    static_cast<short>(info[2].As<Napi::Number>().Int32Value()));
+void Arm(Napi::Env env, uint32_t id, int fd, short events) {
+  Current(env).Arm(env, id, fd, events);
 }
 
 // removeWatch(id)
-void Remove(const Napi::CallbackInfo &info) {
-  Current(info).Remove(info.Env(), info[0].As<Napi::Number>().Uint32Value());
+void Remove(Napi::Env env, uint32_t id) {
+  Current(env).Remove(env, id);
 }
 
 }  // namespace
 
-void RegisterPoller(Napi::Env env, Napi::Object exports) {
-  env.SetInstanceData(new State);
-  exports.Set("pollRead", Napi::Number::New(env, POLLIN));
-  exports.Set("pollWrite", Napi::Number::New(env, POLLOUT));
-  exports.Set("startPoller", Napi::Function::New(env, Start));
-  exports.Set("armWatch", Napi::Function::New(env, Arm));
-  exports.Set("removeWatch", Napi::Function::New(env, Remove));
+void RegisterPoller(Napi::Object exports) {
+  exports.Env().SetInstanceData(new State);
+  exports.Set("pollRead", double{POLLIN});
+  exports.Set("pollWrite", double{POLLOUT});
+  Export(exports, "startPoller", Start);
+  Export(exports, "armWatch", Arm);
+  Export(exports, "removeWatch", Remove);
 }
 
 }  // namespace vsockenc

@@ -1,17 +1,11 @@
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
-#include <cstring>
-#include <string>
+#include <optional>
 #include <vector>
 
-#include "../platform/platform.h"
 #include "addon.h"
-#include "guest_memory.h"
 
 namespace vsockenc {
 
@@ -21,253 +15,212 @@ namespace {
 constexpr size_t kMaxDescriptors = 8;
 constexpr int kBacklog = 16;
 
-bool WouldBlock(int number) {
-  return number == EAGAIN || number == EWOULDBLOCK;
+bool WouldBlock() {
+  return errno == EAGAIN || errno == EWOULDBLOCK;
 }
 
-int Fd(const Napi::CallbackInfo &info) {
-  return info[0].As<Napi::Number>().Int32Value();
+// The result of a system call that is repeated while a signal interrupts it.
+template <typename Call>
+ssize_t Uninterrupted(Call call) {
+  ssize_t result = 0;
+  do {
+    result = call();
+  } while (result < 0 && errno == EINTR);
+  return result;
 }
 
-Descriptor StreamSocket(Napi::Env env) {
-  Descriptor fd(platform::OpenSocket(AF_UNIX));
-  if (fd.get() < 0) throw SystemError(env, "socket", errno);
-  return fd;
-}
-
-sockaddr_un Address(Napi::Env env, const std::string &path) {
+sockaddr_un Address(const std::string &path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) {
-    throw SystemError(env, "socket path", ENAMETOOLONG);
+    errno = ENAMETOOLONG;
+    ThrowErrno("socket path");
   }
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   return address;
 }
 
+Descriptor Listening(Descriptor fd) {
+  Check(listen(fd.get(), kBacklog), "listen");
+  return fd;
+}
+
 // listen(path) → fd. The socket file has mode 0600 from the start.
-Napi::Value Listen(const Napi::CallbackInfo &info) {
-  const Napi::Env env = info.Env();
-  const sockaddr_un address = Address(env, info[0].As<Napi::String>().Utf8Value());
-  Descriptor fd = StreamSocket(env);
+Descriptor Listen(Napi::Env, const std::string &path) {
+  const sockaddr_un address = Address(path);
+  Descriptor fd(Check(platform::OpenSocket(AF_UNIX), "socket"));
   const mode_t mask = umask(S_IRWXG | S_IRWXO | S_IXUSR);
   const int result = bind(fd.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address);
-  const int number = errno;
+  // umask(2) never fails, and leaves errno as it is.
   umask(mask);
-  if (result != 0) throw SystemError(env, "bind", number);
-  if (listen(fd.get(), kBacklog) != 0) throw SystemError(env, "listen", errno);
-  return Napi::Number::New(env, fd.Take());
+  Check(result, "bind");
+  return Listening(std::move(fd));
 }
 
 // connect(path) → fd. A UNIX socket connects at once or not at all (EAGAIN: the backlog is full).
-Napi::Value Connect(const Napi::CallbackInfo &info) {
-  const Napi::Env env = info.Env();
-  const sockaddr_un address = Address(env, info[0].As<Napi::String>().Utf8Value());
-  Descriptor fd = StreamSocket(env);
-  if (connect(fd.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) != 0) {
-    throw SystemError(env, "connect", errno);
-  }
-  return Napi::Number::New(env, fd.Take());
+Descriptor Connect(Napi::Env, const std::string &path) {
+  const sockaddr_un address = Address(path);
+  Descriptor fd(Check(platform::OpenSocket(AF_UNIX), "socket"));
+  Check(connect(fd.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address), "connect");
+  return fd;
 }
 
 // accept(fd) → fd, or null if no connection waits.
-Napi::Value Accept(const Napi::CallbackInfo &info) {
-  const Napi::Env env = info.Env();
-  Descriptor fd(platform::Accept(Fd(info)));
-  if (fd.get() < 0) {
-    if (WouldBlock(errno) || errno == EINTR || errno == ECONNABORTED) return env.Null();
-    throw SystemError(env, "accept", errno);
-  }
-  return Napi::Number::New(env, fd.Take());
+std::optional<Descriptor> Accept(Napi::Env, int fd) {
+  Descriptor connection(platform::Accept(fd));
+  if (connection.get() >= 0) return connection;
+  if (WouldBlock() || errno == EINTR || errno == ECONNABORTED) return std::nullopt;
+  ThrowErrno("accept");
 }
 
 // adopt(fd) → "listening", "connected" or "other"; makes it non-blocking and closed on exec.
-Napi::Value Adopt(const Napi::CallbackInfo &info) {
-  const Napi::Env env = info.Env();
+std::string Adopt(Napi::Env, int fd) {
   int type = 0;
   socklen_t length = sizeof type;
-  if (getsockopt(Fd(info), SOL_SOCKET, SO_TYPE, &type, &length) != 0 || type != SOCK_STREAM) {
-    return Napi::String::New(env, "other");
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0 || type != SOCK_STREAM) {
+    return "other";
   }
-  platform::Adopt(Fd(info));
+  platform::Adopt(fd);
   int listening = 0;
   length = sizeof listening;
-  getsockopt(Fd(info), SOL_SOCKET, SO_ACCEPTCONN, &listening, &length);
-  return Napi::String::New(env, listening != 0 ? "listening" : "connected");
+  getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length);
+  return listening != 0 ? "listening" : "connected";
 }
 
 // peerUser(fd) → user id of the process at the other end.
-Napi::Value PeerUser(const Napi::CallbackInfo &info) {
-  const Napi::Env env = info.Env();
+uid_t PeerUser(Napi::Env, int fd) {
   uid_t user = 0;
-  if (platform::PeerUser(Fd(info), &user) != 0) throw SystemError(env, "peer's user", errno);
-  return Napi::Number::New(env, user);
+  Check(platform::PeerUser(fd, &user), "peer's user");
+  return user;
 }
 
 // listenVsock(port) → fd, for connections from every guest and from this machine.
-Napi::Value ListenVsock(const Napi::CallbackInfo &info) {
-  const Napi::Env env = info.Env();
-  Descriptor fd(platform::BindVsock(info[0].As<Napi::Number>().Uint32Value()));
-  if (fd.get() < 0) throw SystemError(env, "bind", errno);
-  if (listen(fd.get(), kBacklog) != 0) throw SystemError(env, "listen", errno);
-  return Napi::Number::New(env, fd.Take());
+Descriptor ListenVsock(Napi::Env, uint32_t port) {
+  return Listening(Descriptor(Check(platform::BindVsock(port), "bind")));
 }
 
 // peerCid(fd) → context id of the machine at the other end of a vsock connection.
-Napi::Value PeerCid(const Napi::CallbackInfo &info) {
-  const Napi::Env env = info.Env();
+uint32_t PeerCid(Napi::Env, int fd) {
   uint32_t cid = 0;
-  if (platform::PeerCid(Fd(info), &cid) != 0) throw SystemError(env, "getpeername", errno);
-  return Napi::Number::New(env, cid);
+  Check(platform::PeerCid(fd, &cid), "getpeername");
+  return cid;
 }
 
+// A message of one part, with room for kMaxDescriptors.
+struct Message {
+  Message(uint8_t *bytes, size_t length) : part{bytes, length} {
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.data();
+    header.msg_controllen = control.size();
+  }
+
+  iovec part;
+  alignas(cmsghdr) std::array<unsigned char, CMSG_SPACE(kMaxDescriptors * sizeof(int))> control{};
+  msghdr header{};
+};
+
 // send(fd, bytes, offset, descriptors) → bytes sent, or null if the socket's buffer is full.
-Napi::Value Send(const Napi::CallbackInfo &info) {
-  const Napi::Env env = info.Env();
-  auto bytes = info[1].As<Napi::Uint8Array>();
-  const auto offset = static_cast<size_t>(info[2].As<Napi::Number>().Int64Value());
-  const auto descriptors = info[3].As<Napi::Array>();
-  if (offset >= bytes.ByteLength() || descriptors.Length() > kMaxDescriptors) {
+std::optional<double> Send(Napi::Env env, int fd, Napi::Uint8Array bytes, size_t offset,
+                           Napi::Array descriptors) {
+  const uint32_t count = descriptors.Length();
+  if (offset >= bytes.ByteLength() || count > kMaxDescriptors) {
     throw Napi::RangeError::New(env, "send: no bytes, or too many descriptors");
   }
-  iovec part{bytes.Data() + offset, bytes.ByteLength() - offset};
-  alignas(cmsghdr) std::array<unsigned char, CMSG_SPACE(kMaxDescriptors * sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  if (descriptors.Length() > 0) {
-    const size_t length = descriptors.Length() * sizeof(int);
-    message.msg_control = control.data();
-    message.msg_controllen = CMSG_SPACE(length);
-    cmsghdr *header = CMSG_FIRSTHDR(&message);
+  Message message(bytes.Data() + offset, bytes.ByteLength() - offset);
+  message.header.msg_controllen = count == 0 ? 0 : CMSG_SPACE(count * sizeof(int));
+  if (cmsghdr *header = CMSG_FIRSTHDR(&message.header); header != nullptr) {
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(length);
-    for (uint32_t i = 0; i < descriptors.Length(); i++) {
-      const int fd = descriptors.Get(i).As<Napi::Number>().Int32Value();
-      std::memcpy(CMSG_DATA(header) + i * sizeof(int), &fd, sizeof fd);
+    header->cmsg_len = CMSG_LEN(count * sizeof(int));
+    for (uint32_t i = 0; i < count; i++) {
+      const int descriptor = Argument<int>(descriptors.Get(i));
+      std::memcpy(CMSG_DATA(header) + i * sizeof(int), &descriptor, sizeof descriptor);
     }
   }
-  ssize_t sent = 0;
-  do {
-    sent = platform::Send(Fd(info), message);
-  } while (sent < 0 && errno == EINTR);
-  if (sent < 0) {
-    if (WouldBlock(errno)) return env.Null();
-    throw SystemError(env, "sendmsg", errno);
-  }
-  return Napi::Number::New(env, static_cast<double>(sent));
+  const ssize_t sent = Uninterrupted([&] { return platform::Send(fd, message.header); });
+  if (sent < 0 && WouldBlock()) return std::nullopt;
+  return static_cast<double>(Check(sent, "sendmsg"));
 }
 
 // receive(fd, buffer, offset, length) → null if nothing has arrived, else {bytes, descriptors};
 // bytes is 0 at the end. More descriptors than kMaxDescriptors: closes all of them and throws.
-Napi::Value Receive(const Napi::CallbackInfo &info) {
-  const Napi::Env env = info.Env();
-  auto buffer = info[1].As<Napi::Uint8Array>();
-  const auto offset = static_cast<size_t>(info[2].As<Napi::Number>().Int64Value());
-  const auto length = static_cast<size_t>(info[3].As<Napi::Number>().Int64Value());
+std::optional<Napi::Value> Receive(Napi::Env env, int fd, Napi::Uint8Array buffer, size_t offset,
+                                   size_t length) {
   if (length == 0 || offset > buffer.ByteLength() || length > buffer.ByteLength() - offset) {
     throw Napi::RangeError::New(env, "receive: the range is outside the buffer");
   }
-  iovec part{buffer.Data() + offset, length};
-  alignas(cmsghdr) std::array<unsigned char, CMSG_SPACE(kMaxDescriptors * sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  ssize_t received = 0;
-  do {
-    received = platform::Receive(Fd(info), &message);
-  } while (received < 0 && errno == EINTR);
-  if (received < 0) {
-    if (WouldBlock(errno)) return env.Null();
-    throw SystemError(env, "recvmsg", errno);
-  }
+  Message message(buffer.Data() + offset, length);
+  const ssize_t received = Uninterrupted([&] { return platform::Receive(fd, &message.header); });
+  if (received < 0 && WouldBlock()) return std::nullopt;
+  Check(received, "recvmsg");
   std::vector<Descriptor> descriptors;
-  for (cmsghdr *header = CMSG_FIRSTHDR(&message); header != nullptr;
-       header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < count; i++) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
-      descriptors.emplace_back(fd);
-    }
-  }
-  if ((message.msg_flags & MSG_CTRUNC) != 0) {
-    throw Napi::Error::New(
-        env, "a message with more than " + std::to_string(kMaxDescriptors) + " descriptors");
+  platform::ForEachDescriptor(&message.header,
+                              [&](int descriptor) { descriptors.emplace_back(descriptor); });
+  if ((message.header.msg_flags & MSG_CTRUNC) != 0) {
+    throw std::runtime_error("a message with more than " + std::to_string(kMaxDescriptors) +
+                             " descriptors");
   }
   Napi::Array list = Napi::Array::New(env, descriptors.size());
   for (uint32_t i = 0; i < descriptors.size(); i++) list.Set(i, descriptors[i].get());
   Napi::Object result = Napi::Object::New(env);
-  result.Set("bytes", Napi::Number::New(env, static_cast<double>(received)));
+  result.Set("bytes", static_cast<double>(received));
   result.Set("descriptors", list);
   for (Descriptor &descriptor : descriptors) descriptor.Take();
   return result;
 }
 
-// closeDescriptor(fd)
-void CloseDescriptor(const Napi::CallbackInfo &info) {
-  close(Fd(info));
+void CloseDescriptor(Napi::Env, int fd) {
+  close(fd);
 }
 
 // The doorbells of virtqueues are eventfds where QEMU has them, elsewhere pipes (QEMU
 // util/event_notifier-posix.c). Either is rung by writing eight bytes.
 
 // ringDoorbell(fd). A full one has been rung already; one whose listener has closed needs no ring.
-void RingDoorbell(const Napi::CallbackInfo &info) {
+void RingDoorbell(Napi::Env, int fd) {
   const uint64_t one = 1;
-  ssize_t written = 0;
-  do {
-    written = write(Fd(info), &one, sizeof one);
-  } while (written < 0 && errno == EINTR);
-  if (written < 0 && !WouldBlock(errno) && errno != EPIPE) {
-    throw SystemError(info.Env(), "ringing a doorbell", errno);
-  }
+  const ssize_t written = Uninterrupted([&] { return write(fd, &one, sizeof one); });
+  if (written < 0 && !WouldBlock() && errno != EPIPE) ThrowErrno("ringing a doorbell");
 }
 
 // clearDoorbell(fd) → false if the other end is closed. Takes all rings so far; the next poll finds
 // those that come meanwhile.
-Napi::Value ClearDoorbell(const Napi::CallbackInfo &info) {
+bool ClearDoorbell(Napi::Env, int fd) {
   // An eventfd gives its eight bytes once. A pipe is read until it is empty, but not for ever if
   // the other end keeps writing: this is twice what a pipe holds on Linux and Darwin.
   constexpr int kReads = 256;
   std::array<char, 512> rings{};
   for (int i = 0; i < kReads; i++) {
-    const ssize_t count = read(Fd(info), rings.data(), rings.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && !WouldBlock(errno))
-      throw SystemError(info.Env(), "clearing a doorbell", errno);
-    if (count == 0) return Napi::Boolean::New(info.Env(), false);
+    const ssize_t count = Uninterrupted([&] { return read(fd, rings.data(), rings.size()); });
+    if (count < 0 && !WouldBlock()) ThrowErrno("clearing a doorbell");
+    if (count == 0) return false;
     if (count < static_cast<ssize_t>(rings.size())) break;
   }
-  return Napi::Boolean::New(info.Env(), true);
+  return true;
 }
 
-// setNonBlocking(fd)
-void SetNonBlocking(const Napi::CallbackInfo &info) {
-  platform::Adopt(Fd(info));
+void SetNonBlocking(Napi::Env, int fd) {
+  platform::Adopt(fd);
 }
 
 }  // namespace
 
-void RegisterSockets(Napi::Env env, Napi::Object exports) {
-  exports.Set("maxPathBytes", Napi::Number::New(env, sizeof(sockaddr_un::sun_path) - 1));
-  exports.Set("listen", Napi::Function::New(env, Listen));
-  exports.Set("connect", Napi::Function::New(env, Connect));
-  exports.Set("accept", Napi::Function::New(env, Accept));
-  exports.Set("adopt", Napi::Function::New(env, Adopt));
-  exports.Set("peerUser", Napi::Function::New(env, PeerUser));
-  exports.Set("listenVsock", Napi::Function::New(env, ListenVsock));
-  exports.Set("peerCid", Napi::Function::New(env, PeerCid));
-  exports.Set("send", Napi::Function::New(env, Send));
-  exports.Set("receive", Napi::Function::New(env, Receive));
-  exports.Set("closeDescriptor", Napi::Function::New(env, CloseDescriptor));
-  exports.Set("ringDoorbell", Napi::Function::New(env, RingDoorbell));
-  exports.Set("clearDoorbell", Napi::Function::New(env, ClearDoorbell));
-  exports.Set("setNonBlocking", Napi::Function::New(env, SetNonBlocking));
+void RegisterSockets(Napi::Object exports) {
+  exports.Set("maxPathBytes", static_cast<double>(sizeof(sockaddr_un::sun_path) - 1));
+  Export(exports, "listen", Listen);
+  Export(exports, "connect", Connect);
+  Export(exports, "accept", Accept);
+  Export(exports, "adopt", Adopt);
+  Export(exports, "peerUser", PeerUser);
+  Export(exports, "listenVsock", ListenVsock);
+  Export(exports, "peerCid", PeerCid);
+  Export(exports, "send", Send);
+  Export(exports, "receive", Receive);
+  Export(exports, "closeDescriptor", CloseDescriptor);
+  Export(exports, "ringDoorbell", RingDoorbell);
+  Export(exports, "clearDoorbell", ClearDoorbell);
+  Export(exports, "setNonBlocking", SetNonBlocking);
 }
 
 }  // namespace vsockenc

@@ -105,13 +105,11 @@ void Virtqueue::Locate() {
   used_ = used;
 }
 
-uint16_t Virtqueue::LoadAvailableIndex() const {
-  // Acquire: the entries and descriptors behind the index are visible after it.
-  return Load<uint16_t>(available_ + kRingIndex, __ATOMIC_ACQUIRE);
-}
-
 uint16_t Virtqueue::Pending() const {
-  return broken_ ? 0 : static_cast<uint16_t>(LoadAvailableIndex() - next_available_);
+  if (broken_) return 0;
+  // Acquire: the entries and descriptors behind the index are visible after it.
+  const auto index = Load<uint16_t>(available_ + kRingIndex, __ATOMIC_ACQUIRE);
+  return static_cast<uint16_t>(index - next_available_);
 }
 
 Virtqueue::PopResult Virtqueue::Broken(const char *why) {

@@ -4,14 +4,9 @@
 // The driver is hostile: each index and address is read once, checked, and used from the copy. An
 // invalid chain affects only itself (kFault: give its head back with Push); an invalid ring
 // (kBroken) stops the queue until it is set up again. Indices are free-running 16-bit counters.
-#ifndef VSOCKENC_HOST_NATIVE_OS_VIRTQUEUE_H_
-#define VSOCKENC_HOST_NATIVE_OS_VIRTQUEUE_H_
+#pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "guest_memory.h"
 
@@ -84,7 +79,6 @@ class Virtqueue {
   void Locate();
   bool Walk(uint16_t head, size_t max_readable, Chain *chain, PopResult *result) const;
   PopResult Broken(const char *why);
-  uint16_t LoadAvailableIndex() const;
 
   std::shared_ptr<const GuestMemory> memory_;
   VirtqueueSetup setup_;
@@ -101,5 +95,3 @@ class Virtqueue {
 };
 
 }  // namespace vsockenc
-
-#endif  // VSOCKENC_HOST_NATIVE_OS_VIRTQUEUE_H_

@@ -1,11 +1,7 @@
 // Linux: memfds, file seals, vsock, and descriptors that are closed on exec from the start.
 #include <fcntl.h>
 #include <linux/vm_sockets.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 
 #include "platform.h"
 
@@ -45,17 +41,14 @@ int PeerUser(int fd, uid_t *user) {
 }
 
 int BindVsock(uint32_t port) {
-  const int fd = OpenSocket(AF_VSOCK);
-  if (fd < 0) return -1;
+  Descriptor fd(OpenSocket(AF_VSOCK));
   sockaddr_vm address{};
   address.svm_family = AF_VSOCK;
   address.svm_cid = VMADDR_CID_ANY;
   address.svm_port = port;
-  if (bind(fd, reinterpret_cast<const sockaddr *>(&address), sizeof address) == 0) return fd;
-  const int reason = errno;
-  close(fd);
-  errno = reason;
-  return -1;
+  if (fd.get() < 0) return -1;
+  const auto *generic = reinterpret_cast<const sockaddr *>(&address);
+  return bind(fd.get(), generic, sizeof address) == 0 ? fd.Take() : -1;
 }
 
 int PeerCid(int fd, uint32_t *cid) {
@@ -85,18 +78,13 @@ int StatusOf(int fd, MemoryStatus *status) {
 }
 
 int CreateMemory(const std::string &name, uint64_t size) {
-  const int fd = memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (fd < 0) return -1;
+  Descriptor fd(memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
   // By default every user who reaches a memfd through /proc can open it. The seals keep mapped
   // pages valid.
-  if (fchmod(fd, S_IRUSR | S_IWUSR) == 0 && ftruncate(fd, static_cast<off_t>(size)) == 0 &&
-      fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0) {
-    return fd;
-  }
-  const int reason = errno;
-  close(fd);
-  errno = reason;
-  return -1;
+  const bool made = fd.get() >= 0 && fchmod(fd.get(), S_IRUSR | S_IWUSR) == 0 &&
+                    ftruncate(fd.get(), static_cast<off_t>(size)) == 0 &&
+                    fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0;
+  return made ? fd.Take() : -1;
 }
 
 int ReopenReadOnly(int fd) {

@@ -1,14 +1,9 @@
 // Every system but Linux: POSIX, and getpeereid(3), which Darwin and the BSDs have.
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <sstream>
-#include <string>
 
 #include "platform.h"
 
@@ -63,16 +58,8 @@ ssize_t Send(int fd, const msghdr &message) {
 
 ssize_t Receive(int fd, msghdr *message) {
   const ssize_t received = recvmsg(fd, message, 0);
-  if (received < 0) return received;
-  for (cmsghdr *header = CMSG_FIRSTHDR(message); header != nullptr;
-       header = CMSG_NXTHDR(message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    const auto *at = CMSG_DATA(header);
-    const auto *end = reinterpret_cast<const unsigned char *>(header) + header->cmsg_len;
-    for (int fd = -1; at + sizeof fd <= end; at += sizeof fd) {
-      std::copy(at, at + sizeof fd, reinterpret_cast<unsigned char *>(&fd));
-      fcntl(fd, F_SETFD, FD_CLOEXEC);
-    }
+  if (received >= 0) {
+    ForEachDescriptor(message, [](int descriptor) { fcntl(descriptor, F_SETFD, FD_CLOEXEC); });
   }
   return received;
 }
@@ -116,15 +103,11 @@ int CreateMemory(const std::string &name, uint64_t size) {
   // O_EXCL: an existing name is never reused. It is removed at once.
   std::ostringstream path;
   path << '/' << name.substr(0, kNameLength) << '.' << getpid() << '.' << count++ % 1000;
-  const int fd = shm_open(path.str().c_str(), O_RDWR | O_CREAT | O_EXCL, S_IRUSR | S_IWUSR);
-  if (fd < 0) return -1;
+  Descriptor fd(shm_open(path.str().c_str(), O_RDWR | O_CREAT | O_EXCL, S_IRUSR | S_IWUSR));
+  if (fd.get() < 0) return -1;
   shm_unlink(path.str().c_str());
-  fcntl(fd, F_SETFD, FD_CLOEXEC);
-  if (ftruncate(fd, static_cast<off_t>(size)) == 0) return fd;
-  const int reason = errno;
-  close(fd);
-  errno = reason;
-  return -1;
+  fcntl(fd.get(), F_SETFD, FD_CLOEXEC);
+  return ftruncate(fd.get(), static_cast<off_t>(size)) == 0 ? fd.Take() : -1;
 }
 
 int ReopenReadOnly(int fd) {

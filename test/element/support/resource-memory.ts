@@ -8,8 +8,9 @@
 import { pino } from "pino";
 import { ExportServer } from "../../../host/export/server.ts";
 import type { ExportSource, LookUp, SharedMemory } from "../../../host/export/source.ts";
-import { closeDescriptor, createMemory, reopenReadOnly } from "../../../host/native/descriptor.ts";
-import { FdListener, FdSocket } from "../../../host/native/fd-socket.ts";
+import { FdSocket } from "../../../host/native/fd-socket.ts";
+import { FdListener } from "../../../host/native/listener.ts";
+import { closeDescriptor, createMemory, reopenReadOnly } from "../../../host/native/os-addon.ts";
 import { VIRTIO_BGRX } from "../../../proto/formats.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 

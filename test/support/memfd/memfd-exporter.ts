@@ -5,12 +5,7 @@
 import type { Logger } from "pino";
 import { ExportServer } from "../../../host/export/server.ts";
 import type { ExportableResource, LookUp } from "../../../host/export/source.ts";
-import {
-  closeDescriptor,
-  createMemory,
-  reopenReadOnly,
-  writeMemory,
-} from "../../../host/native/descriptor.ts";
+import { closeDescriptor, createMemory, reopenReadOnly, writeMemory } from "../../../host/native/os-addon.ts";
 import type { Extent } from "../../../proto/export.ts";
 import { PACKED_PIXEL_BYTES, VIRTIO_BGRX } from "../../../proto/formats.ts";
 

@@ -4,8 +4,8 @@
  */
 import { writeSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { closeDescriptor } from "../../../host/native/descriptor.ts";
 import { DoorbellListener } from "../../../host/native/doorbell.ts";
+import { closeDescriptor } from "../../../host/native/os-addon.ts";
 import { create, FrontEnd, QEMU_FEATURES, RING, unref } from "./front-end.ts";
 import { type Pipe, pipes, until } from "./vhost-socket.ts";
 

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { ExportClient, type ExportClientEvents } from "../../../host/export/client.ts";
 import { GpuService, type GpuServiceOptions } from "../../../host/gpu/service.ts";
-import { closeDescriptor, createMemory, duplicateDescriptor } from "../../../host/native/descriptor.ts";
+import { closeDescriptor, createMemory, duplicateDescriptor } from "../../../host/native/os-addon.ts";
 import { type Pipe, pair, pipes, until, VhostSocket } from "./vhost-socket.ts";
 
 export const REGION_BYTES = 4 << 20;

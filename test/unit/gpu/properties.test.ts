@@ -6,10 +6,10 @@ import fc from "fast-check";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { GpuDevice } from "../../../host/gpu/device.ts";
-import { GuestWarnings } from "../../../host/gpu/guest-warnings.ts";
-import { SharedMemories } from "../../../host/gpu/shared-memories.ts";
-import { createMemory } from "../../../host/native/descriptor.ts";
+import { SharedMemories } from "../../../host/gpu/export-source.ts";
+import { GuestWarnings } from "../../../host/gpu/limits.ts";
 import { GuestMemory } from "../../../host/native/guest-memory.ts";
+import { createMemory } from "../../../host/native/os-addon.ts";
 import { attach, create, detach, flush, gpuCommand, setScanout, unref } from "./front-end.ts";
 
 const MEMORY_BYTES = 1 << 20;

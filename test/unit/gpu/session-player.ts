@@ -1,5 +1,5 @@
 /**
- * Asks a real device again what a recorded session (host/gpu/session-format.ts) asked, and compares the answers.
+ * Asks a real device again what a recorded session (host/gpu/session-recording.ts) asked, and compares the answers.
  *
  * It is QEMU and the guest's driver at once: messages go over a real vhost-user socket, commands through real rings
  * in a shared memory of the recorded layout, at the recorded addresses. The memory is sparse, so a guest of several
@@ -20,15 +20,15 @@ import {
   parseSession,
   type SessionEntry,
   type SessionHead,
-} from "../../../host/gpu/session-format.ts";
+} from "../../../host/gpu/session-recording.ts";
 import {
   parseMemoryTable,
   parseRingAddresses,
   parseRingState,
   Request,
 } from "../../../host/gpu/vhost-user-protocol.ts";
-import { closeDescriptor, createMemory, duplicateDescriptor } from "../../../host/native/descriptor.ts";
 import type { RegionDescription } from "../../../host/native/os-addon.ts";
+import { closeDescriptor, createMemory, duplicateDescriptor } from "../../../host/native/os-addon.ts";
 import { pair, until, VhostSocket } from "./vhost-socket.ts";
 
 const DESCRIPTOR_BYTES = 16;

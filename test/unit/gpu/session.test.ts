@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
-import { formatBytes, parseBytes, parseSession } from "../../../host/gpu/session-format.ts";
+import { formatBytes, parseBytes, parseSession } from "../../../host/gpu/session-recording.ts";
 import { create, FrontEnd, gpuCommand, INDIRECT } from "./front-end.ts";
 import { SessionPlayer } from "./session-player.ts";
 import { until } from "./vhost-socket.ts";

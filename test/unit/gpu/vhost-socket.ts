@@ -2,7 +2,8 @@
 import { execFileSync } from "node:child_process";
 import { constants, openSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
-import { connectUnix, FdListener, FdSocket } from "../../../host/native/fd-socket.ts";
+import { FdSocket } from "../../../host/native/fd-socket.ts";
+import { connectUnix, FdListener } from "../../../host/native/listener.ts";
 import { HANG_MS } from "../../support/hang.ts";
 
 const HEADER_BYTES = 12;

@@ -9,7 +9,7 @@ import { crc32 } from "node:zlib";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ExportClient } from "../../../host/export/client.ts";
-import { closeDescriptor, createMemory, memoryStatus, writeMemory } from "../../../host/native/descriptor.ts";
+import { closeDescriptor, createMemory, memoryStatus, writeMemory } from "../../../host/native/os-addon.ts";
 import { mappedRuns, Picture, type ResourceBytes, stagingBytes } from "../../../host/native/picture.ts";
 import { fourcc } from "../../../proto/formats.ts";
 import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";

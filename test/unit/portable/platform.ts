@@ -1,5 +1,5 @@
 /** What the platform that the addon was built for does with memory; see portable.test.ts. */
-import { closeDescriptor, createMemory, memoryStatus } from "../../../host/native/descriptor.ts";
+import { closeDescriptor, createMemory, memoryStatus } from "../../../host/native/os-addon.ts";
 
 /**
  * Whether shared memory is a file, as on Linux: the system tells which descriptors are of one memory, and can take the

@@ -10,7 +10,6 @@
 #include <string>
 #include <system_error>
 
-#include "../../platform/platform.h"
 #include "picture_error.h"
 #include "staging.h"
 

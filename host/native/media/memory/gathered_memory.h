@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "../../platform/file_window.h"
+#include "../../platform/platform.h"
 #include "extents.h"
 #include "pixel_memory.h"
 

@@ -1,21 +1,34 @@
 /*
- * Draws the pattern into its own DmaBufs and pushes them into a pipeline, like a compositor: a few
- * buffers in rotation, each drawn into again only after it was released.
+ * Draws the pattern into its own buffers and pushes them into a pipeline, like a compositor: a few
+ * buffers in rotation, each drawn into again only after it was released. They are dumb buffers of
+ * the card node, or resources of the render node, exported by PRIME; or plain memory, as a dma-buf
+ * (udmabuf) or without a descriptor (system). This is independent of the element's code, so that
+ * each tests the other.
  *
  *     dmabufsrc --allocator dumb --frames 300 --pipeline "vsockenc ! h264parse ! filesink
  * location=a.h264"
  *
- * SIGINT ends the stream after the current frame. Exit status: 0 at EOS without an error.
+ * SIGINT ends the stream after the current frame. Exit status: 0 at EOS without an error. Memory
+ * is released by exiting.
  */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
 #include <gst/allocators/allocators.h>
 #include <gst/app/gstappsrc.h>
 #include <gst/gst.h>
 #include <gst/video/video.h>
+#include <linux/dma-buf.h>
+#include <linux/udmabuf.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
+#include <virtgpu_drm.h>
+#include <xf86drm.h>
+#include <xf86drmMode.h>
 
-#include "dmabuf.h"
 #include "json.h"
 #include "pattern.h"
 #include "vsockenc-formats.h"
@@ -24,6 +37,8 @@
 #define RETURN_TIMEOUT_US (120 * G_USEC_PER_SEC)
 #define MAX_BUFFERS 64
 #define MAX_PLANES 3
+#define NODES 16
+#define TARGET_2D 2
 
 static struct {
   gchar *allocator, *planes, *format, *pipeline, *output, *stats_json;
@@ -39,6 +54,13 @@ static struct {
              .buffers = 8,
              .fps = 30};
 
+typedef struct {
+  int fd; /* -1: none */
+  gsize size;
+  guint stride;
+  guint8 *pixels;
+} DmaBuf;
+
 typedef struct Source Source;
 
 typedef struct {
@@ -53,17 +75,110 @@ typedef struct {
 struct Source {
   GMutex lock;
   GCond returned;
+  GstElement *pipeline;
   GstVideoInfo info; /* strides and offsets as they are in the dma-bufs */
   Slot slots[MAX_BUFFERS];
-  gboolean stop;
+  gboolean stop, failed;
+  guint warnings;
   gint pushed;
   gint64 drawing_us;
+  Pattern *pattern;
+  /* For YUV alone, which is converted from a BGRx picture in ordinary memory. */
+  GstVideoConverter *converter;
+  GstVideoFrame picture;
+  gint64 picture_holds;
 };
 
 static volatile sig_atomic_t interrupted;
 
 static void interrupt(int number) {
   interrupted = 1;
+}
+
+static gboolean fail(const gchar *what) {
+  fprintf(stderr, "dmabufsrc: %s: %s\n", what, g_strerror(errno));
+  return FALSE;
+}
+
+/* Exports a buffer object of the device and closes its handle; the dma-buf holds the memory. */
+static gboolean export_handle(int device, guint32 handle, DmaBuf *buffer) {
+  struct drm_gem_close request = {.handle = handle};
+  gboolean done = drmPrimeHandleToFD(device, handle, DRM_CLOEXEC | DRM_RDWR, &buffer->fd) == 0 ||
+                  fail("PRIME_HANDLE_TO_FD");
+  drmIoctl(device, DRM_IOCTL_GEM_CLOSE, &request);
+  return done;
+}
+
+static gboolean create_dumb(int device, guint width, guint height, DmaBuf *buffer) {
+  guint64 size;
+  guint32 handle;
+  if (drmModeCreateDumbBuffer(device, width, height, 32, 0, &handle, &buffer->stride, &size))
+    return fail("CREATE_DUMB");
+  buffer->size = size;
+  return export_handle(device, handle, buffer);
+}
+
+static gboolean create_resource(int device, guint width, guint height, DmaBuf *buffer) {
+  struct drm_virtgpu_resource_create create = {.target = TARGET_2D,
+                                               .format = VSOCKENC_VIRTIO_BGRx,
+                                               .width = width,
+                                               .height = height,
+                                               .depth = 1,
+                                               .array_size = 1,
+                                               .size = width * height * 4,
+                                               .stride = width * 4};
+  if (drmIoctl(device, DRM_IOCTL_VIRTGPU_RESOURCE_CREATE, &create)) return fail("RESOURCE_CREATE");
+  return export_handle(device, create.bo_handle, buffer);
+}
+
+static gboolean create_udmabuf(int device, guint width, guint height, DmaBuf *buffer) {
+  gsize page = (gsize)sysconf(_SC_PAGESIZE);
+  buffer->size = (buffer->size + page - 1) & ~(page - 1);
+  int memory = memfd_create("dmabufsrc", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (memory < 0 || ftruncate(memory, (off_t)buffer->size) != 0 ||
+      fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK) != 0)
+    return fail("memfd");
+  struct udmabuf_create create = {
+      .memfd = (guint32)memory, .flags = UDMABUF_FLAGS_CLOEXEC, .size = buffer->size};
+  buffer->fd = ioctl(device, UDMABUF_CREATE, &create);
+  if (buffer->fd < 0) fail("UDMABUF_CREATE");
+  close(memory);
+  return buffer->fd >= 0;
+}
+
+static gboolean create_system(int device, guint width, guint height, DmaBuf *buffer) {
+  return TRUE; /* anonymous memory, mapped by its caller */
+}
+
+/* `create` finds size and stride of a buffer without padding, and changes them where it has any. */
+static const struct {
+  const gchar *name, *path;
+  gint first_node; /* number after `path` of the first device; -1: none */
+  gboolean (*create)(int device, guint width, guint height, DmaBuf *buffer);
+} ALLOCATORS[] = {{"dumb", "/dev/dri/card", 0, create_dumb},
+                  {"resource", "/dev/dri/renderD", 128, create_resource},
+                  {"udmabuf", "/dev/udmabuf", -1, create_udmabuf},
+                  {"system", "/dev/null", -1, create_system}},
+  *allocator;
+
+/* -1: failed, printed. */
+static int open_device(void) {
+  if (allocator->first_node < 0) {
+    int fd = open(allocator->path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) fail(allocator->path);
+    return fd;
+  }
+  for (gint i = 0; i < NODES; i++) {
+    g_autofree gchar *path = g_strdup_printf("%s%d", allocator->path, allocator->first_node + i);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    drmVersionPtr version = fd >= 0 ? drmGetVersion(fd) : NULL;
+    gboolean found = version && g_strcmp0(version->name, "virtio_gpu") == 0;
+    drmFreeVersion(version);
+    if (found) return fd;
+    if (fd >= 0) close(fd);
+  }
+  fprintf(stderr, "dmabufsrc: cannot open a virtio-gpu\n");
+  return -1;
 }
 
 static gboolean parse_options(int *argc, char ***argv) {
@@ -96,12 +211,12 @@ static gboolean parse_options(int *argc, char ***argv) {
   if (!options.pipeline)
     options.pipeline =
         g_strdup_printf("vsockenc ! h264parse ! filesink location=\"%s\"", options.output);
-  if (options.buffers < 1 || options.buffers > MAX_BUFFERS || options.fps < 1 ||
+  for (guint i = 0; i < G_N_ELEMENTS(ALLOCATORS); i++)
+    if (g_str_equal(options.allocator, ALLOCATORS[i].name)) allocator = &ALLOCATORS[i];
+  if (!allocator || options.buffers < 1 || options.buffers > MAX_BUFFERS || options.fps < 1 ||
       options.frames < 1 || options.width < 16 || options.height < 16 ||
       gst_video_format_from_string(options.format) == GST_VIDEO_FORMAT_UNKNOWN ||
-      (g_strcmp0(options.planes, "together") && g_strcmp0(options.planes, "separate")) ||
-      (g_strcmp0(options.allocator, "dumb") && g_strcmp0(options.allocator, "resource") &&
-       g_strcmp0(options.allocator, "udmabuf") && g_strcmp0(options.allocator, "system"))) {
+      (g_strcmp0(options.planes, "together") && g_strcmp0(options.planes, "separate"))) {
     fprintf(stderr, "dmabufsrc: an option is out of range; see --help\n");
     return FALSE;
   }
@@ -110,61 +225,49 @@ static gboolean parse_options(int *argc, char ***argv) {
 
 /* A dma-buf of at least `size` bytes: as wide as the picture, in 32-bit pixels, and as high as that
  * takes. */
-static gboolean create_dmabuf(Slot *slot, int device, gsize size, GError **error) {
-  g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
+static gboolean create_dmabuf(Slot *slot, int device, gsize size) {
+  g_autoptr(GstAllocator) memories = gst_dmabuf_allocator_new();
   DmaBuf *dmabuf = &slot->dmabufs[slot->n_dmabufs];
-  gsize row = (gsize)options.width * 4;
-  if (!dmabuf_create(device, options.allocator, (guint)options.width,
-                     (guint)((size + row - 1) / row), dmabuf, error))
-    return FALSE;
+  guint width = (guint)options.width, height = (guint)((size + width * 4 - 1) / (width * 4));
+  *dmabuf = (DmaBuf){.fd = -1, .size = (gsize)width * 4 * height, .stride = width * 4};
+  if (!allocator->create(device, width, height, dmabuf)) return FALSE;
+  int kind = MAP_SHARED | (dmabuf->fd < 0 ? MAP_ANONYMOUS : 0);
+  dmabuf->pixels = mmap(NULL, dmabuf->size, PROT_READ | PROT_WRITE, kind, dmabuf->fd, 0);
+  if (dmabuf->pixels == MAP_FAILED) return fail("mmap of a dma-buf");
   slot->memories[slot->n_dmabufs++] =
       dmabuf->fd < 0
           ? gst_memory_new_wrapped(0, dmabuf->pixels, dmabuf->size, 0, dmabuf->size, NULL, NULL)
-          : gst_dmabuf_allocator_alloc_with_flags(allocator, dmabuf->fd, dmabuf->size,
+          : gst_dmabuf_allocator_alloc_with_flags(memories, dmabuf->fd, dmabuf->size,
                                                   GST_FD_MEMORY_FLAG_DONT_CLOSE);
   return TRUE;
 }
 
-static gboolean create_slot(Slot *slot, int device, GError **error) {
+static gboolean create_slot(Slot *slot, int device) {
   const GstVideoInfo *info = &slot->source->info;
-  if (g_str_equal(options.planes, "together"))
-    return create_dmabuf(slot, device, info->size, error);
+  if (g_str_equal(options.planes, "together")) return create_dmabuf(slot, device, info->size);
   for (guint i = 0; i < GST_VIDEO_INFO_N_PLANES(info); i++) {
     gsize rows = (gsize)GST_VIDEO_INFO_COMP_HEIGHT(info, i);
-    if (!create_dmabuf(slot, device, rows * (gsize)info->stride[i], error)) return FALSE;
+    if (!create_dmabuf(slot, device, rows * (gsize)info->stride[i])) return FALSE;
   }
   return TRUE;
 }
 
 /* FALSE: failed, printed. The kernel chooses the stride of a dumb buffer. */
 static gboolean create_slots(Source *source) {
-  g_autoptr(GError) error = NULL;
-  int device = dmabuf_open_device(options.allocator, &error);
-
+  int device = open_device();
+  if (device < 0) return FALSE;
   gst_video_info_set_format(&source->info, gst_video_format_from_string(options.format),
                             (guint)options.width, (guint)options.height);
-  for (gint i = 0; device >= 0 && i < options.buffers; i++) {
+  for (gint i = 0; i < options.buffers; i++) {
     Slot *slot = &source->slots[i];
     slot->source = source;
     slot->holds = -1;
-    if (!create_slot(slot, device, &error)) break;
+    if (!create_slot(slot, device)) return FALSE;
     if (GST_VIDEO_INFO_IS_RGB(&source->info))
       source->info.stride[0] = (gint)slot->dmabufs[0].stride;
   }
-  if (device >= 0) close(device);
-  if (!error) return TRUE;
-  fprintf(stderr, "dmabufsrc: %s\n", error->message);
-  return FALSE;
-}
-
-static void destroy_slots(Source *source) {
-  for (gint i = 0; i < options.buffers; i++) {
-    Slot *slot = &source->slots[i];
-    for (guint k = 0; k < slot->n_dmabufs; k++) {
-      gst_memory_unref(slot->memories[k]);
-      dmabuf_destroy(&slot->dmabufs[k]);
-    }
-  }
+  close(device);
+  return TRUE;
 }
 
 static void buffer_returned(gpointer data, GstMiniObject *where) {
@@ -218,78 +321,50 @@ static GstBuffer *wrap(Slot *slot, guint number, gsize *offsets) {
   return buffer;
 }
 
-/* Draws the pattern in any pixel format; YUV is converted from a BGRx picture in ordinary memory.
- */
-typedef struct {
-  GstVideoInfo info;
-  Pattern *pattern;
-  /* For YUV alone. */
-  GstVideoFrame picture; /* BGRx */
-  GstBuffer *memory;
-  gint64 holds; /* number of the frame in `picture`, or -1 */
-  GstVideoConverter *converter;
-} Canvas;
-
-/* NULL: the pattern cannot be drawn in this format. */
-static Canvas *canvas_new(const GstVideoInfo *info) {
-  guint width = (guint)info->width, height = (guint)info->height;
-  gboolean yuv = GST_VIDEO_INFO_IS_YUV(info);
-  Pattern *pattern =
-      pattern_new(width, height, yuv ? "BGRx" : gst_video_format_to_string(info->finfo->format));
-  if (!pattern) return NULL;
-  Canvas *canvas = g_new0(Canvas, 1);
-  canvas->info = *info;
-  canvas->pattern = pattern;
-  canvas->holds = -1;
+/* FALSE: the pattern cannot be drawn in this format, printed. */
+static gboolean create_pattern(Source *source) {
+  guint width = (guint)options.width, height = (guint)options.height;
+  gboolean yuv = GST_VIDEO_INFO_IS_YUV(&source->info);
+  source->pattern = pattern_new(width, height, yuv ? "BGRx" : options.format);
+  source->picture_holds = -1;
   if (yuv) {
-    GstVideoInfo rgb;
-    gst_video_info_set_format(&rgb, GST_VIDEO_FORMAT_BGRx, width, height);
-    canvas->memory = gst_buffer_new_allocate(NULL, rgb.size, NULL);
-    gst_video_frame_map(&canvas->picture, &rgb, canvas->memory, GST_MAP_READWRITE);
-    canvas->converter = gst_video_converter_new(&rgb, &canvas->info, NULL);
+    GstVideoInfo *rgb = &source->picture.info;
+    gst_video_info_set_format(rgb, GST_VIDEO_FORMAT_BGRx, width, height);
+    source->picture.data[0] = g_malloc(rgb->size);
+    source->converter = gst_video_converter_new(rgb, &source->info, NULL);
   }
-  return canvas;
+  if (!source->pattern) fprintf(stderr, "dmabufsrc: no pattern in format %s\n", options.format);
+  return source->pattern != NULL;
 }
 
-static void canvas_free(Canvas *canvas) {
-  if (!canvas) return;
-  if (canvas->converter) {
-    gst_video_converter_free(canvas->converter);
-    gst_video_frame_unmap(&canvas->picture);
-    gst_buffer_unref(canvas->memory);
-  }
-  pattern_free(canvas->pattern);
-  g_free(canvas);
+static void sync_cpu(const Slot *slot, guint64 flag) {
+  struct dma_buf_sync sync = {.flags = flag | DMA_BUF_SYNC_WRITE};
+  for (guint i = 0; i < slot->n_dmabufs; i++)
+    while (ioctl(slot->dmabufs[i].fd, DMA_BUF_IOCTL_SYNC, &sync) != 0 && errno == EINTR) continue;
 }
 
-/* Draws frame `number` over frame `before` (-1: over anything else) into the planes. */
-static void canvas_draw(Canvas *canvas, guint8 *const *planes, guint number, gint64 before) {
-  if (!canvas->converter) {
-    pattern_draw(canvas->pattern, planes[0], (gsize)canvas->info.stride[0], number, before);
-    return;
-  }
-  GstVideoFrame target = {.info = canvas->info};
-  for (guint i = 0; i < GST_VIDEO_INFO_N_PLANES(&canvas->info); i++) target.data[i] = planes[i];
-  pattern_draw(canvas->pattern, GST_VIDEO_FRAME_PLANE_DATA(&canvas->picture, 0),
-               (gsize)GST_VIDEO_FRAME_PLANE_STRIDE(&canvas->picture, 0), number, canvas->holds);
-  canvas->holds = number;
-  gst_video_converter_frame(canvas->converter, &canvas->picture, &target);
-}
-
-static void draw(Canvas *canvas, Slot *slot, guint8 **planes, guint number) {
+/* Draws frame `number` into the slot. */
+static void draw(Source *source, Slot *slot, guint8 **planes, guint number) {
   gint64 before = g_get_monotonic_time();
-  for (guint i = 0; i < slot->n_dmabufs; i++) dmabuf_begin_write(&slot->dmabufs[i]);
-  canvas_draw(canvas, planes, number, slot->holds);
-  for (guint i = 0; i < slot->n_dmabufs; i++) dmabuf_end_write(&slot->dmabufs[i]);
+  sync_cpu(slot, DMA_BUF_SYNC_START);
+  if (source->converter) {
+    GstVideoFrame target = {.info = source->info};
+    for (guint i = 0; i < MAX_PLANES; i++) target.data[i] = planes[i];
+    pattern_draw(source->pattern, source->picture.data[0], (gsize)options.width * 4, number,
+                 source->picture_holds);
+    source->picture_holds = number;
+    gst_video_converter_frame(source->converter, &source->picture, &target);
+  } else {
+    pattern_draw(source->pattern, planes[0], (gsize)source->info.stride[0], number, slot->holds);
+  }
+  sync_cpu(slot, DMA_BUF_SYNC_END);
   slot->holds = number;
-  slot->source->drawing_us += g_get_monotonic_time() - before;
+  source->drawing_us += g_get_monotonic_time() - before;
 }
 
 static void push_frames(Source *source, GstAppSrc *appsrc) {
-  Canvas *canvas = canvas_new(&source->info);
   gint64 begin = g_get_monotonic_time();
-
-  for (gint i = 0; canvas && i < options.frames && !interrupted; i++) {
+  for (gint i = 0; i < options.frames && !interrupted; i++) {
     Slot *slot = &source->slots[i % options.buffers];
     gint64 due = begin + i * G_USEC_PER_SEC / options.fps;
     gsize offsets[GST_VIDEO_MAX_PLANES] = {0};
@@ -298,89 +373,57 @@ static void push_frames(Source *source, GstAppSrc *appsrc) {
     if (options.live && due > g_get_monotonic_time())
       g_usleep((gulong)(due - g_get_monotonic_time()));
     locate_planes(slot, planes, offsets);
-    draw(canvas, slot, planes, (guint)i);
+    draw(source, slot, planes, (guint)i);
     slot->out = TRUE;
     if (gst_app_src_push_buffer(appsrc, wrap(slot, (guint)i, offsets)) != GST_FLOW_OK) break;
     source->pushed++;
   }
   gst_app_src_end_of_stream(appsrc);
-  canvas_free(canvas);
 }
-
-typedef struct {
-  Source *source;
-  GstElement *pipeline;
-  gboolean failed;
-  guint warnings;
-} Watcher;
 
 /* Prints the bus's messages until EOS or an error. */
 static gpointer watch_bus(gpointer data) {
-  Watcher *watcher = data;
-  g_autoptr(GstBus) bus = gst_element_get_bus(watcher->pipeline);
-  const GstMessageType types =
-      GST_MESSAGE_EOS | GST_MESSAGE_ERROR | GST_MESSAGE_WARNING | GST_MESSAGE_INFO;
+  Source *source = data;
+  g_autoptr(GstBus) bus = gst_element_get_bus(source->pipeline);
   for (gboolean more = TRUE; more;) {
-    g_autoptr(GstMessage) message = gst_bus_timed_pop_filtered(bus, GST_CLOCK_TIME_NONE, types);
     g_autoptr(GError) error = NULL;
-    switch (GST_MESSAGE_TYPE(message)) {
-      case GST_MESSAGE_ERROR:
-        gst_message_parse_error(message, &error, NULL);
-        fprintf(stderr, "dmabufsrc: error: %s\n", error->message);
-        watcher->failed = TRUE;
-        more = FALSE;
-        break;
-      case GST_MESSAGE_WARNING:
-        gst_message_parse_warning(message, &error, NULL);
-        fprintf(stderr, "dmabufsrc: warning: %s\n", error->message);
-        watcher->warnings++;
-        break;
-      case GST_MESSAGE_INFO:
-        gst_message_parse_info(message, &error, NULL);
-        fprintf(stderr, "dmabufsrc: %s\n", error->message);
-        break;
-      default:
-        more = FALSE;
-        break;
-    }
+    g_autoptr(GstMessage) message = bus_pop(bus, GST_CLOCK_TIME_NONE, &error);
+    const gchar *type = GST_MESSAGE_TYPE_NAME(message);
+    more = GST_MESSAGE_TYPE(message) & (GST_MESSAGE_WARNING | GST_MESSAGE_INFO);
+    if (error) fprintf(stderr, "dmabufsrc: %s: %s\n", type, error->message);
+    source->failed |= GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR;
+    source->warnings += GST_MESSAGE_TYPE(message) == GST_MESSAGE_WARNING;
   }
-  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&watcher->source->lock);
-  watcher->source->stop = TRUE;
-  g_cond_broadcast(&watcher->source->returned);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&source->lock);
+  source->stop = TRUE;
+  g_cond_broadcast(&source->returned);
   return NULL;
 }
 
-/* The four characters of a DRM fourcc. */
-static const gchar *drm_name(guint32 code) {
-  static gchar name[5];
-  for (guint i = 0; i < 4; i++) name[i] = (gchar)(code >> (8 * i));
-  return name;
-}
-
 static GstCaps *source_caps(void) {
-  const gchar *drm = NULL;
+  guint32 drm = 0; /* fourcc, whose bytes are its name */
 #define DRM(name, code, ...) \
-  if (g_str_equal(options.format, #name)) drm = drm_name(code);
+  if (g_str_equal(options.format, #name)) drm = code;
   VSOCKENC_PIXEL_FORMATS(DRM)
 #undef DRM
-  g_autofree gchar *format =
-      options.drm_caps ? g_strdup_printf("DMA_DRM,drm-format=%s", drm) : g_strdup(options.format);
+  g_autofree gchar *format = options.drm_caps
+                                 ? g_strdup_printf("DMA_DRM,drm-format=%.4s", (const gchar *)&drm)
+                                 : g_strdup(options.format);
   g_autofree gchar *text =
       g_strdup_printf("video/x-raw%s,format=%s,width=%d,height=%d,framerate=%d/1",
-                      g_str_equal(options.allocator, "system") ? "" : "(memory:DMABuf)", format,
+                      allocator->create == create_system ? "" : "(memory:DMABuf)", format,
                       options.width, options.height, options.fps);
   return gst_caps_from_string(text);
 }
 
-static gboolean write_stats(GstElement *pipeline, const Source *source, const Watcher *watcher,
-                            gint64 elapsed_us) {
+static gboolean write_stats(const Source *source, gint64 elapsed_us) {
   g_autoptr(GString) json = g_string_new("{");
   g_autoptr(GError) error = NULL;
   g_string_append_printf(json,
                          "\"frames\":%d,\"elapsed-us\":%" G_GINT64_FORMAT
                          ",\"drawing-us\":%" G_GINT64_FORMAT ",\"warnings\":%u",
-                         source->pushed, elapsed_us, source->drawing_us, watcher->warnings);
-  json_append_statistics(json, pipeline);
+                         source->pushed, elapsed_us, source->drawing_us, source->warnings);
+  json_append_statistics(json, source->pipeline);
   g_string_append(json, "}\n");
   if (g_file_set_contents(options.stats_json, json->str, -1, &error)) return TRUE;
   fprintf(stderr, "dmabufsrc: %s\n", error->message);
@@ -390,25 +433,24 @@ static gboolean write_stats(GstElement *pipeline, const Source *source, const Wa
 static gboolean run(Source *source) {
   g_autofree gchar *text = g_strdup_printf("appsrc name=dmabufsrc ! %s", options.pipeline);
   g_autoptr(GError) error = NULL;
-  g_autoptr(GstElement) pipeline = gst_parse_launch(text, &error);
-  if (!pipeline || error) {
+  source->pipeline = gst_parse_launch(text, &error);
+  if (error) {
     fprintf(stderr, "dmabufsrc: %s\n", error->message);
     return FALSE;
   }
-  Watcher watcher = {.source = source, .pipeline = pipeline};
-  g_autoptr(GstElement) appsrc = gst_bin_get_by_name(GST_BIN(pipeline), "dmabufsrc");
+  g_autoptr(GstElement) appsrc = gst_bin_get_by_name(GST_BIN(source->pipeline), "dmabufsrc");
   g_autoptr(GstCaps) caps = source_caps();
 
   g_object_set(appsrc, "caps", caps, "format", GST_FORMAT_TIME, "is-live", options.live, NULL);
   gint64 begin = g_get_monotonic_time();
-  GThread *watching = g_thread_new("bus", watch_bus, &watcher);
-  if (gst_element_set_state(pipeline, GST_STATE_PLAYING) != GST_STATE_CHANGE_FAILURE)
+  GThread *watching = g_thread_new("bus", watch_bus, source);
+  if (gst_element_set_state(source->pipeline, GST_STATE_PLAYING) != GST_STATE_CHANGE_FAILURE)
     push_frames(source, GST_APP_SRC(appsrc));
   g_thread_join(watching);
   gint64 elapsed = g_get_monotonic_time() - begin;
-  gboolean written = !options.stats_json || write_stats(pipeline, source, &watcher, elapsed);
-  gst_element_set_state(pipeline, GST_STATE_NULL);
-  return !watcher.failed && written;
+  gboolean written = !options.stats_json || write_stats(source, elapsed);
+  gst_element_set_state(source->pipeline, GST_STATE_NULL);
+  return !source->failed && written;
 }
 
 int main(int argc, char **argv) {
@@ -416,7 +458,5 @@ int main(int argc, char **argv) {
   if (!parse_options(&argc, &argv)) return 2;
   gst_init(&argc, &argv);
   signal(SIGINT, interrupt);
-  gboolean done = create_slots(&source) && run(&source);
-  destroy_slots(&source);
-  return done ? 0 : 1;
+  return create_slots(&source) && create_pattern(&source) && run(&source) ? 0 : 1;
 }

@@ -29,11 +29,10 @@ static void set_unit(Fixture *f, const guint8 *bytes, guint size) {
 static gboolean push_caps(Fixture *f, const gchar *text) {
   g_autoptr(GstCaps) caps = gst_caps_from_string(text);
   g_autoptr(GstPad) pad = gst_element_get_static_pad(f->element, "sink");
-  gst_harness_push_event(f->harness, gst_event_new_stream_start("test"));
-  gboolean taken = gst_pad_send_event(pad, gst_event_new_caps(caps));
-  if (!taken) return FALSE;
   GstSegment segment;
   gst_segment_init(&segment, GST_FORMAT_TIME);
+  gst_harness_push_event(f->harness, gst_event_new_stream_start("test"));
+  if (!gst_pad_send_event(pad, gst_event_new_caps(caps))) return FALSE;
   gst_harness_push_event(f->harness, gst_event_new_segment(&segment));
   return TRUE;
 }
@@ -47,9 +46,7 @@ static GstBuffer *encode_before(Fixture *f, const gchar *downstream) {
 }
 
 static const gchar *output_field(Fixture *f, const gchar *field) {
-  g_autoptr(GstCaps) caps = gst_pad_get_current_caps(f->harness->sinkpad);
-  g_assert_nonnull(caps);
-  return g_intern_string(gst_structure_get_string(gst_caps_get_structure(caps, 0), field));
+  return gst_structure_get_string(fixture_output(f), field);
 }
 
 static void assert_error(Fixture *f, const gchar *first, const gchar *second) {
@@ -64,6 +61,13 @@ static GstCaps *pad_caps(Fixture *f, const gchar *name) {
   return gst_pad_query_caps(pad, NULL);
 }
 
+/* Whether the sink pad offers to take `text`. */
+static gboolean can_take(Fixture *f, const gchar *text) {
+  g_autoptr(GstCaps) sink = pad_caps(f, "sink");
+  g_autoptr(GstCaps) caps = gst_caps_from_string(text);
+  return gst_caps_can_intersect(sink, caps);
+}
+
 static const vsockenc_EncoderOffer MAIN_ONLY = {.name = "small",
                                                 .codec = vsockenc_Codec_H264,
                                                 .max_width = 1280,
@@ -72,10 +76,6 @@ static const vsockenc_EncoderOffer MAIN_ONLY = {.name = "small",
                                                 .profiles = {vsockenc_Profile_H264_MAIN}};
 
 static void test_offers(Fixture *f, gconstpointer data) {
-  g_autoptr(GstCaps) wide =
-      gst_caps_from_string("video/x-raw,format=BGRx,width=1281,height=720,framerate=30/1");
-  g_autoptr(GstCaps) fits =
-      gst_caps_from_string("video/x-raw,format=BGRx,width=1280,height=720,framerate=30/1");
   g_autoptr(GstCaps) made = gst_caps_from_string(
       "video/x-h264,alignment=au,stream-format={byte-stream,avc},profile=main");
   offer(f, &MAIN_ONLY);
@@ -85,18 +85,15 @@ static void test_offers(Fixture *f, gconstpointer data) {
   gst_element_set_state(f->element, GST_STATE_READY);
   g_autoptr(GstCaps) src = pad_caps(f, "src");
   g_assert_true(gst_caps_is_subset(src, made) && gst_caps_is_subset(made, src));
-  g_autoptr(GstCaps) sink = pad_caps(f, "sink");
-  g_assert_true(gst_caps_can_intersect(sink, fits));
-  g_assert_false(gst_caps_can_intersect(sink, wide));
+  g_assert_true(can_take(f, "video/x-raw,format=BGRx,width=1280,height=720,framerate=30/1"));
+  g_assert_false(can_take(f, "video/x-raw,format=BGRx,width=1281,height=720,framerate=30/1"));
 }
 
 /* Downstream's limits on the size reach upstream. */
 static void test_proxy(Fixture *f, gconstpointer data) {
-  g_autoptr(GstCaps) wide = gst_caps_from_string("video/x-raw,width=101");
   open_before(f, "video/x-h264,width=[16,100]");
-  g_autoptr(GstCaps) sink = pad_caps(f, "sink");
-  g_assert_false(gst_caps_is_empty(sink));
-  g_assert_false(gst_caps_can_intersect(sink, wide));
+  g_assert_true(can_take(f, "video/x-raw,width=100"));
+  g_assert_false(can_take(f, "video/x-raw,width=101"));
 }
 
 typedef struct {
@@ -148,49 +145,53 @@ static void test_h265_tier(Fixture *f, gconstpointer data) {
   g_assert_cmpstr(output_field(f, "tier"), ==, "main");
 }
 
-static void test_nothing_in_common(Fixture *f, gconstpointer data) {
-  offer(f, &MAIN_ONLY);
-  open_before(f, "video/x-h264,profile=high");
-  g_assert_false(push_caps(f, CAPS));
-  assert_error(f, "profile=(string)high", "profile=(string)main");
+/* A host that does not list profiles. */
+static const vsockenc_EncoderOffer MUTE = {.name = "mute", .codec = vsockenc_Codec_H264};
+
+static const guint8 GARBAGE[] = {0, 0, 0, 1, 0xff, 1, 2, 3};
+
+typedef struct {
+  const gchar *name;
+  const vsockenc_EncoderOffer *offer; /* of the host; NULL: everything */
+  const guint8 *unit;                 /* the host's access unit; NULL: a valid one */
+  const gchar *downstream, *caps;
+  gboolean at_frame;           /* the first frame is rejected, and not the caps */
+  const gchar *first, *second; /* in the error's text */
+} Refusal;
+
+/* clang-format off */
+static const Refusal REFUSALS[] = {
+    {"nothing-in-common", &MAIN_ONLY, NULL, "video/x-h264,profile=high", CAPS, FALSE, "profile=(string)high", "profile=(string)main"},
+    {"refused-level", NULL, NULL, "video/x-h264,level=(string)1b", CAPS, FALSE, "the peer has no such level", "64x48"},
+    {"interlaced", NULL, NULL, NULL, CAPS ",interlace-mode=interleaved", FALSE, "interlaced", "deinterlace"},
+    {"unfit-stream", &MUTE, NULL, "video/x-h264,profile=high", CAPS, TRUE, "constrained-baseline", "high"},
+    {"malformed-unit/avc", NULL, GARBAGE, "video/x-h264,stream-format=avc", CAPS, TRUE, "Unusable access unit", "forbidden_zero_bit"},
+    {"malformed-unit/byte-stream", NULL, GARBAGE, "video/x-h264,stream-format=byte-stream", CAPS, TRUE, "Unusable access unit", "forbidden_zero_bit"},
+};
+/* clang-format on */
+
+static void test_refusal(Fixture *f, gconstpointer data) {
+  const Refusal *refusal = data;
+  if (refusal->offer) offer(f, refusal->offer);
+  if (refusal->unit) set_unit(f, refusal->unit, sizeof GARBAGE);
+  open_before(f, refusal->downstream);
+  g_assert_cmpint(push_caps(f, refusal->caps), ==, refusal->at_frame);
+  if (refusal->at_frame) gst_harness_push(f->harness, fixture_frame(0));
+  assert_error(f, refusal->first, refusal->second);
 }
 
-static void test_refused_level(Fixture *f, gconstpointer data) {
-  open_before(f, "video/x-h264,level=(string)1b");
-  g_assert_false(push_caps(f, CAPS));
-  assert_error(f, "the peer has no such level", "64x48");
-}
-
-/* A host that does not list profiles, and produces one that downstream rejects. */
-static void test_unfit_stream(Fixture *f, gconstpointer data) {
-  static const vsockenc_EncoderOffer mute = {.name = "mute", .codec = vsockenc_Codec_H264};
-  offer(f, &mute);
-  open_before(f, "video/x-h264,profile=high");
-  g_assert_true(push_caps(f, CAPS));
-  gst_harness_push(f->harness, fixture_frame(0));
-  assert_error(f, "constrained-baseline", "high");
-}
-
-/* codec_data of the output caps. */
-static GBytes *codec_data(Fixture *f) {
-  g_autoptr(GstCaps) caps = gst_pad_get_current_caps(f->harness->sinkpad);
-  const GValue *value = gst_structure_get_value(gst_caps_get_structure(caps, 0), "codec_data");
-  GstMapInfo map;
-  if (!value) return NULL;
-  gst_buffer_map(gst_value_get_buffer(value), &map, GST_MAP_READ);
-  GBytes *bytes = g_bytes_new(map.data, map.size);
-  gst_buffer_unmap(gst_value_get_buffer(value), &map);
-  return bytes;
-}
-
+/* The output caps have the record of these parameter sets. */
 static void assert_record_of(Fixture *f, const Vector *vector) {
-  g_autoptr(GBytes) data = codec_data(f);
+  const GValue *value = gst_structure_get_value(fixture_output(f), "codec_data");
   g_auto(VencParameterSets) sets = {0};
   g_autoptr(GError) error = NULL;
-  venc_parameter_sets_find(vector->codec, vector->sets, vector->sets_size, &sets, &error);
+  gsize size;
+  g_assert_nonnull(value);
+  venc_parameter_sets_find(vector->codec, vector->unit, vector->sets_size, &sets, &error);
   g_assert_no_error(error);
-  g_assert_nonnull(data);
-  g_assert_true(g_bytes_equal(data, sets.record));
+  gconstpointer record = g_bytes_get_data(sets.record, &size);
+  g_assert_cmpuint(gst_buffer_get_size(gst_value_get_buffer(value)), ==, size);
+  g_assert_cmpint(gst_buffer_memcmp(gst_value_get_buffer(value), 0, record, size), ==, 0);
 }
 
 /* Length-prefixed NAL units, none of them a parameter set. */
@@ -222,9 +223,7 @@ static void test_packetized(Fixture *f, gconstpointer data) {
   assert_sample(delta, codec);
 
   g_assert_true(push_caps(f, "video/x-raw,format=RGBA,width=66,height=34,framerate=30/1"));
-  GstBuffer *buffer = gst_buffer_new_allocate(NULL, 66 * 34 * 4, NULL);
-  GST_BUFFER_PTS(buffer) = GST_SECOND;
-  fixture_push_buffer(f, buffer);
+  fixture_push_buffer(f, fixture_noise(66 * 34 * 4, 30));
   g_autoptr(GstBuffer) small = gst_harness_pull(f->harness);
   assert_sample(small, codec);
   assert_record_of(f, vector_find(codec, vsockenc_Profile_PROFILE_UNSPECIFIED, 66));
@@ -233,73 +232,47 @@ static void test_packetized(Fixture *f, gconstpointer data) {
 /* A new session may use another encoder, with other parameter sets. */
 static void test_packetized_new_session(Fixture *f, gconstpointer data) {
   const Vector *high = vector_find(vsockenc_Codec_H264, vsockenc_Profile_H264_HIGH, 64);
-  g_autoptr(GByteArray) unit = g_byte_array_new();
-  g_byte_array_append(unit, high->sets, (guint)high->sets_size);
-  g_byte_array_append(unit, high->picture, (guint)high->picture_size);
   g_autoptr(GstBuffer) first = encode_before(f, "video/x-h264,stream-format=avc");
   assert_record_of(f, vector_find(vsockenc_Codec_H264, vsockenc_Profile_PROFILE_UNSPECIFIED, 64));
-  set_unit(f, unit->data, unit->len);
+  set_unit(f, high->unit, high->size);
   peer_hang_up(f->peer);
   fixture_encode(f, 1, 1);
   assert_record_of(f, high);
   g_assert_cmpuint(fixture_stat(f, "sessions"), ==, 2);
-  set_unit(f, NULL, 0);
-}
-
-static void test_malformed_unit(Fixture *f, gconstpointer data) {
-  static const guint8 garbage[] = {0, 0, 0, 1, 0xff, 1, 2, 3};
-  set_unit(f, garbage, sizeof garbage);
-  open_before(f, data);
-  g_assert_true(push_caps(f, CAPS));
-  gst_harness_push(f->harness, fixture_frame(0));
-  assert_error(f, "Unusable access unit", "forbidden_zero_bit");
-}
-
-static void test_interlaced(Fixture *f, gconstpointer data) {
-  open_before(f, NULL);
-  g_assert_false(push_caps(f, CAPS ",interlace-mode=interleaved"));
-  assert_error(f, "interlaced", "deinterlace");
 }
 
 /* Changes of the VUI alone also reconfigure the host. */
 static void test_aspect_and_colour(Fixture *f, gconstpointer data) {
+#define I420 "video/x-raw,format=I420,width=64,height=48,framerate=0/1,colorimetry="
   gint par_n = 0, par_d = 0;
   g_autoptr(GstBuffer) first = encode_before(f, NULL);
   g_assert_true(push_caps(f, CAPS ",pixel-aspect-ratio=4/3"));
   fixture_encode(f, 1, 1);
-  PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.configure.par_numerator, ==, 4);
-  g_assert_cmpuint(counts.configure.par_denominator, ==, 3);
-  g_autoptr(GstCaps) caps = gst_pad_get_current_caps(f->harness->sinkpad);
-  gst_structure_get_fraction(gst_caps_get_structure(caps, 0), "pixel-aspect-ratio", &par_n, &par_d);
+  g_assert_cmpuint(peer_counts(f->peer).configure.par_numerator, ==, 4);
+  g_assert_cmpuint(peer_counts(f->peer).configure.par_denominator, ==, 3);
+  gst_structure_get_fraction(fixture_output(f), "pixel-aspect-ratio", &par_n, &par_d);
   g_assert_cmpint(par_n * 3, ==, par_d * 4);
-  g_assert_true(
-      push_caps(f, "video/x-raw,format=I420,width=64,height=48,framerate=0/1,colorimetry=bt709"));
-  counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.configure.colorimetry.matrix, ==, 1);
-  g_assert_cmpuint(counts.configure.framerate_numerator, ==, 0);
-  g_assert_true(
-      push_caps(f, "video/x-raw,format=I420,width=64,height=48,framerate=0/1,colorimetry=bt601"));
-  counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.configure.colorimetry.matrix, ==, 6);
-  g_assert_cmpuint(counts.configures, ==, 4);
+  g_assert_true(push_caps(f, I420 "bt709"));
+  g_assert_cmpuint(peer_counts(f->peer).configure.colorimetry.matrix, ==, 1);
+  g_assert_cmpuint(peer_counts(f->peer).configure.framerate_numerator, ==, 0);
+  g_assert_true(push_caps(f, I420 "bt601"));
+  g_assert_cmpuint(peer_counts(f->peer).configure.colorimetry.matrix, ==, 6);
+  g_assert_cmpuint(peer_counts(f->peer).configures, ==, 4);
 }
 
 #if GST_CHECK_VERSION(1, 24, 0)
-#define DRM_CAPS(format)                                         \
-  "video/x-raw(memory:DMABuf),format=DMA_DRM,drm-format=" format \
-  ",width=64,height=48,"                                         \
-  "framerate=30/1"
+#define DRM_CAPS(format)                           \
+  "video/x-raw(memory:DMABuf),width=64,height=48," \
+  "framerate=30/1,format=DMA_DRM,drm-format=" format
 #define X_TILED G_GUINT64_CONSTANT(0x0100000000000001)
 #define X_TILED_NAME "XR24:0x0100000000000001"
 
-static void assert_modifier(const PeerCounts *counts, guint64 modifier) {
-  g_assert_cmphex(counts->attach.modifier_high, ==, modifier >> 32);
-  g_assert_cmphex(counts->attach.modifier_low, ==, modifier & G_MAXUINT32);
-}
-
-static GstBuffer *drm_frame(guint number) {
-  return fixture_dmabuf(number, fake_gpu_new_dmabuf(65536), 65536);
+/* Encodes a DmaBuf, which the host is to read with this modifier. */
+static void encode_drm(Fixture *f, guint number, guint64 modifier) {
+  fixture_push_buffer(f, fixture_dmabuf(number, fake_gpu_new_dmabuf(65536), 65536));
+  fixture_pull(f, number, 1);
+  g_assert_cmphex(peer_counts(f->peer).attach.modifier_high, ==, modifier >> 32);
+  g_assert_cmphex(peer_counts(f->peer).attach.modifier_low, ==, modifier & G_MAXUINT32);
 }
 
 static void test_linear(Fixture *f, gconstpointer data) {
@@ -309,15 +282,11 @@ static void test_linear(Fixture *f, gconstpointer data) {
       gst_video_is_dma_drm_caps(sink) ||
       strstr(gst_structure_get_string(gst_caps_get_structure(sink, 0), "format"), "DMA_DRM"));
   g_assert_true(push_caps(f, DRM_CAPS("XR24")));
-  fixture_push_buffer(f, drm_frame(0));
-  fixture_pull(f, 0, 1);
+  encode_drm(f, 0, 0);
   /* The base class misses this change. */
   g_assert_true(push_caps(f, DRM_CAPS("AB24")));
-  fixture_push_buffer(f, drm_frame(1));
-  fixture_pull(f, 1, 1);
-  PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmphex(counts.attach.fourcc, ==, 0x34324241);
-  assert_modifier(&counts, 0);
+  encode_drm(f, 1, 0);
+  g_assert_cmphex(peer_counts(f->peer).attach.fourcc, ==, 0x34324241);
   g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 0);
 }
 
@@ -329,16 +298,11 @@ static void test_refused_modifier(Fixture *f, gconstpointer data) {
 }
 
 static void test_host_modifier(Fixture *f, gconstpointer data) {
-  g_autoptr(GstCaps) tiled = gst_caps_from_string(DRM_CAPS(X_TILED_NAME));
   peer_set(f->peer, modifier, X_TILED);
   open_before(f, NULL);
-  g_autoptr(GstCaps) sink = pad_caps(f, "sink");
-  g_assert_true(gst_caps_can_intersect(sink, tiled));
+  g_assert_true(can_take(f, DRM_CAPS(X_TILED_NAME)));
   g_assert_true(push_caps(f, DRM_CAPS(X_TILED_NAME)));
-  fixture_push_buffer(f, drm_frame(0));
-  fixture_pull(f, 0, 1);
-  PeerCounts counts = peer_counts(f->peer);
-  assert_modifier(&counts, X_TILED);
+  encode_drm(f, 0, X_TILED);
   /* Tiled pixels can neither be copied nor sent over the link. */
   g_assert_cmpint(gst_harness_push(f->harness, fixture_frame(1)), ==, GST_FLOW_ERROR);
   assert_error(f, "0x0100000000000001", "linear");
@@ -353,17 +317,13 @@ static void add(void) {
     TEST_WITH(name, test_choice, &CHOICES[i]);
   }
   TEST("/caps/h265-tier", test_h265_tier);
-  TEST("/caps/nothing-in-common", test_nothing_in_common);
-  TEST("/caps/refused-level", test_refused_level);
-  TEST("/caps/unfit-stream", test_unfit_stream);
   TEST_WITH("/caps/packetized/avc", test_packetized, GUINT_TO_POINTER(vsockenc_Codec_H264));
   TEST_WITH("/caps/packetized/hvc1", test_packetized, GUINT_TO_POINTER(vsockenc_Codec_H265));
   TEST("/caps/packetized/new-session", test_packetized_new_session);
-  g_test_add("/caps/malformed-unit/avc", Fixture, "video/x-h264,stream-format=avc", fixture_setup,
-             test_malformed_unit, fixture_teardown);
-  g_test_add("/caps/malformed-unit/byte-stream", Fixture, "video/x-h264,stream-format=byte-stream",
-             fixture_setup, test_malformed_unit, fixture_teardown);
-  TEST("/caps/interlaced", test_interlaced);
+  for (guint i = 0; i < G_N_ELEMENTS(REFUSALS); i++) {
+    g_autofree gchar *name = g_strconcat("/caps/", REFUSALS[i].name, NULL);
+    TEST_WITH(name, test_refusal, &REFUSALS[i]);
+  }
   TEST("/caps/aspect-and-colour", test_aspect_and_colour);
 #if GST_CHECK_VERSION(1, 24, 0)
   TEST("/caps/drm/linear", test_linear);

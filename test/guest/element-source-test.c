@@ -17,37 +17,12 @@ static void set_gpu(const VencGpuOps *ops) {
   klass->gpu_ops = ops;
 }
 
-/* Noise, so that no two rows are equal. */
-static GstBuffer *noise(gsize size, guint number) {
-  GstBuffer *buffer = gst_buffer_new_allocate(NULL, size, NULL);
-  GstMapInfo map;
-  gst_buffer_map(buffer, &map, GST_MAP_WRITE);
-  guint32 state = number + 1;
-  for (gsize i = 0; i < size; i++)
-    map.data[i] = (guint8)((state = state * 1664525u + 1013904223u) >> 24);
-  gst_buffer_unmap(buffer, &map);
-  GST_BUFFER_PTS(buffer) = number * GST_SECOND / 30;
-  return buffer;
-}
-
 static guint32 crc_of(GstBuffer *buffer) {
   GstMapInfo map;
   gst_buffer_map(buffer, &map, GST_MAP_READ);
-  uLong crc = crc32(crc32(0, NULL, 0), map.data, (uInt)map.size);
+  uLong crc = crc32(0, map.data, (uInt)map.size);
   gst_buffer_unmap(buffer, &map);
   return (guint32)crc;
-}
-
-/* The bytes of `buffer` in the dma-buf `fd`. */
-static GstBuffer *in_dmabuf(GstBuffer *buffer, int fd) {
-  gsize size = gst_buffer_get_size(buffer);
-  GstMapInfo map;
-  gst_buffer_map(buffer, &map, GST_MAP_READ);
-  g_assert_cmpint(pwrite(fd, map.data, size, 0), ==, (gssize)size);
-  gst_buffer_unmap(buffer, &map);
-  GstBuffer *result = fixture_dmabuf(0, fd, size);
-  GST_BUFFER_PTS(result) = GST_BUFFER_PTS(buffer);
-  return result;
 }
 
 static int plain_file(gsize size) {
@@ -65,21 +40,24 @@ static void open_large(Fixture *f, const gchar *settings) {
   gst_harness_set_src_caps_str(f->harness, LARGE);
 }
 
+/* The host received this many frames' pixels, the last with this checksum. */
 static void assert_pixels(Fixture *f, guint frames, guint32 crc) {
-  PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.frames_inline, ==, frames);
-  g_assert_cmphex(counts.last_crc, ==, crc);
+  g_assert_cmpuint(peer_counts(f->peer).frames_inline, ==, frames);
+  g_assert_cmphex(peer_counts(f->peer).last_crc, ==, crc);
+}
+
+/* Encodes LARGE frame `number`; the host received its pixels, as those of frame `n` (from 1). */
+static void encode_large(Fixture *f, guint number, guint n) {
+  g_autoptr(GstBuffer) buffer = fixture_noise(LARGE_BYTES, number);
+  fixture_push_buffer(f, gst_buffer_ref(buffer));
+  fixture_pull(f, number, 1);
+  assert_pixels(f, n, crc_of(buffer));
 }
 
 /* Frames many times larger than the window, each complete. */
 static void test_no_gpu(Fixture *f, gconstpointer data) {
   open_large(f, NULL);
-  for (guint i = 0; i < 5; i++) {
-    g_autoptr(GstBuffer) buffer = noise(LARGE_BYTES, i);
-    fixture_push_buffer(f, gst_buffer_ref(buffer));
-    fixture_pull(f, i, 1);
-    assert_pixels(f, i + 1, crc_of(buffer));
-  }
+  for (guint i = 0; i < 5; i++) encode_large(f, i, i + 1);
   fixture_assert_source(f, "inline");
   g_assert_cmpuint(fixture_stat(f, "frames-inline"), ==, 5);
   g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 0);
@@ -96,7 +74,7 @@ static void test_no_gpu_padded(Fixture *f, gconstpointer data) {
   fixture_harness(f, NULL);
   gst_harness_set_src_caps_str(f->harness,
                                "video/x-raw,format=NV12,width=66,height=34,framerate=30/1");
-  g_autoptr(GstBuffer) buffer = noise(16384, 0);
+  g_autoptr(GstBuffer) buffer = fixture_noise(16384, 0);
   gst_buffer_map(buffer, &map, GST_MAP_READ);
   uLong crc = crc32(0, NULL, 0);
   for (guint y = 0; y < 34; y++) crc = crc32(crc, map.data + 128 + 96 * y, 66);
@@ -145,8 +123,7 @@ static void test_exporter_goes(Fixture *f, gconstpointer data) {
   fixture_peer(f, PEER_NO_RESOURCES);
   fixture_pull(f, 0, 4);
   fixture_assert_source(f, "inline");
-  PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.frames_inline, ==, 4);
+  g_assert_cmpuint(peer_counts(f->peer).frames_inline, ==, 4);
   g_assert_cmpuint(fixture_stat(f, "dropped-encoder"), ==, 0);
 }
 
@@ -155,9 +132,12 @@ static void test_dmabufs_inline(Fixture *f, gconstpointer data) {
   peer_set(f->peer, faults, PEER_NO_RESOURCES);
   fixture_harness(f, NULL);
   for (guint i = 0; i < 2; i++) {
-    g_autoptr(GstBuffer) pixels = noise(FRAME_BYTES, i);
+    g_autoptr(GstBuffer) pixels = fixture_noise(FRAME_BYTES, i);
+    guint8 bytes[FRAME_BYTES];
     int fd = i == 0 ? fake_gpu_new_dmabuf(FRAME_BYTES) : plain_file(FRAME_BYTES);
-    fixture_push_buffer(f, in_dmabuf(pixels, fd));
+    gst_buffer_extract(pixels, 0, bytes, FRAME_BYTES);
+    g_assert_cmpint(pwrite(fd, bytes, FRAME_BYTES, 0), ==, FRAME_BYTES);
+    fixture_push_buffer(f, fixture_dmabuf(i, fd, FRAME_BYTES));
     fixture_pull(f, i, 1);
     assert_pixels(f, i + 1, crc_of(pixels));
   }
@@ -186,7 +166,7 @@ static void test_unreadable(Fixture *f, gconstpointer data) {
 
 static gpointer push_one(gpointer data) {
   Fixture *f = data;
-  g_autoptr(GstBuffer) buffer = noise(LARGE_BYTES, 1);
+  g_autoptr(GstBuffer) buffer = fixture_noise(LARGE_BYTES, 1);
   gst_harness_push(f->harness, gst_buffer_ref(buffer));
   gst_harness_push(f->harness, gst_buffer_ref(buffer));
   return NULL;
@@ -206,15 +186,12 @@ static void test_stuck_pixels(Fixture *f, gconstpointer data) {
 static void test_flush_pixels(Fixture *f, gconstpointer data) {
   open_large(f, NULL);
   peer_set(f->peer, faults, PEER_NO_CREDIT);
-  fixture_push_buffer(f, noise(LARGE_BYTES, 0));
+  fixture_push_buffer(f, fixture_noise(LARGE_BYTES, 0));
   while (peer_counts(f->peer).pixel_bytes == 0) g_usleep(1000);
   fixture_flush(f);
   peer_set(f->peer, faults, 0);
   peer_grant(f->peer);
-  g_autoptr(GstBuffer) buffer = noise(LARGE_BYTES, 7);
-  fixture_push_buffer(f, gst_buffer_ref(buffer));
-  fixture_pull(f, 7, 1);
-  assert_pixels(f, 2, crc_of(buffer));
+  encode_large(f, 7, 2);
   g_assert_cmpuint(fixture_stat(f, "sessions"), ==, 1);
 }
 
@@ -222,13 +199,10 @@ static void test_flush_pixels(Fixture *f, gconstpointer data) {
 static void test_early_drop(Fixture *f, gconstpointer data) {
   peer_set(f->peer, faults, PEER_EARLY_DROP);
   open_large(f, NULL);
-  fixture_push_buffer(f, noise(LARGE_BYTES, 0));
+  fixture_push_buffer(f, fixture_noise(LARGE_BYTES, 0));
   fixture_wait_stat(f, "dropped-encoder", 1);
   peer_set(f->peer, faults, 0);
-  g_autoptr(GstBuffer) buffer = noise(LARGE_BYTES, 1);
-  fixture_push_buffer(f, gst_buffer_ref(buffer));
-  fixture_pull(f, 1, 1);
-  assert_pixels(f, 2, crc_of(buffer));
+  encode_large(f, 1, 2);
   g_assert_cmpuint(fixture_stat(f, "sessions"), ==, 1);
 }
 

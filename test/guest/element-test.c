@@ -11,8 +11,7 @@ static void test_encode(Fixture *f, gconstpointer data) {
   fixture_push(f, 0, 30);
   fixture_pull(f, 0, 29);
   g_autoptr(GstBuffer) last = gst_harness_pull(f->harness);
-  g_assert_true(GST_BUFFER_FLAG_IS_SET(last, GST_BUFFER_FLAG_DELTA_UNIT));
-
+  g_assert_false(fixture_is_key(last));
   PeerCounts counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.frames, ==, 30);
   g_assert_cmpuint(counts.most_in_flight, <=, 2);
@@ -21,20 +20,17 @@ static void test_encode(Fixture *f, gconstpointer data) {
   g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 30);
   g_assert_cmpuint(fixture_stat(f, "frame-bytes-sent"), <=, 30 * 128);
 
-  g_autoptr(GstCaps) caps = gst_pad_get_current_caps(f->harness->sinkpad);
-  g_autofree gchar *text = gst_caps_to_string(caps);
-  g_assert_nonnull(strstr(text, "profile=(string)constrained-baseline"));
-  g_assert_nonnull(strstr(text, "level=(string)1"));
-  g_assert_nonnull(strstr(text, "width=(int)64"));
+  const GstStructure *output = fixture_output(f);
+  g_assert_cmpstr(gst_structure_get_string(output, "profile"), ==, "constrained-baseline");
+  g_assert_cmpstr(gst_structure_get_string(output, "level"), ==, "1");
+  g_assert_cmpint(fixture_output_int(f, "width"), ==, 64);
 }
 
 /* Output does not wait for the next input. */
 static void test_single_frame(Fixture *f, gconstpointer data) {
   fixture_harness(f, NULL);
   fixture_push(f, 0, 1);
-  g_autoptr(GstBuffer) buffer = gst_harness_pull(f->harness);
-  g_assert_nonnull(buffer);
-  g_assert_false(GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT));
+  gst_buffer_unref(fixture_pull_key(f, 0));
 }
 
 static gpointer answer(gpointer peer) {
@@ -71,8 +67,7 @@ static void test_force_key_unit(Fixture *f, gconstpointer data) {
   fixture_force_key_unit(f);
   fixture_push(f, 3, 1);
   fixture_pull(f, 0, 3);
-  g_autoptr(GstBuffer) key = gst_harness_pull(f->harness);
-  g_assert_false(GST_BUFFER_FLAG_IS_SET(key, GST_BUFFER_FLAG_DELTA_UNIT));
+  gst_buffer_unref(fixture_pull_key(f, 3));
 }
 
 static void test_flush(Fixture *f, gconstpointer data) {
@@ -82,9 +77,7 @@ static void test_flush(Fixture *f, gconstpointer data) {
   fixture_flush(f);
   peer_set(f->peer, faults, 0);
   fixture_push(f, 0, 3);
-  g_autoptr(GstBuffer) first = gst_harness_pull(f->harness);
-  g_assert_cmpuint(GST_BUFFER_PTS(first), ==, 0);
-  g_assert_false(GST_BUFFER_FLAG_IS_SET(first, GST_BUFFER_FLAG_DELTA_UNIT));
+  gst_buffer_unref(fixture_pull_key(f, 0));
   fixture_pull(f, 1, 2);
   g_assert_cmpuint(fixture_stat(f, "dropped-flushed"), ==, 2);
 }
@@ -94,17 +87,11 @@ static void test_resolution_change(Fixture *f, gconstpointer data) {
   fixture_push(f, 0, 3);
   gst_harness_set_src_caps_str(f->harness,
                                "video/x-raw,format=RGBA,width=65,height=33,framerate=0/1");
-  GstBuffer *buffer = gst_buffer_new_allocate(NULL, 65 * 33 * 4, NULL);
-  GST_BUFFER_PTS(buffer) = 3 * GST_SECOND / 30;
-  fixture_push_buffer(f, buffer);
+  fixture_push_buffer(f, fixture_noise(65 * 33 * 4, 3));
   fixture_pull(f, 0, 4);
-  PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.configure.width, ==, 65);
-  g_assert_cmpuint(counts.attach.fourcc, ==, 0x34324241);
-  g_autoptr(GstCaps) caps = gst_pad_get_current_caps(f->harness->sinkpad);
-  gint width = 0;
-  gst_structure_get_int(gst_caps_get_structure(caps, 0), "width", &width);
-  g_assert_cmpint(width, ==, 66);
+  g_assert_cmpuint(peer_counts(f->peer).configure.width, ==, 65);
+  g_assert_cmpuint(peer_counts(f->peer).attach.fourcc, ==, 0x34324241);
+  g_assert_cmpint(fixture_output_int(f, "width"), ==, 66);
 }
 
 static void test_live_change(Fixture *f, gconstpointer data) {
@@ -113,9 +100,8 @@ static void test_live_change(Fixture *f, gconstpointer data) {
   g_object_set(f->element, "bitrate", 2000, NULL);
   fixture_push(f, 2, 2);
   fixture_pull(f, 0, 4);
-  PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.configure.bitrate_kbps, ==, 2000);
-  g_assert_cmpuint(counts.configures, ==, 2);
+  g_assert_cmpuint(peer_counts(f->peer).configure.bitrate_kbps, ==, 2000);
+  g_assert_cmpuint(peer_counts(f->peer).configures, ==, 2);
 }
 
 /* Eight dma-bufs in rotation: eight look-ups, and then none. */
@@ -132,18 +118,14 @@ static void test_dmabufs(Fixture *f, gconstpointer data) {
                                    48, 1, offset, stride);
   }
   for (guint i = 0; i < 100; i++) {
-    GstBuffer *buffer = gst_buffer_copy(ring[i % G_N_ELEMENTS(ring)]);
-    GST_BUFFER_PTS(buffer) = i * GST_SECOND / 30;
-    fixture_push_buffer(f, buffer);
+    fixture_push_buffer(f, fixture_stamp(gst_buffer_copy(ring[i % G_N_ELEMENTS(ring)]), i));
   }
   fixture_pull(f, 0, 100);
-  FakeGpuCounts gpu = fake_gpu_counts();
-  g_assert_cmpuint(gpu.imports, ==, 8);
-  g_assert_cmpuint(gpu.infos, ==, 8);
+  g_assert_cmpuint(fake_gpu_counts().imports, ==, 8);
+  g_assert_cmpuint(fake_gpu_counts().infos, ==, 8);
   g_assert_cmpuint(fixture_stat(f, "attaches"), ==, 8);
   g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 0);
-  PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.attach.planes[0].stride, ==, 320);
+  g_assert_cmpuint(peer_counts(f->peer).attach.planes[0].stride, ==, 320);
   for (guint i = 0; i < G_N_ELEMENTS(ring); i++) gst_buffer_unref(ring[i]);
 }
 
@@ -153,9 +135,8 @@ static void test_many_dmabufs(Fixture *f, gconstpointer data) {
   for (guint i = 0; i < 200; i++)
     fixture_push_buffer(f, fixture_dmabuf(i, fake_gpu_new_dmabuf(16384), 16384));
   fixture_pull(f, 0, 200);
-  PeerCounts counts = peer_counts(f->peer);
-  g_assert_cmpuint(counts.attaches, ==, 200);
-  g_assert_cmpuint(counts.most_attached, <=, 64);
+  g_assert_cmpuint(peer_counts(f->peer).attaches, ==, 200);
+  g_assert_cmpuint(peer_counts(f->peer).most_attached, <=, 64);
 }
 
 /* A dma-buf of another device is copied; a layout that exceeds the memory is rejected. */
@@ -173,22 +154,12 @@ static void test_foreign_dmabuf(Fixture *f, gconstpointer data) {
 
 /* Upstream uses the proposed pool and so writes into resources: no copies. */
 static void test_pool(Fixture *f, gconstpointer data) {
-  g_autofree gchar *text = g_strdup_printf(
-      "videotestsrc num-buffers=20 ! video/x-raw,format=BGRx,width=320,height=240 ! vsockenc "
-      "name=encoder socket-path=%s ! fakesink name=sink sync=false",
-      f->path);
-  g_autoptr(GstElement) pipeline = gst_parse_launch(text, NULL);
-  f->element = gst_bin_get_by_name(GST_BIN(pipeline), "encoder");
-  g_autoptr(GstBus) bus = gst_element_get_bus(pipeline);
-  gst_element_set_state(pipeline, GST_STATE_PLAYING);
-  g_autoptr(GstMessage) message = gst_bus_timed_pop_filtered(bus, HANG_SECONDS * GST_SECOND,
-                                                             GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
-  g_assert_nonnull(message);
-  g_assert_cmpint(GST_MESSAGE_TYPE(message), ==, GST_MESSAGE_EOS);
+  g_autoptr(GstElement) pipeline =
+      fixture_play(f, "20 ! video/x-raw,format=BGRx,width=320,height=240", "sync=false");
+  fixture_wait_eos(pipeline);
   g_assert_cmpuint(fixture_stat(f, "frames-encoded"), ==, 20);
   g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 0);
   gst_element_set_state(pipeline, GST_STATE_NULL);
-  g_clear_object(&f->element);
 }
 
 static void test_missing_times(Fixture *f, gconstpointer data) {
@@ -219,10 +190,7 @@ static void test_formats(Fixture *f, gconstpointer data) {
         g_strdup_printf("video/x-raw,format=%s,width=66,height=34,framerate=30/1", FORMATS[i]);
     gst_harness_set_src_caps_str(f->harness, text);
     gst_video_info_set_format(&info, gst_video_format_from_string(FORMATS[i]), 66, 34);
-    GstBuffer *buffer = gst_buffer_new_allocate(NULL, info.size, NULL);
-    gst_buffer_memset(buffer, 0, 0, info.size);
-    GST_BUFFER_PTS(buffer) = i * GST_SECOND / 30;
-    fixture_push_buffer(f, buffer);
+    fixture_push_buffer(f, fixture_noise(info.size, i));
     fixture_pull(f, i, 1);
     counts = peer_counts(f->peer);
     g_assert_cmpuint(counts.attach.planes_count, ==, info.finfo->n_planes);
@@ -256,8 +224,7 @@ static void test_planes_apart(Fixture *f, gconstpointer data) {
   }
   gst_buffer_add_video_meta_full(buffer, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_FORMAT_I420, 64, 48,
                                  3, offset, stride);
-  GST_BUFFER_PTS(buffer) = 0;
-  fixture_push_buffer(f, buffer);
+  fixture_push_buffer(f, fixture_stamp(buffer, 0));
   fixture_pull(f, 0, 1);
   PeerCounts counts = peer_counts(f->peer);
   g_assert_cmpuint(counts.attach.planes_count, ==, 3);

@@ -47,6 +47,7 @@ void fixture_setup(Fixture *f, gconstpointer data) {
 
 void fixture_teardown(Fixture *f, gconstpointer data) {
   if (f->harness) gst_harness_teardown(f->harness);
+  gst_caps_replace(&f->output, NULL);
   if (f->element) {
     gst_element_set_state(f->element, GST_STATE_NULL);
     gst_element_set_bus(f->element, NULL);
@@ -70,7 +71,7 @@ void fixture_teardown(Fixture *f, gconstpointer data) {
   g_free(f->directory);
 }
 
-static GstBuffer *stamp(GstBuffer *buffer, guint number) {
+GstBuffer *fixture_stamp(GstBuffer *buffer, guint number) {
   GST_BUFFER_PTS(buffer) = number * GST_SECOND / 30;
   GST_BUFFER_DURATION(buffer) = GST_SECOND / 30;
   return buffer;
@@ -79,7 +80,18 @@ static GstBuffer *stamp(GstBuffer *buffer, guint number) {
 GstBuffer *fixture_frame(guint number) {
   GstBuffer *buffer = gst_buffer_new_allocate(NULL, FRAME_BYTES, NULL);
   gst_buffer_memset(buffer, 0, (guint8)number, FRAME_BYTES);
-  return stamp(buffer, number);
+  return fixture_stamp(buffer, number);
+}
+
+GstBuffer *fixture_noise(gsize size, guint number) {
+  GstBuffer *buffer = gst_buffer_new_allocate(NULL, size, NULL);
+  GstMapInfo map;
+  gst_buffer_map(buffer, &map, GST_MAP_WRITE);
+  guint32 state = number + 1;
+  for (gsize i = 0; i < size; i++)
+    map.data[i] = (guint8)((state = state * 1664525u + 1013904223u) >> 24);
+  gst_buffer_unmap(buffer, &map);
+  return fixture_stamp(buffer, number);
 }
 
 GstBuffer *fixture_dmabuf(guint number, int fd, gsize size) {
@@ -87,7 +99,7 @@ GstBuffer *fixture_dmabuf(guint number, int fd, gsize size) {
   GstBuffer *buffer = gst_buffer_new();
   g_assert_cmpint(fd, >=, 0);
   gst_buffer_append_memory(buffer, gst_dmabuf_allocator_alloc(allocator, fd, size));
-  return stamp(buffer, number);
+  return fixture_stamp(buffer, number);
 }
 
 void fixture_push_buffer(Fixture *f, GstBuffer *buffer) {
@@ -105,6 +117,31 @@ void fixture_pull(Fixture *f, guint first, guint n) {
     g_assert_cmpuint(GST_BUFFER_PTS(buffer), ==, i * GST_SECOND / 30);
     g_assert_cmpuint(GST_BUFFER_DTS(buffer), ==, GST_BUFFER_PTS(buffer));
   }
+}
+
+gboolean fixture_is_key(GstBuffer *buffer) {
+  return !GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT);
+}
+
+GstBuffer *fixture_pull_key(Fixture *f, guint number) {
+  GstBuffer *buffer = gst_harness_pull(f->harness);
+  g_assert_nonnull(buffer);
+  g_assert_cmpuint(GST_BUFFER_PTS(buffer), ==, number * GST_SECOND / 30);
+  g_assert_true(fixture_is_key(buffer));
+  return buffer;
+}
+
+const GstStructure *fixture_output(Fixture *f) {
+  g_autoptr(GstCaps) caps = gst_pad_get_current_caps(f->harness->sinkpad);
+  g_assert_nonnull(caps);
+  gst_caps_replace(&f->output, caps);
+  return gst_caps_get_structure(caps, 0);
+}
+
+gint fixture_output_int(Fixture *f, const gchar *field) {
+  gint value = 0;
+  g_assert_true(gst_structure_get_int(fixture_output(f), field, &value));
+  return value;
 }
 
 void fixture_encode(Fixture *f, guint first, guint n) {
@@ -164,14 +201,10 @@ void fixture_wait_stat(Fixture *f, const gchar *field, guint64 least) {
   while (fixture_stat(f, field) < least) g_usleep(1000);
 }
 
+/* Of an error, a warning or an info. */
 static gchar *text_of(GstMessage *message) {
   g_autoptr(GError) error = NULL;
-  if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR)
-    gst_message_parse_error(message, &error, NULL);
-  else if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_WARNING)
-    gst_message_parse_warning(message, &error, NULL);
-  else
-    gst_message_parse_info(message, &error, NULL);
+  gst_structure_get(gst_message_get_structure(message), "gerror", G_TYPE_ERROR, &error, NULL);
   return g_strdup(error->message);
 }
 
@@ -208,25 +241,37 @@ guint fixture_count_warnings(Fixture *f, const gchar *text) {
   return n;
 }
 
-static gchar *dup_source(Fixture *f) {
+const gchar *fixture_stat_text(Fixture *f, const gchar *field) {
   g_autoptr(GstStructure) stats = NULL;
   g_object_get(f->element, "stats", &stats, NULL);
-  return g_strdup(gst_structure_get_string(stats, "tier"));
+  return g_intern_string(gst_structure_get_string(stats, field));
 }
 
 void fixture_assert_source(Fixture *f, const gchar *nick) {
-  g_autofree gchar *source = dup_source(f);
-  g_assert_cmpstr(source, ==, nick);
+  g_assert_cmpstr(fixture_stat_text(f, "tier"), ==, nick);
 }
 
 void fixture_push_until_source(Fixture *f, const gchar *nick, guint first) {
-  for (gboolean found = FALSE; !found; first++) {
-    fixture_push(f, first, 1);
-    fixture_pull(f, first, 1);
-    g_autofree gchar *source = dup_source(f);
-    found = g_str_equal(source, nick);
-    if (!found) g_usleep(20000);
-  }
+  for (; g_strcmp0(fixture_stat_text(f, "tier"), nick); g_usleep(20000))
+    fixture_encode(f, first++, 1);
+}
+
+GstElement *fixture_play(Fixture *f, const gchar *frames, const gchar *sink) {
+  g_autofree gchar *text = g_strdup_printf(
+      "videotestsrc num-buffers=%s ! vsockenc name=encoder socket-path=%s ! fakesink %s", frames,
+      f->path, sink);
+  GstElement *pipeline = gst_parse_launch(text, NULL);
+  f->element = gst_bin_get_by_name(GST_BIN(pipeline), "encoder");
+  gst_element_set_state(pipeline, GST_STATE_PLAYING);
+  return pipeline;
+}
+
+void fixture_wait_eos(GstElement *pipeline) {
+  g_autoptr(GstBus) bus = gst_element_get_bus(pipeline);
+  g_autoptr(GstMessage) message = gst_bus_timed_pop_filtered(bus, HANG_SECONDS * GST_SECOND,
+                                                             GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
+  g_assert_nonnull(message);
+  g_assert_cmpint(GST_MESSAGE_TYPE(message), ==, GST_MESSAGE_EOS);
 }
 
 static guint count_entries(const gchar *path) {

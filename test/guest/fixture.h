@@ -18,6 +18,7 @@ typedef struct {
   GstElement *element;
   GstHarness *harness;
   GstBus *bus;
+  GstCaps *output; /* keeps fixture_output()'s answer */
 } Fixture;
 
 /* Starts a relay with `faults` on the fixture's socket, after the previous one was killed. */
@@ -35,13 +36,23 @@ void fixture_teardown(Fixture *f, gconstpointer data);
 
 /* Frame `number` in system memory. */
 GstBuffer *fixture_frame(guint number);
+/* Noise, so that no two rows are equal and the encoder uses all the bits that it may. */
+GstBuffer *fixture_noise(gsize size, guint number);
 /* Frame `number` in the dma-buf `fd`, which the buffer then owns. */
 GstBuffer *fixture_dmabuf(guint number, int fd, gsize size);
+/* Sets the timestamps of frame `number`. */
+GstBuffer *fixture_stamp(GstBuffer *buffer, guint number);
 /* Pushes a buffer, which must be accepted. */
 void fixture_push_buffer(Fixture *f, GstBuffer *buffer);
 void fixture_push(Fixture *f, guint first, guint n);
 /* Pulls `n` buffers and checks their timestamps. */
 void fixture_pull(Fixture *f, guint first, guint n);
+gboolean fixture_is_key(GstBuffer *buffer);
+/* Pulls frame `number`, which must be a key frame. */
+GstBuffer *fixture_pull_key(Fixture *f, guint number);
+/* The output's caps, until the next call. */
+const GstStructure *fixture_output(Fixture *f);
+gint fixture_output_int(Fixture *f, const gchar *field);
 /* Pushes `n` frames, then pulls their access units. */
 void fixture_encode(Fixture *f, guint first, guint n);
 void fixture_push_eos(Fixture *f);
@@ -53,8 +64,9 @@ void fixture_run_stream(Fixture *f, GstState state);
 /* A thread function that pushes frames until one is rejected. */
 gpointer fixture_push_forever(gpointer fixture);
 
-/* A number in the property `stats`. */
+/* Fields of the property `stats`. */
 guint64 fixture_stat(Fixture *f, const gchar *field);
+const gchar *fixture_stat_text(Fixture *f, const gchar *field);
 void fixture_wait_stat(Fixture *f, const gchar *field, guint64 least);
 /* Waits for a message of this type; returns its text. */
 gchar *fixture_wait(Fixture *f, GstMessageType type);
@@ -66,6 +78,11 @@ guint fixture_count_warnings(Fixture *f, const gchar *text);
 void fixture_assert_source(Fixture *f, const gchar *nick);
 /* Pushes and pulls frames, from `first` on, until the property `source` is `nick`. */
 void fixture_push_until_source(Fixture *f, const gchar *nick, guint first);
+
+/* Plays videotestsrc (num-buffers and caps: `frames`), the element, and a fakesink. */
+GstElement *fixture_play(Fixture *f, const gchar *frames, const gchar *sink);
+/* Waits for the pipeline's EOS; fails at an error. */
+void fixture_wait_eos(GstElement *pipeline);
 
 /* The open descriptors of the process. */
 guint fixture_descriptors(void);

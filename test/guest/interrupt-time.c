@@ -1,7 +1,7 @@
 /*
  * Measures how long a hung host delays an application that stops or flushes the element.
  *
- *     interrupt-time [--runs 50]
+ *     interrupt-time [RUNS]
  *
  * A thread in the element waits for the host: for the answer to a configuration, for room for
  * another frame, or for the last frames at EOS. Then the application stops the element
@@ -9,6 +9,7 @@
  * thread have returned. Printed as JSON, in microseconds, one list for each pair.
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "fake-gpu.h"
 #include "fixture.h"
@@ -75,17 +76,7 @@ static gint64 measure(const Situation *situation, void (*act)(Fixture *f)) {
 }
 
 int main(int argc, char **argv) {
-  gint runs = 50;
-  const GOptionEntry options[] = {{"runs", 0, 0, G_OPTION_ARG_INT, &runs, "of each pair (50)", "N"},
-                                  G_OPTION_ENTRY_NULL};
-  g_autoptr(GOptionContext) context = g_option_context_new("");
-  g_autoptr(GError) error = NULL;
-
-  g_option_context_add_main_entries(context, options, NULL);
-  if (!g_option_context_parse(context, &argc, &argv, &error)) {
-    fprintf(stderr, "interrupt-time: %s\n", error->message);
-    return 2;
-  }
+  gint runs = argc > 1 ? atoi(argv[1]) : 50;
   gst_init(NULL, NULL);
   GstVsockEncClass *klass = g_type_class_ref(GST_TYPE_VSOCK_ENC);
   klass->gpu_ops = &fake_gpu;

@@ -61,3 +61,12 @@ gboolean json_append_statistics(GString *json, GstElement *pipeline) {
   gst_structure_foreach(stats, append_field, json);
   return TRUE;
 }
+
+GstMessage *bus_pop(GstBus *bus, GstClockTime timeout, GError **error) {
+  const GstMessageType types =
+      GST_MESSAGE_EOS | GST_MESSAGE_ERROR | GST_MESSAGE_WARNING | GST_MESSAGE_INFO;
+  GstMessage *message = gst_bus_timed_pop_filtered(bus, timeout, types);
+  if (message && GST_MESSAGE_TYPE(message) != GST_MESSAGE_EOS)
+    gst_structure_get(gst_message_get_structure(message), "gerror", G_TYPE_ERROR, error, NULL);
+  return message;
+}

@@ -1,4 +1,4 @@
-/* GObject values as JSON. */
+/* GObject values as JSON, and the messages of a bus. */
 #ifndef TEST_JSON_H
 #define TEST_JSON_H
 
@@ -12,5 +12,7 @@ void json_append_value(GString *json, const GValue *value);
 void json_append_name(GString *json, const gchar *name);
 /* The members of the property `stats` of the pipeline's first vsockenc, if there is one. */
 gboolean json_append_statistics(GString *json, GstElement *pipeline);
+/* The next EOS, error, warning or info, with the GError in it; NULL: none came in time. */
+GstMessage *bus_pop(GstBus *bus, GstClockTime timeout, GError **error);
 
 #endif

@@ -6,33 +6,25 @@
 
 #include "vectors.h"
 
-static GByteArray *whole_unit(const Vector *vector) {
-  GByteArray *unit = g_byte_array_new();
-  g_byte_array_append(unit, vector->sets, (guint)vector->sets_size);
-  return g_byte_array_append(unit, vector->picture, (guint)vector->picture_size);
-}
-
 /* The record of GStreamer's own parser. */
-static GBytes *parsed_record(const Vector *vector, GByteArray *unit) {
+static GBytes *parsed_record(const Vector *vector) {
   gboolean h265 = vector->codec == vsockenc_Codec_H265;
   GstHarness *h = gst_harness_new(h265 ? "h265parse" : "h264parse");
-  GstMapInfo map;
   gst_harness_set_caps_str(h,
                            h265 ? "video/x-h265,stream-format=byte-stream,alignment=au"
                                 : "video/x-h264,stream-format=byte-stream,alignment=au",
                            h265 ? "video/x-h265,stream-format=hvc1,alignment=au"
                                 : "video/x-h264,stream-format=avc,alignment=au");
-  gst_harness_push(h, gst_buffer_new_memdup(unit->data, unit->len));
+  gst_harness_push(h, gst_buffer_new_memdup(vector->unit, vector->size));
   gst_harness_push_event(h, gst_event_new_eos());
   g_autoptr(GstCaps) caps = gst_pad_get_current_caps(h->sinkpad);
   g_assert_nonnull(caps);
   const GValue *value = gst_structure_get_value(gst_caps_get_structure(caps, 0), "codec_data");
-  GstBuffer *buffer = gst_value_get_buffer(value);
-  gst_buffer_map(buffer, &map, GST_MAP_READ);
-  GBytes *record = g_bytes_new(map.data, map.size);
-  gst_buffer_unmap(buffer, &map);
+  gpointer record;
+  gsize size;
+  gst_buffer_extract_dup(gst_value_get_buffer(value), 0, (gsize)-1, &record, &size);
   gst_harness_teardown(h);
-  return record;
+  return g_bytes_new_take(record, size);
 }
 
 /* Clears array_completeness, which hvc1 requires and h265parse does not set. */
@@ -49,13 +41,12 @@ static void clear_completeness(guint8 *record, gsize size) {
 static void test_record(gconstpointer data) {
   static const guint8 high[] = {0xfd, 0xf8, 0xf8, 0};
   const Vector *vector = data;
-  g_autoptr(GByteArray) unit = whole_unit(vector);
-  g_autoptr(GBytes) expected = parsed_record(vector, unit);
+  g_autoptr(GBytes) expected = parsed_record(vector);
   g_auto(VencParameterSets) sets = {0};
   g_autoptr(GError) error = NULL;
   gsize size, expected_size;
 
-  g_assert_true(venc_parameter_sets_find(vector->codec, unit->data, unit->len, &sets, &error));
+  g_assert_true(venc_parameter_sets_find(vector->codec, vector->unit, vector->size, &sets, &error));
   g_assert_no_error(error);
   g_autofree guint8 *ours =
       g_memdup2(g_bytes_get_data(sets.record, &size), g_bytes_get_size(sets.record));
@@ -76,14 +67,13 @@ static void test_record(gconstpointer data) {
 /* The sample is only the length-prefixed picture. */
 static void test_sample(gconstpointer data) {
   const Vector *vector = data;
-  g_autoptr(GByteArray) unit = whole_unit(vector);
   g_autoptr(GError) error = NULL;
-  gsize size = 0, picture = vector->picture_size - 3;
+  gsize size = 0, picture = vector->size - vector->sets_size - 3;
   g_autofree guint8 *sample =
-      venc_unit_to_sample(vector->codec, unit->data, unit->len, &size, &error);
+      venc_unit_to_sample(vector->codec, vector->unit, vector->size, &size, &error);
   g_assert_no_error(error);
   g_assert_cmpuint(GST_READ_UINT32_BE(sample), ==, picture);
-  g_assert_cmpmem(sample + 4, size - 4, vector->picture + 3, picture);
+  g_assert_cmpmem(sample + 4, size - 4, vector->unit + vector->size - picture, picture);
 }
 
 /* Access unit delimiter and SEI remain, in order. */
@@ -118,23 +108,21 @@ static void swallow(vsockenc_Codec codec, const guint8 *bytes, gsize size) {
 
 static void test_truncated(gconstpointer data) {
   const Vector *vector = data;
-  g_autoptr(GByteArray) unit = whole_unit(vector);
-  for (guint size = 0; size < unit->len; size++) swallow(vector->codec, unit->data, size);
+  for (guint size = 0; size < vector->size; size++) swallow(vector->codec, vector->unit, size);
 }
 
 /* Replaces every byte by values with a meaning for the parser. */
 static void test_mutated(gconstpointer data) {
   static const guint8 values[] = {0, 1, 3, 0x7f, 0x80, 0xff};
   const Vector *vector = data;
-  g_autoptr(GByteArray) unit = whole_unit(vector);
-  for (guint i = 0; i < unit->len; i++) {
-    guint8 before = unit->data[i];
+  g_autofree guint8 *unit = g_memdup2(vector->unit, vector->size);
+  for (guint i = 0; i < vector->size; i++) {
     for (guint v = 0; v < G_N_ELEMENTS(values); v++) {
-      unit->data[i] = values[v];
-      swallow(vsockenc_Codec_H264, unit->data, unit->len);
-      swallow(vsockenc_Codec_H265, unit->data, unit->len);
+      unit[i] = values[v];
+      swallow(vsockenc_Codec_H264, unit, vector->size);
+      swallow(vsockenc_Codec_H265, unit, vector->size);
     }
-    unit->data[i] = before;
+    unit[i] = vector->unit[i];
   }
 }
 

@@ -8,8 +8,44 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <zlib.h>
 
-#include "peer-private.h"
+#include "vectors.h"
+#include "wire.h"
+
+typedef struct {
+  guint32 frame;
+  guint buffer;
+  gboolean key;
+  guint32 missing; /* bytes of inline pixels still to come */
+} Pending;
+
+struct _Peer {
+  GMutex lock;
+  GThread *thread;
+  gboolean stop;
+  int listener, wake;
+  guint32 boot_id;
+  PeerScript script;
+  PeerCounts counts;
+  const Vector *vector; /* source of its access units */
+  guint level;          /* of the stream */
+  gboolean key_next;    /* the encoder has changed */
+
+  /* Of the current connection; used by the thread only. */
+  int client;
+  VencParser parser;
+  VencMessage in, out;
+  guint32 epoch, sequence_in, sequence_out;
+  guint64 bulk_sent, bulk_allowed, bulk_received, bulk_granted;
+  guint64 attached, refused, inlined; /* bits of buffer numbers */
+  guint32 pixel_crc, pixel_offset;    /* of the inline frame being received */
+  guint32 last_frame, serial;
+  guint64 last_pts;
+  gboolean first;
+  GArray *pending;
+  guint32 early_frame, early_missing; /* already dropped; missing pixels */
+};
 
 static void write_all(Peer *peer, const guint8 *bytes, gsize size) {
   gsize step = peer->script.faults & PEER_SHORT_READS ? 1 : size;
@@ -22,14 +58,15 @@ static void write_all(Peer *peer, const guint8 *bytes, gsize size) {
   }
 }
 
-VencMessage *peer_begin(Peer *peer, vsockenc_MessageType type) {
+/* Begins a message with all fields 0; finish() sends it. */
+static VencMessage *begin(Peer *peer, vsockenc_MessageType type) {
   memset(&peer->out, 0, sizeof peer->out);
   peer->out.header.type = (guint8)type;
   peer->out.header.epoch = peer->epoch;
   return &peer->out;
 }
 
-void peer_finish(Peer *peer) {
+static void finish(Peer *peer) {
   /* Half a magic, and a magic with an unknown version; a complete false header could hide a
    * message. */
   static const guint8 noise[] = {'V', 'E', 'N', 0, 0xff, 'V', 'E', 'N', 'C', 9, 0xff};
@@ -58,7 +95,7 @@ static void on_hello(Peer *peer, const VencMessage *message) {
     peer->first = TRUE;
     g_array_set_size(peer->pending, 0);
   }
-  vsockenc_Welcome *welcome = &peer_begin(peer, vsockenc_MessageType_WELCOME)->u.welcome;
+  vsockenc_Welcome *welcome = &begin(peer, vsockenc_MessageType_WELCOME)->u.welcome;
   welcome->version = VSOCKENC_PROTOCOL_VERSION;
   welcome->host_boot_id = peer->boot_id;
   welcome->window_bytes = VSOCKENC_GUEST_WINDOW_BYTES;
@@ -73,12 +110,12 @@ static void on_hello(Peer *peer, const VencMessage *message) {
   welcome->modifiers[0].low = (guint32)peer->script.modifier;
   /* Not UTF-8. */
   g_strlcpy(welcome->software, "peer\xff", sizeof welcome->software);
-  peer_finish(peer);
+  finish(peer);
 }
 
 /* The lowest level that the guest allows and the vectors need; 0: none. */
 static guint choose_level(const Peer *peer, const vsockenc_Configure *configure) {
-  guint level = peer->vector->sets[peer->vector->level_at], best = 0;
+  guint level = peer->vector->unit[peer->vector->level_at], best = 0;
   if (configure->levels_count == 0) return level;
   for (guint i = 0; i < configure->levels_count; i++)
     if (configure->levels[i] >= level && (!best || configure->levels[i] < best))
@@ -86,13 +123,14 @@ static guint choose_level(const Peer *peer, const vsockenc_Configure *configure)
   return best;
 }
 
-static void refuse(Peer *peer, const vsockenc_Configure *configure, const gchar *text) {
-  vsockenc_Error *error = &peer_begin(peer, vsockenc_MessageType_ERROR)->u.error;
-  error->code = vsockenc_ErrorCode_ENCODER_UNAVAILABLE;
-  error->subject = vsockenc_ErrorSubject_CONFIGURATION;
-  error->id = configure->serial;
+static void refuse(Peer *peer, vsockenc_ErrorSubject subject, guint id, const gchar *text) {
+  vsockenc_Error *error = &begin(peer, vsockenc_MessageType_ERROR)->u.error;
+  error->code = subject == vsockenc_ErrorSubject_BUFFER ? vsockenc_ErrorCode_NO_EXPORTER
+                                                        : vsockenc_ErrorCode_ENCODER_UNAVAILABLE;
+  error->subject = subject;
+  error->id = id;
   g_strlcpy(error->text, text, sizeof error->text);
-  peer_finish(peer);
+  finish(peer);
 }
 
 static void on_configure(Peer *peer, const vsockenc_Configure *configure) {
@@ -103,19 +141,19 @@ static void on_configure(Peer *peer, const vsockenc_Configure *configure) {
   if (peer->script.faults & PEER_NO_CONFIGURED) return;
   if ((peer->script.faults & PEER_REFUSE) ||
       ((peer->script.faults & PEER_REFUSE_ODD) && configure->bitrate_kbps % 2 == 1)) {
-    refuse(peer, configure, "the peer rejects it");
+    refuse(peer, vsockenc_ErrorSubject_CONFIGURATION, configure->serial, "the peer rejects it");
     return;
   }
   const Vector *before = peer->vector;
   peer->vector = vector_find(configure->codec, configure->profile, (configure->width + 1) & ~1u);
   peer->level = peer->vector ? choose_level(peer, configure) : 0;
   if (peer->level == 0) {
-    refuse(peer, configure, "the peer has no such level");
+    refuse(peer, vsockenc_ErrorSubject_CONFIGURATION, configure->serial,
+           "the peer has no such level");
     return;
   }
   if (peer->vector != before) peer->key_next = TRUE;
-  vsockenc_Configured *configured =
-      &peer_begin(peer, vsockenc_MessageType_CONFIGURED)->u.configured;
+  vsockenc_Configured *configured = &begin(peer, vsockenc_MessageType_CONFIGURED)->u.configured;
   configured->serial = configure->serial;
   g_strlcpy(configured->encoder, "peer", sizeof configured->encoder);
   configured->width = (configure->width + 1) & ~1u;
@@ -125,14 +163,187 @@ static void on_configure(Peer *peer, const vsockenc_Configure *configure) {
   configured->keyframe_interval = configure->keyframe_interval;
   configured->has_colorimetry = true;
   configured->colorimetry = (vsockenc_Colorimetry){.primaries = 1, .transfer = 1, .matrix = 1};
-  peer_finish(peer);
+  finish(peer);
+}
+
+/* Real parameter sets and a slice's header, followed by filler that cannot be decoded. */
+static void make_unit(Peer *peer, const Pending *pending, GByteArray *unit) {
+  static const guint8 heads[2][2][7] = {
+      {{0, 0, 0, 1, 0x41, 0x9a, 0x5a}, {0, 0, 0, 1, 0x65, 0x88, 0x84}},
+      {{0, 0, 0, 1, 0x02, 0x01, 0xd0}, {0, 0, 0, 1, 0x28, 0x01, 0xaf}},
+  };
+  const Vector *vector = peer->vector;
+  if (peer->script.unit) {
+    g_byte_array_append(unit, peer->script.unit, peer->script.unit_size);
+    return;
+  }
+  if (pending->key) {
+    g_byte_array_append(unit, vector->unit, vector->sets_size);
+    unit->data[vector->level_at] = (guint8)peer->level;
+  }
+  g_byte_array_append(unit, heads[vector->codec == vsockenc_Codec_H265][pending->key], 7);
+  guint head = unit->len;
+  g_byte_array_set_size(unit, head + peer->script.unit_bytes);
+  memset(unit->data + head, 0x5a, peer->script.unit_bytes);
+}
+
+static void send_unit(Peer *peer, const Pending *pending) {
+  g_autoptr(GByteArray) unit = g_byte_array_new();
+  make_unit(peer, pending, unit);
+  vsockenc_Packet *packet = &begin(peer, vsockenc_MessageType_PACKET)->u.packet;
+  packet->frame = pending->frame + (peer->script.faults & PEER_FOREIGN_FRAME ? 1000 : 0);
+  packet->size = peer->script.faults & PEER_HUGE_UNIT ? G_MAXUINT32 : unit->len;
+  packet->key = pending->key;
+  packet->queue_us = 10;
+  packet->encode_us = 1000;
+  finish(peer);
+  for (guint at = 0; at < unit->len;) {
+    guint size = MIN(unit->len - at, 30000u);
+    VencData *data = &begin(peer, vsockenc_MessageType_DATA)->u.data;
+    data->frame = pending->frame;
+    data->offset = at + (peer->script.faults & PEER_WRONG_OFFSET ? 1 : 0);
+    data->bytes = unit->data + at;
+    data->size = size;
+    finish(peer);
+    at += size;
+  }
+}
+
+/* FrameDone for the first pending frame, and its access unit or Dropped. */
+static void answer_first(Peer *peer, gboolean drop) {
+  Pending first = g_array_index(peer->pending, Pending, 0);
+  begin(peer, vsockenc_MessageType_FRAME_DONE)->u.frame_done.frame = first.frame;
+  finish(peer);
+  if (drop) {
+    vsockenc_Dropped *dropped = &begin(peer, vsockenc_MessageType_DROPPED)->u.dropped;
+    dropped->frame = first.frame;
+    dropped->reason = vsockenc_DropReason_ENCODER_DROPPED;
+    finish(peer);
+  } else {
+    send_unit(peer, &first);
+  }
+  g_array_remove_index(peer->pending, 0);
+}
+
+/* Answers pending frames in order, as far as the guest's credit allows. */
+static void answer(Peer *peer) {
+  while (peer->pending->len > 0 && !(peer->script.faults & PEER_NO_ANSWERS)) {
+    Pending pending = g_array_index(peer->pending, Pending, 0);
+    /* Units larger than the window are not supported. */
+    if (pending.missing > 0 ||
+        peer->bulk_sent + peer->script.unit_bytes + 4096 > peer->bulk_allowed)
+      return;
+    answer_first(peer, (peer->script.faults & PEER_DROP_ODD) && pending.frame % 2 == 1);
+  }
+}
+
+static void on_attach(Peer *peer, const vsockenc_Attach *attach) {
+  guint64 bit = attach->buffer < 64 ? G_GUINT64_CONSTANT(1) << attach->buffer : 0;
+  peer->counts.attaches++;
+  peer->counts.attach = *attach;
+  if (!bit || (peer->attached & bit)) peer->counts.violations++;
+  if (peer->script.faults & PEER_NO_ATTACHED) return;
+  gboolean inlined = attach->planes[0].resource == 0;
+  if ((peer->script.faults & PEER_REFUSE_BUFFERS) ||
+      (!inlined && (peer->script.faults & PEER_NO_RESOURCES))) {
+    /* The guest may send frames with the buffer before it has this answer. */
+    peer->refused |= bit;
+    refuse(peer, vsockenc_ErrorSubject_BUFFER, attach->buffer, "no exporter");
+    return;
+  }
+  peer->attached |= bit;
+  peer->inlined = inlined ? peer->inlined | bit : peer->inlined & ~bit;
+  peer->counts.attached++;
+  peer->counts.most_attached = MAX(peer->counts.most_attached, peer->counts.attached);
+  vsockenc_Attached *attached = &begin(peer, vsockenc_MessageType_ATTACHED)->u.attached;
+  attached->buffer = attach->buffer;
+  attached->tier = inlined                             ? vsockenc_SourceTier_INLINE
+                   : peer->script.faults & PEER_GATHER ? vsockenc_SourceTier_RESOURCE_GATHER
+                                                       : vsockenc_SourceTier_RESOURCE;
+  attached->runs = inlined ? 0 : 3;
+  finish(peer);
+}
+
+static void on_detach(Peer *peer, guint buffer) {
+  guint64 bit = buffer < 64 ? G_GUINT64_CONSTANT(1) << buffer : 0;
+  if (!(peer->attached & bit)) peer->counts.violations++;
+  peer->attached &= ~bit;
+  peer->counts.attached--;
+  for (guint i = 0; i < peer->pending->len; i++)
+    if (g_array_index(peer->pending, Pending, i).buffer == buffer) peer->counts.violations++;
+}
+
+static void on_frame(Peer *peer, const vsockenc_Frame *frame) {
+  Pending pending = {
+      .frame = frame->frame,
+      .buffer = frame->buffer,
+      .key = peer->first || peer->key_next || frame->force_key,
+      .missing = frame->inline_bytes,
+  };
+  peer->counts.frames++;
+  if (frame->force_key) peer->counts.forced++;
+  if (frame->frame <= peer->last_frame || (!peer->first && frame->pts_ns <= peer->last_pts) ||
+      frame->buffer >= 64 || !((peer->attached | peer->refused) >> frame->buffer & 1) ||
+      frame->configuration != peer->serial)
+    peer->counts.violations++;
+  /* Inline buffers have pixels, others have none, and all arrive before the next frame. */
+  if ((frame->inline_bytes > 0) != (gboolean)(peer->inlined >> frame->buffer & 1) ||
+      (peer->pending->len > 0 &&
+       g_array_index(peer->pending, Pending, peer->pending->len - 1).missing > 0))
+    peer->counts.violations++;
+  if (frame->inline_bytes > 0) peer->counts.frames_inline++;
+  if (peer->early_missing > 0) peer->counts.violations++;
+  peer->pixel_crc = (guint32)crc32(0, NULL, 0);
+  peer->pixel_offset = 0;
+  peer->first = peer->key_next = FALSE;
+  peer->last_frame = frame->frame;
+  peer->last_pts = frame->pts_ns;
+  g_array_append_val(peer->pending, pending);
+  peer->counts.most_in_flight = MAX(peer->counts.most_in_flight, peer->pending->len);
+  if (frame->inline_bytes > 0 && (peer->script.faults & PEER_EARLY_DROP)) {
+    peer->early_frame = frame->frame;
+    peer->early_missing = frame->inline_bytes;
+    answer_first(peer, TRUE);
+  }
+}
+
+static void on_data(Peer *peer, const VencData *data) {
+  if (peer->early_missing > 0) {
+    if (data->frame != peer->early_frame || data->size > peer->early_missing)
+      peer->counts.violations++;
+    peer->early_missing -= (guint32)MIN(data->size, peer->early_missing);
+    return;
+  }
+  Pending *last = peer->pending->len > 0
+                      ? &g_array_index(peer->pending, Pending, peer->pending->len - 1)
+                      : NULL;
+  if (!last || last->frame != data->frame || data->size == 0 || data->size > last->missing ||
+      data->offset != peer->pixel_offset) {
+    peer->counts.violations++;
+    return;
+  }
+  peer->pixel_crc = (guint32)crc32(peer->pixel_crc, data->bytes, (uInt)data->size);
+  peer->pixel_offset += (guint32)data->size;
+  last->missing -= (guint32)data->size;
+  peer->counts.pixel_bytes += data->size;
+  if (last->missing == 0) peer->counts.last_crc = peer->pixel_crc;
+}
+
+static void on_probe(Peer *peer, guint buffer) {
+  if (!(peer->attached >> buffer & 1)) peer->counts.violations++;
+  vsockenc_Probed *probed = &begin(peer, vsockenc_MessageType_PROBED)->u.probed;
+  probed->buffer = buffer;
+  gboolean inlined = peer->inlined >> buffer & 1;
+  probed->crc = inlined ? peer->counts.last_crc : peer->script.probe_crc;
+  probed->bytes = inlined ? peer->pixel_offset : peer->script.probe_bytes;
+  finish(peer);
 }
 
 static void send_credit(Peer *peer) {
   if (peer->script.faults & PEER_NO_CREDIT) return;
   peer->bulk_granted = peer->bulk_received + VSOCKENC_GUEST_WINDOW_BYTES;
-  peer_begin(peer, vsockenc_MessageType_CREDIT)->u.credit.granted_bytes = peer->bulk_granted;
-  peer_finish(peer);
+  begin(peer, vsockenc_MessageType_CREDIT)->u.credit.granted_bytes = peer->bulk_granted;
+  finish(peer);
 }
 
 static void on_message(Peer *peer, const VencMessage *message) {
@@ -144,8 +355,8 @@ static void on_message(Peer *peer, const VencMessage *message) {
   if (message->header.sequence != ++peer->sequence_in) peer->counts.violations++;
   switch (message->header.type) {
     case vsockenc_MessageType_PING:
-      peer_begin(peer, vsockenc_MessageType_PONG)->u.pong.token = message->u.ping.token;
-      peer_finish(peer);
+      begin(peer, vsockenc_MessageType_PONG)->u.pong.token = message->u.ping.token;
+      finish(peer);
       break;
     case vsockenc_MessageType_BYE:
       peer->epoch = 0;
@@ -157,23 +368,23 @@ static void on_message(Peer *peer, const VencMessage *message) {
       on_configure(peer, &message->u.configure);
       break;
     case vsockenc_MessageType_ATTACH:
-      peer_on_attach(peer, &message->u.attach);
+      on_attach(peer, &message->u.attach);
       break;
     case vsockenc_MessageType_DETACH:
-      peer_on_detach(peer, message->u.detach.buffer);
+      on_detach(peer, message->u.detach.buffer);
       break;
     case vsockenc_MessageType_FRAME:
     case vsockenc_MessageType_DATA:
       peer->bulk_received += message->wire_bytes;
       if (peer->bulk_received > peer->bulk_granted) peer->counts.violations++;
       if (message->header.type == vsockenc_MessageType_FRAME)
-        peer_on_frame(peer, &message->u.frame);
+        on_frame(peer, &message->u.frame);
       else
-        peer_on_data(peer, &message->u.data);
+        on_data(peer, &message->u.data);
       send_credit(peer);
       break;
     case vsockenc_MessageType_PROBE:
-      peer_on_probe(peer, message->u.probe.buffer);
+      on_probe(peer, message->u.probe.buffer);
       break;
     case vsockenc_MessageType_DRAIN:
       peer->counts.drains++;
@@ -230,7 +441,7 @@ static gpointer run(gpointer data) {
     } else if (fds[2].revents) {
       read_client(peer);
     }
-    if (peer->client >= 0) peer_answer(peer);
+    if (peer->client >= 0) answer(peer);
   }
   hang_up(peer);
   g_mutex_unlock(&peer->lock);

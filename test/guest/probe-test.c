@@ -4,10 +4,10 @@
 #include "fake-gpu.h"
 #include "fixture.h"
 
-static void run(Fixture *f, gboolean is_inline, VencProbeReport *report) {
+static void run(Fixture *f, const VencGpuOps *gpu, gboolean is_inline, VencProbeReport *report) {
   gboolean deaf = peer_lock(f->peer)->faults & PEER_DEAF;
   peer_unlock(f->peer);
-  const VencProbeOptions options = {.gpu_ops = &fake_gpu,
+  const VencProbeOptions options = {.gpu_ops = gpu,
                                     .address = {.socket_path = f->path},
                                     .is_inline = is_inline,
                                     .timeout_ms = deaf ? 500 : HANG_SECONDS * 1000};
@@ -25,7 +25,7 @@ static void test_other_bytes(Fixture *f, gconstpointer data) {
   VencProbeReport report;
   peer_set(f->peer, probe_crc, 0x1234abcd);
   peer_set(f->peer, probe_bytes, 640 * 360 * 4);
-  run(f, FALSE, &report);
+  run(f, &fake_gpu, FALSE, &report);
   g_assert_false(report.ok);
   g_assert_cmpuint(report.resource, !=, 0);
   assert_json(&report, "\"ok\": false");
@@ -38,7 +38,7 @@ static void test_other_bytes(Fixture *f, gconstpointer data) {
 
 static void test_inline(Fixture *f, gconstpointer data) {
   VencProbeReport report;
-  run(f, TRUE, &report);
+  run(f, &fake_gpu, TRUE, &report);
   g_assert_no_error(report.error);
   g_assert_true(report.ok);
   g_assert_cmphex(report.crc, ==, report.host.crc);
@@ -51,7 +51,7 @@ static void test_inline(Fixture *f, gconstpointer data) {
 static void test_refused(Fixture *f, gconstpointer data) {
   VencProbeReport report;
   peer_set(f->peer, faults, GPOINTER_TO_UINT(data));
-  run(f, FALSE, &report);
+  run(f, &fake_gpu, FALSE, &report);
   g_assert_false(report.ok);
   g_assert_nonnull(report.error);
   g_assert_nonnull(report.fix);
@@ -61,9 +61,7 @@ static void test_refused(Fixture *f, gconstpointer data) {
 
 static void test_no_gpu(Fixture *f, gconstpointer data) {
   VencProbeReport report;
-  const VencProbeOptions options = {
-      .gpu_ops = &no_gpu, .address = {.socket_path = f->path}, .timeout_ms = HANG_SECONDS * 1000};
-  venc_probe_run(&options, &report);
+  run(f, &no_gpu, FALSE, &report);
   g_assert_false(report.ok);
   assert_json(&report, "\"device\": null");
   assert_json(&report, "no virtio-gpu");

@@ -5,6 +5,11 @@
  *
  * An appsink named "videosink" is emptied from its signal new-sample, as in desktop-bridge. The
  * exit status is 0 at EOS, 1 after an error or a time-out.
+ *
+ *     run-pipeline --parse vsockenc DESCRIPTION...
+ *
+ * only parses each description, without opening anything, and prints the settable properties of its
+ * first element of the factory: one JSON object a line.
  */
 #include <gst/app/gstappsink.h>
 #include <gst/gst.h>
@@ -69,9 +74,8 @@ static GstPadProbeReturn wait_for_samples(GstPad *pad, GstPadProbeInfo *info, gp
 
 static gboolean connect_sink(Run *run) {
   g_autoptr(GstElement) sink = gst_bin_get_by_name(GST_BIN(run->pipeline), SINK_NAME);
-  if (!sink) return FALSE;
-  g_signal_connect(sink, "new-sample", G_CALLBACK(take_sample), run);
-  return TRUE;
+  if (sink) g_signal_connect(sink, "new-sample", G_CALLBACK(take_sample), run);
+  return sink != NULL;
 }
 
 static gboolean hold_back(Run *run, const gchar *source) {
@@ -97,30 +101,18 @@ typedef struct {
 
 /* Follows the bus to the end of the stream, an error, or `deadline`. */
 static const gchar *follow(GstBus *bus, gint64 deadline, Messages *messages) {
-  const GstMessageType types =
-      GST_MESSAGE_EOS | GST_MESSAGE_ERROR | GST_MESSAGE_WARNING | GST_MESSAGE_INFO;
   for (;;) {
     gint64 left = MAX(deadline - g_get_monotonic_time(), 0);
     g_autoptr(GError) error = NULL;
-    g_autoptr(GstMessage) message =
-        gst_bus_timed_pop_filtered(bus, (GstClockTime)left * GST_USECOND, types);
+    g_autoptr(GstMessage) message = bus_pop(bus, (GstClockTime)left * GST_USECOND, &error);
     if (!message) return "timeout";
-    switch (GST_MESSAGE_TYPE(message)) {
-      case GST_MESSAGE_EOS:
-        return "eos";
-      case GST_MESSAGE_ERROR:
-        gst_message_parse_error(message, &error, NULL);
-        append_message(messages->errors, message, error);
-        return "error";
-      case GST_MESSAGE_WARNING:
-        gst_message_parse_warning(message, &error, NULL);
-        append_message(messages->warnings, message, error);
-        break;
-      default:
-        gst_message_parse_info(message, &error, NULL);
-        append_message(messages->infos, message, error);
-        break;
-    }
+    GstMessageType type = GST_MESSAGE_TYPE(message);
+    if (type == GST_MESSAGE_EOS) return "eos";
+    append_message(type == GST_MESSAGE_ERROR     ? messages->errors
+                   : type == GST_MESSAGE_WARNING ? messages->warnings
+                                                 : messages->infos,
+                   message, error);
+    if (type == GST_MESSAGE_ERROR) return "error";
   }
 }
 
@@ -152,22 +144,51 @@ static int run_to_end(Run *run, gint seconds, gchar **properties) {
   g_string_append_printf(json, ",\"errors\":[%s],\"warnings\":[%s],\"infos\":[%s],\"properties\":",
                          messages.errors->str, messages.warnings->str, messages.infos->str);
   gboolean known = append_properties(json, run->pipeline, properties);
-  g_string_append(json, ",\"stats\":");
-  gsize before = json->len;
-  g_string_append_c(json, '{');
-  if (json_append_statistics(json, run->pipeline)) {
-    g_string_append_c(json, '}');
-  } else {
-    g_string_truncate(json, before);
-    g_string_append(json, "null");
-  }
-  g_string_append_c(json, '}');
+  g_autoptr(GString) stats = g_string_new("{");
+  gboolean has_stats = json_append_statistics(stats, run->pipeline);
+  g_string_append_printf(json, ",\"stats\":%s}",
+                         has_stats ? g_string_append_c(stats, '}')->str : "null");
   stop(run);
   if (known) puts(json->str);
   g_string_free(messages.errors, TRUE);
   g_string_free(messages.warnings, TRUE);
   g_string_free(messages.infos, TRUE);
   return !known ? 2 : g_str_equal(end, "eos") ? 0 : 1;
+}
+
+static gint has_factory(const GValue *element, const gchar *factory) {
+  GstElementFactory *made_by = gst_element_get_factory(g_value_get_object(element));
+  return g_strcmp0(GST_OBJECT_NAME(made_by), factory);
+}
+
+/* FALSE: GStreamer cannot parse the description, or it does not contain the element. */
+static gboolean print_parsed(const gchar *description, const gchar *factory) {
+  guint count = 0;
+  g_auto(GValue) found = G_VALUE_INIT;
+  g_autoptr(GError) error = NULL;
+  g_autoptr(GString) json = g_string_new("{");
+  /* A bin, also around a single element. */
+  g_autoptr(GstElement) bin = gst_parse_bin_from_description(description, FALSE, &error);
+  g_autoptr(GstIterator) elements =
+      error ? NULL : gst_bin_iterate_recurse(gst_object_ref_sink(bin));
+  if (error ||
+      !gst_iterator_find_custom(elements, (GCompareFunc)has_factory, &found, (gpointer)factory)) {
+    fprintf(stderr, "run-pipeline: %s: %s\n", description,
+            error ? error->message : "it contains no such element");
+    return FALSE;
+  }
+  GObject *object = g_value_get_object(&found);
+  g_autofree GParamSpec **specs =
+      g_object_class_list_properties(G_OBJECT_GET_CLASS(object), &count);
+  for (guint i = 0; i < count; i++) {
+    g_auto(GValue) value = G_VALUE_INIT;
+    if ((specs[i]->flags & G_PARAM_READWRITE) != G_PARAM_READWRITE) continue;
+    g_object_get_property(object, specs[i]->name, &value);
+    json_append_name(json, specs[i]->name);
+    json_append_value(json, &value);
+  }
+  printf("%s}\n", json->str);
+  return TRUE;
 }
 
 /* Takes a reference of an element and never releases it. */
@@ -177,7 +198,7 @@ static gboolean leak(Run *run, const gchar *name) {
 
 int main(int argc, char **argv) {
   g_auto(GStrv) properties = NULL;
-  g_autofree gchar *lockstep = NULL, *leaked = NULL;
+  g_autofree gchar *lockstep = NULL, *leaked = NULL, *factory = NULL;
   gint seconds = 60, status = 2;
   const GOptionEntry options[] = {
       {"get", 0, 0, G_OPTION_ARG_STRING_ARRAY, &properties, "print a property, read at the end",
@@ -186,20 +207,26 @@ int main(int argc, char **argv) {
        "hold back each frame of this source until all previous samples have arrived", "ELEMENT"},
       {"leak", 0, 0, G_OPTION_ARG_STRING, &leaked,
        "leak a reference of this element, as a test of the tracer", "ELEMENT"},
+      {"parse", 0, 0, G_OPTION_ARG_STRING, &factory, "print the element's parsed properties",
+       "FACTORY"},
       {"timeout", 0, 0, G_OPTION_ARG_INT, &seconds, "give up after that time (60)", "SECONDS"},
       G_OPTION_ENTRY_NULL};
   g_autoptr(GOptionContext) context = g_option_context_new("PIPELINE");
   g_autoptr(GError) error = NULL;
-  Run run = {0};
+  static Run run;
 
   g_option_context_add_main_entries(context, options, NULL);
-  if (!g_option_context_parse(context, &argc, &argv, &error) || argc != 2) {
+  if (!g_option_context_parse(context, &argc, &argv, &error) || argc < 2 ||
+      (argc > 2 && !factory)) {
     fprintf(stderr, "run-pipeline: %s\n", error ? error->message : "give one pipeline");
     return 2;
   }
   gst_init(NULL, NULL);
-  g_mutex_init(&run.lock);
-  g_cond_init(&run.arrived);
+  if (factory) {
+    gboolean fine = TRUE;
+    for (int i = 1; i < argc; i++) fine = print_parsed(argv[i], factory) && fine;
+    return fine ? 0 : 1;
+  }
   run.pipeline = gst_parse_launch_full(argv[1], NULL, GST_PARSE_FLAG_FATAL_ERRORS, &error);
   if (!run.pipeline) {
     fprintf(stderr, "run-pipeline: %s\n", error->message);
@@ -216,8 +243,6 @@ int main(int argc, char **argv) {
     gst_object_unref(run.pipeline);
   }
   gst_caps_replace(&run.caps, NULL);
-  g_mutex_clear(&run.lock);
-  g_cond_clear(&run.arrived);
   gst_deinit(); /* has GST_TRACERS=leaks report */
   return status;
 }

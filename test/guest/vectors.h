@@ -10,11 +10,10 @@ typedef struct {
   vsockenc_Codec codec;
   vsockenc_Profile profile;
   guint width, height;
-  const guint8 *sets; /* the parameter sets, each after a start code of four bytes */
-  gsize sets_size;
-  const guint8 *picture; /* an IDR picture after a start code of three bytes */
-  gsize picture_size;
   guint level_at; /* offset of the SPS's level */
+  /* Parameter sets, each after a start code of four bytes; an IDR picture after one of three. */
+  const guint8 *unit;
+  guint sets_size, size;
 } Vector;
 
 #define N_VECTORS 6u

@@ -15,7 +15,7 @@ const ACTIONS: Readonly<Record<string, string>> = {
 /** @returns microseconds by situation and action, e.g. "encoding stop" */
 function measure(runs: number): Readonly<Record<string, readonly number[]>> {
   buildElement("interrupt-time");
-  const { status, stdout, stderr } = spawnSync(programPath("interrupt-time"), ["--runs", String(runs)], {
+  const { status, stdout, stderr } = spawnSync(programPath("interrupt-time"), [String(runs)], {
     encoding: "utf8",
   });
   if (status !== 0) throw new Error(`interrupt-time ended with ${status}: ${stderr}`);

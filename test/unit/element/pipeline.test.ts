@@ -11,7 +11,7 @@ import {
 } from "../../../guest/element/pipeline.ts";
 import { enumOf, OUTPUTS, PROPERTIES, type PropertySpec } from "../../../guest/element/spec.ts";
 import { LIMITS } from "../../../proto/limits.ts";
-import { buildElement, programPath } from "../../element/support/programs.ts";
+import { buildElement, GST_ENVIRONMENT, programPath } from "../../element/support/programs.ts";
 import { BUILD_HANG_MS } from "../../support/hang.ts";
 
 const SETTABLE = PROPERTIES.filter(({ mutable }) => mutable !== "never");
@@ -102,15 +102,15 @@ describe("vsockencElement", () => {
 });
 
 describe("GStreamer", () => {
-  const program = programPath("print-properties");
-
   beforeAll(() => {
-    buildElement("print-properties");
+    buildElement("run-pipeline");
   }, BUILD_HANG_MS);
 
   /** Settable properties of the first element of `factory` in each description. */
   function read(descriptions: readonly string[], factory = "vsockenc"): Record<string, unknown>[] {
-    const output = execFileSync(program, ["--factory", factory, ...descriptions], { encoding: "utf8" });
+    const args = ["--parse", factory, ...descriptions];
+    const env = { ...process.env, ...GST_ENVIRONMENT };
+    const output = execFileSync(programPath("run-pipeline"), args, { encoding: "utf8", env });
     return output
       .trimEnd()
       .split("\n")

@@ -11,7 +11,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { goldenFile, withoutPaths } from "../element/support/inspect.ts";
+import { goldenFile, withoutPaths } from "../element/support/programs.ts";
 import { countersOf, readCounters, upTo } from "../support/counter.ts";
 import { temporaryFolder } from "../support/folder.ts";
 import { until } from "../support/until.ts";

@@ -6,7 +6,7 @@
  */
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { goldenFile, withoutPaths } from "../element/support/inspect.ts";
+import { goldenFile, withoutPaths } from "../element/support/programs.ts";
 import { inspectStream } from "../support/ffmpeg.ts";
 import { temporaryFolder } from "../support/folder.ts";
 import { useVm } from "../vm/use-vm.ts";

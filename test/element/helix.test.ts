@@ -49,40 +49,37 @@ function expectEveryFrame(report: PipelineReport): void {
   expect(report.caps).toMatch(/alignment=\(string\)au/);
 }
 
-describe("desktop-bridge's pipelines", () => {
-  const conversions = {
-    "videoconvert to NV12":
-      "videoconvert ! video/x-raw,format=NV12 ! queue max-size-buffers=1 leaky=downstream",
-    "videoconvert to BGRx at a rate":
-      "videoconvert ! video/x-raw,format=BGRx,framerate=15/1 ! queue max-size-buffers=1 leaky=downstream",
-    "a rate in front":
-      "video/x-raw,framerate=15/1 ! videoconvert ! video/x-raw,format=NV12 ! queue max-size-buffers=1 leaky=downstream",
-  };
-  const sizes = { "640x360": "width=640,height=360", "1366x768": "width=1366,height=768" };
-  const cases = Object.entries(conversions).flatMap(([what, middle]) =>
-    Object.entries(sizes).map(([name, size]) => ({ what, middle, name, size })),
-  );
+const QUEUE = "queue max-size-buffers=1 leaky=downstream";
+const NV12 = `videoconvert ! video/x-raw,format=NV12 ! ${QUEUE}`;
 
-  it.each(cases)("give every frame with $what, $name", async ({ middle, size }) => {
-    const report = await lockstep(`${source(size)} ! ${middle} ! ${bridge(tcp())}`);
-    expectEveryFrame(report);
-    expect(report.keyFrames).toBe(1);
-    for (const field of size.split(",")) expect(report.caps).toContain(field.replace("=", "=(int)"));
-  });
-
-  it("give every frame of a source without a frame rate, like a compositor", async () => {
-    const middle = "videoconvert ! video/x-raw,format=BGRx ! queue max-size-buffers=1 leaky=downstream";
-    const caps = "capssetter caps=video/x-raw,framerate=0/1";
+describe.each([
+  [640, 360],
+  [1366, 768],
+])("desktop-bridge's pipelines at %ix%i", (width, height) => {
+  it.each([
+    ["videoconvert to NV12", NV12],
+    ["videoconvert to BGRx at a rate", `videoconvert ! video/x-raw,format=BGRx,framerate=15/1 ! ${QUEUE}`],
+    ["a rate in front", `video/x-raw,framerate=15/1 ! ${NV12}`],
+  ])("give every frame with %s", async (_what, middle) => {
     const report = await lockstep(
-      `${source("width=640,height=360,framerate=30/1")} ! ${caps} ! ${middle} ! ${bridge(tcp())}`,
+      `${source(`width=${width},height=${height}`)} ! ${middle} ! ${bridge(tcp())}`,
     );
     expectEveryFrame(report);
+    expect(report.keyFrames).toBe(1);
+    expect(report.caps).toContain(`width=(int)${width}, height=(int)${height}`);
+  });
+});
+
+describe("desktop-bridge's pipelines", () => {
+  it("give every frame of a source without a frame rate, like a compositor", async () => {
+    const middle = `capssetter caps=video/x-raw,framerate=0/1 ! videoconvert ! video/x-raw,format=BGRx ! ${QUEUE}`;
+    const compositor = source("width=640,height=360,framerate=30/1");
+    expectEveryFrame(await lockstep(`${compositor} ! ${middle} ! ${bridge(tcp())}`));
   });
 
   it("account for every frame when the source does not wait", async () => {
-    const middle = "videoconvert ! video/x-raw,format=NV12 ! queue max-size-buffers=1 leaky=downstream";
     const report = await runPipeline(
-      `${source("width=640,height=360,framerate=60/1")} ! ${middle} ! ${bridge(tcp())}`,
+      `${source("width=640,height=360,framerate=60/1")} ! ${NV12} ! ${bridge(tcp())}`,
     );
     expect(report).toMatchObject({ end: "eos", errors: [] });
     const stats = report.stats as Record<string, number>;
@@ -93,27 +90,24 @@ describe("desktop-bridge's pipelines", () => {
 });
 
 describe("the element's transport", () => {
-  const pipeline = (address: string): string =>
-    `${source("width=640,height=360", "NV12")} ! ${bridge(address)}`;
+  const unix = (): string => `socket-path=${shared.relay.inlineSocket}`;
 
-  it("takes socket-path", async () => {
-    const report = await lockstep(pipeline(`socket-path=${shared.relay.inlineSocket}`));
+  it.each([
+    ["takes socket-path", unix, () => shared.relay.inlineSocket],
+    [
+      "prefers a UNIX socket over TCP and vsock",
+      () => `cid=2 port=5000 tcp-host=127.0.0.1 tcp-port=1 ${unix()}`,
+      () => shared.relay.inlineSocket,
+    ],
+    [
+      "prefers TCP over vsock",
+      () => `cid=2 port=5000 ${tcp()}`,
+      () => `127.0.0.1 port ${shared.relay.tcpPort}`,
+    ],
+  ])("%s", async (_what, address, transport) => {
+    const report = await lockstep(`${source("width=640,height=360", "NV12")} ! ${bridge(address())}`);
     expectEveryFrame(report);
-    expect(report.stats?.["transport"]).toBe(shared.relay.inlineSocket);
-  });
-
-  it("prefers a UNIX socket over TCP and vsock", async () => {
-    const report = await lockstep(
-      pipeline(`cid=2 port=5000 tcp-host=127.0.0.1 tcp-port=1 socket-path=${shared.relay.inlineSocket}`),
-    );
-    expectEveryFrame(report);
-    expect(report.stats?.["transport"]).toBe(shared.relay.inlineSocket);
-  });
-
-  it("prefers TCP over vsock", async () => {
-    const report = await lockstep(pipeline(`cid=2 port=5000 ${tcp()}`));
-    expectEveryFrame(report);
-    expect(report.stats?.["transport"]).toBe(`127.0.0.1 port ${shared.relay.tcpPort}`);
+    expect(report.stats?.["transport"]).toBe(transport());
   });
 });
 
@@ -122,8 +116,8 @@ describe("the bit rate", () => {
     `${source("width=640,height=360", "NV12")} ! ${bridge(tcp(), `bitrate=${bitrate}`)}`;
   /** Bit rates of the encoders that the relay has opened so far. */
   const rates = (): number[] =>
-    [...shared.relay.log.matchAll(/"bitrateKbps":(\d+).*"msg":"encoder opened"/g)].map(([, rate]) =>
-      Number(rate),
+    [...shared.relay.log.matchAll(/"bitrateKbps":(\d+).*"msg":"encoder opened"/g)].map(([, at]) =>
+      Number(at),
     );
 
   it("is in kbit/s, as desktop-bridge passes it", async () => {

@@ -5,8 +5,7 @@
  */
 import { existsSync } from "node:fs";
 import { expect, it } from "vitest";
-import { goldenFile, withoutPaths } from "./support/inspect.ts";
-import { buildElement, run } from "./support/programs.ts";
+import { buildElement, goldenFile, run, withoutPaths } from "./support/programs.ts";
 
 buildElement();
 const { stdout: version } = await run("gst-inspect-1.0", ["--version"]);

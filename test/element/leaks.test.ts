@@ -1,6 +1,6 @@
 /** GStreamer's leaks tracer: objects that are alive after shutdown. */
 import { describe, expect, it } from "vitest";
-import { buildElement, ctestPrograms, programPath, run } from "./support/programs.ts";
+import { buildElement, ctestPrograms, type Environment, programPath, run } from "./support/programs.ts";
 import { shareRelay } from "./support/relay.ts";
 
 buildElement("all");
@@ -10,7 +10,7 @@ const shared = shareRelay();
 async function leftAlive(
   program: string,
   args: readonly string[],
-  environment: Readonly<Record<string, string>> = {},
+  environment: Environment = {},
 ): Promise<string[]> {
   const tracer = { GST_TRACERS: "leaks", GST_DEBUG: "GST_TRACER:7", GST_DEBUG_NO_COLOR: "1" };
   const { status, stdout, stderr } = await run(programPath(program), args, { ...environment, ...tracer });
@@ -35,11 +35,7 @@ describe("the leaks tracer", () => {
   });
 
   it("finds nothing after harnesses with a relay", async () => {
-    const environment = {
-      VSOCKENC_RELAY_SOCKET: shared.relay.resourceSocket,
-      VSOCKENC_RELAY_MEMORY: shared.relay.memorySocket,
-      VSOCKENC_TEST_CYCLES: "0",
-    };
+    const environment = { ...shared.relay.resources, VSOCKENC_TEST_CYCLES: "0" };
     expect(await leftAlive("element-relay-test", [], environment)).toEqual([]);
   });
 

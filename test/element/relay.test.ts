@@ -1,9 +1,15 @@
 /** test/guest/element-relay-test: the element in GstHarness, with a real relay. */
-import { readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { inspectStream } from "../support/ffmpeg.ts";
-import { buildElement, expectPattern, listTests, passRelayTest } from "./support/programs.ts";
+import {
+  buildElement,
+  type Environment,
+  expectPattern,
+  listTests,
+  passRelayTest,
+} from "./support/programs.ts";
 import { shareRelay } from "./support/relay.ts";
 
 const PROGRAM = "element-relay-test";
@@ -17,26 +23,19 @@ const cycles = tests.filter((name) => name.includes("/cycles/"));
 const shared = shareRelay();
 
 describe.each(["resources", "inline pixels"] as const)("the element with %s", (kind) => {
-  const environment = (): Record<string, string> => ({
+  const environment = (): Environment => ({
     VSOCKENC_TEST_OUTPUT: shared.folder,
-    ...(kind === "resources"
-      ? {
-          VSOCKENC_RELAY_SOCKET: shared.relay.resourceSocket,
-          VSOCKENC_RELAY_MEMORY: shared.relay.memorySocket,
-        }
-      : { VSOCKENC_RELAY_SOCKET: shared.relay.inlineSocket }),
+    VSOCKENC_RELAY_SOCKET: shared.relay.inlineSocket,
+    ...(kind === "resources" ? shared.relay.resources : {}),
   });
 
   it.each(tests.filter((name) => !cycles.includes(name)))("%s", async (name) => {
     await passRelayTest(name, environment());
   });
 
-  it.each([
-    "encode.h264",
-    "encode.h265",
-    "system-memory.h264",
-    ...(kind === "resources" ? ["dmabuf.h264"] : []),
-  ])("has %s show what was drawn", async (name) => {
+  const files = ["encode.h264", "encode.h265", "system-memory.h264"];
+  if (kind === "resources") files.push("dmabuf.h264");
+  it.each(files)("has %s show what was drawn", async (name) => {
     const file = join(shared.folder, name);
     expect(inspectStream(file).frames).toBe(FRAMES);
     await expectPattern(file, FRAMES, SIZE);
@@ -46,7 +45,6 @@ describe.each(["resources", "inline pixels"] as const)("the element with %s", (k
   it("has the stream whose format changes decode to its end", () => {
     const file = join(shared.folder, "format-change.h264");
     expect(inspectStream(file)).toEqual({ frames: 2 * FRAMES, keyFrames: 2 });
-    expect(readFileSync(file).length).toBeGreaterThan(0);
     rmSync(file);
   });
 

@@ -3,11 +3,11 @@
  * test/videotoolbox-shim, with AddressSanitizer and UndefinedBehaviorSanitizer. This tests the two together under
  * every error that the shim simulates; it does not replace a test on a Mac.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { inspectStream } from "../support/ffmpeg.ts";
+import { temporaryFolder } from "../support/folder.ts";
 import { SANITIZED_ADDONS, SANITIZER_RUNTIME } from "../unit/videotoolbox/support/sanitized.ts";
 import {
   buildElement,
@@ -26,15 +26,15 @@ const FRAMES = 300;
 
 buildElement(PROGRAM, "pattern", "run-pipeline");
 
+const folders = temporaryFolder();
 let folder: string;
 let relay: TestRelay | undefined;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "vsockenc-videotoolbox-"));
+  folder = mkdtempSync(join(folders, "test-"));
   relay = undefined;
 });
 afterEach(async () => {
   await relay?.stop();
-  rmSync(folder, { recursive: true });
   // Messages of the sanitizers and of the shim.
   expect(relay?.log ?? "").not.toMatch(/ERROR: \w+Sanitizer|runtime error: |vt_shim: /);
 });
@@ -58,24 +58,25 @@ async function counters(): Promise<Readonly<Record<string, number>>> {
   return JSON.parse(readFileSync(join(folder, "report.json"), "utf8")) as Record<string, number>;
 }
 
-/** Sends the frames through the element into a file. */
-async function encode(socket: string, file: string, codec: "h264" | "h265"): Promise<void> {
+/** Sends the frames through the element and a relay with this script; returns the file. */
+async function encode(script: string, codec: "h264" | "h265" = "h264"): Promise<string> {
+  const { inlineSocket } = await start(script);
+  const file = join(folder, `video.${codec}`);
   const raw = join(folder, "frames.raw");
   const drawing = `--frames ${FRAMES} --width ${SIZE.width} --height ${SIZE.height} --format BGRx > ${raw}`;
   expect((await run("sh", ["-c", `"$0" ${drawing}`, programPath("pattern")])).status).toBe(0);
   const report = await runPipeline(
     `filesrc location=${raw} ! rawvideoparse format=bgrx width=${SIZE.width} height=${SIZE.height} framerate=30/1 ! ` +
-      `vsockenc name=encoder socket-path=${socket} bitrate=4000 on-disconnect=error ! video/x-${codec},stream-format=byte-stream ! ` +
+      `vsockenc name=encoder socket-path=${inlineSocket} bitrate=4000 on-disconnect=error ! video/x-${codec},stream-format=byte-stream ! ` +
       `filesink location=${file}`,
   );
   expect(report).toMatchObject({ end: "eos", errors: [] });
+  return file;
 }
 
 describe("the element with VideoToolbox", () => {
   it.each(["h264", "h265"] as const)(`has ${FRAMES} frames of %s show what was drawn`, async (codec) => {
-    const { inlineSocket } = await start("");
-    const file = join(folder, `video.${codec}`);
-    await encode(inlineSocket, file, codec);
+    const file = await encode("", codec);
     expect(inspectStream(file).frames).toBe(FRAMES);
     await expectPattern(file, FRAMES, SIZE);
     expect(await counters()).toMatchObject({ frames_failed: 0, untagged_frames: 0, live_objects: 0 });
@@ -83,11 +84,9 @@ describe("the element with VideoToolbox", () => {
 
   // The relay's probes submit two frames, and each session submits one to warm up.
   it("loses no frame when sessions are lost, hang, malfunction and find no encoder", async () => {
-    const { inlineSocket } = await start(
+    const file = await encode(
       "fail:50:-12903:async;fail:100:-12912:sync;late:150:-17691;fail:200:-12915:async;silent:250;refuse:4:-12915",
     );
-    const file = join(folder, "video.h264");
-    await encode(inlineSocket, file, "h264");
     const { frames, keyFrames } = inspectStream(file);
     expect(frames).toBe(FRAMES);
     expect(keyFrames).toBeGreaterThanOrEqual(1 + 5);
@@ -98,9 +97,7 @@ describe("the element with VideoToolbox", () => {
   });
 
   it("continues when VideoToolbox drops frames", async () => {
-    const { inlineSocket } = await start("drop:%50");
-    const file = join(folder, "video.h264");
-    await encode(inlineSocket, file, "h264");
+    const file = await encode("drop:%50");
     const { frames_dropped: dropped = 0, live_objects: left } = await counters();
     expect(dropped).toBeGreaterThan(4);
     expect(inspectStream(file).frames).toBe(FRAMES - dropped);
@@ -110,13 +107,8 @@ describe("the element with VideoToolbox", () => {
   it.each(
     listTests(PROGRAM).filter((name) => !name.includes("/cycles/")),
   )("passes %s with resources", async (name) => {
-    const { resourceSocket, memorySocket } = await start("");
-    const environment = {
-      VSOCKENC_TEST_OUTPUT: folder,
-      VSOCKENC_RELAY_SOCKET: resourceSocket,
-      VSOCKENC_RELAY_MEMORY: memorySocket,
-    };
-    await passRelayTest(name, environment);
+    const { resources } = await start("");
+    await passRelayTest(name, { ...resources, VSOCKENC_TEST_OUTPUT: folder });
     expect(await counters()).toMatchObject({ frames_failed: 0, live_objects: 0 });
   });
 });

@@ -1,6 +1,8 @@
 /** The element and the programs of test/guest, compiled, and how they are run. */
 import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { expect } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
 import { psnr } from "../../support/ffmpeg.ts";
@@ -11,8 +13,10 @@ import { buildAlone } from "../../support/native-program.ts";
 const BUILD = process.env["VSOCKENC_ELEMENT_BUILD"] ?? join(packageRoot, "build", "element");
 const PLUGINS = join(BUILD, "guest", "element");
 
+export type Environment = Readonly<Record<string, string>>;
+
 /** Has GStreamer use this build's plugin; the registry is the build's own, so it contains no other one. */
-export const GST_ENVIRONMENT: Readonly<Record<string, string>> = {
+export const GST_ENVIRONMENT: Environment = {
   GST_PLUGIN_PATH: PLUGINS,
   GST_REGISTRY: join(BUILD, "registry.bin"),
 };
@@ -28,36 +32,20 @@ export function buildElement(...programs: readonly string[]): void {
 /** Where cmake put a program of test/guest. */
 export const programPath = (name: string): string => join(BUILD, "test", "guest", name);
 
-export interface Finished {
-  readonly status: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 /** Runs a command that can use the element; one that hangs is killed. */
 export async function run(
   command: string,
   args: readonly string[],
-  environment: Readonly<Record<string, string>> = {},
-): Promise<Finished> {
+  environment: Environment = {},
+): Promise<{ status: number | null; stdout: string; stderr: string }> {
   const child = spawn(command, args, {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...GST_ENVIRONMENT, ...environment },
     timeout: TEST_HANG_MS,
     killSignal: "SIGKILL",
   });
-  let stdout = "";
-  let stderr = "";
-  child.stdout.on("data", (data: Buffer) => {
-    stdout += data.toString();
-  });
-  child.stderr.on("data", (data: Buffer) => {
-    stderr += data.toString();
-  });
-  const status = await new Promise<number | null>((resolve, reject) => {
-    child.on("error", reject);
-    child.on("close", resolve);
-  });
+  const ended = once(child, "close") as Promise<[number | null]>;
+  const [stdout, stderr, [status]] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
   return { status, stdout, stderr };
 }
 
@@ -73,17 +61,11 @@ export function listTests(program: string): string[] {
 }
 
 /** Runs one test of element-relay-test, which must pass or be skipped. */
-export async function passRelayTest(
-  name: string,
-  environment: Readonly<Record<string, string>>,
-): Promise<void> {
+export async function passRelayTest(name: string, environment: Environment): Promise<void> {
   const { stdout, stderr } = await run(programPath("element-relay-test"), ["--tap", "-p", name], environment);
   // A failed assertion ends the program before it prints "ok".
   expect(`${stdout}\n${stderr}`).toMatch(new RegExp(`^ok \\d+ ${name}( |$)`, "m"));
 }
-
-/** dB; a wrong stride, matrix or frame is below 20. */
-const LEAST_QUALITY = 30;
 
 /** Checks that a stream shows the frames of the program `pattern`. */
 export async function expectPattern(
@@ -91,14 +73,11 @@ export async function expectPattern(
   frames: number,
   size: { width: number; height: number },
 ): Promise<void> {
-  const { width, height } = size;
-  const drawing = `--frames ${frames} --width ${width} --height ${height} --format BGRx`.split(" ");
+  const drawing = `--frames ${frames} --width ${size.width} --height ${size.height} --format BGRx`.split(" ");
   const reference = spawn(programPath("pattern"), drawing);
-  expect((await psnr(file, reference.stdout, size, "bgr0")).minimum).toBeGreaterThan(LEAST_QUALITY);
+  // dB; a wrong stride, matrix or frame is below 20.
+  expect((await psnr(file, reference.stdout, size, "bgr0")).minimum).toBeGreaterThan(30);
 }
-
-/** Arguments that make a GLib test program skip tests, and all below them. */
-export const skip = (names: readonly string[]): string[] => names.flatMap((name) => ["-x", name]);
 
 /** Programs that ctest runs, which need no relay. */
 export function ctestPrograms(): string[] {
@@ -106,32 +85,33 @@ export function ctestPrograms(): string[] {
   return [...stdout.matchAll(/Test +#\d+: (\S+)$/gm)].map(([, name = ""]) => name);
 }
 
-export interface BusMessage {
-  readonly source: string;
-  readonly text: string;
-}
+type Messages = readonly { readonly source: string; readonly text: string }[];
 
 /** The report of run-pipeline. */
 export interface PipelineReport {
   readonly end: "eos" | "error" | "timeout";
   readonly samples: number;
   readonly keyFrames: number;
-  readonly bytes: number;
   readonly caps: string | null;
-  readonly errors: readonly BusMessage[];
-  readonly warnings: readonly BusMessage[];
-  readonly infos: readonly BusMessage[];
-  readonly properties: Readonly<Record<string, string | number | boolean | null>>;
+  readonly errors: Messages;
+  readonly warnings: Messages;
   readonly stats: Readonly<Record<string, string | number>> | null;
 }
 
-/** Parses the report of run-pipeline. @throws Error with its messages if there is none */
-export function pipelineReport({ status, stdout, stderr }: Finished): PipelineReport {
+/** Runs a pipeline to its end. @throws Error with the program's messages if it reports nothing */
+export async function runPipeline(pipeline: string, ...options: readonly string[]): Promise<PipelineReport> {
+  const { status, stdout, stderr } = await run(programPath("run-pipeline"), [...options, pipeline]);
   if (stdout === "") throw new Error(`run-pipeline exited with ${status}: ${stderr}`);
   return JSON.parse(stdout) as PipelineReport;
 }
 
-/** Runs a pipeline to its end. */
-export async function runPipeline(pipeline: string, ...options: readonly string[]): Promise<PipelineReport> {
-  return pipelineReport(await run(programPath("run-pipeline"), [...options, pipeline]));
+/** The output of gst-inspect-1.0 without the plugin's path, for comparison with its golden file. */
+export const withoutPaths = (description: string): string =>
+  description.replace(/^( +Filename +).*$/m, "$1PLUGIN");
+
+/** The golden file for a version of GStreamer. @param version the output of `gst-inspect-1.0 --version` */
+export function goldenFile(version: string): string {
+  const series = /^gst-inspect-1\.0 version (\d+\.\d+)/m.exec(version)?.[1];
+  if (series === undefined) throw new Error(`unexpected output of gst-inspect-1.0 --version: ${version}`);
+  return join(packageRoot, "test", "vectors", `gst-inspect-${series}.txt`);
 }

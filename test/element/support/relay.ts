@@ -1,19 +1,19 @@
 /** The installed `vsockenc relay` in its own process, with one listener of each kind. */
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
+import { temporaryFolder } from "../../support/folder.ts";
 import { freePort } from "../../support/free-port.ts";
 import { until } from "../../support/until.ts";
 import { SupervisedProcess } from "../../vm/child.ts";
+import type { Environment } from "./programs.ts";
 import { ResourceMemory } from "./resource-memory.ts";
 
-/** Differences from the default relay. */
-export interface RelayOptions {
-  /** Of encoder.order. */
+/** Differences from the default relay; `encoders` is its encoder.order. */
+interface RelayOptions {
   readonly encoders?: readonly string[];
-  readonly environment?: Readonly<Record<string, string>>;
+  readonly environment?: Environment;
 }
 
 export class TestRelay {
@@ -38,35 +38,27 @@ export class TestRelay {
     this.#statusPort = statusPort;
     const exportPath = join(folder, "export.sock");
     const config = join(folder, "relay.toml");
-    writeFileSync(
-      config,
-      [
-        `encoder.order = ${JSON.stringify(encoders)}`,
-        `status.port = ${statusPort}`,
-        `log.level = "debug"`,
-        "[[vm]]",
-        'name = "vm"',
-        `export = ${JSON.stringify(exportPath)}`,
-        "[[listen]]",
-        `address = ${JSON.stringify(`unix:${this.inlineSocket}`)}`,
-        "[[listen]]",
-        `address = ${JSON.stringify(`unix:${this.resourceSocket}`)}`,
-        'vm = "vm"',
-        "[[listen]]",
-        `address = "tcp:127.0.0.1:${tcpPort}"`,
-      ].join("\n"),
-    );
+    const settings = `
+      encoder.order = ${JSON.stringify(encoders)}
+      status.port = ${statusPort}
+      log.level = "debug"
+      vm = [{ name = "vm", export = ${JSON.stringify(exportPath)} }]
+      listen = [
+        { address = ${JSON.stringify(`unix:${this.inlineSocket}`)} },
+        { address = ${JSON.stringify(`unix:${this.resourceSocket}`)}, vm = "vm" },
+        { address = "tcp:127.0.0.1:${tcpPort}" },
+      ]`;
+    writeFileSync(config, settings);
     this.#memory = new ResourceMemory(this.memorySocket, exportPath);
-    const main = join(packageRoot, "dist", "cli", "main.js");
-    this.#process = new SupervisedProcess("vsockenc relay", [
-      "env",
-      ...Object.entries(environment).map(([name, value]) => `${name}=${value}`),
+    const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+    const relay = [
       process.execPath,
-      main,
+      join(packageRoot, "dist", "cli", "main.js"),
       "relay",
       "--config",
       config,
-    ]);
+    ];
+    this.#process = new SupervisedProcess("vsockenc relay", ["env", ...variables, ...relay]);
   }
 
   /** @param folder for its sockets */
@@ -81,6 +73,11 @@ export class TestRelay {
     return relay;
   }
 
+  /** Has element-relay-test use the VM's resources. */
+  get resources(): Environment {
+    return { VSOCKENC_RELAY_SOCKET: this.resourceSocket, VSOCKENC_RELAY_MEMORY: this.memorySocket };
+  }
+
   /** Its log so far. */
   get log(): string {
     return this.#process.log;
@@ -91,18 +88,10 @@ export class TestRelay {
     return await (await fetch(`http://127.0.0.1:${this.#statusPort}/metrics`)).text();
   }
 
-  /** Sum of all series of a metric. */
-  async metric(name: string): Promise<number> {
-    const lines = (await this.metrics()).matchAll(new RegExp(`^vsockenc_${name}(?:\\{.*\\})? (\\S+)$`, "gm"));
-    return [...lines].reduce((sum, [, value]) => sum + Number(value), 0);
-  }
-
   /** Waits until every guest has disconnected and its resources are released. */
   async idle(): Promise<void> {
-    const kept = ["sessions", "streams", "buffers", "link_connections"];
-    const all = async (): Promise<number> =>
-      (await Promise.all(kept.map((name) => this.metric(name)))).reduce((sum, value) => sum + value, 0);
-    await until(async () => (await all()) === 0, `a relay without ${kept.join(", ")}`);
+    const inUse = /^vsockenc_(sessions|streams|buffers|link_connections)(\{.*\})? (?!0$)/m;
+    await until(async () => !inUse.test(await this.metrics()), "a relay without sessions");
   }
 
   /** Number of open descriptors in its process. */
@@ -118,25 +107,14 @@ export class TestRelay {
   }
 }
 
-/** Shared by all tests of a file. */
-export interface SharedRelay {
-  /** For files that the tests write. */
-  readonly folder: string;
-  /** From the first test to the last. */
-  readonly relay: TestRelay;
-}
-
-/** Starts a relay for all tests of the calling file. */
-export function shareRelay(): SharedRelay {
-  const folder = mkdtempSync(join(tmpdir(), "vsockenc-relay-"));
+/** Starts a relay for all tests of the calling file, which may write into `folder`. */
+export function shareRelay(): { readonly folder: string; readonly relay: TestRelay } {
+  const folder = temporaryFolder();
   let running: TestRelay | undefined;
   beforeAll(async () => {
     running = await TestRelay.start(folder);
   });
-  afterAll(async () => {
-    await running?.stop();
-    rmSync(folder, { recursive: true });
-  });
+  afterAll(() => running?.stop());
   return {
     folder,
     get relay(): TestRelay {

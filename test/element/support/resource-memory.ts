@@ -16,14 +16,11 @@ import { LIMITS } from "../../../proto/limits.ts";
 
 /** Of every resource; untouched pages take no memory. */
 const RESOURCE_BYTES = 16 << 20;
-const REQUEST_BYTES = 8;
-const MAX_QUEUED_BYTES = 4096;
 
+/** `writable` is the descriptor that the program maps, `owner` the connection that has it. */
 interface Resource {
   readonly memory: SharedMemory;
-  /** What the program maps. */
   readonly writable: number;
-  /** The connection that has it. */
   owner: FdSocket | undefined;
 }
 
@@ -33,11 +30,7 @@ export class ResourceMemory {
   readonly #listener: FdListener;
   readonly #server: ExportServer;
 
-  /**
-   * @param allocationPath where programs ask for memory
-   * @param exportPath where relays read it
-   * @throws SocketError
-   */
+  /** Programs ask for memory at `allocationPath`, and relays read it at `exportPath`. @throws SocketError */
   constructor(allocationPath: string, exportPath: string) {
     const source: ExportSource = {
       software: "test memory",
@@ -61,17 +54,17 @@ export class ResourceMemory {
   }
 
   #accept(fd: number): void {
-    const request = Buffer.alloc(REQUEST_BYTES);
+    const request = Buffer.alloc(8);
     let filled = 0;
     const socket = new FdSocket(
       fd,
       {
         onReadable: () => {
-          const received = socket.receive(request, filled, REQUEST_BYTES - filled);
+          const received = socket.receive(request, filled, request.length - filled);
           if (received.kind === "end") socket.close();
           if (received.kind !== "bytes") return;
           filled += received.count;
-          if (filled < REQUEST_BYTES) return;
+          if (filled < request.length) return;
           filled = 0;
           this.#answer(socket, Number(request.readBigUInt64LE()));
         },
@@ -80,7 +73,7 @@ export class ResourceMemory {
           this.#connections.delete(socket);
         },
       },
-      MAX_QUEUED_BYTES,
+      4096,
     );
     this.#connections.add(socket);
   }
@@ -98,16 +91,14 @@ export class ResourceMemory {
   }
 
   #take(owner: FdSocket): Resource | undefined {
-    let resource = this.#resources.find((each) => each.owner === undefined);
-    if (resource === undefined && this.#resources.length < LIMITS.MAX_MEMORIES) {
-      const writable = createMemory("vsockenc-test", RESOURCE_BYTES);
-      const id = this.#resources.length + 1;
-      const memory = { id, size: RESOURCE_BYTES, descriptor: reopenReadOnly(writable) };
-      resource = { memory, writable, owner };
-      this.#resources.push(resource);
-    }
-    if (resource !== undefined) resource.owner = owner;
-    return resource;
+    const free = this.#resources.find((each) => each.owner === undefined);
+    if (free !== undefined) free.owner = owner;
+    const id = this.#resources.length + 1;
+    if (free !== undefined || id > LIMITS.MAX_MEMORIES) return free;
+    const writable = createMemory("vsockenc-test", RESOURCE_BYTES);
+    const memory = { id, size: RESOURCE_BYTES, descriptor: reopenReadOnly(writable) };
+    this.#resources.push({ memory, writable, owner });
+    return this.#resources.at(-1);
   }
 
   #lookUp(id: number): LookUp {
@@ -115,9 +106,10 @@ export class ResourceMemory {
     if (resource === undefined) {
       return { kind: "refused", refusal: { code: "RESOURCE_UNKNOWN", text: `there is no resource ${id}` } };
     }
-    const extents = [{ memory: id, offset: 0, length: RESOURCE_BYTES }];
-    const size = { width: RESOURCE_BYTES / 4, height: 1 };
-    const backing = { generation: id, extents };
-    return { kind: "found", resource: { ...size, format: VIRTIO_BGRX, backing } };
+    const backing = { generation: id, extents: [{ memory: id, offset: 0, length: RESOURCE_BYTES }] };
+    return {
+      kind: "found",
+      resource: { width: RESOURCE_BYTES / 4, height: 1, format: VIRTIO_BGRX, backing },
+    };
   }
 }

@@ -68,7 +68,9 @@ typedef struct {
   guint n_dmabufs; /* one for all planes, or one for each */
   DmaBuf dmabufs[MAX_PLANES];
   GstMemory *memories[MAX_PLANES];
-  gint64 holds; /* frame number of its pixels, or -1 */
+  guint8 *planes[MAX_PLANES];          /* in memory */
+  gsize offsets[GST_VIDEO_MAX_PLANES]; /* in the buffer */
+  gint64 holds;                        /* frame number of its pixels, or -1 */
   gboolean out;
 } Slot;
 
@@ -244,10 +246,16 @@ static gboolean create_dmabuf(Slot *slot, int device, gsize size) {
 
 static gboolean create_slot(Slot *slot, int device) {
   const GstVideoInfo *info = &slot->source->info;
-  if (g_str_equal(options.planes, "together")) return create_dmabuf(slot, device, info->size);
+  gboolean together = g_str_equal(options.planes, "together");
+  gsize begin = 0;
   for (guint i = 0; i < GST_VIDEO_INFO_N_PLANES(info); i++) {
-    gsize rows = (gsize)GST_VIDEO_INFO_COMP_HEIGHT(info, i);
-    if (!create_dmabuf(slot, device, rows * (gsize)info->stride[i])) return FALSE;
+    gsize size = (gsize)GST_VIDEO_INFO_COMP_HEIGHT(info, i) * (gsize)info->stride[i];
+    if ((i == 0 || !together) && !create_dmabuf(slot, device, together ? info->size : size))
+      return FALSE;
+    const DmaBuf *dmabuf = &slot->dmabufs[slot->n_dmabufs - 1];
+    slot->planes[i] = dmabuf->pixels + (together ? info->offset[i] : 0);
+    slot->offsets[i] = together ? info->offset[i] : begin;
+    begin += dmabuf->size;
   }
   return TRUE;
 }
@@ -290,23 +298,7 @@ static gboolean wait_returned(Source *source, const Slot *slot) {
   return in_time && !stop;
 }
 
-/* Where the slot's planes are, in memory and in the buffer. */
-static void locate_planes(const Slot *slot, guint8 **planes, gsize *offsets) {
-  const GstVideoInfo *info = &slot->source->info;
-  gsize begin = 0;
-  for (guint i = 0; i < GST_VIDEO_INFO_N_PLANES(info); i++) {
-    if (slot->n_dmabufs == 1) {
-      planes[i] = slot->dmabufs[0].pixels + info->offset[i];
-      offsets[i] = info->offset[i];
-    } else {
-      planes[i] = slot->dmabufs[i].pixels;
-      offsets[i] = begin;
-      begin += slot->dmabufs[i].size;
-    }
-  }
-}
-
-static GstBuffer *wrap(Slot *slot, guint number, gsize *offsets) {
+static GstBuffer *wrap(Slot *slot, guint number) {
   GstBuffer *buffer = gst_buffer_new();
   GstVideoInfo *info = &slot->source->info;
 
@@ -314,7 +306,7 @@ static GstBuffer *wrap(Slot *slot, guint number, gsize *offsets) {
     gst_buffer_append_memory(buffer, gst_memory_ref(slot->memories[i]));
   gst_buffer_add_video_meta_full(buffer, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_INFO_FORMAT(info),
                                  (guint)options.width, (guint)options.height,
-                                 GST_VIDEO_INFO_N_PLANES(info), offsets, info->stride);
+                                 GST_VIDEO_INFO_N_PLANES(info), slot->offsets, info->stride);
   GST_BUFFER_PTS(buffer) = gst_util_uint64_scale_int(GST_SECOND, (gint)number, options.fps);
   GST_BUFFER_DURATION(buffer) = GST_SECOND / (guint)options.fps;
   gst_mini_object_weak_ref(GST_MINI_OBJECT_CAST(buffer), buffer_returned, slot);
@@ -344,18 +336,19 @@ static void sync_cpu(const Slot *slot, guint64 flag) {
 }
 
 /* Draws frame `number` into the slot. */
-static void draw(Source *source, Slot *slot, guint8 **planes, guint number) {
+static void draw(Source *source, Slot *slot, guint number) {
   gint64 before = g_get_monotonic_time();
   sync_cpu(slot, DMA_BUF_SYNC_START);
   if (source->converter) {
     GstVideoFrame target = {.info = source->info};
-    for (guint i = 0; i < MAX_PLANES; i++) target.data[i] = planes[i];
+    for (guint i = 0; i < MAX_PLANES; i++) target.data[i] = slot->planes[i];
     pattern_draw(source->pattern, source->picture.data[0], (gsize)options.width * 4, number,
                  source->picture_holds);
     source->picture_holds = number;
     gst_video_converter_frame(source->converter, &source->picture, &target);
   } else {
-    pattern_draw(source->pattern, planes[0], (gsize)source->info.stride[0], number, slot->holds);
+    pattern_draw(source->pattern, slot->planes[0], (gsize)source->info.stride[0], number,
+                 slot->holds);
   }
   sync_cpu(slot, DMA_BUF_SYNC_END);
   slot->holds = number;
@@ -367,15 +360,12 @@ static void push_frames(Source *source, GstAppSrc *appsrc) {
   for (gint i = 0; i < options.frames && !interrupted; i++) {
     Slot *slot = &source->slots[i % options.buffers];
     gint64 due = begin + i * G_USEC_PER_SEC / options.fps;
-    gsize offsets[GST_VIDEO_MAX_PLANES] = {0};
-    guint8 *planes[MAX_PLANES] = {NULL};
     if (!wait_returned(source, slot)) break;
     if (options.live && due > g_get_monotonic_time())
       g_usleep((gulong)(due - g_get_monotonic_time()));
-    locate_planes(slot, planes, offsets);
-    draw(source, slot, planes, (guint)i);
+    draw(source, slot, (guint)i);
     slot->out = TRUE;
-    if (gst_app_src_push_buffer(appsrc, wrap(slot, (guint)i, offsets)) != GST_FLOW_OK) break;
+    if (gst_app_src_push_buffer(appsrc, wrap(slot, (guint)i)) != GST_FLOW_OK) break;
     source->pushed++;
   }
   gst_app_src_end_of_stream(appsrc);

@@ -9,7 +9,6 @@
  */
 #include <gst/allocators/allocators.h>
 #include <gst/video/video.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,7 +19,8 @@
 
 #define WIDTH 640
 #define HEIGHT 480
-#define PICTURE_CAPS "video/x-raw,format=BGRx,width=640,height=480,framerate=30/1"
+#define PICTURE "format=BGRx,width=640,height=480,framerate=30/1"
+#define PICTURE_CAPS "video/x-raw," PICTURE
 #define PICTURE_BYTES ((gsize)WIDTH * HEIGHT * 4)
 #define FRAMES 10
 
@@ -111,8 +111,7 @@ static void test_system_memory(Fixture *f, gconstpointer data) {
 static void test_dmabuf(Fixture *f, gconstpointer data) {
   g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
   GstMemory *ring[4];
-  make_harness(f, "bitrate=8000",
-               "video/x-raw(memory:DMABuf),format=BGRx,width=640,height=480,framerate=30/1", NULL);
+  make_harness(f, "bitrate=8000", "video/x-raw(memory:DMABuf)," PICTURE, NULL);
   if (gpu_ops == &no_gpu) {
     g_test_skip("there is no virtio-gpu");
     return;
@@ -291,65 +290,36 @@ static void test_stress(Fixture *f, gconstpointer data) {
  * less than 500 bytes a cycle. */
 #define MOST_GROWTH (48u << 10)
 
-/* The heap is not counted where a sanitizer replaces it. */
-typedef struct {
-  guint descriptors, threads;
-  gsize heap;
-} Usage;
-
-static Usage usage(guint most_threads) {
-  Usage now = {fixture_descriptors(), fixture_threads(most_threads), 0};
-#if !defined(__SANITIZE_ADDRESS__)
-  now.heap = mallinfo2().uordblks;
-#endif
-  return now;
-}
-
-static guint cycles(void) {
+/* No leaks over many streams, of one instance of the element or of a new one for each. */
+static void test_cycles(Fixture *f, gconstpointer is_new) {
   const gchar *text = g_getenv("VSOCKENC_TEST_CYCLES");
-  return text ? (guint)atoi(text) : 100;
-}
-
-static void assert_no_growth(const Usage *warm) {
-  Usage now = usage(warm->threads);
-  g_test_message("heap %zu, then %zu", warm->heap, now.heap);
-  g_assert_cmpuint(now.descriptors, <=, warm->descriptors);
-  g_assert_cmpuint(now.threads, <=, warm->threads);
-  g_assert_cmpuint(now.heap, <=, warm->heap + MOST_GROWTH);
-}
-
-/* Removes pending events and messages from harness and bus. */
-static void forget(Fixture *f) {
-  for (GstEvent *event; (event = gst_harness_try_pull_event(f->harness));) gst_event_unref(event);
-  gst_bus_set_flushing(f->bus, TRUE);
-  gst_bus_set_flushing(f->bus, FALSE);
-}
-
-static void test_one_instance(Fixture *f, gconstpointer data) {
-  Usage warm;
-  fixture_open(f, NULL, NULL);
-  for (guint i = 0; i <= WARM_UP + cycles(); i++) {
-    if (i == WARM_UP) warm = usage(0);
+  guint cycles = text ? (guint)atoi(text) : 100;
+  FixtureUsage warm = {0};
+  if (!is_new) fixture_open(f, NULL, NULL);
+  for (guint i = 0; i <= WARM_UP + cycles; i++) {
+    if (i == WARM_UP) warm = fixture_usage(0);
+    if (is_new) {
+      Fixture one = {0};
+      setup(&one, NULL);
+      make_harness(&one, NULL, CAPS, NULL);
+      fixture_push(&one, 0, 3);
+      fixture_push_eos(&one);
+      fixture_pull(&one, 0, 3);
+      teardown(&one, NULL);
+      continue;
+    }
     fixture_run_stream(f, GST_STATE_NULL);
-    forget(f);
+    /* Removes pending events and messages from harness and bus. */
+    for (GstEvent *event; (event = gst_harness_try_pull_event(f->harness));) gst_event_unref(event);
+    gst_bus_set_flushing(f->bus, TRUE);
+    gst_bus_set_flushing(f->bus, FALSE);
     fake_gpu_reset();
   }
-  assert_no_growth(&warm);
-}
-
-static void test_new_instances(Fixture *f, gconstpointer data) {
-  Usage warm;
-  for (guint i = 0; i <= WARM_UP + cycles(); i++) {
-    if (i == WARM_UP) warm = usage(0);
-    Fixture one = {0};
-    setup(&one, NULL);
-    make_harness(&one, NULL, CAPS, NULL);
-    fixture_push(&one, 0, 3);
-    fixture_push_eos(&one);
-    fixture_pull(&one, 0, 3);
-    teardown(&one, NULL);
-  }
-  assert_no_growth(&warm);
+  FixtureUsage now = fixture_usage(warm.threads);
+  g_test_message("heap %zu, then %zu", warm.heap, now.heap);
+  g_assert_cmpuint(now.descriptors, <=, warm.descriptors);
+  g_assert_cmpuint(now.threads, <=, warm.threads);
+  g_assert_cmpuint(now.heap, <=, warm.heap + MOST_GROWTH);
 }
 
 #define TEST_RELAY(name, test, data) \
@@ -378,8 +348,8 @@ static void add(void) {
   TEST_RELAY("flush", test_flush, NULL);
   TEST_RELAY("latency", test_latency, NULL);
   TEST_RELAY("stress", test_stress, NULL);
-  TEST_RELAY("cycles/one-instance", test_one_instance, NULL);
-  TEST_RELAY("cycles/new-instances", test_new_instances, NULL);
+  TEST_RELAY("cycles/one-instance", test_cycles, GINT_TO_POINTER(FALSE));
+  TEST_RELAY("cycles/new-instances", test_cycles, GINT_TO_POINTER(TRUE));
 }
 
 TEST_MAIN(add)

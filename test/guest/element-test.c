@@ -149,7 +149,7 @@ static void test_foreign_dmabuf(Fixture *f, gconstpointer data) {
   g_assert_cmpuint(fixture_stat(f, "frames-copied"), ==, 1);
   GstBuffer *small = fixture_dmabuf(1, fake_gpu_new_dmabuf(4096), FRAME_BYTES);
   g_assert_cmpint(gst_harness_push(f->harness, small), ==, GST_FLOW_ERROR);
-  fixture_expect(f, GST_MESSAGE_ERROR, "does not lie inside");
+  fixture_expect(f, GST_MESSAGE_ERROR, "does not lie inside", NULL);
 }
 
 /* Upstream uses the proposed pool and so writes into resources: no copies. */
@@ -237,17 +237,15 @@ static void test_planes_apart(Fixture *f, gconstpointer data) {
 }
 
 static void test_no_growth(Fixture *f, gconstpointer data) {
-  guint descriptors = 0, threads = 0;
+  FixtureUsage before = {0};
   fixture_open(f, NULL, NULL);
   for (guint i = 0; i < 100; i++) {
     fixture_run_stream(f, GST_STATE_NULL);
-    if (i == 10) {
-      descriptors = fixture_descriptors();
-      threads = fixture_threads(0);
-    }
+    if (i == 10) before = fixture_usage(0);
   }
-  g_assert_cmpuint(fixture_descriptors(), <=, descriptors + 1);
-  g_assert_cmpuint(fixture_threads(threads + 1), <=, threads + 1);
+  FixtureUsage after = fixture_usage(before.threads + 1);
+  g_assert_cmpuint(after.descriptors, <=, before.descriptors + 1);
+  g_assert_cmpuint(after.threads, <=, before.threads + 1);
 }
 
 static void add(void) {

@@ -17,13 +17,14 @@ static GMutex lock;
 static FakeGpuCounts counts;
 static int host = -1; /* connection to the host's side; -1: none */
 /* Index is the handle minus 1. */
-static struct {
+typedef struct {
   ino_t inode;
   guint32 id;
   gsize size;
   int fd; /* while a handle from create keeps it */
   gboolean open;
-} resources[RESOURCES];
+} Resource;
+static Resource resources[RESOURCES];
 static guint n_resources;
 
 static int fake_open(gchar **node, gboolean *refused) {
@@ -63,10 +64,8 @@ static int adopt(int fd, gsize size, guint32 id, guint32 *handle) {
   struct stat status;
   if (fstat(fd, &status) != 0) return -errno;
   g_assert_cmpuint(n_resources, <, RESOURCES);
-  resources[n_resources].inode = status.st_ino;
-  resources[n_resources].id = id ? id : FIRST_RESOURCE + n_resources;
-  resources[n_resources].size = size;
-  resources[n_resources].fd = -1;
+  resources[n_resources] =
+      (Resource){status.st_ino, id ? id : FIRST_RESOURCE + n_resources, size, -1, FALSE};
   *handle = ++n_resources;
   return 0;
 }
@@ -79,39 +78,42 @@ static int make(gsize size, guint32 *handle, int *fd) {
   else
     *fd = memfd_create("fake-gpu", MFD_CLOEXEC);
   gboolean made = *fd >= 0 && (host >= 0 || ftruncate(*fd, (off_t)size) == 0);
-  int result = made ? adopt(*fd, size, id, handle) : -ENOMEM;
-  return result;
+  return made ? adopt(*fd, size, id, handle) : -ENOMEM;
 }
 
 static int fake_import(int drm, int dmabuf, guint32 *handle) {
   struct stat status;
-  int result = -ENODEV;
   if (fstat(dmabuf, &status) != 0) return -errno;
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   counts.imports++;
   /* Newest first: the inode of a memfd that is gone may come again. */
-  for (guint i = n_resources; i > 0 && result < 0; i--) {
+  for (guint i = n_resources; i > 0; i--) {
     if (resources[i - 1].inode != status.st_ino) continue;
     if (!resources[i - 1].open) counts.open_handles++;
     resources[i - 1].open = TRUE;
     *handle = i;
-    result = 0;
+    return 0;
   }
-  return result;
+  return -ENODEV;
+}
+
+/* An open handle's resource; NULL: a mistake. Lock held. */
+static Resource *find(guint32 handle) {
+  if (handle > 0 && handle <= n_resources && resources[handle - 1].open)
+    return &resources[handle - 1];
+  counts.mistakes++;
+  return NULL;
 }
 
 static int fake_info(int drm, guint32 handle, guint32 *resource, guint64 *size, gboolean *blob) {
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
+  const Resource *found = find(handle);
   counts.infos++;
-  gboolean valid = handle > 0 && handle <= n_resources && resources[handle - 1].open;
-  if (valid) {
-    *resource = resources[handle - 1].id;
-    *size = resources[handle - 1].size;
-    *blob = FALSE;
-  } else {
-    counts.mistakes++;
-  }
-  return valid ? 0 : -ENOENT;
+  if (!found) return -ENOENT;
+  *resource = found->id;
+  *size = found->size;
+  *blob = FALSE;
+  return 0;
 }
 
 static int fake_create(int drm, guint32 width, guint32 height, guint64 size, guint32 *handle) {
@@ -135,14 +137,12 @@ static int fake_export(int drm, guint32 handle) {
 
 static int fake_close_handle(int drm, guint32 handle) {
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
-  if (handle == 0 || handle > n_resources || !resources[handle - 1].open) {
-    counts.mistakes++;
-  } else {
-    resources[handle - 1].open = FALSE;
-    counts.open_handles--;
-    if (resources[handle - 1].fd >= 0) close(resources[handle - 1].fd);
-    resources[handle - 1].fd = -1;
-  }
+  Resource *found = find(handle);
+  if (!found) return 0;
+  if (found->fd >= 0) close(found->fd);
+  found->fd = -1;
+  found->open = FALSE;
+  counts.open_handles--;
   return 0;
 }
 
@@ -198,6 +198,5 @@ int fake_gpu_new_busy_dmabuf(gsize size, int *writer) {
   if (pipe2(ends, O_CLOEXEC) != 0) return -1;
   *writer = ends[1];
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
-  int result = adopt(ends[0], size, 0, &handle);
-  return result < 0 ? -1 : ends[0];
+  return adopt(ends[0], size, 0, &handle) < 0 ? -1 : ends[0];
 }

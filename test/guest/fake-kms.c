@@ -15,11 +15,12 @@
 
 static GMutex lock;
 static FakeKmsCounts counts;
-static struct {
+typedef struct {
   FakeFramebuffer like;
   gsize size;
   int fd;
-} framebuffers[FRAMEBUFFERS];
+} Framebuffer;
+static Framebuffer framebuffers[FRAMEBUFFERS];
 static guint n_framebuffers;
 static guint8 handles[HANDLES]; /* 1 + number of the framebuffer, while it is open */
 static guint32 n_handles;
@@ -56,9 +57,7 @@ guint fake_kms_create(const FakeFramebuffer *like, guint32 pixel) {
   gsize size = like->offset + (gsize)like->pitch * like->height;
   int fd = memfd_create("fake-kms", MFD_CLOEXEC);
   g_assert_cmpint(ftruncate(fd, (off_t)size), ==, 0);
-  framebuffers[number].like = *like;
-  framebuffers[number].size = size;
-  framebuffers[number].fd = fd;
+  framebuffers[number] = (Framebuffer){.like = *like, .size = size, .fd = fd};
   fill(number, pixel);
   return number;
 }
@@ -78,11 +77,12 @@ void fake_kms_set_pixel(guint number, guint x, guint y, guint32 pixel) {
 void fake_kms_flip(guint number, guint32 id, guint32 x, guint32 y, guint32 width, guint32 height) {
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   primary.number = number;
-  primary.plane.framebuffer = id;
-  primary.plane.source_x = x;
-  primary.plane.source_y = y;
-  primary.plane.width = width;
-  primary.plane.height = height;
+  primary.plane = (VencKmsPlane){.framebuffer = id,
+                                 .source_x = x,
+                                 .source_y = y,
+                                 .width = width,
+                                 .height = height,
+                                 .damage = primary.plane.damage};
   state.active = TRUE;
 }
 
@@ -144,30 +144,27 @@ static int fake_plane(int drm, const VencKmsOutput *output, guint32 id, VencKmsP
 }
 
 static int fake_framebuffer(int drm, guint32 id, VencKmsFramebuffer *framebuffer) {
-  int result = 0;
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   guint number = id == primary.plane.framebuffer ? primary.number : cursor.number;
+  const FakeFramebuffer *like = &framebuffers[number].like;
   if (state.removed > 0) {
     state.removed--;
-    result = -ENOENT;
-  } else {
-    const FakeFramebuffer *like = &framebuffers[number].like;
-    *framebuffer = (VencKmsFramebuffer){.width = like->width,
-                                        .height = like->height,
-                                        .fourcc = like->fourcc,
-                                        .modifier = like->modifier,
-                                        .planes = state.planes,
-                                        .pitch = like->pitch,
-                                        .offset = like->offset};
-    counts.framebuffers++;
-    if (!state.denied) {
-      g_assert_cmpuint(n_handles, <, HANDLES);
-      handles[n_handles] = (guint8)(number + 1);
-      framebuffer->handle = ++n_handles;
-      counts.open_handles++;
-    }
+    return -ENOENT;
   }
-  return result;
+  *framebuffer = (VencKmsFramebuffer){.width = like->width,
+                                      .height = like->height,
+                                      .fourcc = like->fourcc,
+                                      .modifier = like->modifier,
+                                      .planes = state.planes,
+                                      .pitch = like->pitch,
+                                      .offset = like->offset};
+  counts.framebuffers++;
+  if (state.denied) return 0;
+  g_assert_cmpuint(n_handles, <, HANDLES);
+  handles[n_handles] = (guint8)(number + 1);
+  framebuffer->handle = ++n_handles;
+  counts.open_handles++;
+  return 0;
 }
 
 /* The framebuffer of a handle. Lock held. */
@@ -183,12 +180,10 @@ static gboolean find(guint32 handle, guint *number) {
 static int fake_resource(int drm, guint32 handle, guint32 *resource, guint64 *size) {
   guint number = 0;
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
-  gboolean found = find(handle, &number);
-  if (found) {
-    *resource = FIRST_RESOURCE + number;
-    *size = framebuffers[number].size;
-  }
-  return found ? 0 : -ENOENT;
+  if (!find(handle, &number)) return -ENOENT;
+  *resource = FIRST_RESOURCE + number;
+  *size = framebuffers[number].size;
+  return 0;
 }
 
 static int fake_export(int drm, guint32 handle) {
@@ -209,13 +204,11 @@ static int fake_close_handle(int drm, guint32 handle) {
   return 0;
 }
 
-const VencKmsOps fake_kms = {
-    .open = fake_open,
-    .output = fake_output,
-    .active = fake_active,
-    .plane = fake_plane,
-    .framebuffer = fake_framebuffer,
-    .resource = fake_resource,
-    .export = fake_export,
-    .close_handle = fake_close_handle,
-};
+const VencKmsOps fake_kms = {.open = fake_open,
+                             .output = fake_output,
+                             .active = fake_active,
+                             .plane = fake_plane,
+                             .framebuffer = fake_framebuffer,
+                             .resource = fake_resource,
+                             .export = fake_export,
+                             .close_handle = fake_close_handle};

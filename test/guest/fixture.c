@@ -3,6 +3,7 @@
 #include <glib/gstdio.h>
 #include <gst/allocators/allocators.h>
 #include <gst/video/video.h>
+#include <malloc.h>
 
 #include "fake-gpu.h"
 #include "gstvsockenc.h"
@@ -208,18 +209,14 @@ static gchar *text_of(GstMessage *message) {
   return g_strdup(error->message);
 }
 
-gchar *fixture_wait(Fixture *f, GstMessageType type) {
-  g_autoptr(GstMessage) message =
-      gst_bus_timed_pop_filtered(f->bus, HANG_SECONDS * GST_SECOND, type);
-  g_assert_nonnull(message);
-  return text_of(message);
-}
-
-void fixture_expect(Fixture *f, GstMessageType type, const gchar *part) {
+void fixture_expect(Fixture *f, GstMessageType type, const gchar *first, const gchar *second) {
   for (gboolean found = FALSE; !found;) {
-    g_autofree gchar *text = fixture_wait(f, type);
+    g_autoptr(GstMessage) message =
+        gst_bus_timed_pop_filtered(f->bus, HANG_SECONDS * GST_SECOND, type);
+    g_assert_nonnull(message);
+    g_autofree gchar *text = text_of(message);
     g_test_message("%s", text);
-    found = !part || strstr(text, part);
+    found = (!first || strstr(text, first)) && (!second || strstr(text, second));
     g_assert_true(found || type != GST_MESSAGE_ERROR);
   }
 }
@@ -281,16 +278,15 @@ static guint count_entries(const gchar *path) {
   return n;
 }
 
-guint fixture_descriptors(void) {
-  return count_entries("/proc/self/fd");
-}
-
-guint fixture_threads(guint most) {
-  guint now = count_entries("/proc/self/task");
-  for (guint i = 0; most > 0 && now > most && i < 2000; i++) {
+FixtureUsage fixture_usage(guint most_threads) {
+  FixtureUsage now = {count_entries("/proc/self/fd"), count_entries("/proc/self/task"), 0};
+  for (guint i = 0; most_threads > 0 && now.threads > most_threads && i < 2000; i++) {
     g_usleep(10000);
-    now = count_entries("/proc/self/task");
+    now.threads = count_entries("/proc/self/task");
   }
+#if !defined(__SANITIZE_ADDRESS__)
+  now.heap = mallinfo2().uordblks;
+#endif
   return now;
 }
 

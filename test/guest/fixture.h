@@ -68,10 +68,8 @@ gpointer fixture_push_forever(gpointer fixture);
 guint64 fixture_stat(Fixture *f, const gchar *field);
 const gchar *fixture_stat_text(Fixture *f, const gchar *field);
 void fixture_wait_stat(Fixture *f, const gchar *field, guint64 least);
-/* Waits for a message of this type; returns its text. */
-gchar *fixture_wait(Fixture *f, GstMessageType type);
-/* Waits for a message with `part` in its text (NULL: any); an error must be the first one. */
-void fixture_expect(Fixture *f, GstMessageType type, const gchar *part);
+/* Waits for a message with both parts (NULL: any) in its text; an error must be the first one. */
+void fixture_expect(Fixture *f, GstMessageType type, const gchar *first, const gchar *second);
 void fixture_assert_no_error(Fixture *f);
 /* Removes the pending warnings from the bus; returns the number of those that contain `text`. */
 guint fixture_count_warnings(Fixture *f, const gchar *text);
@@ -84,13 +82,16 @@ GstElement *fixture_play(Fixture *f, const gchar *frames, const gchar *sink);
 /* Waits for the pipeline's EOS; fails at an error. */
 void fixture_wait_eos(GstElement *pipeline);
 
-/* The open descriptors of the process. */
-guint fixture_descriptors(void);
+/* Of the process. The heap is 0 where a sanitizer replaces it. */
+typedef struct {
+  guint descriptors, threads;
+  gsize heap;
+} FixtureUsage;
 /*
- * The threads of the process, once there are no more than `most` (0: immediately) or 20 s have
- * passed: a joined thread is listed for a moment longer, and GLib's pools stop theirs late.
+ * Now, or once there are no more than `most_threads` (0: any number) or 20 s have passed: a joined
+ * thread is listed for a moment longer, and GLib's pools stop theirs late.
  */
-guint fixture_threads(guint most);
+FixtureUsage fixture_usage(guint most_threads);
 
 /* Registers the element with the virtio-gpu of fake-gpu.h, and runs the tests that `add` adds. */
 int fixture_main(int argc, char **argv, void (*add)(void));

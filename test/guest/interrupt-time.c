@@ -45,20 +45,9 @@ static const Situation SITUATIONS[] = {
     {"silent", 0, PEER_DEAF, fixture_push_forever},
 };
 
-static void stop(Fixture *f) {
-  gst_element_set_state(f->element, GST_STATE_READY);
-}
+static const gchar *const ACTIONS[] = {"stop", "flush"};
 
-static void flush(Fixture *f) {
-  gst_harness_push_event(f->harness, gst_event_new_flush_start());
-}
-
-static const struct {
-  const gchar *name;
-  void (*act)(Fixture *f);
-} ACTIONS[] = {{"stop", stop}, {"flush", flush}};
-
-static gint64 measure(const Situation *situation, void (*act)(Fixture *f)) {
+static gint64 measure(const Situation *situation, guint action) {
   Fixture f = {0};
   fixture_setup(&f, NULL);
   peer_set(f.peer, faults, situation->faults);
@@ -68,7 +57,10 @@ static gint64 measure(const Situation *situation, void (*act)(Fixture *f)) {
   GThread *waiting = g_thread_new("waiting", situation->wait, &f);
   g_usleep(SETTLE_US);
   gint64 begin = g_get_monotonic_time();
-  act(&f);
+  if (action == 0)
+    gst_element_set_state(f.element, GST_STATE_READY);
+  else
+    gst_harness_push_event(f.harness, gst_event_new_flush_start());
   g_thread_join(waiting);
   gint64 time = g_get_monotonic_time() - begin;
   fixture_teardown(&f, NULL);
@@ -85,9 +77,9 @@ int main(int argc, char **argv) {
   for (guint i = 0; i < G_N_ELEMENTS(SITUATIONS) * G_N_ELEMENTS(ACTIONS); i++) {
     const Situation *situation = &SITUATIONS[i / G_N_ELEMENTS(ACTIONS)];
     guint action = i % G_N_ELEMENTS(ACTIONS);
-    printf("%s\"%s %s\":[", i > 0 ? "," : "", situation->name, ACTIONS[action].name);
+    printf("%s\"%s %s\":[", i > 0 ? "," : "", situation->name, ACTIONS[action]);
     for (gint run = 0; run < runs; run++)
-      printf("%s%" G_GINT64_FORMAT, run > 0 ? "," : "", measure(situation, ACTIONS[action].act));
+      printf("%s%" G_GINT64_FORMAT, run > 0 ? "," : "", measure(situation, action));
     printf("]");
   }
   printf("}\n");

@@ -171,17 +171,13 @@ int main(int argc, char **argv) {
   gst_init(&argc, &argv);
   g_test_init(&argc, &argv, NULL);
   for (guint i = 0; i < N_VECTORS; i++) {
-    const struct {
-      const gchar *name;
-      GTestDataFunc test;
-    } tests[] = {{"record", test_record},
-                 {"sample", test_sample},
-                 {"truncated", test_truncated},
-                 {"mutated", test_mutated}};
-    for (guint t = 0; t < G_N_ELEMENTS(tests); t++) {
-      g_autofree gchar *name = g_strdup_printf("/parameter-sets/%s/%u", tests[t].name, i);
-      g_test_add_data_func(name, &VECTORS[i], tests[t].test);
-    }
+#define TEST(name, test)                                                       \
+  g_autofree gchar *name = g_strdup_printf("/parameter-sets/" #name "/%u", i); \
+  g_test_add_data_func(name, &VECTORS[i], test)
+    TEST(record, test_record);
+    TEST(sample, test_sample);
+    TEST(truncated, test_truncated);
+    TEST(mutated, test_mutated);
   }
   g_test_add_func("/parameter-sets/others-stay", test_others_stay);
   g_test_add_func("/parameter-sets/malformed", test_malformed);

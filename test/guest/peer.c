@@ -273,6 +273,11 @@ static void on_detach(Peer *peer, guint buffer) {
     if (g_array_index(peer->pending, Pending, i).buffer == buffer) peer->counts.violations++;
 }
 
+static Pending *last_pending(Peer *peer) {
+  guint n = peer->pending->len;
+  return n > 0 ? &g_array_index(peer->pending, Pending, n - 1) : NULL;
+}
+
 static void on_frame(Peer *peer, const vsockenc_Frame *frame) {
   Pending pending = {
       .frame = frame->frame,
@@ -280,6 +285,7 @@ static void on_frame(Peer *peer, const vsockenc_Frame *frame) {
       .key = peer->first || peer->key_next || frame->force_key,
       .missing = frame->inline_bytes,
   };
+  const Pending *last = last_pending(peer);
   peer->counts.frames++;
   if (frame->force_key) peer->counts.forced++;
   if (frame->frame <= peer->last_frame || (!peer->first && frame->pts_ns <= peer->last_pts) ||
@@ -288,8 +294,7 @@ static void on_frame(Peer *peer, const vsockenc_Frame *frame) {
     peer->counts.violations++;
   /* Inline buffers have pixels, others have none, and all arrive before the next frame. */
   if ((frame->inline_bytes > 0) != (gboolean)(peer->inlined >> frame->buffer & 1) ||
-      (peer->pending->len > 0 &&
-       g_array_index(peer->pending, Pending, peer->pending->len - 1).missing > 0))
+      (last && last->missing > 0))
     peer->counts.violations++;
   if (frame->inline_bytes > 0) peer->counts.frames_inline++;
   if (peer->early_missing > 0) peer->counts.violations++;
@@ -314,9 +319,7 @@ static void on_data(Peer *peer, const VencData *data) {
     peer->early_missing -= (guint32)MIN(data->size, peer->early_missing);
     return;
   }
-  Pending *last = peer->pending->len > 0
-                      ? &g_array_index(peer->pending, Pending, peer->pending->len - 1)
-                      : NULL;
+  Pending *last = last_pending(peer);
   if (!last || last->frame != data->frame || data->size == 0 || data->size > last->missing ||
       data->offset != peer->pixel_offset) {
     peer->counts.violations++;
@@ -394,7 +397,6 @@ static void on_message(Peer *peer, const VencMessage *message) {
       break;
     default:
       peer->counts.violations++;
-      break;
   }
 }
 

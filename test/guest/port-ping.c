@@ -80,8 +80,7 @@ static int run(int fd, FILE *script) {
       fprintf(stderr, "port-ping: invalid script\n");
       return 1;
     }
-    double begin = now_us();
-    double end = 0;
+    double begin = now_us(), end = 0;
     if (!write_all(fd, bytes, length) || (type != 0 && (end = await(fd, type)) < 0)) {
       perror("port-ping");
       return 1;
@@ -100,8 +99,5 @@ int main(int argc, char **argv) {
     return 2;
   }
   venc_parser_reset(&parser);
-  int status = run(fd, script);
-  fclose(script);
-  close(fd);
-  return status;
+  return run(fd, script);
 }

@@ -5,12 +5,12 @@
 #include "fixture.h"
 
 static void run(Fixture *f, const VencGpuOps *gpu, gboolean is_inline, VencProbeReport *report) {
-  gboolean deaf = peer_lock(f->peer)->faults & PEER_DEAF;
+  guint faults = peer_lock(f->peer)->faults;
   peer_unlock(f->peer);
   const VencProbeOptions options = {.gpu_ops = gpu,
                                     .address = {.socket_path = f->path},
                                     .is_inline = is_inline,
-                                    .timeout_ms = deaf ? 500 : HANG_SECONDS * 1000};
+                                    .timeout_ms = faults & PEER_DEAF ? 500 : HANG_SECONDS * 1000};
   venc_probe_run(&options, report);
 }
 

@@ -27,6 +27,7 @@ typedef struct {
   GstCaps *caps; /* of the last sample */
   guint64 let_through;
   gboolean stopping;
+  GString *errors, *warnings, *infos;
 } Run;
 
 /* `names` are element.property; FALSE: one of them does not exist. */
@@ -95,12 +96,9 @@ static void append_message(GString *list, GstMessage *message, const GError *err
   g_string_append_c(list, '}');
 }
 
-typedef struct {
-  GString *errors, *warnings, *infos;
-} Messages;
-
 /* Follows the bus to the end of the stream, an error, or `deadline`. */
-static const gchar *follow(GstBus *bus, gint64 deadline, Messages *messages) {
+static const gchar *follow(Run *run, gint64 deadline) {
+  g_autoptr(GstBus) bus = gst_element_get_bus(run->pipeline);
   for (;;) {
     gint64 left = MAX(deadline - g_get_monotonic_time(), 0);
     g_autoptr(GError) error = NULL;
@@ -108,9 +106,9 @@ static const gchar *follow(GstBus *bus, gint64 deadline, Messages *messages) {
     if (!message) return "timeout";
     GstMessageType type = GST_MESSAGE_TYPE(message);
     if (type == GST_MESSAGE_EOS) return "eos";
-    append_message(type == GST_MESSAGE_ERROR     ? messages->errors
-                   : type == GST_MESSAGE_WARNING ? messages->warnings
-                                                 : messages->infos,
+    append_message(type == GST_MESSAGE_ERROR     ? run->errors
+                   : type == GST_MESSAGE_WARNING ? run->warnings
+                                                 : run->infos,
                    message, error);
     if (type == GST_MESSAGE_ERROR) return "error";
   }
@@ -125,13 +123,13 @@ static void stop(Run *run) {
   gst_element_set_state(run->pipeline, GST_STATE_NULL);
 }
 
-static int run_to_end(Run *run, gint seconds, gchar **properties) {
-  g_autoptr(GstBus) bus = gst_element_get_bus(run->pipeline);
+static int run_to_end(Run *run, gchar **properties) {
   g_autoptr(GString) json = g_string_new("{");
-  Messages messages = {g_string_new(NULL), g_string_new(NULL), g_string_new(NULL)};
-
+  run->errors = g_string_new(NULL);
+  run->warnings = g_string_new(NULL);
+  run->infos = g_string_new(NULL);
   gst_element_set_state(run->pipeline, GST_STATE_PLAYING);
-  const gchar *end = follow(bus, g_get_monotonic_time() + seconds * G_TIME_SPAN_SECOND, &messages);
+  const gchar *end = follow(run, g_get_monotonic_time() + G_TIME_SPAN_MINUTE);
   g_mutex_lock(&run->lock);
   g_autofree gchar *caps = run->caps ? gst_caps_to_string(run->caps) : NULL;
   g_string_append_printf(json,
@@ -142,7 +140,7 @@ static int run_to_end(Run *run, gint seconds, gchar **properties) {
   g_string_append(json, ",\"caps\":");
   json_append_string(json, caps);
   g_string_append_printf(json, ",\"errors\":[%s],\"warnings\":[%s],\"infos\":[%s],\"properties\":",
-                         messages.errors->str, messages.warnings->str, messages.infos->str);
+                         run->errors->str, run->warnings->str, run->infos->str);
   gboolean known = append_properties(json, run->pipeline, properties);
   g_autoptr(GString) stats = g_string_new("{");
   gboolean has_stats = json_append_statistics(stats, run->pipeline);
@@ -150,9 +148,6 @@ static int run_to_end(Run *run, gint seconds, gchar **properties) {
                          has_stats ? g_string_append_c(stats, '}')->str : "null");
   stop(run);
   if (known) puts(json->str);
-  g_string_free(messages.errors, TRUE);
-  g_string_free(messages.warnings, TRUE);
-  g_string_free(messages.infos, TRUE);
   return !known ? 2 : g_str_equal(end, "eos") ? 0 : 1;
 }
 
@@ -191,15 +186,10 @@ static gboolean print_parsed(const gchar *description, const gchar *factory) {
   return TRUE;
 }
 
-/* Takes a reference of an element and never releases it. */
-static gboolean leak(Run *run, const gchar *name) {
-  return gst_bin_get_by_name(GST_BIN(run->pipeline), name) != NULL;
-}
-
 int main(int argc, char **argv) {
   g_auto(GStrv) properties = NULL;
   g_autofree gchar *lockstep = NULL, *leaked = NULL, *factory = NULL;
-  gint seconds = 60, status = 2;
+  int status = 2;
   const GOptionEntry options[] = {
       {"get", 0, 0, G_OPTION_ARG_STRING_ARRAY, &properties, "print a property, read at the end",
        "ELEMENT.PROPERTY"},
@@ -209,7 +199,6 @@ int main(int argc, char **argv) {
        "leak a reference of this element, as a test of the tracer", "ELEMENT"},
       {"parse", 0, 0, G_OPTION_ARG_STRING, &factory, "print the element's parsed properties",
        "FACTORY"},
-      {"timeout", 0, 0, G_OPTION_ARG_INT, &seconds, "give up after that time (60)", "SECONDS"},
       G_OPTION_ENTRY_NULL};
   g_autoptr(GOptionContext) context = g_option_context_new("PIPELINE");
   g_autoptr(GError) error = NULL;
@@ -236,10 +225,11 @@ int main(int argc, char **argv) {
       fprintf(stderr,
               "run-pipeline: --lockstep needs a source of that name and an appsink named %s\n",
               SINK_NAME);
-    else if (leaked && !leak(&run, leaked))
+    /* Takes a reference that is never released. */
+    else if (leaked && !gst_bin_get_by_name(GST_BIN(run.pipeline), leaked))
       fprintf(stderr, "run-pipeline: %s does not exist\n", leaked);
     else
-      status = run_to_end(&run, seconds, properties);
+      status = run_to_end(&run, properties);
     gst_object_unref(run.pipeline);
   }
   gst_caps_replace(&run.caps, NULL);

@@ -26,7 +26,7 @@ static const FakeFramebuffer large = {2 * WIDTH, 2 * HEIGHT, XR24, 2 * PITCH, 0,
 static const FakeFramebuffer small_cursor = {4, 4, AR24, 16, 0, 0};
 
 typedef struct {
-  GstElement *pipeline, *source, *sink;
+  GstElement *pipeline;
   GstBus *bus;
   GAsyncQueue *queue; /* the frames, as GstSamples */
 } Screen;
@@ -42,8 +42,6 @@ static void teardown(Screen *f, gconstpointer data) {
   if (f->pipeline) {
     gst_element_set_state(f->pipeline, GST_STATE_NULL);
     gst_object_unref(f->bus);
-    gst_object_unref(f->source);
-    gst_object_unref(f->sink);
     gst_object_unref(f->pipeline);
   }
   g_async_queue_unref(f->queue);
@@ -73,8 +71,6 @@ static void make(Screen *f, const gchar *settings, const gchar *caps) {
   g_autoptr(GError) error = NULL;
   f->pipeline = gst_parse_launch(text, &error);
   g_assert_no_error(error);
-  f->source = gst_bin_get_by_name(GST_BIN(f->pipeline), "source");
-  f->sink = gst_bin_get_by_name(GST_BIN(f->pipeline), "sink");
   f->bus = gst_element_get_bus(f->pipeline);
 }
 
@@ -86,7 +82,8 @@ static void on_frame(GstElement *sink, GstBuffer *buffer, GstPad *pad, gpointer 
 /* The same, in PLAYING. */
 static void play(Screen *f, const gchar *settings, const gchar *caps) {
   make(f, settings, caps);
-  g_signal_connect(f->sink, "handoff", G_CALLBACK(on_frame), f->queue);
+  g_autoptr(GstElement) sink = gst_bin_get_by_name(GST_BIN(f->pipeline), "sink");
+  g_signal_connect(sink, "handoff", G_CALLBACK(on_frame), f->queue);
   gst_element_set_state(f->pipeline, GST_STATE_PLAYING);
 }
 
@@ -357,7 +354,8 @@ static void test_latency(Screen *f, gconstpointer data) {
   show_pixel(0x111111, 42);
   play(f, "", DMABUF);
   skip(f, 1);
-  g_assert_true(gst_element_query(f->source, query));
+  g_autoptr(GstElement) source = gst_bin_get_by_name(GST_BIN(f->pipeline), "source");
+  g_assert_true(gst_element_query(source, query));
   gst_query_parse_latency(query, &live, &minimum, &maximum);
   g_assert_true(live);
   g_assert_cmpuint(minimum, ==, 0);

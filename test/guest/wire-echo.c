@@ -75,20 +75,12 @@ static void print_message(VencMessage *message) {
 
 static void take_messages(VencParser *parser) {
   static VencMessage message;
-  for (;;) {
-    switch (venc_parser_next(parser, &message)) {
-      case VENC_WIRE_INCOMPLETE:
-        return;
-      case VENC_WIRE_MESSAGE:
-        print_message(&message);
-        break;
-      case VENC_WIRE_UNKNOWN:
-        printf("unknown %u\n", message.header.type);
-        break;
-      case VENC_WIRE_MALFORMED:
-        printf("malformed %u\n", message.header.type);
-        break;
-    }
+  VencWireResult result;
+  while ((result = venc_parser_next(parser, &message)) != VENC_WIRE_INCOMPLETE) {
+    if (result == VENC_WIRE_MESSAGE)
+      print_message(&message);
+    else
+      printf("%s %u\n", result == VENC_WIRE_UNKNOWN ? "unknown" : "malformed", message.header.type);
   }
 }
 

@@ -5,17 +5,13 @@
 import type { CursorImage } from "../../proto/export.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import type { OutgoingServerMessage } from "../../proto/viewer-messages.ts";
+import type { Watcher } from "./hub.ts";
 import type { SourceCursor } from "./source.ts";
 
-/** The connection to the viewer. */
-export interface CursorOutlet {
-  /** Whether too much is waiting in the socket. */
-  readonly congested: boolean;
-  send(message: OutgoingServerMessage): void;
-}
+type Viewer = Pick<Watcher, "congested" | "send">;
 
 export class CursorFeed {
-  readonly #outlet: CursorOutlet;
+  readonly #viewer: Viewer;
   #newest: SourceCursor | undefined;
   /** The pointer that the viewer shows. */
   #shown: SourceCursor | undefined;
@@ -23,8 +19,8 @@ export class CursorFeed {
   #image: CursorImage | undefined;
   #pause: NodeJS.Timeout | undefined;
 
-  constructor(outlet: CursorOutlet) {
-    this.#outlet = outlet;
+  constructor(viewer: Viewer) {
+    this.#viewer = viewer;
   }
 
   /** @param cursor undefined, or without an image: no pointer */
@@ -40,8 +36,8 @@ export class CursorFeed {
   #send(): void {
     this.#pause = undefined;
     if (this.#newest === this.#shown) return;
-    if (!this.#outlet.congested) {
-      this.#outlet.send({ type: "cursor", body: this.#message(this.#newest) });
+    if (!this.#viewer.congested) {
+      this.#viewer.send({ type: "cursor", body: this.#message(this.#newest) });
       this.#shown = this.#newest;
     }
     this.#pause = setTimeout(() => this.#send(), VIEWER_LIMITS.CURSOR_MS);

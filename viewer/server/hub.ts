@@ -2,57 +2,51 @@
  * One source and its viewers. The source is started for the first viewer and stopped after the last; every viewer gets the
  * same access units, each through a queue of its own.
  */
-
 import type { Logger } from "pino";
 import type { CodecName } from "../../common/codec.ts";
 import { errorText } from "../../common/error-text.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import type { OutgoingServerMessage } from "../../proto/viewer-messages.ts";
-import {
-  type BitrateRange,
-  type BitrateState,
-  initialBitrate,
-  nextBitrate,
-  type ViewerObservation,
-} from "./bitrate.ts";
+import * as bitrate from "./bitrate.ts";
 import { KeyFrameRequests } from "./key-frame-requests.ts";
 import type { SourceMetrics } from "./metrics.ts";
 import type { SourceAccessUnit, SourceCursor, SourceState, ViewerSource } from "./source.ts";
 import { type WatchState, watchState } from "./source-state.ts";
 import { describeStream, StreamDescriptionError } from "./stream/description.ts";
-import { GroupCache } from "./stream/group-cache.ts";
-import { Configuration, Unit } from "./stream/unit.ts";
+import { Configuration, GroupCache, Unit } from "./stream/unit.ts";
 import type { UnitQueue } from "./stream/unit-queue.ts";
 
 /** A viewer, for its hub. */
 export interface Watcher {
   readonly decodes: ReadonlySet<CodecName>;
   readonly units: UnitQueue;
+  /** Whether too much is waiting in the socket. */
+  readonly congested: boolean;
   /** May be called with an unchanged state. */
   showState(state: WatchState): void;
   /** @param cursor undefined, or without an image: no pointer */
   showCursor(cursor: SourceCursor | undefined): void;
   send(message: OutgoingServerMessage): void;
   /** Its report since the last call, if there is one. */
-  observe(): ViewerObservation | undefined;
+  observe(): bitrate.ViewerObservation | undefined;
 }
 
 export interface SourceOptions {
   /** The bit rate starts at the maximum and follows the viewers' connections within this range. Absent: fixed. */
-  readonly bitrate?: BitrateRange | undefined;
+  readonly bitrate?: bitrate.BitrateRange | undefined;
 }
 
 export class Hub {
   readonly source: ViewerSource;
   readonly metrics: SourceMetrics;
-  readonly #bitrateRange: BitrateRange | undefined;
+  readonly #bitrateRange: bitrate.BitrateRange | undefined;
   readonly #log: Logger;
   readonly #watchers = new Set<Watcher>();
   readonly #group = new GroupCache();
   readonly #keyFrames: KeyFrameRequests;
   /** Calls of `hold` that keep the source running. */
   #holds = 0;
-  #running = false;
+  running = false;
   /** Set while the source runs; undefined if it failed to start. */
   #tick: NodeJS.Timeout | undefined;
   #stopping: NodeJS.Timeout | undefined;
@@ -62,18 +56,20 @@ export class Hub {
   #codec: CodecName | undefined;
   #lastUnitMs = 0;
   #silent = false;
-  #newestKey: Unit | undefined;
-  #picture: readonly Unit[] = [];
+  /** The last key unit, kept after a stop; undefined if it is too large for a thumbnail. */
+  newestKey: Unit | undefined;
+  /** The units from which the newest picture is decoded, kept after a stop; empty if they exceed the cache. */
+  picture: readonly Unit[] = [];
   #cursor: SourceCursor | undefined;
-  #bitrate: BitrateState | undefined;
+  #bitrate: bitrate.BitrateState | undefined;
   /** Since the hub was created. */
   #frames = 0;
   #bytes = 0;
 
-  constructor(source: ViewerSource, { bitrate }: SourceOptions, metrics: SourceMetrics, log: Logger) {
+  constructor(source: ViewerSource, options: SourceOptions, metrics: SourceMetrics, log: Logger) {
     this.source = source;
     this.metrics = metrics;
-    this.#bitrateRange = bitrate;
+    this.#bitrateRange = options.bitrate;
     this.#log = log.child({ source: source.id });
     this.#keyFrames = new KeyFrameRequests(() => {
       metrics.keyFrameRequested();
@@ -81,36 +77,18 @@ export class Hub {
     });
   }
 
-  get running(): boolean {
-    return this.#running;
-  }
-
-  /** The last key unit, kept after a stop; undefined if it is too large for a thumbnail. */
-  get newestKey(): Unit | undefined {
-    return this.#newestKey;
-  }
-
-  /** The units from which the newest picture is decoded, kept after a stop; empty if they exceed the cache. */
-  get picture(): readonly Unit[] {
-    return this.#picture;
-  }
-
   watch(watcher: Watcher): void {
     watcher.units.reset();
     this.#watchers.add(watcher);
     this.metrics.viewerJoined();
-    if (this.#running) this.#join(watcher);
+    if (this.#configuration !== undefined && this.#decodes(watcher)) {
+      const { units } = this.#group;
+      if (units.length > 0) watcher.units.replay(units);
+      else this.#keyFrames.request();
+    }
     this.#update();
     watcher.showCursor(this.#cursor);
     this.#showState(watcher);
-  }
-
-  /** Brings a viewer up to the current picture. */
-  #join(watcher: Watcher): void {
-    if (this.#configuration === undefined || !this.#decodes(watcher)) return;
-    const group = this.#group.units;
-    if (group.length > 0) watcher.units.replay(group);
-    else this.#keyFrames.request();
   }
 
   leave(watcher: Watcher): void {
@@ -142,18 +120,17 @@ export class Hub {
 
   /** Starts the source if it is needed, else stops it after the grace period. */
   #update(): void {
-    const needed = this.#watchers.size + this.#holds > 0;
-    if (needed) {
+    if (this.#watchers.size + this.#holds > 0) {
       clearTimeout(this.#stopping);
       this.#stopping = undefined;
-      if (!this.#running) this.#start();
-    } else if (this.#running) {
+      if (!this.running) this.#start();
+    } else if (this.running) {
       this.#stopping ??= setTimeout(() => this.#stop(), VIEWER_LIMITS.STOP_GRACE_MS);
     }
   }
 
   #start(): void {
-    this.#running = true;
+    this.running = true;
     this.#state = { code: "running" };
     this.#lastUnitMs = performance.now();
     try {
@@ -171,7 +148,7 @@ export class Hub {
     this.#log.debug("source started");
     this.#tick = setInterval(() => this.#onTick(), VIEWER_LIMITS.TICK_MS);
     if (this.#bitrateRange !== undefined && this.source.setBitrate !== undefined) {
-      this.#bitrate = initialBitrate(this.#bitrateRange);
+      this.#bitrate = bitrate.initialBitrate(this.#bitrateRange);
       this.source.setBitrate(this.#bitrate.kbps);
     }
   }
@@ -179,8 +156,8 @@ export class Hub {
   #stop(): void {
     clearTimeout(this.#stopping);
     this.#stopping = undefined;
-    if (!this.#running) return;
-    this.#running = false;
+    if (!this.running) return;
+    this.running = false;
     this.#onCursor(undefined);
     this.#keyFrames.served();
     this.#forget();
@@ -203,7 +180,7 @@ export class Hub {
   }
 
   #onAccessUnit(unit: SourceAccessUnit): void {
-    if (!this.#running) return;
+    if (!this.running) return;
     this.#frames += 1;
     this.#bytes += unit.data.length;
     this.#lastUnitMs = performance.now();
@@ -215,18 +192,17 @@ export class Hub {
     } else if (this.#configuration === undefined) {
       this.#keyFrames.request();
     }
-    if (this.#configuration !== undefined)
+    if (this.#configuration !== undefined) {
       this.#pass(new Unit(this.#frames >>> 0, this.#configuration, unit));
+    }
     for (const watcher of this.#watchers) this.#showState(watcher);
   }
 
   #pass(unit: Unit): void {
     this.#group.push(unit);
-    this.#picture = this.#group.units;
-    if (unit.key) this.#newestKey = unit.bytes <= VIEWER_LIMITS.THUMBNAIL_BYTES ? unit : undefined;
-    for (const watcher of this.#watchers) {
-      if (this.#decodes(watcher)) watcher.units.push(unit);
-    }
+    this.picture = this.#group.units;
+    if (unit.key) this.newestKey = unit.bytes <= VIEWER_LIMITS.THUMBNAIL_BYTES ? unit : undefined;
+    for (const watcher of this.#watchers) if (this.#decodes(watcher)) watcher.units.push(unit);
   }
 
   /** Updates the configuration for decoders from a key unit. */
@@ -248,7 +224,7 @@ export class Hub {
   }
 
   #onState(state: SourceState): void {
-    if (!this.#running) return;
+    if (!this.running) return;
     if (state.code !== this.#state.code) this.#log.info(state, "source state");
     this.#state = state;
     if (state.code === "away" || state.code === "failed") this.#forget();
@@ -275,11 +251,9 @@ export class Hub {
 
   #adapt(): void {
     if (this.#bitrate === undefined || this.#bitrateRange === undefined) return;
-    const observations = [...this.#watchers]
-      .map((watcher) => watcher.observe())
-      .filter((observation) => observation !== undefined);
+    const observations = [...this.#watchers].flatMap((watcher) => watcher.observe() ?? []);
     const before = this.#bitrate.kbps;
-    this.#bitrate = nextBitrate(this.#bitrate, observations, this.#bitrateRange);
+    this.#bitrate = bitrate.nextBitrate(this.#bitrate, observations, this.#bitrateRange);
     if (this.#bitrate.kbps === before) return;
     this.#log.debug({ kbps: this.#bitrate.kbps }, "bit rate");
     this.source.setBitrate?.(this.#bitrate.kbps);
@@ -291,15 +265,8 @@ export class Hub {
   }
 
   #showState(watcher: Watcher): void {
-    watcher.showState(
-      watchState({
-        source: this.#state,
-        streamError: this.#streamError,
-        codec: this.#codec,
-        silent: this.#silent,
-        decodes: watcher.decodes,
-        gap: watcher.units.gap,
-      }),
-    );
+    const { decodes, units } = watcher;
+    const stream = { streamError: this.#streamError, codec: this.#codec, silent: this.#silent };
+    watcher.showState(watchState({ source: this.#state, ...stream, decodes, gap: units.gap }));
   }
 }

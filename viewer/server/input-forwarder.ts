@@ -21,11 +21,12 @@ export class InputForwarder {
 
   /** @throws ViewerProtocolError when a field is outside its bounds */
   pointer({ x, y, buttons, wheelX, wheelY }: PointerInput): void {
-    check("Pointer.x", x, 0, MAX_COORDINATE);
-    check("Pointer.y", y, 0, MAX_COORDINATE);
-    check("Pointer.buttons", buttons, 0, VIEWER_LIMITS.MAX_BUTTONS);
-    check("Pointer.wheel_x", wheelX, -VIEWER_LIMITS.MAX_WHEEL, VIEWER_LIMITS.MAX_WHEEL);
-    check("Pointer.wheel_y", wheelY, -VIEWER_LIMITS.MAX_WHEEL, VIEWER_LIMITS.MAX_WHEEL);
+    const { MAX_BUTTONS, MAX_WHEEL } = VIEWER_LIMITS;
+    checkRange("Pointer.x", x, 0, MAX_COORDINATE);
+    checkRange("Pointer.y", y, 0, MAX_COORDINATE);
+    checkRange("Pointer.buttons", buttons, 0, MAX_BUTTONS);
+    checkRange("Pointer.wheel_x", wheelX, -MAX_WHEEL, MAX_WHEEL);
+    checkRange("Pointer.wheel_y", wheelY, -MAX_WHEEL, MAX_WHEEL);
     const { input } = this.#source;
     if (input === undefined) {
       this.#metrics.inputIgnored("unavailable");
@@ -43,7 +44,7 @@ export class InputForwarder {
 
   /** @throws ViewerProtocolError when the code is invalid, or more than MAX_KEYS_DOWN are held */
   key({ code, pressed }: KeyInput): void {
-    check("Key.code", code, 1, VIEWER_LIMITS.MAX_KEY_CODE);
+    checkRange("Key.code", code, 1, VIEWER_LIMITS.MAX_KEY_CODE);
     const { input } = this.#source;
     if (input === undefined) {
       this.#metrics.inputIgnored("unavailable");
@@ -51,7 +52,7 @@ export class InputForwarder {
     }
     if (pressed) this.#keysDown.add(code);
     else this.#keysDown.delete(code);
-    check("the number of keys held down", this.#keysDown.size, 0, VIEWER_LIMITS.MAX_KEYS_DOWN);
+    checkRange("the number of keys held down", this.#keysDown.size, 0, VIEWER_LIMITS.MAX_KEYS_DOWN);
     input.key({ code, pressed });
   }
 
@@ -66,7 +67,8 @@ export class InputForwarder {
   }
 }
 
-function check(field: string, value: number, least: number, most: number): void {
+/** @throws ViewerProtocolError */
+export function checkRange(field: string, value: number, least: number, most: number): void {
   if (value < least || value > most) {
     throw new ViewerProtocolError("malformed", `${field} is ${value}, not within ${least} to ${most}`);
   }

@@ -4,11 +4,9 @@ import { LIMITS } from "../../proto/limits.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import type { OutgoingServerMessage } from "../../proto/viewer-messages.ts";
-import type { BitrateRange } from "./bitrate.ts";
 import { Hub, type SourceOptions } from "./hub.ts";
 import type { ViewerMetrics } from "./metrics.ts";
 import type { ViewerSource } from "./source.ts";
-import { truncateText } from "./text.ts";
 
 /** A source was rejected; the message gives the reason. */
 export class ViewerSourceError extends Error {
@@ -32,7 +30,7 @@ export class SourceCatalog {
   }
 
   /** @throws ViewerSourceError */
-  add(source: ViewerSource, options: SourceOptions): Hub {
+  add(source: ViewerSource, options: SourceOptions): void {
     const { id } = source;
     if (!SOURCE_ID.test(id) || id.length > VIEWER_LIMITS.SOURCE_ID_BYTES) {
       const rule = `1 to ${VIEWER_LIMITS.SOURCE_ID_BYTES} letters, digits, dots, dashes, underscores or slashes`;
@@ -42,10 +40,13 @@ export class SourceCatalog {
     if (this.#hubs.size >= VIEWER_LIMITS.SOURCES) {
       throw new ViewerSourceError(`rejected source ${id}: a server has at most ${VIEWER_LIMITS.SOURCES}`);
     }
-    checkBitrate(id, options.bitrate);
-    const hub = new Hub(source, options, this.#metrics.forVm(source.vm), this.#log);
-    this.#hubs.set(id, hub);
-    return hub;
+    const { minKbps, maxKbps } = options.bitrate ?? { minKbps: 1, maxKbps: 1 };
+    if (!(minKbps >= 1 && minKbps <= maxKbps && maxKbps <= LIMITS.MAX_BITRATE_KBPS)) {
+      const rule = `1 <= least <= most <= ${LIMITS.MAX_BITRATE_KBPS} kbit/s`;
+      const range = `${minKbps} to ${maxKbps}`;
+      throw new ViewerSourceError(`invalid bit rates of source ${id}, ${range}: expected ${rule}`);
+    }
+    this.#hubs.set(id, new Hub(source, options, this.#metrics.forVm(source.vm), this.#log));
   }
 
   remove(id: string): void {
@@ -58,13 +59,13 @@ export class SourceCatalog {
     return this.#hubs.get(id);
   }
 
-  hubs(): Hub[] {
+  get hubs(): Hub[] {
     return [...this.#hubs.values()];
   }
 
   /** The list of all sources, for viewers. */
   message(): OutgoingServerMessage {
-    const sources = this.hubs().map(({ source: { id, kind, vm, title, input } }) => ({
+    const sources = this.hubs.map(({ source: { id, kind, vm, title, input } }) => ({
       id,
       kind: KINDS[kind],
       vm,
@@ -75,12 +76,9 @@ export class SourceCatalog {
   }
 }
 
-function checkBitrate(id: string, range: BitrateRange | undefined): void {
-  if (range === undefined) return;
-  const { minKbps, maxKbps } = range;
-  if (minKbps >= 1 && minKbps <= maxKbps && maxKbps <= LIMITS.MAX_BITRATE_KBPS) return;
-  const rule = `1 <= least <= most <= ${LIMITS.MAX_BITRATE_KBPS} kbit/s`;
-  throw new ViewerSourceError(
-    `invalid bit rates of source ${id}, ${minKbps} to ${maxKbps}: expected ${rule}`,
-  );
+/** A title or sentence, cut to the limit of a message. */
+export function truncateText(text: string, bytes = VIEWER_LIMITS.TEXT_BYTES): string {
+  const buffer = Buffer.alloc(bytes);
+  // Writes whole characters only.
+  return buffer.toString("utf8", 0, new TextEncoder().encodeInto(text, buffer).written);
 }

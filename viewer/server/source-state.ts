@@ -2,6 +2,7 @@
 import type { CodecName } from "../../common/codec.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
 import type { SourceState } from "./source.ts";
+import type { UnitGap } from "./stream/unit-queue.ts";
 
 const { StateCode } = vsockenc.viewer;
 
@@ -22,42 +23,36 @@ export interface WatchFacts {
   readonly silent: boolean;
   readonly decodes: ReadonlySet<CodecName>;
   /** Why this viewer waits for a key frame, if it does. */
-  readonly gap: "none" | "start" | "skipped";
+  readonly gap: UnitGap;
 }
 
 const CODEC_TITLES: Readonly<Record<CodecName, string>> = { h264: "H.264", h265: "H.265" };
+const WITH_NEXT = "No changes; a picture follows with the next one.";
+const IDLE_TEXTS = { none: "No changes.", start: WITH_NEXT, skipped: WITH_NEXT };
+const RUNNING_TEXTS = {
+  none: "",
+  start: "Waiting for a key frame.",
+  skipped: "The connection is too slow for this stream; pictures are skipped up to the next key frame.",
+};
 
-export function watchState(facts: WatchFacts): WatchState {
-  const { source, streamError, codec } = facts;
+export function watchState({ source, streamError, codec, silent, decodes, gap }: WatchFacts): WatchState {
   if (source.code === "away") return { code: StateCode.AWAY, text: source.text };
   if (source.code === "failed") return { code: StateCode.FAILED, text: source.text };
   if (streamError !== undefined) {
     return { code: StateCode.FAILED, text: `Invalid stream: ${streamError}.` };
   }
   if (codec === undefined) {
-    return facts.silent
+    return silent
       ? { code: StateCode.AWAY, text: "The source has started, but has not delivered a picture." }
       : { code: StateCode.RUNNING, text: "Waiting for the first picture." };
   }
-  if (!facts.decodes.has(codec)) {
+  if (!decodes.has(codec)) {
     const text = `The stream is ${CODEC_TITLES[codec]}, which this browser cannot decode.`;
     return { code: StateCode.FAILED, text };
   }
-  return facts.silent || source.code === "idle" ? idle(facts) : running(facts);
-}
-
-function idle({ gap }: WatchFacts): WatchState {
-  const text = gap === "none" ? "No changes." : "No changes; a picture follows with the next one.";
-  return { code: StateCode.IDLE, text };
-}
-
-function running({ gap }: WatchFacts): WatchState {
-  const texts = {
-    none: "",
-    start: "Waiting for a key frame.",
-    skipped: "The connection is too slow for this stream; pictures are skipped up to the next key frame.",
-  };
-  return { code: StateCode.RUNNING, text: texts[gap] };
+  return silent || source.code === "idle"
+    ? { code: StateCode.IDLE, text: IDLE_TEXTS[gap] }
+    : { code: StateCode.RUNNING, text: RUNNING_TEXTS[gap] };
 }
 
 /** Of a source that does not exist. */

@@ -5,19 +5,13 @@
  * Sources without viewers are started briefly for their thumbnail, one after the other, because running all their encoders
  * at once would cost too much.
  */
-import type { CodecName } from "../../common/codec.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
-import type { OutgoingServerMessage } from "../../proto/viewer-messages.ts";
-import type { Hub } from "./hub.ts";
+import type { Hub, Watcher } from "./hub.ts";
+import type { SourceCatalog } from "./source-catalog.ts";
 import type { Unit } from "./stream/unit.ts";
 
-/** A viewer that has the list open. */
-export interface ThumbnailViewer {
-  readonly decodes: ReadonlySet<CodecName>;
-  /** Whether too much is waiting in the socket; then thumbnails are skipped. */
-  readonly congested: boolean;
-  send(message: OutgoingServerMessage): void;
-}
+/** A viewer that has the list open; thumbnails are skipped while it is congested. */
+type ThumbnailViewer = Pick<Watcher, "decodes" | "congested" | "send">;
 
 /** The last thumbnail that a viewer got of a source. */
 interface Sent {
@@ -34,7 +28,7 @@ interface Sample {
 }
 
 export class Thumbnails {
-  readonly #hubs: () => readonly Hub[];
+  readonly #catalog: SourceCatalog;
   /** The viewers that have the list open, with their last thumbnails. */
   readonly #viewers = new Map<ThumbnailViewer, WeakMap<Hub, Sent>>();
   readonly #sampledMs = new WeakMap<Hub, number>();
@@ -43,13 +37,16 @@ export class Thumbnails {
   /** The source to start with, which advances so that a slow viewer gets all sources in turn. */
   #turn = 0;
 
-  constructor(hubs: () => readonly Hub[]) {
-    this.#hubs = hubs;
+  constructor(catalog: SourceCatalog) {
+    this.#catalog = catalog;
   }
 
   open(viewer: ThumbnailViewer): void {
     this.#viewers.set(viewer, new WeakMap());
-    this.#tick ??= setInterval(() => this.#onTick(), VIEWER_LIMITS.TICK_MS);
+    this.#tick ??= setInterval(() => {
+      this.#takeSample();
+      this.#send();
+    }, VIEWER_LIMITS.TICK_MS);
   }
 
   close(viewer: ThumbnailViewer): void {
@@ -60,13 +57,8 @@ export class Thumbnails {
     this.#endSample();
   }
 
-  #onTick(): void {
-    this.#takeSample();
-    this.#send();
-  }
-
   #send(): void {
-    const hubs = this.#hubs();
+    const { hubs } = this.#catalog;
     this.#turn = hubs.length === 0 ? 0 : (this.#turn + 1) % hubs.length;
     const inTurn = [...hubs.slice(this.#turn), ...hubs.slice(0, this.#turn)];
     for (const [viewer, sent] of this.#viewers) {
@@ -88,13 +80,13 @@ export class Thumbnails {
   /** Starts the source whose sample is oldest, and stops it after a key unit or after SAMPLE_MS. */
   #takeSample(): void {
     const now = performance.now();
-    const { hub, before, sinceMs } = this.#sample ?? {};
-    if (hub !== undefined && sinceMs !== undefined) {
-      if (hub.newestKey === before && now - sinceMs < VIEWER_LIMITS.SAMPLE_MS) return;
-      this.#endSample();
+    const sample = this.#sample;
+    if (sample !== undefined && sample.hub.newestKey === sample.before) {
+      if (now - sample.sinceMs < VIEWER_LIMITS.SAMPLE_MS) return;
     }
+    this.#endSample();
     const sampledMs = (hub: Hub): number => this.#sampledMs.get(hub) ?? Number.NEGATIVE_INFINITY;
-    const [oldest] = this.#hubs()
+    const [oldest] = this.#catalog.hubs
       .filter((hub) => !hub.running && now - sampledMs(hub) >= VIEWER_LIMITS.SAMPLE_INTERVAL_MS)
       .sort((a, b) => sampledMs(a) - sampledMs(b));
     if (oldest === undefined) return;

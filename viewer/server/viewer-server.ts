@@ -1,25 +1,19 @@
 /** Serves the page and, at /watch, the pictures of sources to browsers, for the bridge in a guest and the relay on a host. */
-import {
-  createServer as createHttpServer,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from "node:http";
-import { createServer as createHttpsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import * as http from "node:http";
+import * as https from "node:https";
+import type { AddressInfo, Socket } from "node:net";
 import { networkInterfaces } from "node:os";
-import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { WebSocketServer } from "ws";
 import { requestTarget } from "../../common/http-request.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
-import { Access } from "./http/access.ts";
-import { type Certificate, readCertificate } from "./http/certificate.ts";
+import { Access, type Refusal } from "./http/access.ts";
+import { readCertificate } from "./http/certificate.ts";
 import { answerText, PageFiles } from "./http/page-files.ts";
 import { reachableHosts } from "./http/reachable-hosts.ts";
 import type { SourceOptions } from "./hub.ts";
-import { type RefusalReason, ViewerMetrics } from "./metrics.ts";
+import { ViewerMetrics } from "./metrics.ts";
 import { type ViewerOptions, ViewerOptionsError } from "./options.ts";
 import { RateLimit } from "./rate-limit.ts";
 import type { ViewerSource } from "./source.ts";
@@ -44,21 +38,17 @@ export interface ViewerServerSetup {
 /** The WebSocket's path; every other path is a file of the page. */
 const WATCH_PATH = "/watch";
 
-/** Why a request for the WebSocket is rejected. */
-interface WatchRefusal {
-  readonly status: number;
-  readonly reason: RefusalReason;
-  readonly text: string;
-}
-
 export class ViewerServer {
-  readonly #options: ViewerOptions;
+  readonly #setup: ViewerServerSetup;
   readonly #page: PageFiles;
-  readonly #software: string;
-  readonly #log: Logger;
   readonly #access: Access;
-  readonly #server: Server;
-  readonly #sockets: WebSocketServer;
+  readonly #server: http.Server;
+  readonly #sockets = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: VIEWER_LIMITS.RECEIVE_BYTES,
+  });
   readonly #metrics: ViewerMetrics;
   readonly #catalog: SourceCatalog;
   readonly #thumbnails: Thumbnails;
@@ -67,24 +57,17 @@ export class ViewerServer {
   readonly #refusalLogs = new RateLimit(VIEWER_LIMITS.REFUSALS_LOGGED_PER_SECOND);
   #announcing: NodeJS.Immediate | undefined;
 
-  private constructor(setup: ViewerServerSetup, page: PageFiles, certificate: Certificate | undefined) {
-    this.#options = setup.options;
+  private constructor(setup: ViewerServerSetup, page: PageFiles, access: Access, server: http.Server) {
+    this.#setup = setup;
     this.#page = page;
-    this.#software = setup.software;
-    this.#log = setup.log;
-    this.#access = new Access(setup.options, certificate?.own);
+    this.#access = access;
     this.#metrics = new ViewerMetrics(setup.registry);
     this.#catalog = new SourceCatalog(this.#metrics, setup.log);
-    this.#thumbnails = new Thumbnails(() => this.#catalog.hubs());
-    this.#sockets = new WebSocketServer({
-      noServer: true,
-      clientTracking: false,
-      perMessageDeflate: false,
-      maxPayload: VIEWER_LIMITS.RECEIVE_BYTES,
-    });
-    this.#server = createServer(certificate, (request, response) => this.#answer(request, response));
-    this.#server.maxConnections = setup.options.max_viewers + VIEWER_LIMITS.SPARE_CONNECTIONS;
-    this.#server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
+    this.#thumbnails = new Thumbnails(this.#catalog);
+    this.#server = server;
+    server.maxConnections = setup.options.max_viewers + VIEWER_LIMITS.SPARE_CONNECTIONS;
+    server.on("request", (request, response) => this.#answer(request, response));
+    server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket as Socket, head));
   }
 
   /**
@@ -94,9 +77,24 @@ export class ViewerServer {
    */
   static async start(setup: ViewerServerSetup): Promise<ViewerServer> {
     const certificate = await readCertificate(setup.options);
-    const server = new ViewerServer(setup, await PageFiles.read(setup.page), certificate);
-    await server.#listen();
-    return server;
+    const times = {
+      requestTimeout: VIEWER_LIMITS.REQUEST_MS,
+      headersTimeout: VIEWER_LIMITS.REQUEST_MS,
+      keepAliveTimeout: VIEWER_LIMITS.REQUEST_MS,
+      // How often these are checked; Node's default is 30 s.
+      connectionsCheckingInterval: VIEWER_LIMITS.TICK_MS,
+    };
+    const tls = {
+      handshakeTimeout: VIEWER_LIMITS.REQUEST_MS,
+      cert: certificate?.cert,
+      key: certificate?.key,
+    };
+    const server =
+      certificate === undefined ? http.createServer(times) : https.createServer({ ...times, ...tls });
+    const access = new Access(setup.options, certificate?.own);
+    const viewers = new ViewerServer(setup, await PageFiles.read(setup.page), access, server);
+    await viewers.#listen();
+    return viewers;
   }
 
   /** The address for a browser on this machine. It contains the token, so keep it out of logs. */
@@ -107,8 +105,9 @@ export class ViewerServer {
   /** `address()`, and the addresses for other machines, from the current interfaces. */
   addresses(): string[] {
     const { port } = this.#server.address() as AddressInfo;
-    const scheme = this.#options.certificate === undefined ? "http" : "https";
-    return reachableHosts(this.#options.host, networkInterfaces()).map(
+    const { certificate, host: listening } = this.#setup.options;
+    const scheme = certificate === undefined ? "http" : "https";
+    return reachableHosts(listening, networkInterfaces()).map(
       (host) => `${scheme}://${host}:${port}/?token=${this.#access.token}`,
     );
   }
@@ -133,7 +132,7 @@ export class ViewerServer {
   async close(): Promise<void> {
     clearImmediate(this.#announcing);
     for (const viewer of this.#viewers) viewer.close("goingAway", "the server is shutting down");
-    for (const { source } of this.#catalog.hubs()) this.#catalog.remove(source.id);
+    for (const { source } of this.#catalog.hubs) this.#catalog.remove(source.id);
     await new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
       this.#server.closeAllConnections();
@@ -141,7 +140,7 @@ export class ViewerServer {
   }
 
   async #listen(): Promise<void> {
-    const { host, port } = this.#options;
+    const { host, port } = this.#setup.options;
     await new Promise<void>((resolve, reject) => {
       this.#server.once("error", (error: NodeJS.ErrnoException) => {
         const reasons: Record<string, string> = {
@@ -156,7 +155,7 @@ export class ViewerServer {
       this.#server.listen(port, host, resolve);
     });
     this.#server.removeAllListeners("error");
-    this.#server.on("error", (error) => this.#log.error(error, "viewer server failed"));
+    this.#server.on("error", (error) => this.#setup.log.error(error, "viewer server failed"));
   }
 
   /** Sends the list once for all changes of one turn of the event loop. */
@@ -167,7 +166,7 @@ export class ViewerServer {
     });
   }
 
-  #answer(request: IncomingMessage, response: ServerResponse): void {
+  #answer(request: http.IncomingMessage, response: http.ServerResponse): void {
     const { pathname } = requestTarget(request);
     if (pathname === WATCH_PATH) {
       // Browsers hide why a WebSocket was rejected, so a page requests the reason without an upgrade.
@@ -181,22 +180,25 @@ export class ViewerServer {
     else this.#page.answer(request, response, pathname);
   }
 
-  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    socket.on("error", (error) => this.#log.debug({ reason: error.message }, "upgrade"));
+  #upgrade(request: http.IncomingMessage, socket: Socket, head: Buffer): void {
+    const log = this.#setup.log.child({ from: request.socket.remoteAddress });
+    socket.on("error", (error) => log.debug({ reason: error.message }, "upgrade"));
     const refusal = this.#refuse(request);
     if (refusal !== undefined) {
       this.#metrics.refused(refusal.reason);
-      if (this.#refusalLogs.take()) {
-        this.#log.warn({ from: request.socket.remoteAddress, reason: refusal.text }, "viewer rejected");
-      }
-      refuseUpgrade(socket, refusal);
+      if (this.#refusalLogs.take()) log.warn({ reason: refusal.text }, "viewer rejected");
+      // After `upgrade` Node no longer answers on this socket.
+      const response = new http.ServerResponse(request);
+      response.shouldKeepAlive = false;
+      response.assignSocket(socket);
+      response.once("finish", () => socket.destroySoon());
+      answerText(response, refusal.status, refusal.text);
       return;
     }
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const log = this.#log.child({ from: request.socket.remoteAddress });
       log.info("viewer connected");
       const viewer = new Viewer(webSocket, {
-        software: this.#software,
+        software: this.#setup.software,
         catalog: this.#catalog,
         thumbnails: this.#thumbnails,
         metrics: this.#metrics,
@@ -207,46 +209,14 @@ export class ViewerServer {
     });
   }
 
-  #refuse(request: IncomingMessage): WatchRefusal | undefined {
+  #refuse(request: http.IncomingMessage): Refusal | undefined {
     if (requestTarget(request).pathname !== WATCH_PATH) {
       return { status: 404, reason: "path", text: `the WebSocket is at ${WATCH_PATH}` };
     }
     const refusal = this.#access.refuse(request);
     if (refusal !== undefined) return refusal;
-    if (this.#viewers.size < this.#options.max_viewers) return undefined;
+    if (this.#viewers.size < this.#setup.options.max_viewers) return undefined;
     const text = `too many viewers: ${this.#viewers.size} are connected, the limit is viewer.max_viewers`;
     return { status: 503, reason: "full", text };
   }
-}
-
-function createServer(
-  certificate: Certificate | undefined,
-  answer: (request: IncomingMessage, response: ServerResponse) => void,
-): Server {
-  const times = {
-    requestTimeout: VIEWER_LIMITS.REQUEST_MS,
-    headersTimeout: VIEWER_LIMITS.REQUEST_MS,
-    keepAliveTimeout: VIEWER_LIMITS.REQUEST_MS,
-    // How often these are checked; Node's default is 30 s.
-    connectionsCheckingInterval: VIEWER_LIMITS.TICK_MS,
-  };
-  if (certificate === undefined) return createHttpServer(times, answer);
-  const { cert, key } = certificate;
-  return createHttpsServer({ ...times, cert, key, handshakeTimeout: VIEWER_LIMITS.REQUEST_MS }, answer);
-}
-
-/** Writes HTTP itself, because after `upgrade` Node no longer handles the connection. */
-function refuseUpgrade(socket: Duplex, { status, text }: WatchRefusal): void {
-  const body = `${text}\n`;
-  socket.once("finish", () => socket.destroy());
-  socket.end(
-    [
-      `HTTP/1.1 ${status} Rejected`,
-      "Content-Type: text/plain; charset=utf-8",
-      `Content-Length: ${Buffer.byteLength(body)}`,
-      "Connection: close",
-      "",
-      body,
-    ].join("\r\n"),
-  );
 }

@@ -15,16 +15,15 @@ import {
 import type { ViewerObservation } from "./bitrate.ts";
 import { CursorFeed } from "./cursor-feed.ts";
 import type { Hub, Watcher } from "./hub.ts";
-import { InputForwarder } from "./input-forwarder.ts";
+import { checkRange, InputForwarder } from "./input-forwarder.ts";
 import type { ViewerMetrics } from "./metrics.ts";
 import { RateLimit } from "./rate-limit.ts";
 import type { SourceCursor } from "./source.ts";
-import type { SourceCatalog } from "./source-catalog.ts";
+import { type SourceCatalog, truncateText } from "./source-catalog.ts";
 import { absentState, type WatchState } from "./source-state.ts";
 import { serverClockUs } from "./stream/unit.ts";
 import { UnitQueue } from "./stream/unit-queue.ts";
-import { closeReason, truncateText } from "./text.ts";
-import type { Thumbnails, ThumbnailViewer } from "./thumbnails.ts";
+import type { Thumbnails } from "./thumbnails.ts";
 
 const { Codec } = vsockenc;
 const CODECS = new Map<number, CodecName>([
@@ -32,7 +31,10 @@ const CODECS = new Map<number, CodecName>([
   [Codec.H265, "h265"],
 ]);
 
-type Report = Extract<ViewerMessage, { type: "report" }>["body"];
+/** RFC 6455, section 5.5: a control frame has 125 bytes, two of which are the code. */
+const CLOSE_REASON_BYTES = 123;
+
+type Body<Type extends ViewerMessage["type"]> = Extract<ViewerMessage, { type: Type }>["body"];
 
 export interface ViewerSurroundings {
   readonly software: string;
@@ -42,7 +44,7 @@ export interface ViewerSurroundings {
   readonly log: Logger;
 }
 
-export class Viewer implements Watcher, ThumbnailViewer {
+export class Viewer implements Watcher {
   readonly units: UnitQueue;
   readonly #cursor: CursorFeed;
   readonly #socket: WebSocket;
@@ -54,7 +56,7 @@ export class Viewer implements Watcher, ThumbnailViewer {
   readonly #pingTimer: NodeJS.Timeout;
   #cutTimer: NodeJS.Timeout | undefined;
   #watchTimer: NodeJS.Timeout | undefined;
-  #decodes: ReadonlySet<CodecName> = new Set();
+  decodes: ReadonlySet<CodecName> = new Set();
   #greeted = false;
   #alive = true;
   /** Bytes of messages other than pictures that the socket has not taken. */
@@ -64,7 +66,7 @@ export class Viewer implements Watcher, ThumbnailViewer {
   #hub: Hub | undefined;
   #input: InputForwarder | undefined;
   #shown: WatchState | undefined;
-  #report: Report | undefined;
+  #report: Body<"report"> | undefined;
   #shortestRoundTripUs = Number.POSITIVE_INFINITY;
   #skippedBefore = 0;
 
@@ -95,10 +97,6 @@ export class Viewer implements Watcher, ThumbnailViewer {
     socket.on("close", (code, reason) => this.#onClose(code, reason.toString()));
   }
 
-  get decodes(): ReadonlySet<CodecName> {
-    return this.#decodes;
-  }
-
   get congested(): boolean {
     return this.#socket.bufferedAmount >= VIEWER_LIMITS.SEND_AHEAD_BYTES;
   }
@@ -111,7 +109,7 @@ export class Viewer implements Watcher, ThumbnailViewer {
       this.#log.warn({ reason }, "viewer closed for a protocol error");
     }
     this.#leave();
-    this.#socket.close(CLOSE_CODES[name].code, closeReason(reason));
+    this.#socket.close(CLOSE_CODES[name].code, truncateText(reason, CLOSE_REASON_BYTES));
     this.#cutSoon();
   }
 
@@ -133,7 +131,8 @@ export class Viewer implements Watcher, ThumbnailViewer {
     const counted = message.type === "thumbnail" ? 0 : bytes.length;
     this.#controlBytes += counted;
     if (this.#controlBytes > VIEWER_LIMITS.CONTROL_BYTES) {
-      this.close("notReading", `the viewer leaves more than ${VIEWER_LIMITS.CONTROL_BYTES} bytes unread`);
+      const text = `the viewer leaves more than ${VIEWER_LIMITS.CONTROL_BYTES} bytes unread`;
+      this.close("notReading", text);
       return;
     }
     this.#socket.send(bytes, () => {
@@ -158,16 +157,8 @@ export class Viewer implements Watcher, ThumbnailViewer {
     const skipped = this.units.skipped - this.#skippedBefore;
     this.#skippedBefore = this.units.skipped;
     this.#shortestRoundTripUs = Math.min(this.#shortestRoundTripUs, report.roundTripUs);
-    return {
-      receivedKbps: (report.receivedBytes * 8) / report.periodMs,
-      skipped,
-      received: report.received,
-      painted: report.painted,
-      dropped: report.dropped,
-      decodeQueue: report.decodeQueue,
-      roundTripUs: report.roundTripUs,
-      shortestRoundTripUs: this.#shortestRoundTripUs,
-    };
+    const receivedKbps = (report.receivedBytes * 8) / report.periodMs;
+    return { ...report, receivedKbps, skipped, shortestRoundTripUs: this.#shortestRoundTripUs };
   }
 
   #onMessage(data: RawData, isBinary: boolean): void {
@@ -176,8 +167,8 @@ export class Viewer implements Watcher, ThumbnailViewer {
     try {
       this.#handle(read(data, isBinary, this.#messages));
     } catch (error) {
-      if (error instanceof ViewerProtocolError) this.close(error.close, error.message);
-      else throw error;
+      if (!(error instanceof ViewerProtocolError)) throw error;
+      this.close(error.close, error.message);
     }
   }
 
@@ -197,7 +188,8 @@ export class Viewer implements Watcher, ThumbnailViewer {
         this.#hub?.requestKeyFrame();
         break;
       case "report":
-        this.#onReport(message.body);
+        checkRange("Report.period_ms", message.body.periodMs, 1, VIEWER_LIMITS.MAX_REPORT_MS);
+        this.#report = message.body;
         break;
       case "ping":
         this.send({ type: "pong", body: { token: message.body.token, clockUs: serverClockUs() } });
@@ -210,30 +202,27 @@ export class Viewer implements Watcher, ThumbnailViewer {
     }
   }
 
-  #onHello({ version, codecs }: { version: number; codecs: readonly number[] }): void {
+  #onHello({ version, codecs }: Body<"hello">): void {
     if (this.#greeted) throw new ViewerProtocolError("malformed", "second hello");
     if (version !== VIEWER_LIMITS.VERSION) {
       const text = `protocol version ${version}, expected ${VIEWER_LIMITS.VERSION}: reload the page`;
       throw new ViewerProtocolError("version", text);
     }
-    if (codecs.length > VIEWER_LIMITS.CODECS) {
-      throw new ViewerProtocolError(
-        "malformed",
-        `${codecs.length} codecs in hello, at most ${VIEWER_LIMITS.CODECS} allowed`,
-      );
-    }
+    checkRange("the number of codecs in hello", codecs.length, 0, VIEWER_LIMITS.CODECS);
     clearTimeout(this.#helloTimer);
     this.#greeted = true;
-    this.#decodes = new Set(codecs.map((codec) => CODECS.get(codec)).filter((codec) => codec !== undefined));
+    this.decodes = new Set(codecs.flatMap((codec) => CODECS.get(codec) ?? []));
     this.send({ type: "hello", body: { version: VIEWER_LIMITS.VERSION, software: this.#around.software } });
     this.send(this.#around.catalog.message());
   }
 
   #onWatch(id: string): void {
-    if (Buffer.byteLength(id) > VIEWER_LIMITS.SOURCE_ID_BYTES) {
-      const most = VIEWER_LIMITS.SOURCE_ID_BYTES;
-      throw new ViewerProtocolError("malformed", `source id of more than ${most} bytes in watch`);
-    }
+    checkRange(
+      "the length of the source id in watch",
+      Buffer.byteLength(id),
+      0,
+      VIEWER_LIMITS.SOURCE_ID_BYTES,
+    );
     if (this.#watches.take()) {
       this.#watch(id);
       return;
@@ -272,17 +261,6 @@ export class Viewer implements Watcher, ThumbnailViewer {
     this.#shown = undefined;
     this.#report = undefined;
     this.#skippedBefore = 0;
-  }
-
-  #onReport(report: Report): void {
-    if (report.periodMs < 1 || report.periodMs > VIEWER_LIMITS.MAX_REPORT_MS) {
-      const range = `1 to ${VIEWER_LIMITS.MAX_REPORT_MS}`;
-      throw new ViewerProtocolError(
-        "malformed",
-        `Report.period_ms is ${report.periodMs}, not within ${range}`,
-      );
-    }
-    this.#report = report;
   }
 
   #ping(): void {

@@ -10,12 +10,13 @@ import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
 import { isLoopback } from "../../../common/address.ts";
 import { requestTarget } from "../../../common/http-request.ts";
+import type { RefusalReason } from "../metrics.ts";
 import type { ViewerOptions } from "../options.ts";
 
 /** Why a request is rejected: an HTTP status and a sentence for the user. */
 export interface Refusal {
   readonly status: number;
-  readonly reason: "host" | "origin" | "token";
+  readonly reason: RefusalReason;
   readonly text: string;
 }
 

@@ -20,33 +20,23 @@ export interface Certificate {
  */
 export async function readCertificate(options: ViewerOptions): Promise<Certificate | undefined> {
   if (options.certificate === undefined || options.key === undefined) return undefined;
-  const cert = await readPem(options.certificate, "certificate");
-  const key = await readPem(options.key, "key");
-  const own = attempt(() => new X509Certificate(cert), `${options.certificate} is not a certificate in PEM`);
-  attempt(
-    () => createSecureContext({ cert, key }),
-    `${options.key} is not a PEM private key for the certificate ${options.certificate}`,
-  );
+  const { certificate, key: keyFile } = options;
+  const readable = (field: string): string =>
+    `viewer.${field} cannot be read: name a file that this user may read`;
+  const cert = await attempt(() => readFile(certificate), readable("certificate"));
+  const key = await attempt(() => readFile(keyFile), readable("key"));
+  const own = await attempt(() => new X509Certificate(cert), `${certificate} is not a certificate in PEM`);
+  const wrongKey = `${keyFile} is not a PEM private key for the certificate ${certificate}`;
+  await attempt(() => createSecureContext({ cert, key }), wrongKey);
   if (Date.parse(own.validTo) < Date.now()) {
     throw new ViewerOptionsError(`${options.certificate} has expired (${own.validTo}): renew it`);
   }
   return { cert, key, own };
 }
 
-async function readPem(path: string, field: "certificate" | "key"): Promise<Buffer> {
+async function attempt<Result>(action: () => Result, complaint: string): Promise<Awaited<Result>> {
   try {
-    return await readFile(path);
-  } catch (error) {
-    const reason = errorText(error);
-    throw new ViewerOptionsError(
-      `viewer.${field} cannot be read (${reason}): name a file that this user may read`,
-    );
-  }
-}
-
-function attempt<Result>(action: () => Result, complaint: string): Result {
-  try {
-    return action();
+    return await action();
   } catch (error) {
     throw new ViewerOptionsError(`${complaint} (${errorText(error)})`);
   }

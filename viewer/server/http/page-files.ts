@@ -1,6 +1,5 @@
 /** The page's files, read once and kept in memory: no request path can reach any other file. */
 import { createHash } from "node:crypto";
-import type { Dirent } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { extname, join, relative, sep } from "node:path";
@@ -37,7 +36,7 @@ const CONTENT_SECURITY_POLICY = [
 ].join("; ");
 
 /** For every response. The page's address contains the token, so it must not be sent as a referrer. */
-export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
+const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   "Content-Security-Policy": CONTENT_SECURITY_POLICY,
   "X-Content-Type-Options": "nosniff",
   "Referrer-Policy": "no-referrer",
@@ -67,7 +66,13 @@ export class PageFiles {
   static async read(folder: string): Promise<PageFiles> {
     const files = new Map<string, PageFile>();
     let bytes = 0;
-    for (const entry of await filesBelow(folder)) {
+    const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(
+      (error: unknown) => {
+        const reason = errorText(error);
+        throw new ViewerOptionsError(`cannot read the page (${reason}): build it with npm run build:viewer`);
+      },
+    );
+    for (const entry of entries.filter((one) => one.isFile())) {
       const path = join(entry.parentPath, entry.name);
       bytes += (await stat(path)).size;
       if (files.size === VIEWER_LIMITS.PAGE_FILES || bytes > VIEWER_LIMITS.PAGE_BYTES) {
@@ -77,7 +82,13 @@ export class PageFiles {
         );
       }
       const name = `/${relative(folder, path).split(sep).join("/")}`;
-      files.set(name, pageFile(name, await readFile(path)));
+      const body = await readFile(path);
+      files.set(name, {
+        body,
+        type: CONTENT_TYPES[extname(name)] ?? "application/octet-stream",
+        cache: name.startsWith(HASHED_FOLDER) ? "public, max-age=31536000, immutable" : "no-cache",
+        tag: `"${createHash("sha256").update(body).digest("base64url")}"`,
+      });
     }
     const index = files.get("/index.html");
     if (index === undefined)
@@ -108,23 +119,4 @@ export function answerText(response: ServerResponse, status: number, text: strin
   const headers = { "Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store" };
   response.writeHead(status, { ...SECURITY_HEADERS, ...headers });
   response.end(response.req.method === "HEAD" ? undefined : `${text}\n`);
-}
-
-async function filesBelow(folder: string): Promise<Dirent[]> {
-  try {
-    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-    return entries.filter((entry) => entry.isFile());
-  } catch (error) {
-    const reason = errorText(error);
-    throw new ViewerOptionsError(`cannot read the page (${reason}): build it with npm run build:viewer`);
-  }
-}
-
-function pageFile(name: string, body: Buffer): PageFile {
-  return {
-    body,
-    type: CONTENT_TYPES[extname(name)] ?? "application/octet-stream",
-    cache: name.startsWith(HASHED_FOLDER) ? "public, max-age=31536000, immutable" : "no-cache",
-    tag: `"${createHash("sha256").update(body).digest("base64url")}"`,
-  };
 }

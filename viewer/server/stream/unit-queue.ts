@@ -13,6 +13,9 @@ interface Waiting {
   readonly sinceMs: number;
 }
 
+/** Why no units are sent until the next key frame: at the start or on request, or after units were skipped. */
+export type UnitGap = "none" | "start" | "skipped";
+
 export interface UnitQueueEvents {
   /** The viewer has caught up after units were skipped, and needs a key frame to continue. */
   onKeyFrameNeeded(): void;
@@ -25,10 +28,10 @@ export class UnitQueue {
   readonly #events: UnitQueueEvents;
   #waiting: Waiting[] = [];
   #bytes = 0;
-  #skipped = 0;
+  /** Units of this source that were skipped because the viewer was slow. */
+  skipped = 0;
   #configuration: Configuration | undefined;
-  /** Why no units are sent until the next key frame: at the start or on request, or after units were skipped. */
-  #gap: "none" | "start" | "skipped" = "start";
+  gap: UnitGap = "start";
   #asked = false;
 
   constructor(socket: WebSocket, events: UnitQueueEvents) {
@@ -36,31 +39,19 @@ export class UnitQueue {
     this.#events = events;
   }
 
-  /** Units of this source that were skipped because the viewer was slow. */
-  get skipped(): number {
-    return this.#skipped;
-  }
-
-  /** Whether and why the viewer waits for a key frame. */
-  get gap(): "none" | "start" | "skipped" {
-    return this.#gap;
-  }
-
   /** Forgets the waiting units, before another source or none. */
   reset(): void {
     this.#waiting = [];
     this.#bytes = 0;
-    this.#skipped = 0;
+    this.skipped = 0;
     this.#configuration = undefined;
-    this.#gap = "start";
+    this.gap = "start";
   }
 
   /** Starts with a group of pictures; only its last picture, the current one, is shown. */
   replay(units: readonly Unit[]): void {
-    units.forEach((unit, index) => {
-      this.#enqueue(unit, { live: false, replay: index < units.length - 1 });
-    });
-    this.#gap = "none";
+    for (const unit of units) this.#enqueue(unit, { live: false, replay: unit !== units.at(-1) });
+    this.gap = "none";
     this.#send();
   }
 
@@ -68,15 +59,15 @@ export class UnitQueue {
   awaitKeyFrame(): void {
     this.#waiting = [];
     this.#bytes = 0;
-    if (this.#gap === "none") this.#gap = "start";
+    if (this.gap === "none") this.gap = "start";
   }
 
   push(unit: Unit): void {
-    if (this.#gap !== "none" && !unit.key) {
-      if (this.#gap === "skipped") this.#skip(1);
+    if (this.gap !== "none" && !unit.key) {
+      if (this.gap === "skipped") this.#skip(1);
       return;
     }
-    this.#gap = "none";
+    this.gap = "none";
     this.#enqueue(unit, { live: true, replay: false });
     if (this.#isBehind()) this.#skipToKeyFrame();
     this.#send();
@@ -104,12 +95,12 @@ export class UnitQueue {
     this.#waiting = kept;
     this.#bytes = kept.reduce((sum, { unit }) => sum + unit.bytes, 0);
     if (kept.length > 0) return;
-    this.#gap = "skipped";
+    this.gap = "skipped";
     this.#asked = false;
   }
 
   #skip(count: number): void {
-    this.#skipped += count;
+    this.skipped += count;
     this.#events.onSkipped(count);
   }
 
@@ -122,7 +113,7 @@ export class UnitQueue {
       this.#sendOne(next);
     }
     // Only a viewer that reads again gets a key frame: one that has stopped must cost the others nothing.
-    if (this.#gap === "skipped" && !this.#asked && this.#canSend()) {
+    if (this.gap === "skipped" && !this.#asked && this.#canSend()) {
       this.#asked = true;
       this.#events.onKeyFrameNeeded();
     }

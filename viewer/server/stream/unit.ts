@@ -1,6 +1,7 @@
 /** An access unit for viewers, and the configuration that a decoder needs for it. */
 import protobuf from "protobufjs/minimal.js";
 import { vsockenc } from "../../../proto/protobuf.ts";
+import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
 import { encodeServerMessage } from "../../../proto/viewer-messages.ts";
 import type { SourceAccessUnit } from "../source.ts";
 import type { StreamDescription } from "./description.ts";
@@ -27,24 +28,20 @@ const DATA_TAG = (6 << 3) | 2;
 
 export class Unit {
   /** Counts the source's units, modulo 2^32. */
-  readonly number: number;
+  readonly #number: number;
   readonly configuration: Configuration;
   readonly source: SourceAccessUnit;
+  readonly key: boolean;
+  readonly bytes: number;
   /** When the source delivered it. */
   readonly #arrivedUs = serverClockUs();
 
   constructor(number: number, configuration: Configuration, source: SourceAccessUnit) {
-    this.number = number;
+    this.#number = number;
     this.configuration = configuration;
     this.source = source;
-  }
-
-  get key(): boolean {
-    return this.source.key;
-  }
-
-  get bytes(): number {
-    return this.source.data.length;
+    this.key = source.key;
+    this.bytes = source.data.length;
   }
 
   /**
@@ -56,22 +53,39 @@ export class Unit {
   head({ live, replay }: { readonly live: boolean; readonly replay: boolean }): Uint8Array {
     const { ptsUs, key, stages } = this.source;
     const sentUs = serverClockUs();
-    const deliverUs = live ? sentUs - this.#arrivedUs : 0;
-    const fields = vsockenc.viewer.AccessUnit.encode({
-      number: this.number,
-      ptsUs,
-      key,
-      replay,
-      stages: { ...stages, deliverUs },
-      sentUs,
-    })
-      .uint32(DATA_TAG)
-      .uint32(this.bytes)
-      .finish();
+    const times = { ...stages, deliverUs: live ? sentUs - this.#arrivedUs : 0 };
+    const unit = { number: this.#number, ptsUs, key, replay, stages: times, sentUs };
+    const fields = vsockenc.viewer.AccessUnit.encode(unit).uint32(DATA_TAG).uint32(this.bytes).finish();
     const envelope = protobuf.Writer.create()
       .uint32(ACCESS_UNIT_TAG)
       .uint32(fields.length + this.bytes)
       .finish();
     return Buffer.concat([envelope, fields]);
+  }
+}
+
+/** The current group of pictures, starting with its key unit, if it stays within GROUP_UNITS and GROUP_BYTES. */
+export class GroupCache {
+  #units: Unit[] = [];
+  #bytes = 0;
+
+  /** Empty without a group, or when it has become too long to be replayed. */
+  get units(): readonly Unit[] {
+    return this.#units;
+  }
+
+  push(unit: Unit): void {
+    if (unit.key) this.clear();
+    else if (this.#units.length === 0) return;
+    this.#units.push(unit);
+    this.#bytes += unit.bytes;
+    const tooLong = this.#units.length > VIEWER_LIMITS.GROUP_UNITS || this.#bytes > VIEWER_LIMITS.GROUP_BYTES;
+    // A key unit of any size is kept, because a viewer can start with it alone.
+    if (tooLong && !unit.key) this.clear();
+  }
+
+  clear(): void {
+    this.#units = [];
+    this.#bytes = 0;
   }
 }

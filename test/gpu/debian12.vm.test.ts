@@ -1,7 +1,7 @@
 /** The GPU with the kernel of Debian 12 (6.1), whose virtio-gpu driver differs in damage, flips and frame buffers. */
-import { readSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { ExportClient } from "../../host/export/client.ts";
+import { exportedBytes } from "../support/exported.ts";
 import { until } from "../support/until.ts";
 import { Vm } from "../vm/vm.ts";
 
@@ -23,9 +23,7 @@ beforeAll(async () => {
   });
   client = await ExportClient.connect(vm.exportSocket, {
     onScanout: (_head, resource) => void shown.push(resource),
-    onDamage: () => undefined,
     onRevoke: (resource, generation) => client.release(resource, generation),
-    onClose: () => undefined,
   });
 });
 
@@ -61,13 +59,7 @@ it("shows the console's pixels by resource id", async () => {
   expect(stderr).toBe("");
   const console = await client.acquire(shown.at(-1) ?? 0);
   expect(console).toMatchObject(SIZE);
-  const picture = Buffer.concat(
-    console.extents.map(({ memory, offset, length }) => {
-      const bytes = Buffer.alloc(length);
-      readSync(console.memories.get(memory)?.descriptor ?? -1, bytes, 0, length, offset);
-      return bytes;
-    }),
-  );
+  const picture = exportedBytes(console);
   client.release(console.resource, console.generation);
   expect(picture.toString("latin1", at, at + 13)).toBe("pixels of 6.1");
 });

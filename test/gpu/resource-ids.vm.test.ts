@@ -2,10 +2,10 @@
  * Ids that come again. Linux gives a new id to each resource, unless its driver is told (virglhack=0) to take the
  * lowest that is free; then the ids of one program are those of the one before, and only the generation differs.
  */
-import { readSync } from "node:fs";
 import { afterEach, expect, it } from "vitest";
 import { ExportClient, type ExportedResource } from "../../host/export/client.ts";
 import { readCounters } from "../support/counter.ts";
+import { exportedBytes } from "../support/exported.ts";
 import { until } from "../support/until.ts";
 import { Vm } from "../vm/vm.ts";
 
@@ -37,13 +37,7 @@ async function resources(exporter: ExportClient): Promise<ExportedResource[]> {
 
 /** The counter drawn into a resource; undefined if there is none. */
 function counter(resource: ExportedResource, { width, height }: Size): number | undefined {
-  const bytes = Buffer.concat(
-    resource.extents.map(({ memory, offset, length }) => {
-      const part = Buffer.alloc(length);
-      readSync(resource.memories.get(memory)?.descriptor ?? -1, part, 0, length, offset);
-      return part;
-    }),
-  );
+  const bytes = exportedBytes(resource);
   const blue = Uint8Array.from({ length: width * height }, (_, pixel) => bytes[pixel * 4] ?? 0);
   return readCounters([blue], width)[0];
 }
@@ -77,10 +71,7 @@ it.each([
   const parameter = await vm.run("cat /sys/module/virtio_gpu/parameters/virglhack");
   expect(parameter.stdout.trim()).toBe(String(virglhack));
   const exporter: ExportClient = await ExportClient.connect(vm.exportSocket, {
-    onScanout: () => undefined,
-    onDamage: () => undefined,
     onRevoke: (resource, generation) => exporter.release(resource, generation),
-    onClose: () => undefined,
   });
   client = exporter;
   const runs: Map<number, number>[] = [];

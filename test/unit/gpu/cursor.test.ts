@@ -1,7 +1,16 @@
 /** The pointer, from the guest's cursor queue to a relay. */
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { CursorImage } from "../../../proto/export.ts";
-import { attach, create, detach, FrontEnd, gpuCommand, HIGH_ADDRESS } from "./front-end.ts";
+import {
+  attach,
+  create,
+  detach,
+  front,
+  gpuCommand,
+  HIGH_ADDRESS,
+  started,
+  useFrontEnd,
+} from "./front-end.ts";
 import { until } from "./vhost-socket.ts";
 
 const [OK, UNSPECIFIED, UNKNOWN_RESOURCE, INVALID, UNKNOWN_HEAD] = [0x1100, 0x1200, 0x1203, 0x1205, 0x1202];
@@ -9,17 +18,7 @@ const [UPDATE, MOVE] = [0x300, 0x301];
 const RESOURCE = 5;
 const BYTES = 64 * 64 * 4;
 
-let front: FrontEnd;
-
-beforeEach(async () => {
-  front = FrontEnd.start();
-  await front.negotiate();
-  await front.startDevice();
-});
-
-afterEach(async () => {
-  await front.close();
-});
+useFrontEnd(started);
 
 /** In three runs of memory, of which the last is in the other region. */
 async function preparePointer(format = 1, pixel: readonly number[] = [1, 2, 3, 4]): Promise<void> {
@@ -51,7 +50,7 @@ async function relay(): Promise<{ announced: Announced[]; count: (count: number)
   });
   return {
     announced,
-    count: (count) => until(`${count} messages`, () => (announced.length >= count ? true : undefined)),
+    count: (count) => until(`${count} messages`, () => announced.length >= count),
   };
 }
 
@@ -113,9 +112,7 @@ describe("a pointer", () => {
     });
     for (const head of chains.keys()) front.queue(1, chains, head);
     front.kick(1);
-    await until("the last position", () =>
-      announced.some((one) => "x" in one && one.x === 5) ? true : undefined,
-    );
+    await until("the last position", () => announced.some((one) => "x" in one && one.x === 5));
     expect(announced.slice(2)).toEqual([{ x: 5, y: 7 }]);
   });
 

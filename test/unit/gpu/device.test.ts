@@ -1,13 +1,13 @@
 import { readdirSync } from "node:fs";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { generateEdid } from "../../../host/gpu/edid.ts";
 import {
   attach,
   create,
   descriptorBytes,
   detach,
-  FrontEnd,
   flush,
+  front,
   gpuCommand,
   HIGH_ADDRESS,
   INDIRECT,
@@ -15,9 +15,11 @@ import {
   QEMU_FEATURES,
   REGION_BYTES,
   setScanout,
+  started,
   state,
   u64,
   unref,
+  useFrontEnd,
   WRITE,
 } from "./front-end.ts";
 import { until } from "./vhost-socket.ts";
@@ -28,20 +30,7 @@ const ERR_SCANOUT = 0x1202;
 const ERR_RESOURCE = 0x1203;
 const ERR_PARAMETER = 0x1205;
 
-let front: FrontEnd;
-
-beforeEach(async () => {
-  front = FrontEnd.start();
-});
-
-afterEach(async () => {
-  await front.close();
-});
-
-async function ready(): Promise<void> {
-  await front.negotiate();
-  await front.startDevice();
-}
+useFrontEnd(() => undefined);
 
 describe("vhost-user", () => {
   it("answers QEMU's messages before any driver", async () => {
@@ -77,24 +66,21 @@ describe("vhost-user", () => {
 
   it("does not mistake a peer that sends nothing valid for QEMU", async () => {
     front.send(1, Buffer.alloc(0), [], 0);
-    await until("the end of the connection", () => (front.ended ? true : undefined));
+    await until("the end of the connection", () => front.ended);
     const ended = await Promise.race([front.service.ended.then(() => true), Promise.resolve(false)]);
     expect(ended).toBe(false);
   });
 
   it("ends without an error when QEMU disconnects", async () => {
-    await ready();
-    const { ended } = front.service;
-    void front.close();
-    await expect(ended).resolves.toBeUndefined();
-    front = FrontEnd.start();
+    await started(front);
+    front.disconnect();
+    await expect(front.service.ended).resolves.toBeUndefined();
   });
 
   it("serves kicks that came before ENABLE", async () => {
     await front.negotiate();
     await front.startDevice({ enable: false });
     const submitted = front.submit(create(1));
-    submitted.kick();
     await front.roundTrip();
     expect(submitted.isDone()).toBe(false);
     await front.acknowledged(18, state(0, 1));
@@ -102,12 +88,10 @@ describe("vhost-user", () => {
   });
 
   it("requests kicks as the negotiated features say", async () => {
-    await ready();
+    await started(front);
     for (let id = 1; id <= 3; id++) await front.answer(create(id));
     // avail_event, behind the used ring's 64 entries, follows the available index.
-    await until("avail_event", () =>
-      front.read(0x3000 + 4 + 64 * 8, 2).readUInt16LE(0) === 3 ? true : undefined,
-    );
+    await until("avail_event", () => front.read(0x3000 + 4 + 64 * 8, 2).readUInt16LE(0) === 3);
   });
 
   it("does not write avail_event when EVENT_IDX was not negotiated", async () => {
@@ -118,7 +102,7 @@ describe("vhost-user", () => {
   });
 
   it("keeps resources over stop and cont, and continues at the ring's base", async () => {
-    await ready();
+    await started(front);
     await front.answer(create(1));
     await front.answer(attach(1, [[0x20_0000, 16384]]));
     const bases = await front.stopDevice();
@@ -132,7 +116,7 @@ describe("vhost-user", () => {
   });
 
   it("forgets resources on RESET_DEVICE", async () => {
-    await ready();
+    await started(front);
     await front.answer(create(2));
     await front.stopDevice();
     front.send(34);
@@ -142,7 +126,7 @@ describe("vhost-user", () => {
   });
 
   it("leaks no descriptor over many stops and resets", async () => {
-    await ready();
+    await started(front);
     const count = () => readdirSync("/proc/self/fd").length;
     await front.startDevice({ bases: await front.stopDevice() });
     const before = count();
@@ -156,7 +140,7 @@ describe("vhost-user", () => {
 });
 
 describe("virtio-gpu", () => {
-  beforeEach(ready);
+  beforeEach(() => started(front));
 
   it("reports its displays", async () => {
     const answer = await front.command(gpuCommand(0x100));
@@ -225,10 +209,7 @@ describe("virtio-gpu", () => {
     );
     table.push(descriptorBytes({ address: 0x18_0000, length: 24, flags: WRITE, next: 0 }));
     front.write(0x30_0000, Buffer.concat(table));
-    front.queue(0, [{ address: 0x30_0000, length: table.length * 16, flags: INDIRECT, next: 0 }]);
-    const before = front.usedIndex(0);
-    front.kick(0);
-    await until("the attach", () => (front.usedIndex(0) !== before ? true : undefined));
+    await front.offer(0, [{ address: 0x30_0000, length: table.length * 16, flags: INDIRECT, next: 0 }]);
     expect(front.read(0x18_0000, 4).readUInt32LE(0)).toBe(OK);
     const client = await front.client();
     await expect(client.acquire(9)).rejects.toMatchObject({ code: "RESOURCE_NOT_SHAREABLE" });
@@ -236,7 +217,7 @@ describe("virtio-gpu", () => {
 });
 
 describe("a hostile guest", () => {
-  beforeEach(ready);
+  beforeEach(() => started(front));
 
   it.each<readonly [string, Buffer, number]>([
     ["an unknown command", gpuCommand(0x777), ERR_UNSPEC],
@@ -292,24 +273,15 @@ describe("a hostile guest", () => {
     ["an indirect table outside memory", [{ address: 2 ** 40, length: 32, flags: INDIRECT, next: 0 }]],
     ["an absurd indirect table", [{ address: 0, length: 0xfffffff0, flags: INDIRECT, next: 0 }]],
   ])("gets a chain back that has %s", async (_what, chain) => {
-    const before = front.usedIndex(0);
-    front.queue(0, chain);
-    front.kick(0);
-    await until("the chain", () => (front.usedIndex(0) !== before ? true : undefined));
-    expect(front.read(0x3000 + 4 + (before % 64) * 8 + 4, 4).readUInt32LE(0)).toBe(0);
+    expect(await front.offer(0, chain)).toBe(0);
     expect(await front.answer(gpuCommand(0x100))).toBe(0x1101);
   });
 
   it("finds its answer cut where the room is too small or not memory", async () => {
-    const before = front.usedIndex(0);
     front.write(0x10_0000, gpuCommand(0x100));
-    front.queue(0, [readable, { address: 2 ** 40, length: 408, flags: WRITE, next: 0 }]);
-    front.kick(0);
-    await until("the chain", () => (front.usedIndex(0) !== before ? true : undefined));
-    front.queue(0, [readable, { address: 0x18_0000, length: 30, flags: WRITE, next: 0 }]);
-    front.kick(0);
-    await until("the chain", () => (front.usedIndex(0) === before + 2 ? true : undefined));
-    expect(front.read(0x3000 + 4 + ((before + 1) % 64) * 8 + 4, 4).readUInt32LE(0)).toBe(30);
+    await front.offer(0, [readable, { address: 2 ** 40, length: 408, flags: WRITE, next: 0 }]);
+    const room = { address: 0x18_0000, length: 30, flags: WRITE, next: 0 };
+    expect(await front.offer(0, [readable, room])).toBe(30);
   });
 
   it("kills only its own ring with an absurd available index", async () => {

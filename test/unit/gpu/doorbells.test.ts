@@ -3,30 +3,27 @@
  * bytes to ring, readers drain, and a full pipe has been rung (util/event_notifier-posix.c).
  */
 import { writeSync } from "node:fs";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { DoorbellListener } from "../../../host/native/doorbell.ts";
 import { closeDescriptor } from "../../../host/native/os-addon.ts";
-import { create, FrontEnd, QEMU_FEATURES, RING, unref } from "./front-end.ts";
+import { create, front, QEMU_FEATURES, RING, unref, useFrontEnd } from "./front-end.ts";
 import { type Pipe, pipes, until } from "./vhost-socket.ts";
 
 const OK = 0x1100;
 /** Without it the device calls for every answer. */
 const EVENT_IDX = 1n << 29n;
 
-let front: FrontEnd;
 let kick: Pipe;
 let call: Pipe;
 
-beforeEach(async () => {
-  front = FrontEnd.start();
-  const [[kicked], [called]] = [front.kicks, front.calls];
+useFrontEnd(async (starting) => {
+  const [[kicked], [called]] = [starting.kicks, starting.calls];
   if (kicked === undefined || called === undefined) throw new Error("no doorbells");
   kick = kicked;
   call = called;
-  await front.negotiate();
-  await front.startDevice({ features: QEMU_FEATURES & ~EVENT_IDX });
+  await starting.negotiate();
+  await starting.startDevice({ features: QEMU_FEATURES & ~EVENT_IDX });
 });
-afterEach(() => front.close());
 
 /** Rings until no more goes in. */
 function fill({ write }: Pipe): void {
@@ -45,7 +42,7 @@ it("rings once for an answer, with eight bytes", async () => {
 });
 
 it("handles any number of rings as one", async () => {
-  const command = front.submit(create(1));
+  const command = front.submitSilently(create(1));
   fill(kick);
   expect((await command.answer()).readUInt32LE(0)).toBe(OK);
   expect(await front.answer(unref(1))).toBe(OK);
@@ -62,7 +59,7 @@ it("handles any number of rings as one", async () => {
   expect(await front.answer(create(2))).toBe(OK);
   expect(heard).toBe(1);
   writeSync(pipe.write, RING);
-  await until("another ring", () => (heard === 2 ? true : undefined));
+  await until("another ring", () => heard === 2);
   listener.close();
   closeDescriptor(pipe.write);
 });

@@ -1,6 +1,6 @@
 import { fstatSync, readdirSync, readSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { ExportClosedError } from "../../../host/export/client.ts";
 import { FdSocket } from "../../../host/native/fd-socket.ts";
 import { connectUnix } from "../../../host/native/listener.ts";
@@ -8,38 +8,29 @@ import { closeDescriptor, memoryStatus } from "../../../host/native/os-addon.ts"
 import { encodeExportMessage } from "../../../proto/export.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { memoriesAreFiles } from "../portable/platform.ts";
-import { exportResource } from "./exported-resource.ts";
 import {
   attach,
   create,
   detach,
-  FrontEnd,
+  exportResource,
   flush,
+  front,
   gpuCommand,
   HIGH_ADDRESS,
   REGION_BYTES,
   setScanout,
   unref,
+  useFrontEnd,
 } from "./front-end.ts";
 import { until } from "./vhost-socket.ts";
 
 const OK = 0x1100;
-let front: FrontEnd;
-
-beforeEach(async () => {
-  front = FrontEnd.start();
-  await front.negotiate();
-});
-
-afterEach(async () => {
-  await front.close();
-});
+useFrontEnd((starting) => starting.negotiate());
 
 const openDescriptors = (): number => readdirSync("/proc/self/fd").length;
 
 /** Both ends of a new connection to the export socket are in this process. */
-const accepted = (before: number) =>
-  until("the connection", () => (openDescriptors() === before + 2 ? true : undefined));
+const accepted = (before: number) => until("the connection", () => openDescriptors() === before + 2);
 
 describe("acquire", () => {
   it("returns where the bytes are, in a read-only memory", async () => {
@@ -68,10 +59,10 @@ describe("acquire", () => {
   it("sees what the guest has queued, also before its kick was noticed", async () => {
     await exportResource(front);
     const client = await front.client();
-    front.submit(create(6)).kick();
+    front.submit(create(6));
     await expect(client.acquire(6)).rejects.toMatchObject({ code: "RESOURCE_WITHOUT_BACKING" });
     // No kick at all.
-    front.submit(attach(6, [[0, 4096]]));
+    front.submitSilently(attach(6, [[0, 4096]]));
     expect((await client.acquire(6)).extents).toEqual([{ memory: 1, offset: 0, length: 4096 }]);
   });
 
@@ -124,7 +115,7 @@ describe("notices", () => {
     await front.client(events);
     await front.answer(setScanout(1, 5));
     await front.answer(flush(5, [10, 20, 30, 40]));
-    await until("the damage", () => (seen.length === 4 ? true : undefined));
+    await until("the damage", () => seen.length === 4);
     expect(seen.splice(0)).toEqual([
       ["scanout", 0, 0, nothing],
       ["scanout", 1, 0, nothing],
@@ -132,7 +123,7 @@ describe("notices", () => {
       ["damage", 1, { x: 10, y: 20, width: 30, height: 40 }],
     ]);
     await front.client(events);
-    await until("the scanouts", () => (seen.length === 2 ? true : undefined));
+    await until("the scanouts", () => seen.length === 2);
     expect(seen).toEqual([
       ["scanout", 0, 0, nothing],
       ["scanout", 1, 5, all],
@@ -146,7 +137,7 @@ describe("notices", () => {
     await front.answer(gpuCommand(0x103, [16, 16, 32, 32, 0, 5]));
     await front.answer(flush(5, [0, 0, 20, 64]));
     await front.answer(flush(5, [50, 0, 10, 64]));
-    await until("the damage", () => (seen.length > 0 ? true : undefined));
+    await until("the damage", () => seen.length > 0);
     expect(seen).toEqual([[0, { x: 0, y: 0, width: 4, height: 32 }]]);
   });
 });
@@ -181,7 +172,7 @@ describe("a bad relay", () => {
     await exportResource(front);
     const { socket, isClosed } = rawClient();
     socket.send(bytes);
-    await until("the end", () => (isClosed() ? true : undefined));
+    await until("the end", () => isClosed());
     expect(await front.answer(create(6))).toBe(OK);
   });
 
@@ -191,7 +182,7 @@ describe("a bad relay", () => {
     const { socket, isClosed } = rawClient();
     await accepted(before);
     socket.send(encodeExportMessage({ type: "acquire", request: 1, resource: 1 }), [front.memory]);
-    await until("the end", () => (isClosed() ? true : undefined));
+    await until("the end", () => isClosed());
     expect(openDescriptors()).toBe(before);
   });
 

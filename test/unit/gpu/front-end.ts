@@ -9,6 +9,7 @@ import { mkdtempSync, readSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
+import { afterEach, beforeEach } from "vitest";
 import { ExportClient, type ExportClientEvents } from "../../../host/export/client.ts";
 import { GpuService, type GpuServiceOptions } from "../../../host/gpu/service.ts";
 import { closeDescriptor, createMemory, duplicateDescriptor } from "../../../host/native/os-addon.ts";
@@ -93,6 +94,11 @@ export class FrontEnd {
     return this.#socket.ended;
   }
 
+  /** QEMU ends. */
+  disconnect(): void {
+    this.#socket.close();
+  }
+
   async close(): Promise<void> {
     for (const client of this.#clients) client.close();
     this.#socket.close();
@@ -105,15 +111,8 @@ export class FrontEnd {
     rmSync(this.folder, { recursive: true });
   }
 
-  async client(events: Partial<ExportClientEvents> = {}): Promise<ExportClient> {
-    const nothing = () => undefined;
-    const client = await ExportClient.connect(join(this.folder, "export"), {
-      onRevoke: nothing,
-      onScanout: nothing,
-      onDamage: nothing,
-      onClose: nothing,
-      ...events,
-    });
+  async client(events: ExportClientEvents = {}): Promise<ExportClient> {
+    const client = await ExportClient.connect(join(this.folder, "export"), events);
     this.#clients.push(client);
     return client;
   }
@@ -269,8 +268,29 @@ export class FrontEnd {
     this.#next.fill(0);
   }
 
+  /** Makes a chain available, rings, and waits until it comes back. Returns the length of the answer. */
+  async offer(ring: number, descriptors: readonly Descriptor[]): Promise<number> {
+    const before = this.usedIndex(ring);
+    this.queue(ring, descriptors);
+    this.kick(ring);
+    await until("the chain", () => this.usedIndex(ring) !== before);
+    return this.usedEntry(ring, before).readUInt32LE(4);
+  }
+
+  /** An entry of the used ring: head, and length of the answer. */
+  usedEntry(ring: number, index: number): Buffer {
+    return this.read(place(ring).used + 4 + (index % place(ring).size) * 8, 8);
+  }
+
+  /** Queues a command with room for an answer, and rings. */
+  submit(command: Buffer, ring = 0): { isDone(): boolean; answer(): Promise<Buffer> } {
+    const submitted = this.submitSilently(command, ring);
+    this.kick(ring);
+    return submitted;
+  }
+
   /** Queues a command with room for an answer; returns how to take the answer. */
-  submit(command: Buffer, ring = 0): { kick(): void; isDone(): boolean; answer(): Promise<Buffer> } {
+  submitSilently(command: Buffer, ring = 0): { isDone(): boolean; answer(): Promise<Buffer> } {
     const { buffers } = place(ring);
     const answerAt = buffers + ANSWER_OFFSET;
     this.write(buffers, command);
@@ -282,27 +302,41 @@ export class FrontEnd {
     ]);
     const isDone = () => this.usedIndex(ring) !== before;
     return {
-      kick: () => this.kick(ring),
       isDone,
       answer: async () => {
-        await until("the device's answer", () => (isDone() ? true : undefined));
-        const entry = this.read(place(ring).used + 4 + (before % place(ring).size) * 8, 8);
-        return this.read(answerAt, entry.readUInt32LE(4));
+        await until("the device's answer", () => isDone());
+        return this.read(answerAt, this.usedEntry(ring, before).readUInt32LE(4));
       },
     };
   }
 
   /** A command from kick to answer. */
   async command(command: Buffer, ring = 0): Promise<Buffer> {
-    const submitted = this.submit(command, ring);
-    submitted.kick();
-    return await submitted.answer();
+    return await this.submit(command, ring).answer();
   }
 
   /** Type of the answer to a command. */
   async answer(command: Buffer, ring = 0): Promise<number> {
     return (await this.command(command, ring)).readUInt32LE(0);
   }
+}
+
+/** The front end of the present test; see useFrontEnd. */
+export let front: FrontEnd;
+
+/** Gives every test of the file a front end that `prepare` has brought as far as the tests want it. */
+export function useFrontEnd(prepare: (front: FrontEnd) => Promise<void> | void): void {
+  beforeEach(async () => {
+    front = FrontEnd.start();
+    await prepare(front);
+  });
+  afterEach(() => front.close());
+}
+
+/** The driver has started the device. */
+export async function started(starting: FrontEnd): Promise<void> {
+  await starting.negotiate();
+  await starting.startDevice();
 }
 
 function bell(bells: readonly Pipe[], ring: number): Pipe {
@@ -367,3 +401,16 @@ export const attach = (id: number, ranges: readonly (readonly [number, number])[
     ...ranges.flatMap(([address, length]) => [address % 2 ** 32, Math.floor(address / 2 ** 32), length, 0]),
   ]);
 export const detach = (id: number): Buffer => gpuCommand(0x107, [id, 0]);
+
+/** Starts the device and gives resource 5, of 64x64 pixels, three runs of pages, the last in the high region. */
+export async function exportResource(front: FrontEnd): Promise<void> {
+  await front.startDevice();
+  await front.answer(create(5));
+  await front.answer(
+    attach(5, [
+      [0x20_0000, 4096],
+      [0x20_1000, 4096],
+      [HIGH_ADDRESS + 0x3000, 8192],
+    ]),
+  );
+}

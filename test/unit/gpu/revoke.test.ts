@@ -2,27 +2,20 @@
  * Revoke: the guest's command that takes a resource's pages back waits until every relay has released the resource, or
  * for REVOKE_HOLD_MS. The clock of that bound stands still here, so a wait that ends has ended for another reason.
  */
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import type { ExportClient, ExportClientEvents } from "../../../host/export/client.ts";
 import { LIMITS } from "../../../proto/limits.ts";
-import { exportResource } from "./exported-resource.ts";
-import { attach, create, detach, FrontEnd, unref } from "./front-end.ts";
+import { attach, create, detach, exportResource, front, unref, useFrontEnd } from "./front-end.ts";
 import { until } from "./vhost-socket.ts";
 
 const OK = 0x1100;
-let front: FrontEnd;
-
-beforeEach(async () => {
-  front = FrontEnd.start();
-  await front.negotiate();
-  await exportResource(front);
+useFrontEnd(async (starting) => {
+  await starting.negotiate();
+  await exportResource(starting);
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
 });
-
-afterEach(async () => {
-  vi.useRealTimers();
-  await front.close();
-});
+// Before the front end closes: clean-up runs in reverse order.
+afterEach(() => void vi.useRealTimers());
 
 /** A relay, and the resources that it has been asked to release. */
 async function holder(
@@ -33,8 +26,7 @@ async function holder(
   return { client: await front.client({ onRevoke, ...events }), asked };
 }
 
-const once = (asked: readonly unknown[]): Promise<true> =>
-  until("the revoke", () => (asked.length > 0 ? true : undefined));
+const once = (asked: readonly unknown[]): Promise<true> => until("the revoke", () => asked.length > 0);
 
 describe("revoke", () => {
   it.each([
@@ -45,7 +37,6 @@ describe("revoke", () => {
     const { generation } = await first.client.acquire(5);
     await second.client.acquire(5);
     const submitted = front.submit(command);
-    submitted.kick();
     await once(first.asked);
     await once(second.asked);
     expect([first.asked, second.asked]).toEqual([[[5, generation]], [[5, generation]]]);
@@ -71,7 +62,6 @@ describe("revoke", () => {
     await client.acquire(5);
     await client.acquire(6);
     const submitted = front.submit(unref(5));
-    submitted.kick();
     await once(asked);
     vi.advanceTimersByTime(LIMITS.REVOKE_HOLD_MS - 1);
     await front.roundTrip();
@@ -107,9 +97,9 @@ describe("revoke", () => {
   it("breaks the ring when the held command's chain is made available again", async () => {
     const { client, asked } = await holder();
     await client.acquire(5);
-    const submitted = front.submit(unref(5));
+    const submitted = front.submitSilently(unref(5));
     front.queue(0, [], 0);
-    submitted.kick();
+    front.kick(0);
     await once(asked);
     vi.advanceTimersByTime(LIMITS.REVOKE_HOLD_MS);
     await submitted.answer();
@@ -120,7 +110,6 @@ describe("revoke", () => {
     const { client, asked } = await holder();
     await client.acquire(5);
     const submitted = front.submit(unref(5));
-    submitted.kick();
     await once(asked);
     const bases = await front.stopDevice();
     expect(submitted.isDone()).toBe(true);
@@ -144,7 +133,6 @@ describe("revoke", () => {
     client.release(5, generation);
     expect((await again).generation).toBe(generation);
     const submitted = front.submit(unref(5));
-    submitted.kick();
     await once(asked);
     await front.roundTrip();
     expect(submitted.isDone()).toBe(false);

@@ -219,7 +219,7 @@ export class SessionPlayer {
     ring.next = (ring.next + 1) & 0xffff;
     this.#writeU16(ring.available + 2, ring.next);
     writeSync(ring.kick, RING);
-    await until("a chain", () => (this.#readU16(ring.used + 2) === before ? undefined : true));
+    await until("a chain", () => this.#readU16(ring.used + 2) !== before);
     return this.#read(ring.used + 4 + (before % ring.size) * 8, 8).readUInt32LE(4);
   }
 

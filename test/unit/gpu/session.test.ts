@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
 import { formatBytes, parseBytes, parseSession } from "../../../host/gpu/session-recording.ts";
-import { create, FrontEnd, gpuCommand, INDIRECT } from "./front-end.ts";
+import { create, FrontEnd, gpuCommand, INDIRECT, started } from "./front-end.ts";
 import { SessionPlayer } from "./session-player.ts";
 import { until } from "./vhost-socket.ts";
 
@@ -29,14 +29,10 @@ it("records commands and answers, and plays them again", async () => {
   const folder = mkdtempSync(join(tmpdir(), "vsockenc-record-"));
   const recordPath = join(folder, "session");
   const front = FrontEnd.start({ recordPath });
-  await front.negotiate();
-  await front.startDevice();
+  await started(front);
   await front.answer(create(1));
   await front.answer(create(1));
-  const before = front.usedIndex(0);
-  front.queue(0, [{ address: 2 ** 40, length: 32, flags: INDIRECT, next: 0 }]);
-  front.kick(0);
-  await until("the chain", () => (front.usedIndex(0) !== before ? true : undefined));
+  await front.offer(0, [{ address: 2 ** 40, length: 32, flags: INDIRECT, next: 0 }]);
   await front.answer(gpuCommand(0x300, [0, 0, 0, 0, 0, 0, 0, 0]), 1);
   await front.close();
   const text = await until("the recording", () => {
@@ -55,8 +51,7 @@ it("records commands and answers, and plays them again", async () => {
 
 it("keeps the device running when the recording cannot be written", async () => {
   const front = FrontEnd.start({ recordPath: "/dev/full" });
-  await front.negotiate();
-  await front.startDevice();
+  await started(front);
   for (let id = 1; id <= 20; id++) expect(await front.answer(create(id))).toBe(0x1100);
   await front.close();
 });

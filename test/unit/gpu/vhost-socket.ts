@@ -12,11 +12,11 @@ const REPLY = 5;
 const NEED_REPLY = 9;
 
 /** Like until() of test/support, but polls on every turn of the event loop and works while timers are faked. */
-export async function until<Value>(what: string, get: () => Value | undefined): Promise<Value> {
+export async function until<Value>(what: string, get: () => Value | undefined | false): Promise<Value> {
   const end = performance.now() + HANG_MS;
   for (;;) {
     const value = get();
-    if (value !== undefined) return value;
+    if (value !== undefined && value !== false) return value;
     if (performance.now() > end) throw new Error(`timed out: ${what}`);
     await new Promise((resolve) => setImmediate(resolve));
   }

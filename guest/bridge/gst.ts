@@ -43,12 +43,8 @@ export type PipelineEvent =
   /** Number of messages that were discarded because this thread was busy. */
   | { readonly kind: "lost"; readonly count: number };
 
-export interface Latency {
-  readonly live: boolean;
-  readonly minUs: number | undefined;
-  /** Undefined: without limit. */
-  readonly maxUs: number | undefined;
-}
+/** `maxUs` is undefined where there is no limit. */
+export type Latency = Readonly<{ live: boolean; minUs: number | undefined; maxUs: number | undefined }>;
 
 /** The value of a property: a structure is an object, an enum its nick; other types are GStreamer's text. */
 export type PropertyValue =

@@ -22,21 +22,18 @@ import {
   renderMarkdown,
   renderTable,
 } from "./report.ts";
-import { VmBench } from "./support/vm-bench.ts";
+import { bootVmBench, type VmBench } from "./support/vm-bench.ts";
 
 const FRAMES = 1000;
 const QUICK_FRAMES = 20;
 const ENCODERS = [...ENCODER_NAMES, ...CASES.flatMap(({ encoder }) => encoder ?? [])];
 
-interface Options {
+interface Options extends Partial<Record<"json" | "markdown" | "charts", string>> {
   readonly only?: readonly string[];
   readonly frames?: number;
   readonly encoder: string;
   readonly vm: boolean;
   readonly quick?: true;
-  readonly json?: string;
-  readonly markdown?: string;
-  readonly charts?: string;
 }
 
 function say(line: string): void {
@@ -64,7 +61,7 @@ async function bench(options: Options): Promise<void> {
   const skipped: { name: string; why: string }[] = [];
   let booting: Promise<VmBench> | undefined;
   const vm = (): Promise<VmBench> => {
-    booting ??= VmBench.boot(encoder, say);
+    booting ??= bootVmBench(encoder, say);
     return booting;
   };
   const ownEncoder = CASES.find((one) => one.encoder === encoder)?.encoder;

@@ -1,14 +1,13 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../common/package-root.ts";
+import { temporaryFolder } from "../support/folder.ts";
 import { type DemoFigures, shortcomings } from "./figures.ts";
 
 describe("the demo", () => {
-  const folder = mkdtempSync(join(tmpdir(), "vsockenc-demo-"));
-  afterAll(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder();
 
   it("encodes in a real guest, prints figures and writes its files", () => {
     const json = join(folder, "figures.json");
@@ -24,13 +23,8 @@ describe("the demo", () => {
   });
 
   it("fails if a frame is missing, the tier is wrong or the picture is wrong", () => {
-    const good = {
-      framesIn: 2,
-      framesOut: 2,
-      tier: "resource",
-      pixelBytesOverPort: 0,
-      psnr: { average: 40, minimum: 35 },
-    };
+    const psnr = { average: 40, minimum: 35 };
+    const good = { framesIn: 2, framesOut: 2, tier: "resource", pixelBytesOverPort: 0, psnr };
     const judge = (change: object): number => shortcomings({ ...good, ...change } as DemoFigures).length;
     expect(judge({})).toBe(0);
     expect(judge({ framesOut: 1 })).toBe(1);

@@ -1,11 +1,5 @@
 /** The figures of the demo, and their table. */
 
-/** 50th and 95th percentile, in milliseconds. */
-export interface Percentiles {
-  readonly p50: number;
-  readonly p95: number;
-}
-
 export interface DemoFigures {
   readonly framesIn: number;
   readonly framesOut: number;
@@ -21,7 +15,8 @@ export interface DemoFigures {
   readonly pixelBytesOverPort: number;
   /** Frames by the guest's wall clock, from the first drawn to the last encoded. */
   readonly fps: number;
-  readonly stagesMs: Readonly<Record<string, Percentiles>>;
+  /** Percentiles. */
+  readonly stagesMs: Readonly<Record<string, { readonly p50: number; readonly p95: number }>>;
   /** Mean time in which the guest drew a frame. */
   readonly drawingMs: number;
   /** Of the decoded stream against the same frames drawn on the host, as RGB, in dB. */
@@ -29,7 +24,7 @@ export interface DemoFigures {
   readonly machine: { readonly qemu: string; readonly accelerator: string; readonly guestKernel: string };
 }
 
-export const MINIMUM_PSNR_DB = 30;
+const MINIMUM_PSNR_DB = 30;
 
 /** The defects that the figures show, one a line. */
 export function shortcomings(figures: DemoFigures): string[] {
@@ -46,29 +41,27 @@ export function shortcomings(figures: DemoFigures): string[] {
 export function renderTable(figures: DemoFigures): string {
   const number = (value: number, digits = 0): string =>
     value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const { framesIn, framesOut, bytesPerFrame, drawingMs, psnr, machine } = figures;
   const pictureBytes = figures.width * figures.height * 4;
   const rows: [string, string][] = [
-    ["frames in / out", `${figures.framesIn} / ${figures.framesOut}`],
+    ["frames in / out", `${framesIn} / ${framesOut}`],
     ["key frames", String(figures.keyFrames)],
     ["encoder", figures.encoder],
     ["source tier", figures.tier],
     [
       "guest→host bytes a frame",
-      `${number(figures.bytesPerFrame.guestToHost, 1)} (the picture has ${number(pictureBytes)})`,
+      `${number(bytesPerFrame.guestToHost, 1)} (the picture has ${number(pictureBytes)})`,
     ],
-    ["host→guest bytes a frame", number(figures.bytesPerFrame.hostToGuest, 1)],
+    ["host→guest bytes a frame", number(bytesPerFrame.hostToGuest, 1)],
     ["pixel bytes over the port", number(figures.pixelBytesOverPort)],
-    ["frames a second", `${number(figures.fps, 1)} (${figures.machine.accelerator})`],
+    ["frames a second", `${number(figures.fps, 1)} (${machine.accelerator})`],
     ...Object.entries(figures.stagesMs).map(([stage, { p50, p95 }]): [string, string] => [
       `${stage}, p50 / p95`,
       `${number(p50, 2)} / ${number(p95, 2)} ms`,
     ]),
-    ["drawing in the guest, mean", `${number(figures.drawingMs, 2)} ms`],
-    [
-      "PSNR, mean / worst frame",
-      `${number(figures.psnr.average, 1)} / ${number(figures.psnr.minimum, 1)} dB`,
-    ],
-    ["guest", `Linux ${figures.machine.guestKernel}, QEMU ${figures.machine.qemu}`],
+    ["drawing in the guest, mean", `${number(drawingMs, 2)} ms`],
+    ["PSNR, mean / worst frame", `${number(psnr.average, 1)} / ${number(psnr.minimum, 1)} dB`],
+    ["guest", `Linux ${machine.guestKernel}, QEMU ${machine.qemu}`],
   ];
   const width = Math.max(...rows.map(([label]) => label.length));
   return rows.map(([label, value]) => `  ${label.padEnd(width)}  ${value}`).join("\n");

@@ -6,34 +6,27 @@
  * relay and guest report times.
  */
 
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { errorText } from "../../common/error-text.ts";
 import { packageRoot } from "../../common/package-root.ts";
+import { dmabufsrc, drawPattern } from "../support/counter.ts";
 import { inspectStream, makeShowpieces, psnr, type Quality } from "../support/ffmpeg.ts";
 import { portBulk } from "../support/port-recording.ts";
 import { Vm } from "../vm/vm.ts";
-import { type DemoFigures, type Percentiles, renderTable, shortcomings } from "./figures.ts";
+import { type DemoFigures, renderTable, shortcomings } from "./figures.ts";
 
 const SIZE = { width: 1280, height: 720 };
 const FPS = 30;
 const BITRATE_KBPS = 8000;
 
-interface Options {
-  readonly out: string;
-  readonly frames: number;
-  readonly json?: string;
-}
-
 /** The output of dmabufsrc --stats-json: its own times, and the fields of the element's `stats`. */
 interface GuestStats {
-  readonly "elapsed-us": number;
-  readonly "drawing-us": number;
   readonly tier: string;
   readonly encoder: string;
-  readonly [field: `${string}-us-p50` | `${string}-us-p95`]: number;
+  readonly [field: `${string}-us` | `${string}-us-p50` | `${string}-us-p95`]: number;
 }
 
 function say(line: string): void {
@@ -48,15 +41,9 @@ function frameCount(text: string): number {
 
 /** Draws the same frames as the guest, on this machine, and compares. */
 async function compare(file: string, frames: number): Promise<Quality> {
-  execFileSync("npm", ["run", "--silent", "build:element"], {
-    cwd: packageRoot,
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  const pattern = join(packageRoot, "build", "element", "test", "guest", "pattern");
-  const size = ["--width", String(SIZE.width), "--height", String(SIZE.height), "--format", "BGRx"];
-  const drawer = spawn(pattern, ["--frames", String(frames), ...size], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const build = ["run", "--silent", "build:element"];
+  execFileSync("npm", build, { cwd: packageRoot, stdio: ["ignore", "ignore", "inherit"] });
+  const drawer = drawPattern(SIZE, frames);
   drawer.on("error", (error) => say(`cannot draw the reference: ${error.message}`));
   return await psnr(file, drawer.stdout, SIZE, "bgr0");
 }
@@ -70,8 +57,8 @@ async function encodeInGuest(folder: string, frames: number) {
     const opened = vm.portProxy?.counts();
     say(`encoding ${frames} frames of ${SIZE.width}x${SIZE.height} in the guest`);
     const tail = `vsockenc name=encoder bitrate=${BITRATE_KBPS} ! h264parse ! filesink location=/out/demo.h264`;
-    const draw = `--frames ${frames} --width ${SIZE.width} --height ${SIZE.height} --format BGRx --fps ${FPS}`;
-    const command = `dmabufsrc --allocator resource ${draw} --stats-json /out/stats.json --pipeline '${tail}'`;
+    const draw = `--allocator resource --format BGRx --fps ${FPS} --stats-json /out/stats.json`;
+    const command = dmabufsrc(SIZE, frames, tail, draw);
     const result = await vm.run(command, { onOutput: (_stream, data) => process.stderr.write(data) });
     if (result.status !== 0) throw new Error(`the guest's pipeline failed with status ${result.status}`);
     const closed = vm.portProxy?.counts();
@@ -90,7 +77,7 @@ async function encodeInGuest(folder: string, frames: number) {
   }
 }
 
-async function demo({ out, frames, json }: Options): Promise<number> {
+async function demo(out: string, frames: number, json: string | undefined): Promise<number> {
   const folder = resolve(out);
   mkdirSync(folder, { recursive: true });
   const stream = join(folder, "demo.h264");
@@ -101,7 +88,7 @@ async function demo({ out, frames, json }: Options): Promise<number> {
   const report = inspectStream(stream);
   makeShowpieces(stream, FPS, join(folder, "demo.mp4"), join(folder, "demo.png"), Math.floor(frames / 2));
   const milliseconds = (field: keyof GuestStats): number => Number(run.guest[field]) / 1000;
-  const stage = (name: string): Percentiles => ({
+  const stage = (name: string) => ({
     p50: milliseconds(`${name}-us-p50`),
     p95: milliseconds(`${name}-us-p95`),
   });
@@ -114,7 +101,7 @@ async function demo({ out, frames, json }: Options): Promise<number> {
     ...SIZE,
     bytesPerFrame: { guestToHost: run.guestToHost / frames, hostToGuest: run.hostToGuest / frames },
     pixelBytesOverPort: (await portBulk(run.recording)).dataBytes,
-    fps: (frames * 1e6) / run.guest["elapsed-us"],
+    fps: (frames * 1000) / milliseconds("elapsed-us"),
     stagesMs: {
       "wait for the encoder": stage("queue"),
       conversion: stage("convert"),
@@ -141,7 +128,8 @@ const program = new Command("demo")
   .option("--frames <n>", "frames to encode", frameCount, 300)
   .parse();
 
-process.exitCode = await demo(program.opts<Options>()).catch((error: unknown) => {
+const { out, frames, json } = program.opts<{ out: string; frames: number; json?: string }>();
+process.exitCode = await demo(out, frames, json).catch((error: unknown) => {
   console.error(`[demo] ${errorText(error)}`);
   return 1;
 });

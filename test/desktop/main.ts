@@ -5,6 +5,7 @@
  * offers two sources: the VM's head, which needs no software in the guest, and the stream of `virtgpusrc ! vsockenc` in
  * the guest.
  */
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -36,14 +37,6 @@ function whole(least: number, most: number): (text: string) => number {
   };
 }
 
-/** A relay that shows the VM's head and its port's stream. */
-function relayConfiguration(vm: Vm, port: number): string {
-  return `log = { level = "info" }
-status = { enabled = false }
-viewer = { enabled = true, port = ${port} }
-${vmSection("desktop", vm, "view = { heads = true }")}`;
-}
-
 /** The page's address, as the relay logs it. */
 async function viewerAddress(relay: SupervisedProcess): Promise<string> {
   const logged = () => /"address":"(http[^"]+)"/.exec(relay.log)?.[1];
@@ -51,22 +44,16 @@ async function viewerAddress(relay: SupervisedProcess): Promise<string> {
   return logged() ?? (await relay.failure());
 }
 
-/** Resolves on Ctrl-C or SIGTERM. */
-function interrupted(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
-  });
-}
-
 async function run({ desktop, mode, port, bitrate }: Options): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "vsockenc-desktop-"));
-  const end = interrupted();
+  const end = Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
   let vm: Vm | undefined;
   let relay: SupervisedProcess | undefined;
   try {
     vm = await Vm.boot({ desktop, mode, relay: false, log: say });
     const config = join(folder, "relay.toml");
-    writeFileSync(config, relayConfiguration(vm, port));
+    const viewer = `status.enabled = false\nviewer = { enabled = true, port = ${port} }\n`;
+    writeFileSync(config, viewer + vmSection("desktop", vm, "view = { heads = true }"));
     relay = startRelay(config);
     const address = await viewerAddress(relay);
     const capture = `virtgpusrc cursor=true ! "video/x-raw(ANY),framerate=${CAPTURE_FPS}/1"`;

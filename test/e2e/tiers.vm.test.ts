@@ -2,14 +2,11 @@
  * Every source tier in real guests with the real relay: decoded pictures are compared with the drawn ones, by the counter
  * in each frame and by PSNR as RGB.
  */
-import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Readable } from "node:stream";
 import { describe, expect, it } from "vitest";
-import { packageRoot } from "../../common/package-root.ts";
 import { PIXEL_FORMATS } from "../../proto/formats.ts";
-import { countersOf, dmabufsrc, upTo } from "../support/counter.ts";
+import { countersOf, dmabufsrc, drawPattern, upTo } from "../support/counter.ts";
 import { psnr } from "../support/ffmpeg.ts";
 import { temporaryFolder } from "../support/folder.ts";
 import { useVm } from "../vm/use-vm.ts";
@@ -45,7 +42,7 @@ class Guest {
     const pipeline = "vsockenc bitrate=20000 ! h264parse ! filesink location=/out/a.h264";
     await this.#guest.vm.succeed(dmabufsrc(SIZE, FRAMES, pipeline, options));
     expect(countersOf(stream, SIZE)).toEqual(upTo(FRAMES));
-    const quality = await psnr(stream, reference(), SIZE, "bgr0");
+    const quality = await psnr(stream, drawPattern(SIZE, FRAMES).stdout, SIZE, "bgr0");
     expect(quality.minimum).toBeGreaterThan(MIN_PSNR_DB);
     return JSON.parse(readFileSync(join(this.#folder, "a.json"), "utf8"));
   }
@@ -56,13 +53,6 @@ class Guest {
     expect(probe).toMatchObject({ ok: true, tier, crc_host: probe.crc_guest, error: null });
     expect(probe.crc_guest).toEqual(expect.any(String));
   }
-}
-
-/** The same frames drawn on the host, as RGB. */
-function reference(): Readable {
-  const program = join(packageRoot, "build", "element", "test", "guest", "pattern");
-  const args = ["--frames", FRAMES, "--width", SIZE.width, "--height", SIZE.height, "--format", "BGRx"];
-  return spawn(program, args.map(String), { stdio: ["ignore", "pipe", "inherit"] }).stdout;
 }
 
 const names = PIXEL_FORMATS.map(({ name }) => name);

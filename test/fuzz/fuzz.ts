@@ -36,36 +36,25 @@ export function buildTargets(show = false): void {
   run("cmake", ["--build", BUILD], show);
 }
 
-export interface FuzzLimits {
-  readonly runs?: number;
-  readonly seconds?: number;
-  /** 0: random. */
-  readonly seed?: number;
-  /** Shows libFuzzer's own progress. */
-  readonly show?: boolean;
-}
-
 /**
- * Runs a target until a limit. New inputs stay in build/fuzz/corpus-TARGET for the next run with `seconds`; a run with
- * `runs` starts from the vectors alone, so it is reproducible.
+ * Runs a target until a limit. New inputs stay in build/fuzz/corpus-TARGET for the next run with `seconds`, which shows
+ * libFuzzer's progress; a run with `runs` starts from the vectors alone and a fixed seed, so it is reproducible.
  *
  * @returns libFuzzer's report
  * @throws FuzzError with the sanitizer's report; the input is in build/fuzz then
  */
-export function fuzz(target: Target, { runs, seconds, seed = 0, show = false }: FuzzLimits): string {
+export function fuzz(
+  target: Target,
+  limit: { readonly runs: number } | { readonly seconds: number },
+): string {
   const seeds = join(BUILD, `seeds-${target}`);
-  rmSync(seeds, { recursive: true, force: true });
-  mkdirSync(seeds, { recursive: true });
-  SEEDS[target]().forEach((bytes, i) => {
-    writeFileSync(join(seeds, String(i)), bytes);
-  });
   const corpus = join(BUILD, `corpus-${target}`);
-  mkdirSync(corpus, { recursive: true });
-  const limits = [
-    ...(runs === undefined ? [] : [`-runs=${runs}`]),
-    ...(seconds === undefined ? [] : [`-max_total_time=${seconds}`]),
-  ];
-  const folders = seconds === undefined ? [seeds] : [corpus, seeds];
-  const options = [`-seed=${seed}`, `-max_len=${MAX_INPUT_BYTES}`, `-artifact_prefix=${BUILD}/${target}-`];
-  return run(join(BUILD, target), [...limits, ...options, "-print_final_stats=1", ...folders], show);
+  rmSync(seeds, { recursive: true, force: true });
+  for (const folder of [seeds, corpus]) mkdirSync(folder, { recursive: true });
+  for (const [i, bytes] of SEEDS[target]().entries()) writeFileSync(join(seeds, String(i)), bytes);
+  const timed = "seconds" in limit;
+  const limits = timed ? [`-max_total_time=${limit.seconds}`] : [`-runs=${limit.runs}`, "-seed=1"];
+  const options = [`-max_len=${MAX_INPUT_BYTES}`, `-artifact_prefix=${BUILD}/${target}-`];
+  const folders = timed ? [corpus, seeds] : [seeds];
+  return run(join(BUILD, target), [...limits, ...options, "-print_final_stats=1", ...folders], timed);
 }

@@ -10,7 +10,7 @@ if (target === undefined || !Number.isInteger(seconds) || seconds <= 0) {
 } else {
   try {
     buildTargets(true);
-    fuzz(target, { seconds, show: true });
+    fuzz(target, { seconds });
   } catch (error) {
     if (!(error instanceof FuzzError)) throw error;
     console.error(error.message);

@@ -69,37 +69,18 @@ const DESKTOP_PACKAGES = [
 ];
 
 /** For compiling the guest's software, on top of the above. */
-const BUILD_PACKAGES = [
-  "gcc",
-  "g++",
-  "cmake",
-  "ninja-build",
-  "pkg-config",
-  "libgstreamer1.0-dev",
-  "libgstreamer-plugins-base1.0-dev",
-  "libgstreamer-plugins-bad1.0-dev",
-  "libdrm-dev",
-  "libnanopb-dev",
-  "zlib1g-dev",
-];
+const BUILD_PACKAGES =
+  "gcc g++ cmake ninja-build pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev " +
+  "libgstreamer-plugins-bad1.0-dev libdrm-dev libnanopb-dev zlib1g-dev";
 
 /** Loaded in the initrd, with their dependencies. Some are built in. */
-const MODULES = [
-  "virtio_pci",
-  "virtio_console",
-  "virtio_blk",
-  "ext4",
-  "9p",
-  "9pnet_virtio",
-  "virtio_rng",
-  "virtio_gpu",
-];
+const MODULES = "virtio_pci virtio_console virtio_blk ext4 9p 9pnet_virtio virtio_rng virtio_gpu";
 
 interface Recipe {
   readonly suite: Suite;
   readonly runtime: readonly string[];
   /** Empty: no build tree of its own. */
-  readonly build: readonly string[];
+  readonly build: string;
   /** The image in whose build tree our software is compiled, if it is another one. */
   readonly buildIn?: ImageName;
   /** Shown to the user, who has to wait. */
@@ -116,13 +97,13 @@ const RECIPES: Readonly<Record<ImageName, Recipe>> = {
   bookworm: {
     suite: "bookworm",
     runtime: [...BASE_PACKAGES, "mount"],
-    build: [],
+    build: "",
     cost: "about a minute, 1 GB",
   },
   desktop: {
     suite: "trixie",
     runtime: [...BASE_PACKAGES, ...RUNTIME_PACKAGES, ...DESKTOP_PACKAGES],
-    build: [],
+    build: "",
     buildIn: "trixie",
     cost: "two minutes, 2 GB",
   },
@@ -145,8 +126,7 @@ export interface GuestImage {
 export async function ensureImage(name: ImageName, log: (line: string) => void): Promise<GuestImage> {
   const script = readFileSync(join(SCRIPTS, "build-image.sh"));
   const { suite, runtime, build, buildIn } = RECIPES[name];
-  const lists = [runtime, build, MODULES].map((list) => list.join(" "));
-  const key = contentKey([script, suite, KERNEL_PACKAGE, ...lists]);
+  const key = contentKey([script, suite, KERNEL_PACKAGE, runtime.join(" "), build, MODULES]);
   const directory = join(cacheRoot(), `image-${key}`);
   const image: GuestImage = {
     key,
@@ -154,7 +134,7 @@ export async function ensureImage(name: ImageName, log: (line: string) => void):
     kernel: join(directory, "kernel"),
     initrd: join(directory, "initrd"),
     rootDisk: join(directory, "root.img"),
-    buildTree: build.length === 0 ? undefined : join(directory, "tree"),
+    buildTree: build === "" ? undefined : join(directory, "tree"),
   };
   if (buildIn !== undefined) image.buildTree = (await ensureImage(buildIn, log)).buildTree;
   if (existsSync(directory)) {
@@ -182,10 +162,10 @@ async function buildImage(name: ImageName, directory: string, log: (line: string
     KEYRING: mirror.keyring,
     KERNEL_PACKAGE,
     RUNTIME_PACKAGES: runtime.join(","),
-    BUILD_PACKAGES: build.join(" "),
-    MODULES: MODULES.join(" "),
+    BUILD_PACKAGES: build,
+    MODULES,
   };
-  await runAsRoot(join(SCRIPTS, "build-image.sh"), unfinished, environment, log);
+  await runAsRoot(["sh", join(SCRIPTS, "build-image.sh")], unfinished, environment, log);
   renameSync(unfinished, directory);
   log(`the image is ready after ${Math.round((Date.now() - started) / 1000)} s`);
   for (const path of staleEntries(cacheRoot(), "image-", IMAGES_KEPT)) await removeTree(path);
@@ -193,21 +173,11 @@ async function buildImage(name: ImageName, directory: string, log: (line: string
 
 /** Removes a folder whose files may belong to other ids of the user's range. */
 export async function removeTree(path: string): Promise<void> {
-  if (existsSync(path))
-    await spawnAsRoot(["rm", "-rf", "--one-file-system", path], cacheRoot(), {}, () => {});
+  if (existsSync(path)) await runAsRoot(["rm", "-rf", "--one-file-system", path], cacheRoot(), {}, () => {});
 }
 
-/** Runs a script as root in a mount namespace; its "vsockenc-progress:" lines go to `log`. */
+/** Runs a command as root in a mount namespace; its "vsockenc-progress:" lines go to `log`. */
 export async function runAsRoot(
-  script: string,
-  directory: string,
-  environment: Record<string, string>,
-  log: (line: string) => void,
-): Promise<void> {
-  await spawnAsRoot(["sh", script], directory, environment, log);
-}
-
-async function spawnAsRoot(
   command: string[],
   directory: string,
   environment: Record<string, string>,
@@ -218,12 +188,7 @@ async function spawnAsRoot(
   const flags = [...identity, "--mount", "--pid", "--fork", "--kill-child"];
   const child = spawn("unshare", [...flags, "--", ...command], {
     cwd: directory,
-    env: {
-      ...process.env,
-      LC_ALL: "C",
-      PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`,
-      ...environment,
-    },
+    env: { ...process.env, LC_ALL: "C", PATH: `${process.env["PATH"]}:/usr/sbin:/sbin`, ...environment },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";

@@ -4,31 +4,21 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { errorText } from "../../common/error-text.ts";
 import { HangError } from "../support/until.ts";
 import { VmTimeoutError } from "./errors.ts";
-import { DESKTOPS, type Desktop, SUITES, type Suite } from "./image.ts";
-import { type ForwardedPort, GPU_KINDS, type GpuKind } from "./qemu-args.ts";
+import { DESKTOPS, SUITES } from "./image.ts";
+import { type ForwardedPort, GPU_KINDS } from "./qemu-args.ts";
 import { shellText } from "./shell-text.ts";
-import { Vm } from "./vm.ts";
+import { Vm, type VmOptions } from "./vm.ts";
 
 /** As of timeout(1): the command took too long; it could not be run. */
 const STATUS_TIMEOUT = 124;
 const STATUS_HARNESS = 125;
 
-interface Options {
-  suite: Suite;
-  desktop?: Desktop;
-  gpu: GpuKind;
-  in?: string;
-  out?: string;
-  memory: number;
-  timeout: number;
-  relayConfig?: string;
-  relay: boolean;
-  payload: boolean;
-  heads: number;
-  mode?: string;
-  forward: ForwardedPort[];
-  qemuArg: string[];
-  verbose?: true;
+interface Options extends VmOptions {
+  readonly in?: string;
+  readonly out?: string;
+  readonly memory: number;
+  readonly timeout: number;
+  readonly qemuArg: string[];
 }
 
 function wholeNumber(text: string): number {
@@ -43,29 +33,16 @@ function forwardedPort(text: string): ForwardedPort {
   throw new InvalidArgumentError("Expected HOST:GUEST, two TCP ports.");
 }
 
+const repeated = (text: string, all: string[]): string[] => [...all, text];
+
 async function run(words: string[], options: Options): Promise<number> {
+  const { in: inDir, out: outDir, memory: memoryMiB, timeout, qemuArg: qemuArgs, ...more } = options;
   const log = (line: string): void => void process.stderr.write(`[vm] ${line}\n`);
-  if (options.out !== undefined) mkdirSync(options.out, { recursive: true });
-  const vm = await Vm.boot({
-    suite: options.suite,
-    gpu: options.gpu,
-    relay: options.relay,
-    payload: options.payload,
-    memoryMiB: options.memory,
-    heads: options.heads,
-    forward: options.forward,
-    qemuArgs: options.qemuArg,
-    verbose: options.verbose === true,
-    desktop: options.desktop,
-    mode: options.mode,
-    inDir: options.in,
-    outDir: options.out,
-    relayConfig: options.relayConfig,
-    log,
-  });
+  if (outDir !== undefined) mkdirSync(outDir, { recursive: true });
+  const vm = await Vm.boot({ ...more, memoryMiB, qemuArgs, inDir, outDir, log });
   try {
     const result = await vm.run(shellText(words), {
-      timeoutMs: options.timeout * 1000,
+      timeoutMs: timeout * 1000,
       onOutput: (stream, data) => void process[stream].write(data),
     });
     return result.status;
@@ -101,12 +78,7 @@ const program = new Command("npm run vm --")
     (text, all: ForwardedPort[]) => [...all, forwardedPort(text)],
     [],
   )
-  .option(
-    "--qemu-arg <arg>",
-    "additional argument for QEMU; repeatable",
-    (arg, all: string[]) => [...all, arg],
-    [],
-  )
+  .option("--qemu-arg <arg>", "additional argument for QEMU; repeatable", repeated, [])
   .option("--verbose", "also show the output of QEMU, GPU, relay and guest kernel")
   .addHelpText(
     "after",

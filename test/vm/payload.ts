@@ -47,7 +47,7 @@ export async function ensurePayload(image: GuestImage, log: (line: string) => vo
       RESULT: result,
       NODE_MODULES: runtimePackages().join(" "),
     };
-    await runAsRoot(script, build, environment, log);
+    await runAsRoot(["sh", script], build, environment, log);
     renameSync(result, disk);
     log(`${basename(disk)} is ready after ${((Date.now() - started) / 1000).toFixed(1)} s`);
     for (const old of staleEntries(cacheRoot(), "payload-", PAYLOADS_KEPT)) rmSync(old, { force: true });

@@ -1,20 +1,21 @@
 /** The counting proxy between a fake relay and a fake QEMU. */
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { temporaryFolder } from "../support/folder.ts";
 import { until } from "../support/until.ts";
 import { PortCounter } from "./port-counter.ts";
 
+const folder = temporaryFolder();
 let directory: string;
 let counter: PortCounter;
 let qemu: Server;
 const links: Socket[] = [];
 
 beforeEach(async () => {
-  directory = mkdtempSync(join(tmpdir(), "vsockenc-count-"));
+  directory = mkdtempSync(join(folder, "count-"));
   qemu = createServer((socket) => links.push(socket.on("error", () => {})));
   await new Promise<void>((resolve) => qemu.listen(join(directory, "qemu.sock"), resolve));
   counter = new PortCounter({
@@ -29,10 +30,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await counter.stop();
   qemu.close();
-  for (const link of links.splice(0)) {
-    link.destroy();
-  }
-  rmSync(directory, { recursive: true });
+  for (const link of links.splice(0)) link.destroy();
 });
 
 function link(index: number): Promise<Socket> {

@@ -21,16 +21,11 @@ export interface QemuLayout {
   initrd: string;
   rootDisk: string;
   payloadDisk: string | undefined;
+  /** The machine's own folder; files in it: STATE_FILES. */
+  stateDir: string;
   /** Host folders shown to the guest. */
-  controlDir: string;
   inDir: string | undefined;
   outDir: string | undefined;
-  /** UNIX sockets; QEMU creates all but vgpu. */
-  qmpSocket: string;
-  agentSocket: string;
-  portSocket: string;
-  vgpuSocket: string;
-  serialLog: string;
   /** None: the guest has no network at all. */
   forward: readonly ForwardedPort[];
   /** More of the guest kernel's messages on the serial console. */
@@ -39,6 +34,16 @@ export interface QemuLayout {
   kernelArgs: readonly string[];
   extra: readonly string[];
 }
+
+/** In a machine's state folder: a share, UNIX sockets, of which QEMU creates all but vgpu, and the console's log. */
+export const STATE_FILES = {
+  control: "control",
+  qmp: "qmp.sock",
+  agent: "agent.sock",
+  port: "port0.sock",
+  vgpu: "vgpu.sock",
+  serial: "serial.log",
+} as const;
 
 /** A value inside one of QEMU's comma-separated options. */
 function quoted(value: string): string {
@@ -84,18 +89,11 @@ function serverSocket(id: string, path: string): string[] {
   return ["-chardev", `socket,id=${id},path=${quoted(path)},server=on,wait=off`];
 }
 
-function gpuDevice(layout: QemuLayout): string[] {
-  switch (layout.gpu) {
-    case "vsockenc":
-      return [
-        ...["-chardev", `socket,id=vgpu,path=${quoted(layout.vgpuSocket)}`],
-        ...["-device", `vhost-user-gpu-pci,chardev=vgpu,max_outputs=${layout.heads}`],
-      ];
-    case "stock":
-      return ["-device", `virtio-gpu-pci,max_outputs=${layout.heads}`];
-    case "none":
-      return [];
-  }
+function gpuDevice(gpu: GpuKind, heads: number, socket: string): string[] {
+  if (gpu === "none") return [];
+  if (gpu === "stock") return ["-device", `virtio-gpu-pci,max_outputs=${heads}`];
+  const chardev = ["-chardev", `socket,id=vgpu,path=${quoted(socket)}`];
+  return [...chardev, "-device", `vhost-user-gpu-pci,chardev=vgpu,max_outputs=${heads}`];
 }
 
 /** QEMU's user network for one guest: forwarded ports lead in, nothing leads out. */
@@ -111,6 +109,7 @@ function network(ports: readonly ForwardedPort[]): string[] {
 
 /** The arguments after the program's name. */
 export function qemuArguments(layout: QemuLayout): string[] {
+  const state = (name: keyof typeof STATE_FILES): string => `${layout.stateDir}/${STATE_FILES[name]}`;
   return [
     ...["-name", "vsockenc-test", "-nodefaults", "-no-user-config", "-display", "none"],
     ...["-accel", layout.accelerator],
@@ -122,20 +121,20 @@ export function qemuArguments(layout: QemuLayout): string[] {
     ...["-machine", "q35,memory-backend=mem,vmport=off,smm=off"],
     ...["-kernel", layout.kernel, "-initrd", layout.initrd],
     ...["-append", kernelCommandLine(layout.verboseKernel, layout.kernelArgs)],
-    ...["-serial", `file:${layout.serialLog}`],
-    ...["-qmp", `unix:${quoted(layout.qmpSocket)},server=on,wait=off`],
+    ...["-serial", `file:${state("serial")}`],
+    ...["-qmp", `unix:${quoted(state("qmp"))},server=on,wait=off`],
     ...disk("root", layout.rootDisk, false),
     ...(layout.payloadDisk === undefined ? [] : disk("payload", layout.payloadDisk, true)),
     ...["-device", "virtio-rng-pci"],
     ...["-device", "virtio-serial-pci"],
-    ...serverSocket("agent", layout.agentSocket),
+    ...serverSocket("agent", state("agent")),
     ...["-device", `virtserialport,chardev=agent,name=${AGENT_PORT}`],
-    ...serverSocket("vport0", layout.portSocket),
+    ...serverSocket("vport0", state("port")),
     ...["-device", `virtserialport,chardev=vport0,name=${VSOCKENC_PORT}`],
-    ...share("vsockenc-control", layout.controlDir, false),
+    ...share("vsockenc-control", state("control"), false),
     ...(layout.inDir === undefined ? [] : share("vsockenc-in", layout.inDir, true)),
     ...(layout.outDir === undefined ? [] : share("vsockenc-out", layout.outDir, false)),
-    ...gpuDevice(layout),
+    ...gpuDevice(layout.gpu, layout.heads, state("vgpu")),
     ...network(layout.forward),
     ...layout.extra,
   ];

@@ -1,14 +1,12 @@
 /** The QMP client against a fake QEMU. */
-import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, expect, it } from "vitest";
+import { temporaryFolder } from "../support/folder.ts";
 import { QmpError, VmTimeoutError } from "./errors.ts";
 import { QmpClient } from "./qmp.ts";
 
-let directory: string;
-let path: string;
+const path = join(temporaryFolder(), "qmp.sock");
 let server: Server;
 let peer: Socket | undefined;
 
@@ -35,15 +33,9 @@ async function serve(answer: (request: { execute: string; id: number }) => objec
   await new Promise<void>((resolve) => server.listen(path, resolve));
 }
 
-beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), "vsockenc-qmp-"));
-  path = join(directory, "qmp.sock");
-});
-
-afterEach(() => {
+afterEach(async () => {
   peer?.destroy();
-  server.close();
-  rmSync(directory, { recursive: true });
+  await new Promise((resolve) => server.close(resolve));
 });
 
 it("returns a result, and rejects with the error of QEMU", async () => {

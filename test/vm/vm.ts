@@ -22,7 +22,7 @@ import { relayConfiguration, startGpu, startRelay } from "./host-processes.ts";
 import { type Desktop, ensureImage, type GuestImage, type Suite } from "./image.ts";
 import { ensurePayload } from "./payload.ts";
 import { PortCounter } from "./port-counter.ts";
-import { type ForwardedPort, type GpuKind, qemuArguments } from "./qemu-args.ts";
+import { type ForwardedPort, type GpuKind, qemuArguments, STATE_FILES } from "./qemu-args.ts";
 import { QmpClient } from "./qmp.ts";
 import { SerialLog } from "./serial-log.ts";
 import { makeStateDir, registerOwner, releaseOwner } from "./state-dir.ts";
@@ -93,9 +93,9 @@ export class Vm {
     this.options = options;
     this.stateDir = makeStateDir();
     this.exportSocket = this.#path("export.sock");
-    this.portSocket = this.#path("port0.sock");
+    this.portSocket = this.#path(STATE_FILES.port);
     const onPanic = (error: Error): void => this.#fail(error);
-    this.#serial = new SerialLog(this.#path("serial.log"), this.#output("guest"), onPanic);
+    this.#serial = new SerialLog(this.#path(STATE_FILES.serial), this.#output("guest"), onPanic);
   }
 
   /** Boots a guest; resolves when it takes commands. */
@@ -215,19 +215,16 @@ export class Vm {
     const payloadDisk = options.payload === false ? undefined : await ensurePayload(image, log);
     const initrd = this.#makeInitrd(image);
     this.accelerator = await chooseAccelerator(image, initrd, this.qemuVersion, log);
-    const vgpuSocket = this.#path("vgpu.sock");
     const started = Date.now();
     log(`starting the guest (QEMU ${this.qemuVersion}, ${this.accelerator}, GPU: ${gpu})`);
     if (gpu === "vsockenc") {
       const { mode, recordSession: record } = options;
-      const sockets = { socketPath: vgpuSocket, exportPath: this.exportSocket };
+      const sockets = { socketPath: this.#path(STATE_FILES.vgpu), exportPath: this.exportSocket };
       this.gpu = await startGpu({ ...sockets, heads, mode, record }, this.#output("gpu"));
       this.gpu.onUnexpectedEnd = (error) => this.#fail(error);
     }
-    const controlDir = this.#path("control");
+    const controlDir = this.#path(STATE_FILES.control);
     mkdirSync(controlDir);
-    const qmpSocket = this.#path("qmp.sock");
-    const agentSocket = this.#path("agent.sock");
     this.#startQemu(
       qemuArguments({
         accelerator: this.accelerator,
@@ -238,22 +235,17 @@ export class Vm {
         initrd,
         rootDisk: image.rootDisk,
         payloadDisk,
-        controlDir,
+        stateDir: this.stateDir,
         inDir: inDir === undefined ? undefined : resolve(inDir),
         outDir: outDir === undefined ? undefined : resolve(outDir),
-        qmpSocket,
-        agentSocket,
-        portSocket: this.portSocket,
-        vgpuSocket,
-        serialLog: this.#serial.path,
         verboseKernel: options.verbose === true,
         kernelArgs: options.kernelArgs ?? [],
         forward: options.forward ?? [],
         extra: options.qemuArgs ?? [],
       }),
     );
-    this.#qmp = await until(() => this.#connectQmp(qmpSocket), "QEMU's QMP socket");
-    this.#agent = await GuestAgent.connect(agentSocket, controlDir);
+    this.#qmp = await until(() => this.#connectQmp(), "QEMU's QMP socket");
+    this.#agent = await GuestAgent.connect(this.#path(STATE_FILES.agent), controlDir);
     this.#qmp.on("event", ({ event }) => {
       if (event === "RESET") this.#agent?.rebooted();
     });
@@ -291,7 +283,8 @@ export class Vm {
     qemu.start();
   }
 
-  async #connectQmp(path: string): Promise<QmpClient | undefined> {
+  async #connectQmp(): Promise<QmpClient | undefined> {
+    const path = this.#path(STATE_FILES.qmp);
     if (this.#failure !== undefined) throw this.#failure;
     return existsSync(path) ? await QmpClient.connect(path, HANG_MS).catch(() => undefined) : undefined;
   }

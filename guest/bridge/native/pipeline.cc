@@ -9,8 +9,6 @@
 namespace vsockenc {
 namespace {
 
-// Commands that wait for a change of state; at most one a second comes from outside.
-constexpr size_t kMaxJobs = 64;
 // Messages that the event loop has not taken; a failing pipeline posts a few.
 constexpr size_t kMaxMessages = 64;
 
@@ -95,10 +93,19 @@ Pipeline::Pipeline(const std::string &description, const std::string &sink,
     throw PipelineError("system", std::string("cannot start its thread: ") + error.what());
   }
   GstAppSinkCallbacks callbacks = {};
-  callbacks.new_sample = OnNewSample;
+  callbacks.new_sample = [](GstAppSink *, gpointer self) {
+    static_cast<Pipeline *>(self)->wake_();
+    return GST_FLOW_OK;
+  };
   gst_app_sink_set_callbacks(sink_.get(), &callbacks, this, nullptr);
   const GstRef<GstBus> bus(gst_element_get_bus(pipeline_.get()));
-  gst_bus_set_sync_handler(bus.get(), OnBusMessage, this, nullptr);
+  const auto on_message = [](GstBus *, GstMessage *message, gpointer self) {
+    static_cast<Pipeline *>(self)->Keep(message);
+    // Dropped, because the bus's own list is unbounded.
+    gst_message_unref(message);
+    return GST_BUS_DROP;
+  };
+  gst_bus_set_sync_handler(bus.get(), on_message, this, nullptr);
 }
 
 Pipeline::~Pipeline() {
@@ -144,15 +151,11 @@ void Pipeline::ForceKeyUnit() {
 }
 
 void Pipeline::Close(uint32_t token) {
-  {
-    // Exempt from the limit.
-    const std::lock_guard lock(mutex_);
-    jobs_.push_back([this, token] {
-      gst_element_set_state(pipeline_.get(), GST_STATE_NULL);
-      Answer({token, "", {}});
-    });
-  }
-  has_job_.notify_one();
+  const auto job = [this, token] {
+    gst_element_set_state(pipeline_.get(), GST_STATE_NULL);
+    Answer({token, "", {}});
+  };
+  Post(job, SIZE_MAX);
 }
 
 GstRef<GstElement> Pipeline::Element(const std::string &name) const {
@@ -194,10 +197,6 @@ std::vector<BusMessage> Pipeline::TakeMessages() {
   return messages;
 }
 
-SampleRef Pipeline::TakeSample() {
-  return SampleRef(gst_app_sink_try_pull_sample(sink_.get(), 0));
-}
-
 std::optional<GstClockTime> Pipeline::Age(GstSample *sample) const {
   GstBuffer *buffer = gst_sample_get_buffer(sample);
   const GstClockTime begun = gst_segment_to_running_time(gst_sample_get_segment(sample),
@@ -205,18 +204,6 @@ std::optional<GstClockTime> Pipeline::Age(GstSample *sample) const {
   const GstClockTime now = gst_element_get_current_running_time(pipeline_.get());
   if (!GST_CLOCK_TIME_IS_VALID(begun) || !GST_CLOCK_TIME_IS_VALID(now) || now < begun) return {};
   return now - begun;
-}
-
-GstFlowReturn Pipeline::OnNewSample(GstAppSink *, gpointer self) {
-  static_cast<Pipeline *>(self)->wake_();
-  return GST_FLOW_OK;
-}
-
-GstBusSyncReply Pipeline::OnBusMessage(GstBus *, GstMessage *message, gpointer self) {
-  static_cast<Pipeline *>(self)->Keep(message);
-  // Dropped, because the bus's own list is unbounded.
-  gst_message_unref(message);
-  return GST_BUS_DROP;
 }
 
 void Pipeline::Keep(GstMessage *message) {
@@ -248,12 +235,10 @@ void Pipeline::Keep(GstMessage *message) {
   wake_();
 }
 
-void Pipeline::Post(std::function<void()> job) {
+void Pipeline::Post(std::function<void()> job, size_t limit) {
   {
     const std::lock_guard lock(mutex_);
-    if (jobs_.size() >= kMaxJobs) {
-      throw PipelineError("busy", "a change of state has not ended");
-    }
+    if (jobs_.size() >= limit) throw PipelineError("busy", "a change of state has not ended");
     jobs_.push_back(std::move(job));
   }
   has_job_.notify_one();

@@ -113,17 +113,17 @@ class Pipeline {
   std::vector<Reply> TakeReplies();
   std::vector<BusMessage> TakeMessages();
   // Null if none waits.
-  SampleRef TakeSample();
+  SampleRef TakeSample() { return SampleRef(gst_app_sink_try_pull_sample(sink_.get(), 0)); }
   // The time by the pipeline's clock since the buffer's running time; none if either is unknown.
   std::optional<GstClockTime> Age(GstSample *sample) const;
 
  private:
-  static GstBusSyncReply OnBusMessage(GstBus *bus, GstMessage *message, gpointer self);
-  static GstFlowReturn OnNewSample(GstAppSink *sink, gpointer self);
+  // Commands that wait for a change of state; at most one a second comes from outside.
+  static constexpr size_t kMaxJobs = 64;
 
   void Run();
-  // Throws PipelineError "busy" if too many jobs wait.
-  void Post(std::function<void()> job);
+  // Throws PipelineError "busy" if as many jobs wait as `limit`.
+  void Post(std::function<void()> job, size_t limit = kMaxJobs);
   void Answer(Reply reply);
   void Keep(GstMessage *message);
 

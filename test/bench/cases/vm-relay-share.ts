@@ -7,7 +7,6 @@ import { BLOCK_FRAMES, blockCount, type Case, FULL_HD } from "../case.ts";
 import { echoProcess } from "../support/echo-client.ts";
 import { echoExchange, echoScript, frameTimes, relayScript } from "../support/port-script.ts";
 import { relayConfiguration, relayProcess } from "../support/rig.ts";
-import { VmBench } from "../support/vm-bench.ts";
 import { type RoundTrips, shareFindings } from "./relay-share.ts";
 
 /** First frames of a block, sent by a process that has just started. */
@@ -29,10 +28,10 @@ export const vmRelayShare: Case = {
     const exporter = new MemfdExporter({ path: exportPath, bytes: 1 << 24 }, pino({ level: "silent" }));
     exporter.create(RESOURCE, FULL_HD);
     const config = join(bench.folder, "null.toml");
-    writeFileSync(config, relayConfiguration("null", [bench.relaySocket], exportPath));
+    writeFileSync(config, relayConfiguration("null", [bench.socket("relay")], exportPath));
     const exchange = echoExchange();
     const relay = relayProcess(config, true);
-    const echo = echoProcess(bench.echoSocket, exchange, bench.folder);
+    const echo = echoProcess(bench.socket("echo"), exchange, bench.folder);
     try {
       relay.start();
       echo.start();
@@ -40,7 +39,7 @@ export const vmRelayShare: Case = {
       const frames = BLOCK_FRAMES + WARM_UP;
       const ping = async (name: "relay" | "echo", script: Buffer): Promise<number[]> => {
         writeFileSync(join(bench.inDir, name), script);
-        const printed = await bench.vm.succeed(`port-ping ${VmBench.device(name)} /in/${name}`);
+        const printed = await bench.vm.succeed(`port-ping ${bench.device(name)} /in/${name}`);
         return frameTimes(printed).slice(WARM_UP);
       };
       const times: RoundTrips = { relay: [], echo: [] };

@@ -31,7 +31,6 @@ export interface StreamSize {
 
 /** A frame with all of its answers. */
 export interface Answered {
-  readonly frame: number;
   readonly key: boolean;
   /** From the write of Frame to the last byte of its access unit. */
   readonly microseconds: number;
@@ -201,22 +200,16 @@ export class BenchGuest {
       const packet = open.packet;
       if (packet === undefined) return;
       packet.left -= body.length - LIMITS.DATA_PREFIX_BYTES;
-      if (packet.left === 0) this.#answered(open, packet.frame, packet.key, now);
+      if (packet.left > 0) return;
+      open.packet = undefined;
+      const sent = open.sent.get(packet.frame);
+      open.sent.delete(packet.frame);
+      if (sent !== undefined) this.onAnswered({ key: packet.key, microseconds: (now - sent) * 1000 });
       return;
     }
     const message = decodeBody(type, body);
     if (message === undefined || message.type === "data") return;
-    if (message.type === "packet") {
-      open.packet = { frame: message.body.frame, key: message.body.key, left: message.body.size };
-    } else if (message.type !== "frameDone" && message.type !== "credit" && message.type !== "pong") {
-      this.received.push(message);
-    }
-  }
-
-  #answered(open: Open, frame: number, key: boolean, now: number): void {
-    open.packet = undefined;
-    const sent = open.sent.get(frame);
-    open.sent.delete(frame);
-    if (sent !== undefined) this.onAnswered({ frame, key, microseconds: (now - sent) * 1000 });
+    if (message.type === "packet") open.packet = { ...message.body, left: message.body.size };
+    else if (!["frameDone", "credit", "pong"].includes(message.type)) this.received.push(message);
   }
 }

@@ -13,11 +13,10 @@ function answers(guest: BenchGuest, frames: number, onEach: (answered: Answered)
     let left = frames;
     guest.onAnswered = (answered) => {
       left -= 1;
+      stalled.refresh();
       if (left === 0) {
         clearTimeout(stalled);
         resolve();
-      } else {
-        stalled.refresh();
       }
       onEach(answered);
     };

@@ -54,16 +54,13 @@ describe("the bridge's configuration", () => {
 });
 
 it("the service passes systemd's verification", () => {
-  const unit = readFileSync(
-    join(packageRoot, "packaging", "systemd-user", "vsockenc-bridge.service"),
-    "utf8",
-  );
-  const file = join(folder, "vsockenc-bridge.service");
+  const name = "vsockenc-bridge.service";
+  const unit = readFileSync(join(packageRoot, "packaging", "systemd-user", name), "utf8");
+  const file = join(folder, name);
   writeFileSync(file, unit.replace("/usr/bin/vsockenc", "/usr/bin/env"));
-  const { status, stdout, stderr } = spawnSync("systemd-analyze", ["--user", "verify", file], {
-    encoding: "utf8",
-    env: { ...process.env, XDG_RUNTIME_DIR: folder },
-  });
+  const env = { ...process.env, XDG_RUNTIME_DIR: folder };
+  const verify = ["--user", "verify", file];
+  const { status, stdout, stderr } = spawnSync("systemd-analyze", verify, { encoding: "utf8", env });
   expect(stdout + stderr).not.toContain("vsockenc");
   expect(status).toBe(0);
 });

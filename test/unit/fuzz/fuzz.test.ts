@@ -7,6 +7,6 @@ const RUNS = 20_000;
 beforeAll(() => buildTargets(), BUILD_HANG_MS);
 
 it.each(TARGETS)(`%s survives ${RUNS} inputs`, { timeout: BUILD_HANG_MS }, (target) => {
-  const report = fuzz(target, { runs: RUNS, seed: 1 });
+  const report = fuzz(target, { runs: RUNS });
   expect(Number(/number_of_executed_units: (\d+)/.exec(report)?.[1])).toBeGreaterThanOrEqual(RUNS);
 });

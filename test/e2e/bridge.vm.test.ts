@@ -301,7 +301,7 @@ describe("pointer and keyboard", () => {
     await viewer.page.context().close();
     expect(await keyboard.changes(EV.KEY, typed.length + 2)).toEqual([...typed, ...strokes(48)]);
 
-    await Promise.all([pointer.close(), keyboard.close()]);
+    await Promise.all([pointer.end("TERM"), keyboard.end("TERM")]);
     expect(await bridge.end("TERM")).toBe(0);
     expect(await inputDevices(vm)).not.toContain("vsockenc");
     await terminal.end();

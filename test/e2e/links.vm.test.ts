@@ -1,28 +1,22 @@
 /** The arguments of `vsockenc qemu-args` in a real QEMU (without a guest): both sides connect. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { packageRoot } from "../../common/package-root.ts";
+import { afterEach, describe, expect, it } from "vitest";
+import { temporaryFolder } from "../support/folder.ts";
 import { freePort } from "../support/free-port.ts";
+import { MAIN } from "../support/program.ts";
 import { until } from "../support/until.ts";
 
-const MAIN = join(packageRoot, "dist", "cli", "main.js");
-
 describe.each(["server", "client"] as const)("QEMU as the chardevs' %s", (chardev) => {
-  let folder: string;
+  const folder = temporaryFolder();
   const children: ChildProcess[] = [];
-  beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), "vsockenc-links-"));
-  });
   afterEach(async () => {
     for (const child of children.reverse()) {
       child.kill("SIGTERM");
       await until(() => child.exitCode !== null || child.signalCode !== null, "the end of a process");
     }
     children.length = 0;
-    rmSync(folder, { recursive: true });
   });
 
   const start = (program: string, args: readonly string[]): { text: () => string } => {
@@ -70,7 +64,7 @@ gpu = { socket = "${folder}/g" }`,
         ...["-nodefaults", "-no-user-config", "-S", "-accel", "tcg", "-machine", "q35"],
         ...printed.stdout.trim().split(" "),
       ]);
-      await until(connected, `four links; QEMU says: ${qemu.text()}`, 20_000);
+      await until(connected, `four links; QEMU printed: ${qemu.text()}`);
       expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(200);
       const doctor = spawnSync(process.execPath, [MAIN, "doctor", "--config", config, "--json"], {
         encoding: "utf8",

@@ -6,6 +6,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { STAGES } from "../../viewer/page/statistics/stages.ts";
+import { median } from "../bench/statistics.ts";
 import { Rig, type ViewedPage } from "../browser/support/rig.ts";
 import { dmabufsrc, upTo } from "../support/counter.ts";
 import { temporaryFolder } from "../support/folder.ts";
@@ -58,24 +59,18 @@ async function expectEveryFrame(page: ViewedPage): Promise<void> {
   expect(counters).not.toContain(-1);
   expect(counters).toEqual([...new Set(counters)].sort((a, b) => a - b));
   const missing = (counters.at(-1) ?? 0) - (counters[0] ?? 0) + 1 - counters.length;
-  expect(missing, "frames that nobody accounts for").toBeLessThanOrEqual(replaced);
+  expect(missing, "unaccounted frames").toBeLessThanOrEqual(replaced);
 }
 
-/** Where the frames spent their time, as the page's statistics show it; a stage that is not known is said to be so. */
+/** Where the frames spent their time, as the page's statistics show it. */
 function timesText(paints: Awaited<ReturnType<ViewedPage["paints"]>>): string {
+  const medianMs = (values: readonly (number | undefined)[]): string =>
+    `${median(values.filter((value) => value !== undefined)).toFixed(1)} ms`;
   const stages = STAGES.map(
-    ({ name, what }) => `${name} (${what}) ${median(paints.map(({ times }) => times[name]))}`,
+    ({ name, what }) => `${name} (${what}) ${medianMs(paints.map(({ times }) => times[name]))}`,
   );
-  const total = median(paints.map(({ totalMs }) => totalMs));
-  return [`medians of ${paints.length} frames:`, ...stages, `frame to paint, as far as known: ${total}`].join(
-    "\n  ",
-  );
-}
-
-function median(values: readonly (number | undefined)[]): string {
-  const sorted = values.filter((value) => value !== undefined).sort((a, b) => a - b);
-  const middle = sorted[Math.floor(sorted.length / 2)];
-  return middle === undefined ? "not known" : `${middle.toFixed(1)} ms`;
+  const total = `frame to paint, as far as known: ${medianMs(paints.map(({ totalMs }) => totalMs))}`;
+  return [`medians of ${paints.length} frames (NaN: unknown):`, ...stages, total].join("\n  ");
 }
 
 describe("a guest's stream in browsers", () => {
@@ -88,7 +83,7 @@ describe("a guest's stream in browsers", () => {
     stream = vm.start(dmabufsrc(SIZE, 60_000, `${encoder} ! fakesink`, options));
   });
 
-  /** What the guest alone can tell: its clock saw each frame go and its last byte come back. */
+  /** The guest alone measures from a frame's start to the last byte of its packet. */
   afterAll(async () => {
     stream.signal("INT");
     await stream.done;
@@ -96,8 +91,8 @@ describe("a guest's stream in browsers", () => {
     const ms = (name: string): number => (stats[`${name}-us-p50`] ?? Number.NaN) / 1000;
     const onHost = ms("queue") + ms("convert") + ms("encode");
     console.log(
-      `by the guest's clock: a frame and its packet's way ${ms("round-trip")} ms, of it ${onHost.toFixed(1)} ms in queue, ` +
-        `convert and encode, the rest in the port, both ways, and in the relay`,
+      `round trip by the guest's clock: ${ms("round-trip")} ms, of which ${onHost.toFixed(1)} ms in queue, convert ` +
+        "and encode, and the rest in port and relay",
     );
   });
 
@@ -111,7 +106,7 @@ describe("a guest's stream in browsers", () => {
     await expectEveryFrame(second);
     const paints = await first.paints();
     console.log(timesText(paints));
-    // From the encoder's door on all of it is known; capture is the guest's, whose clock nobody else has.
+    // All stages from the encoder on are known; capture is measured by the guest's clock alone.
     const known = STAGES.map(({ name }) => name).filter((name) => paints.at(-1)?.times[name] !== undefined);
     expect(known).toEqual(STAGES.map(({ name }) => name).filter((name) => name !== "capture"));
     await first.shot("guest-stream");

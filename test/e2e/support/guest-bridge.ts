@@ -1,7 +1,7 @@
 /** `vsockenc bridge` in a test guest, and what its input devices do there. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { EV } from "../../../guest/bridge/input.ts";
+import { EV, type InputEvent } from "../../../guest/bridge/input.ts";
 import { until } from "../../support/until.ts";
 import type { Job } from "../../vm/guest-agent.ts";
 import type { Vm } from "../../vm/vm.ts";
@@ -9,7 +9,7 @@ import type { Vm } from "../../vm/vm.ts";
 /** Between two attempts to reach the terminal; more attempts on a slow machine do no harm. */
 const ATTEMPT_MS = 3000;
 
-/** A job whose output is looked at while it runs. */
+/** A job whose output is read while it runs. */
 class Talking {
   readonly job: Job;
   stdout = Buffer.alloc(0);
@@ -30,13 +30,11 @@ class Talking {
   }
 
   async until(condition: () => boolean, what: string): Promise<void> {
-    const waiting = until(() => condition() || this.#ended, what);
-    const problem = await waiting.then(
-      () => (condition() ? undefined : `it ended without ${what}`),
-      (error: Error) => error.message,
+    const outcome = await until(() => condition() || this.#ended, what).catch(
+      ({ message }: Error) => message,
     );
-    if (problem === undefined) return;
-    throw new Error(`${problem}; "${this.job.command}" said: ${this.stdout}${this.stderr}`);
+    if (outcome === true && condition()) return;
+    throw new Error(`no ${what} (${outcome}); output of "${this.job.command}": ${this.stdout}${this.stderr}`);
   }
 
   /** @returns its exit status */
@@ -46,13 +44,8 @@ class Talking {
   }
 }
 
-export class GuestBridge {
+export class GuestBridge extends Talking {
   static readonly #running = new Set<GuestBridge>();
-  readonly #program: Talking;
-
-  private constructor(program: Talking) {
-    this.#program = program;
-  }
 
   /**
    * Settles when it listens.
@@ -60,9 +53,9 @@ export class GuestBridge {
    * @param configuration its file, as the guest sees it
    */
   static async start(vm: Vm, configuration: string): Promise<GuestBridge> {
-    const bridge = new GuestBridge(new Talking(vm, `exec vsockenc bridge --config ${configuration}`));
+    const bridge = new GuestBridge(vm, `exec vsockenc bridge --config ${configuration}`);
     GuestBridge.#running.add(bridge);
-    await bridge.#program.until(() => bridge.addresses.length > 0, "the bridge's addresses");
+    await bridge.until(() => bridge.addresses.length > 0, "addresses of the bridge");
     return bridge;
   }
 
@@ -73,51 +66,37 @@ export class GuestBridge {
 
   /** As it has printed them. */
   get addresses(): string[] {
-    return this.#program.stdout.toString().match(/^http:.*$/gm) ?? [];
+    return this.stdout.toString().match(/^http:.*$/gm) ?? [];
   }
 
-  /** @returns its exit status */
-  end(signal: "KILL" | "TERM"): Promise<number> {
+  override end(signal: "KILL" | "TERM"): Promise<number> {
     GuestBridge.#running.delete(this);
-    return this.#program.end(signal);
+    return super.end(signal);
   }
 }
 
-/** The input devices of the guest's kernel, for people. */
+/** The input devices of the guest's kernel, as text. */
 export async function inputDevices(vm: Vm): Promise<string> {
   return (await vm.run("cat /proc/bus/input/devices")).stdout;
-}
-
-/** As struct input_event of linux/input.h has it. */
-export interface InputEvent {
-  readonly type: number;
-  readonly code: number;
-  readonly value: number;
 }
 
 /** Of a 64-bit machine; the first 16 are a time. */
 const EVENT_BYTES = 24;
 
 /** Reads an input device in the guest, as a desktop does. */
-export class EventReader {
-  readonly #program: Talking;
-
-  private constructor(program: Talking) {
-    this.#program = program;
-  }
-
-  /** Settles when nothing more is missed. @param name of the device */
+export class EventReader extends Talking {
+  /** Settles when no further event is missed. @param name of the device */
   static async open(vm: Vm, name: string): Promise<EventReader> {
     const named = new RegExp(`Name="${name}"[^]*?Handlers=.*(event\\d+)`).exec(await inputDevices(vm));
     if (named === null) throw new Error(`the guest has no ${name}`);
-    const program = new Talking(vm, `exec 3< /dev/input/${named[1]}; echo open >&2; exec cat <&3`);
-    await program.until(() => program.stderr !== "", `a reader of ${name}`);
-    return new EventReader(program);
+    const reader = new EventReader(vm, `exec 3< /dev/input/${named[1]}; echo open >&2; exec cat <&3`);
+    await reader.until(() => reader.stderr !== "", `open ${name}`);
+    return reader;
   }
 
   /** Those of these types so far. */
   events(...types: readonly number[]): InputEvent[] {
-    const bytes = this.#program.stdout;
+    const bytes = this.stdout;
     return Array.from({ length: Math.floor(bytes.length / EVENT_BYTES) }, (_, index) => ({
       type: bytes.readUInt16LE(index * EVENT_BYTES + 16),
       code: bytes.readUInt16LE(index * EVENT_BYTES + 18),
@@ -131,10 +110,6 @@ export class EventReader {
       throw new Error(`${error.message}; there were ${JSON.stringify(this.events(EV.KEY, EV.REL, EV.ABS))}`);
     });
     return this.events(type).map(({ code, value }) => [code, value]);
-  }
-
-  async close(): Promise<void> {
-    await this.#program.end("TERM");
   }
 }
 

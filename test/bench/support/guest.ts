@@ -209,7 +209,10 @@ export class BenchGuest {
     }
     const message = decodeBody(type, body);
     if (message === undefined || message.type === "data") return;
-    if (message.type === "packet") open.packet = { ...message.body, left: message.body.size };
-    else if (!["frameDone", "credit", "pong"].includes(message.type)) this.received.push(message);
+    if (message.type === "packet") {
+      // Fields with default values belong to the prototype, so a spread would miss them.
+      const { frame, key, size } = message.body;
+      open.packet = { frame, key, left: size };
+    } else if (!["frameDone", "credit", "pong"].includes(message.type)) this.received.push(message);
   }
 }

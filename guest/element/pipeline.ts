@@ -70,11 +70,9 @@ export function vsockencElement(properties: ElementProperties = {}, options: Ele
   return words.join(" ");
 }
 
-/** Names that gst_parse_launch() can refer to as `NAME.`. */
-const ELEMENT_NAME = /^[A-Za-z0-9_][A-Za-z0-9_-]*$/;
-
 function elementName(name: unknown): string {
-  if (typeof name === "string" && ELEMENT_NAME.test(name)) return launchText(name);
+  // gst_parse_launch() can refer to these as `NAME.`.
+  if (typeof name === "string" && /^[A-Za-z0-9_][A-Za-z0-9_-]*$/.test(name)) return launchText(name);
   return invalid("name", "ASCII letters, digits, _ and - (not first)", name);
 }
 
@@ -107,14 +105,9 @@ function uintText({ name, minimum, maximum, unit }: UintProperty, value: unknown
   // The element interprets larger bit rates as bit/s, for applications whose pipelines cannot be changed.
   const limit = unit === "kbit/s" ? Math.min(maximum, LIMITS.MAX_BITRATE_KBPS) : maximum;
   const expected = `an integer from ${minimum} to ${limit}${unit === undefined ? "" : ` ${unit}`}`;
-  if (typeof value !== "number" || !Number.isInteger(value) || value < minimum) {
-    return invalid(name, expected, value);
-  }
-  if (value > limit) {
-    const advice = unit === "kbit/s" ? ` (${Math.round(value / 1000)} if that was bit/s)` : "";
-    return invalid(name, expected, value, advice);
-  }
-  return `${value}`;
+  if (typeof value !== "number" || !Number.isInteger(value)) return invalid(name, expected, value);
+  const advice = unit === "kbit/s" && value > limit ? ` (${Math.round(value / 1000)} if that was bit/s)` : "";
+  return value >= minimum && value <= limit ? `${value}` : invalid(name, expected, value, advice);
 }
 
 /** Characters with no special meaning to any of the parsers below: GST_ASCII_IS_STRING of gst/gst_private.h. */

@@ -6,16 +6,10 @@
  */
 import { LIMITS } from "../../proto/limits.ts";
 
-/** One value of an enum property. */
-export interface EnumValue {
-  /** The text used in pipelines, lower case with hyphens. */
-  readonly nick: string;
-  readonly blurb: string;
-}
-
+/** An enum; a value's `nick` is its text in pipelines, lower case with hyphens. */
 export interface EnumSpec {
   readonly blurb: string;
-  readonly values: readonly EnumValue[];
+  readonly values: readonly { readonly nick: string; readonly blurb: string }[];
 }
 
 interface PropertyBase {
@@ -28,7 +22,7 @@ interface PropertyBase {
   readonly mutable: "ready" | "playing" | "never";
 }
 
-interface Uint {
+export interface UintProperty extends PropertyBase {
   readonly type: "uint";
   readonly minimum: number;
   readonly maximum: number;
@@ -36,12 +30,12 @@ interface Uint {
   readonly unit?: string;
 }
 
-export type UintProperty = PropertyBase & Uint;
-export type EnumProperty = PropertyBase & {
+interface EnumProperty extends PropertyBase {
   readonly type: "enum";
   readonly of: string;
   readonly default: string;
-};
+}
+
 export type PropertySpec =
   | UintProperty
   | EnumProperty
@@ -101,13 +95,8 @@ export const ENUMS = {
 /** The enum of a property. @throws Error if there is none, or if it does not contain the default */
 export function enumOf(property: EnumProperty, enums: Readonly<Record<string, EnumSpec>> = ENUMS): EnumSpec {
   const found = enums[property.of];
-  if (!found) throw new Error(`spec.ts: property ${property.name} has an unknown enum ${property.of}`);
-  if (!found.values.some((value) => value.nick === property.default)) {
-    throw new Error(
-      `spec.ts: property ${property.name}: ${property.default} is not a value of ${property.of}`,
-    );
-  }
-  return found;
+  if (found?.values.some(({ nick }) => nick === property.default)) return found;
+  throw new Error(`spec.ts: property ${property.name}: no enum ${property.of} with ${property.default}`);
 }
 
 export const PROPERTIES: readonly PropertySpec[] = [

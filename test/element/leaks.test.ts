@@ -7,11 +7,7 @@ buildElement("all");
 const shared = shareRelay();
 
 /** Runs a program to its end; returns the objects that it leaked, as the tracer prints them. */
-async function leftAlive(
-  program: string,
-  args: readonly string[],
-  environment: Environment = {},
-): Promise<string[]> {
+async function leftAlive(program: string, args: readonly string[], environment: Environment = {}) {
   const tracer = { GST_TRACERS: "leaks", GST_DEBUG: "GST_TRACER:7", GST_DEBUG_NO_COLOR: "1" };
   const { status, stdout, stderr } = await run(programPath(program), args, { ...environment, ...tracer });
   expect(status, `${stdout}\n${stderr.slice(-4000)}`).toBe(0);

@@ -155,9 +155,8 @@ describe("GStreamer", () => {
     const samples = SETTABLE.flatMap((property) =>
       property.type === "enum" ? enumOf(property).values.map(({ nick }) => ({ [property.name]: nick })) : [],
     );
-    expect(read(samples.map((sample) => untyped(sample)))).toEqual(
-      samples.map((sample) => expect.objectContaining(sample)),
-    );
+    const expected = samples.map((sample) => expect.objectContaining(sample));
+    expect(read(samples.map((sample) => untyped(sample)))).toEqual(expected);
   });
 
   it("reads every value of every caps field, levels as text", () => {
@@ -174,10 +173,8 @@ describe("GStreamer", () => {
       ),
     );
     // Parsing links the capsfilter to the element, so the element's own caps contain each value. Without quotes:
-    const filters = read(
-      samples.map(({ caps }) => vsockencElement({}, { caps })),
-      "capsfilter",
-    );
+    const elements = samples.map(({ caps }) => vsockencElement({}, { caps }));
+    const filters = read(elements, "capsfilter");
     expect(filters.map(({ caps }) => String(caps).replaceAll(/[\\"]/g, ""))).toEqual(
       samples.map(({ text }) => text),
     );

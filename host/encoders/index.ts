@@ -8,8 +8,12 @@ import {
   type EncoderSession,
   EncoderUnavailableError,
 } from "./encoder.ts";
-import { LibavcodecBackend, type LibavcodecOptions } from "./libavcodec.ts";
-import { LIBAVCODEC_ENCODERS, type LibavcodecEncoderName } from "./libavcodec-profiles.ts";
+import {
+  LIBAVCODEC_ENCODERS,
+  LibavcodecBackend,
+  type LibavcodecEncoderName,
+  type LibavcodecOptions,
+} from "./libavcodec.ts";
 import { NullBackend } from "./null.ts";
 import { VideoToolboxBackend } from "./videotoolbox.ts";
 
@@ -36,18 +40,11 @@ export function createBackend(
   preference: readonly EncoderName[] = DEFAULT_ENCODERS,
   options: LibavcodecOptions = {},
 ): PreferredBackend {
-  return new PreferredBackend(preference.map((name) => backendOf(name, options)));
-}
-
-function backendOf(name: EncoderName, options: LibavcodecOptions): EncoderBackend {
-  switch (name) {
-    case "null":
-      return new NullBackend();
-    case "videotoolbox":
-      return new VideoToolboxBackend(options);
-    default:
-      return new LibavcodecBackend(name, options);
-  }
+  const backends = preference.map((name) => {
+    if (name === "null") return new NullBackend();
+    return name === "videotoolbox" ? new VideoToolboxBackend(options) : new LibavcodecBackend(name, options);
+  });
+  return new PreferredBackend(backends);
 }
 
 /** Several back ends as one: all their offers in order; `open` uses the first that succeeds. */

@@ -19,8 +19,7 @@ import {
   type FrameRequest,
   type FrameSource,
 } from "./encoder.ts";
-import { planStream, type StreamPlan } from "./plan.ts";
-import { encodedColorimetry } from "./settings.ts";
+import { describeStream, planStream, type StreamPlan, sameStream } from "./plan.ts";
 
 const START_CODE = [0, 0, 0, 1];
 /** Constrained baseline, level 1, 16×16. */
@@ -37,8 +36,16 @@ interface Waiting {
   dropped: boolean;
 }
 
+const OFFER: EncoderOffer = {
+  name: "null",
+  codec: "h264",
+  maxWidth: LIMITS.MAX_DIMENSION,
+  maxHeight: LIMITS.MAX_DIMENSION,
+  hardware: false,
+  profiles: PROFILES.h264,
+};
+
 class NullSession implements EncoderSession {
-  #configuration: EncoderConfiguration;
   #plan: StreamPlan;
   readonly #listener: EncoderListener;
   readonly #waiting = new Set<Waiting>();
@@ -48,22 +55,12 @@ class NullSession implements EncoderSession {
   #closed = false;
 
   constructor(configuration: EncoderConfiguration, listener: EncoderListener) {
-    this.#plan = planStream(configuration, PROFILES.h264);
-    this.#configuration = configuration;
+    this.#plan = planStream(configuration, OFFER);
     this.#listener = listener;
   }
 
   get description(): EncoderDescription {
-    const { width, height } = this.#configuration;
-    return {
-      encoder: "null",
-      hardware: false,
-      width: width + (width % 2),
-      height: height + (height % 2),
-      colorimetry: encodedColorimetry(this.#configuration, false),
-      bitrateKbps: Math.round(this.#plan.rates.bitsPerSecond / 1000),
-      keyframeInterval: this.#plan.keyframeInterval,
-    };
+    return describeStream(OFFER, this.#plan);
   }
 
   encode(_source: FrameSource, request: FrameRequest): void {
@@ -101,17 +98,9 @@ class NullSession implements EncoderSession {
   }
 
   reconfigure(configuration: EncoderConfiguration): boolean {
-    const current = this.#configuration;
-    const plan = planStream(configuration, PROFILES.h264, this.#plan.level);
-    const same =
-      configuration.width === current.width &&
-      configuration.height === current.height &&
-      configuration.rateControl === current.rateControl &&
-      plan.profile === this.#plan.profile &&
-      plan.level === this.#plan.level;
-    if (!same) return false;
-    this.#configuration = configuration;
-    this.#plan = plan;
+    const wanted = planStream(configuration, OFFER, false, this.#plan.level);
+    if (!sameStream(this.#plan, wanted)) return false;
+    this.#plan = wanted;
     return true;
   }
 
@@ -134,9 +123,7 @@ export class NullBackend implements EncoderBackend {
   readonly name = "null";
 
   async offers(): Promise<readonly EncoderOffer[]> {
-    const [maxWidth, maxHeight] = [LIMITS.MAX_DIMENSION, LIMITS.MAX_DIMENSION];
-    const profiles = PROFILES.h264;
-    return [{ name: "null", codec: "h264", maxWidth, maxHeight, hardware: false, profiles }];
+    return [OFFER];
   }
 
   async open(configuration: EncoderConfiguration, listener: EncoderListener): Promise<EncoderSession> {

@@ -11,31 +11,17 @@ import {
   type EncoderSession,
   EncoderUnavailableError,
 } from "./encoder.ts";
-import { NativeBackend } from "./native-backend.ts";
-import { hasVideoToolbox, type VideoToolboxSettings } from "./native-session.ts";
-import type { StreamPlan } from "./plan.ts";
+import { type BackendSettings, hasVideoToolbox, NativeBackend } from "./native.ts";
+
+/** The largest sizes, in pixels, are those of an M1 Pro's engine in real time. */
+const ENGINE = { name: "videotoolbox", hardware: true, maxWidth: 4096, maxHeight: 2304 } as const;
 
 export class VideoToolboxBackend extends NativeBackend {
   readonly name = "videotoolbox";
-  /** The largest sizes, in pixels, are those of an M1 Pro's engine in real time. */
   protected readonly candidates: readonly EncoderOffer[] = [
-    {
-      name: this.name,
-      codec: "h264",
-      hardware: true,
-      // High comes first: low-latency rate control supports no other.
-      profiles: ["high", "main", "constrained-baseline"],
-      maxWidth: 4096,
-      maxHeight: 2304,
-    },
-    {
-      name: this.name,
-      codec: "h265",
-      hardware: true,
-      profiles: PROFILES.h265,
-      maxWidth: 8192,
-      maxHeight: 4352,
-    },
+    // High comes first: low-latency rate control supports no other.
+    { ...ENGINE, codec: "h264", profiles: ["high", "main", "constrained-baseline"] },
+    { ...ENGINE, codec: "h265", profiles: PROFILES.h265, maxWidth: 8192, maxHeight: 4352 },
   ];
 
   override async open(
@@ -46,7 +32,7 @@ export class VideoToolboxBackend extends NativeBackend {
     throw new EncoderUnavailableError("it needs macOS: this host's native addon was built without it");
   }
 
-  protected settings({ codec }: EncoderConfiguration, { profile }: StreamPlan): VideoToolboxSettings {
-    return { backend: "videotoolbox", codec, profile };
+  protected settings(): BackendSettings {
+    return { backend: "videotoolbox" };
   }
 }

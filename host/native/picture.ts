@@ -2,25 +2,71 @@
  * Pictures: the bytes of guest resources as linear memory of this process.
  *
  * A resource's bytes lie in scattered pages of shared memories. `Picture.map` checks a layout (from the guest, so
- * untrusted) against the resource's extents and maps the pages one behind the other, read-only, on a thread of libuv's
- * pool. An encoder then reads the picture in place; JavaScript never sees a pixel. Runs that are not page-aligned, huge
- * pages, and anything over the mapping budget are copied together natively at each read instead: tier
- * "resource-gather". Pixels that are in no resource are in inline-picture.ts.
- *
- * The mapping has users: the Picture, and each encode that has not read it yet. The last one unmaps. The work and the
- * checks are in media/picture and media/memory; this file gives them their types.
+ * untrusted) against the resource's extents and maps the pages side by side, read-only; an encoder reads the picture in
+ * place. What cannot be mapped is copied together at each read (tier "resource-gather"). Pixels that are in no resource
+ * are in inline-picture.ts. The mapping has users: the Picture, and each encode that has not read it yet. The last one
+ * unmaps.
  */
 
 import { loadAddon } from "../../common/load-addon.ts";
 import { LIMITS } from "../../proto/limits.ts";
-import {
-  InvalidLayoutError,
-  PictureUnstitchableError,
-  pictureError,
-  SurfaceUnsupportedError,
-} from "./picture-error.ts";
 
-export * from "./picture-error.ts";
+/** Base of the errors of pictures. */
+export class PictureError extends Error {
+  override readonly name: string = "PictureError";
+}
+
+/** A value outside its limits: the message names the field and the limits. */
+export class InvalidLayoutError extends PictureError {
+  override readonly name = "InvalidLayoutError";
+}
+
+/** The host does not support the fourcc, or the number of planes. */
+export class UnsupportedFormatError extends PictureError {
+  override readonly name = "UnsupportedFormatError";
+}
+
+/** The layout needs bytes that the resource does not have: the message has the byte numbers. */
+export class LayoutOutsideResourceError extends PictureError {
+  override readonly name = "LayoutOutsideResourceError";
+}
+
+/** The resource has more extents than the limit. */
+export class PictureUnstitchableError extends PictureError {
+  override readonly name = "PictureUnstitchableError";
+}
+
+/** Not enough staging memory to gather or receive the pixels: the picture is too large, or others use too much. */
+export class PictureStagingError extends PictureError {
+  override readonly name = "PictureStagingError";
+}
+
+/** A descriptor is not memory, an extent is not inside it, or the system rejects the mapping. */
+export class PictureMapError extends PictureError {
+  override readonly name = "PictureMapError";
+}
+
+/** The pixels are in an IOSurface, and this host is not a Mac. */
+export class SurfaceUnsupportedError extends PictureError {
+  override readonly name = "SurfaceUnsupportedError";
+}
+
+/** Error classes by the codes of FaultCode() in media/binding/picture_binding.cc. */
+const FAULTS: Readonly<Record<string, new (message: string) => PictureError>> = {
+  INVALID_LAYOUT: InvalidLayoutError,
+  UNSUPPORTED_FORMAT: UnsupportedFormatError,
+  LAYOUT_OUTSIDE_RESOURCE: LayoutOutsideResourceError,
+  UNSTITCHABLE: PictureUnstitchableError,
+  STAGING_SPENT: PictureStagingError,
+  MAP_FAILED: PictureMapError,
+};
+
+/** The native error as one of the classes above. */
+function pictureError(error: unknown): unknown {
+  if (!(error instanceof Error) || !("code" in error)) return error;
+  const Fault = FAULTS[String(error.code)];
+  return Fault === undefined ? error : new Fault(error.message);
+}
 
 /** A part of a picture, in pixels. */
 export interface PictureRectangle {
@@ -112,21 +158,13 @@ interface PictureAddon {
   stagingBytes(): number;
 }
 
-interface NativeLayout {
-  readonly width: number;
-  readonly height: number;
-  readonly fourcc: number;
-  readonly planes: readonly { resource: number; offset: number; stride: number }[];
-  readonly visible: PictureRectangle;
+interface NativeLayout extends PictureGeometry {
+  readonly planes: readonly (PlaneGeometry & { readonly resource: number })[];
 }
 
-let addon: PictureAddon | undefined;
-const native = (): PictureAddon => {
-  addon ??= loadAddon("media") as PictureAddon;
-  return addon;
-};
+const native = () => loadAddon("media") as PictureAddon;
 
-/** The formats that pictures may have, from the table in media/picture/pixel_format.cc. */
+/** The formats that pictures may have, from the table in media/picture/picture.cc. */
 export function pixelFormats(): readonly PixelFormat[] {
   return native().pixelFormats();
 }

@@ -5,7 +5,7 @@
 #include <thread>
 #include <utility>
 
-#include "../media/memory/picture_error.h"
+#include "../media/memory/pixel_memory.h"
 #include "pixel_buffer.h"
 #include "status.h"
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "../media/encoder/libav.h"
-#include "../media/memory/picture_error.h"
+#include "../media/memory/pixel_memory.h"
 #include "colour.h"
 #include "pixel_buffer.h"
 #include "status.h"

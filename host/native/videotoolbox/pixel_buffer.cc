@@ -8,7 +8,7 @@
 #include <stdexcept>
 
 #include "../../../proto/gen/c/vsockenc-formats.h"
-#include "../media/memory/picture_error.h"
+#include "../media/memory/pixel_memory.h"
 #include "../media/picture/convert.h"
 #include "status.h"
 

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <utility>
 
-#include "../media/memory/picture_error.h"
-#include "../media/picture/picture_layout.h"
+#include "../media/memory/pixel_memory.h"
+#include "../media/picture/picture.h"
 #include "pixel_buffer.h"
 #include "status.h"
 

@@ -13,13 +13,15 @@ import {
 } from "../../../host/encoders/index.ts";
 import { LibavcodecBackend } from "../../../host/encoders/libavcodec.ts";
 import { NullBackend } from "../../../host/encoders/null.ts";
-import { ratesOf } from "../../../host/encoders/plan.ts";
-import { encodedColorimetry, keyframeInterval } from "../../../host/encoders/settings.ts";
+import { encodedColorimetry, keyframeInterval, ratesOf } from "../../../host/encoders/plan.ts";
 import type { Picture } from "../../../host/native/picture.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { NAL, nalTypes } from "./support/annexb.ts";
-import { configurationOf } from "./support/encode.ts";
+import { configurationOf, requestOf } from "./support/encode.ts";
 import { Recorder } from "./support/recorder.ts";
+
+const ignore = (): void => {};
+const broken = new LibavcodecBackend("libx264", { options: { preset: "warp" } });
 
 describe("createBackend", () => {
   it("offers in the order of the preference list", async () => {
@@ -37,34 +39,25 @@ describe("createBackend", () => {
   });
 
   it("opens the first that can", async () => {
-    const broken = new LibavcodecBackend("libx264", { options: { preset: "warp" } });
     expect(await broken.offers()).toEqual([]);
-    const session = await new PreferredBackend([broken, new NullBackend()]).open(
-      configurationOf(),
-      new Recorder().listener,
-    );
+    const backend = new PreferredBackend([broken, new NullBackend()]);
+    const session = await backend.open(configurationOf(), ignore);
     expect(session.description.encoder).toBe("null");
     await session.close();
   });
 
   it("reports each reason when none can", async () => {
-    const none = createBackend(["libx264", "null"]).open(
-      configurationOf({ codec: "h265" }),
-      new Recorder().listener,
-    );
+    const none = createBackend(["libx264", "null"]).open(configurationOf({ codec: "h265" }), ignore);
     await expect(none).rejects.toBeInstanceOf(EncoderUnavailableError);
     await expect(none).rejects.toThrow(
       /no encoder for h265 320x240: libx264: it makes h264, not h265; null: it makes h264, not h265/,
     );
-    await expect(createBackend([]).open(configurationOf(), new Recorder().listener)).rejects.toThrow(
-      /none is configured/,
-    );
+    await expect(createBackend([]).open(configurationOf(), ignore)).rejects.toThrow(/none is configured/);
   });
 
   it("reports errors of the configuration before those of the machine", async () => {
-    const broken = new LibavcodecBackend("libx264", { options: { preset: "warp" } });
     const none = new PreferredBackend([broken, new NullBackend()]);
-    await expect(none.open(configurationOf({ levels: [10] }), new Recorder().listener)).rejects.toThrow(
+    await expect(none.open(configurationOf({ levels: [10] }), ignore)).rejects.toThrow(
       /320x240: null: the stream needs H.264 level 2.1, .*; libx264: libx264 does not open/,
     );
   });
@@ -109,7 +102,7 @@ describe("hardware", () => {
     expect(reported.map((line) => line.split(":")[0]).sort()).toEqual([...missing].sort());
     for (const line of reported) expect(line).toMatch(/^(\w+): \1 does not open: .+/);
     for (const codec of ["h264", "h265"] as const) {
-      const session = await backend.open(configurationOf({ codec }), new Recorder().listener);
+      const session = await backend.open(configurationOf({ codec }), ignore);
       expect(session.description.encoder).toBe(offers.find((offer) => offer.codec === codec)?.name);
       await session.close();
     }
@@ -117,8 +110,8 @@ describe("hardware", () => {
   });
 
   it("that is absent is named when nothing else could do it", async () => {
-    const broken = createBackend(["libx265"], { options: { preset: "warp" } });
-    await expect(broken.open(configurationOf({ codec: "h265" }), new Recorder().listener)).rejects.toThrow(
+    const none = createBackend(["libx265"], { options: { preset: "warp" } });
+    await expect(none.open(configurationOf({ codec: "h265" }), ignore)).rejects.toThrow(
       /no encoder for h265 320x240: libx265: libx265 does not open: /,
     );
   });
@@ -126,11 +119,12 @@ describe("hardware", () => {
 
 describe("settings", () => {
   it("choose a bit rate by pixels and rate, within bounds", () => {
-    const kbps = (width: number, height: number, rate: number): number =>
-      ratesOf(
-        configurationOf({ width, height, bitrateKbps: 0, framerate: { numerator: rate, denominator: 1 } }),
-        "main",
-      ).bitsPerSecond / 1000;
+    const kbps = (width: number, height: number, numerator: number): number => {
+      const framerate = { numerator, denominator: 1 };
+      return (
+        ratesOf(configurationOf({ width, height, bitrateKbps: 0, framerate }), "main").bitsPerSecond / 1000
+      );
+    };
     expect(kbps(1920, 1080, 60)).toBe(9953);
     expect(kbps(1920, 1080, 240)).toBe(9953);
     expect(kbps(1280, 720, 30)).toBe(2212);
@@ -146,13 +140,12 @@ describe("settings", () => {
   });
 
   it("describe unknown or reserved colours as sRGB", () => {
-    const of = (primaries: number, transfer: number) =>
-      encodedColorimetry(
-        configurationOf({ colorimetry: { primaries, transfer, matrix: 0, fullRange: true } }),
-        false,
-      );
+    const of = (primaries: number, transfer: number) => {
+      const colorimetry = { primaries, transfer, matrix: 0, fullRange: true };
+      return encodedColorimetry(configurationOf({ colorimetry }), false);
+    };
     const usual = { primaries: 1, transfer: 13, matrix: 6, fullRange: false };
-    for (const untold of [0, 2, 3, 255]) expect(of(untold, untold)).toEqual(usual);
+    for (const unknown of [0, 2, 3, 255]) expect(of(unknown, unknown)).toEqual(usual);
     expect(of(9, 18)).toEqual({ ...usual, primaries: 9, transfer: 18 });
   });
 });
@@ -161,18 +154,16 @@ describe("the null back end", () => {
   // It must not look at the picture, so there is none.
   const picture = undefined as unknown as Picture;
   const encode = (session: EncoderSession, frame: number, forceKeyFrame = false): void =>
-    session.encode(picture, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame });
+    session.encode(picture, requestOf(frame, forceKeyFrame));
 
-  async function open(recorder: Recorder): Promise<EncoderSession> {
-    return await new NullBackend().open(
-      configurationOf({ width: 33, keyframeInterval: 4 }),
-      recorder.listener,
-    );
+  async function open() {
+    const recorder = new Recorder();
+    const configuration = configurationOf({ width: 33, keyframeInterval: 4 });
+    return { recorder, session: await new NullBackend().open(configuration, recorder.listener) };
   }
 
   it("answers every frame, later, with key frames by interval and by force", async () => {
-    const recorder = new Recorder();
-    const session = await open(recorder);
+    const { recorder, session } = await open();
     for (let frame = 0; frame < 14; frame++) {
       encode(session, frame, frame === 6);
       expect(recorder.answered).toBe(frame);
@@ -192,13 +183,9 @@ describe("the null back end", () => {
   it("takes profile, levels and rate control by name, with the values in force", async () => {
     const backend = new NullBackend();
     expect((await backend.offers())[0]?.profiles).toEqual(["constrained-baseline", "main", "high"]);
-    const configuration = configurationOf({
-      profile: "high",
-      levels: [31],
-      bitrateKbps: 0,
-      keyframeInterval: 0,
-    });
-    const session = await backend.open(configuration, new Recorder().listener);
+    const chosen = { bitrateKbps: 0, keyframeInterval: 0 };
+    const configuration = configurationOf({ profile: "high", levels: [31], ...chosen });
+    const session = await backend.open(configuration, ignore);
     expect(session.description).toMatchObject({ bitrateKbps: 300, keyframeInterval: 60 });
     expect(session.reconfigure({ ...configuration, bitrateKbps: 900 })).toBe(true);
     expect(session.description.bitrateKbps).toBe(900);
@@ -206,14 +193,13 @@ describe("the null back end", () => {
     expect(session.reconfigure({ ...configuration, rateControl: "vbr" })).toBe(false);
     expect(session.reconfigure({ ...configuration, levels: [40] })).toBe(false);
     await session.close();
-    await expect(backend.open({ ...configuration, levels: [10] }, new Recorder().listener)).rejects.toThrow(
+    await expect(backend.open({ ...configuration, levels: [10] }, ignore)).rejects.toThrow(
       /needs H.264 level 1.3, levels allows 1: /,
     );
   });
 
   it("has the bound, flush and close of the real one", async () => {
-    const recorder = new Recorder();
-    const session = await open(recorder);
+    const { recorder, session } = await open();
     for (let frame = 0; frame < LIMITS.MAX_IN_FLIGHT_FRAMES; frame++) encode(session, frame);
     expect(() => encode(session, 99)).toThrow(EncoderBusyError);
     await session.flush();

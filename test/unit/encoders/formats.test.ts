@@ -1,13 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { EncoderConfiguration } from "../../../host/encoders/encoder.ts";
-import { LibavcodecBackend } from "../../../host/encoders/libavcodec.ts";
-import { Picture } from "../../../host/native/picture.ts";
-import { nalUnits, parseSps } from "./support/annexb.ts";
-import { decode } from "./support/decode.ts";
-import { Canvas, configurationOf, encodePattern, encodeSources, placement } from "./support/encode.ts";
-import { linearMemory, PAGE, ScatteredMemory, type TestMemory } from "./support/memory.ts";
+import { Picture, type PictureRectangle } from "../../../host/native/picture.ts";
+import { decode, spsOf } from "./support/decode.ts";
+import { Canvas, configurationOf, encodePattern, encodeSources, openSession } from "./support/encode.ts";
+import { geometryOf, linearPicture, PAGE, ScatteredMemory } from "./support/memory.ts";
 import { drawPattern, FORMATS, type FormatName, psnr, type RgbImage } from "./support/pattern.ts";
-import { Recorder } from "./support/recorder.ts";
 import { packYuv, type YuvName, yuvFourcc } from "./support/yuv.ts";
 
 /** dB against the RGB source. */
@@ -18,73 +15,52 @@ describe("each RGB order", () => {
     [false, true].map((fullRange) => ({ format, fullRange })),
   );
   it.each(cases)("$format, full range $fullRange, of odd size and stride", async ({ format, fullRange }) => {
-    const configuration = configurationOf({ width: 161, height: 121, bitrateKbps: 4000 });
-    const { recorder, images } = await encodePattern(
-      configuration,
-      8,
-      { format, stride: 701, offset: 13 },
-      { fullRange },
-    );
+    const configuration = configurationOf({ width: 161, height: 121 });
+    const place = { format, stride: 701, offset: 13 };
+    const { recorder, images } = await encodePattern(configuration, 8, place, { fullRange });
     const decoded = decode(recorder.stream, 162, 122);
     for (const [index, image] of images.entries()) {
       expect(psnr(image, decoded[index] as RgbImage)).toBeGreaterThan(LEAST_PSNR);
     }
-    expect(spsOf(recorder).fullRange).toBe(fullRange);
+    expect(spsOf(recorder.stream).fullRange).toBe(fullRange);
   });
 });
 
-/** A picture whose planes lie in one memory, or each in one of its own. */
+/** A picture whose planes lie in one memory, or each in scattered pages of its own. */
 async function mapYuv(
   image: RgbImage,
   name: YuvName,
   matrix: number,
   fullRange: boolean,
-  { padding = 0, separate = false } = {},
+  { padding = 0, separate = false, visible = undefined as PictureRectangle | undefined } = {},
 ): Promise<{ picture: Picture; remove: () => Promise<void> }> {
   const packed = packYuv(image, name, matrix, fullRange, padding);
-  const memories: TestMemory[] = [];
-  const planes = [];
-  if (separate) {
-    for (const [index, { bytes, stride }] of packed.entries()) {
-      const scattered = new ScatteredMemory(bytes.length, index + 1);
-      scattered.write(bytes);
-      memories.push(scattered.memory);
-      planes.push({ memory: scattered.resource, offset: 0, stride });
-    }
-  } else {
-    const offsets: number[] = [];
-    let end = 7;
-    for (const { bytes } of packed) {
-      offsets.push(end);
-      end += bytes.length + 5;
-    }
-    const all = Buffer.alloc(end, 0xa5);
-    for (const [index, { bytes }] of packed.entries()) bytes.copy(all, offsets[index]);
-    const { memory, resource } = linearMemory(all);
-    memories.push(memory);
-    for (const [index, { stride }] of packed.entries()) {
-      planes.push({ memory: resource, offset: offsets[index] ?? 0, stride });
-    }
-  }
-  const { width, height } = image;
-  const picture = await Picture.map({
-    width,
-    height,
-    fourcc: yuvFourcc(name),
-    planes,
-    visible: { x: 0, y: 0, width, height },
+  let end = 7;
+  const planes = packed.map(({ bytes, stride }) => {
+    const offset = separate ? 0 : end;
+    end += bytes.length + 5;
+    return { bytes, offset, stride };
   });
-  return {
-    picture,
-    remove: async () => {
-      await picture.close();
-      for (const memory of memories) memory.remove();
-    },
+  const whole = geometryOf(yuvFourcc(name), image.width, image.height, planes);
+  const geometry = { ...whole, visible: visible ?? whole.visible };
+  if (!separate) {
+    const all = Buffer.alloc(end, 0xa5);
+    for (const { bytes, offset } of planes) bytes.copy(all, offset);
+    return await linearPicture(all, geometry);
+  }
+  const memories: ScatteredMemory[] = [];
+  const scattered = planes.map(({ bytes, offset, stride }, index) => {
+    const memory = new ScatteredMemory(bytes.length, index + 1);
+    memory.write(bytes);
+    memories.push(memory);
+    return { memory: memory.resource, offset, stride };
+  });
+  const picture = await Picture.map({ ...geometry, planes: scattered });
+  const remove = async (): Promise<void> => {
+    await picture.close();
+    for (const { memory } of memories) memory.remove();
   };
-}
-
-function spsOf({ stream }: Recorder) {
-  return parseSps(nalUnits(stream).find((unit) => ((unit[0] ?? 0) & 0x1f) === 7) ?? new Uint8Array());
+  return { picture, remove };
 }
 
 const yuvConfiguration = (
@@ -115,7 +91,7 @@ describe.each(["NV12", "I420"] as const)("%s keeps its matrix and range", (name)
     const configuration = yuvConfiguration(width, height, matrix, fullRange);
     const recorder = await encodeSources(configuration, [picture, picture]);
     expect(recorder.errors).toEqual([]);
-    expect(spsOf(recorder)).toMatchObject({ matrix, fullRange, primaries: 1, transfer: 1 });
+    expect(spsOf(recorder.stream)).toMatchObject({ matrix, fullRange, primaries: 1, transfer: 1 });
     const even = (size: number): number => size + (size % 2);
     const decoded = decode(recorder.stream, even(width), even(height));
     expect(psnr(image, decoded[1] as RgbImage)).toBeGreaterThan(LEAST_PSNR);
@@ -127,16 +103,9 @@ describe.each(["NV12", "I420"] as const)("%s keeps its matrix and range", (name)
       [719, 6],
       [720, 1],
     ] as const) {
-      const session = await new LibavcodecBackend("libx264").open(
-        yuvConfiguration(64, height, 2, false),
-        new Recorder().listener,
-      );
-      expect(session.description.colorimetry).toEqual({
-        primaries: 1,
-        transfer: 1,
-        matrix,
-        fullRange: false,
-      });
+      const { session } = await openSession(yuvConfiguration(64, height, 2, false));
+      const colorimetry = { primaries: 1, transfer: 1, matrix, fullRange: false };
+      expect(session.description.colorimetry).toEqual(colorimetry);
       await session.close();
     }
   });
@@ -144,7 +113,8 @@ describe.each(["NV12", "I420"] as const)("%s keeps its matrix and range", (name)
   it("shows an even part of a larger picture", async () => {
     const whole = drawPattern(128, 96, 1);
     const { picture, remove } = await mapYuv(whole, name, 6, false, { padding: 9 });
-    const part = await cropOf(name, whole);
+    const visible = { x: 10, y: 20, width: 51, height: 33 };
+    const part = await mapYuv(whole, name, 6, false, { padding: 9, separate: true, visible });
     const crcs = await Promise.all([picture.checksum(), part.picture.checksum()]);
     expect(crcs[1]?.bytes).toBeLessThan(crcs[0]?.bytes ?? 0);
     const recorder = await encodeSources(yuvConfiguration(51, 33, 6, false), [part.picture]);
@@ -163,35 +133,11 @@ function crop({ width, data }: RgbImage, x: number, y: number, columns: number, 
   return { width: columns, height: rows, data: part };
 }
 
-/** 51x33 at 10,20 of the image. */
-async function cropOf(name: YuvName, image: RgbImage) {
-  const packed = packYuv(image, name, 6, false, 9);
-  const memories = packed.map(({ bytes }) => linearMemory(bytes));
-  const picture = await Picture.map({
-    width: image.width,
-    height: image.height,
-    fourcc: yuvFourcc(name),
-    planes: packed.map(({ stride }, index) => ({
-      memory: memories[index]?.resource ?? { extents: [] },
-      offset: 0,
-      stride,
-    })),
-    visible: { x: 10, y: 20, width: 51, height: 33 },
-  });
-  return {
-    picture,
-    remove: async () => {
-      await picture.close();
-      for (const { memory } of memories) memory.remove();
-    },
-  };
-}
-
 describe("a session", () => {
   it("rejects frames of the other kind, and continues", async () => {
     const image = drawPattern(64, 64, 0);
     const { picture, remove } = await mapYuv(image, "NV12", 6, false);
-    const canvas = await Canvas.create(64, 64, placement({ width: 64, height: 64 }));
+    const canvas = await Canvas.create(64, 64);
     const rgb = await encodeSources(configurationOf({ width: 64, height: 64 }), [
       canvas.picture,
       picture,
@@ -210,53 +156,26 @@ describe("a hostile plane of chroma", () => {
   // 64x63 in I420: 63 rows of 64 bytes, twice 32 rows of 32.
   const SIZE = 2 * PAGE;
   const [luma, u, v] = [0, 63 * 64, 63 * 64 + 32 * 32];
-  const cases: [string, [number, number, number], [number, number, number], object, RegExp | undefined][] = [
-    ["that is legal is mapped", [luma, u, v], [64, 32, 32], {}, undefined],
-    ["that fills the resource is mapped", [luma, u, SIZE - 1024], [64, 32, 32], {}, undefined],
-    [
-      "a byte beyond the end",
-      [luma, u, SIZE - 1023],
-      [64, 32, 32],
-      {},
-      /plane 2 has 1024 bytes from byte 7169/,
-    ],
-    ["whose offset is 2^53-1", [luma, 2 ** 53 - 1, v], [64, 32, 32], {}, /plane 1 has .* 9007199254740991/],
-    [
-      "whose stride is below a row",
-      [luma, u, v],
-      [64, 31, 32],
-      {},
-      /stride of plane 1 is 31, not between the 32/,
-    ],
-    ["whose stride is 2^52", [luma, u, v], [64, 32, 2 ** 52], {}, /stride of plane 2 is 4503599627370496/],
-    ["whose stride leads outside", [luma, u, v], [64, 32, 200], {}, /plane 2 has 6232 bytes/],
-    [
-      "cut between two samples",
-      [luma, u, v],
-      [64, 32, 32],
-      { visible: { x: 1, y: 0, width: 32, height: 32 } },
-      /begins at 1,0; in I420 it has to begin at even pixels/,
-    ],
-    [
-      "cut between two rows of samples",
-      [luma, u, v],
-      [64, 32, 32],
-      { visible: { x: 0, y: 3, width: 32, height: 32 } },
-      /begins at 0,3/,
-    ],
+  const part = (x: number, y: number) => ({ visible: { x, y, width: 32, height: 32 } });
+  type Three = [number, number, number];
+  const at: Three = [luma, u, v];
+  const strides: Three = [64, 32, 32];
+  const cases: [string, Three, Three, object, RegExp | undefined][] = [
+    ["that is legal is mapped", at, strides, {}, undefined],
+    ["that fills the resource is mapped", [luma, u, SIZE - 1024], strides, {}, undefined],
+    ["a byte beyond the end", [luma, u, SIZE - 1023], strides, {}, /plane 2 has 1024 bytes from byte 7169/],
+    ["whose offset is 2^53-1", [luma, 2 ** 53 - 1, v], strides, {}, /plane 1 has .* 9007199254740991/],
+    ["whose stride is below a row", at, [64, 31, 32], {}, /stride of plane 1 is 31, not between the 32/],
+    ["whose stride is 2^52", at, [64, 32, 2 ** 52], {}, /stride of plane 2 is 4503599627370496/],
+    ["whose stride leads outside", at, [64, 32, 200], {}, /plane 2 has 6232 bytes/],
+    ["cut between two samples", at, strides, part(1, 0), /at 1,0; in I420 it has to begin at even pixels/],
+    ["cut between two rows of samples", at, strides, part(0, 3), /begins at 0,3/],
   ];
-  it.each(cases)("%s", async (_title, offsets, strides, changes, message) => {
-    const { memory, resource } = linearMemory(Buffer.alloc(SIZE));
-    const mapped = Picture.map({
-      width: 64,
-      height: 63,
-      fourcc: yuvFourcc("I420"),
-      planes: offsets.map((offset, index) => ({ memory: resource, offset, stride: strides[index] ?? 0 })),
-      visible: { x: 0, y: 0, width: 64, height: 63 },
-      ...changes,
-    });
-    if (message === undefined) await (await mapped).close();
+  it.each(cases)("%s", async (_title, offsets, rows, changes, message) => {
+    const planes = offsets.map((offset, index) => ({ offset, stride: rows[index] ?? 0 }));
+    const geometry = { ...geometryOf(yuvFourcc("I420"), 64, 63, planes), ...changes };
+    const mapped = linearPicture(Buffer.alloc(SIZE), geometry);
+    if (message === undefined) await (await mapped).remove();
     else await expect(mapped).rejects.toThrow(message);
-    memory.remove();
   });
 });

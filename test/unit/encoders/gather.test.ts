@@ -1,7 +1,6 @@
 import { ftruncateSync, openSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
-import { LibavcodecBackend } from "../../../host/encoders/libavcodec.ts";
 import {
   mappedRuns,
   Picture,
@@ -12,23 +11,13 @@ import {
   stagingBytes,
 } from "../../../host/native/picture.ts";
 import { fourcc } from "../../../proto/formats.ts";
-import { configurationOf, encodeSources } from "./support/encode.ts";
-import { linearMemory, PAGE, TestMemory } from "./support/memory.ts";
+import { configurationOf, encodeSources, openSession, placement, requestOf } from "./support/encode.ts";
+import { geometryOf, linearMemory, PAGE, TestMemory } from "./support/memory.ts";
 import { drawPattern, pack } from "./support/pattern.ts";
-import { Recorder } from "./support/recorder.ts";
 
 const [WIDTH, HEIGHT, STRIDE] = [160, 90, 700];
-const IMAGE = drawPattern(WIDTH, HEIGHT, 2);
-const BYTES = pack(IMAGE, {
-  format: "XR24",
-  offset: 0,
-  stride: STRIDE,
-  x: 0,
-  y: 0,
-  width: WIDTH,
-  height: HEIGHT,
-});
 const CONFIGURATION = configurationOf({ width: WIDTH, height: HEIGHT });
+const BYTES = pack(drawPattern(WIDTH, HEIGHT, 2), placement(CONFIGURATION, { stride: STRIDE }));
 
 const memories: TestMemory[] = [];
 const pictures: Picture[] = [];
@@ -39,14 +28,9 @@ afterEach(async () => {
   expect([mappedRuns(), stagingBytes()]).toEqual([0, 0]);
 });
 
-function layoutOf(memory: ResourceBytes): PictureLayout {
-  return {
-    width: WIDTH,
-    height: HEIGHT,
-    fourcc: fourcc("XR24"),
-    planes: [{ memory, offset: 0, stride: STRIDE }],
-    visible: { x: 0, y: 0, width: WIDTH, height: HEIGHT },
-  };
+function layoutOf(memory: ResourceBytes, offset = 0): PictureLayout {
+  const planes = [{ memory, offset, stride: STRIDE }];
+  return { ...geometryOf(fourcc("XR24"), WIDTH, HEIGHT), planes };
 }
 
 async function map(layout: PictureLayout): Promise<Picture> {
@@ -56,17 +40,13 @@ async function map(layout: PictureLayout): Promise<Picture> {
 }
 
 /** Runs of `length` bytes, in reverse order in the memory, each `gap` bytes from the next. */
-function runsOf(
-  bytes: Uint8Array,
-  length: number,
-  gap: number,
-): { memory: TestMemory; resource: ResourceBytes } {
-  const count = Math.ceil(bytes.length / length);
+function runsOf(length = 1000, gap = 37) {
+  const count = Math.ceil(BYTES.length / length);
   const memory = new TestMemory(count * (length + gap));
   memories.push(memory);
   const extents = Array.from({ length: count }, (_, index) => {
     const offset = (count - 1 - index) * (length + gap);
-    const part = bytes.subarray(index * length, (index + 1) * length);
+    const part = BYTES.subarray(index * length, (index + 1) * length);
     memory.write(offset, part);
     return { fd: memory.fd, offset, length: part.length };
   });
@@ -82,12 +62,11 @@ describe("a picture that cannot be stitched", () => {
     const { memory, resource } = linearMemory(BYTES);
     memories.push(memory);
     const stitched = await map(layoutOf(resource));
-    const scattered = runsOf(BYTES, length, gap);
+    const scattered = runsOf(length, gap);
     const { extents } = scattered.resource;
     // A first extent of one byte puts even a single run off the page.
     const shifted = { extents: [{ fd: scattered.memory.fd, offset: 1, length: 1 }, ...extents] };
-    const planes = [{ memory: shifted, offset: 1, stride: STRIDE }];
-    const gathered = await map({ ...layoutOf(shifted), planes });
+    const gathered = await map(layoutOf(shifted, 1));
     expect([stitched.tier, gathered.tier]).toEqual(["resource", "resource-gather"]);
     expect(mappedRuns()).toBe(1);
     expect(await gathered.checksum()).toEqual(await stitched.checksum());
@@ -100,7 +79,7 @@ describe("a picture that cannot be stitched", () => {
   });
 
   it("is copied again for each frame", async () => {
-    const { memory, resource } = runsOf(BYTES, 1000, 37);
+    const { memory, resource } = runsOf();
     const picture = await map(layoutOf(resource));
     const before = await picture.checksum();
     const { offset } = resource.extents[3] ?? { offset: 0 };
@@ -109,10 +88,8 @@ describe("a picture that cannot be stitched", () => {
   });
 
   it("needs only the visible part in staging memory, and no descriptor of the caller", async () => {
-    const { memory, resource } = runsOf(BYTES, 1000, 37);
-    const promise = Picture.map({ ...layoutOf(resource), visible: { x: 8, y: 40, width: 100, height: 10 } });
-    const picture = await promise;
-    pictures.push(picture);
+    const { memory, resource } = runsOf();
+    const picture = await map({ ...layoutOf(resource), visible: { x: 8, y: 40, width: 100, height: 10 } });
     expect(picture.bytes).toBe(9 * STRIDE + 400);
     const rows = Array.from({ length: 10 }, (_, y) =>
       BYTES.subarray((40 + y) * STRIDE + 32, (40 + y) * STRIDE + 432),
@@ -122,16 +99,15 @@ describe("a picture that cannot be stitched", () => {
   });
 
   it("is an error of the frame, not of the session, when its memory becomes shorter", async () => {
-    const { memory, resource } = runsOf(BYTES, 1000, 37);
+    const { memory, resource } = runsOf();
     const good = linearMemory(BYTES);
     memories.push(good.memory);
     const [gathered, stitched] = [await map(layoutOf(resource)), await map(layoutOf(good.resource))];
-    const recorder = new Recorder();
-    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, recorder.listener);
+    const { session, recorder } = await openSession(CONFIGURATION);
     const writable = openSync(`/proc/self/fd/${memory.fd}`, "r+");
     ftruncateSync(writable, 5000);
-    session.encode(gathered, { frame: 1, ptsNs: 1, durationNs: 0, forceKeyFrame: false });
-    session.encode(stitched, { frame: 2, ptsNs: 2, durationNs: 0, forceKeyFrame: false });
+    session.encode(gathered, requestOf(1));
+    session.encode(stitched, requestOf(2));
     await session.drain();
     await expect(gathered.checksum()).rejects.toBeInstanceOf(PictureMapError);
     expect(recorder.errors.map(({ frame }) => frame)).toEqual([1]);
@@ -144,19 +120,9 @@ describe("a picture that cannot be stitched", () => {
   it("is rejected when it exceeds the limit of staging memory", async () => {
     const memory = new TestMemory(16384 * 20000);
     memories.push(memory);
-    const refused = Picture.map({
-      width: 4096,
-      height: 16384,
-      fourcc: fourcc("XR24"),
-      planes: [
-        {
-          memory: { extents: [{ fd: memory.fd, offset: 1, length: memory.size - 1 }] },
-          offset: 0,
-          stride: 20000 - 16,
-        },
-      ],
-      visible: { x: 0, y: 0, width: 4096, height: 16384 },
-    });
+    const shifted = { extents: [{ fd: memory.fd, offset: 1, length: memory.size - 1 }] };
+    const planes = [{ memory: shifted, offset: 0, stride: 20000 - 16 }];
+    const refused = Picture.map({ ...geometryOf(fourcc("XR24"), 4096, 16384), planes });
     await expect(refused).rejects.toBeInstanceOf(PictureStagingError);
     await expect(refused).rejects.toThrow(/327\d+ bytes of staging memory, at most 268435456/);
   });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { HEVC_NAL, hevcNalTypes } from "./support/annexb.ts";
 import { decode, traceHeaders } from "./support/decode.ts";
-import { configurationOf, type Encoded, encodePattern } from "./support/encode.ts";
+import { configurationOf, type Encoded, encodePattern, kbpsOf, reconfiguring } from "./support/encode.ts";
 import { psnr, type RgbImage } from "./support/pattern.ts";
 
 const LEAST_PSNR = 40;
@@ -9,9 +9,8 @@ const { vps, sps, pps, sei, trail, idr, idrWithLeading } = HEVC_NAL;
 const H265 = configurationOf({ codec: "h265" });
 const ENCODER = { encoder: "libx265" } as const;
 
-function worst({ recorder, session, images }: Encoded): number {
-  const { width, height } = session.description;
-  const decoded = decode(recorder.stream, width, height, "hevc");
+function worst({ recorder, description, images }: Encoded): number {
+  const decoded = decode(recorder.stream, description?.width ?? 0, description?.height ?? 0, "hevc");
   expect(decoded).toHaveLength(images.length);
   return Math.min(...images.map((image, index) => psnr(image, decoded[index] as RgbImage)));
 }
@@ -22,15 +21,9 @@ describe("libx265", () => {
     [161, 121, { format: "RX24", stride: 700, offset: 3 }],
     [16, 16, {}],
     [17, 33, { format: "BA24" }],
-  ] as const)("gives back the pixels, %ix%i", async (width, height, place) => {
-    const encoded = await encodePattern(
-      configurationOf({ codec: "h265", width, height }),
-      20,
-      place,
-      ENCODER,
-    );
-    expect(encoded.recorder.errors).toEqual([]);
-    expect(encoded.recorder.broken).toEqual([]);
+  ] as const)("preserves the pixels, %ix%i", async (width, height, place) => {
+    const encoded = await encodePattern({ ...H265, width, height }, 20, place, ENCODER);
+    expect([encoded.recorder.errors, encoded.recorder.broken]).toEqual([[], []]);
     expect(worst(encoded)).toBeGreaterThan(LEAST_PSNR);
   });
 
@@ -41,13 +34,9 @@ describe("libx265", () => {
   });
 
   it("has VPS, SPS and PPS before every IDR, key frames by interval and by force, Annex B", async () => {
-    const { recorder, session } = await encodePattern(
-      { ...H265, keyframeInterval: 12 },
-      30,
-      {},
-      { ...ENCODER, force: [5] },
-    );
-    expect(session.description).toMatchObject({ encoder: "libx265", hardware: false });
+    const options = { ...ENCODER, force: [5] };
+    const { recorder, description } = await encodePattern({ ...H265, keyframeInterval: 12 }, 30, {}, options);
+    expect(description).toMatchObject({ encoder: "libx265", hardware: false });
     expect(recorder.keys).toEqual([0, 5, 17, 29]);
     for (const { key, data, frame } of recorder.packets) {
       expect([...data.subarray(0, 4)]).toEqual([0, 0, 0, 1]);
@@ -65,16 +54,12 @@ describe("libx265", () => {
   });
 
   it("describes colour and rate, and forbids reordering", async () => {
-    const { recorder } = await encodePattern(
-      {
-        ...H265,
-        colorimetry: { primaries: 9, transfer: 16, matrix: 0, fullRange: true },
-        pixelAspectRatio: { numerator: 140, denominator: 33 },
-      },
-      1,
-      {},
-      ENCODER,
-    );
+    const configuration = {
+      ...H265,
+      colorimetry: { primaries: 9, transfer: 16, matrix: 0, fullRange: true },
+      pixelAspectRatio: { numerator: 140, denominator: 33 },
+    };
+    const { recorder } = await encodePattern(configuration, 1, {}, ENCODER);
     const headers = traceHeaders(recorder.stream, "hevc");
     for (const [name, value] of Object.entries({
       sps_max_num_reorder_pics: 0,
@@ -94,42 +79,21 @@ describe("libx265", () => {
   });
 
   it("changes its bit rate in mid-stream, with a key frame", async () => {
-    const configuration = configurationOf({
-      codec: "h265",
-      width: 640,
-      height: 480,
-      bitrateKbps: 100,
-      keyframeInterval: 1000,
-    });
-    const encoded = await encodePattern(
-      configuration,
-      150,
-      {},
-      {
-        ...ENCODER,
-        before(frame, session) {
-          if (frame === 30)
-            expect(session.reconfigure({ ...configuration, keyframeInterval: 999 })).toBe(true);
-          if (frame === 75) expect(session.reconfigure({ ...configuration, bitrateKbps: 400 })).toBe(true);
-        },
-      },
-    );
-    const kbps = (from: number, to: number): number =>
-      (encoded.recorder.packets.slice(from, to).reduce((sum, { data }) => sum + data.length, 0) * 8 * 30) /
-      (to - from) /
-      1000;
+    const configuration = { ...H265, width: 640, height: 480, bitrateKbps: 100, keyframeInterval: 1000 };
+    const changes = { 30: { keyframeInterval: 999 }, 75: { bitrateKbps: 400 } };
+    const options = { ...ENCODER, ...reconfiguring(configuration, changes) };
+    const encoded = await encodePattern(configuration, 150, {}, options);
     expect(encoded.recorder.keys).toEqual([0, 75]);
-    const [before, after] = [kbps(1, 75), kbps(76, 150)];
+    const [before, after] = [kbpsOf(encoded.recorder, 1, 75), kbpsOf(encoded.recorder, 76, 150)];
     expect(before).toBeLessThan(100 * 1.3);
     expect(after).toBeGreaterThan(before * 2);
     expect(after).toBeLessThan(400 * 1.3);
     expect(worst(encoded)).toBeGreaterThan(20);
   });
 
-  it("is re-opened once for many changes of its bit rate between two frames", async () => {
-    const configuration = configurationOf({ codec: "h265", width: 1280, height: 720, bitrateKbps: 500 });
-    let took = 0;
-    const { recorder } = await encodePattern(
+  it("takes the last of many changes of its bit rate between two frames, with one key frame", async () => {
+    const configuration = { ...H265, width: 1280, height: 720, bitrateKbps: 500 };
+    const { recorder, description } = await encodePattern(
       configuration,
       3,
       {},
@@ -137,18 +101,12 @@ describe("libx265", () => {
         ...ENCODER,
         before(frame, session) {
           if (frame !== 2) return;
-          const began = performance.now();
-          for (let kbps = 501; kbps < 8500; kbps++)
-            session.reconfigure({ ...configuration, bitrateKbps: kbps });
-          void session.drain().then(() => {
-            took = performance.now() - began;
-          });
+          for (let bitrateKbps = 501; bitrateKbps <= 8500; bitrateKbps++)
+            session.reconfigure({ ...configuration, bitrateKbps });
         },
       },
     );
     expect(recorder.keys).toEqual([0, 2]);
-    expect(took).toBeGreaterThan(0);
-    // Each opening takes more than a millisecond.
-    expect(took).toBeLessThan(4000);
+    expect(description?.bitrateKbps).toBe(8500);
   });
 });

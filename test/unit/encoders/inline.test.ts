@@ -1,16 +1,9 @@
 import { crc32 } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
-import { LibavcodecBackend } from "../../../host/encoders/libavcodec.ts";
-import {
-  type InlineFrame,
-  InlinePicture,
-  InlineWriteError,
-  PictureBusyError,
-} from "../../../host/native/inline-picture.ts";
+import { InlinePicture, InlineWriteError, PictureBusyError } from "../../../host/native/inline-picture.ts";
 import {
   InvalidLayoutError,
   LayoutOutsideResourceError,
-  Picture,
   type PictureGeometry,
   PictureStagingError,
   stagingBytes,
@@ -18,34 +11,19 @@ import {
 } from "../../../host/native/picture.ts";
 import { fourcc } from "../../../proto/formats.ts";
 import { LIMITS } from "../../../proto/limits.ts";
-import { configurationOf, encodeSources } from "./support/encode.ts";
-import { linearMemory } from "./support/memory.ts";
+import { configurationOf, encodeSources, openSession, placement, requestOf } from "./support/encode.ts";
+import { geometryOf, linearPicture } from "./support/memory.ts";
 import { drawPattern, pack } from "./support/pattern.ts";
-import { Recorder } from "./support/recorder.ts";
 import { packYuv, yuvFourcc } from "./support/yuv.ts";
 
 const [WIDTH, HEIGHT, STRIDE] = [162, 91, 655];
-const GEOMETRY: PictureGeometry = {
-  width: WIDTH,
-  height: HEIGHT,
-  fourcc: fourcc("BX24"),
-  planes: [{ offset: 3, stride: STRIDE }],
-  visible: { x: 0, y: 0, width: WIDTH, height: HEIGHT },
-};
+const GEOMETRY = geometryOf(fourcc("BX24"), WIDTH, HEIGHT, [{ offset: 3, stride: STRIDE }]);
 const CONFIGURATION = configurationOf({ width: WIDTH, height: HEIGHT });
 /** As Data chunks bring them. */
 const CHUNK = 32_000;
+const PLACE = placement(CONFIGURATION, { format: "BX24", offset: 3, stride: STRIDE });
 
-const draw = (frame: number): Buffer =>
-  pack(drawPattern(WIDTH, HEIGHT, frame), {
-    format: "BX24",
-    offset: 3,
-    stride: STRIDE,
-    x: 0,
-    y: 0,
-    width: WIDTH,
-    height: HEIGHT,
-  });
+const draw = (frame: number): Buffer => pack(drawPattern(WIDTH, HEIGHT, frame), PLACE);
 
 const pictures: InlinePicture[] = [];
 
@@ -70,43 +48,35 @@ describe("an inline picture", () => {
   it("becomes the same stream as one in a resource", async () => {
     const picture = create();
     expect(picture).toMatchObject({ tier: "inline", runs: 0, bytes: draw(0).length });
-    const recorder = new Recorder();
-    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, recorder.listener);
+    const { session, recorder } = await openSession(CONFIGURATION);
     for (let frame = 0; frame < 20; frame++) {
       const received = receive(picture, draw(frame));
-      session.encode(received, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame: false });
+      session.encode(received, requestOf(frame));
       received.close();
       // Two frames in flight, as the element has them.
       if (frame % 2 === 1) await session.drain();
     }
     await session.close();
-    expect(recorder.errors).toEqual([]);
-    expect(recorder.broken).toEqual([]);
+    expect([recorder.errors, recorder.broken]).toEqual([[], []]);
 
-    const { memory, resource } = linearMemory(draw(0));
-    const mapped = await Picture.map({
-      ...GEOMETRY,
-      planes: [{ memory: resource, offset: 3, stride: STRIDE }],
-    });
+    const mapped = await linearPicture(draw(0), GEOMETRY);
     function* redrawn() {
       for (let frame = 0; frame < 20; frame++) {
-        memory.write(0, draw(frame));
-        yield mapped;
+        mapped.memory.write(0, draw(frame));
+        yield mapped.picture;
       }
     }
     const reference = await encodeSources(CONFIGURATION, redrawn());
     expect(recorder.stream.equals(reference.stream)).toBe(true);
-    await mapped.close();
-    memory.remove();
+    await mapped.remove();
   });
 
   it("never overwrites a frame that has not been read", async () => {
     const picture = create();
-    const recorder = new Recorder();
-    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, recorder.listener);
+    const { session } = await openSession(CONFIGURATION);
     const frames = Array.from({ length: LIMITS.MAX_IN_FLIGHT_FRAMES }, (_, index) => {
       const frame = receive(picture, draw(index));
-      session.encode(frame, { frame: index, ptsNs: index, durationNs: 0, forceKeyFrame: false });
+      session.encode(frame, requestOf(index));
       return frame;
     });
     // All are open: whether they have been read does not matter.
@@ -121,20 +91,16 @@ describe("an inline picture", () => {
     await session.close();
   });
 
-  it("does not take a slot again, nor let it be written, that is closed but not read", async () => {
+  it("neither reuses nor writes a slot that is closed but not read", async () => {
     const [busy, picture] = [create(), create()];
-    const recorder = new Recorder();
     const [first, second] = [draw(0), draw(1)];
     // Slow enough that the last of eight frames has not been read when the next line runs.
-    const session = await new LibavcodecBackend("libx264", { options: { preset: "placebo" } }).open(
-      CONFIGURATION,
-      recorder.listener,
-    );
-    const encode = (source: InlineFrame, frame: number, forceKeyFrame: boolean): void =>
-      session.encode(source, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame });
+    const { session, recorder } = await openSession(CONFIGURATION, { options: { preset: "placebo" } });
     const [ahead, last] = [receive(busy, first), receive(picture, first)];
-    for (let frame = 0; frame < LIMITS.MAX_IN_FLIGHT_FRAMES - 1; frame++) encode(ahead, frame, true);
-    encode(last, 7, true);
+    for (let frame = 0; frame < LIMITS.MAX_IN_FLIGHT_FRAMES - 1; frame++) {
+      session.encode(ahead, requestOf(frame, true));
+    }
+    session.encode(last, requestOf(7, true));
     const held = stagingBytes();
     expect(() => last.write(0, Buffer.alloc(1))).toThrow(/the frame is being read/);
     last.close();
@@ -169,7 +135,7 @@ describe("an inline picture", () => {
     expect(() => frame.write(0, Buffer.alloc(1))).toThrow(/the frame is closed/);
   });
 
-  it("is refused by the session when it is closed, and begins no frame", async () => {
+  it("is rejected by the session when it is closed, and begins no frame", async () => {
     const picture = create();
     const frame = picture.beginFrame();
     await picture.close();
@@ -181,7 +147,7 @@ describe("an inline picture", () => {
     expect(recorder.errors[0]?.message).toMatch(/its picture is closed/);
   });
 
-  it("has hostile layouts refused like any other, before anything is allocated", () => {
+  it("rejects hostile layouts before it allocates anything", () => {
     const cases: [Partial<PictureGeometry>, new (message: string) => Error, RegExp][] = [
       [{ planes: [{ offset: 0, stride: 10 }] }, InvalidLayoutError, /stride is 10/],
       [{ planes: [{ offset: -1, stride: STRIDE }] }, InvalidLayoutError, /planes\[0\]\.offset is -1/],
@@ -198,7 +164,7 @@ describe("an inline picture", () => {
     expect(stagingBytes()).toBe(0);
   });
 
-  it("shares a budget of 1 GiB, which comes back", async () => {
+  it("shares a budget of 1 GiB, and returns its part", async () => {
     const large = { planes: [{ offset: 2 ** 28 - 90 * STRIDE - WIDTH * 4, stride: STRIDE }] };
     const four = Array.from({ length: 4 }, () => create(large));
     expect(stagingBytes()).toBe(2 ** 30);
@@ -230,27 +196,17 @@ describe("checksum", () => {
     "NV12",
     "I420",
   ] as const)("goes plane after plane in %s, for odd sizes and parts too", async (name) => {
-    const image = drawPattern(77, 55, 1);
-    const packed = packYuv(image, name, 6, false, 6);
-    const offsets: number[] = [];
+    const packed = packYuv(drawPattern(77, 55, 1), name, 6, false, 6);
     let end = 0;
-    for (const { bytes } of packed) {
-      offsets.push(end);
+    const planes = packed.map(({ bytes, stride }) => {
+      const offset = end;
       end += bytes.length;
-    }
-    const all = Buffer.concat(packed.map(({ bytes }) => bytes));
-    const geometry: PictureGeometry = {
-      width: 77,
-      height: 55,
-      fourcc: yuvFourcc(name),
-      planes: packed.map(({ stride }, index) => ({ offset: offsets[index] ?? 0, stride })),
-      visible: { x: 2, y: 4, width: 31, height: 21 },
-    };
-    const { memory, resource } = linearMemory(all);
-    const mapped = await Picture.map({
-      ...geometry,
-      planes: geometry.planes.map((plane) => ({ ...plane, memory: resource })),
+      return { offset, stride };
     });
+    const all = Buffer.concat(packed.map(({ bytes }) => bytes));
+    const visible = { x: 2, y: 4, width: 31, height: 21 };
+    const geometry = { ...geometryOf(yuvFourcc(name), 77, 55, planes), visible };
+    const mapped = await linearPicture(all, geometry);
     const received = create(geometry);
     receive(received, all).close();
     const expected = Buffer.concat(
@@ -261,10 +217,9 @@ describe("checksum", () => {
       }),
     );
     const checksum = { crc: crc32(expected), bytes: expected.length };
-    expect(await mapped.checksum()).toEqual(checksum);
+    expect(await mapped.picture.checksum()).toEqual(checksum);
     expect(await received.checksum()).toEqual(checksum);
-    await mapped.close();
-    memory.remove();
+    await mapped.remove();
   });
 });
 

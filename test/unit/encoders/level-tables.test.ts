@@ -1,6 +1,6 @@
 /**
- * The tables of levels, each number as the refusal of a stream that exceeds it says it. H.264 is compared with libx264's
- * table; of H.265 no library shows its own, so tables A.8 and A.9 are written down here once more.
+ * The tables of levels, each number by the message that rejects a stream above it. H.264 is compared with libx264's
+ * table. No library exports one for H.265, so tables A.8 and A.9 are repeated here.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,16 +10,10 @@ import type { CodecName } from "../../../common/codec.ts";
 import { chooseLevel, type LevelDemand, levelNumbers } from "../../../host/encoders/levels.ts";
 import { runToEnd } from "../../support/native-program.ts";
 
-interface Limits {
-  readonly idc: number;
-  readonly name: string;
-  /** Macroblocks or luma samples. */
-  readonly perSecond: number;
-  readonly perPicture: number;
-  /** 1000 bits (a second) of a Main profile. */
-  readonly bitrate: number;
-  readonly buffer: number;
-}
+/** In macroblocks or luma samples, and 1000 bits (a second) of a Main profile. */
+type Limits = Readonly<Record<"idc" | "perSecond" | "perPicture" | "bitrate" | "buffer", number>> & {
+  name: string;
+};
 
 /** libx264's table, printed by a program. */
 function x264Levels(): Limits[] {
@@ -66,7 +60,7 @@ function h265Levels(): Limits[] {
   });
 }
 
-/** A stream that fits every level; each test makes one thing of it too much. */
+/** A stream within every level; each test makes one property exceed its limit. */
 const SMALLEST: Omit<LevelDemand, "codec" | "profile"> = {
   width: 16,
   height: 16,
@@ -75,7 +69,7 @@ const SMALLEST: Omit<LevelDemand, "codec" | "profile"> = {
   bufferBits: 1000,
 };
 
-function refusal(codec: CodecName, idc: number, change: Partial<LevelDemand>): string {
+function rejectionOf(codec: CodecName, idc: number, change: Partial<LevelDemand>): string {
   const demand = { ...SMALLEST, codec, profile: "main", ...change } as const;
   try {
     return `accepted as ${chooseLevel(demand, [idc])}`;
@@ -91,23 +85,23 @@ describe.each(["h264", "h265"] as const)("the levels of %s", (codec) => {
   it("are those of the table", () => {
     const numbers = TABLES[codec].map(({ idc }) => idc);
     expect([...levelNumbers(codec)].sort((a, b) => a - b)).toEqual(numbers.sort((a, b) => a - b));
-    for (const { idc } of TABLES[codec]) expect(refusal(codec, idc, {})).toBe(`accepted as ${idc}`);
+    for (const { idc } of TABLES[codec]) expect(rejectionOf(codec, idc, {})).toBe(`accepted as ${idc}`);
   });
 
   it.each(TABLES[codec])("have the limits of $name", ({ idc, name, ...limits }) => {
     const allows = (most: number, what: string): string =>
       `level ${name} allows no more than ${most} ${what}, not `;
     const large = { width: 100_000, height: 100_000 };
-    expect(refusal(codec, idc, large)).toContain(
+    expect(rejectionOf(codec, idc, large)).toContain(
       allows(limits.perPicture, `${UNITS[codec]} a picture (width, height)`),
     );
     const fast = { framerate: { numerator: 1_000_000_000, denominator: 1 } };
-    expect(refusal(codec, idc, fast)).toContain(
+    expect(rejectionOf(codec, idc, fast)).toContain(
       allows(limits.perSecond, `${UNITS[codec]} a second (framerate)`),
     );
     const rate = allows(1000 * limits.bitrate, "bits a second (bitrate_kbps)");
-    expect(refusal(codec, idc, { peakBitsPerSecond: 1e12 })).toContain(rate);
+    expect(rejectionOf(codec, idc, { peakBitsPerSecond: 1e12 })).toContain(rate);
     const buffer = allows(1000 * limits.buffer, "bits of coded picture buffer (bitrate_kbps)");
-    expect(refusal(codec, idc, { bufferBits: 1e12 })).toContain(buffer);
+    expect(rejectionOf(codec, idc, { bufferBits: 1e12 })).toContain(buffer);
   });
 });

@@ -29,7 +29,7 @@ function demandOf([width, height, rate, kbps]: Row, changes: Partial<LevelDemand
 describe("the level that a stream needs", () => {
   it.each<Row>([
     [128, 96, 15, 64, 10],
-    // One limit at a time takes it to the next level: bit rate, samples a second, picture, a side.
+    // One limit at a time requires the next level: bit rate, samples a second, picture, a side.
     [128, 96, 15, 65, 11],
     [176, 144, 16, 64, 11],
     [176, 160, 10, 64, 11],
@@ -79,7 +79,7 @@ describe("the level that a stream needs", () => {
     expect(chooseLevel(demandOf(row, { bufferBits: 25_000_001 }), [])).toBe(41);
   });
 
-  it("is the lowest allowed that is enough, in whatever order they are named", () => {
+  it("is the lowest sufficient one of those allowed, in any order", () => {
     const demand = demandOf([1280, 720, 30, 2000, 31]);
     expect(chooseLevel(demand, [52, 42, 30])).toBe(42);
     expect(chooseLevel(demand, [31, 32])).toBe(31);
@@ -87,32 +87,32 @@ describe("the level that a stream needs", () => {
     expect([chooseLevel(tiny, []), chooseLevel(tiny, [9, 10, 11])]).toEqual([11, 9]);
   });
 
-  it("stays what it is while that is allowed and enough", () => {
+  it("stays the same while it is allowed and sufficient", () => {
     const demand = demandOf([320, 240, 30, 100, 13]);
     expect(chooseLevel(demand, [], 40)).toBe(40);
     expect(chooseLevel(demand, [30, 31], 40)).toBe(30);
     expect(chooseLevel(demandOf([1280, 720, 30, 2000, 31]), [], 13)).toBe(31);
   });
 
-  it("is named, with what is allowed and the limit in the way, when it is not allowed", () => {
-    const refused = (row: Row, allowed: readonly number[]) => () => chooseLevel(demandOf(row), allowed);
-    expect(refused([1280, 720, 60, 2000, 0], [31, 13])).toThrow(EncoderUnavailableError);
-    expect(refused([1280, 720, 60, 2000, 0], [31, 13])).toThrow(
+  it("is named with the allowed levels and the limit when it is not allowed", () => {
+    const rejected = (row: Row, allowed: readonly number[]) => () => chooseLevel(demandOf(row), allowed);
+    expect(rejected([1280, 720, 60, 2000, 0], [31, 13])).toThrow(EncoderUnavailableError);
+    expect(rejected([1280, 720, 60, 2000, 0], [31, 13])).toThrow(
       "the stream needs H.264 level 3.2, levels allows 1.3, 3.1: level 3.1 allows no more than 108000 macroblocks " +
         "a second (framerate), not 216000",
     );
-    expect(refused([1280, 720, 30, 2000, 0], [21])).toThrow(
+    expect(rejected([1280, 720, 30, 2000, 0], [21])).toThrow(
       /792 macroblocks a picture \(width, height\), not 3600/,
     );
-    expect(refused([320, 240, 30, 2000, 0], [13])).toThrow(
+    expect(rejected([320, 240, 30, 2000, 0], [13])).toThrow(
       /768000 bits a second \(bitrate_kbps\), not 2000000/,
     );
-    expect(refused([320, 240, 1000, 900_000, 0], [])).toThrow(
+    expect(rejected([320, 240, 1000, 900_000, 0], [])).toThrow(
       /beyond the levels of H.264 main: level 6.2 allows no more than 800000000 bits a second/,
     );
   });
 
-  it("is enough, and no lower one is, whatever the stream", () => {
+  it("is sufficient, and no lower one is, for any stream", () => {
     const codec = fc.constantFrom("h264" as const, "h265" as const);
     const side = fc.integer({ min: 16, max: 16384 });
     const rate = fc.integer({ min: 1, max: 1000 });
@@ -149,13 +149,14 @@ describe("the level that a stream needs", () => {
 });
 
 describe("a plan", () => {
+  const OFFER = { maxWidth: 16384, maxHeight: 16384 };
   const plan = (changes: Parameters<typeof configurationOf>[0]) =>
-    planStream(configurationOf(changes), PROFILES.h264);
+    planStream(configurationOf(changes), { ...OFFER, profiles: PROFILES.h264 });
 
-  it("has the first profile of the encoder unless told, and refuses one that it has not", () => {
+  it("has the first profile of the encoder by default, and rejects unsupported ones", () => {
     expect(plan({}).profile).toBe("constrained-baseline");
     expect(plan({ profile: "high" }).profile).toBe("high");
-    expect(() => planStream(configurationOf({ profile: "high" }), ["main"])).toThrow(
+    expect(() => planStream(configurationOf({ profile: "high" }), { ...OFFER, profiles: ["main"] })).toThrow(
       /profile is high; it makes main/,
     );
   });
@@ -172,15 +173,11 @@ describe("a plan", () => {
     expect(plan({ bitrateKbps: 300_000 }).rates.bufferBits).toBe(100_000_000);
   });
 
-  it("chooses a bit rate that the levels allowed have room for", () => {
-    const chosen = {
-      bitrateKbps: 0,
-      width: 1920,
-      height: 1080,
-      framerate: { numerator: 60, denominator: 1 },
-    };
-    expect(plan(chosen).rates.bitsPerSecond).toBe(9_953_000);
-    const small = { bitrateKbps: 0, width: 128, height: 96, framerate: { numerator: 15, denominator: 1 } };
+  it("chooses a bit rate within the allowed levels", () => {
+    const of = (width: number, height: number, numerator: number) =>
+      ({ bitrateKbps: 0, width, height, framerate: { numerator, denominator: 1 } }) as const;
+    expect(plan(of(1920, 1080, 60)).rates.bitsPerSecond).toBe(9_953_000);
+    const small = of(128, 96, 15);
     expect(plan({ ...small, levels: [10] }).rates.bitsPerSecond).toBe(64_000);
     expect(plan({ ...small, levels: [10], rateControl: "vbr" }).rates).toMatchObject({
       bitsPerSecond: 32_000,

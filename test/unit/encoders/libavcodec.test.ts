@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { NAL, nalTypes, nalUnits, parseSps, type Sps } from "./support/annexb.ts";
-import { decode, rewriteVui } from "./support/decode.ts";
-import { configurationOf, type Encoded, encodePattern } from "./support/encode.ts";
+import { NAL, nalTypes } from "./support/annexb.ts";
+import { decode, rewriteVui, spsOf } from "./support/decode.ts";
+import { configurationOf, type Encoded, encodePattern, kbpsOf, reconfiguring } from "./support/encode.ts";
 import { type FormatName, type Placement, psnr, type RgbImage } from "./support/pattern.ts";
 
 const FRAMES = 60;
@@ -9,21 +9,16 @@ const FRAMES = 60;
 const LEAST_PSNR = 42;
 const WRONG_PSNR = 32;
 
-function decodedOf({ recorder, session }: Encoded): RgbImage[] {
-  return decode(recorder.stream, session.description.width, session.description.height);
+function decodedOf({ recorder, description }: Encoded): RgbImage[] {
+  return decode(recorder.stream, description?.width ?? 0, description?.height ?? 0);
 }
 
 function worst({ images }: Encoded, decoded: readonly RgbImage[]): number {
   return Math.min(...images.map((image, index) => psnr(image, decoded[index] as RgbImage)));
 }
 
-function spsOf(stream: Uint8Array): Sps {
-  const unit = nalUnits(stream).find((one) => ((one[0] ?? 0) & 0x1f) === NAL.sps);
-  if (unit === undefined) throw new Error("the stream has no sequence parameter set");
-  return parseSps(unit);
-}
-
-describe("libx264 gives back the pixels by the stream's own colour description", () => {
+describe("libx264 preserves the pixels, by the stream's own colour description", () => {
+  const LARGER = { width: 400, height: 300, stride: 1616 };
   const cases: [string, number, number, Partial<Placement>][] = [
     ["XR24 320x240", 320, 240, {}],
     ["AR24 with a padded stride and an offset", 320, 240, { format: "AR24", stride: 1600, offset: 4096 }],
@@ -31,12 +26,7 @@ describe("libx264 gives back the pixels by the stream's own colour description",
     ["AB24 of odd size", 161, 121, { format: "AB24" }],
     ["odd width", 333, 240, {}],
     ["odd height", 320, 241, {}],
-    [
-      "an odd part of a larger picture",
-      319,
-      239,
-      { x: 33, y: 17, width: 400, height: 300, stride: 1616, offset: 12 },
-    ],
+    ["an odd part of a larger picture", 319, 239, { ...LARGER, x: 33, y: 17, offset: 12 }],
     ["the smallest size", 16, 16, {}],
     ["an odd size near the smallest", 17, 19, { format: "XB24" }],
     ["720p", 1280, 720, { format: "XB24" }],
@@ -97,15 +87,11 @@ function swapRedAndBlue(data: Uint8Array): Uint8Array {
 
 describe("the bitstream of libx264", () => {
   it("has parameter sets before every IDR, key frames by interval and by force, and nothing else as a key", async () => {
-    const encoded = await encodePattern(
-      configurationOf({ keyframeInterval: 12 }),
-      50,
-      {},
-      { force: [5, 20] },
-    );
+    const configuration = configurationOf({ keyframeInterval: 12 });
+    const { recorder } = await encodePattern(configuration, 50, {}, { force: [5, 20] });
     // The interval counts from the last key frame, forced or not.
-    expect(encoded.recorder.keys).toEqual([0, 5, 17, 20, 32, 44]);
-    for (const { key, data, frame } of encoded.recorder.packets) {
+    expect(recorder.keys).toEqual([0, 5, 17, 20, 32, 44]);
+    for (const { key, data, frame } of recorder.packets) {
       const types = nalTypes(data).filter((type) => type !== NAL.sei);
       expect(types, `frame ${frame}`).toEqual(key ? [NAL.sps, NAL.pps, NAL.idr] : [NAL.slice]);
       expect([...data.subarray(0, 4)]).toEqual([0, 0, 0, 1]);
@@ -113,7 +99,7 @@ describe("the bitstream of libx264", () => {
   });
 
   it("describes the colour, and forbids reordering", async () => {
-    const { recorder, session } = await encodePattern(configurationOf(), 1);
+    const { recorder, description } = await encodePattern(configurationOf(), 1);
     expect(spsOf(recorder.stream)).toMatchObject({
       width: 320,
       height: 240,
@@ -126,7 +112,7 @@ describe("the bitstream of libx264", () => {
       rate: 30,
       maxReorderFrames: 0,
     });
-    expect(session.description).toEqual({
+    expect(description).toEqual({
       encoder: "libx264",
       hardware: false,
       width: 320,
@@ -149,9 +135,9 @@ describe("the bitstream of libx264", () => {
   });
 
   it("crops to even sizes", async () => {
-    const { recorder, session } = await encodePattern(configurationOf({ width: 333, height: 121 }), 1);
+    const { recorder, description } = await encodePattern(configurationOf({ width: 333, height: 121 }), 1);
     expect(spsOf(recorder.stream)).toMatchObject({ width: 334, height: 122 });
-    expect(session.description).toMatchObject({ width: 334, height: 122 });
+    expect(description).toMatchObject({ width: 334, height: 122 });
   });
 
   it("forbids reordering also when every frame is a key frame", async () => {
@@ -161,10 +147,8 @@ describe("the bitstream of libx264", () => {
   });
 
   it("states no frame rate when it varies", async () => {
-    const encoded = await encodePattern(
-      configurationOf({ framerate: { numerator: 0, denominator: 1 }, keyframeInterval: 3 }),
-      5,
-    );
+    const framerate = { numerator: 0, denominator: 1 };
+    const encoded = await encodePattern(configurationOf({ framerate, keyframeInterval: 3 }), 5);
     const { recorder } = encoded;
     expect(recorder.keys).toEqual([0, 3]);
     for (const { data } of recorder.packets.filter(({ key }) => key)) {
@@ -176,29 +160,12 @@ describe("the bitstream of libx264", () => {
 });
 
 describe("rate control of libx264", () => {
-  function kbps({ recorder }: Encoded, from: number, to: number): number {
-    const bytes = recorder.packets.slice(from, to).reduce((sum, { data }) => sum + data.length, 0);
-    return (bytes * 8 * 30) / (to - from) / 1000;
-  }
-
   it("keeps the bit rate, and a new one from the frame after the change", async () => {
-    const configuration = configurationOf({
-      width: 640,
-      height: 480,
-      bitrateKbps: 600,
-      keyframeInterval: 1000,
-    });
-    const encoded = await encodePattern(
-      configuration,
-      180,
-      {},
-      {
-        before(frame, session) {
-          if (frame === 90) expect(session.reconfigure({ ...configuration, bitrateKbps: 2400 })).toBe(true);
-        },
-      },
-    );
-    const [before, after] = [kbps(encoded, 45, 90), kbps(encoded, 120, 180)];
+    const size = { width: 640, height: 480 };
+    const configuration = configurationOf({ ...size, bitrateKbps: 600, keyframeInterval: 1000 });
+    const options = reconfiguring(configuration, { 90: { bitrateKbps: 2400 } });
+    const { recorder } = await encodePattern(configuration, 180, {}, options);
+    const [before, after] = [kbpsOf(recorder, 45, 90), kbpsOf(recorder, 120, 180)];
     expect(before).toBeLessThan(600 * 1.3);
     expect(after).toBeGreaterThan(before * 2);
     expect(after).toBeLessThan(2400 * 1.3);
@@ -206,16 +173,8 @@ describe("rate control of libx264", () => {
 
   it("changes the key-frame interval live", async () => {
     const configuration = configurationOf({ keyframeInterval: 100 });
-    const { recorder } = await encodePattern(
-      configuration,
-      30,
-      {},
-      {
-        before(frame, session) {
-          if (frame === 12) expect(session.reconfigure({ ...configuration, keyframeInterval: 5 })).toBe(true);
-        },
-      },
-    );
+    const options = reconfiguring(configuration, { 12: { keyframeInterval: 5 } });
+    const { recorder } = await encodePattern(configuration, 30, {}, options);
     expect(recorder.keys).toEqual([0, 12, 17, 22, 27]);
   });
 });

@@ -4,14 +4,11 @@ import { describe, expect, it } from "vitest";
 import type { ProfileName } from "../../../common/codec.ts";
 import type { EncoderConfiguration, EncoderSession } from "../../../host/encoders/encoder.ts";
 import { EncoderUnavailableError } from "../../../host/encoders/encoder.ts";
-import { LibavcodecBackend } from "../../../host/encoders/libavcodec.ts";
-import { Picture } from "../../../host/native/picture.ts";
 import { inspectVideo } from "../../support/ffmpeg.ts";
 import { traceHeaders } from "./support/decode.ts";
-import { configurationOf, encodePattern } from "./support/encode.ts";
-import { linearMemory } from "./support/memory.ts";
+import { configurationOf, encodePattern, encodeSources, kbpsOf, openSession } from "./support/encode.ts";
+import { geometryOf, linearPicture } from "./support/memory.ts";
 import { FORMATS } from "./support/pattern.ts";
-import { Recorder } from "./support/recorder.ts";
 import { packYuv, yuvFourcc } from "./support/yuv.ts";
 
 const RGB = { primaries: 9, transfer: 16, matrix: 0, fullRange: true } as const;
@@ -21,50 +18,31 @@ const GREY = { width: 320, height: 240, data: new Uint8Array(320 * 240 * 3).fill
 
 /** Key frames of grey: enough for two sets of parameters. */
 async function keyFrames(configuration: EncoderConfiguration): Promise<Uint8Array> {
-  const { encoder } =
-    configuration.codec === "h264" ? { encoder: "libx264" as const } : { encoder: "libx265" as const };
-  const rgb = configuration.colorimetry.matrix === 0;
-  const [luma, chroma] = packYuv(GREY, "NV12", 1, true);
-  const bytes = rgb
-    ? Buffer.alloc(320 * 240 * 4, 128)
-    : Buffer.concat([luma?.bytes ?? [], chroma?.bytes ?? []].map(Buffer.from));
-  const { memory, resource } = linearMemory(bytes);
-  const plane = (offset: number, stride: number) => ({ memory: resource, offset, stride });
-  const picture = await Picture.map({
-    width: 320,
-    height: 240,
-    fourcc: rgb ? FORMATS.XR24.fourcc : yuvFourcc("NV12"),
-    planes: rgb ? [plane(0, 1280)] : [plane(0, 320), plane(320 * 240, 320)],
-    visible: { x: 0, y: 0, width: 320, height: 240 },
-  });
-  const recorder = new Recorder();
-  const session = await new LibavcodecBackend(encoder).open(configuration, recorder.listener);
-  for (const frame of [0, 1, 2, 3]) {
-    session.encode(picture, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame: frame === 2 });
-  }
-  await session.drain();
-  await session.close();
-  await picture.close();
-  memory.remove();
+  const encoder = configuration.codec === "h264" ? "libx264" : "libx265";
+  const [luma, chroma] = packYuv(GREY, "NV12", 1, true).map(({ bytes }) => bytes);
+  const planes = [0, 320 * 240].map((offset) => ({ offset, stride: 320 }));
+  const { picture, remove } =
+    configuration.colorimetry.matrix === 0
+      ? await greyPicture()
+      : await linearPicture(
+          Buffer.concat([luma ?? GREY.data, chroma ?? GREY.data]),
+          geometryOf(yuvFourcc("NV12"), 320, 240, planes),
+        );
+  const recorder = await encodeSources(configuration, Array(4).fill(picture), { encoder, force: [2] });
+  await remove();
   expect(recorder.errors).toEqual([]);
   expect(recorder.packets).toHaveLength(4);
   return recorder.stream;
 }
 
-const PROFILE_FIELDS: Readonly<Record<ProfileName, Readonly<Record<string, number>>>> = {
-  "constrained-baseline": { profile_idc: 66, constraint_set1_flag: 1, entropy_coding_mode_flag: 0 },
-  main: { profile_idc: 77, constraint_set1_flag: 1, entropy_coding_mode_flag: 1 },
-  high: {
-    profile_idc: 100,
-    constraint_set1_flag: 0,
-    entropy_coding_mode_flag: 1,
-    transform_8x8_mode_flag: 1,
-  },
-};
-const PROFILE_NAMES = {
-  "constrained-baseline": "Constrained Baseline",
-  main: "Main",
-  high: "High",
+const greyPicture = () =>
+  linearPicture(Buffer.alloc(320 * 240 * 4, 128), geometryOf(FORMATS.XR24.fourcc, 320, 240));
+
+/** ffprobe's name; profile_idc, constraint_set1_flag, entropy_coding_mode_flag, transform_8x8_mode_flag (or absent). */
+const PROFILES = {
+  "constrained-baseline": ["Constrained Baseline", 66, 1, 0, 0],
+  main: ["Main", 77, 1, 1, 0],
+  high: ["High", 100, 0, 1, 1],
 } as const;
 const RATES = [
   [30, 1],
@@ -86,32 +64,27 @@ const combinations = (["constrained-baseline", "main", "high"] as const).flatMap
 );
 
 describe("libx264's sequence parameter set", () => {
-  it.each(combinations)("$profile, $numerator/$denominator, $x:$y, matrix $colorimetry.matrix", async ({
-    profile,
-    numerator,
-    denominator,
-    x,
-    y,
-    aspect,
-    colorimetry,
-  }) => {
-    const stream = await keyFrames(
-      configurationOf({
-        profile,
-        framerate: { numerator, denominator },
-        pixelAspectRatio: { numerator: x, denominator: y },
-        colorimetry,
-      }),
-    );
+  it.each(
+    combinations,
+  )("$profile, $numerator/$denominator, $x:$y, matrix $colorimetry.matrix", async (each) => {
+    const { profile, numerator, denominator, colorimetry } = each;
+    const [framerate, pixelAspectRatio] = [
+      { numerator, denominator },
+      { numerator: each.x, denominator: each.y },
+    ];
+    const stream = await keyFrames(configurationOf({ profile, framerate, pixelAspectRatio, colorimetry }));
     const headers = traceHeaders(stream, "h264");
     const rgb = colorimetry === RGB;
     const fixed = numerator > 0;
+    const [name, profile_idc, constraint_set1_flag, entropy_coding_mode_flag, transform] = PROFILES[profile];
     const expected: Record<string, number> = {
-      ...PROFILE_FIELDS[profile],
+      profile_idc,
+      constraint_set1_flag,
+      entropy_coding_mode_flag,
       level_idc: 21,
       vui_parameters_present_flag: 1,
       aspect_ratio_info_present_flag: 1,
-      ...aspect,
+      ...each.aspect,
       overscan_info_present_flag: 0,
       video_signal_type_present_flag: 1,
       video_format: 5,
@@ -123,11 +96,7 @@ describe("libx264's sequence parameter set", () => {
       chroma_loc_info_present_flag: rgb ? 1 : 0,
       ...(rgb && { chroma_sample_loc_type_top_field: 1, chroma_sample_loc_type_bottom_field: 1 }),
       timing_info_present_flag: fixed ? 1 : 0,
-      ...(fixed && {
-        num_units_in_tick: denominator,
-        time_scale: 2 * numerator,
-        fixed_frame_rate_flag: 1,
-      }),
+      ...(fixed && { num_units_in_tick: denominator, time_scale: 2 * numerator, fixed_frame_rate_flag: 1 }),
       nal_hrd_parameters_present_flag: 0,
       vcl_hrd_parameters_present_flag: 0,
       pic_struct_present_flag: 0,
@@ -135,13 +104,13 @@ describe("libx264's sequence parameter set", () => {
       max_num_reorder_frames: 0,
       max_dec_frame_buffering: headers.get("max_num_ref_frames")?.[0] ?? -1,
     };
-    // Every set of the stream says the same, so there is one value of each.
+    // All sets of the stream are the same, so there is one value of each.
     for (const [field, value] of Object.entries(expected)) expect(headers.get(field), field).toEqual([value]);
     const absent = [...(fixed ? [] : ["num_units_in_tick", "time_scale", "fixed_frame_rate_flag"])];
     if (!rgb) absent.push("chroma_sample_loc_type_top_field");
     for (const field of absent) expect(headers.get(field), field).toBeUndefined();
-    if (profile !== "high") expect(headers.get("transform_8x8_mode_flag") ?? [0]).toEqual([0]);
-    expect(inspectVideo(stream, "h264")).toMatchObject({ profile: PROFILE_NAMES[profile], level: 21 });
+    expect(headers.get("transform_8x8_mode_flag") ?? [0]).toEqual([transform]);
+    expect(inspectVideo(stream, "h264")).toMatchObject({ profile: name, level: 21 });
   });
 });
 
@@ -211,30 +180,17 @@ describe("rate control of libx264", () => {
     count: number,
     before: (stretch: number, session: EncoderSession) => void = () => {},
   ): Promise<{ kbps: number[]; keys: readonly number[] }> {
-    const noise = Buffer.alloc(320 * 240 * 4, 128);
-    const { memory, resource } = linearMemory(noise);
-    const picture = await Picture.map({
-      width: 320,
-      height: 240,
-      fourcc: FORMATS.XR24.fourcc,
-      planes: [{ memory: resource, offset: 0, stride: 1280 }],
-      visible: { x: 0, y: 0, width: 320, height: 240 },
+    const noise = Buffer.alloc(320 * 240 * 4);
+    const { picture, memory, remove } = await greyPicture();
+    const recorder = await encodeSources(configuration, Array(60 * count).fill(picture), {
+      before(frame, session) {
+        const stretch = Math.floor(frame / 60);
+        if (frame % 60 === 0) before(stretch, session);
+        if (stretch % 2 === 1) memory.write(0, randomFillSync(noise));
+      },
     });
-    const recorder = new Recorder();
-    const session = await new LibavcodecBackend("libx264").open(configuration, recorder.listener);
-    for (let frame = 0; frame < 60 * count; frame++) {
-      const stretch = Math.floor(frame / 60);
-      if (frame % 60 === 0) before(stretch, session);
-      if (stretch % 2 === 1) memory.write(0, randomFillSync(noise));
-      session.encode(picture, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame: false });
-      await session.drain();
-    }
-    await session.close();
-    await picture.close();
-    memory.remove();
-    const sum = (from: number): number =>
-      recorder.packets.slice(from, from + 60).reduce((total, { data }) => total + data.length, 0);
-    const kbps = Array.from({ length: count }, (_, stretch) => (sum(stretch * 60) * 8) / 2000);
+    await remove();
+    const kbps = Array.from({ length: count }, (_, at) => kbpsOf(recorder, at * 60, at * 60 + 60));
     return { kbps, keys: recorder.keys };
   }
   const CONFIGURATION = configurationOf({ bitrateKbps: 1000, keyframeInterval: 100_000 });
@@ -270,7 +226,7 @@ describe("rate control of libx264", () => {
   });
 
   it("needs a new session for another rate control, profile or level", async () => {
-    const session = await new LibavcodecBackend("libx264").open(CONFIGURATION, new Recorder().listener);
+    const { session } = await openSession(CONFIGURATION);
     const changed = (changes: Partial<EncoderConfiguration>): boolean =>
       session.reconfigure({ ...CONFIGURATION, ...changes });
     expect(changed({ rateControl: "vbr" })).toBe(false);

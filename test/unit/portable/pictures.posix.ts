@@ -13,6 +13,7 @@ import { closeDescriptor, createMemory, memoryStatus, writeMemory } from "../../
 import { mappedRuns, Picture, type ResourceBytes, stagingBytes } from "../../../host/native/picture.ts";
 import { fourcc } from "../../../proto/formats.ts";
 import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
+import { geometryOf } from "../encoders/support/memory.ts";
 
 const GUEST_PAGE = 4096;
 const HOST_PAGE = 16384;
@@ -35,13 +36,8 @@ afterEach(async () => {
 });
 
 async function map(resource: ResourceBytes): Promise<Picture> {
-  picture = await Picture.map({
-    width: WIDTH,
-    height: HEIGHT,
-    fourcc: fourcc("XR24"),
-    planes: [{ memory: resource, offset: 0, stride: STRIDE }],
-    visible: { x: 0, y: 0, width: WIDTH, height: HEIGHT },
-  });
+  const planes = [{ memory: resource, offset: 0, stride: STRIDE }];
+  picture = await Picture.map({ ...geometryOf(fourcc("XR24"), WIDTH, HEIGHT), planes });
   return picture;
 }
 
@@ -81,7 +77,7 @@ describe("a resource", () => {
     expect(await picture?.checksum()).toEqual(CHECKSUM);
   });
 
-  it("is read anew for each frame, up to the last byte of its memory", async () => {
+  it("is read again for each frame, up to the last byte of its memory", async () => {
     const { size } = memoryStatus(memory);
     const gathered = await map(runs(BYTES.length, size - BYTES.length));
     expect(await gathered.checksum()).toEqual(CHECKSUM);
@@ -103,13 +99,8 @@ it("goes from an exporter to a reader as it does on Linux", async () => {
     exporter.create(5, { width: WIDTH, height: HEIGHT, placement: "scattered" });
     exporter.write(5, BYTES);
     const { extents, memories } = await client.acquire(5);
-    await map({
-      extents: extents.map(({ memory: id, offset, length }) => ({
-        fd: memories.get(id)?.descriptor ?? -1,
-        offset,
-        length,
-      })),
-    });
+    const fd = (id: number): number => memories.get(id)?.descriptor ?? -1;
+    await map({ extents: extents.map(({ memory: id, offset, length }) => ({ fd: fd(id), offset, length })) });
     expect(picture?.tier).toBe("resource-gather");
     expect(await picture?.checksum()).toEqual(CHECKSUM);
   } finally {

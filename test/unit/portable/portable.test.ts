@@ -2,10 +2,9 @@
  * The host without Linux: both addons are built for the portable platform (host/native/platform/posix.cc) with
  * Linux-only headers, functions and macros taken away (hidden/, darwin.h), and the tests of the GPU, the exporters,
  * the listeners and the gather tier run once more against that build. The system calls answer as Darwin's do on Apple
- * silicon as far as that matters here (darwin.cc). No Mac takes part: what a Mac's own headers and kernel say is not
+ * silicon as far as that matters here (darwin.cc). A Mac's own headers and kernel are not
  * tested.
  */
-import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,29 +12,22 @@ import { expect, it } from "vitest";
 import { z } from "zod";
 import { packageRoot } from "../../../common/package-root.ts";
 import { BUILD_HANG_MS } from "../../support/hang.ts";
+import { runToEnd } from "../../support/native-program.ts";
 
-/** Far fewer would mean that the configuration finds files no more. */
+/** Fewer mean that the configuration no longer finds the files. */
 const LEAST_TESTS = 100;
 
 const report = z.object({ numPassedTests: z.number(), numFailedTests: z.number(), success: z.boolean() });
 
-function run(program: string, args: readonly string[]): void {
-  const { status, stdout, stderr, error } = spawnSync(
-    join(packageRoot, "node_modules", ".bin", program),
-    args,
-    {
-      cwd: packageRoot,
-      encoding: "utf8",
-      maxBuffer: 1 << 26,
-    },
-  );
-  expect(status, `${program} ${args.join(" ")}\n${stdout}${stderr}${error?.message ?? ""}`).toBe(0);
+function run(program: string, ...args: readonly string[]): void {
+  runToEnd(join(packageRoot, "node_modules", ".bin", program), ...args);
 }
 
-it("builds without anything of Linux's, and passes the tests of what touches the system", {
+it("builds without Linux, and passes the tests of what touches the system", {
   timeout: BUILD_HANG_MS,
 }, () => {
-  run("cmake-js", [
+  run(
+    "cmake-js",
     "build",
     "--out",
     join(packageRoot, "build", "portable"),
@@ -45,19 +37,13 @@ it("builds without anything of Linux's, and passes the tests of what touches the
     "--CDVSOCKENC_BRIDGE=OFF",
     "--CDVSOCKENC_PLATFORM=posix",
     `--CDVSOCKENC_PLATFORM_SHIM=${import.meta.dirname}`,
-  ]);
+  );
   const folder = mkdtempSync(join(tmpdir(), "vsockenc-portable-"));
   try {
     const file = join(folder, "report.json");
     const config = join(import.meta.dirname, "vitest.config.ts");
-    run("vitest", [
-      "run",
-      "--config",
-      config,
-      "--reporter=default",
-      "--reporter=json",
-      `--outputFile.json=${file}`,
-    ]);
+    const output = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
+    run("vitest", "run", "--config", config, ...output);
     const result = report.parse(JSON.parse(readFileSync(file, "utf8")));
     expect(result).toMatchObject({ success: true, numFailedTests: 0 });
     expect(result.numPassedTests).toBeGreaterThan(LEAST_TESTS);

@@ -1,7 +1,7 @@
 /** A machine without VideoToolbox, and the protocol messages that name a surface. */
 import { describe, expect, it } from "vitest";
 import { createBackend } from "../../../host/encoders/index.ts";
-import { hasVideoToolbox } from "../../../host/encoders/native-session.ts";
+import { hasVideoToolbox } from "../../../host/encoders/native.ts";
 import { Picture, SurfaceUnsupportedError } from "../../../host/native/picture.ts";
 import {
   ExportDecoder,

@@ -12,9 +12,9 @@ import { VideoToolboxBackend } from "../../../host/encoders/videotoolbox.ts";
 import { mappedRuns } from "../../../host/native/picture.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { until } from "../../support/until.ts";
-import { hevcNalTypes, NAL, nalTypes, nalUnits, parseSps } from "../encoders/support/annexb.ts";
-import { decode } from "../encoders/support/decode.ts";
-import { Canvas, configurationOf, placement } from "../encoders/support/encode.ts";
+import { hevcNalTypes, NAL, nalTypes } from "../encoders/support/annexb.ts";
+import { decode, spsOf } from "../encoders/support/decode.ts";
+import { Canvas, configurationOf } from "../encoders/support/encode.ts";
 import { drawPattern, psnr } from "../encoders/support/pattern.ts";
 import { Recorder } from "../encoders/support/recorder.ts";
 import { shim } from "./support/shim.ts";
@@ -34,7 +34,7 @@ beforeEach(async () => {
   shim.setScript("");
   shim.resetCounters();
   liveBefore = shim.liveObjects();
-  canvas = await Canvas.create(WIDTH, HEIGHT, placement({ width: WIDTH, height: HEIGHT }));
+  canvas = await Canvas.create(WIDTH, HEIGHT);
   recorder = new Recorder();
 });
 
@@ -140,9 +140,8 @@ describe("a videotoolbox session", () => {
       expect(types[0]).toBe(key ? NAL.sps : NAL.slice);
       expect(types.filter((type) => type === NAL.pps)).toHaveLength(key ? 3 : 0);
       if (!key) continue;
-      const [sps] = nalUnits(data).filter(([head]) => ((head ?? 0) & 0x1f) === NAL.sps);
       const { colorimetry } = session.description;
-      expect(parseSps(sps ?? new Uint8Array())).toMatchObject({
+      expect(spsOf(data)).toMatchObject({
         ...{ width: WIDTH, height: HEIGHT, profile: 100, maxReorderFrames: 0 },
         ...{ matrix: colorimetry.matrix, fullRange: colorimetry.fullRange },
       });

@@ -11,7 +11,7 @@ namespace {
 
 Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   vsockenc::PictureBinding::Register(env, exports);
-  vsockenc::SessionBinding::Register(env, exports);
+  vsockenc::RegisterSession(env, exports);
 #ifdef VSOCKENC_VIDEOTOOLBOX
   vsockenc::vt::Register(env, exports);
 #endif

@@ -3,15 +3,17 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <map>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "../memory/linear_mapping.h"
+#include "../memory/resource_memory.h"
 
 namespace vsockenc {
 namespace {
@@ -21,23 +23,11 @@ struct AddonData {
   Napi::FunctionReference picture_class;
 };
 
-// host/native/picture-error.ts has the error class of each code.
+// host/native/picture.ts has the error class of each code.
 const char *FaultCode(PictureFault fault) {
-  switch (fault) {
-    case PictureFault::kInvalidLayout:
-      return "INVALID_LAYOUT";
-    case PictureFault::kUnsupportedFormat:
-      return "UNSUPPORTED_FORMAT";
-    case PictureFault::kLayoutOutsideResource:
-      return "LAYOUT_OUTSIDE_RESOURCE";
-    case PictureFault::kUnstitchable:
-      return "UNSTITCHABLE";
-    case PictureFault::kStagingSpent:
-      return "STAGING_SPENT";
-    case PictureFault::kMapFailed:
-      return "MAP_FAILED";
-  }
-  return "MAP_FAILED";
+  constexpr std::array kCodes{"INVALID_LAYOUT", "UNSUPPORTED_FORMAT", "LAYOUT_OUTSIDE_RESOURCE",
+                              "UNSTITCHABLE",   "STAGING_SPENT",      "MAP_FAILED"};
+  return kCodes.at(static_cast<size_t>(fault));
 }
 
 // TypeScript has checked the range 0 … 2^53-1; the cast of any other number would be undefined.
@@ -87,95 +77,48 @@ std::vector<Extent> ReadExtents(const Napi::Value &value, OwnDescriptors &descri
   return extents;
 }
 
-// Work on a thread of libuv's pool that settles a promise, with the code of a PictureError.
-class PictureWorker : public Napi::AsyncWorker {
+// Runs `work` on a thread of libuv's pool. Its promise settles with what `wrap` makes of the
+// result, or with an error that has the code of a PictureError. Deletes itself.
+template <typename Work, typename Wrap>
+class Worker : public Napi::AsyncWorker {
  public:
-  explicit PictureWorker(Napi::Env env)
-      : AsyncWorker(env), deferred_(Napi::Promise::Deferred::New(env)) {}
+  Worker(Napi::Env env, Work work, Wrap wrap)
+      : AsyncWorker(env),
+        work_(std::move(work)),
+        wrap_(std::move(wrap)),
+        deferred_(Napi::Promise::Deferred::New(env)) {}
 
-  // Afterwards the worker deletes itself.
   Napi::Promise Start() {
     Queue();
     return deferred_.Promise();
   }
 
- protected:
-  virtual void Work() = 0;
-  virtual Napi::Value Result() = 0;
-
  private:
   void Execute() override {
     try {
-      Work();
+      result_ = work_();
     } catch (const PictureError &error) {
       fault_ = error.fault();
       throw;  // AsyncWorker keeps what() for OnError
     }
   }
-  void OnOK() override { deferred_.Resolve(Result()); }
+  void OnOK() override { deferred_.Resolve(wrap_(Env(), std::move(result_))); }
   void OnError(const Napi::Error &error) override {
     error.Value().Set("code", FaultCode(fault_));
     deferred_.Reject(error.Value());
   }
 
+  Work work_;
+  Wrap wrap_;
+  std::invoke_result_t<Work> result_{};
   Napi::Promise::Deferred deferred_;
   PictureFault fault_ = PictureFault::kMapFailed;
 };
 
-// A thousand mmap calls take milliseconds.
-class MapWorker : public PictureWorker {
- public:
-  MapWorker(Napi::Env env, PictureLayout layout, std::vector<std::vector<Extent>> resources,
-            OwnDescriptors descriptors)
-      : PictureWorker(env),
-        layout_(std::move(layout)),
-        resources_(std::move(resources)),
-        descriptors_(std::move(descriptors)) {}
-
- private:
-  void Work() override { picture_ = std::make_shared<Picture>(layout_, resources_); }
-  Napi::Value Result() override { return PictureBinding::Wrap(Env(), std::move(picture_)); }
-
-  PictureLayout layout_;
-  std::vector<std::vector<Extent>> resources_;
-  OwnDescriptors descriptors_;
-  std::shared_ptr<Picture> picture_;
-};
-
-class ChecksumWorker : public PictureWorker {
- public:
-  ChecksumWorker(Napi::Env env, std::shared_ptr<const Picture> picture)
-      : PictureWorker(env), picture_(std::move(picture)) {}
-
- private:
-  void Work() override {
-    const auto picture = std::move(picture_);  // released at the end, not on the JavaScript thread
-    Staging staging;
-    checksum_ = ChecksumOf(picture->Read(staging));
-  }
-  Napi::Value Result() override {
-    const auto result = Napi::Object::New(Env());
-    result.Set("crc", checksum_.crc);
-    result.Set("bytes", static_cast<double>(checksum_.bytes));
-    return result;
-  }
-
-  std::shared_ptr<const Picture> picture_;
-  Checksum checksum_{};
-};
-
-// Releases a reference on a thread of libuv's pool: unmapping a thousand runs takes milliseconds.
-class UnmapWorker : public Napi::AsyncWorker {
- public:
-  UnmapWorker(Napi::Env env, std::shared_ptr<Picture> picture)
-      : AsyncWorker(env), picture_(std::move(picture)) {}
-
- protected:
-  void Execute() override { picture_.reset(); }
-
- private:
-  std::shared_ptr<Picture> picture_;
-};
+template <typename Work, typename Wrap>
+Napi::Promise InBackground(Napi::Env env, Work work, Wrap wrap) {
+  return (new Worker(env, std::move(work), std::move(wrap)))->Start();
+}
 
 // mapPicture(layout, extents): Promise<NativePicture>
 Napi::Value MapPicture(const Napi::CallbackInfo &info) {
@@ -188,9 +131,14 @@ Napi::Value MapPicture(const Napi::CallbackInfo &info) {
     for (uint32_t i = 0; i < lists.Length(); ++i) {
       resources.push_back(ReadExtents(lists.Get(i), descriptors));
     }
-    auto *worker =
-        new MapWorker(env, std::move(layout), std::move(resources), std::move(descriptors));
-    return worker->Start();
+    // A thousand mmap calls take milliseconds.
+    return InBackground(
+        env,
+        [layout = std::move(layout), resources = std::move(resources),
+         descriptors = std::move(descriptors)] {
+          return std::make_shared<Picture>(layout, resources);
+        },
+        PictureBinding::Wrap);
   } catch (const PictureError &error) {
     const auto deferred = Napi::Promise::Deferred::New(env);
     deferred.Reject(PictureErrorObject(env, error).Value());
@@ -209,15 +157,8 @@ Napi::Value InlinePicture(const Napi::CallbackInfo &info) {
 }
 
 const char *TierName(Tier tier) {
-  switch (tier) {
-    case Tier::kResource:
-      return "resource";
-    case Tier::kResourceGather:
-      return "resource-gather";
-    case Tier::kInline:
-      return "inline";
-  }
-  return "resource";
+  constexpr std::array kNames{"resource", "resource-gather", "inline"};
+  return kNames.at(static_cast<size_t>(tier));
 }
 
 // pixelFormats(): {fourcc, name}[]
@@ -343,7 +284,19 @@ Napi::Value PictureBinding::IsIdle(const Napi::CallbackInfo &info) {
 // checksum(): Promise<{crc, bytes}>
 Napi::Value PictureBinding::Checksum(const Napi::CallbackInfo &info) {
   if (!picture_) throw Napi::TypeError::New(info.Env(), "the picture is closed");
-  return (new ChecksumWorker(info.Env(), picture_))->Start();
+  return InBackground(
+      info.Env(),
+      [shared = std::shared_ptr<const Picture>(picture_)]() mutable {
+        const auto picture = std::move(shared);  // released here, not on the JavaScript thread
+        Staging staging;
+        return ChecksumOf(picture->Read(staging));
+      },
+      [](Napi::Env env, vsockenc::Checksum checksum) {
+        const auto result = Napi::Object::New(env);
+        result.Set("crc", checksum.crc);
+        result.Set("bytes", static_cast<double>(checksum.bytes));
+        return result;
+      });
 }
 
 // close(): Promise<void>, which settles when the last user has released the mapping and it is
@@ -359,7 +312,10 @@ Napi::Value PictureBinding::Close(const Napi::CallbackInfo &info) {
         [deferred](Napi::Env at, Napi::Function) { deferred.Resolve(at.Undefined()); });
     settle.Release();
   });
-  (new UnmapWorker(env, std::move(picture_)))->Queue();  // it deletes itself
+  // Unmapping a thousand runs takes milliseconds.
+  InBackground(
+      env, [picture = std::move(picture_)]() mutable { return picture.reset(), true; },
+      [](Napi::Env at, bool) { return at.Undefined(); });
   return deferred.Promise();
 }
 

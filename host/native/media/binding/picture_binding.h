@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "../memory/picture_error.h"
+#include "../memory/pixel_memory.h"
 #include "../picture/picture.h"
 
 namespace vsockenc {
@@ -12,7 +12,7 @@ namespace vsockenc {
 // NativeLayout of host/native/picture.ts. Throws PictureError.
 PictureLayout ReadLayout(const Napi::Object &from);
 
-// An Error with the code by which host/native/picture-error.ts finds the class.
+// An Error with the code by which host/native/picture.ts finds the class.
 Napi::Error PictureErrorObject(Napi::Env env, const PictureError &error);
 
 // A Picture in JavaScript: NativePicture of host/native/picture.ts.

@@ -5,9 +5,20 @@
 #include <span>
 #include <vector>
 
-#include "video_signal.h"
-
 namespace vsockenc {
+
+// Code points of ISO/IEC 23091-2, as in libavutil.
+struct ColourDescription {
+  int primaries;
+  int transfer;
+  int matrix;
+  bool full_range;
+};
+
+struct Fraction {
+  int numerator;
+  int denominator;
+};
 
 // The VUI of an H.264 stream, which replaces the encoder's. Every encoder of this program returns a
 // picture before it takes the next one, so there is no reordering.

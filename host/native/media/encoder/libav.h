@@ -4,67 +4,31 @@
 #include <stdexcept>
 #include <string>
 
-struct AVBufferRef;
-struct AVCodecContext;
-struct AVFrame;
-struct AVPacket;
+extern "C" {
+#include <libavcodec/avcodec.h>
+#include <libavutil/buffer.h>
+#include <libavutil/frame.h>
+}
 
 namespace vsockenc {
 
 // Owners of libav's objects.
+template <auto kFree>
 struct FreeLibav {
-  void operator()(AVBufferRef *buffer) const;
-  void operator()(AVCodecContext *context) const;
-  void operator()(AVFrame *frame) const;
-  void operator()(AVPacket *packet) const;
+  template <typename Object>
+  void operator()(Object *object) const {
+    kFree(&object);
+  }
 };
-using BufferPointer = std::unique_ptr<AVBufferRef, FreeLibav>;
-using CodecContextPointer = std::unique_ptr<AVCodecContext, FreeLibav>;
-using FramePointer = std::unique_ptr<AVFrame, FreeLibav>;
-using PacketPointer = std::unique_ptr<AVPacket, FreeLibav>;
+using BufferPointer = std::unique_ptr<AVBufferRef, FreeLibav<av_buffer_unref>>;
+using CodecContextPointer = std::unique_ptr<AVCodecContext, FreeLibav<avcodec_free_context>>;
+using FramePointer = std::unique_ptr<AVFrame, FreeLibav<av_frame_free>>;
+using PacketPointer = std::unique_ptr<AVPacket, FreeLibav<av_packet_free>>;
 
 // libavcodec rejected something or failed. The message includes its own, and what it logged.
 class EncoderError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
-};
-
-// libav's message for one of its error codes.
-std::string AvError(int code);
-
-// Collects what libav logs as an error on this thread, because return codes alone rarely explain a
-// failure. Nothing is ever written to standard error, which belongs to the program.
-class LavcLog {
- public:
-  LavcLog();
-  ~LavcLog();
-  LavcLog(const LavcLog &) = delete;
-  LavcLog &operator=(const LavcLog &) = delete;
-
-  // " (…)" with the messages so far, or nothing.
-  std::string Messages() const;
-
- private:
-  std::string *outer_;
-  std::string messages_;
-};
-
-// GPU surfaces for an encoder that reads nothing else (VAAPI), and the upload of NV12 to them, as
-// FFmpeg's hwupload filter does it.
-//
-// Only the absence of a device is tested: the upload is untested (no such GPU available).
-class HardwareFrames {
- public:
-  // Opens the default device and makes `context` take its surfaces; call it before avcodec_open2.
-  // Throws EncoderError.
-  explicit HardwareFrames(AVCodecContext &context);
-
-  // Copies a frame of NV12 to a surface, with its time stamp and type. Throws EncoderError.
-  FramePointer Upload(const AVFrame &from) const;
-
- private:
-  BufferPointer device_;
-  BufferPointer frames_;
 };
 
 }  // namespace vsockenc

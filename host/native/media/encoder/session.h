@@ -27,7 +27,7 @@ namespace vsockenc {
 // instead: the thread answers a cancelled frame without reading its pixels.
 //
 // The queue is not bounded here: the caller limits the unanswered frames
-// (host/encoders/native-session.ts).
+// (host/encoders/native.ts).
 
 class Session : private EventSink {
  public:

@@ -11,7 +11,7 @@
 #include <string>
 #include <variant>
 
-#include "../bitstream/video_signal.h"
+#include "../bitstream/sps_vui.h"
 #include "../picture/picture.h"
 
 namespace vsockenc {

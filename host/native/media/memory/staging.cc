@@ -7,7 +7,7 @@
 #include <cstring>
 #include <string>
 
-#include "picture_error.h"
+#include "pixel_memory.h"
 
 namespace vsockenc {
 namespace {
@@ -18,11 +18,9 @@ void Take(uint64_t bytes) {
   uint64_t used = bytes_in_use.load();
   do {
     if (bytes > Staging::kBudget - used) {
-      throw PictureError(PictureFault::kStagingSpent,
-                         "the picture needs " + std::to_string(bytes) +
-                             " bytes of staging memory, and " + std::to_string(used) +
-                             " of at most " + std::to_string(Staging::kBudget) +
-                             " are in use already; attach fewer buffers at a time");
+      throw PictureError(PictureFault::kStagingSpent, "the picture needs ", bytes,
+                         " bytes of staging memory, and ", used, " of at most ", Staging::kBudget,
+                         " are in use already; attach fewer buffers at a time");
     }
   } while (!bytes_in_use.compare_exchange_weak(used, used + bytes));
 }
@@ -31,10 +29,9 @@ void Take(uint64_t bytes) {
 
 void Staging::CheckSize(uint64_t bytes) {
   if (bytes > kMaxBytes) {
-    throw PictureError(PictureFault::kStagingSpent, "the picture needs " + std::to_string(bytes) +
-                                                        " bytes of staging memory, at most " +
-                                                        std::to_string(kMaxBytes) +
-                                                        " are allowed; use shorter rows");
+    throw PictureError(PictureFault::kStagingSpent, "the picture needs ", bytes,
+                       " bytes of staging memory, at most ", kMaxBytes,
+                       " are allowed; use shorter rows");
   }
 }
 
@@ -46,8 +43,8 @@ uint8_t *Staging::Reserve(uint64_t bytes) {
   void *mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) {
     bytes_in_use -= bytes;
-    throw PictureError(PictureFault::kStagingSpent, "no memory for " + std::to_string(bytes) +
-                                                        " bytes of staging: " + strerror(errno));
+    throw PictureError(PictureFault::kStagingSpent, "no memory for ", bytes,
+                       " bytes of staging: ", strerror(errno));
   }
   data_ = static_cast<uint8_t *>(mapped);
   bytes_ = bytes;

@@ -4,17 +4,20 @@ import type { RgbImage } from "./pattern.ts";
 
 export type Demuxer = "h264" | "hevc";
 
-function ffmpeg(options: readonly string[], input: Uint8Array, demuxer: Demuxer): Buffer {
-  const result = spawnSync("ffmpeg", ["-v", "error", "-f", demuxer, "-i", "pipe:0", ...options, "pipe:1"], {
-    input,
-    maxBuffer: 2 ** 30,
-  });
+function run(level: "error" | "info", options: readonly string[], input: Uint8Array, demuxer: Demuxer) {
+  const args = ["-v", level, "-f", demuxer, "-i", "pipe:0", ...options, "pipe:1"];
+  const result = spawnSync("ffmpeg", args, { input, maxBuffer: 2 ** 30 });
   if (result.error !== undefined) {
     throw new Error(`the ffmpeg command does not start (${result.error.message}): npm run setup`);
   }
-  const complaints = result.stderr.toString();
-  if (result.status !== 0 || complaints !== "") throw new Error(`ffmpeg: ${complaints || result.status}`);
-  return result.stdout;
+  return result;
+}
+
+function ffmpeg(options: readonly string[], input: Uint8Array, demuxer: Demuxer): Buffer {
+  const { status, stderr, stdout } = run("error", options, input, demuxer);
+  const complaints = stderr.toString();
+  if (status !== 0 || complaints !== "") throw new Error(`ffmpeg: ${complaints || status}`);
+  return stdout;
 }
 
 /**
@@ -55,16 +58,38 @@ export function rewriteVui(stream: Uint8Array, change: string): Buffer {
  * occurs more than once all its different values.
  */
 export function traceHeaders(stream: Uint8Array, demuxer: Demuxer): ReadonlyMap<string, readonly number[]> {
-  const result = spawnSync(
-    "ffmpeg",
-    ["-v", "info", "-f", demuxer, "-i", "pipe:0", "-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"],
-    { input: stream, maxBuffer: 2 ** 28, encoding: "utf8" },
-  );
+  const options = ["-c", "copy", "-bsf:v", "trace_headers", "-f", "null"];
+  const trace = run("info", options, stream, demuxer).stderr.toString();
   const values = new Map<string, number[]>();
-  for (const [, name = "", value] of result.stderr.matchAll(
+  for (const [, name = "", value] of trace.matchAll(
     /\[trace_headers[^\]]*\] \d+ +(\w+)\S* +[01]+ = (-?\d+)/g,
   )) {
     values.set(name, [...new Set([...(values.get(name) ?? []), Number(value)])]);
   }
   return values;
+}
+
+/** The first sequence parameter set of an H.264 stream; undefined: it does not state the field. */
+export function spsOf(stream: Uint8Array) {
+  const headers = traceHeaders(stream, "h264");
+  const field = (name: string): number | undefined => headers.get(name)?.[0];
+  const size = (units: string, ...crops: readonly string[]): number =>
+    ((field(units) ?? 0) + 1) * 16 - 2 * crops.reduce((sum, crop) => sum + (field(crop) ?? 0), 0);
+  const [range, scale] = [field("video_full_range_flag"), field("time_scale")];
+  return {
+    profile: field("profile_idc"),
+    level: field("level_idc"),
+    width: size("pic_width_in_mbs_minus1", "frame_crop_left_offset", "frame_crop_right_offset"),
+    height: size("pic_height_in_map_units_minus1", "frame_crop_top_offset", "frame_crop_bottom_offset"),
+    /** Table E-1: 1 is square. */
+    aspect: field("aspect_ratio_idc") === 1 ? [1, 1] : [field("sar_width"), field("sar_height")],
+    fullRange: range === undefined ? undefined : range === 1,
+    primaries: field("colour_primaries"),
+    transfer: field("transfer_characteristics"),
+    matrix: field("matrix_coefficients"),
+    chromaLocation: field("chroma_sample_loc_type_top_field"),
+    /** Frames a second. */
+    rate: scale === undefined ? undefined : scale / (2 * (field("num_units_in_tick") ?? 0)),
+    maxReorderFrames: field("max_num_reorder_frames"),
+  };
 }

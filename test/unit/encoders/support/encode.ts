@@ -1,13 +1,22 @@
 /** Encodes drawn pictures through the real path: memory, mapping, session. */
-import type { EncoderConfiguration, EncoderSession, FrameSource } from "../../../../host/encoders/encoder.ts";
-import { LibavcodecBackend, type LibavcodecOptions } from "../../../../host/encoders/libavcodec.ts";
-import type { LibavcodecEncoderName } from "../../../../host/encoders/libavcodec-profiles.ts";
+import type {
+  EncoderConfiguration,
+  EncoderDescription,
+  EncoderSession,
+  FrameRequest,
+  FrameSource,
+} from "../../../../host/encoders/encoder.ts";
+import {
+  LibavcodecBackend,
+  type LibavcodecEncoderName,
+  type LibavcodecOptions,
+} from "../../../../host/encoders/libavcodec.ts";
 import { Picture } from "../../../../host/native/picture.ts";
 import { ScatteredMemory } from "./memory.ts";
 import { drawPattern, FORMATS, type Placement, pack, type RgbImage } from "./pattern.ts";
 import { Recorder } from "./recorder.ts";
 
-/** A plain configuration; tests change what they are about. */
+/** A plain configuration with a test's changes. */
 export function configurationOf(changes: Partial<EncoderConfiguration> = {}): EncoderConfiguration {
   return {
     codec: "h264",
@@ -43,7 +52,7 @@ export function placement(
   };
 }
 
-/** A picture in scattered pages that can be drawn anew. */
+/** A picture in scattered pages that can be drawn again. */
 export class Canvas {
   readonly picture: Picture;
   readonly #memory: ScatteredMemory;
@@ -55,7 +64,8 @@ export class Canvas {
     this.#place = place;
   }
 
-  static async create(width: number, height: number, place: Placement, seed = 1): Promise<Canvas> {
+  /** @param place by default the image alone */
+  static async create(width: number, height: number, place = placement({ width, height }), seed = 1) {
     const bytes = place.offset + (place.height - 1) * place.stride + place.width * 4;
     const memory = new ScatteredMemory(bytes, seed);
     const picture = await Picture.map({
@@ -78,20 +88,38 @@ export class Canvas {
   }
 }
 
+export interface SessionOptions extends LibavcodecOptions {
+  /** Default libx264. */
+  readonly encoder?: LibavcodecEncoderName;
+}
+
+/** Opens an encoder that reports to a recorder of its own. */
+export async function openSession(configuration: EncoderConfiguration, options: SessionOptions = {}) {
+  const recorder = new Recorder();
+  const backend = new LibavcodecBackend(options.encoder ?? "libx264", options);
+  return { recorder, session: await backend.open(configuration, recorder.listener) };
+}
+
+/** The request for a frame; its number is also the time stamp. */
+export function requestOf(frame: number, forceKeyFrame = false): FrameRequest {
+  return { frame, ptsNs: frame, durationNs: 0, forceKeyFrame };
+}
+
 /** Encodes sources one after the other, the next when the last has been read. */
 export async function encodeSources(
   configuration: EncoderConfiguration,
   sources: Iterable<FrameSource>,
-  options: LibavcodecOptions & { readonly encoder?: LibavcodecEncoderName } = {},
+  options: SessionOptions & {
+    /** Frames with a forced key. */
+    readonly force?: readonly number[];
+    readonly before?: (frame: number, session: EncoderSession) => void;
+  } = {},
 ): Promise<Recorder> {
-  const recorder = new Recorder();
-  const session = await new LibavcodecBackend(options.encoder ?? "libx264", options).open(
-    configuration,
-    recorder.listener,
-  );
+  const { recorder, session } = await openSession(configuration, options);
   let frame = 0;
   for (const source of sources) {
-    session.encode(source, { frame, ptsNs: frame, durationNs: 0, forceKeyFrame: false });
+    options.before?.(frame, session);
+    session.encode(source, requestOf(frame, options.force?.includes(frame)));
     await session.drain();
     frame++;
   }
@@ -99,46 +127,51 @@ export async function encodeSources(
   return recorder;
 }
 
-export interface Encoded {
-  readonly recorder: Recorder;
-  readonly images: readonly RgbImage[];
-  readonly session: EncoderSession;
-}
-
 /** Encodes `frames` drawings, one at a time: the guest draws the next one when the last has been read. */
 export async function encodePattern(
   configuration: EncoderConfiguration,
   frames: number,
   place: Partial<Placement> = {},
-  options: LibavcodecOptions & {
-    readonly encoder?: LibavcodecEncoderName;
-    /** Frames with a forced key. */
-    readonly force?: readonly number[];
-    readonly before?: (frame: number, session: EncoderSession) => void;
-  } = {},
-): Promise<Encoded> {
+  options: Parameters<typeof encodeSources>[2] = {},
+) {
   const { width, height } = configuration;
   const canvas = await Canvas.create(width, height, placement(configuration, place));
-  const recorder = new Recorder();
-  const session = await new LibavcodecBackend(options.encoder ?? "libx264", options).open(
-    configuration,
-    recorder.listener,
-  );
   const images: RgbImage[] = [];
-  for (let frame = 0; frame < frames; frame++) {
-    const image = drawPattern(width, height, frame);
-    images.push(image);
-    canvas.draw(image);
-    options.before?.(frame, session);
-    session.encode(canvas.picture, {
-      frame,
-      ptsNs: (frame + 1) * 33_333_333,
-      durationNs: 33_333_333,
-      forceKeyFrame: options.force?.includes(frame) ?? false,
-    });
-    await session.drain();
+  let description: EncoderDescription | undefined;
+  function* drawings() {
+    for (let frame = 0; frame < frames; frame++) {
+      const image = drawPattern(width, height, frame);
+      images.push(image);
+      canvas.draw(image);
+      yield canvas.picture;
+    }
   }
-  await session.close();
+  const recorder = await encodeSources(configuration, drawings(), {
+    ...options,
+    before: (frame, session) => {
+      options.before?.(frame, session);
+      description = session.description;
+    },
+  });
   await canvas.remove();
-  return { recorder, images, session };
+  return { recorder, images, description };
+}
+export type Encoded = Awaited<ReturnType<typeof encodePattern>>;
+
+/** Option of encodePattern that reconfigures the session ahead of some frames. */
+export function reconfiguring(
+  configuration: EncoderConfiguration,
+  changes: Readonly<Record<number, Partial<EncoderConfiguration>>>,
+) {
+  const before = (frame: number, session: EncoderSession): void => {
+    const wanted = { ...configuration, ...changes[frame] };
+    if (frame in changes && !session.reconfigure(wanted)) throw new Error(`frame ${frame}: not reconfigured`);
+  };
+  return { before };
+}
+
+/** kbit/s of the packets from … to-1, at 30 frames a second. */
+export function kbpsOf({ packets }: Recorder, from: number, to: number): number {
+  const bytes = packets.slice(from, to).reduce((sum, { data }) => sum + data.length, 0);
+  return (bytes * 8 * 30) / (to - from) / 1000;
 }

@@ -2,7 +2,12 @@
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ResourceBytes } from "../../../../host/native/picture.ts";
+import {
+  Picture,
+  type PictureGeometry,
+  type PlaneGeometry,
+  type ResourceBytes,
+} from "../../../../host/native/picture.ts";
 
 export const PAGE = 4096;
 
@@ -34,11 +39,33 @@ export class TestMemory {
   }
 }
 
-/** A memory that holds nothing but these bytes, in one run. */
+/** A memory that holds only these bytes, in one run. */
 export function linearMemory(bytes: Uint8Array): { memory: TestMemory; resource: ResourceBytes } {
   const memory = new TestMemory(Math.ceil(bytes.length / PAGE) * PAGE);
   memory.write(0, bytes);
   return { memory, resource: { extents: [{ fd: memory.fd, offset: 0, length: memory.size }] } };
+}
+
+/** A layout that shows all of the picture; by default packed rows of four bytes a pixel. */
+export function geometryOf(
+  fourcc: number,
+  width: number,
+  height: number,
+  planes: readonly PlaneGeometry[] = [{ offset: 0, stride: width * 4 }],
+): PictureGeometry {
+  return { width, height, fourcc, planes, visible: { x: 0, y: 0, width, height } };
+}
+
+/** A picture in a memory that holds only these bytes; `remove` closes both. */
+export async function linearPicture(bytes: Uint8Array, geometry: PictureGeometry) {
+  const { memory, resource } = linearMemory(bytes);
+  const planes = geometry.planes.map((plane) => ({ ...plane, memory: resource }));
+  const picture = await Picture.map({ ...geometry, planes });
+  const remove = async (): Promise<void> => {
+    await picture.close();
+    memory.remove();
+  };
+  return { picture, memory, remove };
 }
 
 /** A memory with room for `bytes` bytes whose pages are in a shuffled order, one extent each. */

@@ -1,4 +1,4 @@
-/** Collects the events of a session, and checks the contract of EncoderEvent while doing so. */
+/** Collects the events of a session and checks that they follow the contract of EncoderEvent. */
 import type { EncodedPacket, EncoderListener } from "../../../../host/encoders/encoder.ts";
 
 export class Recorder {

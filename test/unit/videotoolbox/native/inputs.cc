@@ -2,7 +2,7 @@
 #include <cstring>
 
 #include "harness.h"
-#include "memory/picture_error.h"
+#include "memory/pixel_memory.h"
 #include "pixel_buffer.h"
 #include "status.h"
 #include "surface.h"

@@ -1,48 +1,33 @@
 /**
- * Sessions of the native encoders in media.node (host/native/media/binding/session_binding.cc). This half rejects frames
- * that must not reach the encoder, limits the unanswered frames, and passes the native events on.
+ * Native encoders, in media.node (host/native/media/binding/session_binding.cc). Their sessions reject frames that must
+ * not reach the encoder, limit the unanswered frames, and pass the native events on. Their back ends find out, once, which
+ * encoders open.
  */
-import { isDeepStrictEqual } from "node:util";
-import type { CodecName, ProfileName } from "../../common/codec.ts";
+import type { CodecName } from "../../common/codec.ts";
 import { errorText } from "../../common/error-text.ts";
 import { loadAddon } from "../../common/load-addon.ts";
 import { fourcc, PIXEL_FORMATS } from "../../proto/formats.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import type { NativePicture } from "../native/picture.ts";
 import {
-  type Colorimetry,
   checkInFlight,
+  type EncoderBackend,
   type EncoderConfiguration,
   type EncoderDescription,
   type EncoderEvent,
   EncoderFailedError,
   type EncoderListener,
+  type EncoderOffer,
   type EncoderSession,
-  type Fraction,
+  EncoderUnavailableError,
   type FrameRequest,
   type FrameSource,
 } from "./encoder.ts";
-import type { Rates, StreamPlan } from "./plan.ts";
+import { describeStream, planStream, type Rates, type StreamPlan, sameStream } from "./plan.ts";
 
 /** All numbers are checked by the caller and below 2^31, a peak bit rate below 2^53. */
-export type NativeSettings = StreamSettings & BackendSettings;
-export type BackendSettings = LibavcodecSettings | VideoToolboxSettings;
-
-export interface StreamSettings {
-  /** Visible size in pixels. */
-  readonly width: number;
-  readonly height: number;
-  /** Frames a second that rate control assumes. */
-  readonly framerate: Fraction;
-  /** Whether the VUI states it. */
-  readonly fixedRate: boolean;
-  readonly pixelAspectRatio: Fraction;
-  readonly colorimetry: Colorimetry;
-  /** Whether frames are RGB; decides where chroma samples are sited. */
-  readonly rgb: boolean;
-  readonly rates: Rates;
-  readonly keyframeInterval: number;
-}
+type NativeSettings = StreamPlan & BackendSettings;
+export type BackendSettings = LibavcodecSettings | { readonly backend: "videotoolbox" };
 
 export interface LibavcodecSettings {
   readonly backend: "libavcodec";
@@ -55,20 +40,6 @@ export interface LibavcodecSettings {
   readonly threads: number;
   /** Private options of the codec. */
   readonly options: Readonly<Record<string, string>>;
-}
-
-export interface VideoToolboxSettings {
-  readonly backend: "videotoolbox";
-  readonly codec: CodecName;
-  readonly profile: ProfileName;
-}
-
-/** A configuration in the terms of one encoder. */
-export interface PreparedStream {
-  readonly plan: StreamPlan;
-  /** Of the configuration: these cannot change in a session, unlike the rates in `settings`. */
-  readonly rateControl: EncoderConfiguration["rateControl"];
-  readonly settings: NativeSettings;
 }
 
 /**
@@ -105,20 +76,11 @@ interface SessionAddon {
   readonly videoToolboxEncoders?: () => unknown;
 }
 
-let addon: SessionAddon | undefined;
-const native = (): SessionAddon => {
-  addon ??= loadAddon("media") as SessionAddon;
-  return addon;
-};
+const native = () => loadAddon("media") as SessionAddon;
 
 /** Whether media.node was built with VideoToolbox. */
 export function hasVideoToolbox(): boolean {
   return native().videoToolboxEncoders !== undefined;
-}
-
-/** As offers and descriptions name it. */
-function encoderName(settings: NativeSettings): string {
-  return settings.backend === "videotoolbox" ? settings.backend : settings.name;
 }
 
 /**
@@ -129,7 +91,11 @@ function encoderName(settings: NativeSettings): string {
  *
  * @throws EncoderFailedError when the system cannot start the thread.
  */
-function startSession(settings: NativeSettings, onEvent: (event: SessionEvent) => void): NativeSession {
+function startSession(
+  encoder: string,
+  settings: NativeSettings,
+  onEvent: (event: SessionEvent) => void,
+): NativeSession {
   const rethrowing = (event: SessionEvent): void => {
     try {
       onEvent(event);
@@ -142,7 +108,7 @@ function startSession(settings: NativeSettings, onEvent: (event: SessionEvent) =
   try {
     return new (native().NativeSession)(settings, rethrowing);
   } catch (error) {
-    throw new EncoderFailedError(`${encoderName(settings)}: ${errorText(error)}`);
+    throw new EncoderFailedError(`${encoder}: ${errorText(error)}`);
   }
 }
 
@@ -151,13 +117,17 @@ const RGB_FOURCCS: ReadonlySet<number> = new Set(
   PIXEL_FORMATS.filter(({ planes }) => planes.length === 1).map(({ drm }) => fourcc(drm)),
 );
 
-/** @param currentLevel the level that the stream has declared, undefined for a new stream */
-type Prepare = (configuration: EncoderConfiguration, currentLevel?: number) => PreparedStream;
+/** An encoder, and what it makes of a configuration. */
+interface NativeEncoder {
+  readonly offer: EncoderOffer;
+  /** @param currentLevel the level that the stream has declared, undefined for a new stream */
+  readonly plan: (configuration: EncoderConfiguration, currentLevel?: number) => StreamPlan;
+  readonly settings: (plan: StreamPlan) => BackendSettings;
+}
 
-export class NativeEncoderSession implements EncoderSession {
-  readonly #prepare: Prepare;
-  readonly #hardware: boolean;
-  #prepared: PreparedStream;
+class NativeEncoderSession implements EncoderSession {
+  readonly #encoder: NativeEncoder;
+  #plan: StreamPlan;
   readonly #listener: EncoderListener;
   readonly #native: NativeSession;
   readonly #opening = withResolvers();
@@ -173,39 +143,28 @@ export class NativeEncoderSession implements EncoderSession {
   #closed = false;
 
   private constructor(
-    prepare: Prepare,
-    hardware: boolean,
+    encoder: NativeEncoder,
     configuration: EncoderConfiguration,
     listener: EncoderListener,
   ) {
-    this.#prepare = prepare;
-    this.#hardware = hardware;
-    this.#prepared = prepare(configuration);
+    this.#encoder = encoder;
+    this.#plan = encoder.plan(configuration);
     this.#listener = listener;
-    this.#native = startSession(this.#prepared.settings, (event) => this.#onEvent(event));
+    const settings = { ...this.#plan, ...encoder.settings(this.#plan) };
+    this.#native = startSession(encoder.offer.name, settings, (event) => this.#onEvent(event));
   }
 
   get description(): EncoderDescription {
-    const { settings, plan } = this.#prepared;
-    return {
-      encoder: encoderName(settings),
-      hardware: this.#hardware,
-      width: settings.width + (settings.width % 2),
-      height: settings.height + (settings.height % 2),
-      colorimetry: settings.colorimetry,
-      bitrateKbps: Math.round(plan.rates.bitsPerSecond / 1000),
-      keyframeInterval: plan.keyframeInterval,
-    };
+    return describeStream(this.#encoder.offer, this.#plan);
   }
 
-  /** @throws EncoderUnavailableError from `prepare`; EncoderFailedError when the encoder does not open. */
+  /** @throws EncoderUnavailableError from `plan`; EncoderFailedError when the encoder does not open. */
   static async open(
-    prepare: Prepare,
-    hardware: boolean,
+    encoder: NativeEncoder,
     configuration: EncoderConfiguration,
     listener: EncoderListener,
   ): Promise<NativeEncoderSession> {
-    const session = new NativeEncoderSession(prepare, hardware, configuration, listener);
+    const session = new NativeEncoderSession(encoder, configuration, listener);
     try {
       await session.#opening.promise;
     } catch (error) {
@@ -236,7 +195,7 @@ export class NativeEncoderSession implements EncoderSession {
 
   /** The reason why the frame cannot be encoded, though the session can continue. */
   #rejection(source: FrameSource, { frame, ptsNs }: FrameRequest): string | undefined {
-    const { width, height, rgb } = this.#prepared.settings;
+    const { width, height, rgb } = this.#plan;
     const { visible, fourcc } = source.layout;
     if (source.closed) return `frame ${frame}: its picture is closed`;
     if (visible.width !== width || visible.height !== height) {
@@ -258,13 +217,10 @@ export class NativeEncoderSession implements EncoderSession {
 
   reconfigure(configuration: EncoderConfiguration): boolean {
     if (this.#closed || this.#failure !== undefined) return false;
-    const current = this.#prepared;
-    const wanted = this.#prepare(configuration, current.plan.level);
-    if (wanted.rateControl !== current.rateControl) return false;
-    const { rates, keyframeInterval } = wanted.settings;
-    if (!isDeepStrictEqual(wanted.settings, { ...current.settings, rates, keyframeInterval })) return false;
-    this.#native.reconfigure(rates, keyframeInterval);
-    this.#prepared = wanted;
+    const wanted = this.#encoder.plan(configuration, this.#plan.level);
+    if (!sameStream(this.#plan, wanted)) return false;
+    this.#native.reconfigure(wanted.rates, wanted.keyframeInterval);
+    this.#plan = wanted;
     return true;
   }
 
@@ -339,4 +295,104 @@ function withResolvers() {
     reject = refuse;
   });
   return { promise, resolve, reject };
+}
+
+/** A driver that has not opened by then hangs. */
+const PROBE_MS = 5000;
+
+/** Large enough for the minimum size of any encoder. */
+const PROBE: Omit<EncoderConfiguration, "codec"> = {
+  width: 256,
+  height: 256,
+  framerate: { numerator: 30, denominator: 1 },
+  profile: undefined,
+  levels: [],
+  bitrateKbps: 1000,
+  rateControl: "cbr",
+  keyframeInterval: 30,
+  colorimetry: { primaries: 0, transfer: 0, matrix: 0, fullRange: false },
+  pixelAspectRatio: { numerator: 1, denominator: 1 },
+};
+
+export interface NativeBackendOptions {
+  /** Encode RGB as 0 … 255 instead of 16 … 235 (NV12 and I420 keep their range). Default false. */
+  readonly fullRange?: boolean;
+  /** Called once, with the reason, when `offers` finds that an encoder does not open for one of its codecs. */
+  readonly onUnavailable?: (encoder: string, reason: string) => void;
+}
+
+export abstract class NativeBackend implements EncoderBackend {
+  abstract readonly name: string;
+  /** The offers if everything opens, best first, each codec once. */
+  protected abstract readonly candidates: readonly EncoderOffer[];
+  readonly #options: NativeBackendOptions;
+  #offers: Promise<readonly EncoderOffer[]> | undefined;
+  #unavailable: string | undefined;
+
+  constructor(options: NativeBackendOptions = {}) {
+    this.#options = options;
+  }
+
+  /** The settings of this back end alone. */
+  protected abstract settings(plan: StreamPlan): BackendSettings;
+
+  get unavailable(): string | undefined {
+    return this.#unavailable;
+  }
+
+  offers(): Promise<readonly EncoderOffer[]> {
+    this.#offers ??= this.#probe();
+    return this.#offers;
+  }
+
+  async open(configuration: EncoderConfiguration, listener: EncoderListener): Promise<EncoderSession> {
+    const offer = this.candidates.find(({ codec }) => codec === configuration.codec);
+    if (offer === undefined) {
+      const codecs = this.candidates.map(({ codec }) => codec).join(", ");
+      throw new EncoderUnavailableError(`it makes ${codecs}, not ${configuration.codec}`);
+    }
+    const plan = (wanted: EncoderConfiguration, currentLevel?: number) =>
+      planStream(wanted, offer, this.#options.fullRange, currentLevel);
+    const settings = (planned: StreamPlan) => this.settings(planned);
+    return await NativeEncoderSession.open({ offer, plan, settings }, configuration, listener);
+  }
+
+  async #probe(): Promise<readonly EncoderOffer[]> {
+    const offers: EncoderOffer[] = [];
+    const reasons = new Set<string>();
+    // One after the other: hardware encoders allow few sessions.
+    for (const candidate of this.candidates) {
+      try {
+        await this.#tryCodec(candidate.codec);
+        offers.push(candidate);
+      } catch (error) {
+        reasons.add(errorText(error));
+      }
+    }
+    if (reasons.size > 0) {
+      const reason = [...reasons].join("; ");
+      if (offers.length === 0) this.#unavailable = reason;
+      this.#options.onUnavailable?.(this.name, reason);
+    }
+    return offers;
+  }
+
+  /**
+   * Opens a session and closes it, within PROBE_MS. Nothing can stop a driver that hangs; its end is ignored.
+   *
+   * @throws EncoderError with the reason why it does not open
+   */
+  async #tryCodec(codec: CodecName): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      const error = new EncoderUnavailableError(`it did not open within ${PROBE_MS} ms`);
+      timer = setTimeout(() => reject(error), PROBE_MS);
+    });
+    const opened = this.open({ ...PROBE, codec }, () => {}).then((session) => session.close());
+    try {
+      await Promise.race([opened, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "gstvirtgpusrc-private.h"
+#include "vsockenc-formats.h"
 
 /* Between two polls of an unchanged screen: the longest delay of a change. */
 #define LOOK_US 5000
@@ -30,10 +31,35 @@ void gst_virtgpu_src_post_error(GstVirtgpuSrc *self, const GError *error) {
     GST_ELEMENT_ERROR(self, RESOURCE, READ, ("The screen cannot be captured: %s.", text), (NULL));
 }
 
+/* Only formats with one plane, as framebuffers have here (kms.h). */
+static GstVideoFormat format_of(guint32 fourcc) {
+  switch (fourcc) {
+#define FORMAT(gst, drm, planes, ...) \
+  case drm:                           \
+    return planes == 1 ? GST_VIDEO_FORMAT_##gst : GST_VIDEO_FORMAT_UNKNOWN;
+    VSOCKENC_PIXEL_FORMATS(FORMAT)
+#undef FORMAT
+    default:
+      return GST_VIDEO_FORMAT_UNKNOWN;
+  }
+}
+
+/* FALSE: a format that no caps describe. */
+static gboolean describe(const VencKmsView *view, GstVirtgpuSrcPicture *picture) {
+  *picture = (GstVirtgpuSrcPicture){
+      .format = format_of(view->screen->fourcc),
+      .fourcc = view->screen->fourcc,
+      .modifier = view->screen->modifier,
+      .width = view->plane.width,
+      .height = view->plane.height,
+  };
+  return picture->format != GST_VIDEO_FORMAT_UNKNOWN;
+}
+
 gboolean gst_virtgpu_src_set_picture(GstVirtgpuSrc *self, const VencKmsView *view,
                                      gboolean *changed) {
   GstVirtgpuSrcPicture picture;
-  if (!gst_virtgpu_src_describe(view, &picture)) {
+  if (!describe(view, &picture)) {
     GST_ELEMENT_ERROR(
         self, STREAM, FORMAT,
         ("Unsupported framebuffer format %.4s: only packed RGB with 32 bits can be captured.",
@@ -59,7 +85,7 @@ void gst_virtgpu_src_warn_off(GstVirtgpuSrc *self) {
   if (!self->warned_off)
     GST_ELEMENT_WARNING(self, RESOURCE, NOT_FOUND,
                         ("%s of %s shows nothing. Waiting until it does.",
-                         venc_kms_get_connector(self->kms), venc_kms_get_node(self->kms)),
+                         self->kms->output.connector, self->kms->node),
                         (NULL));
   self->warned_off = TRUE;
 }
@@ -96,7 +122,9 @@ static gboolean is_due(GstVirtgpuSrc *self, const GstVirtgpuSrcContent *content,
   gboolean rate = self->settings.pacing == GST_VIRTGPU_SRC_PACING_RATE;
   gint64 keepalive = (gint64)self->settings.keepalive_time * 1000;
   GST_OBJECT_UNLOCK(self);
-  if (self->pushed == 0 || !venc_kms_sees_damage(self->kms)) return TRUE;
+  /* Without this property drawing without a flip is not noticed. */
+  gboolean sees_damage = self->kms->output.properties[VENC_KMS_FB_DAMAGE_CLIPS] != 0;
+  if (self->pushed == 0 || !sees_damage) return TRUE;
   if (content->resource == last->resource && content->damage != last->damage) self->drawn = now;
   if (memcmp(content, last, sizeof *content) != 0) return TRUE;
   if (self->drawn != 0 && now - self->drawn < DRAWN_US) return TRUE;

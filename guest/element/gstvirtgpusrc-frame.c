@@ -105,8 +105,7 @@ static GstFlowReturn copy(GstVirtgpuSrc *self, const VencKmsView *view, GstBuffe
   }
   if (done) return GST_FLOW_OK;
   gst_clear_buffer(frame);
-  GST_ELEMENT_ERROR(self, RESOURCE, READ,
-                    ("Cannot copy the screen of %s.", venc_kms_get_node(self->kms)),
+  GST_ELEMENT_ERROR(self, RESOURCE, READ, ("Cannot copy the screen of %s.", self->kms->node),
                     ("a buffer cannot be mapped"));
   return GST_FLOW_ERROR;
 }
@@ -114,12 +113,11 @@ static GstFlowReturn copy(GstVirtgpuSrc *self, const VencKmsView *view, GstBuffe
 GstFlowReturn gst_virtgpu_src_make_frame(GstVirtgpuSrc *self, const VencKmsView *view,
                                          GstBuffer **frame) {
   if (!fits(view->screen, &view->plane)) {
-    GST_ELEMENT_ERROR(
-        self, RESOURCE, READ,
-        ("The framebuffer of %s is smaller than its screen.", venc_kms_get_node(self->kms)),
-        ("%ux%u at (%u, %u), offset %u, pitch %u, %zu bytes", view->plane.width, view->plane.height,
-         view->plane.source_x, view->plane.source_y, view->screen->offset, view->screen->pitch,
-         view->screen->memory->size));
+    GST_ELEMENT_ERROR(self, RESOURCE, READ,
+                      ("The framebuffer of %s is smaller than its screen.", self->kms->node),
+                      ("%ux%u at (%u, %u), offset %u, pitch %u, %zu bytes", view->plane.width,
+                       view->plane.height, view->plane.source_x, view->plane.source_y,
+                       view->screen->offset, view->screen->pitch, view->screen->memory->size));
     return GST_FLOW_ERROR;
   }
   if (!self->dmabuf || cursor_is_visible(view)) return copy(self, view, frame);

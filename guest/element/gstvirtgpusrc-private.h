@@ -1,6 +1,6 @@
 /*
- * The parts of virtgpusrc: states and negotiation (gstvirtgpusrc.c), pacing (-capture.c), caps
- * (-caps.c), and frames with their memory (-frame.c). All run in the streaming thread, except for
+ * The parts of virtgpusrc: states, caps and negotiation (gstvirtgpusrc.c), pacing (-capture.c), and
+ * frames with their memory (-frame.c). All run in the streaming thread, except for
  * property setters and the caps query: the object's lock guards `settings` and `picture` for them.
  */
 #ifndef GST_VIRTGPU_SRC_PRIVATE_H
@@ -71,16 +71,6 @@ void gst_virtgpu_src_warn_off(GstVirtgpuSrc *self);
 /* Until `time` (monotonic, µs). FALSE: the base class wants the thread back. */
 gboolean gst_virtgpu_src_wait_until(GstVirtgpuSrc *self, gint64 time);
 GstFlowReturn gst_virtgpu_src_create(GstPushSrc *push, GstBuffer **frame);
-
-/* -caps.c */
-GstCaps *gst_virtgpu_src_template_caps(void);
-/* The caps a picture can be pushed with, best first. `readable`: the CPU can copy it. */
-GstCaps *gst_virtgpu_src_make_caps(const GstVirtgpuSrcPicture *picture, gboolean readable);
-/* FALSE: a format that no caps describe. */
-gboolean gst_virtgpu_src_describe(const VencKmsView *view, GstVirtgpuSrcPicture *picture);
-/* Parses caps that were chosen among those above. */
-gboolean gst_virtgpu_src_parse_caps(GstCaps *caps, const GstVirtgpuSrcPicture *picture,
-                                    GstVideoInfo *info, gboolean *dmabuf);
 
 /* -frame.c */
 /* A buffer with the content of `view`: the framebuffer itself, or a copy where one is needed. */

@@ -7,12 +7,16 @@
  */
 #include "gstvirtgpusrc.h"
 
-#include "allocator.h"
 #include "gstvirtgpusrc-private.h"
+#include "vsockenc-formats.h"
 
 /* Caps with the framerate 0/1 set no rate. */
 #define DEFAULT_RATE 30
 #define VARIABLE_RATE 60
+
+#define RATES "framerate = (fraction) [ 0/1, MAX ]"
+#define SIZES "width = (int) [ 1, MAX ], height = (int) [ 1, MAX ], " RATES
+#define DMABUF_FEATURE "(" GST_CAPS_FEATURE_MEMORY_DMABUF ")"
 
 GST_DEBUG_CATEGORY(gst_virtgpu_src_debug);
 
@@ -40,7 +44,7 @@ static gboolean gst_virtgpu_src_unlock_stop(GstBaseSrc *base) {
 /* Copies with the cursor are DmaBufs of the virtio-gpu, too. */
 static gboolean open_allocator(GstVirtgpuSrc *self) {
   g_autoptr(GError) error = NULL;
-  if (!venc_kms_is_readable(self->kms)) {
+  if (self->kms->opaque) {
     GST_ELEMENT_ERROR(self, RESOURCE, SETTINGS,
                       ("The cursor cannot be drawn into frames of a virtio-gpu with 3D: the CPU "
                        "sees nothing of them. Set cursor=false."),
@@ -94,12 +98,67 @@ static gboolean gst_virtgpu_src_start(GstBaseSrc *base) {
   /* Missing rights are an error here, before the pipeline plays. */
   if ((!self->cursor || open_allocator(self)) && gst_virtgpu_src_look(self, &view) &&
       (!view.screen || gst_virtgpu_src_set_picture(self, &view, &changed))) {
-    GST_INFO_OBJECT(self, "%s of %s", venc_kms_get_connector(self->kms),
-                    venc_kms_get_node(self->kms));
+    GST_INFO_OBJECT(self, "%s of %s", self->kms->output.connector, self->kms->node);
     return TRUE;
   }
   gst_virtgpu_src_stop(base);
   return FALSE;
+}
+
+static GstCaps *template_caps(void) {
+  return gst_caps_from_string(
+#if GST_CHECK_VERSION(1, 24, 0)
+      "video/x-raw" DMABUF_FEATURE ", format = (string) DMA_DRM, " SIZES
+      "; "
+#endif
+      "video/x-raw" DMABUF_FEATURE ", format = (string) " VSOCKENC_PACKED_FORMATS ", " SIZES
+      "; "
+      "video/x-raw, format = (string) " VSOCKENC_PACKED_FORMATS ", " SIZES);
+}
+
+static void append(GstCaps *caps, const GstVirtgpuSrcPicture *picture, const gchar *format,
+                   const gchar *drm_format, gboolean dmabuf) {
+  GstStructure *structure = gst_structure_new(
+      "video/x-raw", "format", G_TYPE_STRING, format, "width", G_TYPE_INT, (gint)picture->width,
+      "height", G_TYPE_INT, (gint)picture->height, "framerate", GST_TYPE_FRACTION_RANGE, 0, 1,
+      G_MAXINT, 1, "pixel-aspect-ratio", GST_TYPE_FRACTION, 1, 1, NULL);
+  if (drm_format) gst_structure_set(structure, "drm-format", G_TYPE_STRING, drm_format, NULL);
+  GstCapsFeatures *features =
+      dmabuf ? gst_caps_features_new_single(GST_CAPS_FEATURE_MEMORY_DMABUF) : NULL;
+  gst_caps_append_structure_full(caps, structure, features);
+}
+
+/* The caps a picture can be pushed with, best first. `readable`: the CPU can copy it. */
+static GstCaps *make_caps(const GstVirtgpuSrcPicture *picture, gboolean readable) {
+  GstCaps *caps = gst_caps_new_empty();
+  const gchar *format = gst_video_format_to_string(picture->format);
+#if GST_CHECK_VERSION(1, 24, 0)
+  g_autofree gchar *drm = gst_video_dma_drm_fourcc_to_string(picture->fourcc, picture->modifier);
+  append(caps, picture, "DMA_DRM", drm, TRUE);
+#endif
+  /* The other kinds of caps cannot express a modifier. */
+  if (picture->modifier != 0) return caps;
+  append(caps, picture, format, NULL, TRUE);
+  if (readable) append(caps, picture, format, NULL, FALSE);
+  return caps;
+}
+
+/* Parses caps that were chosen among those above. */
+static gboolean parse_caps(GstCaps *caps, const GstVirtgpuSrcPicture *picture, GstVideoInfo *info,
+                           gboolean *dmabuf) {
+  const GstStructure *structure = gst_caps_get_structure(caps, 0);
+  gint fps_n = 0, fps_d = 1, width = 0, height = 0;
+  if (!gst_structure_get_int(structure, "width", &width) ||
+      !gst_structure_get_int(structure, "height", &height) || width != (gint)picture->width ||
+      height != (gint)picture->height)
+    return FALSE;
+  gst_structure_get_fraction(structure, "framerate", &fps_n, &fps_d);
+  gst_video_info_set_format(info, picture->format, picture->width, picture->height);
+  info->fps_n = fps_n;
+  info->fps_d = fps_d;
+  *dmabuf =
+      gst_caps_features_contains(gst_caps_get_features(caps, 0), GST_CAPS_FEATURE_MEMORY_DMABUF);
+  return TRUE;
 }
 
 static GstCaps *gst_virtgpu_src_get_caps(GstBaseSrc *base, GstCaps *filter) {
@@ -109,7 +168,7 @@ static GstCaps *gst_virtgpu_src_get_caps(GstBaseSrc *base, GstCaps *filter) {
   GST_OBJECT_UNLOCK(self);
   GstCaps *caps = picture.format == GST_VIDEO_FORMAT_UNKNOWN
                       ? gst_pad_get_pad_template_caps(GST_BASE_SRC_PAD(base))
-                      : gst_virtgpu_src_make_caps(&picture, venc_kms_is_readable(self->kms));
+                      : make_caps(&picture, !self->kms->opaque);
   if (!filter) return caps;
   GstCaps *both = gst_caps_intersect_full(filter, caps, GST_CAPS_INTERSECT_FIRST);
   gst_caps_unref(caps);
@@ -143,7 +202,7 @@ static gboolean gst_virtgpu_src_negotiate(GstBaseSrc *base) {
 
 static gboolean gst_virtgpu_src_set_caps(GstBaseSrc *base, GstCaps *caps) {
   GstVirtgpuSrc *self = GST_VIRTGPU_SRC(base);
-  if (!gst_virtgpu_src_parse_caps(caps, &self->picture, &self->info, &self->dmabuf)) return FALSE;
+  if (!parse_caps(caps, &self->picture, &self->info, &self->dmabuf)) return FALSE;
   gint n = self->info.fps_n, d = self->info.fps_d;
   if (n <= 0) n = VARIABLE_RATE, d = 1;
   self->interval = (gint64)gst_util_uint64_scale_int(G_USEC_PER_SEC, d, n);
@@ -223,7 +282,7 @@ static void gst_virtgpu_src_class_init(GstVirtgpuSrcClass *klass) {
   GObjectClass *object_class = G_OBJECT_CLASS(klass);
   GstElementClass *element_class = GST_ELEMENT_CLASS(klass);
   GstBaseSrcClass *base_class = GST_BASE_SRC_CLASS(klass);
-  g_autoptr(GstCaps) caps = gst_virtgpu_src_template_caps();
+  g_autoptr(GstCaps) caps = template_caps();
 
   klass->kms_ops = &venc_kms_kernel;
   klass->gpu_ops = &venc_gpu_kernel;

@@ -67,11 +67,6 @@ void gst_vsock_enc_limit_caps(GstCaps *caps, const VencHost *host, guint max_wid
 #endif
 }
 
-gboolean gst_vsock_enc_is_dmabuf_caps(const GstCaps *caps) {
-  GstCapsFeatures *features = gst_caps_get_features(caps, 0);
-  return features && gst_caps_features_contains(features, GST_CAPS_FEATURE_MEMORY_DMABUF);
-}
-
 static guint32 fourcc_of(GstVideoFormat format) {
   switch (format) {
 #define FOURCC(gst, drm, ...)  \

@@ -85,16 +85,16 @@ static void make_configuration(GstVsockEnc *self, VencConfiguration *configurati
 /* Sets whether the session may drop frames that the host has no room for. */
 static void set_mode(GstVsockEnc *self) {
   GstVsockEncSettings *settings = &self->settings;
-  self->live = is_live(self);
+  gboolean live = is_live(self);
   GST_OBJECT_LOCK(self);
-  gboolean lossless = settings->drop == GST_VSOCK_ENC_DROP_NEVER ||
-                      (settings->drop == GST_VSOCK_ENC_DROP_AUTO && !self->live);
+  self->lossless = settings->drop == GST_VSOCK_ENC_DROP_NEVER ||
+                   (settings->drop == GST_VSOCK_ENC_DROP_AUTO && !live);
   gboolean fail = settings->on_disconnect == GST_VSOCK_ENC_ON_DISCONNECT_ERROR;
   guint max_in_flight = settings->max_in_flight;
   GST_OBJECT_UNLOCK(self);
-  GST_INFO_OBJECT(self, "%s pipeline: %s", self->live ? "live" : "non-live",
-                  lossless ? "no frame is dropped" : "only the newest frame waits");
-  venc_session_set_mode(self->session, lossless, fail, max_in_flight);
+  GST_INFO_OBJECT(self, "%s pipeline: %s", live ? "live" : "non-live",
+                  self->lossless ? "no frame is dropped" : "only the newest frame waits");
+  venc_session_set_mode(self->session, self->lossless, fail, max_in_flight);
 }
 
 static gboolean configure(GstVsockEnc *self) {
@@ -265,7 +265,7 @@ static void apply_settings(GstVsockEnc *self) {
 
 /* Downstream would discard the frame (property qos), and this pipeline may drop frames. */
 static gboolean is_late(GstVsockEnc *self, GstVideoCodecFrame *frame) {
-  return !GST_VIDEO_CODEC_FRAME_IS_FORCE_KEYFRAME(frame) && venc_session_may_drop(self->session) &&
+  return !GST_VIDEO_CODEC_FRAME_IS_FORCE_KEYFRAME(frame) && !self->lossless &&
          gst_video_encoder_get_max_encode_time(GST_VIDEO_ENCODER(self), frame) < 0;
 }
 

@@ -28,7 +28,8 @@ gboolean gst_vsock_enc_propose_allocation(GstVideoEncoder *encoder, GstQuery *qu
   GST_OBJECT_LOCK(self);
   guint buffers = self->settings.max_in_flight + 2;
   GST_OBJECT_UNLOCK(self);
-  if (gst_vsock_enc_is_dmabuf_caps(caps)) {
+  const GstCapsFeatures *features = gst_caps_get_features(caps, 0);
+  if (features && gst_caps_features_contains(features, GST_CAPS_FEATURE_MEMORY_DMABUF)) {
     gst_query_add_allocation_pool(query, NULL, 0, buffers, 0);
     return TRUE;
   }

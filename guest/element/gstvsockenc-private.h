@@ -2,7 +2,6 @@
 #ifndef GST_VSOCK_ENC_PRIVATE_H
 #define GST_VSOCK_ENC_PRIVATE_H
 
-#include "allocator.h"
 #include "buffers.h"
 #include "gstvsockenc.h"
 #include "parameter-sets.h"
@@ -48,7 +47,7 @@ struct _GstVsockEnc {
   GstVideoCodecState *input; /* NULL: no caps yet */
   VencPicture picture;       /* its info describes the pixels, also for DMA_DRM caps */
   GstVsockEncChoice choice;
-  gboolean live;
+  gboolean lossless;     /* frames may not be dropped to keep up */
   GstBufferPool *copies; /* for frames from foreign memory */
   GstClockTime last_pts;
   GstVsockEncSource notified_source; /* the last that was notified */
@@ -93,12 +92,6 @@ void gst_vsock_enc_drop_frame(GstVsockEnc *self, GstVideoCodecFrame *frame);
 /* Drops the frames that waited for caps; stream lock held. */
 void gst_vsock_enc_release_drops(GstVsockEnc *self);
 
-/* gstvsockenc-units.c: access units, caps and tags. Stream lock held. */
-/* Caps without profile and level, for a pipeline that gets no access unit. */
-void gst_vsock_enc_set_bare_caps(GstVsockEnc *self);
-/* Sets caps and tags from `output`; returns its bytes in downstream's format. NULL: posted. */
-GstBuffer *gst_vsock_enc_take_unit(GstVsockEnc *self, VencOutput *output, GstFlowReturn *flow);
-
 /* gstvsockenc-caps.c */
 GstCaps *gst_vsock_enc_src_caps(void); /* all that any host may offer */
 GstCaps *gst_vsock_enc_getcaps(GstVideoEncoder *encoder, GstCaps *filter);
@@ -114,7 +107,6 @@ GstCaps *gst_vsock_enc_sink_caps(void);
 /* Narrows sink caps to those that `host` accepts. */
 void gst_vsock_enc_limit_caps(GstCaps *caps, const VencHost *host, guint max_width,
                               guint max_height);
-gboolean gst_vsock_enc_is_dmabuf_caps(const GstCaps *caps);
 /* Size and format of `caps`; on FALSE `error` names what the host does not accept. */
 gboolean gst_vsock_enc_parse_caps(GstCaps *caps, const VencHost *host, VencPicture *picture,
                                   GError **error);

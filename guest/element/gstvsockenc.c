@@ -6,7 +6,7 @@
  *
  * Three threads work together. The streaming thread submits frames (gstvsockenc-input.c), the
  * session's I/O thread exchanges messages with the host (session*.c), and the source pad's task
- * pushes the outputs (gstvsockenc-output.c, gstvsockenc-units.c). They share the session only.
+ * pushes the outputs (gstvsockenc-output.c). They share the session only.
  */
 #include "gstvsockenc.h"
 
@@ -24,24 +24,15 @@ G_DEFINE_TYPE_WITH_CODE(GstVsockEnc, gst_vsock_enc, GST_TYPE_VIDEO_ENCODER,
 
 /* Reports why the host cannot be reached, with GStreamer's nearest code. */
 static void post_open_error(GstVsockEnc *self, const GError *error) {
-  switch (error->code) {
-    case VENC_ERROR_NOT_FOUND:
-      GST_ELEMENT_ERROR(self, RESOURCE, NOT_FOUND, ("Cannot reach the host: %s.", error->message),
-                        (NULL));
-      break;
-    case VENC_ERROR_BUSY:
-      GST_ELEMENT_ERROR(self, RESOURCE, BUSY, ("Cannot reach the host: %s.", error->message),
-                        (NULL));
-      break;
-    case VENC_ERROR_PERMISSION:
-      GST_ELEMENT_ERROR(self, RESOURCE, NOT_AUTHORIZED,
-                        ("Cannot reach the host: %s.", error->message), (NULL));
-      break;
-    default:
-      GST_ELEMENT_ERROR(self, RESOURCE, OPEN_READ_WRITE,
-                        ("No answer from the host: %s.", error->message), (NULL));
-      break;
-  }
+  const gint code = error->code == VENC_ERROR_NOT_FOUND    ? GST_RESOURCE_ERROR_NOT_FOUND
+                    : error->code == VENC_ERROR_BUSY       ? GST_RESOURCE_ERROR_BUSY
+                    : error->code == VENC_ERROR_PERMISSION ? GST_RESOURCE_ERROR_NOT_AUTHORIZED
+                                                           : GST_RESOURCE_ERROR_OPEN_READ_WRITE;
+  const gchar *what =
+      code == GST_RESOURCE_ERROR_OPEN_READ_WRITE ? "No answer from" : "Cannot reach";
+  gst_element_message_full(GST_ELEMENT(self), GST_MESSAGE_ERROR, GST_RESOURCE_ERROR, code,
+                           g_strdup_printf("%s the host: %s.", what, error->message), NULL,
+                           __FILE__, GST_FUNCTION, __LINE__);
 }
 
 /* Hides the session from readers of properties, then frees it. */
@@ -99,7 +90,7 @@ static gboolean gst_vsock_enc_open(GstVideoEncoder *encoder) {
   self->buffers = venc_buffers_new(self->gpu, session);
   if (self->gpu) {
     self->allocator = venc_allocator_new(self->gpu);
-    GST_INFO_OBJECT(self, "virtio-gpu at %s", venc_gpu_get_node(self->gpu));
+    GST_INFO_OBJECT(self, "virtio-gpu at %s", self->gpu->node);
   }
   GST_OBJECT_LOCK(self);
   self->session = session;

@@ -11,16 +11,6 @@
 /* A buffer that is not shown is released after this: it may keep tens of megabytes alive. */
 #define KEEP_US (3 * G_USEC_PER_SEC)
 
-struct _VencKms {
-  const VencKmsOps *ops;
-  int fd;
-  gchar *node;
-  gboolean opaque;
-  VencKmsOutput output;
-  GstAllocator *allocator;
-  GQueue buffers; /* of VencKmsBuffer */
-};
-
 G_DEFINE_QUARK(venc - kms - error - quark, venc_kms_error)
 
 static void buffer_free(gpointer data) {
@@ -101,22 +91,6 @@ VencKms *venc_kms_new(const VencKmsOps *ops, const gchar *device, const gchar *c
   kms->allocator = gst_dmabuf_allocator_new();
   if (!find_output(kms, connector, error)) return NULL;
   return g_steal_pointer(&kms);
-}
-
-const gchar *venc_kms_get_node(const VencKms *kms) {
-  return kms->node;
-}
-
-const gchar *venc_kms_get_connector(const VencKms *kms) {
-  return kms->output.connector;
-}
-
-gboolean venc_kms_is_readable(const VencKms *kms) {
-  return !kms->opaque;
-}
-
-gboolean venc_kms_sees_damage(const VencKms *kms) {
-  return kms->output.properties[VENC_KMS_FB_DAMAGE_CLIPS] != 0;
 }
 
 static VencKmsBuffer *find_buffer(VencKms *kms, guint32 resource) {

@@ -98,19 +98,21 @@ typedef struct {
   VencKmsPlane cursor_plane;
 } VencKmsView;
 
-typedef struct _VencKms VencKms;
+/* Written by kms.c alone. */
+typedef struct {
+  const VencKmsOps *ops;
+  int fd;
+  gchar *node;
+  gboolean opaque; /* the CPU cannot read the screen's pixels */
+  VencKmsOutput output;
+  GstAllocator *allocator;
+  GQueue buffers; /* of VencKmsBuffer */
+} VencKms;
 
 /* `connector` NULL: the first output that shows something, else the first with a screen. */
 VencKms *venc_kms_new(const VencKmsOps *ops, const gchar *device, const gchar *connector,
                       GError **error);
 void venc_kms_free(VencKms *kms);
-const gchar *venc_kms_get_node(const VencKms *kms);
-const gchar *venc_kms_get_connector(const VencKms *kms);
-/* Whether the CPU can read the screen's pixels. */
-gboolean venc_kms_is_readable(const VencKms *kms);
-/* Whether drawing without a flip shows in a plane's `damage`. */
-gboolean venc_kms_sees_damage(const VencKms *kms);
-
 /* FALSE: no later look can succeed. A screen that is off is not an error. */
 gboolean venc_kms_look(VencKms *kms, gboolean cursor, VencKmsView *view, GError **error);
 

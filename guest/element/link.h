@@ -23,7 +23,6 @@ typedef enum {
   VENC_ERROR_LOST,          /* the host has gone, and may come back */
   VENC_ERROR_REFUSED,       /* the host rejected a request */
   VENC_ERROR_CONFIGURATION, /* the host has no encoder for this configuration */
-  VENC_ERROR_INTERRUPTED,   /* the wait was cancelled */
 } VencError;
 
 /* Where the host is. The first of socket_path, tcp_host and vsock that is set counts, else device.
@@ -53,7 +52,10 @@ typedef struct {
 #define VENC_LINK_INIT \
   { .fd = -1 }
 
-/* Never waits, but for the resolution of a name (see link-socket.c). */
+/*
+ * Never waits for connect(): reading or writing reports "not now" or an error. Only the resolution
+ * of a host's name is awaited, for two seconds at most.
+ */
 gboolean venc_link_open(VencLink *link, const VencAddress *address, GError **error);
 void venc_link_close(VencLink *link);
 void venc_link_clear(VencLink *link);
@@ -62,10 +64,5 @@ gssize venc_link_read(VencLink *link, guint8 *bytes, gsize size);
 /* Why the link has ended, and the remedy. */
 void venc_link_set_error(const VencLink *link, GError **error);
 gssize venc_link_write(VencLink *link, const guint8 *bytes, gsize size);
-
-/* link-socket.c: begins to connect; FALSE with `link->reason` set. */
-gboolean venc_link_connect_unix(VencLink *link, const gchar *path, GError **error);
-gboolean venc_link_connect_tcp(VencLink *link, const gchar *host, guint port, GError **error);
-gboolean venc_link_connect_vsock(VencLink *link, guint cid, guint port, GError **error);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include <gst/video/video.h>
 
-#include "allocator.h"
 #include "buffers.h"
 #include "planes.h"
 
@@ -40,7 +39,7 @@ static gboolean open_all(Probe *probe) {
   if (!options->is_inline) {
     probe->gpu = venc_gpu_new(options->gpu_ops, &report->error);
     if (!probe->gpu) return failed(probe, FIX_GPU);
-    report->device = g_strdup(venc_gpu_get_node(probe->gpu));
+    report->device = g_strdup(probe->gpu->node);
   }
   probe->session = venc_session_new(&options->address, SOFTWARE);
   if (!venc_session_open(probe->session, options->timeout_ms, &report->error))

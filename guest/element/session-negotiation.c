@@ -14,10 +14,6 @@ static void copy_name(gchar *to, gsize size, const gchar *from) {
   to[length] = 0;
 }
 
-void venc_negotiation_clear(VencNegotiation *negotiation) {
-  g_clear_error(&negotiation->error);
-}
-
 void venc_negotiation_end_epoch(VencNegotiation *negotiation) {
   negotiation->changed = negotiation->is_set;
   negotiation->pending = negotiation->has_accepted = FALSE;

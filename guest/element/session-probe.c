@@ -1,9 +1,5 @@
 #include "session-private.h"
 
-void venc_probing_clear(VencProbing *probing) {
-  g_clear_error(&probing->error);
-}
-
 void venc_probing_end_epoch(VencProbing *probing) {
   probing->sent = FALSE;
 }

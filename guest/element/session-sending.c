@@ -1,10 +1,6 @@
 #include "planes.h"
 #include "session-private.h"
 
-void venc_sending_clear(VencSending *sending) {
-  g_queue_clear_full(&sending->frames, (GDestroyNotify)venc_frame_free);
-}
-
 void venc_sending_end_epoch(VencSending *sending) {
   sending->last_number = 0;
   sending->pts_shift = 0;

@@ -10,10 +10,6 @@
   "the relay reaches no virtio-gpu of this virtual machine. On the host, run `vsockenc gpu` for " \
   "it and name its export socket in the relay's configuration"
 
-void venc_source_clear(VencSource *source) {
-  g_free(source->refusal);
-}
-
 void venc_source_end_epoch(VencSource *source) {
   source->pixels = NULL;
   source->frame = source->size = source->sent = 0;

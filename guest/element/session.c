@@ -47,12 +47,12 @@ void venc_session_free(VencSession *session) {
   venc_session_unlock(session);
   venc_session_wake(session);
   if (session->thread) g_thread_join(session->thread);
-  venc_sending_clear(&session->sending);
+  g_queue_clear_full(&session->sending.frames, (GDestroyNotify)venc_frame_free);
   venc_receiving_clear(&session->receiving);
   venc_connection_clear(&session->connection);
-  venc_source_clear(&session->source);
-  venc_negotiation_clear(&session->negotiation);
-  venc_probing_clear(&session->probing);
+  g_free(session->source.refusal);
+  g_clear_error(&session->negotiation.error);
+  g_clear_error(&session->probing.error);
   g_ptr_array_unref(session->unwanted);
   g_clear_error(&session->failure);
   if (session->wake >= 0) close(session->wake);
@@ -210,11 +210,6 @@ void venc_session_set_mode(VencSession *session, gboolean lossless, gboolean fai
   session->lossless = lossless;
   session->fail_on_loss = fail_on_loss;
   session->max_in_flight = CLAMP(max_in_flight, 1, VSOCKENC_MAX_IN_FLIGHT_FRAMES);
-}
-
-gboolean venc_session_may_drop(VencSession *session) {
-  g_autoptr(VencLocked) locked = venc_session_lock(session);
-  return !session->lossless;
 }
 
 void venc_session_interrupt(VencSession *session, gboolean interrupted) {

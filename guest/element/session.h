@@ -210,8 +210,6 @@ gboolean venc_session_probe(VencSession *session, const VencFrame *frame, guint 
 
 /* Frames that have no answer yet. */
 guint venc_session_pending(VencSession *session);
-/* Whether frames may be dropped to keep up, i.e. the session is not lossless. */
-gboolean venc_session_may_drop(VencSession *session);
 /* How the host read the last frame's pixels, and whether the element had copied them. */
 vsockenc_SourceTier venc_session_tier(VencSession *session, gboolean *copied);
 /* Why the host accepts no resources, newly allocated; NULL if it does. */

@@ -17,13 +17,6 @@
 #define RESOURCE_WIDTH 4096u
 #define MAX_RESOURCE_HEIGHT 16384u
 
-struct _VencGpu {
-  gint references;
-  const VencGpuOps *ops;
-  int fd;
-  gchar *node;
-};
-
 G_DEFINE_QUARK(venc - gpu - error - quark, venc_gpu_error)
 
 static gboolean is_virtio_gpu(int drm) {
@@ -161,14 +154,6 @@ void venc_gpu_unref(VencGpu *gpu) {
   g_free(gpu);
 }
 
-const gchar *venc_gpu_get_node(const VencGpu *gpu) {
-  return gpu->node;
-}
-
-gboolean venc_gpu_is_3d(const VencGpu *gpu) {
-  return gpu->ops->is_3d(gpu->fd);
-}
-
 gboolean venc_gpu_lookup(VencGpu *gpu, int dmabuf, VencGpuObject *object, GError **error) {
   gboolean blob = FALSE;
   int result = gpu->ops->import(gpu->fd, dmabuf, &object->handle);
@@ -212,4 +197,62 @@ int venc_gpu_create_dmabuf(VencGpu *gpu, gsize size, GError **error) {
   g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED, "%s gives no resource of %zu bytes: %s",
               gpu->node, size, g_strerror(-result));
   return -1;
+}
+
+#define VENC_TYPE_ALLOCATOR (venc_allocator_get_type())
+G_DECLARE_FINAL_TYPE(VencAllocator, venc_allocator, VENC, ALLOCATOR, GstDmaBufAllocator)
+struct _VencAllocator {
+  GstDmaBufAllocator parent;
+  VencGpu *gpu;
+};
+
+G_DEFINE_TYPE(VencAllocator, venc_allocator, GST_TYPE_DMABUF_ALLOCATOR)
+
+static GstMemory *venc_allocator_alloc(GstAllocator *allocator, gsize size,
+                                       GstAllocationParams *params) {
+  VencAllocator *self = VENC_ALLOCATOR(allocator);
+  g_autoptr(GError) error = NULL;
+  GstMapInfo map;
+  gsize total = size + params->prefix + params->padding;
+
+  int fd = venc_gpu_create_dmabuf(self->gpu, total, &error);
+  if (fd < 0) {
+    GST_ERROR_OBJECT(self, "%s", error->message);
+    return NULL;
+  }
+  GstMemory *memory = gst_fd_allocator_alloc(allocator, fd, total, GST_FD_MEMORY_FLAG_KEEP_MAPPED);
+  if (!memory) {
+    close(fd);
+    return NULL;
+  }
+  /* The first mapping is kept for all users, so it must be writable. */
+  if (!gst_memory_map(memory, &map, GST_MAP_READWRITE)) {
+    GST_ERROR_OBJECT(self, "a resource of %s cannot be mapped", self->gpu->node);
+    gst_memory_unref(memory);
+    return NULL;
+  }
+  gst_memory_unmap(memory, &map);
+  gst_memory_resize(memory, (gssize)params->prefix, size);
+  return memory;
+}
+
+static void venc_allocator_finalize(GObject *object) {
+  venc_gpu_unref(VENC_ALLOCATOR(object)->gpu);
+  G_OBJECT_CLASS(venc_allocator_parent_class)->finalize(object);
+}
+
+static void venc_allocator_class_init(VencAllocatorClass *klass) {
+  G_OBJECT_CLASS(klass)->finalize = venc_allocator_finalize;
+  GST_ALLOCATOR_CLASS(klass)->alloc = venc_allocator_alloc;
+}
+
+static void venc_allocator_init(VencAllocator *self) {
+  /* Unlike its parent it needs no descriptor from the caller. */
+  GST_OBJECT_FLAG_UNSET(self, GST_ALLOCATOR_FLAG_CUSTOM_ALLOC);
+}
+
+GstAllocator *venc_allocator_new(VencGpu *gpu) {
+  VencAllocator *self = g_object_new(VENC_TYPE_ALLOCATOR, NULL);
+  self->gpu = venc_gpu_ref(gpu);
+  return GST_ALLOCATOR(gst_object_ref_sink(self));
 }

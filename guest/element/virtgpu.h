@@ -8,7 +8,7 @@
 #ifndef VSOCKENC_VIRTGPU_H
 #define VSOCKENC_VIRTGPU_H
 
-#include <glib.h>
+#include <gst/allocators/allocators.h>
 
 /* Nodes of a kind that the kernel numbers at the most (DRM_MINOR_*, 64 apart). */
 #define VENC_DRM_NODES 64u
@@ -18,7 +18,7 @@
  * node may be another device's. `refused` is set where only a permission is missing.
  */
 int venc_drm_open(const gchar *path, gboolean *refused);
-/* Whether the host renders for it (virgl, Venus). */
+/* Whether the host renders for it (virgl, Venus). The CPU reads rendered buffers as black. */
 gboolean venc_drm_is_3d(int drm);
 
 /* The kernel's part, replaced in tests. Each function returns 0 (or a descriptor) or -errno. */
@@ -34,7 +34,13 @@ typedef struct {
 
 extern const VencGpuOps venc_gpu_kernel;
 
-typedef struct _VencGpu VencGpu;
+/* Written by virtgpu.c alone. */
+typedef struct {
+  gint references;
+  const VencGpuOps *ops;
+  int fd;
+  gchar *node;
+} VencGpu;
 
 typedef struct {
   guint32 handle;
@@ -54,15 +60,17 @@ typedef enum {
 VencGpu *venc_gpu_new(const VencGpuOps *ops, GError **error);
 VencGpu *venc_gpu_ref(VencGpu *gpu);
 void venc_gpu_unref(VencGpu *gpu);
-const gchar *venc_gpu_get_node(const VencGpu *gpu);
-/* Whether the host renders for it. The CPU reads rendered buffers as black. */
-gboolean venc_gpu_is_3d(const VencGpu *gpu);
 
 gboolean venc_gpu_lookup(VencGpu *gpu, int dmabuf, VencGpuObject *object, GError **error);
 void venc_gpu_close(VencGpu *gpu, const VencGpuObject *object);
 
 /* A new linear resource of at least `size` bytes as a dma-buf, which alone keeps it. -1: error. */
 int venc_gpu_create_dmabuf(VencGpu *gpu, gsize size, GError **error);
+/*
+ * Memory for frames: resources as dma-bufs that stay mapped. The host reads what is written there,
+ * without a copy. Any pool can use it, also gst_video_buffer_pool_new().
+ */
+GstAllocator *venc_allocator_new(VencGpu *gpu);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VencGpu, venc_gpu_unref)
 

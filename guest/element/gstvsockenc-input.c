@@ -113,20 +113,26 @@ static gboolean configure(GstVsockEnc *self) {
   return result == VENC_OK;
 }
 
+/* Parses input caps and, unless it is NULL, makes the `choice` for them. FALSE: posted. */
+static gboolean parse_caps(GstVsockEnc *self, GstCaps *caps, VencPicture *picture,
+                           GstVsockEncChoice *choice) {
+  g_autoptr(GError) error = NULL;
+  VencHost host;
+  venc_session_get_host(self->session, &host);
+  if (gst_vsock_enc_parse_caps(caps, &host, picture, &error) &&
+      (!choice || gst_vsock_enc_choose(self, &picture->info, choice, &error)))
+    return TRUE;
+  GST_ELEMENT_ERROR(self, CORE, NEGOTIATION, ("Cannot encode this: %s.", error->message),
+                    ("%" GST_PTR_FORMAT, caps));
+  return FALSE;
+}
+
 gboolean gst_vsock_enc_set_format(GstVideoEncoder *encoder, GstVideoCodecState *state) {
   GstVsockEnc *self = GST_VSOCK_ENC(encoder);
-  g_autoptr(GError) error = NULL;
   VencPicture picture;
   GstVsockEncChoice choice = {0};
-  VencHost host;
 
-  venc_session_get_host(self->session, &host);
-  if (!gst_vsock_enc_parse_caps(state->caps, &host, &picture, &error) ||
-      !gst_vsock_enc_choose(self, &picture.info, &choice, &error)) {
-    GST_ELEMENT_ERROR(self, CORE, NEGOTIATION, ("Cannot encode this: %s.", error->message),
-                      ("%" GST_PTR_FORMAT, state->caps));
-    return FALSE;
-  }
+  if (!parse_caps(self, state->caps, &picture, &choice)) return FALSE;
   if (self->input) {
     if (gst_vsock_enc_drain(self) != GST_FLOW_OK) return FALSE;
     gst_video_codec_state_unref(self->input);
@@ -145,16 +151,9 @@ gboolean gst_vsock_enc_set_format(GstVideoEncoder *encoder, GstVideoCodecState *
 }
 
 gboolean gst_vsock_enc_update_caps(GstVsockEnc *self, GstCaps *caps) {
-  g_autoptr(GError) error = NULL;
   VencPicture picture;
-  VencHost host;
   if (!self->input) return TRUE;
-  venc_session_get_host(self->session, &host);
-  if (!gst_vsock_enc_parse_caps(caps, &host, &picture, &error)) {
-    GST_ELEMENT_ERROR(self, CORE, NEGOTIATION, ("Cannot encode this: %s.", error->message),
-                      ("%" GST_PTR_FORMAT, caps));
-    return FALSE;
-  }
+  if (!parse_caps(self, caps, &picture, NULL)) return FALSE;
   self->picture = picture;
   return TRUE;
 }
@@ -224,17 +223,10 @@ static GstFlowReturn submit(GstVsockEnc *self, VencFrame *out) {
   VencResult result = venc_session_submit(self->session, out, &replaced);
   GST_VIDEO_ENCODER_STREAM_LOCK(self);
 
-  switch (result) {
-    case VENC_OK:
-      self->max_pending = MAX(self->max_pending, venc_session_pending(self->session));
-      break;
-    case VENC_AWAY:
-      gst_vsock_enc_drop_frame(self, g_steal_pointer(&out->user));
-      break;
-    case VENC_INTERRUPTED:
-    case VENC_FAILED:
-      break;
-  }
+  if (result == VENC_OK)
+    self->max_pending = MAX(self->max_pending, venc_session_pending(self->session));
+  else if (result == VENC_AWAY)
+    gst_vsock_enc_drop_frame(self, g_steal_pointer(&out->user));
   if (replaced) {
     gst_vsock_enc_drop_frame(self, g_steal_pointer(&replaced->user));
     venc_frame_free(replaced);

@@ -68,34 +68,26 @@ static GstBufferPool *new_copies(GstVsockEnc *self) {
 /* A copy of the pixels in memory that the host can read. NULL: `error` is set. */
 static GstBuffer *copy_pixels(GstVsockEnc *self, GstBuffer *buffer, GError **error) {
   GstBufferPoolAcquireParams acquire = {.flags = GST_BUFFER_POOL_ACQUIRE_FLAG_DONTWAIT};
+  const gchar *problem = NULL;
   GstVideoFrame from, to;
   GstBuffer *copy = NULL;
 
   if (!self->copies) self->copies = new_copies(self);
   if (!self->copies ||
       gst_buffer_pool_acquire_buffer(self->copies, &copy, &acquire) != GST_FLOW_OK) {
-    g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,
-                        "the virtio-gpu gave no memory for a copy");
-    return NULL;
+    problem = "the virtio-gpu gave no memory for a copy";
+  } else if (!gst_video_frame_map(&from, &self->picture.info, buffer, GST_MAP_READ)) {
+    problem = "the frame's memory can be read neither by the host nor by the CPU";
+  } else {
+    gboolean mapped = gst_video_frame_map(&to, &self->picture.info, copy, GST_MAP_WRITE);
+    if (!mapped || !gst_video_frame_copy(&to, &from)) problem = "a frame cannot be copied";
+    if (mapped) gst_video_frame_unmap(&to);
+    gst_video_frame_unmap(&from);
   }
-  if (!gst_video_frame_map(&from, &self->picture.info, buffer, GST_MAP_READ)) {
-    g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,
-                        "the frame's memory can be read neither by the host nor by the CPU");
-    gst_buffer_unref(copy);
-    return NULL;
-  }
-  gboolean copied = gst_video_frame_map(&to, &self->picture.info, copy, GST_MAP_WRITE);
-  if (copied) {
-    copied = gst_video_frame_copy(&to, &from);
-    gst_video_frame_unmap(&to);
-  }
-  gst_video_frame_unmap(&from);
-  if (!copied) {
-    g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED, "a frame cannot be copied");
-    gst_clear_buffer(&copy);
-    return NULL;
-  }
-  return copy;
+  if (!problem) return copy;
+  g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED, problem);
+  gst_clear_buffer(&copy);
+  return NULL;
 }
 
 /* Counts a copy, and keeps the reason of the first. */

@@ -101,12 +101,7 @@ void gst_vsock_enc_explain_refusal(GstVsockEnc *self, GstQuery *query);
 /* Negotiates a stream of pictures such as `info`; on FALSE `error` names what each side wants. */
 gboolean gst_vsock_enc_choose(GstVsockEnc *self, const GstVideoInfo *info,
                               GstVsockEncChoice *choice, GError **error);
-
-/* gstvsockenc-formats.c: pure functions. */
 GstCaps *gst_vsock_enc_sink_caps(void);
-/* Narrows sink caps to those that `host` accepts. */
-void gst_vsock_enc_limit_caps(GstCaps *caps, const VencHost *host, guint max_width,
-                              guint max_height);
 /* Size and format of `caps`; on FALSE `error` names what the host does not accept. */
 gboolean gst_vsock_enc_parse_caps(GstCaps *caps, const VencHost *host, VencPicture *picture,
                                   GError **error);

@@ -14,26 +14,13 @@
 #define DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT 6
 #endif
 
-static int open_card(const gchar *path, gboolean *refused) {
-  int fd = venc_drm_open(path, refused);
-  /* The first program to open a card becomes DRM master, and no compositor could start. */
-  if (fd >= 0) drmDropMaster(fd);
-  return fd;
-}
-
 static int kernel_open(const gchar *device, gchar **node, gboolean *refused, gboolean *opaque) {
-  int fd = -ENODEV;
-  if (device) {
-    fd = open_card(device, refused);
-    if (fd >= 0) *node = g_strdup(device);
-  } else {
-    for (guint i = 0; i < VENC_DRM_NODES && fd < 0; i++) {
-      g_autofree gchar *path = g_strdup_printf("/dev/dri/card%u", i);
-      fd = open_card(path, refused);
-      if (fd >= 0) *node = g_steal_pointer(&path);
-    }
-  }
+  int fd = device ? venc_drm_open(device, refused)
+                  : venc_drm_open_first("/dev/dri/card%u", 0, node, refused);
   if (fd < 0) return fd;
+  if (device) *node = g_strdup(device);
+  /* The first program to open a card becomes DRM master, and no compositor could start. */
+  drmDropMaster(fd);
   /* All planes, with the properties of atomic commits, and the cursor's of a virtual machine. */
   drmSetClientCap(fd, DRM_CLIENT_CAP_UNIVERSAL_PLANES, 1);
   if (drmSetClientCap(fd, DRM_CLIENT_CAP_ATOMIC, 1) != 0) {

@@ -206,13 +206,6 @@ gboolean venc_address_is_socket(const VencAddress *address) {
   return address->socket_path || address->tcp_host || address->vsock;
 }
 
-void venc_address_copy(VencAddress *to, const VencAddress *from) {
-  *to = *from;
-  to->device = g_strdup(from->device);
-  to->socket_path = g_strdup(from->socket_path);
-  to->tcp_host = g_strdup(from->tcp_host);
-}
-
 void venc_address_clear(VencAddress *address) {
   g_clear_pointer(&address->device, g_free);
   g_clear_pointer(&address->socket_path, g_free);
@@ -238,23 +231,14 @@ void venc_link_close(VencLink *link) {
   link->fd = -1;
 }
 
-void venc_link_clear(VencLink *link) {
-  venc_link_close(link);
-  g_clear_pointer(&link->name, g_free);
-}
-
-static gboolean is_temporary(int reason) {
-  return reason == EAGAIN || reason == EWOULDBLOCK || reason == EINTR;
-}
-
 /* The result of a call on the link that returned `n` and errno. */
 static gssize result(VencLink *link, ssize_t n) {
   if (n > 0) {
     link->connecting = FALSE;
     return n;
   }
-  if (n < 0 && is_temporary(errno)) return 0;
-  if (n < 0 && errno == ENOTCONN && link->connecting) return 0;
+  if (n < 0 && (errno == EAGAIN || errno == EINTR || (errno == ENOTCONN && link->connecting)))
+    return 0;
   link->reason = n < 0 ? errno : 0;
   return -1;
 }

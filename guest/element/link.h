@@ -38,7 +38,6 @@ typedef struct {
 
 /* TRUE: a socket, whose listener may come later. */
 gboolean venc_address_is_socket(const VencAddress *address);
-void venc_address_copy(VencAddress *to, const VencAddress *from);
 void venc_address_clear(VencAddress *address);
 
 typedef struct {
@@ -49,16 +48,12 @@ typedef struct {
   gchar *name;         /* of what is open or was tried last, for messages */
 } VencLink;
 
-#define VENC_LINK_INIT \
-  { .fd = -1 }
-
 /*
  * Never waits for connect(): reading or writing reports "not now" or an error. Only the resolution
  * of a host's name is awaited, for two seconds at most.
  */
 gboolean venc_link_open(VencLink *link, const VencAddress *address, GError **error);
 void venc_link_close(VencLink *link);
-void venc_link_clear(VencLink *link);
 /* Bytes moved, 0 for "not now", -1 when the link has ended. */
 gssize venc_link_read(VencLink *link, guint8 *bytes, gsize size);
 /* Why the link has ended, and the remedy. */

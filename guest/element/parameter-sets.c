@@ -16,6 +16,12 @@ enum { H265_LAST_SLICE = 31, H265_VPS = 32, H265_SPS = 33, H265_PPS = 34 };
 #define SPS_BYTES_READ 256u
 #define LENGTH_BYTES 4u
 
+typedef struct {
+  const guint8 *bytes; /* from the header on, without start code and trailing zeros */
+  gsize size;
+  guint type;
+} Nal;
+
 static gboolean malformed(GError **error, const gchar *what) {
   g_set_error(error, VENC_ERROR, VENC_ERROR_REFUSED, "the host's access unit is malformed: %s",
               what);
@@ -52,8 +58,12 @@ static gsize find_start_code(const guint8 *unit, gsize size, gsize at) {
   return size;
 }
 
-gboolean venc_nal_next(vsockenc_Codec codec, const guint8 *unit, gsize size, gsize *at,
-                       VencNal *nal, GError **error) {
+/*
+ * The next NAL unit of `unit` from `*at` on, which is 0 for the first. FALSE at the end, or with
+ * `error` where there should have been one.
+ */
+static gboolean next_nal(vsockenc_Codec codec, const guint8 *unit, gsize size, gsize *at, Nal *nal,
+                         GError **error) {
   gsize begin = *at;
   while (begin < size && unit[begin] == 0) begin++;
   if (begin == size && *at > 0) return FALSE;
@@ -72,7 +82,7 @@ gboolean venc_nal_next(vsockenc_Codec codec, const guint8 *unit, gsize size, gsi
 }
 
 /* Copies at most `capacity` bytes of the RBSP: the NAL unit without header and emulation bytes. */
-static guint copy_rbsp(vsockenc_Codec codec, const VencNal *nal, guint8 *rbsp, guint capacity) {
+static guint copy_rbsp(vsockenc_Codec codec, const Nal *nal, guint8 *rbsp, guint capacity) {
   guint n = 0, zeros = 0;
   for (gsize i = header_bytes(codec); i < nal->size && n < capacity; i++) {
     guint8 byte = nal->bytes[i];
@@ -167,7 +177,7 @@ static void append_u16(GByteArray *record, gsize value) {
 
 static void append_sets(GByteArray *record, GArray *sets) {
   for (guint i = 0; i < sets->len; i++) {
-    const VencNal *nal = &g_array_index(sets, VencNal, i);
+    const Nal *nal = &g_array_index(sets, Nal, i);
     append_u16(record, nal->size);
     g_byte_array_append(record, nal->bytes, (guint)nal->size);
   }
@@ -182,7 +192,7 @@ typedef struct {
 static void found_init(Found *found) {
   *found = (Found){0};
   for (guint i = 0; i < G_N_ELEMENTS(found->places); i++)
-    found->places[i] = g_array_new(FALSE, FALSE, sizeof(VencNal));
+    found->places[i] = g_array_new(FALSE, FALSE, sizeof(Nal));
 }
 
 static void found_clear(Found *found) {
@@ -190,7 +200,7 @@ static void found_clear(Found *found) {
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Found, found_clear)
 
-static gboolean found_add(Found *found, vsockenc_Codec codec, const VencNal *nal, GError **error) {
+static gboolean found_add(Found *found, vsockenc_Codec codec, const Nal *nal, GError **error) {
   guint place = is_h265(codec)          ? nal->type - H265_VPS
                 : nal->type == H264_SPS ? 0
                 : nal->type == H264_PPS ? 1
@@ -200,7 +210,7 @@ static gboolean found_add(Found *found, vsockenc_Codec codec, const VencNal *nal
   found->any = TRUE;
   /* Some encoders repeat them within one unit. */
   for (guint i = 0; i < sets->len; i++) {
-    const VencNal *known = &g_array_index(sets, VencNal, i);
+    const Nal *known = &g_array_index(sets, Nal, i);
     if (known->size == nal->size && memcmp(known->bytes, nal->bytes, nal->size) == 0) return TRUE;
   }
   if (sets->len >= limit) return malformed(error, "more parameter sets than a record can hold");
@@ -211,10 +221,10 @@ static gboolean found_add(Found *found, vsockenc_Codec codec, const VencNal *nal
 
 static gboolean find(vsockenc_Codec codec, const guint8 *unit, gsize size, Found *found,
                      GError **error) {
-  VencNal nal;
+  Nal nal;
   gsize at = 0;
   g_autoptr(GError) failure = NULL;
-  while (venc_nal_next(codec, unit, size, &at, &nal, &failure)) {
+  while (next_nal(codec, unit, size, &at, &nal, &failure)) {
     if (is_picture(codec, nal.type)) return TRUE;
     if (is_parameter_set(codec, nal.type) && !found_add(found, codec, &nal, error)) return FALSE;
   }
@@ -230,8 +240,7 @@ static gboolean make_avcc(const Found *found, GByteArray *record, VencParameterS
   guint8 rbsp[SPS_BYTES_READ];
   Samples samples = {.chroma = 1};
   if (sps->len == 0 || pps->len == 0) return malformed(error, "an SPS or a PPS is missing");
-  guint size =
-      copy_rbsp(vsockenc_Codec_H264, &g_array_index(sps, VencNal, 0), rbsp, SPS_BYTES_READ);
+  guint size = copy_rbsp(vsockenc_Codec_H264, &g_array_index(sps, Nal, 0), rbsp, SPS_BYTES_READ);
   if (size < 4) return malformed(error, "an SPS of less than four bytes");
   sets->profile_size = 3;
   memcpy(sets->profile, rbsp, 3);
@@ -262,7 +271,7 @@ static gboolean make_hvcc(const Found *found, GByteArray *record, VencParameterS
   for (guint i = 0; i < G_N_ELEMENTS(found->places); i++)
     if (found->places[i]->len == 0) return malformed(error, "a VPS, SPS or PPS is missing");
   guint size =
-      copy_rbsp(vsockenc_Codec_H265, &g_array_index(all_sps, VencNal, 0), rbsp, SPS_BYTES_READ);
+      copy_rbsp(vsockenc_Codec_H265, &g_array_index(all_sps, Nal, 0), rbsp, SPS_BYTES_READ);
   guint sub_layers = size > 0 ? rbsp[0] >> 1 & 7 : 0; /* sps_max_sub_layers_minus1 */
   guint nested = size > 0 ? rbsp[0] & 1 : 0;          /* sps_temporal_id_nesting_flag */
   if (!read_h265_samples(rbsp, size, sub_layers, &samples))
@@ -308,9 +317,9 @@ guint8 *venc_unit_to_sample(vsockenc_Codec codec, const guint8 *unit, gsize size
   g_autoptr(GByteArray) sample = g_byte_array_sized_new((guint)MIN(size, G_MAXUINT / 2) + 64);
   g_autoptr(GError) failure = NULL;
   gboolean picture = FALSE;
-  VencNal nal;
+  Nal nal;
   gsize at = 0;
-  while (venc_nal_next(codec, unit, size, &at, &nal, &failure)) {
+  while (next_nal(codec, unit, size, &at, &nal, &failure)) {
     if (is_parameter_set(codec, nal.type)) continue;
     picture |= is_picture(codec, nal.type);
     append_u16(sample, nal.size >> 16);

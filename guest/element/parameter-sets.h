@@ -15,12 +15,6 @@
 /* general_profile_space to general_level_idc of H.265's profile_tier_level() (7.3.3). */
 #define VENC_PROFILE_BYTES 12u
 
-typedef struct {
-  const guint8 *bytes; /* from the header on, without start code and trailing zeros */
-  gsize size;
-  guint type;
-} VencNal;
-
 /* Of one stream. */
 typedef struct {
   /* H.264: profile_idc, the constraint flags and level_idc; H.265: as above. */
@@ -32,13 +26,6 @@ typedef struct {
 
 void venc_parameter_sets_clear(VencParameterSets *sets);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VencParameterSets, venc_parameter_sets_clear)
-
-/*
- * The next NAL unit of `unit` from `*at` on, which is 0 for the first. FALSE at the end, or with
- * `error` where there should have been one.
- */
-gboolean venc_nal_next(vsockenc_Codec codec, const guint8 *unit, gsize size, gsize *at,
-                       VencNal *nal, GError **error);
 
 /*
  * Collects the parameter sets ahead of the picture. FALSE without `error` if there are none at all;

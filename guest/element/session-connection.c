@@ -8,15 +8,19 @@
 
 void venc_connection_init(VencConnection *connection, const VencAddress *address,
                           const gchar *software) {
-  venc_address_copy(&connection->address, address);
+  connection->address = *address;
+  connection->address.device = g_strdup(address->device);
+  connection->address.socket_path = g_strdup(address->socket_path);
+  connection->address.tcp_host = g_strdup(address->tcp_host);
   connection->software = g_strndup(software, VSOCKENC_MAX_NAME_BYTES);
-  connection->link = (VencLink)VENC_LINK_INIT;
+  connection->link.fd = -1;
   connection->out = g_byte_array_new();
   connection->backoff_ms = FIRST_BACKOFF_MS;
 }
 
 void venc_connection_clear(VencConnection *connection) {
-  venc_link_clear(&connection->link);
+  venc_link_close(&connection->link);
+  g_free(connection->link.name);
   venc_address_clear(&connection->address);
   g_byte_array_unref(connection->out);
   g_clear_error(&connection->error);

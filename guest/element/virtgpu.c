@@ -9,6 +9,8 @@
 #include "vsockenc-formats.h"
 
 #define DRIVER "virtio_gpu"
+/* Nodes of a kind that the kernel numbers at the most (DRM_MINOR_*, 64 apart). */
+#define DRM_NODES 64u
 #define FIRST_RENDER_NODE 128
 /* Of PIPE_TEXTURE and PIPE_BIND: constants for a picture of 32-bit pixels. */
 #define TARGET_2D 2
@@ -46,25 +48,21 @@ gboolean venc_drm_is_3d(int drm) {
   return drmIoctl(drm, DRM_IOCTL_VIRTGPU_GETPARAM, &request) == 0 && (guint32)value != 0;
 }
 
-static int open_node(const gchar *format, guint number, gchar **node, gboolean *refused) {
-  g_autofree gchar *path = g_strdup_printf(format, number);
-  int fd = venc_drm_open(path, refused);
-  if (fd >= 0) *node = g_steal_pointer(&path);
-  return fd;
-}
-
-/* By the driver's name, because the first node may be another device's. Render nodes need no rights
- * over the display, so they come first. */
-static int kernel_open(gchar **node, gboolean *refused) {
-  for (guint i = 0; i < VENC_DRM_NODES; i++) {
-    int fd = open_node("/dev/dri/renderD%u", FIRST_RENDER_NODE + i, node, refused);
-    if (fd >= 0) return fd;
-  }
-  for (guint i = 0; i < VENC_DRM_NODES; i++) {
-    int fd = open_node("/dev/dri/card%u", i, node, refused);
-    if (fd >= 0) return fd;
+int venc_drm_open_first(const gchar *format, guint number, gchar **node, gboolean *refused) {
+  for (guint i = 0; i < DRM_NODES; i++) {
+    g_autofree gchar *path = g_strdup_printf(format, number + i);
+    int drm = venc_drm_open(path, refused);
+    if (drm < 0) continue;
+    *node = g_steal_pointer(&path);
+    return drm;
   }
   return -ENODEV;
+}
+
+/* Render nodes need no rights over the display, so they come first. */
+static int kernel_open(gchar **node, gboolean *refused) {
+  int drm = venc_drm_open_first("/dev/dri/renderD%u", FIRST_RENDER_NODE, node, refused);
+  return drm >= 0 ? drm : venc_drm_open_first("/dev/dri/card%u", 0, node, refused);
 }
 
 static int kernel_import(int drm, int dmabuf, guint32 *handle) {

@@ -10,14 +10,13 @@
 
 #include <gst/allocators/allocators.h>
 
-/* Nodes of a kind that the kernel numbers at the most (DRM_MINOR_*, 64 apart). */
-#define VENC_DRM_NODES 64u
-
 /*
  * A descriptor of the node, or -errno; -ENODEV if it is not of the driver virtio_gpu: the first
  * node may be another device's. `refused` is set where only a permission is missing.
  */
 int venc_drm_open(const gchar *path, gboolean *refused);
+/* The first of the nodes that `format` names from `number` on; a new string in `node`. */
+int venc_drm_open_first(const gchar *format, guint number, gchar **node, gboolean *refused);
 /* Whether the host renders for it (virgl, Venus). The CPU reads rendered buffers as black. */
 gboolean venc_drm_is_3d(int drm);
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "gstvirtgpusrc-private.h"
-#include "vsockenc-formats.h"
+#include "planes.h"
 
 /* Between two polls of an unchanged screen: the longest delay of a change. */
 #define LOOK_US 5000
@@ -31,35 +31,17 @@ void gst_virtgpu_src_post_error(GstVirtgpuSrc *self, const GError *error) {
     GST_ELEMENT_ERROR(self, RESOURCE, READ, ("The screen cannot be captured: %s.", text), (NULL));
 }
 
-/* Only formats with one plane, as framebuffers have here (kms.h). */
-static GstVideoFormat format_of(guint32 fourcc) {
-  switch (fourcc) {
-#define FORMAT(gst, drm, planes, ...) \
-  case drm:                           \
-    return planes == 1 ? GST_VIDEO_FORMAT_##gst : GST_VIDEO_FORMAT_UNKNOWN;
-    VSOCKENC_PIXEL_FORMATS(FORMAT)
-#undef FORMAT
-    default:
-      return GST_VIDEO_FORMAT_UNKNOWN;
-  }
-}
-
-/* FALSE: a format that no caps describe. */
-static gboolean describe(const VencKmsView *view, GstVirtgpuSrcPicture *picture) {
-  *picture = (GstVirtgpuSrcPicture){
-      .format = format_of(view->screen->fourcc),
+gboolean gst_virtgpu_src_set_picture(GstVirtgpuSrc *self, const VencKmsView *view,
+                                     gboolean *changed) {
+  const GstVirtgpuSrcPicture picture = {
+      .format = venc_format_of(view->screen->fourcc),
       .fourcc = view->screen->fourcc,
       .modifier = view->screen->modifier,
       .width = view->plane.width,
       .height = view->plane.height,
   };
-  return picture->format != GST_VIDEO_FORMAT_UNKNOWN;
-}
-
-gboolean gst_virtgpu_src_set_picture(GstVirtgpuSrc *self, const VencKmsView *view,
-                                     gboolean *changed) {
-  GstVirtgpuSrcPicture picture;
-  if (!describe(view, &picture)) {
+  /* Only formats with one plane, as framebuffers have here (kms.h). */
+  if (GST_VIDEO_FORMAT_INFO_N_PLANES(gst_video_format_get_info(picture.format)) != 1) {
     GST_ELEMENT_ERROR(
         self, STREAM, FORMAT,
         ("Unsupported framebuffer format %.4s: only packed RGB with 32 bits can be captured.",

@@ -8,6 +8,7 @@
 #include <gst/pbutils/pbutils.h>
 
 #include "gstvsockenc-private.h"
+#include "planes.h"
 #include "vsockenc-formats.h"
 
 #define SIZE_CAPS \
@@ -72,18 +73,6 @@ static void limit_caps(GstCaps *caps, const VencHost *host, guint max_width, gui
 #endif
 }
 
-static guint32 fourcc_of(GstVideoFormat format) {
-  switch (format) {
-#define FOURCC(gst, drm, ...)  \
-  case GST_VIDEO_FORMAT_##gst: \
-    return drm;
-    VSOCKENC_PIXEL_FORMATS(FOURCC)
-#undef FOURCC
-    default:
-      return 0;
-  }
-}
-
 /*
  * Fills what the caps leave open: YUV gets the matrix that GStreamer assumes for the size. RGB has
  * none, even if the caps name one.
@@ -103,18 +92,6 @@ static void complete_colorimetry(GstVideoInfo *info) {
 }
 
 #if GST_CHECK_VERSION(1, 24, 0)
-static GstVideoFormat format_of(guint32 fourcc) {
-  switch (fourcc) {
-#define FORMAT(gst, drm, ...) \
-  case drm:                   \
-    return GST_VIDEO_FORMAT_##gst;
-    VSOCKENC_PIXEL_FORMATS(FORMAT)
-#undef FORMAT
-    default:
-      return GST_VIDEO_FORMAT_UNKNOWN;
-  }
-}
-
 static gboolean host_reads(const VencHost *host, guint64 modifier) {
   if (modifier == 0) return TRUE;
   for (guint i = 0; i < host->n_modifiers; i++)
@@ -130,7 +107,7 @@ static gboolean parse_drm_caps(GstCaps *caps, const VencHost *host, VencPicture 
     g_set_error_literal(error, VENC_ERROR, VENC_ERROR_CONFIGURATION, "DMA_DRM caps without format");
     return FALSE;
   }
-  GstVideoFormat format = format_of(drm.drm_fourcc);
+  GstVideoFormat format = venc_format_of(drm.drm_fourcc);
   if (format == GST_VIDEO_FORMAT_UNKNOWN || !host_reads(host, drm.drm_modifier)) {
     g_autofree gchar *name = gst_video_dma_drm_fourcc_to_string(drm.drm_fourcc, drm.drm_modifier);
     g_set_error(error, VENC_ERROR, VENC_ERROR_CONFIGURATION,
@@ -158,7 +135,7 @@ static gboolean parse_drm_caps(GstCaps *caps, const VencHost *host, VencPicture 
 
 static gboolean parse_plain_caps(GstCaps *caps, VencPicture *picture, GError **error) {
   if (gst_video_info_from_caps(&picture->info, caps) &&
-      (picture->fourcc = fourcc_of(GST_VIDEO_INFO_FORMAT(&picture->info))))
+      (picture->fourcc = venc_fourcc_of(GST_VIDEO_INFO_FORMAT(&picture->info))))
     return TRUE;
   g_set_error_literal(error, VENC_ERROR, VENC_ERROR_CONFIGURATION,
                       "the host reads " VSOCKENC_FORMATS " only");

@@ -209,17 +209,13 @@ GstVsockEncSource gst_vsock_enc_get_source(GstVsockEnc *self) {
   }
 }
 
-static gchar *dup_source_nick(GstVsockEnc *self) {
-  g_autoptr(GEnumClass) values = g_type_class_ref(GST_TYPE_VSOCK_ENC_SOURCE);
-  return g_strdup(g_enum_get_value(values, (gint)gst_vsock_enc_get_source(self))->value_nick);
-}
-
 static GstStructure *make_stats(GstVsockEnc *self) {
   static const gchar *const stages[VENC_STAGES] = {"queue-us", "convert-us", "encode-us",
                                                    "round-trip-us"};
   VencStatistics stats = {0};
   g_autofree gchar *transport = NULL;
-  g_autofree gchar *tier = dup_source_nick(self);
+  g_autoptr(GEnumClass) sources = g_type_class_ref(GST_TYPE_VSOCK_ENC_SOURCE);
+  const gchar *tier = g_enum_get_value(sources, (gint)gst_vsock_enc_get_source(self))->value_nick;
 
   GST_OBJECT_LOCK(self);
   guint64 frames_in = self->frames_in, copied = self->frames_copied, late = self->frames_late;

@@ -7,6 +7,28 @@
 #include <zlib.h>
 
 #include "virtgpu.h"
+#include "vsockenc-formats.h"
+
+static const struct {
+  GstVideoFormat format;
+  guint32 fourcc;
+} FORMATS[] = {
+#define FORMAT(gst, drm, ...) {GST_VIDEO_FORMAT_##gst, drm},
+    VSOCKENC_PIXEL_FORMATS(FORMAT)
+#undef FORMAT
+};
+
+GstVideoFormat venc_format_of(guint32 fourcc) {
+  for (guint i = 0; i < G_N_ELEMENTS(FORMATS); i++)
+    if (FORMATS[i].fourcc == fourcc) return FORMATS[i].format;
+  return GST_VIDEO_FORMAT_UNKNOWN;
+}
+
+guint32 venc_fourcc_of(GstVideoFormat format) {
+  for (guint i = 0; i < G_N_ELEMENTS(FORMATS); i++)
+    if (FORMATS[i].format == format) return FORMATS[i].fourcc;
+  return 0;
+}
 
 gboolean venc_planes_find(GstBuffer *buffer, const GstVideoInfo *info, VencPlaneMemory *memories,
                           GError **error) {

@@ -12,6 +12,10 @@
 
 #include "session.h"
 
+/* Formats of proto/formats.ts; UNKNOWN and 0 stand for any other. */
+GstVideoFormat venc_format_of(guint32 fourcc);
+guint32 venc_fourcc_of(GstVideoFormat format);
+
 typedef struct {
   GstMemory *memory;
   int fd;

@@ -156,7 +156,9 @@ void venc_probe_report_clear(VencProbeReport *report) {
   g_clear_error(&report->error);
 }
 
-static void add_value(GString *json, const gchar *text) {
+/* A member of an object, or of a list if it has no name. */
+static void add_text(GString *json, const gchar *name, const gchar *text) {
+  if (name) g_string_append_printf(json, ", \"%s\": ", name);
   if (!text) {
     g_string_append(json, "null");
     return;
@@ -173,31 +175,23 @@ static void add_value(GString *json, const gchar *text) {
   g_string_append_c(json, '"');
 }
 
-static void add_text(GString *json, const gchar *name, const gchar *text) {
-  g_string_append_printf(json, ", \"%s\": ", name);
-  add_value(json, text);
-}
-
 gchar *venc_probe_report_to_json(const VencProbeReport *report) {
   static const gchar *const tiers[] = {NULL, "resource", "resource-gather", "inline"};
   const VencProbe *host = &report->host;
+  g_autofree gchar *crc_host = g_strdup_printf("%08x", host->crc);
   GString *json = g_string_new(NULL);
 
   g_string_append_printf(json, "{\"ok\": %s", report->ok ? "true" : "false");
   add_text(json, "device", report->device);
   g_string_append_printf(json, ", \"resource\": %u", report->resource);
   add_text(json, "tier", (guint)host->tier < G_N_ELEMENTS(tiers) ? tiers[host->tier] : NULL);
-  g_string_append_printf(json, ", \"runs\": %u", host->runs);
-  g_string_append_printf(json, ", \"crc_guest\": \"%08x\"", report->crc);
-  if (host->bytes > 0)
-    g_string_append_printf(json, ", \"crc_host\": \"%08x\"", host->crc);
-  else
-    add_text(json, "crc_host", NULL);
+  g_string_append_printf(json, ", \"runs\": %u, \"crc_guest\": \"%08x\"", host->runs, report->crc);
+  add_text(json, "crc_host", host->bytes > 0 ? crc_host : NULL);
   add_text(json, "host", *report->statistics.host ? report->statistics.host : NULL);
   g_string_append(json, ", \"encoders\": [");
   for (guint i = 0; i < report->offers.n_encoders; i++) {
     if (i > 0) g_string_append(json, ", ");
-    add_value(json, report->offers.encoders[i].name);
+    add_text(json, NULL, report->offers.encoders[i].name);
   }
   g_string_append_c(json, ']');
   add_text(json, "error", report->error ? report->error->message : NULL);

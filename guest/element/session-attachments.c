@@ -8,10 +8,6 @@ void venc_attachments_end_epoch(VencAttachments *attachments) {
   attachments->asked_at = 0;
 }
 
-void venc_attachments_opened(VencAttachments *attachments, const vsockenc_Welcome *welcome) {
-  attachments->limit = CLAMP(welcome->max_attached, 1, VSOCKENC_MAX_ATTACHED_BUFFERS);
-}
-
 static void send_detach(VencSession *session, guint slot) {
   venc_connection_begin(&session->connection, vsockenc_MessageType_DETACH)->u.detach.buffer = slot;
   venc_connection_send(&session->connection);
@@ -89,14 +85,6 @@ gboolean venc_attachments_ensure(VencSession *session, const VencFrame *frame,
 void venc_attachments_begin_use(VencAttachments *attachments, guint slot) {
   attachments->slots[slot].in_use++;
   attachments->slots[slot].last_use = ++attachments->uses;
-}
-
-void venc_attachments_end_use(VencAttachments *attachments, guint slot) {
-  attachments->slots[slot].in_use--;
-}
-
-void venc_attachments_retire(VencAttachments *attachments, guint slot) {
-  attachments->slots[slot].detach = TRUE;
 }
 
 guint venc_attachments_count(const VencAttachments *attachments) {

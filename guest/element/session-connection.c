@@ -110,10 +110,6 @@ void venc_connection_lost(VencConnection *connection) {
   retry_later(connection);
 }
 
-void venc_connection_reset_backoff(VencConnection *connection) {
-  connection->backoff_ms = 0;
-}
-
 gboolean venc_connection_write(VencConnection *connection) {
   while (connection->out->len > 0 && connection->link.fd >= 0) {
     gsize size = MIN(connection->out->len, VSOCKENC_MAX_MESSAGE_BYTES);
@@ -152,10 +148,6 @@ VencAccount venc_connection_account(VencConnection *connection, const VencMessag
                                                                : VENC_ACCOUNT_EXCESS;
 }
 
-void venc_connection_add_credit(VencConnection *connection, guint64 granted_bytes) {
-  connection->bulk_allowed = MAX(connection->bulk_allowed, granted_bytes);
-}
-
 VencMessage *venc_connection_begin(VencConnection *connection, vsockenc_MessageType type) {
   VencMessage *message = &connection->message;
   memset(message, 0, sizeof *message);
@@ -182,14 +174,6 @@ gsize venc_connection_send_bulk(VencConnection *connection) {
   gsize size = venc_connection_send(connection);
   connection->bulk_sent += size;
   return size;
-}
-
-gboolean venc_connection_has_credit(const VencConnection *connection, gsize bytes) {
-  return connection->bulk_sent + bytes <= connection->bulk_allowed;
-}
-
-guint32 venc_connection_next_token(VencConnection *connection) {
-  return ++connection->last_token;
 }
 
 void venc_connection_repeat_hello(VencConnection *connection) {

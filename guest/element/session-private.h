@@ -62,7 +62,9 @@ void venc_connection_opened(VencConnection *connection, const vsockenc_Welcome *
 /* Closes what can be closed, and sets the time of the next attempt. */
 void venc_connection_lost(VencConnection *connection);
 /* The next attempt after a loss need not wait. */
-void venc_connection_reset_backoff(VencConnection *connection);
+static inline void venc_connection_reset_backoff(VencConnection *connection) {
+  connection->backoff_ms = 0;
+}
 
 /* Writes what the link takes; FALSE when the link has ended. */
 gboolean venc_connection_write(VencConnection *connection);
@@ -72,15 +74,21 @@ gssize venc_connection_read(VencConnection *connection);
 VencWireResult venc_connection_next(VencConnection *connection, const VencMessage **message);
 /* Sequence and credits of a message of this epoch. */
 VencAccount venc_connection_account(VencConnection *connection, const VencMessage *message);
-void venc_connection_add_credit(VencConnection *connection, guint64 granted_bytes);
+static inline void venc_connection_add_credit(VencConnection *connection, guint64 granted_bytes) {
+  connection->bulk_allowed = MAX(connection->bulk_allowed, granted_bytes);
+}
 
 /* A new message, all fields 0; the next call sends it and returns its length. */
 VencMessage *venc_connection_begin(VencConnection *connection, vsockenc_MessageType type);
 gsize venc_connection_send(VencConnection *connection);
 /* The same for a message that costs credit, and whether there is enough of it. */
 gsize venc_connection_send_bulk(VencConnection *connection);
-gboolean venc_connection_has_credit(const VencConnection *connection, gsize bytes);
-guint32 venc_connection_next_token(VencConnection *connection);
+static inline gboolean venc_connection_has_credit(const VencConnection *connection, gsize bytes) {
+  return connection->bulk_sent + bytes <= connection->bulk_allowed;
+}
+static inline guint32 venc_connection_next_token(VencConnection *connection) {
+  return ++connection->last_token;
+}
 /* Hello, or nothing while the one before has not been taken. */
 void venc_connection_repeat_hello(VencConnection *connection);
 void venc_connection_send_ping(VencConnection *connection);
@@ -134,7 +142,10 @@ typedef struct {
 } VencAttachments;
 
 void venc_attachments_end_epoch(VencAttachments *attachments);
-void venc_attachments_opened(VencAttachments *attachments, const vsockenc_Welcome *welcome);
+static inline void venc_attachments_opened(VencAttachments *attachments,
+                                           const vsockenc_Welcome *welcome) {
+  attachments->limit = CLAMP(welcome->max_attached, 1, VSOCKENC_MAX_ATTACHED_BUFFERS);
+}
 /* Sends every Detach that is due. */
 void venc_attachments_pump(VencSession *session);
 /* Attaches the frame's buffer, inline if there are `pixels`; FALSE: the frame may not be sent yet.
@@ -143,9 +154,13 @@ gboolean venc_attachments_ensure(VencSession *session, const VencFrame *frame,
                                  const VencPixels *pixels);
 /* The host may read the buffer from now on, and has read it. */
 void venc_attachments_begin_use(VencAttachments *attachments, guint slot);
-void venc_attachments_end_use(VencAttachments *attachments, guint slot);
+static inline void venc_attachments_end_use(VencAttachments *attachments, guint slot) {
+  attachments->slots[slot].in_use--;
+}
 /* Detaches the buffer as soon as no frame needs it. */
-void venc_attachments_retire(VencAttachments *attachments, guint slot);
+static inline void venc_attachments_retire(VencAttachments *attachments, guint slot) {
+  attachments->slots[slot].detach = TRUE;
+}
 guint venc_attachments_count(const VencAttachments *attachments);
 void venc_attachments_on_attached(VencSession *session, const vsockenc_Attached *attached);
 void venc_attachments_on_error(VencSession *session, guint32 buffer, const gchar *text);
@@ -174,7 +189,9 @@ typedef struct {
 
 void venc_source_end_epoch(VencSource *source);
 void venc_source_opened(VencSource *source, const vsockenc_Welcome *welcome);
-void venc_source_accept(VencSource *source);
+static inline void venc_source_accept(VencSource *source) {
+  g_clear_pointer(&source->refusal, g_free);
+}
 void venc_source_refuse(VencSource *source, const gchar *text);
 gboolean venc_source_is_inline(const VencSession *session, const VencFrame *frame);
 /* Begins to send the frame's pixels, behind its Frame. */
@@ -182,8 +199,14 @@ void venc_source_begin_pixels(VencSource *source, const VencFrame *frame, const 
 /* Sends what there is credit for; TRUE when nothing is left. */
 gboolean venc_source_send_pixels(VencSession *session);
 /* The host needs the frame's pixels no more. */
-void venc_source_release_pixels(VencSource *source, const VencFrame *frame);
-void venc_source_was_read(VencSource *source, vsockenc_SourceTier tier, gboolean copied);
+static inline void venc_source_release_pixels(VencSource *source, const VencFrame *frame) {
+  if (frame->state != VENC_FRAME_QUEUED && frame->number == source->frame) source->pixels = NULL;
+}
+static inline void venc_source_was_read(VencSource *source, vsockenc_SourceTier tier,
+                                        gboolean copied) {
+  source->tier = tier;
+  source->copied = copied;
+}
 
 /* Frames that have no last answer yet: when each may be sent, and whose turn it is. */
 typedef struct {
@@ -199,7 +222,9 @@ typedef struct {
 } VencSending;
 
 void venc_sending_end_epoch(VencSending *sending);
-void venc_sending_opened(VencSending *sending, const vsockenc_Welcome *welcome);
+static inline void venc_sending_opened(VencSending *sending, const vsockenc_Welcome *welcome) {
+  sending->limit = CLAMP(welcome->max_in_flight, 1, VSOCKENC_MAX_IN_FLIGHT_FRAMES);
+}
 /* The host is lost: frames that must not be lost wait for the next one, others are dropped. */
 void venc_sending_lost(VencSession *session);
 /* Sends everything that may be sent. */
@@ -211,7 +236,9 @@ VencFrame *venc_sending_find(const VencSending *sending, guint32 number);
 /* The frame that must be answered next if that is its number, or NULL. */
 const VencFrame *venc_sending_answered(const VencSending *sending, guint32 number);
 /* Removes that frame. */
-VencFrame *venc_sending_pop(VencSending *sending);
+static inline VencFrame *venc_sending_pop(VencSending *sending) {
+  return g_queue_pop_head(&sending->frames);
+}
 void venc_sending_on_frame_done(VencSession *session, guint32 number);
 
 /*
@@ -225,7 +252,9 @@ typedef struct {
   GError *error;
 } VencProbing;
 
-void venc_probing_end_epoch(VencProbing *probing);
+static inline void venc_probing_end_epoch(VencProbing *probing) {
+  probing->sent = FALSE;
+}
 /* Attaches the buffer if need be, and asks. */
 void venc_probing_pump(VencSession *session);
 /* The host refuses the buffer; FALSE: it was not asked about. */
@@ -247,7 +276,9 @@ typedef struct {
 } VencReceiving;
 
 void venc_receiving_clear(VencReceiving *receiving);
-void venc_receiving_end_epoch(VencReceiving *receiving);
+static inline void venc_receiving_end_epoch(VencReceiving *receiving) {
+  g_clear_pointer(&receiving->unit, g_free);
+}
 /* Acts on every whole message that the connection has. */
 void venc_receiving_pump(VencSession *session);
 /* An output about the session, and one for a frame that was taken out of the sending ones. */
@@ -256,7 +287,9 @@ void venc_receiving_drop(VencSession *session, VencFrame *frame, VencDropCause c
 /* Forgets the outputs of frames. */
 void venc_receiving_flush(VencSession *session);
 /* Outputs that are not out yet, the popped one included. */
-guint venc_receiving_pending(const VencReceiving *receiving);
+static inline guint venc_receiving_pending(const VencReceiving *receiving) {
+  return receiving->outputs.length + (receiving->busy ? 1 : 0);
+}
 
 /* Counts of encoded and dropped frames, and the durations of each stage. */
 #define VENC_SAMPLES 1024u
@@ -270,7 +303,9 @@ typedef struct {
 
 void venc_counters_add_packet(VencCounters *counters, const vsockenc_Packet *packet,
                               gint64 round_trip_us, gboolean discarded);
-void venc_counters_add_drop(VencCounters *counters, VencDropCause cause);
+static inline void venc_counters_add_drop(VencCounters *counters, VencDropCause cause) {
+  counters->dropped[cause]++;
+}
 
 struct _VencSession {
   GMutex lock;

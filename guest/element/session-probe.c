@@ -1,9 +1,5 @@
 #include "session-private.h"
 
-void venc_probing_end_epoch(VencProbing *probing) {
-  probing->sent = FALSE;
-}
-
 gboolean venc_session_probe(VencSession *session, const VencFrame *frame, guint timeout_ms,
                             VencProbe *result, GError **error) {
   VencProbing *probing = &session->probing;

@@ -10,14 +10,6 @@ void venc_receiving_clear(VencReceiving *receiving) {
   g_free(receiving->unit);
 }
 
-void venc_receiving_end_epoch(VencReceiving *receiving) {
-  g_clear_pointer(&receiving->unit, g_free);
-}
-
-guint venc_receiving_pending(const VencReceiving *receiving) {
-  return receiving->outputs.length + (receiving->busy ? 1 : 0);
-}
-
 static VencOutput *push_output(VencSession *session, VencOutputKind kind) {
   VencOutput *output = g_new0(VencOutput, 1);
   output->kind = kind;

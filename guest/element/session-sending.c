@@ -8,10 +8,6 @@ void venc_sending_end_epoch(VencSending *sending) {
   sending->force_next_key = TRUE;
 }
 
-void venc_sending_opened(VencSending *sending, const vsockenc_Welcome *welcome) {
-  sending->limit = CLAMP(welcome->max_in_flight, 1, VSOCKENC_MAX_IN_FLIGHT_FRAMES);
-}
-
 void venc_sending_lost(VencSession *session) {
   for (GList *at = session->sending.frames.head, *next; at; at = next) {
     VencFrame *frame = at->data;
@@ -43,10 +39,6 @@ const VencFrame *venc_sending_answered(const VencSending *sending, guint32 numbe
   const GList *head = sending->frames.head;
   const VencFrame *frame = head ? head->data : NULL;
   return frame && frame->state == VENC_FRAME_READ && frame->number == number ? frame : NULL;
-}
-
-VencFrame *venc_sending_pop(VencSending *sending) {
-  return g_queue_pop_head(&sending->frames);
 }
 
 void venc_sending_on_frame_done(VencSession *session, guint32 number) {

@@ -22,10 +22,6 @@ void venc_source_opened(VencSource *source, const vsockenc_Welcome *welcome) {
   source->ask_again_at = 0; /* its exporter may have come since */
 }
 
-void venc_source_accept(VencSource *source) {
-  g_clear_pointer(&source->refusal, g_free);
-}
-
 void venc_source_refuse(VencSource *source, const gchar *text) {
   g_free(source->refusal);
   source->refusal = g_utf8_make_valid(text, -1);
@@ -73,15 +69,6 @@ gboolean venc_source_send_pixels(VencSession *session) {
   }
   source->pixels = NULL;
   return TRUE;
-}
-
-void venc_source_release_pixels(VencSource *source, const VencFrame *frame) {
-  if (frame->state != VENC_FRAME_QUEUED && frame->number == source->frame) source->pixels = NULL;
-}
-
-void venc_source_was_read(VencSource *source, vsockenc_SourceTier tier, gboolean copied) {
-  source->tier = tier;
-  source->copied = copied;
 }
 
 vsockenc_SourceTier venc_session_tier(VencSession *session, gboolean *copied) {

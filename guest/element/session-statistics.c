@@ -14,10 +14,6 @@ void venc_counters_add_packet(VencCounters *counters, const vsockenc_Packet *pac
   if (packet->key) counters->key_frames++;
 }
 
-void venc_counters_add_drop(VencCounters *counters, VencDropCause cause) {
-  counters->dropped[cause]++;
-}
-
 static gint compare_durations(gconstpointer a, gconstpointer b) {
   guint32 x = *(const guint32 *)a, y = *(const guint32 *)b;
   return x < y ? -1 : x > y;

@@ -96,11 +96,6 @@ static gint64 step(VencSession *session, gint64 now) {
   g_assert_not_reached();
 }
 
-static void write_out(VencSession *session) {
-  if (!venc_connection_write(&session->connection))
-    link_ended(session, session->connection.link.reason);
-}
-
 static void read_in(VencSession *session) {
   VencConnection *connection = &session->connection;
   for (guint reads = 0; reads < MAX_READS && connection->link.fd >= 0; reads++) {
@@ -140,7 +135,7 @@ gpointer venc_session_run(gpointer data) {
     gint64 now = g_get_monotonic_time();
     gboolean deaf = now < look_again_at;
     gint64 until = step(session, now);
-    if (!deaf) write_out(session);
+    if (!deaf && !venc_connection_write(connection)) link_ended(session, connection->link.reason);
     if (deaf) until = MIN(until, look_again_at);
     short events = wait_for_work(session, until, deaf);
     /* Readable data comes before the end: a host may have sent why it goes. */

@@ -13,8 +13,8 @@ import { replaceGenerated } from "../../proto/generated-marks.ts";
 import {
   ENUMS,
   type EnumSpec,
-  enumOf,
   METADATA,
+  nicksOf,
   OUTPUTS,
   PROPERTIES,
   type PropertySpec,
@@ -112,7 +112,7 @@ function typeMembers(element: ElementSpec, property: PropertySpec): string {
     return `.minimum = ${property.minimum}u, .maximum = ${property.maximum}u, .initial = ${property.default}u,`;
   if (type === "boolean") return `.initial = ${property.default ? 1 : 0},`;
   if (type !== "enum") return "";
-  enumOf(property, element.enums);
+  nicksOf(property, element.enums);
   return `.enum_type = ${enumFunction(element, property.of)}_get_type, .initial = ${enumConstant(element, property.of, property.default)},`;
 }
 
@@ -190,9 +190,7 @@ const TYPESCRIPT_TYPES = {
   structure: "Readonly<Record<string, string | number>>",
 };
 const typescriptType = (property: PropertySpec): string =>
-  property.type === "enum"
-    ? union(enumOf(property).values.map(({ nick }) => nick))
-    : TYPESCRIPT_TYPES[property.type];
+  property.type === "enum" ? union(nicksOf(property)) : TYPESCRIPT_TYPES[property.type];
 
 function typescriptTypes(): string {
   const outputs = OUTPUTS.map(({ codec, streamFormats, profiles }) => {
@@ -222,16 +220,12 @@ function propertyTable({ properties, enums }: ElementSpec): string {
     const range = property.type === "uint" ? `${property.minimum}–${property.maximum}` : "";
     const type =
       property.type === "enum"
-        ? enumOf(property, enums)
-            .values.map(({ nick }) => `\`${nick}\``)
+        ? nicksOf(property, enums)
+            .map((nick) => `\`${nick}\``)
             .join(", ")
         : `${property.type} ${range}`.trim();
-    const initial =
-      property.type === "string"
-        ? `unset: ${property.unset}`
-        : property.type === "structure"
-          ? ""
-          : `${property.default}`;
+    const fixed = "default" in property ? `${property.default}` : "";
+    const initial = property.type === "string" ? `unset: ${property.unset}` : fixed;
     const meaning = [property.blurb, property.details].filter((text) => text !== undefined).join(". ");
     return `| \`${property.name}\` | ${type} | ${initial} | ${mutable[property.mutable]} | ${meaning} |`;
   });

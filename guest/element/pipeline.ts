@@ -9,7 +9,7 @@
 import { inspect } from "node:util";
 import { LIMITS } from "../../proto/limits.ts";
 import type { ElementProperties, OutputCaps } from "./gen/element.ts";
-import { enumOf, METADATA, OUTPUTS, PROPERTIES, type PropertySpec, type UintProperty } from "./spec.ts";
+import { METADATA, nicksOf, OUTPUTS, PROPERTIES, type PropertySpec, type UintProperty } from "./spec.ts";
 
 export type { ElementProperties, OutputCaps } from "./gen/element.ts";
 
@@ -90,10 +90,8 @@ function valueText(property: PropertySpec, value: unknown): string {
       // GStreamer's strings are UTF-8 and end at the first NUL.
       if (typeof value === "string" && !/\0|\p{Surrogate}/u.test(value)) return launchText(value);
       return invalid(property.name, "Unicode text without NUL", value);
-    case "enum": {
-      const nicks = enumOf(property).values.map(({ nick }) => nick);
-      return oneOf(property.name, nicks, value);
-    }
+    case "enum":
+      return oneOf(property.name, nicksOf(property), value);
     case "boolean":
       return typeof value === "boolean" ? `${value}` : invalid(property.name, "a boolean", value);
     case "structure":

@@ -92,10 +92,10 @@ export const ENUMS = {
   },
 } as const satisfies Record<string, EnumSpec>;
 
-/** The enum of a property. @throws Error if there is none, or if it does not contain the default */
-export function enumOf(property: EnumProperty, enums: Readonly<Record<string, EnumSpec>> = ENUMS): EnumSpec {
-  const found = enums[property.of];
-  if (found?.values.some(({ nick }) => nick === property.default)) return found;
+/** The nicks of a property's enum. @throws Error if it has no such enum, or none with the property's default */
+export function nicksOf(property: EnumProperty, enums: Readonly<Record<string, EnumSpec>> = ENUMS): string[] {
+  const nicks = enums[property.of]?.values.map(({ nick }) => nick) ?? [];
+  if (nicks.includes(property.default)) return nicks;
   throw new Error(`spec.ts: property ${property.name}: no enum ${property.of} with ${property.default}`);
 }
 

@@ -3,13 +3,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { inspectStream } from "../support/ffmpeg.ts";
-import {
-  buildElement,
-  type Environment,
-  expectPattern,
-  listTests,
-  passRelayTest,
-} from "./support/programs.ts";
+import { buildElement, expectPattern, listTests, passRelayTest } from "./support/programs.ts";
 import { shareRelay } from "./support/relay.ts";
 
 const PROGRAM = "element-relay-test";
@@ -23,7 +17,7 @@ const cycles = tests.filter((name) => name.includes("/cycles/"));
 const shared = shareRelay();
 
 describe.each(["resources", "inline pixels"] as const)("the element with %s", (kind) => {
-  const environment = (): Environment => ({
+  const environment = () => ({
     VSOCKENC_TEST_OUTPUT: shared.folder,
     VSOCKENC_RELAY_SOCKET: shared.relay.inlineSocket,
     ...(kind === "resources" ? shared.relay.resources : {}),
@@ -37,7 +31,6 @@ describe.each(["resources", "inline pixels"] as const)("the element with %s", (k
   if (kind === "resources") files.push("dmabuf.h264");
   it.each(files)("has %s show what was drawn", async (name) => {
     const file = join(shared.folder, name);
-    expect(inspectStream(file).frames).toBe(FRAMES);
     await expectPattern(file, FRAMES, SIZE);
     rmSync(file);
   });

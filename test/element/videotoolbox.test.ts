@@ -77,7 +77,6 @@ async function encode(script: string, codec: "h264" | "h265" = "h264"): Promise<
 describe("the element with VideoToolbox", () => {
   it.each(["h264", "h265"] as const)(`has ${FRAMES} frames of %s show what was drawn`, async (codec) => {
     const file = await encode("", codec);
-    expect(inspectStream(file).frames).toBe(FRAMES);
     await expectPattern(file, FRAMES, SIZE);
     expect(await counters()).toMatchObject({ frames_failed: 0, untagged_frames: 0, live_objects: 0 });
   });

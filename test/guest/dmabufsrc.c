@@ -5,8 +5,7 @@
  * (udmabuf) or without a descriptor (system). This is independent of the element's code, so that
  * each tests the other.
  *
- *     dmabufsrc --allocator dumb --frames 300 --pipeline "vsockenc ! h264parse ! filesink
- * location=a.h264"
+ *     dmabufsrc --allocator dumb --frames 300 --pipeline "vsockenc ! filesink location=a.h264"
  *
  * SIGINT ends the stream after the current frame. Exit status: 0 at EOS without an error. Memory
  * is released by exiting.

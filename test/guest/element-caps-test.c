@@ -45,10 +45,6 @@ static GstBuffer *encode_before(Fixture *f, const gchar *downstream) {
   return gst_harness_pull(f->harness);
 }
 
-static const gchar *output_field(Fixture *f, const gchar *field) {
-  return gst_structure_get_string(fixture_output(f), field);
-}
-
 static GstCaps *pad_caps(Fixture *f, const gchar *name) {
   g_autoptr(GstPad) pad = gst_element_get_static_pad(f->element, name);
   return gst_pad_query_caps(pad, NULL);
@@ -128,11 +124,12 @@ static void test_choice(Fixture *f, gconstpointer data) {
   while (n < G_N_ELEMENTS(choice->levels) && choice->levels[n]) n++;
   g_assert_cmpuint(counts.configure.levels_count, ==, n);
   for (guint i = 0; i < n; i++) g_assert_cmpuint(counts.configure.levels[i], ==, choice->levels[i]);
-  g_assert_cmpstr(output_field(f, "profile"), ==, choice->out_profile);
-  g_assert_cmpstr(output_field(f, "level"), ==, choice->out_level);
-  g_assert_cmpstr(output_field(f, "stream-format"), ==, choice->out_format);
+  const GstStructure *output = fixture_output(f);
+  g_assert_cmpstr(gst_structure_get_string(output, "profile"), ==, choice->out_profile);
+  g_assert_cmpstr(gst_structure_get_string(output, "level"), ==, choice->out_level);
+  g_assert_cmpstr(gst_structure_get_string(output, "stream-format"), ==, choice->out_format);
   gboolean h265 = choice->codec == vsockenc_Codec_H265;
-  g_assert_cmpstr(output_field(f, "tier"), ==, h265 ? "main" : NULL);
+  g_assert_cmpstr(gst_structure_get_string(output, "tier"), ==, h265 ? "main" : NULL);
 }
 
 /* A host that does not list profiles. */

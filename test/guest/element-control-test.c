@@ -42,10 +42,9 @@ static GstTagList *pull_tags(Fixture *f) {
   GstEvent *event;
   while ((event = gst_harness_try_pull_event(f->harness))) {
     if (GST_EVENT_TYPE(event) == GST_EVENT_TAG) {
-      GstTagList *borrowed;
-      gst_event_parse_tag(event, &borrowed);
       g_clear_pointer(&tags, gst_tag_list_unref);
-      tags = gst_tag_list_ref(borrowed);
+      gst_event_parse_tag(event, &tags);
+      gst_tag_list_ref(tags);
     }
     gst_event_unref(event);
   }

@@ -13,8 +13,7 @@
 #define LARGE_BYTES (640 * 480 * 4)
 
 static void set_gpu(const VencGpuOps *ops) {
-  GstVsockEncClass *klass = g_type_class_peek(GST_TYPE_VSOCK_ENC);
-  klass->gpu_ops = ops;
+  ((GstVsockEncClass *)g_type_class_peek(GST_TYPE_VSOCK_ENC))->gpu_ops = ops;
 }
 
 static guint32 crc_of(GstBuffer *buffer) {

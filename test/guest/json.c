@@ -29,10 +29,8 @@ void json_append_value(GString *json, const GValue *value) {
     g_type_class_unref(klass);
   } else {
     g_autofree gchar *text = gst_value_serialize(value);
-    gboolean number = G_VALUE_HOLDS_INT(value) || G_VALUE_HOLDS_UINT(value) ||
-                      G_VALUE_HOLDS_INT64(value) || G_VALUE_HOLDS_UINT64(value) ||
-                      G_VALUE_HOLDS_DOUBLE(value);
-    if (number)
+    if (G_VALUE_HOLDS_INT(value) || G_VALUE_HOLDS_UINT(value) || G_VALUE_HOLDS_INT64(value) ||
+        G_VALUE_HOLDS_UINT64(value) || G_VALUE_HOLDS_DOUBLE(value))
       g_string_append(json, text);
     else
       json_append_string(json, text);

@@ -6,8 +6,7 @@
  *
  * The counter is 16 blocks for N modulo 65536, most significant bit first, in the row at
  * y = 0, and 16 blocks for its complement in the row below. A block is PATTERN_BLOCK pixels square,
- * white for 1 and black for 0; read it in its middle. Pictures that are too small have no
- * counter.
+ * white for 1 and black for 0; read it in its middle. Pictures that are too small have none.
  *
  * Drawing is fast after the first frame: the still parts are restored from a copy.
  */
@@ -29,10 +28,7 @@ typedef struct Pattern Pattern;
 Pattern *pattern_new(unsigned width, unsigned height, const char *format);
 void pattern_free(Pattern *pattern);
 
-/*
- * Draws frame `number`. `before` is the number of the frame that `pixels` contains, or -1 for
- * none.
- */
+/* Draws frame `number`; `pixels` contain the frame `before`, -1: none. */
 void pattern_draw(const Pattern *pattern, uint8_t *pixels, size_t stride, unsigned number,
                   int64_t before);
 

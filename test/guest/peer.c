@@ -20,6 +20,13 @@ typedef struct {
   guint32 missing; /* bytes of inline pixels still to come */
 } Pending;
 
+typedef struct {
+  guint32 epoch, sequence_in, sequence_out, last_frame, serial;
+  guint64 bulk_sent, bulk_allowed, bulk_received, bulk_granted, last_pts;
+  guint64 attached, refused, inlined; /* bits of buffer numbers */
+  gboolean first;
+} Session;
+
 struct _Peer {
   GMutex lock;
   GThread *thread;
@@ -36,13 +43,8 @@ struct _Peer {
   int client;
   VencParser parser;
   VencMessage in, out;
-  guint32 epoch, sequence_in, sequence_out;
-  guint64 bulk_sent, bulk_allowed, bulk_received, bulk_granted;
-  guint64 attached, refused, inlined; /* bits of buffer numbers */
-  guint32 pixel_crc, pixel_offset;    /* of the inline frame being received */
-  guint32 last_frame, serial;
-  guint64 last_pts;
-  gboolean first;
+  Session s;
+  guint32 pixel_crc, pixel_offset; /* of the inline frame being received */
   GArray *pending;
   guint32 early_frame, early_missing; /* already dropped; missing pixels */
 };
@@ -62,7 +64,7 @@ static void write_all(Peer *peer, const guint8 *bytes, gsize size) {
 static VencMessage *begin(Peer *peer, vsockenc_MessageType type) {
   memset(&peer->out, 0, sizeof peer->out);
   peer->out.header.type = (guint8)type;
-  peer->out.header.epoch = peer->epoch;
+  peer->out.header.epoch = peer->s.epoch;
   return &peer->out;
 }
 
@@ -73,26 +75,21 @@ static void finish(Peer *peer) {
   guint8 bytes[VSOCKENC_MAX_MESSAGE_BYTES];
   guint8 type = peer->out.header.type;
   if (type != vsockenc_MessageType_WELCOME && type != vsockenc_MessageType_GREETING)
-    peer->out.header.sequence = ++peer->sequence_out;
+    peer->out.header.sequence = ++peer->s.sequence_out;
   if (peer->script.faults & PEER_NOISE) write_all(peer, noise, sizeof noise);
   gsize size = venc_wire_encode(&peer->out, bytes, sizeof bytes);
   if (type == vsockenc_MessageType_PACKET || type == vsockenc_MessageType_DATA)
-    peer->bulk_sent += size;
+    peer->s.bulk_sent += size;
   write_all(peer, bytes, size);
 }
 
 static void on_hello(Peer *peer, const VencMessage *message) {
-  if (message->header.epoch != peer->epoch) {
-    peer->epoch = message->header.epoch;
-    peer->sequence_in = peer->sequence_out = 0;
-    peer->bulk_sent = peer->bulk_received = 0;
-    peer->bulk_allowed = message->u.hello.window_bytes;
-    peer->bulk_granted = VSOCKENC_GUEST_WINDOW_BYTES;
-    peer->attached = peer->refused = peer->inlined = 0;
+  if (message->header.epoch != peer->s.epoch) {
+    peer->s = (Session){.epoch = message->header.epoch,
+                        .bulk_allowed = message->u.hello.window_bytes,
+                        .bulk_granted = VSOCKENC_GUEST_WINDOW_BYTES,
+                        .first = TRUE};
     peer->counts.attached = 0;
-    peer->last_frame = peer->serial = 0;
-    peer->last_pts = 0;
-    peer->first = TRUE;
     g_array_set_size(peer->pending, 0);
   }
   vsockenc_Welcome *welcome = &begin(peer, vsockenc_MessageType_WELCOME)->u.welcome;
@@ -136,8 +133,8 @@ static void refuse(Peer *peer, vsockenc_ErrorSubject subject, guint id, const gc
 static void on_configure(Peer *peer, const vsockenc_Configure *configure) {
   peer->counts.configures++;
   peer->counts.configure = *configure;
-  if (configure->serial <= peer->serial) peer->counts.violations++;
-  peer->serial = configure->serial;
+  if (configure->serial <= peer->s.serial) peer->counts.violations++;
+  peer->s.serial = configure->serial;
   if (peer->script.faults & PEER_NO_CONFIGURED) return;
   if ((peer->script.faults & PEER_REFUSE) ||
       ((peer->script.faults & PEER_REFUSE_ODD) && configure->bitrate_kbps % 2 == 1)) {
@@ -231,7 +228,7 @@ static void answer(Peer *peer) {
     Pending pending = g_array_index(peer->pending, Pending, 0);
     /* Units larger than the window are not supported. */
     if (pending.missing > 0 ||
-        peer->bulk_sent + peer->script.unit_bytes + 4096 > peer->bulk_allowed)
+        peer->s.bulk_sent + peer->script.unit_bytes + 4096 > peer->s.bulk_allowed)
       return;
     answer_first(peer, (peer->script.faults & PEER_DROP_ODD) && pending.frame % 2 == 1);
   }
@@ -241,18 +238,18 @@ static void on_attach(Peer *peer, const vsockenc_Attach *attach) {
   guint64 bit = attach->buffer < 64 ? G_GUINT64_CONSTANT(1) << attach->buffer : 0;
   peer->counts.attaches++;
   peer->counts.attach = *attach;
-  if (!bit || (peer->attached & bit)) peer->counts.violations++;
+  if (!bit || (peer->s.attached & bit)) peer->counts.violations++;
   if (peer->script.faults & PEER_NO_ATTACHED) return;
   gboolean inlined = attach->planes[0].resource == 0;
   if ((peer->script.faults & PEER_REFUSE_BUFFERS) ||
       (!inlined && (peer->script.faults & PEER_NO_RESOURCES))) {
     /* The guest may send frames with the buffer before it has this answer. */
-    peer->refused |= bit;
+    peer->s.refused |= bit;
     refuse(peer, vsockenc_ErrorSubject_BUFFER, attach->buffer, "no exporter");
     return;
   }
-  peer->attached |= bit;
-  peer->inlined = inlined ? peer->inlined | bit : peer->inlined & ~bit;
+  peer->s.attached |= bit;
+  peer->s.inlined = inlined ? peer->s.inlined | bit : peer->s.inlined & ~bit;
   peer->counts.attached++;
   peer->counts.most_attached = MAX(peer->counts.most_attached, peer->counts.attached);
   vsockenc_Attached *attached = &begin(peer, vsockenc_MessageType_ATTACHED)->u.attached;
@@ -266,8 +263,8 @@ static void on_attach(Peer *peer, const vsockenc_Attach *attach) {
 
 static void on_detach(Peer *peer, guint buffer) {
   guint64 bit = buffer < 64 ? G_GUINT64_CONSTANT(1) << buffer : 0;
-  if (!(peer->attached & bit)) peer->counts.violations++;
-  peer->attached &= ~bit;
+  if (!(peer->s.attached & bit)) peer->counts.violations++;
+  peer->s.attached &= ~bit;
   peer->counts.attached--;
   for (guint i = 0; i < peer->pending->len; i++)
     if (g_array_index(peer->pending, Pending, i).buffer == buffer) peer->counts.violations++;
@@ -282,27 +279,27 @@ static void on_frame(Peer *peer, const vsockenc_Frame *frame) {
   Pending pending = {
       .frame = frame->frame,
       .buffer = frame->buffer,
-      .key = peer->first || peer->key_next || frame->force_key,
+      .key = peer->s.first || peer->key_next || frame->force_key,
       .missing = frame->inline_bytes,
   };
   const Pending *last = last_pending(peer);
   peer->counts.frames++;
   if (frame->force_key) peer->counts.forced++;
-  if (frame->frame <= peer->last_frame || (!peer->first && frame->pts_ns <= peer->last_pts) ||
-      frame->buffer >= 64 || !((peer->attached | peer->refused) >> frame->buffer & 1) ||
-      frame->configuration != peer->serial)
+  if (frame->frame <= peer->s.last_frame || (!peer->s.first && frame->pts_ns <= peer->s.last_pts) ||
+      frame->buffer >= 64 || !((peer->s.attached | peer->s.refused) >> frame->buffer & 1) ||
+      frame->configuration != peer->s.serial)
     peer->counts.violations++;
   /* Inline buffers have pixels, others have none, and all arrive before the next frame. */
-  if ((frame->inline_bytes > 0) != (gboolean)(peer->inlined >> frame->buffer & 1) ||
+  if ((frame->inline_bytes > 0) != (gboolean)(peer->s.inlined >> frame->buffer & 1) ||
       (last && last->missing > 0))
     peer->counts.violations++;
   if (frame->inline_bytes > 0) peer->counts.frames_inline++;
   if (peer->early_missing > 0) peer->counts.violations++;
   peer->pixel_crc = (guint32)crc32(0, NULL, 0);
   peer->pixel_offset = 0;
-  peer->first = peer->key_next = FALSE;
-  peer->last_frame = frame->frame;
-  peer->last_pts = frame->pts_ns;
+  peer->s.first = peer->key_next = FALSE;
+  peer->s.last_frame = frame->frame;
+  peer->s.last_pts = frame->pts_ns;
   g_array_append_val(peer->pending, pending);
   peer->counts.most_in_flight = MAX(peer->counts.most_in_flight, peer->pending->len);
   if (frame->inline_bytes > 0 && (peer->script.faults & PEER_EARLY_DROP)) {
@@ -333,10 +330,10 @@ static void on_data(Peer *peer, const VencData *data) {
 }
 
 static void on_probe(Peer *peer, guint buffer) {
-  if (!(peer->attached >> buffer & 1)) peer->counts.violations++;
+  if (!(peer->s.attached >> buffer & 1)) peer->counts.violations++;
   vsockenc_Probed *probed = &begin(peer, vsockenc_MessageType_PROBED)->u.probed;
   probed->buffer = buffer;
-  gboolean inlined = peer->inlined >> buffer & 1;
+  gboolean inlined = peer->s.inlined >> buffer & 1;
   probed->crc = inlined ? peer->counts.last_crc : peer->script.probe_crc;
   probed->bytes = inlined ? peer->pixel_offset : peer->script.probe_bytes;
   finish(peer);
@@ -344,8 +341,8 @@ static void on_probe(Peer *peer, guint buffer) {
 
 static void send_credit(Peer *peer) {
   if (peer->script.faults & PEER_NO_CREDIT) return;
-  peer->bulk_granted = peer->bulk_received + VSOCKENC_GUEST_WINDOW_BYTES;
-  begin(peer, vsockenc_MessageType_CREDIT)->u.credit.granted_bytes = peer->bulk_granted;
+  peer->s.bulk_granted = peer->s.bulk_received + VSOCKENC_GUEST_WINDOW_BYTES;
+  begin(peer, vsockenc_MessageType_CREDIT)->u.credit.granted_bytes = peer->s.bulk_granted;
   finish(peer);
 }
 
@@ -354,18 +351,18 @@ static void on_message(Peer *peer, const VencMessage *message) {
     on_hello(peer, message);
     return;
   }
-  if (message->header.epoch != peer->epoch) return;
-  if (message->header.sequence != ++peer->sequence_in) peer->counts.violations++;
+  if (message->header.epoch != peer->s.epoch) return;
+  if (message->header.sequence != ++peer->s.sequence_in) peer->counts.violations++;
   switch (message->header.type) {
     case vsockenc_MessageType_PING:
       begin(peer, vsockenc_MessageType_PONG)->u.pong.token = message->u.ping.token;
       finish(peer);
       break;
     case vsockenc_MessageType_BYE:
-      peer->epoch = 0;
+      peer->s.epoch = 0;
       break;
     case vsockenc_MessageType_CREDIT:
-      peer->bulk_allowed = MAX(peer->bulk_allowed, message->u.credit.granted_bytes);
+      peer->s.bulk_allowed = MAX(peer->s.bulk_allowed, message->u.credit.granted_bytes);
       break;
     case vsockenc_MessageType_CONFIGURE:
       on_configure(peer, &message->u.configure);
@@ -378,8 +375,8 @@ static void on_message(Peer *peer, const VencMessage *message) {
       break;
     case vsockenc_MessageType_FRAME:
     case vsockenc_MessageType_DATA:
-      peer->bulk_received += message->wire_bytes;
-      if (peer->bulk_received > peer->bulk_granted) peer->counts.violations++;
+      peer->s.bulk_received += message->wire_bytes;
+      if (peer->s.bulk_received > peer->s.bulk_granted) peer->counts.violations++;
       if (message->header.type == vsockenc_MessageType_FRAME)
         on_frame(peer, &message->u.frame);
       else
@@ -403,7 +400,7 @@ static void on_message(Peer *peer, const VencMessage *message) {
 static void hang_up(Peer *peer) {
   if (peer->client >= 0) close(peer->client);
   peer->client = -1;
-  peer->epoch = 0;
+  peer->s.epoch = 0;
 }
 
 static void read_client(Peer *peer) {

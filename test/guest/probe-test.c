@@ -4,13 +4,14 @@
 #include "fake-gpu.h"
 #include "fixture.h"
 
-static void run(Fixture *f, const VencGpuOps *gpu, gboolean is_inline, VencProbeReport *report) {
-  guint faults = peer_lock(f->peer)->faults;
-  peer_unlock(f->peer);
+#define HANG_MS (HANG_SECONDS * 1000)
+
+static void run(Fixture *f, const VencGpuOps *gpu, gboolean is_inline, guint timeout_ms,
+                VencProbeReport *report) {
   const VencProbeOptions options = {.gpu_ops = gpu,
                                     .address = {.socket_path = f->path},
                                     .is_inline = is_inline,
-                                    .timeout_ms = faults & PEER_DEAF ? 500 : HANG_SECONDS * 1000};
+                                    .timeout_ms = timeout_ms};
   venc_probe_run(&options, report);
 }
 
@@ -25,7 +26,7 @@ static void test_other_bytes(Fixture *f, gconstpointer data) {
   VencProbeReport report;
   peer_set(f->peer, probe_crc, 0x1234abcd);
   peer_set(f->peer, probe_bytes, 640 * 360 * 4);
-  run(f, &fake_gpu, FALSE, &report);
+  run(f, &fake_gpu, FALSE, HANG_MS, &report);
   g_assert_false(report.ok);
   g_assert_cmpuint(report.resource, !=, 0);
   assert_json(&report, "\"ok\": false");
@@ -38,7 +39,7 @@ static void test_other_bytes(Fixture *f, gconstpointer data) {
 
 static void test_inline(Fixture *f, gconstpointer data) {
   VencProbeReport report;
-  run(f, &fake_gpu, TRUE, &report);
+  run(f, &fake_gpu, TRUE, HANG_MS, &report);
   g_assert_no_error(report.error);
   g_assert_true(report.ok);
   g_assert_cmphex(report.crc, ==, report.host.crc);
@@ -51,7 +52,7 @@ static void test_inline(Fixture *f, gconstpointer data) {
 static void test_refused(Fixture *f, gconstpointer data) {
   VencProbeReport report;
   peer_set(f->peer, faults, GPOINTER_TO_UINT(data));
-  run(f, &fake_gpu, FALSE, &report);
+  run(f, &fake_gpu, FALSE, GPOINTER_TO_UINT(data) == PEER_DEAF ? 500 : HANG_MS, &report);
   g_assert_false(report.ok);
   g_assert_nonnull(report.error);
   g_assert_nonnull(report.fix);
@@ -61,7 +62,7 @@ static void test_refused(Fixture *f, gconstpointer data) {
 
 static void test_no_gpu(Fixture *f, gconstpointer data) {
   VencProbeReport report;
-  run(f, &no_gpu, FALSE, &report);
+  run(f, &no_gpu, FALSE, HANG_MS, &report);
   g_assert_false(report.ok);
   assert_json(&report, "\"device\": null");
   assert_json(&report, "no virtio-gpu");

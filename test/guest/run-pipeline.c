@@ -152,8 +152,7 @@ static int run_to_end(Run *run, gchar **properties) {
 }
 
 static gint has_factory(const GValue *element, const gchar *factory) {
-  GstElementFactory *made_by = gst_element_get_factory(g_value_get_object(element));
-  return g_strcmp0(GST_OBJECT_NAME(made_by), factory);
+  return g_strcmp0(GST_OBJECT_NAME(gst_element_get_factory(g_value_get_object(element))), factory);
 }
 
 /* FALSE: GStreamer cannot parse the description, or it does not contain the element. */

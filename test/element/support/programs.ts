@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { expect } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
-import { psnr } from "../../support/ffmpeg.ts";
+import { inspectStream, psnr } from "../../support/ffmpeg.ts";
 import { TEST_HANG_MS } from "../../support/hang.ts";
 import { buildAlone } from "../../support/native-program.ts";
 
@@ -67,12 +67,13 @@ export async function passRelayTest(name: string, environment: Environment): Pro
   expect(`${stdout}\n${stderr}`).toMatch(new RegExp(`^ok \\d+ ${name}( |$)`, "m"));
 }
 
-/** Checks that a stream shows the frames of the program `pattern`. */
+/** Checks that a stream shows exactly the first frames of the program `pattern`. */
 export async function expectPattern(
   file: string,
   frames: number,
   size: { width: number; height: number },
 ): Promise<void> {
+  expect(inspectStream(file).frames).toBe(frames);
   const drawing = `--frames ${frames} --width ${size.width} --height ${size.height} --format BGRx`.split(" ");
   const reference = spawn(programPath("pattern"), drawing);
   // dB; a wrong stride, matrix or frame is below 20.

@@ -11,18 +11,13 @@ import type { Environment } from "./programs.ts";
 import { ResourceMemory } from "./resource-memory.ts";
 
 /** Differences from the default relay; `encoders` is its encoder.order. */
-interface RelayOptions {
-  readonly encoders?: readonly string[];
-  readonly environment?: Environment;
-}
+type RelayOptions = { readonly encoders?: readonly string[]; readonly environment?: Environment };
 
 export class TestRelay {
   /** UNIX listener without a VM: pixels are sent over the socket. */
   readonly inlineSocket: string;
-  /** UNIX listener of the VM whose resources are those of `memorySocket`. */
-  readonly resourceSocket: string;
-  /** Where fake-gpu.c gets its memory. */
-  readonly memorySocket: string;
+  /** Has element-relay-test use the UNIX listener of a VM, whose resources are fake-gpu.c's memory. */
+  readonly resources: Environment;
   /** TCP listener on 127.0.0.1, without a VM. */
   readonly tcpPort: number;
   readonly #statusPort: number;
@@ -32,8 +27,9 @@ export class TestRelay {
   private constructor(folder: string, tcpPort: number, statusPort: number, options: RelayOptions) {
     const { encoders = ["libx264", "libx265"], environment = {} } = options;
     this.inlineSocket = join(folder, "inline.sock");
-    this.resourceSocket = join(folder, "resource.sock");
-    this.memorySocket = join(folder, "memory.sock");
+    const resourceSocket = join(folder, "resource.sock");
+    const memorySocket = join(folder, "memory.sock");
+    this.resources = { VSOCKENC_RELAY_SOCKET: resourceSocket, VSOCKENC_RELAY_MEMORY: memorySocket };
     this.tcpPort = tcpPort;
     this.#statusPort = statusPort;
     const exportPath = join(folder, "export.sock");
@@ -45,20 +41,15 @@ export class TestRelay {
       vm = [{ name = "vm", export = ${JSON.stringify(exportPath)} }]
       listen = [
         { address = ${JSON.stringify(`unix:${this.inlineSocket}`)} },
-        { address = ${JSON.stringify(`unix:${this.resourceSocket}`)}, vm = "vm" },
+        { address = ${JSON.stringify(`unix:${resourceSocket}`)}, vm = "vm" },
         { address = "tcp:127.0.0.1:${tcpPort}" },
       ]`;
     writeFileSync(config, settings);
-    this.#memory = new ResourceMemory(this.memorySocket, exportPath);
+    this.#memory = new ResourceMemory(memorySocket, exportPath);
     const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
-    const relay = [
-      process.execPath,
-      join(packageRoot, "dist", "cli", "main.js"),
-      "relay",
-      "--config",
-      config,
-    ];
-    this.#process = new SupervisedProcess("vsockenc relay", ["env", ...variables, ...relay]);
+    const main = join(packageRoot, "dist", "cli", "main.js");
+    const command = ["env", ...variables, process.execPath, main, "relay", "--config", config];
+    this.#process = new SupervisedProcess("vsockenc relay", command);
   }
 
   /** @param folder for its sockets */
@@ -71,11 +62,6 @@ export class TestRelay {
       throw new Error(`the relay did not start:\n${relay.log}`, { cause });
     });
     return relay;
-  }
-
-  /** Has element-relay-test use the VM's resources. */
-  get resources(): Environment {
-    return { VSOCKENC_RELAY_SOCKET: this.resourceSocket, VSOCKENC_RELAY_MEMORY: this.memorySocket };
   }
 
   /** Its log so far. */

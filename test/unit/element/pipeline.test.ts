@@ -9,7 +9,7 @@ import {
   type OutputCaps,
   vsockencElement,
 } from "../../../guest/element/pipeline.ts";
-import { enumOf, OUTPUTS, PROPERTIES, type PropertySpec } from "../../../guest/element/spec.ts";
+import { nicksOf, OUTPUTS, PROPERTIES, type PropertySpec } from "../../../guest/element/spec.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { buildElement, GST_ENVIRONMENT, programPath } from "../../element/support/programs.ts";
 import { BUILD_HANG_MS } from "../../support/hang.ts";
@@ -123,7 +123,7 @@ describe("GStreamer", () => {
   );
 
   function arbitraryValue(property: PropertySpec): fc.Arbitrary<string | number> {
-    if (property.type === "enum") return fc.constantFrom(...enumOf(property).values.map(({ nick }) => nick));
+    if (property.type === "enum") return fc.constantFrom(...nicksOf(property));
     if (property.type !== "uint") return text;
     const max = property.name === "bitrate" ? LIMITS.MAX_BITRATE_KBPS : property.maximum;
     return fc.integer({ min: property.minimum, max });
@@ -153,7 +153,7 @@ describe("GStreamer", () => {
 
   it("reads every value of every enum", () => {
     const samples = SETTABLE.flatMap((property) =>
-      property.type === "enum" ? enumOf(property).values.map(({ nick }) => ({ [property.name]: nick })) : [],
+      property.type === "enum" ? nicksOf(property).map((nick) => ({ [property.name]: nick })) : [],
     );
     const expected = samples.map((sample) => expect.objectContaining(sample));
     expect(read(samples.map((sample) => untyped(sample)))).toEqual(expected);

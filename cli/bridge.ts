@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { createLogger } from "../common/log.ts";
-import { onTermination } from "./termination.ts";
+import { onTermination } from "./program.ts";
 
 interface BridgeOptions {
   readonly config?: string;

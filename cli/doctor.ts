@@ -1,5 +1,5 @@
 import { Command, Option } from "commander";
-import { type Configuration, readConfiguration } from "../host/config.ts";
+import { readConfiguration } from "../host/config.ts";
 import { type Check, formatChecks } from "./doctor/check.ts";
 import { checkGuest, looksLikeGuest } from "./doctor/guest.ts";
 import { checkHost } from "./doctor/host.ts";
@@ -13,10 +13,8 @@ interface Options {
 
 async function check({ config, side, probe }: Options): Promise<Check[]> {
   const guest = side === "guest" || (side === "auto" && config === undefined && looksLikeGuest("/"));
-  if (guest) return checkGuest({ root: "/", probe: probe ?? false });
-  const configuration: Configuration | undefined =
-    config === undefined ? undefined : readConfiguration(config);
-  return await checkHost(configuration);
+  if (guest) return checkGuest("/", probe ?? false);
+  return await checkHost(config === undefined ? undefined : readConfiguration(config));
 }
 
 /** `vsockenc doctor`: finds what is missing on this machine, and the command that fixes it. */

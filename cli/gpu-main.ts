@@ -4,6 +4,6 @@
  * program, without a subcommand (QEMU, docs/interop/vhost-user.rst).
  */
 import { gpuCommand } from "./gpu.ts";
-import { runProgram } from "./run-program.ts";
+import { runProgram } from "./program.ts";
 
 await runProgram(gpuCommand().name("vsockenc-gpu"));

@@ -7,7 +7,7 @@ import { createLogger, LOG_LEVELS, type LogLevel } from "../common/log.ts";
 import { DISPLAY_MODE_RULE, type DisplayMode, parseDisplayMode } from "../host/gpu/display-mode.ts";
 import type { GpuService, VhostEndpoint } from "../host/gpu/service.ts";
 import { LIMITS } from "../proto/limits.ts";
-import { onTermination } from "./termination.ts";
+import { onTermination } from "./program.ts";
 
 /** The answer to libvirt's query of capabilities: no rendering. docs/interop/vhost-user.json */
 const CAPABILITIES = { type: "gpu", features: [] };
@@ -36,12 +36,6 @@ function parseMode(text: string): DisplayMode {
   return mode;
 }
 
-function parseLevel(text: string): LogLevel {
-  const level = LOG_LEVELS.find((known) => known === text);
-  if (level !== undefined) return level;
-  throw new InvalidArgumentError(`It must be one of ${LOG_LEVELS.join(", ")}.`);
-}
-
 function endpoint(flags: Flags, command: Command): VhostEndpoint {
   if (flags.socketPath !== undefined && flags.fd === undefined) {
     return { kind: "path", path: flags.socketPath };
@@ -66,17 +60,8 @@ async function serve(flags: Flags, command: Command): Promise<void> {
   let service: GpuService | undefined;
   // First, so that a signal that arrives at once leaves no socket file behind.
   onTermination(() => service?.close());
-  service = new Service(
-    {
-      endpoint: endpoint(flags, command),
-      exportPath,
-      exportUsers: exportUid,
-      heads,
-      mode,
-      recordPath: record,
-    },
-    log,
-  );
+  const sockets = { endpoint: endpoint(flags, command), exportPath, exportUsers: exportUid };
+  service = new Service({ ...sockets, heads, mode, recordPath: record }, log);
   await service.ended;
 }
 
@@ -126,7 +111,7 @@ export function gpuCommand(): Command {
       "record the requests of QEMU and of the guest's driver, with the answers (for debugging)",
     )
     .option("--print-capabilities", "print the capabilities as JSON (for libvirt) and exit")
-    .option("--log-level <level>", LOG_LEVELS.join(", "), parseLevel, "info")
+    .addOption(new Option("--log-level <level>", "least severe level").choices(LOG_LEVELS).default("info"))
     .addHelpText("after", EXAMPLES)
     .action(async (flags: Flags, command: Command) => {
       if (flags.printCapabilities) {

@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { createLogger } from "../common/log.ts";
 import { readConfiguration } from "../host/config.ts";
 import { Supervisor } from "../host/supervisor.ts";
-import { onTermination } from "./termination.ts";
+import { onTermination } from "./program.ts";
 
 /** `vsockenc host`: keeps the GPU processes of all configured VMs and one relay running. */
 export function hostCommand(): Command {

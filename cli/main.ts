@@ -6,10 +6,9 @@ import { bridgeCommand } from "./bridge.ts";
 import { doctorCommand } from "./doctor.ts";
 import { gpuCommand } from "./gpu.ts";
 import { hostCommand } from "./host.ts";
-import { libvirtXmlCommand } from "./libvirt-xml.ts";
-import { qemuArgsCommand } from "./qemu-args.ts";
+import { libvirtXmlCommand, qemuArgsCommand } from "./hypervisor.ts";
+import { runProgram } from "./program.ts";
 import { relayCommand } from "./relay.ts";
-import { runProgram } from "./run-program.ts";
 
 const program = new Command("vsockenc")
   .description(

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { createLogger } from "../common/log.ts";
 import { readConfiguration } from "../host/config.ts";
-import { onTermination } from "./termination.ts";
+import { onTermination } from "./program.ts";
 
 /** `vsockenc relay`: serves the ports of the configuration's VMs until a signal stops it. */
 export function relayCommand(): Command {

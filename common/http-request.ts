@@ -1,19 +1,14 @@
 import type { IncomingMessage } from "node:http";
 
-/** The target of a request, from its URL and Host header. */
-export interface RequestTarget {
-  readonly pathname: string;
-  readonly query: URLSearchParams;
-  /** Of the Host header, without the port and without the brackets of an IPv6 address. */
-  readonly hostname: string;
-}
-
 /**
+ * The target of a request: path and query of its URL, and the host name of its Host header, without the port and without the
+ * brackets of an IPv6 address.
+ *
  * Nothing in a request is trusted: an invalid path or host becomes empty.
  *
  * The two are parsed separately, because a path that begins with two slashes would be parsed as another host.
  */
-export function requestTarget({ url = "", headers }: IncomingMessage): RequestTarget {
+export function requestTarget({ url = "", headers }: IncomingMessage) {
   const host = `http://${headers.host ?? ""}`;
   const hostname = URL.canParse(host) ? new URL(host).hostname.replace(/^\[|\]$/g, "") : "";
   const path = `http://host${url}`;

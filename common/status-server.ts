@@ -7,8 +7,30 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
+import { z } from "zod";
 import { isLoopback } from "./address.ts";
 import { requestTarget } from "./http-request.ts";
+
+/**
+ * The table `status` in the configurations of relay and bridge.
+ *
+ * @param port the default
+ * @param program its name in the description, e.g. "relay"
+ */
+export const statusOptions = (port: number, program: string) =>
+  z
+    .strictObject({
+      enabled: z.boolean().default(true).describe("Whether /metrics and /health are served."),
+      port: z
+        .int()
+        .min(1)
+        .max(65_535)
+        .default(port)
+        .describe(
+          `TCP port on 127.0.0.1. If another program uses it, the ${program} warns and runs without the status page.`,
+        ),
+    })
+    .prefault({});
 
 /** Whether the program works; if not, the reasons. */
 export type Health = { readonly ok: true } | { readonly ok: false; readonly reasons: readonly string[] };

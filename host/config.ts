@@ -6,7 +6,7 @@
 import { z } from "zod";
 import { type Address, isLoopback, parseAddress } from "../common/address.ts";
 import { LOG_LEVELS } from "../common/log.ts";
-import { statusOptions } from "../common/status-options.ts";
+import { statusOptions } from "../common/status-server.ts";
 import { type ConfigurationField, describeFields, parseToml, readToml } from "../common/toml-file.ts";
 import { LIMITS } from "../proto/limits.ts";
 import { viewerOptions } from "../viewer/server/options.ts";
@@ -224,7 +224,6 @@ const schema = fields.superRefine(checkConsistency);
 type Draft = z.infer<typeof fields>;
 
 export type Configuration = z.infer<typeof schema>;
-export type ListenConfiguration = Configuration["listen"][number];
 export type VmConfiguration = Configuration["vm"][number];
 
 /** Every field of the configuration, from the schema. */

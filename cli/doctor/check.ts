@@ -3,12 +3,10 @@ import { spawnSync } from "node:child_process";
 import { accessSync, constants, readdirSync } from "node:fs";
 import { errorText } from "../../common/error-text.ts";
 
-export type CheckStatus = "ok" | "warning" | "failure";
-
 export interface Check {
   readonly name: string;
   /** "warning": works, but not as well as it could; "failure": does not work. */
-  readonly status: CheckStatus;
+  readonly status: "ok" | "warning" | "failure";
   readonly detail: string;
   /** The command or step that fixes it. */
   readonly fix?: string;
@@ -48,6 +46,18 @@ export function entries(folder: string): string[] {
   }
 }
 
+/** Compares versions by their first two numbers, e.g. "20.19.0" with "20.15". */
+export function isAtLeast(version: string, least: string): boolean {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const [leastMajor = 0, leastMinor = 0] = least.split(".").map(Number);
+  return major > leastMajor || (major === leastMajor && minor >= leastMinor);
+}
+
+/** The version in the output of `qemu-system-* --version`. */
+export function qemuVersion(output: string): string | undefined {
+  return /version (\d+\.\d+(?:\.\d+)?)/.exec(output)?.[1];
+}
+
 const PROGRAM_MS = 20_000;
 
 export type ProgramResult =
@@ -70,7 +80,7 @@ export function run(program: string, args: readonly string[]): ProgramResult {
   return { kind: "ended", status: status ?? -1, output: stdout };
 }
 
-const MARKS: Readonly<Record<CheckStatus, string>> = { ok: "ok  ", warning: "warn", failure: "FAIL" };
+const MARKS = { ok: "ok  ", warning: "warn", failure: "FAIL" } as const;
 
 /** As text: one line for each check, its fix below it. */
 export function formatChecks(checks: readonly Check[]): string {

@@ -7,19 +7,16 @@ import { type Check, entries, failure, mayAccess, ok, run, warning } from "./che
 /** Name of the ports without their number. */
 const PORT_PREFIX = "org.vsockenc.";
 
-export interface GuestOptions {
-  /** Contains dev and sys; "/" except in tests. */
-  readonly root: string;
-  /** Send a buffer through the whole path. */
-  readonly probe: boolean;
-}
-
 /** Whether this machine has a port of vsockenc, and so is a guest. */
 export function looksLikeGuest(root: string): boolean {
   return ports(root).length > 0;
 }
 
-export function checkGuest({ root, probe }: GuestOptions): Check[] {
+/**
+ * @param root contains dev and sys; "/" except in tests
+ * @param probe sends a buffer through the whole path
+ */
+export function checkGuest(root: string, probe: boolean): Check[] {
   return [checkRenderNode(root), checkPort(root), checkPlugin(), ...(probe ? [checkProbe()] : [])];
 }
 
@@ -53,11 +50,8 @@ function checkRenderNode(root: string): Check {
   if (first === undefined) {
     const fix =
       "start the VM with the GPU of `vsockenc qemu-args`, and load the driver in the guest: sudo modprobe virtio_gpu";
-    return warning(
-      name,
-      "no render node of the driver virtio_gpu; pixels go through the port, which is slow",
-      fix,
-    );
+    const detail = "no render node of the driver virtio_gpu; pixels go through the port, which is slow";
+    return warning(name, detail, fix);
   }
   const usable = nodes.find((node) => mayAccess(join(root, "dev", "dri", node)));
   if (usable !== undefined) return ok(name, `/dev/dri/${usable}`);
@@ -124,8 +118,6 @@ function probeCheck(name: string, output: string, fix: string): Check {
   }
   if (!report.ok) return failure(name, report.error ?? "the host reads different pixels", report.fix ?? fix);
   const { device, tier, runs, host } = report;
-  return ok(
-    name,
-    `${host ?? "the host"} reads the same pixels: tier ${tier}, ${runs} runs, ${device ?? "no GPU"}`,
-  );
+  const facts = `tier ${tier}, ${runs} runs, ${device ?? "no GPU"}`;
+  return ok(name, `${host ?? "the host"} reads the same pixels: ${facts}`);
 }

@@ -9,7 +9,7 @@ import { parseAddress } from "../../common/address.ts";
 import { loadAddon } from "../../common/load-addon.ts";
 import { minimumNode, minimumQemu } from "../../common/package-root.ts";
 import type { Configuration, VmConfiguration } from "../../host/config.ts";
-import { type Check, failure, mayAccess, ok, reason, run, warning } from "./check.ts";
+import { type Check, failure, isAtLeast, mayAccess, ok, qemuVersion, reason, run, warning } from "./check.ts";
 import { checkMac, type Mac } from "./macos.ts";
 
 /** @param configuration undefined: checks only the machine */
@@ -28,18 +28,13 @@ export async function checkHost(configuration: Configuration | undefined): Promi
 }
 
 function thisMac(configuration: Configuration | undefined): Mac {
-  const sockets = (configuration?.vm ?? []).flatMap(({ ports, gpu }) => [
-    ...ports,
-    ...(gpu === undefined ? [] : [gpu.socket]),
-  ]);
+  const sockets = (configuration?.vm ?? []).flatMap(({ ports, gpu }) => [...ports, gpu?.socket ?? []].flat());
   return { root: "/", home: homedir(), run, loadMedia: () => loadAddon("media"), sockets };
 }
 
 /** @param version e.g. "20.19.0" */
 export function checkNode(version: string): Check {
-  const [major = 0, minor = 0] = version.split(".").map(Number);
-  const [needMajor = 0, needMinor = 0] = minimumNode.split(".").map(Number);
-  if (major > needMajor || (major === needMajor && minor >= needMinor)) return ok("Node.js", version);
+  if (isAtLeast(version, minimumNode)) return ok("Node.js", version);
   return failure("Node.js", `${version} is too old`, `install Node.js ${minimumNode} or newer`);
 }
 
@@ -83,14 +78,13 @@ function checkQemu(): Check[] {
     const cause = version.kind === "missing" ? "not found" : version.detail;
     return [warning("QEMU", `${QEMU}: ${cause}`, `${install}, if VMs run on this machine`)];
   }
-  const [, found = "unknown version"] = /version (\d+\.\d+(?:\.\d+)?)/.exec(version.output) ?? [];
-  const isNew = Number.parseFloat(found) >= Number.parseFloat(minimumQemu);
+  const found = qemuVersion(version.output) ?? "unknown version";
   const device = run(QEMU, ["-device", "help"]);
   const hasGpu = device.kind === "ended" && device.output.includes("vhost-user-gpu-pci");
   const modules =
     "install the package with QEMU's display modules (Debian: qemu-system-gui or qemu-system-modules-opengl), or configure QEMU with --enable-vhost-user";
   return [
-    isNew ? ok("QEMU", found) : failure("QEMU", `${found} is too old`, install),
+    isAtLeast(found, minimumQemu) ? ok("QEMU", found) : failure("QEMU", `${found} is too old`, install),
     hasGpu
       ? ok("QEMU's vhost-user-gpu", "available")
       : failure("QEMU's vhost-user-gpu", `${QEMU} has no vhost-user-gpu-pci`, modules),

@@ -6,7 +6,17 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { type Check, entries, failure, ok, type ProgramResult, reason, warning } from "./check.ts";
+import {
+  type Check,
+  entries,
+  failure,
+  isAtLeast,
+  ok,
+  type ProgramResult,
+  qemuVersion,
+  reason,
+  warning,
+} from "./check.ts";
 
 /** QEMU 9.1 is the first that has vhost-user and memory-backend-shm outside Linux. */
 const VHOST_USER_SINCE = "9.1";
@@ -36,9 +46,7 @@ const encoder = z.object({
 export type VideoToolboxEncoder = z.infer<typeof encoder>;
 
 /** media.node, if it was built with VideoToolbox. */
-export interface VideoToolboxAddon {
-  videoToolboxEncoders(): VideoToolboxEncoder[];
-}
+const videoToolbox = z.object({ videoToolboxEncoders: z.function() });
 
 /** The Mac to check. */
 export interface Mac {
@@ -54,25 +62,14 @@ export interface Mac {
 }
 
 export function checkMac(mac: Mac): Check[] {
-  return [
-    checkSystem(mac),
-    checkHypervisor(mac),
-    checkVideoToolbox(mac),
-    ...checkQemus(mac),
-    ...checkUtm(mac),
-  ];
+  const system = [checkSystem(mac), checkHypervisor(mac), checkVideoToolbox(mac)];
+  return [...system, ...checkQemus(mac), ...checkUtm(mac)];
 }
 
 /** The output of a program; undefined if it failed. */
 function output({ run }: Mac, program: string, args: readonly string[]): string | undefined {
   const result = run(program, args);
   return result.kind === "ended" && result.status === 0 ? result.output.trim() : undefined;
-}
-
-function isAtLeast(version: string, least: string): boolean {
-  const [major = 0, minor = 0] = version.split(".").map(Number);
-  const [leastMajor = 0, leastMinor = 0] = least.split(".").map(Number);
-  return major > leastMajor || (major === leastMajor && minor >= leastMinor);
 }
 
 function checkSystem(mac: Mac): Check {
@@ -86,23 +83,20 @@ function checkHypervisor(mac: Mac): Check {
   const name = "acceleration";
   if (output(mac, "sysctl", ["-n", "kern.hv_support"]) === "1")
     return ok(name, "Hypervisor.framework (-accel hvf)");
-  return warning(
-    name,
-    "no Hypervisor.framework (kern.hv_support is not 1); QEMU emulates, about ten times slower",
-    "run vsockenc and QEMU on the Mac itself, not in a VM on it",
-  );
+  const detail = "no Hypervisor.framework (kern.hv_support is not 1); QEMU emulates, about ten times slower";
+  return warning(name, detail, "run vsockenc and QEMU on the Mac itself, not in a VM on it");
 }
 
 function checkVideoToolbox(mac: Mac): Check {
   const name = "VideoToolbox";
   let encoders: VideoToolboxEncoder[];
   try {
-    const media = mac.loadMedia();
-    if (!hasVideoToolbox(media)) {
+    const media = videoToolbox.safeParse(mac.loadMedia());
+    if (!media.success) {
       const fix = "build on this Mac with Xcode's command line tools: npm run build";
       return warning(name, "media.node was built without it; only libavcodec can encode", fix);
     }
-    encoders = z.array(encoder).parse(media.videoToolboxEncoders());
+    encoders = z.array(encoder).parse(media.data.videoToolboxEncoders());
   } catch (error) {
     return warning(name, reason(error), "npm run setup && npm run build");
   }
@@ -112,15 +106,6 @@ function checkVideoToolbox(mac: Mac): Check {
     return warning(name, `none of ${encoders.length} encoders is H.264 or HEVC in hardware`, fix);
   }
   return ok(name, usable.map(({ id, codec }) => `${codec}: ${id}`).join(", "));
-}
-
-function hasVideoToolbox(media: unknown): media is VideoToolboxAddon {
-  return (
-    typeof media === "object" &&
-    media !== null &&
-    "videoToolboxEncoders" in media &&
-    typeof media.videoToolboxEncoders === "function"
-  );
 }
 
 function checkQemus(mac: Mac): Check[] {
@@ -135,7 +120,7 @@ function checkQemus(mac: Mac): Check[] {
 
 function checkQemu(mac: Mac, path: string): Check[] {
   const name = path;
-  const [, version] = /version (\d+\.\d+(?:\.\d+)?)/.exec(output(mac, path, ["--version"]) ?? "") ?? [];
+  const version = qemuVersion(output(mac, path, ["--version"]) ?? "");
   if (version === undefined) {
     return [failure(name, "reports no version", `run \`${path} --version\` to see why`)];
   }
@@ -147,11 +132,8 @@ function checkQemu(mac: Mac, path: string): Check[] {
 /** The paths for pixels that this QEMU allows its guests. */
 function checkRoute(name: string, version: string, devices: string, objects: string): Check {
   if (!devices.includes('"virtserialport"')) {
-    return failure(
-      name,
-      `${version}, without virtserialport`,
-      "install a QEMU with its usual devices: brew install qemu",
-    );
+    const fix = "install a QEMU with its usual devices: brew install qemu";
+    return failure(name, `${version}, without virtserialport`, fix);
   }
   const missing = [
     ...(isAtLeast(version, VHOST_USER_SINCE) ? [] : [`QEMU ${VHOST_USER_SINCE}`]),
@@ -159,11 +141,9 @@ function checkRoute(name: string, version: string, devices: string, objects: str
     ...(objects.includes("memory-backend-shm") ? [] : ["memory-backend-shm"]),
   ];
   if (missing.length === 0) return ok(name, `${version}, with vhost-user-gpu: guests can send resources`);
-  return warning(
-    name,
-    `${version}, without ${missing.join(", ")}: guests send their pixels through the port`,
-    `build QEMU ${VHOST_USER_SINCE} or newer with --enable-vhost-user (docs/macos.md, "A QEMU with vhost-user")`,
-  );
+  const detail = `${version}, without ${missing.join(", ")}: guests send their pixels through the port`;
+  const fix = `build QEMU ${VHOST_USER_SINCE} or newer with --enable-vhost-user (docs/macos.md, "A QEMU with vhost-user")`;
+  return warning(name, detail, fix);
 }
 
 /** Signing again without --entitlements drops them all. */
@@ -211,11 +191,8 @@ function checkSocketFolder(mac: Mac): Check {
   }
   const outside = mac.sockets.filter((path) => !path.startsWith(`${folder}/`));
   if (outside.length === 0) return ok(name, folder);
-  return warning(
-    name,
-    `UTM's sandbox blocks QEMU from ${outside.join(", ")}`,
-    `for VMs of UTM, use sockets in ${folder} (VMs of another QEMU may have them anywhere)`,
-  );
+  const fix = `for VMs of UTM, use sockets in ${folder} (VMs of another QEMU may have them anywhere)`;
+  return warning(name, `UTM's sandbox blocks QEMU from ${outside.join(", ")}`, fix);
 }
 
 function socketFolder(home: string): string | undefined {

@@ -1,7 +1,7 @@
 /** The configuration of `vsockenc bridge`: TOML, checked by a schema from which the table in docs/bridge.md is generated. */
 import { z } from "zod";
 import { LOG_LEVELS } from "../../common/log.ts";
-import { statusOptions } from "../../common/status-options.ts";
+import { statusOptions } from "../../common/status-server.ts";
 import {
   ConfigurationError,
   type ConfigurationField,

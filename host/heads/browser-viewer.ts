@@ -2,19 +2,20 @@
  * The relay's viewer for browsers: guests' streams, which are encoded anyway, and VMs' heads, which are encoded only while a
  * viewer watches. Each has an id: "desk/port0", "desk/head0", "desk/listen1.0", "listen0.2".
  */
-import type { Logger } from "pino";
 import { packageVersion } from "../../common/package-root.ts";
 import { VIEWER_PAGE } from "../../viewer/server/http/page-files.ts";
 import type { ViewerSource } from "../../viewer/server/source.ts";
 import { type SourceOptions, ViewerServer, ViewerSourceError } from "../../viewer/server/viewer-server.ts";
 import type { Configuration, VmConfiguration } from "../config.ts";
-import type { EncoderBackend } from "../encoders/encoder.ts";
 import type { VmResources } from "../export/vm-resources.ts";
-import type { OpenRelayViewer, RelayViewer, RelayViewerParts } from "../relay/relay-viewer.ts";
-import type { StreamObserver } from "../relay/stream-observer.ts";
+import type {
+  OpenRelayViewer,
+  RelayViewer,
+  RelayViewerParts,
+  StreamObserver,
+} from "../relay/relay-viewer.ts";
 import { GuestStreamSource } from "./guest-stream-source.ts";
-import { HeadsMetrics } from "./head-metrics.ts";
-import { HeadSource } from "./head-source.ts";
+import { HeadSource } from "./head-run.ts";
 
 /**
  * The viewer of a configuration; undefined unless it is enabled. Opening it may fail with ViewerOptionsError.
@@ -25,27 +26,20 @@ export function viewerOf({ viewer }: Configuration, page: string = VIEWER_PAGE):
   if (!viewer.enabled) return undefined;
   return async (parts) => {
     const software = `vsockenc relay ${packageVersion}`;
-    const { registry, log } = parts;
-    return new BrowserViewer(
-      await ViewerServer.start({ options: viewer, page, software, registry, log }),
-      parts,
-    );
+    const options = { options: viewer, page, software, registry: parts.metrics.registry, log: parts.log };
+    return new BrowserViewer(await ViewerServer.start(options), parts);
   };
 }
 
 class BrowserViewer implements RelayViewer {
   readonly #server: ViewerServer;
-  readonly #backend: EncoderBackend;
-  readonly #metrics: HeadsMetrics;
-  readonly #log: Logger;
+  readonly #parts: RelayViewerParts;
   /** Ids of streams from clients of [[listen]]. */
   readonly #clients = new Set<string>();
 
-  constructor(server: ViewerServer, { backend, registry, log }: RelayViewerParts) {
+  constructor(server: ViewerServer, parts: RelayViewerParts) {
     this.#server = server;
-    this.#backend = backend;
-    this.#metrics = new HeadsMetrics(registry);
-    this.#log = log;
+    this.#parts = parts;
   }
 
   get address(): string {
@@ -53,7 +47,7 @@ class BrowserViewer implements RelayViewer {
   }
 
   port(vm: string, index: number): StreamObserver {
-    const source = new GuestStreamSource({ id: `${vm}/port${index}`, vm, title: `Port ${index}` });
+    const source = new GuestStreamSource(`${vm}/port${index}`, vm, `Port ${index}`);
     this.#offer(source);
     return source;
   }
@@ -64,11 +58,10 @@ class BrowserViewer implements RelayViewer {
     while (this.#clients.has(`${prefix}.${slot}`)) slot += 1;
     const id = `${prefix}.${slot}`;
     this.#clients.add(id);
-    const onEnd = (): void => {
+    const source = new GuestStreamSource(id, vm, `${name}, ${slot}`, () => {
       this.#clients.delete(id);
       this.#server.remove(id);
-    };
-    const source = new GuestStreamSource({ id, vm, title: `${name}, ${slot}`, onEnd });
+    });
     this.#offer(source);
     return source;
   }
@@ -76,17 +69,13 @@ class BrowserViewer implements RelayViewer {
   heads({ name, view }: VmConfiguration, resources: VmResources): void {
     if (!view.heads) return;
     const bitrate = { minKbps: view.min_kbps, maxKbps: view.max_kbps };
-    const options = {
-      heads: resources.heads,
-      resources,
-      backend: this.#backend,
-      rate: view.rate,
-      bitrateKbps: view.max_kbps,
-      metrics: this.#metrics.forVm(name),
-    };
+    const { backend, log } = this.#parts;
+    const metrics = this.#parts.metrics.headsOf(name);
+    const options = { resources, backend, rate: view.rate, bitrateKbps: view.max_kbps, metrics };
     resources.heads.discover((head) => {
-      const log = this.#log.child({ vm: name, head });
-      this.#offer(new HeadSource(name, { ...options, head, log }), { bitrate });
+      const headLog = log.child({ vm: name, head });
+      const source = new HeadSource(name, { ...options, heads: resources.heads, head, log: headLog });
+      this.#offer(source, { bitrate });
     });
   }
 
@@ -100,7 +89,7 @@ class BrowserViewer implements RelayViewer {
       this.#server.add(source, options);
     } catch (error) {
       if (!(error instanceof ViewerSourceError)) throw error;
-      this.#log.warn({ reason: error.message }, "cannot offer a source to viewers");
+      this.#parts.log.warn({ reason: error.message }, "cannot offer a source to viewers");
     }
   }
 }

@@ -8,17 +8,9 @@ import type {
   SourceStatistics,
   ViewerSource,
 } from "../../viewer/server/source.ts";
-import type { ObservedPacket, StreamObserver } from "../relay/stream-observer.ts";
+import type { ObservedPacket, StreamObserver } from "../relay/relay-viewer.ts";
 
 const AWAY: SourceState = { code: "away", text: "No program in the guest sends a stream here." };
-
-export interface GuestStreamOptions {
-  readonly id: string;
-  readonly vm: string;
-  readonly title: string;
-  /** The session has ended; another may follow. */
-  readonly onEnd?: () => void;
-}
 
 export class GuestStreamSource implements ViewerSource, StreamObserver {
   readonly kind = "stream";
@@ -32,11 +24,12 @@ export class GuestStreamSource implements ViewerSource, StreamObserver {
   #last: Pick<ObservedPacket, "encoder" | "tier"> | undefined;
   readonly #dropped = { flushed: 0, encoder: 0 };
 
-  constructor({ id, vm, title, onEnd }: GuestStreamOptions) {
+  /** @param onSessionEnd a session has ended; another may follow */
+  constructor(id: string, vm: string, title: string, onSessionEnd?: () => void) {
     this.id = id;
     this.vm = vm;
     this.title = title;
-    this.#onSessionEnd = onEnd;
+    this.#onSessionEnd = onSessionEnd;
   }
 
   start(events: SourceEvents): void {

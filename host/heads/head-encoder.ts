@@ -3,10 +3,8 @@
  *
  * One at a time is enough for a screen, and keeps latency low: changes during an encode are in the next picture.
  */
-import type { Logger } from "pino";
 import {
   type EncodedPacket,
-  type EncoderBackend,
   type EncoderConfiguration,
   type EncoderDescription,
   type EncoderEvent,
@@ -14,24 +12,12 @@ import {
   type EncoderSession,
 } from "../encoders/encoder.ts";
 import type { Picture } from "../native/picture.ts";
-import type { HeadMetrics } from "./head-metrics.ts";
+import type { HeadOptions } from "./head-run.ts";
 
 /** A new viewer gets the group of pictures replayed, or requests a key frame. */
 const KEYFRAME_SECONDS = 5;
 
-export interface HeadEncoderOptions {
-  readonly backend: EncoderBackend;
-  /** Pictures a second, for rate control. */
-  readonly rate: number;
-  readonly bitrateKbps: number;
-  readonly metrics: HeadMetrics;
-  readonly log: Logger;
-}
-
-interface Size {
-  readonly width: number;
-  readonly height: number;
-}
+type Size = Pick<EncoderConfiguration, "width" | "height">;
 
 interface Current {
   readonly session: EncoderSession;
@@ -47,14 +33,14 @@ interface Pending {
 }
 
 export class HeadEncoder {
-  readonly #options: HeadEncoderOptions;
+  readonly #options: HeadOptions;
   #bitrateKbps: number;
   #current: Current | undefined;
   #pending: Pending | undefined;
   #frame = 0;
   #closed = false;
 
-  constructor(options: HeadEncoderOptions) {
+  constructor(options: HeadOptions) {
     this.#options = options;
     this.#bitrateKbps = options.bitrateKbps;
   }
@@ -149,10 +135,8 @@ export class HeadEncoder {
         this.#take()?.resolve(undefined);
         break;
       case "failed":
-        if (this.#current !== undefined) this.#current.stale = true;
-        this.#take()?.reject(new EncoderFailedError(event.message));
-        break;
       case "frame-failed":
+        if (event.kind === "failed" && this.#current !== undefined) this.#current.stale = true;
         this.#take()?.reject(new EncoderFailedError(event.message));
         break;
       case "note":
@@ -161,7 +145,7 @@ export class HeadEncoder {
     }
   }
 
-  #take(): Pending | undefined {
+  #take() {
     const pending = this.#pending;
     this.#pending = undefined;
     return pending;

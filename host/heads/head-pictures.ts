@@ -3,11 +3,16 @@
  *
  * A guest that flips pages shows the same few resources in turn, so those stay mapped until the guest frees them.
  */
+import { fourcc, PACKED_PIXEL_BYTES, virtioFormat, withoutAlpha } from "../../proto/formats.ts";
 import { type MappedPicture, mapPicture } from "../export/mapped-picture.ts";
 import type { Scanout } from "../export/source.ts";
 import type { ResourceSource } from "../export/vm-resources.ts";
 import type { Picture } from "../native/picture.ts";
-import { ScanoutError, scanoutLayout } from "./scanout-layout.ts";
+
+/** The head cannot be shown; the message has the reason. */
+export class ScanoutError extends Error {
+  override readonly name = "ScanoutError";
+}
 
 /** Triple buffering and one more. */
 const MAX_PICTURES = 4;
@@ -53,7 +58,14 @@ export class HeadPictures {
     const mapped = await mapPicture(this.#source, [resource], (resources) => {
       const held = resources.get(resource);
       if (held === undefined) throw new ScanoutError(`resource ${resource} is not available`);
-      return scanoutLayout(held, scanout);
+      const { width, height, format, bytes: memory } = held;
+      // Alpha means nothing on a screen.
+      const known = virtioFormat(format);
+      const shown = known && withoutAlpha(known);
+      if (shown === undefined) throw new ScanoutError(`the head's pixels have the unknown format ${format}`);
+      // Rows without padding: the backing has the layout of the host's copy (virtio 1.2, 5.7.6.8, TRANSFER_TO_HOST_2D).
+      const plane = { memory, offset: 0, stride: width * PACKED_PIXEL_BYTES };
+      return { width, height, fourcc: fourcc(shown.drm), planes: [plane], visible: scanout.rectangle };
     });
     if (!this.#closed) return mapped;
     mapped.close();

@@ -9,24 +9,26 @@
 
 import type { Logger } from "pino";
 import { errorText } from "../../common/error-text.ts";
-import type { SourceEvents } from "../../viewer/server/source.ts";
+import type { SourceEvents, SourceStatistics, ViewerSource } from "../../viewer/server/source.ts";
 import { type EncodedPacket, type EncoderBackend, EncoderError } from "../encoders/encoder.ts";
 import { ExportClosedError, ExportRefusedError } from "../export/client.ts";
 import type { Heads } from "../export/heads.ts";
 import type { Scanout } from "../export/source.ts";
 import type { ResourceSource } from "../export/vm-resources.ts";
 import { PictureError, type PictureTier } from "../native/picture.ts";
+import type { HeadMetrics } from "../relay/metrics.ts";
 import { HeadEncoder } from "./head-encoder.ts";
-import type { HeadMetrics } from "./head-metrics.ts";
-import { HeadPictures } from "./head-pictures.ts";
+import { HeadPictures, ScanoutError } from "./head-pictures.ts";
 import { Pacer } from "./pacer.ts";
-import { ScanoutError } from "./scanout-layout.ts";
 
 const RETRY_MS = 1000;
 const AWAY = {
   exporter: "The VM is off, or its GPU process does not answer.",
   display: "The display is off.",
 } as const;
+
+/** Errors that a guest or an encoder can cause. */
+const EXPECTED = [ExportRefusedError, ExportClosedError, PictureError, EncoderError, ScanoutError];
 
 export interface HeadOptions {
   readonly head: number;
@@ -41,16 +43,45 @@ export interface HeadOptions {
   readonly log: Logger;
 }
 
-/** Facts about the picture, for statistics. */
-export interface HeadFacts {
-  readonly encoder: string;
-  readonly tier: PictureTier | "";
-  readonly bitrateKbps: number;
-  /** Pictures that the encoder dropped. */
-  readonly dropped: number;
+/** A head of a VM as a source for viewers: encoded on the host while watched, without software in the guest. */
+export class HeadSource implements ViewerSource {
+  readonly kind = "head";
+  readonly id: string;
+  readonly vm: string;
+  readonly title: string;
+  readonly #options: HeadOptions;
+  #run: HeadRun | undefined;
+
+  constructor(vm: string, options: HeadOptions) {
+    this.vm = vm;
+    this.id = `${vm}/head${options.head}`;
+    this.title = `Head ${options.head}`;
+    this.#options = options;
+  }
+
+  start(events: SourceEvents): void {
+    this.#run = new HeadRun(this.#options, events);
+  }
+
+  stop(): void {
+    this.#run?.stop();
+    this.#run = undefined;
+  }
+
+  requestKeyFrame(): void {
+    this.#run?.requestKeyFrame();
+  }
+
+  setBitrate(kbps: number): void {
+    this.#run?.setBitrate(kbps);
+  }
+
+  statistics(): SourceStatistics {
+    return this.#run?.statistics() ?? { encoder: "", tier: "", bitrateKbps: 0, dropped: { encoder: 0 } };
+  }
 }
 
-export class HeadRun {
+class HeadRun {
   readonly #options: HeadOptions;
   readonly #events: SourceEvents;
   readonly #pictures: HeadPictures;
@@ -79,9 +110,9 @@ export class HeadRun {
     });
   }
 
-  get facts(): HeadFacts {
+  statistics(): SourceStatistics {
     const { encoder = "", bitrateKbps = 0 } = this.#encoder.description ?? {};
-    return { encoder, bitrateKbps, tier: this.#tier, dropped: this.#dropped };
+    return { encoder, bitrateKbps, tier: this.#tier, dropped: { encoder: this.#dropped } };
   }
 
   requestKeyFrame(): void {
@@ -163,12 +194,7 @@ export class HeadRun {
     const { log, metrics } = this.#options;
     metrics.frameFailed();
     const reason = errorText(error);
-    const known =
-      error instanceof ExportRefusedError ||
-      error instanceof ExportClosedError ||
-      error instanceof PictureError ||
-      error instanceof EncoderError ||
-      error instanceof ScanoutError;
+    const known = EXPECTED.some((type) => error instanceof type);
     if (this.#reported !== reason) {
       this.#reported = reason;
       if (known) log.warn({ reason }, "cannot show the head; retrying");

@@ -37,10 +37,8 @@ export class BufferTable {
   async attach(request: AttachRequest): Promise<Picture | InlinePicture> {
     const { buffer } = request;
     if (buffer >= LIMITS.MAX_ATTACHED_BUFFERS) {
-      throw new SessionError(
-        "LIMIT_EXCEEDED",
-        `buffer is ${buffer}; it must be below ${LIMITS.MAX_ATTACHED_BUFFERS}`,
-      );
+      const text = `buffer is ${buffer}; it must be below ${LIMITS.MAX_ATTACHED_BUFFERS}`;
+      throw new SessionError("LIMIT_EXCEEDED", text);
     }
     if (this.#entries.has(buffer)) {
       throw new SessionError("PROTOCOL_VIOLATION", `buffer ${buffer} is attached already`);
@@ -58,11 +56,9 @@ export class BufferTable {
   /** An inline buffer: memory of this process, bounded for each guest. */
   #stage(request: AttachRequest): Entry {
     const picture = new InlinePicture(request);
-    const pictures = [...this.#entries.values()].map((entry) => entry.picture);
-    const total = pictures.reduce(
-      (sum, { tier, bytes }) => (tier === "inline" ? sum + bytes : sum),
-      picture.bytes,
-    );
+    let total = picture.bytes;
+    for (const { picture: other } of this.#entries.values())
+      if (other.tier === "inline") total += other.bytes;
     if (total <= LIMITS.MAX_INLINE_BYTES) return { picture, close: () => void picture.close() };
     void picture.close();
     throw new RequestError(
@@ -80,11 +76,10 @@ export class BufferTable {
     }
     const ids = request.planes.map(({ resource }) => resource);
     return mapPicture(this.#source, ids, (resources) => {
-      const planes: PicturePlane[] = [];
-      for (const { resource, offset, stride } of request.planes) {
+      const planes = request.planes.flatMap(({ resource, offset, stride }): PicturePlane[] => {
         const memory = resources.get(resource)?.bytes;
-        if (memory !== undefined) planes.push({ memory, offset, stride });
-      }
+        return memory === undefined ? [] : [{ memory, offset, stride }];
+      });
       return { ...request, planes };
     });
   }

@@ -7,8 +7,7 @@
  */
 import { connect } from "node:net";
 import type { Logger } from "pino";
-import { NetConnection } from "./connection.ts";
-import type { Link } from "./link.ts";
+import { type Link, NetConnection } from "./connection.ts";
 import type { SessionServer } from "./session.ts";
 
 const FIRST_RETRY_MS = 100;

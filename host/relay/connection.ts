@@ -6,7 +6,22 @@ import type { Socket } from "node:net";
 import { LIMITS } from "../../proto/limits.ts";
 import { FdSocket } from "../native/fd-socket.ts";
 import { closeDescriptor } from "../native/os-addon.ts";
-import type { ByteSink } from "./link.ts";
+
+/** A chardev to which the relay connects, or a socket on which it listens for guests. */
+export interface Link {
+  /** For logs. */
+  readonly name: string;
+  /** Number of connected peers. */
+  readonly connections: number;
+  close(): void;
+}
+
+export interface ByteSink {
+  /** Writes all pieces in order, without copying them; they must not change afterwards. */
+  write(pieces: readonly Uint8Array[]): void;
+  /** Bytes written that the peer's socket has not accepted yet. */
+  readonly unsentBytes: number;
+}
 
 export interface ConnectionEvents {
   /** Valid until the callback returns. */

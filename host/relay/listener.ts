@@ -5,11 +5,12 @@
  * The cost of a client is bounded: connections are limited, and one without an open session is closed after a while, so
  * that half-open and idle clients do not use up the limit.
  */
+import { createServer, type Server } from "node:net";
 import type { Logger } from "pino";
-import { formatAddress } from "../../common/address.ts";
-import { type Acceptor, type AcceptorOptions, openAcceptor } from "./acceptor.ts";
-import type { Connection } from "./connection.ts";
-import type { Link } from "./link.ts";
+import { type Address, formatAddress, isLoopback } from "../../common/address.ts";
+import { FdListener, identify, listenForUsers, listenVsock, SocketError } from "../native/listener.ts";
+import { closeDescriptor, os } from "../native/os-addon.ts";
+import { type Connection, FdConnection, type Link, NetConnection } from "./connection.ts";
 import type { SessionServer } from "./session.ts";
 
 /** The first bytes of a client of Helix's protocol ("HXFR", its magic 0x52465848). */
@@ -20,7 +21,12 @@ const SWEEP_MS = 1000;
 /** Maximum time of a connection without a session. */
 export const IDLE_MS = 10_000;
 
-export interface ListenerOptions extends AcceptorOptions {
+export interface ListenerOptions {
+  readonly address: Address;
+  /** UNIX: users that may connect, besides our own and root. */
+  readonly users: readonly number[];
+  /** vsock: the only machine that may connect; undefined: every machine. */
+  readonly cid?: number | undefined;
   readonly maxClients: number;
   /** Close clients without a session; not for a chardev, which stays connected as long as its VM runs. */
   readonly closeIdle: boolean;
@@ -42,7 +48,7 @@ export class Listener implements Link {
   readonly #options: ListenerOptions;
   readonly #log: Logger;
   readonly #clients = new Set<Client>();
-  #acceptor: Acceptor | undefined;
+  #acceptor: { close(): void } | undefined;
   #sweep: NodeJS.Timeout | undefined;
 
   constructor(options: ListenerOptions, log: Logger) {
@@ -124,4 +130,70 @@ export class Listener implements Link {
       }
     }
   }
+}
+
+type OnConnection = (connection: Connection) => void;
+
+/** @throws SocketError with the reason and the remedy */
+async function openAcceptor(
+  { address, users, cid }: ListenerOptions,
+  onConnection: OnConnection,
+  log: Logger,
+): Promise<{ close(): void }> {
+  switch (address.kind) {
+    case "unix":
+      return listenForUsers(address.path, users, {
+        onConnection: (fd, user) => onConnection(new FdConnection(fd, `user ${user}`)),
+        onRefused: (user) =>
+          log.warn({ user }, "rejected a user without access; allow the user id in `users`"),
+      });
+    case "vsock":
+      return acceptVsock(address.port, cid, onConnection, log);
+    case "tcp":
+      return acceptTcp(address, onConnection, log);
+  }
+}
+
+function acceptVsock(
+  port: number,
+  cid: number | undefined,
+  onConnection: OnConnection,
+  log: Logger,
+): FdListener {
+  return FdListener.adopt(listenVsock(port), (fd) => {
+    const peer = identify(fd, os.peerCid);
+    if (peer === undefined) return;
+    if (cid === undefined || peer === cid) {
+      onConnection(new FdConnection(fd, `CID ${peer}`));
+      return;
+    }
+    closeDescriptor(fd);
+    log.warn({ cid: peer }, `rejected a machine without access: only CID ${cid} may connect`);
+  });
+}
+
+async function acceptTcp(
+  address: Extract<Address, { kind: "tcp" }>,
+  onConnection: OnConnection,
+  log: Logger,
+): Promise<Server> {
+  const name = formatAddress(address);
+  if (!isLoopback(address.host)) {
+    log.warn("other machines can use this encoder and read its traffic: no encryption, no authentication");
+  }
+  const server = createServer((socket) => onConnection(new NetConnection(socket)));
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const hint =
+        error.code === "EADDRINUSE"
+          ? "another program listens there; choose another port"
+          : error.code === "EACCES"
+            ? "ports below 1024 are reserved for root; choose a higher one"
+            : error.message;
+      reject(new SocketError(`cannot listen on ${name}: ${hint}`, { cause: error }));
+    });
+    server.listen({ host: address.host, port: address.port }, resolve);
+  });
+  server.on("error", (error) => log.error({ err: error }, "cannot accept a connection"));
+  return server;
 }

@@ -1,5 +1,5 @@
 /**
- * The relay's metrics for Prometheus. The label `vm` is the configured name, or empty for links without a VM, so the
+ * The relay's metrics for Prometheus, of streams and heads. The label `vm` is the configured name, or empty for links without a VM, so the
  * configuration bounds the number of series.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
@@ -12,6 +12,9 @@ const STAGE_BUCKETS = [0.0001, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.016, 0.033,
 
 /** The metrics of one VM's sessions. */
 export type StreamMetrics = ReturnType<RelayMetrics["forVm"]>;
+
+/** The metrics of one VM's heads. */
+export type HeadMetrics = ReturnType<RelayMetrics["headsOf"]>;
 
 /** The state of the relay, read at each scrape. */
 export interface RelayState {
@@ -42,6 +45,21 @@ export class RelayMetrics {
     "reason",
   ]);
   readonly #failed = this.#counter("frames_failed_total", "Frames answered with an error.", ["vm", "code"]);
+  readonly #heads = this.#gauge("heads", "Watched heads of the VM, with an open encoder.", [
+    "vm",
+    "encoder",
+    "hardware",
+  ]);
+  readonly #headFrames = this.#counter("head_frames_encoded_total", "Encoded pictures of heads.", [
+    "vm",
+    "key",
+  ]);
+  readonly #headBytes = this.#counter("head_encoded_bytes_total", "Bytes of heads' access units.", ["vm"]);
+  readonly #headsFailed = this.#counter(
+    "head_frames_failed_total",
+    "Pictures of heads that could not be read or encoded.",
+    ["vm"],
+  );
   readonly #stages = new Histogram({
     name: "vsockenc_frame_stage_seconds",
     help: "Time of a frame on the host: waiting for the encoder's thread, colour conversion, encoding.",
@@ -75,11 +93,8 @@ export class RelayMetrics {
 
   /** @param vm its name; "" for links without a VM */
   forVm(vm: string) {
-    const stages = {
-      queue: this.#stages.labels({ vm, stage: "queue" }),
-      convert: this.#stages.labels({ vm, stage: "convert" }),
-      encode: this.#stages.labels({ vm, stage: "encode" }),
-    };
+    const stage = (name: "queue" | "convert" | "encode") => this.#stages.labels({ vm, stage: name });
+    const [queue, convert, encode] = [stage("queue"), stage("convert"), stage("encode")];
     const sessions = this.#sessions.labels({ vm });
     const opened = this.#sessionsOpened.labels({ vm });
     const received = this.#received.labels({ vm });
@@ -100,9 +115,9 @@ export class RelayMetrics {
       frameEncoded: ({ key, data, queueUs, convertUs, encodeUs }: EncodedPacket) => {
         this.#encoded.labels({ vm, key: String(key) }).inc();
         encodedBytes.inc(data.length);
-        stages.queue.observe(queueUs / 1e6);
-        stages.convert.observe(convertUs / 1e6);
-        stages.encode.observe(encodeUs / 1e6);
+        queue.observe(queueUs / 1e6);
+        convert.observe(convertUs / 1e6);
+        encode.observe(encodeUs / 1e6);
       },
       frameDropped: (reason: "flushed" | "encoder") => this.#dropped.labels({ vm, reason }).inc(),
       frameFailed: (code: WireErrorCode) => this.#failed.labels({ vm, code }).inc(),
@@ -110,6 +125,20 @@ export class RelayMetrics {
       bufferDetached: (tier: PictureTier) => this.#buffers.labels({ vm, tier }).dec(),
       encoderOpened: (description: EncoderDescription) => encoders(description).inc(),
       encoderClosed: (description: EncoderDescription) => encoders(description).dec(),
+    };
+  }
+
+  headsOf(vm: string) {
+    const gauge = ({ encoder, hardware }: EncoderDescription) =>
+      this.#heads.labels({ vm, encoder, hardware: String(hardware) });
+    return {
+      encoderOpened: (description: EncoderDescription) => gauge(description).inc(),
+      encoderClosed: (description: EncoderDescription) => gauge(description).dec(),
+      frameEncoded: ({ key, data }: EncodedPacket) => {
+        this.#headFrames.labels({ vm, key: String(key) }).inc();
+        this.#headBytes.labels({ vm }).inc(data.length);
+      },
+      frameFailed: () => this.#headsFailed.labels({ vm }).inc(),
     };
   }
 

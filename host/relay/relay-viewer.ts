@@ -1,10 +1,31 @@
-/** The relay's interface to a viewer of its streams and heads; the command connects the two (cli/relay.ts). */
+/**
+ * The relay's interfaces to a viewer of its streams and heads; the command connects the two (cli/relay.ts). Guests notice a
+ * viewer only by requests for key frames.
+ */
 import type { Logger } from "pino";
-import type { Registry } from "prom-client";
+import type { CodecName } from "../../common/codec.ts";
 import type { VmConfiguration } from "../config.ts";
-import type { EncoderBackend } from "../encoders/encoder.ts";
+import type { EncodedPacket, EncoderBackend, EncoderDescription } from "../encoders/encoder.ts";
 import type { VmResources } from "../export/vm-resources.ts";
-import type { StreamObserver } from "./stream-observer.ts";
+import type { PictureTier } from "../native/picture.ts";
+import type { RelayMetrics } from "./metrics.ts";
+
+export interface ObservedPacket {
+  /** Shared with the guest's answer: read-only. */
+  readonly packet: EncodedPacket;
+  readonly ptsNs: number;
+  readonly tier: PictureTier;
+  readonly codec: CodecName;
+  readonly encoder: EncoderDescription;
+}
+
+export interface StreamObserver {
+  /** @param requestKeyFrame makes the guest's next frame a key frame; does nothing after the end */
+  onOpen(requestKeyFrame: () => void): void;
+  onPacket(observed: ObservedPacket): void;
+  onDropped(reason: "flushed" | "encoder"): void;
+  onEnd(): void;
+}
 
 export interface RelayViewer {
   /** To open in a browser, with the token. */
@@ -26,7 +47,7 @@ export interface RelayViewer {
 /** Parts of the relay that a viewer uses. */
 export interface RelayViewerParts {
   readonly backend: EncoderBackend;
-  readonly registry: Registry;
+  readonly metrics: RelayMetrics;
   readonly log: Logger;
 }
 

@@ -10,25 +10,19 @@ import { parseAddress } from "../../common/address.ts";
 import { packageVersion } from "../../common/package-root.ts";
 import { type Health, StatusServer } from "../../common/status-server.ts";
 import { LIMITS } from "../../proto/limits.ts";
-import {
-  type Configuration,
-  ConfigurationError,
-  type ListenConfiguration,
-  type VmConfiguration,
-} from "../config.ts";
+import { type Configuration, ConfigurationError, type VmConfiguration } from "../config.ts";
 import type { EncoderBackend, EncoderOffer } from "../encoders/encoder.ts";
 import { createBackend } from "../encoders/index.ts";
 import { VmResources } from "../export/vm-resources.ts";
 import { setRunBudget } from "../native/picture.ts";
 import { ChardevLink } from "./chardev-link.ts";
-import type { Link } from "./link.ts";
+import type { Link } from "./connection.ts";
 import { Listener, type ListenerOptions } from "./listener.ts";
 import { RelayMetrics } from "./metrics.ts";
-import type { OpenRelayViewer, RelayViewer } from "./relay-viewer.ts";
+import type { OpenRelayViewer, RelayViewer, StreamObserver } from "./relay-viewer.ts";
 import { offerBody } from "./requests.ts";
-import { SessionServer, type WelcomeBody } from "./session.ts";
+import { SessionServer } from "./session.ts";
 import { Stream } from "./stream.ts";
-import type { StreamObserver } from "./stream-observer.ts";
 
 export class Relay {
   readonly #log: Logger;
@@ -75,8 +69,7 @@ export class Relay {
     log.info({ encoders: offers.map(({ name, codec }) => `${name} (${codec})`) }, "encoders");
     try {
       if (openViewer !== undefined) {
-        const registry = relay.#metrics.registry;
-        relay.#viewer = await openViewer({ backend, registry, log });
+        relay.#viewer = await openViewer({ backend, metrics: relay.#metrics, log });
         log.info({ address: relay.#viewer.address }, "viewer: open this address in a browser");
       }
       for (const vm of configuration.vm) await relay.#addVm(vm);
@@ -98,10 +91,10 @@ export class Relay {
   health(): Health {
     const reasons = [...this.#resources].flatMap(([vm, { available }]) => {
       const connected = this.#links.some((entry) => entry.vm === vm && entry.link.connections > 0);
-      if (available || !connected) return [];
-      return [
-        `${vm} is connected, but its exporter does not answer: check that \`vsockenc gpu\` runs for it`,
-      ];
+      const remedy = "check that `vsockenc gpu` runs for it";
+      return available || !connected
+        ? []
+        : [`${vm} is connected, but its exporter does not answer: ${remedy}`];
     });
     return reasons.length === 0 ? { ok: true } : { ok: false, reasons };
   }
@@ -142,10 +135,8 @@ export class Relay {
     }
   }
 
-  async #addListener(
-    { address, vm, users, cid, max_clients }: ListenConfiguration,
-    index: number,
-  ): Promise<void> {
+  async #addListener(listen: Configuration["listen"][number], index: number): Promise<void> {
+    const { address, vm, users, cid, max_clients } = listen;
     const parsed = parseAddress(address);
     if (parsed === undefined) throw new ConfigurationError(`invalid address ${address}`);
     if (parsed.kind === "tcp" && vm !== undefined) {
@@ -174,21 +165,17 @@ export class Relay {
     const metrics = this.#metrics.forVm(vm ?? "");
     return new SessionServer({
       hostBootId: this.#hostBootId,
-      welcome: () => this.#welcome(resources),
+      welcome: () => ({
+        maxAttached: LIMITS.MAX_ATTACHED_BUFFERS,
+        maxInFlight: LIMITS.MAX_IN_FLIGHT_FRAMES,
+        resources: resources?.available ?? false,
+        software: `vsockenc ${packageVersion}`,
+        encoders: this.#offers.slice(0, LIMITS.MAX_ENCODER_OFFERS).map(offerBody),
+      }),
       open: (output) =>
         new Stream(output, { backend: this.#backend, resources, metrics, observer: observe(), log }),
       meter: metrics,
       log,
     });
-  }
-
-  #welcome(resources: VmResources | undefined): WelcomeBody {
-    return {
-      maxAttached: LIMITS.MAX_ATTACHED_BUFFERS,
-      maxInFlight: LIMITS.MAX_IN_FLIGHT_FRAMES,
-      resources: resources?.available ?? false,
-      software: `vsockenc ${packageVersion}`,
-      encoders: this.#offers.slice(0, LIMITS.MAX_ENCODER_OFFERS).map(offerBody),
-    };
   }
 }

@@ -20,22 +20,13 @@ import { RequestError } from "./errors.ts";
 
 const { Codec, Profile, SourceTier } = vsockenc;
 
-export interface PlaneRequest extends PlaneGeometry {
-  /** 0 in all planes of an inline buffer, and only there. */
-  readonly resource: number;
-}
-
 /** An Attach with valid numbers. Whether the planes lie inside their resources is checked after acquiring. */
 export interface AttachRequest extends PictureGeometry {
   readonly buffer: number;
   /** The pixels arrive with each frame. */
   readonly inline: boolean;
-  readonly planes: readonly PlaneRequest[];
-}
-
-/** The host's name of a codec. */
-export function codecName(codec: vsockenc.Codec): CodecName | undefined {
-  return codec === Codec.H264 ? "h264" : codec === Codec.H265 ? "h265" : undefined;
+  /** `resource` is 0 in all planes of an inline buffer, and only there. */
+  readonly planes: readonly (PlaneGeometry & { readonly resource: number })[];
 }
 
 /** Profiles by name, as on the wire. */
@@ -47,6 +38,12 @@ const PROFILE_NUMBERS = {
   },
   h265: { main: Profile.H265_MAIN },
 } as const satisfies { [Name in CodecName]: Record<(typeof PROFILES)[Name][number], vsockenc.Profile> };
+
+/** Codecs by their numbers on the wire. */
+const CODEC_NAMES: Partial<Record<vsockenc.Codec, CodecName>> = {
+  [Codec.H264]: "h264",
+  [Codec.H265]: "h265",
+};
 
 /** Rate controls by their numbers on the wire. */
 const RATE_CONTROLS: readonly RateControl[] = ["cbr", "cbr", "vbr"];
@@ -66,19 +63,12 @@ export function offerBody(offer: EncoderOffer): vsockenc.EncoderOffer.$Propertie
   };
 }
 
-const TIERS = {
+/** Tiers by name, as on the wire. */
+export const TIERS = {
   resource: SourceTier.RESOURCE,
   "resource-gather": SourceTier.RESOURCE_GATHER,
   inline: SourceTier.INLINE,
 } as const satisfies Record<PictureTier, vsockenc.SourceTier>;
-
-/** The answer to an Attach. */
-export function attachedBody(
-  buffer: number,
-  { tier, runs }: { readonly tier: PictureTier; readonly runs: number },
-): Partial<vsockenc.Attached> & { buffer: number } {
-  return { buffer, tier: TIERS[tier], runs };
-}
 
 /** The answer to a Configure. */
 export function configuredBody(
@@ -120,16 +110,14 @@ function checkLevels(codec: CodecName, levels: readonly number[]): readonly numb
   return levels;
 }
 
-function checkRateControl(number: number): RateControl {
-  const name = RATE_CONTROLS[number];
-  if (name === undefined) throw invalid(`rate_control is ${number}; expected 1 (CBR) or 2 (VBR)`);
-  return name;
-}
-
 /** @throws RequestError INVALID_VALUE */
 export function checkConfigure(body: vsockenc.Configure): EncoderConfiguration {
-  const codec = codecName(body.codec);
+  const codec = CODEC_NAMES[body.codec];
   if (codec === undefined) throw invalid(`codec is ${body.codec}; expected 1 (H.264) or 2 (H.265)`);
+  const rateControl = RATE_CONTROLS[body.rateControl];
+  if (rateControl === undefined) {
+    throw invalid(`rate_control is ${body.rateControl}; expected 1 (CBR) or 2 (VBR)`);
+  }
   const colorimetry = body.colorimetry ?? {};
   const codePoint = (field: string, value: number | null | undefined): number =>
     inRange(`colorimetry.${field}`, value ?? 0, 0, 255, "(ISO/IEC 23091-2)");
@@ -146,7 +134,7 @@ export function checkConfigure(body: vsockenc.Configure): EncoderConfiguration {
     framerate: ratio("framerate", body.framerateNumerator, body.framerateDenominator, 0),
     profile: checkProfile(codec, body.profile),
     levels: checkLevels(codec, body.levels),
-    rateControl: checkRateControl(body.rateControl),
+    rateControl,
     bitrateKbps: inRange("bitrate_kbps", body.bitrateKbps, 0, LIMITS.MAX_BITRATE_KBPS, "kbit/s"),
     keyframeInterval: inRange("keyframe_interval", body.keyframeInterval, 0, 0x7fffffff, "frames"),
     colorimetry: {
@@ -164,24 +152,17 @@ export function checkAttach(body: vsockenc.Attach): AttachRequest {
   const width = dimension("width", body.width);
   const height = dimension("height", body.height);
   if (body.modifierHigh !== 0 || body.modifierLow !== 0) {
-    const hex = (half: number): string => half.toString(16).padStart(8, "0");
-    throw new RequestError(
-      "UNSUPPORTED_MODIFIER",
-      `modifier is 0x${hex(body.modifierHigh)}${hex(body.modifierLow)}; only linear (0) is supported`,
-    );
+    const [high, low] = [body.modifierHigh, body.modifierLow].map((n) => n.toString(16).padStart(8, "0"));
+    const text = `modifier is 0x${high}${low}; only linear (0) is supported`;
+    throw new RequestError("UNSUPPORTED_MODIFIER", text);
   }
   if (body.planes.length < 1) throw invalid("planes is empty");
   inRange("planes.length", body.planes.length, 1, LIMITS.MAX_PLANES, "planes");
   const inline = (body.planes[0]?.resource ?? 0) === 0;
   const planes = body.planes.map((plane, index) => {
     const field = `planes[${index}]`;
-    const resource = inRange(
-      `${field}.resource`,
-      plane.resource ?? 0,
-      inline ? 0 : 1,
-      inline ? 0 : 0xffffffff,
-      "",
-    );
+    const [low, high] = inline ? [0, 0] : [1, 0xffffffff];
+    const resource = inRange(`${field}.resource`, plane.resource ?? 0, low, high, "");
     const offset = inRange(`${field}.offset`, plane.offset ?? 0, 0, Number.MAX_SAFE_INTEGER, "bytes");
     const stride = inRange(`${field}.stride`, plane.stride ?? 0, 1, 0x7fffffff, "bytes");
     return { resource, offset, stride };
@@ -192,16 +173,12 @@ export function checkAttach(body: vsockenc.Attach): AttachRequest {
 
 function checkVisible({ visible, width, height }: vsockenc.Attach): AttachRequest["visible"] {
   if (visible === null || visible === undefined) return { x: 0, y: 0, width, height };
-  const rectangle = {
-    x: visible.x ?? 0,
-    y: visible.y ?? 0,
-    width: dimension("visible.width", visible.width ?? 0),
-    height: dimension("visible.height", visible.height ?? 0),
-  };
-  if (rectangle.x + rectangle.width > width || rectangle.y + rectangle.height > height) {
-    throw invalid(
-      `visible is ${rectangle.width}x${rectangle.height}+${rectangle.x}+${rectangle.y}, outside ${width}x${height}`,
-    );
+  const x = visible.x ?? 0;
+  const y = visible.y ?? 0;
+  const shownWidth = dimension("visible.width", visible.width ?? 0);
+  const shownHeight = dimension("visible.height", visible.height ?? 0);
+  if (x + shownWidth > width || y + shownHeight > height) {
+    throw invalid(`visible is ${shownWidth}x${shownHeight}+${x}+${y}, outside ${width}x${height}`);
   }
-  return rectangle;
+  return { x, y, width: shownWidth, height: shownHeight };
 }

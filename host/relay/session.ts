@@ -21,9 +21,9 @@ import {
 import { LIMITS } from "../../proto/limits.ts";
 import type { DataMessage, OutgoingMessage, ProtobufMessage } from "../../proto/messages.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
+import type { ByteSink } from "./connection.ts";
 import { ReceiveCredit, SendCredit } from "./credits.ts";
 import { SessionError } from "./errors.ts";
-import type { ByteSink, LinkEvents } from "./link.ts";
 import type { StreamMetrics } from "./metrics.ts";
 
 /** The messages for a handler: all that the session does not process itself. */
@@ -57,12 +57,10 @@ export interface SessionHandler {
   end(): void;
 }
 
-export type WelcomeBody = Partial<vsockenc.Welcome>;
-
 export interface SessionOptions {
   readonly hostBootId: number;
   /** Contents of Welcome; this class adds version, boot id and window. */
-  readonly welcome: () => WelcomeBody;
+  readonly welcome: () => Partial<vsockenc.Welcome>;
   readonly open: (output: SessionOutput) => SessionHandler;
   /** Counts the bytes of the link. */
   readonly meter?: Pick<StreamMetrics, "bytesReceived" | "bytesSent">;
@@ -93,7 +91,7 @@ interface OpenSession {
 }
 
 /** Serves the sessions of one link, one after the other. */
-export class SessionServer implements LinkEvents {
+export class SessionServer {
   readonly #options: SessionOptions;
   readonly #log: Logger;
   readonly #parser = new MessageParser();
@@ -131,6 +129,7 @@ export class SessionServer implements LinkEvents {
     this.#end("the link was disconnected");
   }
 
+  /** Processes received bytes; valid until it returns. */
   onData(chunk: Buffer): void {
     this.#options.meter?.bytesReceived(chunk.length);
     for (const event of this.#parser.push(chunk)) this.#receive(event);
@@ -203,11 +202,6 @@ export class SessionServer implements LinkEvents {
     }
   }
 
-  #consumed(session: OpenSession, bytes: number): void {
-    const granted = session.receiveCredit.consume(bytes);
-    if (granted !== undefined) this.#sendNow(session, { type: "credit", body: { grantedBytes: granted } });
-  }
-
   #hello(epoch: number, hello: vsockenc.Hello): void {
     if (epoch === 0) return;
     if (this.#session?.epoch === epoch) {
@@ -215,16 +209,20 @@ export class SessionServer implements LinkEvents {
       return;
     }
     this.#end("the guest opened another session");
+    const { versionMin, versionMax, software } = hello;
     const version = LIMITS.PROTOCOL_VERSION;
-    if (version < hello.versionMin || version > hello.versionMax) {
-      this.#reject(epoch, hello);
+    if (version >= versionMin && version <= versionMax) {
+      this.#open(epoch, hello);
       return;
     }
-    this.#open(epoch, hello);
+    const text = `the guest supports protocol ${versionMin} to ${versionMax}, the relay ${version}: install the same vsockenc version on both sides`;
+    this.#log.error({ epoch, software }, text);
+    const body = { code: vsockenc.ErrorCode.VERSION_MISMATCH, text, fatal: true };
+    this.#write([encodeMessage({ type: "error", body }, { epoch, sequence: 1, stream: 0 })]);
   }
 
   #open(epoch: number, hello: vsockenc.Hello): void {
-    const body: WelcomeBody = {
+    const body = {
       ...this.#options.welcome(),
       version: LIMITS.PROTOCOL_VERSION,
       hostBootId: this.#options.hostBootId,
@@ -233,7 +231,10 @@ export class SessionServer implements LinkEvents {
     const output: SessionOutput = {
       send: (message) => this.#sendNow(session, message),
       answer: (message, bulk) => this.#answer(session, { message, bulk }),
-      consumed: (credit) => this.#consumed(session, credit),
+      consumed: (credit) => {
+        const grantedBytes = session.receiveCredit.consume(credit);
+        if (grantedBytes !== undefined) this.#sendNow(session, { type: "credit", body: { grantedBytes } });
+      },
       fail: (error) => this.#fail(session, error),
     };
     const session: OpenSession = {
@@ -251,15 +252,6 @@ export class SessionServer implements LinkEvents {
     this.#lastReceived = performance.now();
     this.#log.info({ epoch, software: hello.software }, "session opened");
     this.#write([session.welcome]);
-  }
-
-  #reject(epoch: number, hello: vsockenc.Hello): void {
-    const text =
-      `the guest supports protocol ${hello.versionMin} to ${hello.versionMax}, the relay ` +
-      `${LIMITS.PROTOCOL_VERSION}: install the same vsockenc version on both sides`;
-    this.#log.error({ epoch, software: hello.software }, text);
-    const body = { code: vsockenc.ErrorCode.VERSION_MISMATCH, text, fatal: true };
-    this.#write([encodeMessage({ type: "error", body }, { epoch, sequence: 1, stream: 0 })]);
   }
 
   #fail(session: OpenSession, error: SessionError): void {

@@ -27,13 +27,15 @@ import type { PictureTier } from "../native/picture.ts";
 import { BufferTable } from "./buffers.ts";
 import { RequestError, SessionError, wireErrorCode } from "./errors.ts";
 import { IncomingPixels } from "./inline-pixels.ts";
-import { MessageQueue } from "./message-queue.ts";
 import type { StreamMetrics } from "./metrics.ts";
-import { attachedBody, checkAttach, checkConfigure, configuredBody } from "./requests.ts";
+import type { StreamObserver } from "./relay-viewer.ts";
+import { checkAttach, checkConfigure, configuredBody, TIERS } from "./requests.ts";
 import { type SessionHandler, type SessionMessage, type SessionOutput, truncate } from "./session.ts";
-import type { StreamObserver } from "./stream-observer.ts";
 
 const { ErrorCode, ErrorSubject, DropReason } = vsockenc;
+
+/** An honest guest has at most Attach, Detach and Frame for every buffer, and some configuration, waiting. */
+const MAX_WAITING_MESSAGES = 3 * LIMITS.MAX_ATTACHED_BUFFERS + LIMITS.MAX_IN_FLIGHT_FRAMES;
 
 export interface StreamOptions {
   readonly backend: EncoderBackend;
@@ -41,15 +43,6 @@ export interface StreamOptions {
   readonly metrics: StreamMetrics;
   readonly observer: StreamObserver | undefined;
   readonly log: Logger;
-}
-
-/** A frame that was handed to the encoder. */
-interface InFlightFrame {
-  readonly buffer: number;
-  readonly ptsNs: number;
-  readonly tier: PictureTier;
-  readonly encoder: Encoder;
-  read: boolean;
 }
 
 /** The encoder of the active configuration. */
@@ -65,11 +58,15 @@ export class Stream implements SessionHandler {
   readonly #log: Logger;
   readonly #metrics: StreamMetrics;
   readonly #buffers: BufferTable;
-  readonly #waiting = new MessageQueue();
+  /** Messages behind an earlier, slow one, with the credit to return for each. */
+  readonly #waiting: { readonly message: SessionMessage; readonly credit: number }[] = [];
   /** The inline frame whose pixels are incomplete; everything but Data waits for them. */
   #incoming: IncomingPixels | undefined;
-  /** By frame number. */
-  readonly #inFlight = new Map<number, InFlightFrame>();
+  /** Frames that were handed to an encoder, by number. */
+  readonly #inFlight = new Map<
+    number,
+    { buffer: number; ptsNs: number; tier: PictureTier; encoder: Encoder; read: boolean }
+  >();
   #busy = false;
   #ended = false;
   #encoder: Encoder | undefined;
@@ -93,24 +90,34 @@ export class Stream implements SessionHandler {
 
   receive(message: SessionMessage, credit: number): void {
     if (this.#busy || (this.#incoming !== undefined && message.type !== "data")) {
-      this.#waiting.push(message, credit);
+      this.#wait(message, credit);
       return;
     }
     try {
       const work = this.#perform(message);
       this.#output.consumed(credit);
       if (work !== undefined) void this.#finish(work);
-      else if (this.#incoming === undefined && !this.#waiting.isEmpty) void this.#finish(Promise.resolve());
+      else if (this.#incoming === undefined && this.#waiting.length > 0) void this.#finish(Promise.resolve());
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  #wait(message: SessionMessage, credit: number): void {
+    if (this.#waiting.length >= MAX_WAITING_MESSAGES) {
+      const text = `more than ${MAX_WAITING_MESSAGES} messages wait for the host`;
+      throw new SessionError("LIMIT_EXCEEDED", text);
+    }
+    // Data is a view of memory that the parser reuses.
+    const own = message.type === "data" ? { ...message, bytes: Buffer.from(message.bytes) } : message;
+    this.#waiting.push({ message: own, credit });
   }
 
   end(): void {
     this.#ended = true;
     this.#metrics.sessionEnded();
     this.#options.observer?.onEnd();
-    this.#waiting.clear();
+    this.#waiting.length = 0;
     this.#incoming = undefined;
     this.#buffers.close();
     void this.#closeEncoder();
@@ -122,7 +129,10 @@ export class Stream implements SessionHandler {
     try {
       await work;
       while (!this.#ended) {
-        const next = this.#waiting.take(this.#incoming !== undefined);
+        // Pixels need not wait for messages between them and their frame.
+        const dataOnly = this.#incoming !== undefined;
+        const index = dataOnly ? this.#waiting.findIndex(({ message }) => message.type === "data") : 0;
+        const next = index < 0 ? undefined : this.#waiting.splice(index, 1)[0];
         if (next === undefined) break;
         await this.#perform(next.message);
         this.#output.consumed(next.credit);
@@ -163,9 +173,8 @@ export class Stream implements SessionHandler {
       case "configure":
         return this.#configure(message.body);
       case "drain":
-        return this.#drain(message.body.token);
       case "flush":
-        return this.#flush(message.body.token);
+        return this.#empty(message.type, message.body.token);
       default:
         throw new SessionError("PROTOCOL_VIOLATION", `unexpected ${message.type}: only the host sends it`);
     }
@@ -174,9 +183,10 @@ export class Stream implements SessionHandler {
   async #attach(body: vsockenc.Attach): Promise<void> {
     try {
       const request = checkAttach(body);
-      const picture = await this.#buffers.attach(request);
-      this.#log.debug({ buffer: body.buffer, tier: picture.tier, runs: picture.runs }, "attached");
-      this.#output.send({ type: "attached", body: attachedBody(body.buffer, picture) });
+      const { tier, runs } = await this.#buffers.attach(request);
+      const { buffer } = request;
+      this.#log.debug({ buffer, tier, runs }, "attached");
+      this.#output.send({ type: "attached", body: { buffer, tier: TIERS[tier], runs } });
     } catch (error) {
       this.#answerError(ErrorSubject.BUFFER, body.buffer, error);
     }
@@ -193,10 +203,8 @@ export class Stream implements SessionHandler {
 
   async #configure(body: vsockenc.Configure): Promise<void> {
     if (body.serial <= this.#lastSerial) {
-      throw new SessionError(
-        "PROTOCOL_VIOLATION",
-        `configuration ${body.serial} after ${this.#lastSerial}; serials must increase`,
-      );
+      const text = `configuration ${body.serial} after ${this.#lastSerial}; serials must increase`;
+      throw new SessionError("PROTOCOL_VIOLATION", text);
     }
     this.#lastSerial = body.serial;
     try {
@@ -231,23 +239,16 @@ export class Stream implements SessionHandler {
     return session.description;
   }
 
-  async #drain(token: number): Promise<void> {
-    await this.#encoder?.session.drain();
-    this.#output.answer({ type: "drained", body: { token } });
-  }
-
-  async #flush(token: number): Promise<void> {
-    await this.#encoder?.session.flush();
-    this.#output.answer({ type: "flushed", body: { token } });
+  async #empty(how: "drain" | "flush", token: number): Promise<void> {
+    await this.#encoder?.session[how]();
+    this.#output.answer({ type: how === "drain" ? "drained" : "flushed", body: { token } });
   }
 
   #frame(body: vsockenc.Frame): void {
     const { frame } = body;
     if (frame <= this.#lastFrame) {
-      throw new SessionError(
-        "PROTOCOL_VIOLATION",
-        `frame ${frame} after frame ${this.#lastFrame}; numbers must increase`,
-      );
+      const text = `frame ${frame} after frame ${this.#lastFrame}; numbers must increase`;
+      throw new SessionError("PROTOCOL_VIOLATION", text);
     }
     if (this.#inFlight.size >= LIMITS.MAX_IN_FLIGHT_FRAMES) {
       throw new SessionError("LIMIT_EXCEEDED", `more than ${LIMITS.MAX_IN_FLIGHT_FRAMES} frames in flight`);
@@ -259,10 +260,8 @@ export class Stream implements SessionHandler {
       const picture = this.#buffers.get(body.buffer);
       const expected = picture instanceof InlinePicture ? picture.bytes : 0;
       if (body.inlineBytes !== expected) {
-        throw new RequestError(
-          "INVALID_VALUE",
-          `inline_bytes is ${body.inlineBytes}; expected ${expected} for buffer ${body.buffer}`,
-        );
+        const text = `inline_bytes is ${body.inlineBytes}; expected ${expected} for buffer ${body.buffer}`;
+        throw new RequestError("INVALID_VALUE", text);
       }
       if (picture instanceof InlinePicture) pixels = this.#beginInline(body, picture);
       else this.#encode(body, picture);
@@ -276,10 +275,8 @@ export class Stream implements SessionHandler {
   #beginInline({ frame, buffer }: vsockenc.Frame, picture: InlinePicture): InlineFrame {
     for (const [other, inFlight] of this.#inFlight) {
       if (inFlight.buffer !== buffer || inFlight.read) continue;
-      throw new SessionError(
-        "PROTOCOL_VIOLATION",
-        `frame ${frame} uses inline buffer ${buffer} before the FrameDone of frame ${other}`,
-      );
+      const text = `frame ${frame} uses inline buffer ${buffer} before the FrameDone of frame ${other}`;
+      throw new SessionError("PROTOCOL_VIOLATION", text);
     }
     return picture.beginFrame();
   }
@@ -287,10 +284,8 @@ export class Stream implements SessionHandler {
   #data(message: DataMessage): void {
     const incoming = this.#incoming;
     if (incoming === undefined) {
-      throw new SessionError(
-        "PROTOCOL_VIOLATION",
-        `unexpected Data of frame ${message.frame}: no pixels are due`,
-      );
+      const text = `unexpected Data of frame ${message.frame}: no pixels are due`;
+      throw new SessionError("PROTOCOL_VIOLATION", text);
     }
     if (!incoming.add(message)) return;
     this.#incoming = undefined;

@@ -43,21 +43,7 @@ export function counterOf(luma: readonly number[]): number | undefined {
  * @returns undefined for a frame whose counter and complement disagree
  */
 export function readCounters(frames: readonly Uint8Array[], width: number): (number | undefined)[] {
-  return frames.map((frame) => {
-    const number = readRow(frame, width, 0);
-    const complement = readRow(frame, width, 1);
-    return (number ^ complement) === 2 ** BITS - 1 ? number : undefined;
-  });
-}
-
-function readRow(frame: Uint8Array, width: number, row: number): number {
-  const y = row * BLOCK + BLOCK / 2;
-  let value = 0;
-  for (let bit = 0; bit < BITS; bit++) {
-    const pixel = frame[y * width + bit * BLOCK + BLOCK / 2] ?? 0;
-    value = value * 2 + (pixel >= THRESHOLD ? 1 : 0);
-  }
-  return value;
+  return frames.map((frame) => counterOf(COUNTER_POINTS.map(({ x, y }) => frame[y * width + x] ?? 0)));
 }
 
 /** Counters of all frames of an H.264 file. */

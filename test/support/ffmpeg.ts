@@ -26,25 +26,10 @@ export function decodeGray(file: string, width: number, height: number): Buffer[
   );
 }
 
-export interface StreamReport {
-  readonly frames: number;
-  readonly keyFrames: number;
-}
-
 /** Counts the frames of a stream by decoding each. */
-export function inspectStream(file: string): StreamReport {
-  const args = [
-    "-v",
-    "error",
-    "-select_streams",
-    "v:0",
-    "-show_entries",
-    "frame=key_frame",
-    "-of",
-    "csv=p=0",
-    file,
-  ];
-  const { status, stdout, stderr } = spawnSync("ffprobe", args, { maxBuffer: 1 << 26 });
+export function inspectStream(file: string) {
+  const args = "-v error -select_streams v:0 -show_entries frame=key_frame -of csv=p=0".split(" ");
+  const { status, stdout, stderr } = spawnSync("ffprobe", [...args, file], { maxBuffer: 1 << 26 });
   if (status !== 0) throw new FfmpegError(`ffprobe ${file} failed: ${stderr?.toString().slice(-2000)}`);
   if (stderr.length > 0)
     throw new FfmpegError(`${file} does not decode cleanly: ${stderr.toString().slice(0, 2000)}`);
@@ -52,22 +37,18 @@ export function inspectStream(file: string): StreamReport {
   return { frames: flags.length, keyFrames: flags.filter((flag) => flag === "1").length };
 }
 
-export interface VideoReport {
-  /** In ffprobe's words, e.g. "Constrained Baseline". */
-  readonly profile: string;
-  /** level_idc or general_level_idc. */
-  readonly level: number;
-}
-
-/** Profile and level of an Annex B stream, as ffprobe understands its flags. */
-export function inspectVideo(stream: Uint8Array, demuxer: "h264" | "hevc"): VideoReport {
+/**
+ * Profile ("Constrained Baseline") and level (level_idc or general_level_idc) of an Annex B stream, as ffprobe understands
+ * its flags.
+ */
+export function inspectVideo(stream: Uint8Array, demuxer: "h264" | "hevc") {
   const entries = ["-select_streams", "v:0", "-show_entries", "stream=profile,level", "-of", "json"];
   const { status, stdout, stderr } = spawnSync("ffprobe", ["-v", "error", ...entries, "-f", demuxer, "-"], {
     input: stream,
     encoding: "utf8",
   });
   if (status !== 0) throw new FfmpegError(`ffprobe of a stream failed: ${stderr?.slice(-2000)}`);
-  const { streams }: { streams: VideoReport[] } = JSON.parse(stdout);
+  const { streams }: { streams: { profile: string; level: number }[] } = JSON.parse(stdout);
   const [video] = streams;
   if (video === undefined) throw new FfmpegError("ffprobe finds no video in the stream");
   return video;
@@ -84,14 +65,8 @@ export function encodeTestPicture(
   pixelFormat: string,
   encoder: readonly string[],
 ): Buffer {
-  const source = [
-    "-f",
-    "lavfi",
-    "-i",
-    `testsrc=size=${width}x${height}:rate=30`,
-    "-frames:v",
-    String(frames),
-  ];
+  const picture = `testsrc=size=${width}x${height}:rate=30`;
+  const source = ["-f", "lavfi", "-i", picture, "-frames:v", String(frames)];
   const format = encoder[0] === "libx265" ? "hevc" : "h264";
   return ffmpeg([...source, "-pix_fmt", pixelFormat, "-c:v", ...encoder, "-f", format, "-"]);
 }

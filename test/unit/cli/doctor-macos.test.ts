@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Check, ProgramResult } from "../../../cli/doctor/check.ts";
-import { checkMac, type Mac, type VideoToolboxEncoder } from "../../../cli/doctor/macos.ts";
+import { checkMac, type VideoToolboxEncoder } from "../../../cli/doctor/macos.ts";
 import { loadAddon } from "../../../common/load-addon.ts";
 
 // What QEMU prints is what QEMU 10.0 prints on Linux; what macOS's own programs print is from their manuals.
@@ -19,12 +19,7 @@ const plist = (entitlements: string) =>
   `<?xml version="1.0" encoding="UTF-8"?><plist version="1.0"><dict>${entitlements}</dict></plist>`;
 const SIGNED = plist("<key>com.apple.security.hypervisor</key><true/>");
 const ENCODERS: readonly VideoToolboxEncoder[] = [
-  {
-    id: "com.apple.videotoolbox.videoencoder.ave.avc",
-    name: "Apple H.264 (HW)",
-    codec: "h264",
-    hardware: true,
-  },
+  { id: "com.apple.videotoolbox.videoencoder.ave.avc", name: "Apple H.264", codec: "h264", hardware: true },
   { id: "com.apple.videotoolbox.videoencoder.h264", name: "Apple H.264", codec: "h264", hardware: false },
   { id: "com.apple.videotoolbox.videoencoder.prores", name: "Apple ProRes", codec: "other", hardware: true },
 ];
@@ -72,18 +67,19 @@ afterEach(() => rmSync(root, { recursive: true }));
 function checks(): readonly Check[] {
   const run = (program: string, args: readonly string[]): ProgramResult => {
     const output = printed[[program, ...args].join(" ")];
-    return output === undefined
-      ? { kind: "ended", status: 1, output: "" }
-      : { kind: "ended", status: 0, output };
+    return { kind: "ended", status: output === undefined ? 1 : 0, output: output ?? "" };
   };
-  const mac: Mac = { root, home, run, loadMedia: () => media, sockets };
-  return checkMac(mac);
+  return checkMac({ root, home, run, loadMedia: () => media, sockets });
 }
 
 function check(name: string): Check {
   const found = checks().find((each) => each.name === name);
   if (found === undefined) throw new Error(`no check ${name}`);
   return found;
+}
+
+function warns(name: string, detail: string): void {
+  expect(check(name)).toMatchObject({ status: "warning", detail: expect.stringContaining(detail) });
 }
 
 it("finds nothing wrong with a Mac that has everything", () => {
@@ -103,18 +99,12 @@ it("has a way out for everything that is wrong, also where nothing answers", () 
 describe("VideoToolbox", () => {
   it("is not claimed by an addon that was built without it, such as this machine's", () => {
     media = loadAddon("media");
-    expect(check("VideoToolbox")).toMatchObject({
-      status: "warning",
-      detail: expect.stringContaining("without it"),
-    });
+    warns("VideoToolbox", "without it");
   });
 
   it("counts only hardware, and only H.264 and HEVC", () => {
     media = { videoToolboxEncoders: () => ENCODERS.slice(1) };
-    expect(check("VideoToolbox")).toMatchObject({
-      status: "warning",
-      detail: expect.stringContaining("none of 2"),
-    });
+    warns("VideoToolbox", "none of 2");
   });
 
   it("does not trust what the addon says", () => {
@@ -157,10 +147,7 @@ describe("QEMU", () => {
 
   it("is looked for where Homebrew and MacPorts put it", () => {
     rmSync(qemu());
-    expect(check("QEMU")).toMatchObject({
-      status: "warning",
-      detail: expect.stringContaining("/opt/homebrew/bin"),
-    });
+    warns("QEMU", "/opt/homebrew/bin");
     install(join(root, "opt", "local", "bin", "qemu-system-x86_64"));
     expect(checks().some(({ name }) => name.endsWith("opt/local/bin/qemu-system-x86_64"))).toBe(true);
   });

@@ -1,10 +1,11 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
+import { temporaryFolder } from "../../support/folder.ts";
 
+const temporary = temporaryFolder();
 const folder = join(packageRoot, "packaging");
 const units = readdirSync(join(folder, "systemd"));
 
@@ -12,25 +13,16 @@ const units = readdirSync(join(folder, "systemd"));
 const MAX_EXPOSURE = 30;
 
 /** Runs systemd-analyze on a unit whose program is one that this machine has. */
-function analyze(
-  unit: string,
-  instance: string,
-  args: readonly string[],
-): { status: number | null; text: string } {
-  const temporary = mkdtempSync(join(tmpdir(), "vsockenc-unit-"));
-  try {
-    const file = join(temporary, unit.replace("@", `@${instance}`));
-    const text = readFileSync(join(folder, "systemd", unit), "utf8");
-    writeFileSync(file, text.replace("/usr/bin/vsockenc", "/usr/bin/env"));
-    const { status, stdout, stderr, error } = spawnSync("systemd-analyze", [...args, file], {
-      encoding: "utf8",
-    });
-    if (error !== undefined)
-      throw new Error(`systemd-analyze does not start (${error.message}): npm run setup`);
-    return { status, text: stdout + stderr };
-  } finally {
-    rmSync(temporary, { recursive: true });
-  }
+function analyze(unit: string, instance: string, args: readonly string[]) {
+  const file = join(temporary, unit.replace("@", `@${instance}`));
+  const text = readFileSync(join(folder, "systemd", unit), "utf8");
+  writeFileSync(file, text.replace("/usr/bin/vsockenc", "/usr/bin/env"));
+  const { status, stdout, stderr, error } = spawnSync("systemd-analyze", [...args, file], {
+    encoding: "utf8",
+  });
+  if (error !== undefined)
+    throw new Error(`systemd-analyze does not start (${error.message}): npm run setup`);
+  return { status, text: stdout + stderr };
 }
 
 describe.each(units)("%s", (unit) => {

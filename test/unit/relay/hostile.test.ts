@@ -1,56 +1,24 @@
 /** Guests that break the rules, on purpose or by dying: what the relay makes of each, and that others notice nothing. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { pino } from "pino";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { parseConfiguration } from "../../../host/config.ts";
+import { beforeEach, describe, expect, it } from "vitest";
 import { mappedRuns } from "../../../host/native/picture.ts";
-import { Relay } from "../../../host/relay/relay.ts";
 import { encodeDataHead, encodeMessage } from "../../../proto/framing.ts";
 import { HEADER_OFFSET, LIMITS } from "../../../proto/limits.ts";
 import type { OutgoingMessage } from "../../../proto/messages.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
-import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
-import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH, XR24 } from "../../support/relay-guest.ts";
+import { relayBench } from "../../support/relay-bench.ts";
+import { type ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH, XR24 } from "../../support/relay-guest.ts";
 import { until } from "../../support/until.ts";
 
 const { ErrorCode } = vsockenc;
-const silent = pino({ level: "silent" });
+const bench = relayBench();
+beforeEach(() => bench.listen(true));
 
-let folder: string;
-let relay: Relay;
-let exporter: MemfdExporter;
-const guests: ConnectedGuest[] = [];
-
-beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "vsockenc-hostile-"));
-  exporter = new MemfdExporter({ path: join(folder, "e"), bytes: 8 * PICTURE_BYTES }, silent);
-  const vm = `[[vm]]\nname = "a"\nexport = "${folder}/e"\n`;
-  const listen = `[[listen]]\naddress = "unix:${folder}/l"\nvm = "a"`;
-  const text = `status.enabled = false\nencoder.order = ["null"]\n${vm}${listen}`;
-  relay = await Relay.start(parseConfiguration(text, "test"), silent);
-});
-afterEach(() => {
-  for (const guest of guests.splice(0)) guest.socket.destroy();
-  relay.stop();
-  exporter.close();
-  rmSync(folder, { recursive: true });
-});
-
-async function opened(): Promise<ConnectedGuest> {
-  const guest = new ConnectedGuest(join(folder, "l"));
-  guests.push(guest);
-  await guest.open();
-  return guest;
-}
-
-/** A guest with a stream, and proof that frames go through it. */
-async function streaming(resource: number): Promise<() => Promise<void>> {
-  const guest = await opened();
-  exporter.create(resource, { width: WIDTH, height: HEIGHT });
+/** Another guest with a stream, and proof that frames go through it. */
+async function neighbour(): Promise<() => Promise<void>> {
+  bench.resource(2);
+  const guest = await bench.opened();
   guest.configure(1);
-  guest.attach(0, resource);
+  guest.attach(0, 2);
   let frame = 0;
   const prove = async (): Promise<void> => {
     frame += 1;
@@ -68,21 +36,18 @@ async function refusal(guest: ConnectedGuest, count = 1): Promise<vsockenc.Error
 
 describe("resources", () => {
   it("that were freed are refused", async () => {
-    const guest = await opened();
-    exporter.create(1, { width: WIDTH, height: HEIGHT });
-    await exporter.free(1);
+    const guest = await bench.opened();
+    bench.resource(1);
+    await bench.exporter.free(1);
     guest.attach(0, 1);
     expect((await refusal(guest)).code).toBe(ErrorCode.NO_SUCH_RESOURCE);
   });
 
   it("whose id came back with another size are never read by the old layout", async () => {
-    const guest = await opened();
-    guest.configure(1);
-    exporter.create(1, { width: WIDTH, height: HEIGHT });
-    guest.attach(0, 1);
+    const guest = await bench.streaming();
     await guest.next("attached", 1);
-    await exporter.free(1);
-    exporter.create(1, { width: 16, height: 16 });
+    await bench.exporter.free(1);
+    bench.exporter.create(1, { width: 16, height: 16 });
     guest.frame(1, 0);
     expect((await refusal(guest)).code).toBe(ErrorCode.NO_SUCH_RESOURCE);
     guest.send({ type: "detach", body: { buffer: 0 } });
@@ -90,7 +55,7 @@ describe("resources", () => {
     const { code, text } = await refusal(guest, 2);
     expect(code).toBe(ErrorCode.LAYOUT_OUTSIDE_RESOURCE);
     expect(text).toMatch(/\d/);
-    await until(() => exporter.held === 0 && mappedRuns() === 0, "the release of everything");
+    await until(() => bench.exporter.held === 0 && mappedRuns() === 0, "the release of everything");
   });
 
   const plane = { resource: 1, stride: WIDTH * 4 };
@@ -109,8 +74,8 @@ describe("resources", () => {
     ["visible", { visible: { x: WIDTH - 16, y: 0, width: 17, height: 16 } }],
     ["visible", { visible: { x: 0xffffffff, y: 0xffffffff, width: 16, height: 16 } }],
   ])("with a wrong %s are refused, and the session goes on (%j)", async (field, change) => {
-    const guest = await opened();
-    exporter.create(1, { width: WIDTH, height: HEIGHT });
+    const guest = await bench.opened();
+    bench.resource(1);
     const body = { buffer: 0, width: WIDTH, height: HEIGHT, fourcc: XR24, planes: [plane], ...change };
     guest.send({ type: "attach", body });
     const { fatal, text } = await refusal(guest);
@@ -123,8 +88,8 @@ describe("resources", () => {
 
 describe("bytes", () => {
   it("that are garbage do no harm, in any length and with any magic", async () => {
-    const other = await streaming(2);
-    const guest = await opened();
+    const other = await neighbour();
+    const guest = await bench.opened();
     const header = encodeMessage({ type: "ping", body: { token: 1 } }, guest.nextEnvelope());
     guest.sequence -= 1;
     for (const length of [
@@ -148,9 +113,9 @@ describe("bytes", () => {
   });
 
   it("of a session may come cut anywhere, or all in one piece", async () => {
-    exporter.create(1, { width: WIDTH, height: HEIGHT });
+    bench.resource(1);
     const pieces: Buffer[] = [];
-    const guest = await opened();
+    const guest = await bench.opened();
     const raw = guest.raw.bind(guest);
     guest.raw = (bytes) => void pieces.push(Buffer.from(bytes));
     guest.configure(1);
@@ -171,23 +136,17 @@ describe("bytes", () => {
 
 describe("floods", () => {
   it("of frames end the session that makes them, and no other", async () => {
-    const other = await streaming(2);
-    const guest = await opened();
-    exporter.create(1, { width: WIDTH, height: HEIGHT });
-    guest.configure(1);
-    guest.attach(0, 1);
+    const other = await neighbour();
+    const guest = await bench.streaming();
     for (let frame = 1; frame <= 5000; frame++) guest.frame(frame, 0);
     await until(() => guest.all("error").some(({ body }) => body.fatal), "the end");
     expect(guest.all("error").at(-1)?.body.code).toBe(ErrorCode.LIMIT_EXCEEDED);
     await other();
-    await until(() => exporter.held === 1, "the release");
+    await until(() => bench.exporter.held === 1, "the release");
   });
 
   it("of key frames get key frames, and memory stays flat", async () => {
-    const guest = await opened();
-    exporter.create(1, { width: WIDTH, height: HEIGHT });
-    guest.configure(1);
-    guest.attach(0, 1);
+    const guest = await bench.streaming();
     for (let frame = 1; frame <= 300; frame++) {
       guest.frame(frame, 0, { forceKey: true });
       if (frame % 4 === 0) {
@@ -201,8 +160,8 @@ describe("floods", () => {
   });
 
   it("of pings by a guest that never reads end its session, and cost a bounded queue", async () => {
-    const other = await streaming(2);
-    const guest = await opened();
+    const other = await neighbour();
+    const guest = await bench.opened();
     guest.socket.pause();
     const before = process.memoryUsage.rss();
     const ping = (): Buffer => encodeMessage({ type: "ping", body: { token: 1 } }, guest.nextEnvelope());
@@ -255,14 +214,14 @@ describe("a guest that dies", () => {
   it.each(
     messages.map((message) => [message.type, message] as const),
   )("in the middle of %s leaves the port to the next", async (_type, message) => {
-    exporter.create(1, { width: WIDTH, height: HEIGHT });
-    const guest = await opened();
+    bench.resource(1);
+    const guest = await bench.opened();
     await die(guest, encodeMessage(message, guest.nextEnvelope()));
   });
 
   it("in the middle of data, and of an inline frame, leaves the port to the next", async () => {
-    exporter.create(1, { width: WIDTH, height: HEIGHT });
-    const guest = await opened();
+    bench.resource(1);
+    const guest = await bench.opened();
     guest.configure(1);
     guest.attach(0, 0);
     guest.frame(1, 0, { inlineBytes: PICTURE_BYTES });
@@ -271,12 +230,9 @@ describe("a guest that dies", () => {
   });
 
   it("while a frame is being encoded leaves nothing behind", async () => {
-    exporter.create(1, { width: WIDTH, height: HEIGHT });
-    const guest = await opened();
-    guest.configure(1);
-    guest.attach(0, 1);
+    const guest = await bench.streaming();
     for (let frame = 1; frame <= 8; frame++) guest.frame(frame, 0);
     guest.socket.destroy();
-    await until(() => exporter.held === 0 && mappedRuns() === 0, "the release of everything");
+    await until(() => bench.exporter.held === 0 && mappedRuns() === 0, "the release of everything");
   });
 });

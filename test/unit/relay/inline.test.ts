@@ -1,47 +1,37 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { writeFileSync } from "node:fs";
 import { crc32 } from "node:zlib";
-import { pino } from "pino";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { parseConfiguration } from "../../../host/config.ts";
+import { describe, expect, it } from "vitest";
 import { stagingBytes } from "../../../host/native/picture.ts";
-import { Relay } from "../../../host/relay/relay.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { decodeGray } from "../../support/ffmpeg.ts";
-import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
-import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH, XR24 } from "../../support/relay-guest.ts";
+import { relayBench } from "../../support/relay-bench.ts";
+import { type ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH, XR24 } from "../../support/relay-guest.ts";
 import { until } from "../../support/until.ts";
 
 const { ErrorCode, ErrorSubject, SourceTier } = vsockenc;
-const silent = pino({ level: "silent" });
 const grey = (level: number): Buffer => Buffer.alloc(PICTURE_BYTES, level);
 
-let folder: string;
-let relay: Relay | undefined;
+const bench = relayBench();
 let guest: ConnectedGuest;
-let exporter: MemfdExporter;
 
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "vsockenc-inline-"));
-  exporter = new MemfdExporter({ path: join(folder, "e"), bytes: 2 * PICTURE_BYTES }, silent);
-});
-afterEach(() => {
-  guest.socket.destroy();
-  relay?.stop();
-  exporter.close();
-  rmSync(folder, { recursive: true });
-});
-
-async function start(encoder = "null", bound = false): Promise<void> {
-  const vm = bound ? `[[vm]]\nname = "a"\nexport = "${folder}/e"\n` : "";
-  const listen = `[[listen]]\naddress = "unix:${folder}/l"\n${bound ? 'vm = "a"' : ""}`;
-  const text = `status.enabled = false\nencoder.order = ["${encoder}"]\n${vm}${listen}`;
-  relay = await Relay.start(parseConfiguration(text, "test"), silent);
-  guest = new ConnectedGuest(join(folder, "l"));
-  await guest.open(bound);
+async function start(encoder = "null"): Promise<void> {
+  await bench.listen(false, encoder);
+  guest = await bench.opened(false);
   guest.configure(1);
+}
+
+/** Starts with buffer 0 in a resource. */
+async function startBound(): Promise<void> {
+  await bench.listen(true);
+  guest = await bench.streaming();
+}
+
+/** Sends the pixels of a frame from an offset on. */
+async function send(frame: number, pixels: Buffer, from: number, to = pixels.length): Promise<void> {
+  for (let at = from; at < to; at += 20_000) {
+    await guest.data(frame, at, pixels.subarray(at, Math.min(at + 20_000, to)));
+  }
 }
 
 const fatal = () => until(() => guest.all("error").some(({ body }) => body.fatal), "a fatal error");
@@ -58,7 +48,7 @@ describe("inline pixels", () => {
     }
     expect(guest.all("frameDone").map(({ body }) => body.frame)).toEqual([1, 2, 3, 4]);
     expect(guest.all("error")).toEqual([]);
-    const file = join(folder, "out.h264");
+    const file = bench.path("out.h264");
     writeFileSync(file, Buffer.concat(guest.all("data").map(({ bytes }) => bytes)));
     const means = decodeGray(file, WIDTH, HEIGHT).map(
       (frame) => frame.reduce((a, b) => a + b, 0) / frame.length,
@@ -69,9 +59,7 @@ describe("inline pixels", () => {
   });
 
   it("may be several frames ahead of the encoder, and may mix with resources", async () => {
-    await start("null", true);
-    exporter.create(1, { width: WIDTH, height: HEIGHT });
-    guest.attach(0, 1);
+    await startBound();
     for (const buffer of [1, 3, 5, 7]) guest.attach(buffer, 0);
     for (let frame = 1; frame <= 8; frame++) {
       if (frame % 2 === 0) guest.frame(frame, 0);
@@ -87,8 +75,7 @@ describe("inline pixels", () => {
     const pixels = grey(1);
     const rest = pixels.length - 1000;
     guest.frame(1, 0, { inlineBytes: pixels.length });
-    for (let at = 0; at < rest; at += 20000)
-      await guest.data(1, at, pixels.subarray(at, Math.min(at + 20000, rest)));
+    await send(1, pixels, 0, rest);
     // In one write, so that the relay has both before the encoder's thread can say that it has read the first.
     guest.socket.cork();
     await guest.data(1, rest, pixels.subarray(rest));
@@ -123,8 +110,7 @@ describe("inline pixels", () => {
     guest.send({ type: "ping", body: { token: 8 } });
     await guest.next("pong", 1);
     expect(guest.all("drained")).toEqual([]);
-    for (let at = 1000; at < pixels.length; at += 20000)
-      await guest.data(1, at, pixels.subarray(at, at + 20000));
+    await send(1, pixels, 1000);
     await guest.next("drained", 1);
     expect(guest.types().filter((type) => type === "packet" || type === "drained")).toEqual([
       "packet",
@@ -155,41 +141,22 @@ describe("inline pixels", () => {
   });
 
   it("are refused for a buffer in a resource", async () => {
-    await start("null", true);
-    exporter.create(1, { width: WIDTH, height: HEIGHT });
-    guest.attach(0, 1);
+    await startBound();
     await guest.inlineFrame(1, 0, grey(0));
     expect((await guest.next("error", 1)).body).toMatchObject({ code: ErrorCode.INVALID_VALUE, id: 1 });
   });
 
   it.each([
-    ["of a frame that brings none", () => guest.data(1, 0, Buffer.alloc(10))],
-    [
-      "with a gap",
-      async () => {
-        guest.frame(1, 0, { inlineBytes: PICTURE_BYTES });
-        await guest.data(1, 10, Buffer.alloc(10));
-      },
-    ],
-    [
-      "of another frame",
-      async () => {
-        guest.frame(1, 0, { inlineBytes: PICTURE_BYTES });
-        await guest.data(2, 0, Buffer.alloc(10));
-      },
-    ],
-    [
-      "that are none",
-      async () => {
-        guest.frame(1, 0, { inlineBytes: PICTURE_BYTES });
-        await guest.data(1, 0, Buffer.alloc(0));
-      },
-    ],
-  ])("end the session %s", async (_what, send) => {
+    ["of a frame that brings none", false, 1, 0, 10],
+    ["with a gap", true, 1, 10, 10],
+    ["of another frame", true, 2, 0, 10],
+    ["that are none", true, 1, 0, 0],
+  ])("end the session %s", async (_what, due, frame, offset, bytes) => {
     await start();
     guest.attach(0, 0);
     await guest.next("attached", 1);
-    await send();
+    if (due) guest.frame(1, 0, { inlineBytes: PICTURE_BYTES });
+    await guest.data(frame, offset, Buffer.alloc(bytes));
     await fatal();
     expect(guest.all("error").at(-1)?.body.code).toBe(ErrorCode.PROTOCOL_VIOLATION);
   });
@@ -213,8 +180,7 @@ describe("inline pixels", () => {
     expect(stagingBytes()).toBeGreaterThanOrEqual(PICTURE_BYTES);
     guest.socket.destroy();
     await until(() => stagingBytes() === 0, "the end of the staging memory");
-    guest = new ConnectedGuest(join(folder, "l"));
-    await guest.open(false);
+    guest = await bench.opened(false);
     guest.configure(1);
     guest.attach(0, 0);
     await guest.inlineFrame(1, 0, grey(1));
@@ -224,14 +190,14 @@ describe("inline pixels", () => {
 
 describe("Probe", () => {
   it("reports the checksum of the buffer's pixels", async () => {
-    await start("null", true);
-    exporter.create(1, { width: WIDTH, height: HEIGHT, placement: "scattered" });
+    await startBound();
     const pixels = Buffer.from(Array.from({ length: PICTURE_BYTES }, (_, n) => (n * 31) & 0xff));
-    exporter.write(1, pixels);
-    guest.attach(0, 1);
-    guest.send({ type: "probe", body: { buffer: 0 } });
+    bench.resource(2, 0);
+    bench.exporter.write(2, pixels);
+    guest.attach(1, 2);
+    guest.send({ type: "probe", body: { buffer: 1 } });
     expect((await guest.next("probed", 1)).body).toMatchObject({
-      buffer: 0,
+      buffer: 1,
       crc: crc32(pixels),
       bytes: PICTURE_BYTES,
     });

@@ -1,66 +1,32 @@
-import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { chmodSync, statSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { pino } from "pino";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { formatAddress, isLoopback, parseAddress } from "../../../common/address.ts";
-import { parseConfiguration } from "../../../host/config.ts";
 import { listenVsock, SocketError } from "../../../host/native/listener.ts";
 import { closeDescriptor } from "../../../host/native/os-addon.ts";
 import { IDLE_MS } from "../../../host/relay/listener.ts";
-import { Relay } from "../../../host/relay/relay.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { freePort } from "../../support/free-port.ts";
-import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
-import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH } from "../../support/relay-guest.ts";
+import { relayBench } from "../../support/relay-bench.ts";
 import { until } from "../../support/until.ts";
 
-const silent = pino({ level: "silent" });
+const bench = relayBench();
+afterEach(() => vi.useRealTimers());
 
-let folder: string;
-let relay: Relay | undefined;
-const guests: ConnectedGuest[] = [];
-
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "vsockenc-listen-"));
-});
-afterEach(() => {
-  vi.useRealTimers();
-  relay?.stop();
-  relay = undefined;
-  for (const guest of guests.splice(0)) guest.socket.destroy();
-  rmSync(folder, { recursive: true });
-});
-
-async function start(text: string, log = silent): Promise<void> {
-  const quiet = 'encoder.order = ["null"]\nstatus.enabled = false\n';
-  relay = await Relay.start(parseConfiguration(quiet + text, "test"), log);
-}
-
-function guest(where: string | number): ConnectedGuest {
-  const made = new ConnectedGuest(where);
-  guests.push(made);
-  return made;
-}
-
-/** Connects repeatedly until the relay accepts a client. */
-async function admitted(path: string, what: string): Promise<void> {
-  await until(async () => {
-    const client = guest(path);
-    client.hello();
-    await until(() => client.closed || client.all("welcome").length > 0, "an answer");
-    return !client.closed;
-  }, what);
+/** Starts a relay that listens in the folder of the test. @returns the socket's path */
+async function listen(more = "", log?: pino.Logger): Promise<string> {
+  const path = bench.path("l");
+  await bench.start(`[[listen]]\naddress = "unix:${path}"\n${more}`, { log });
+  return path;
 }
 
 describe("a listener", () => {
   it("gives every UNIX client a session of its own, in a socket that is ours alone", async () => {
-    const path = join(folder, "l");
-    await start(`[[listen]]\naddress = "unix:${path}"`);
+    const path = await listen();
     expect(statSync(path).mode & 0o777).toBe(0o600);
-    const clients = [guest(path), guest(path), guest(path)];
-    for (const client of clients) await client.open(false);
+    const clients = await Promise.all([0, 1, 2].map(() => bench.opened(false)));
     clients[1]?.send({ type: "bye", body: {} });
     clients[1]?.socket.destroy();
     clients[0]?.configure(1);
@@ -71,52 +37,35 @@ describe("a listener", () => {
 
   it("serves TCP on loopback", async () => {
     const port = await freePort();
-    await start(`[[listen]]\naddress = "tcp:127.0.0.1:${port}"`);
-    const client = guest(port);
-    await client.open(false);
+    await bench.start(`[[listen]]\naddress = "tcp:127.0.0.1:${port}"`);
+    const client = await bench.opened(false, port);
     client.attach(0, 1);
     expect((await client.next("error")).body.code).toBe(vsockenc.ErrorCode.NO_EXPORTER);
   });
 
   it("reaches the resources of the VM that it is bound to", async () => {
-    const path = join(folder, "l");
-    const exporter = new MemfdExporter({ path: join(folder, "e"), bytes: PICTURE_BYTES }, silent);
-    try {
-      exporter.create(1, { width: WIDTH, height: HEIGHT });
-      await start(
-        `[[vm]]\nname = "a"\nexport = "${folder}/e"\n[[listen]]\naddress = "unix:${path}"\nvm = "a"`,
-      );
-      const client = guest(path);
-      await client.open();
-      client.configure(1);
-      client.attach(0, 1);
-      client.frame(1, 0);
-      await client.next("packet");
-    } finally {
-      exporter.close();
-    }
+    await bench.listen(true);
+    const client = await bench.streaming();
+    client.frame(1, 0);
+    await client.next("packet");
   });
 
   it("rejects more clients than configured, and accepts one again after a disconnect", async () => {
-    const path = join(folder, "l");
-    await start(`[[listen]]\naddress = "unix:${path}"\nmax_clients = 1`);
-    const first = guest(path);
-    await first.open(false);
-    const second = guest(path);
+    const path = await listen("max_clients = 1");
+    const first = await bench.opened(false, path);
+    const second = bench.guest(path);
     await until(() => second.closed, "the refusal");
     first.socket.destroy();
-    await admitted(path, "the free place");
+    await bench.admitted(path);
   });
 
   it("closes a client that opens no session, and keeps one that does", async () => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
-    const path = join(folder, "l");
-    await start(`[[listen]]\naddress = "unix:${path}"`);
-    const idle = guest(path);
+    const path = await listen();
+    const idle = bench.guest(path);
     // The relay greets whom it has let in, so its clock begins here.
     await idle.next("greeting");
-    const busy = guest(path);
-    await busy.open(false);
+    const busy = await bench.opened(false, path);
     for (let seconds = 1; seconds <= IDLE_MS / 1000; seconds++) {
       expect(idle.closed).toBe(false);
       vi.advanceTimersByTime(1000);
@@ -131,12 +80,8 @@ describe("a listener", () => {
     ["in one piece", [Buffer.from("HXFR\x01\0\0\0\0\0\0\0")]],
     ["byte by byte", [..."HXFR"].map((byte) => Buffer.from(byte))],
   ])("logs a client of Helix's protocol that sends %s", async (_how, pieces) => {
-    const path = join(folder, "l");
     const lines: string[] = [];
-    await start(
-      `[[listen]]\naddress = "unix:${path}"`,
-      pino({ level: "error" }, { write: (line) => lines.push(line) }),
-    );
+    const path = await listen("", pino({ level: "error" }, { write: (line) => lines.push(line) }));
     const socket = connect({ path });
     socket.on("error", () => undefined);
     socket.resume();
@@ -149,9 +94,8 @@ describe("a listener", () => {
   });
 
   it.skipIf(process.getuid?.() !== 0)("refuses other users, whatever the mode of the socket", async () => {
-    const path = join(folder, "l");
-    chmodSync(folder, 0o755);
-    const script = join(folder, "connect.mjs");
+    chmodSync(bench.folder, 0o755);
+    const script = bench.path("connect.mjs");
     writeFileSync(
       script,
       `import { connect } from "node:net";
@@ -160,7 +104,7 @@ describe("a listener", () => {
        s.on("data", () => { console.log("data"); process.exit(); });
        s.on("close", () => console.log("closed"));`,
     );
-    const { spawn } = await import("node:child_process");
+    const path = await listen();
     const attempt = (user: number): Promise<string> =>
       new Promise((resolve) => {
         // Not by setuid() in the script, which Node refuses where io_uring may be on.
@@ -171,19 +115,17 @@ describe("a listener", () => {
         });
         child.on("close", () => resolve(text.trim()));
       });
-    await start(`[[listen]]\naddress = "unix:${path}"`);
     expect(await attempt(12345)).toContain("EACCES");
     chmodSync(path, 0o666);
     expect(await attempt(12345)).toMatch(/^(EPIPE|ECONNRESET|closed)/);
-    relay?.stop();
-    await start(`[[listen]]\naddress = "unix:${path}"\nusers = [12345]`);
+    bench.stop();
+    await listen("users = [12345]");
     expect(await attempt(12345)).toBe("data");
     expect(await attempt(12346)).not.toContain("data");
   });
 
   it("survives clients that disconnect at once", async () => {
-    const path = join(folder, "l");
-    await start(`[[listen]]\naddress = "unix:${path}"`);
+    const path = await listen();
     for (let n = 0; n < 200; n++) {
       await new Promise<void>((resolve) => {
         const socket = connect({ path });
@@ -194,18 +136,20 @@ describe("a listener", () => {
         });
       });
     }
-    await admitted(path, "a place");
+    await bench.admitted(path);
   });
 
   it("names the remedy when it cannot listen", async () => {
     const port = await freePort();
     const other = createServer().listen(port, "127.0.0.1");
     await new Promise((resolve) => other.once("listening", resolve));
-    await expect(start(`[[listen]]\naddress = "tcp:127.0.0.1:${port}"`)).rejects.toThrow(
+    await expect(bench.start(`[[listen]]\naddress = "tcp:127.0.0.1:${port}"`)).rejects.toThrow(
       "choose another port",
     );
     other.close();
-    await expect(start(`[[listen]]\naddress = "unix:${folder}/none/l"`)).rejects.toThrow(SocketError);
+    await expect(bench.start(`[[listen]]\naddress = "unix:${bench.folder}/none/l"`)).rejects.toThrow(
+      SocketError,
+    );
   });
 
   it("listens on vsock where the machine has it, and else says how to get it", () => {
@@ -226,41 +170,34 @@ describe("a listener", () => {
 
 describe("a chardev that connects", () => {
   it("is served one at a time, for as long as it lives", async () => {
-    const path = join(folder, "p0");
-    await start(`[[vm]]\nname = "a"\nchardev = "client"\nports = ["${path}"]`);
-    const qemu = guest(path);
-    await qemu.open(false);
-    const intruder = guest(path);
+    const path = bench.path("p0");
+    await bench.start(`[[vm]]\nname = "a"\nchardev = "client"\nports = ["${path}"]`);
+    const qemu = await bench.opened(false, path);
+    const intruder = bench.guest(path);
     await until(() => intruder.closed, "the refusal of a second QEMU");
     qemu.socket.destroy();
     // QEMU reconnects, by reconnect-ms.
-    await admitted(path, "the next connection");
+    await bench.admitted(path);
   });
 
   it("leads to four ports of a VM at the same time", async () => {
-    const paths = [0, 1, 2, 3].map((n) => join(folder, `p${n}`));
-    const exporter = new MemfdExporter({ path: join(folder, "e"), bytes: 4 * PICTURE_BYTES }, silent);
-    try {
-      for (const id of [1, 2, 3, 4]) exporter.create(id, { width: WIDTH, height: HEIGHT });
-      const ports = paths.map((path) => `"${path}"`).join(", ");
-      await start(`[[vm]]\nname = "a"\nchardev = "client"\nexport = "${folder}/e"\nports = [${ports}]`);
-      await Promise.all(
-        paths.map(async (path, index) => {
-          const client = guest(path);
-          await client.open();
-          client.configure(1);
-          client.attach(0, index + 1);
-          for (let frame = 1; frame <= 20; frame++) {
-            client.frame(frame, 0);
-            await client.next("packet", frame);
-          }
-          expect(client.all("error")).toEqual([]);
-        }),
-      );
-      expect(exporter.held).toBe(4);
-    } finally {
-      exporter.close();
-    }
+    const paths = [0, 1, 2, 3].map((n) => bench.path(`p${n}`));
+    for (const id of [1, 2, 3, 4]) bench.resource(id);
+    const vm = `[[vm]]\nname = "a"\nchardev = "client"\nexport = "${bench.path("e")}"`;
+    await bench.start(`${vm}\nports = ${JSON.stringify(paths)}`);
+    await Promise.all(
+      paths.map(async (path, index) => {
+        const client = await bench.opened(true, path);
+        client.configure(1);
+        client.attach(0, index + 1);
+        for (let frame = 1; frame <= 20; frame++) {
+          client.frame(frame, 0);
+          await client.next("packet", frame);
+        }
+        expect(client.all("error")).toEqual([]);
+      }),
+    );
+    expect(bench.exporter.held).toBe(4);
   });
 });
 

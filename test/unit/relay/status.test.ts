@@ -1,18 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
 import { get } from "node:http";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { pino } from "pino";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { parseConfiguration } from "../../../host/config.ts";
-import { Relay } from "../../../host/relay/relay.ts";
+import { beforeEach, describe, expect, it } from "vitest";
 import { freePort } from "../../support/free-port.ts";
-import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
-import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH } from "../../support/relay-guest.ts";
+import { relayBench } from "../../support/relay-bench.ts";
 import { until } from "../../support/until.ts";
-
-const silent = pino({ level: "silent" });
 
 interface Answer {
   readonly status: number;
@@ -33,35 +25,22 @@ function ask(port: number, path: string, host = "127.0.0.1"): Promise<Answer> {
 }
 
 describe("the status page", () => {
-  let folder: string;
+  const bench = relayBench();
   let port: number;
-  let relay: Relay | undefined;
-  let guest: ConnectedGuest | undefined;
-  let exporter: MemfdExporter | undefined;
-
-  const start = async (log = silent): Promise<void> => {
-    const vm = `[[vm]]\nname = "a"\nchardev = "client"\nports = ["${folder}/p"]\nexport = "${folder}/e"\n`;
-    const text = `encoder.order = ["null"]\nstatus.port = ${port}\n${vm}`;
-    relay = await Relay.start(parseConfiguration(text, "test"), log);
-  };
-
   beforeEach(async () => {
-    folder = mkdtempSync(join(tmpdir(), "vsockenc-status-"));
     port = await freePort();
   });
-  afterEach(() => {
-    guest?.socket.destroy();
-    relay?.stop();
-    exporter?.close();
-    rmSync(folder, { recursive: true });
-  });
+
+  const start = async (log?: pino.Logger): Promise<void> => {
+    const { folder } = bench;
+    const vm = `[[vm]]\nname = "a"\nchardev = "client"\nports = ["${folder}/p"]\nexport = "${folder}/e"\n`;
+    await bench.start(`status.port = ${port}\n${vm}`, { log });
+  };
 
   it("counts frames, bytes, tiers and stages, and says what is up", async () => {
-    exporter = new MemfdExporter({ path: join(folder, "e"), bytes: PICTURE_BYTES }, silent);
-    exporter.create(1, { width: WIDTH, height: HEIGHT });
+    bench.resource(1);
     await start();
-    guest = new ConnectedGuest(join(folder, "p"));
-    await guest.open();
+    const guest = await bench.opened(true, bench.path("p"));
     guest.configure(1);
     guest.attach(0, 1);
     for (let frame = 1; frame <= 3; frame++) {
@@ -82,7 +61,7 @@ describe("the status page", () => {
       'vsockenc_frames_failed_total{vm="a",code="UNKNOWN_BUFFER"} 1',
       'vsockenc_frame_stage_seconds_count{vm="a",stage="encode"} 3',
       'vsockenc_exporter_up{vm="a"} 1',
-      `vsockenc_link_connections{vm="a",link="unix:${folder}/p"} 1`,
+      `vsockenc_link_connections{vm="a",link="unix:${bench.folder}/p"} 1`,
     ]) {
       expect(text).toContain(line);
     }
@@ -102,8 +81,7 @@ describe("the status page", () => {
   it("is unhealthy, with the reason, when a VM runs whose pictures cannot be reached", async () => {
     await start();
     await until(async () => (await ask(port, "/health")).status === 200, "health without the VM");
-    guest = new ConnectedGuest(join(folder, "p"));
-    await guest.open(false);
+    await bench.opened(false, bench.path("p"));
     const { status, text } = await ask(port, "/health");
     expect(status).toBe(503);
     expect(JSON.parse(text)).toMatchObject({ ok: false, reasons: [expect.stringContaining("vsockenc gpu")] });

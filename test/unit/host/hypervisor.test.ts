@@ -1,12 +1,14 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
-import { type LibvirtVm, libvirtXml } from "../../../host/libvirt-xml.ts";
+import { type HypervisorVm, libvirtXml, qemuArguments } from "../../../host/hypervisor.ts";
+import { temporaryFolder } from "../../support/folder.ts";
 
-const VM: LibvirtVm = {
+const folder = temporaryFolder();
+
+const VM: HypervisorVm = {
   name: "a & b",
   gpuSocket: "/run/it's,here/gpu.sock",
   heads: 2,
@@ -17,20 +19,44 @@ const VM: LibvirtVm = {
 
 /** What libvirt's own schema says of a domain. */
 function validate(xml: string): { status: number | null; text: string } {
-  const folder = mkdtempSync(join(tmpdir(), "vsockenc-libvirt-"));
-  try {
-    const file = join(folder, "domain.xml");
-    writeFileSync(file, xml);
-    const { status, stdout, stderr, error } = spawnSync("virt-xml-validate", [file, "domain"], {
-      encoding: "utf8",
-    });
-    if (error !== undefined)
-      throw new Error(`virt-xml-validate does not start (${error.message}): npm run setup`);
-    return { status, text: stdout + stderr };
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  const file = join(folder, "domain.xml");
+  writeFileSync(file, xml);
+  const { status, stdout, stderr, error } = spawnSync("virt-xml-validate", [file, "domain"], {
+    encoding: "utf8",
+  });
+  if (error !== undefined)
+    throw new Error(`virt-xml-validate does not start (${error.message}): npm run setup`);
+  return { status, text: stdout + stderr };
 }
+
+describe("qemuArguments", () => {
+  const args = qemuArguments(VM, "memfd");
+
+  it("shares the guest's memory, in the size that -m says", () => {
+    expect(args).toContain("memory-backend-memfd,id=vsockenc-mem,size=1024M,share=on");
+    expect(args[args.indexOf("-m") + 1]).toBe("1024M");
+  });
+
+  it("takes POSIX shared memory where there is no memfd", () => {
+    expect(qemuArguments(VM, "shm")).toContain("memory-backend-shm,id=vsockenc-mem,size=1024M");
+  });
+
+  it("doubles commas, which QEMU would take as separators", () => {
+    expect(args).toContain("socket,id=vsockenc-gpu,path=/run/it's,,here/gpu.sock");
+  });
+
+  it("gives each port its name", () => {
+    const ports = args.filter((word) => word.startsWith("virtserialport"));
+    expect(ports.map((word) => word.split("name=")[1])).toEqual(["org.vsockenc.0", "org.vsockenc.1"]);
+  });
+
+  it("leaves the GPU and the memory alone when there is no GPU process", () => {
+    const portsOnly = { ...VM, gpuSocket: undefined, ports: ["/p"], chardev: "client" } as const;
+    const text = qemuArguments(portsOnly, "memfd").join(" ");
+    expect(text).not.toMatch(/vhost|memory/);
+    expect(text).toContain("socket,id=vsockenc-port0,path=/p,server=off,reconnect-ms=");
+  });
+});
 
 describe("libvirtXml", () => {
   it.each([

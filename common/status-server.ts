@@ -57,9 +57,8 @@ export class StatusServer {
       const reason = error.code === "EADDRINUSE" ? "another program uses the port" : error.message;
       log.warn({ port }, `no /metrics and /health: ${reason}; choose another with status.port`);
     });
-    this.#server.listen(port, HOST, () =>
-      log.info({ url: `http://${HOST}:${port}/` }, "/metrics and /health"),
-    );
+    const url = `http://${HOST}:${port}/`;
+    this.#server.listen(port, HOST, () => log.info({ url }, "/metrics and /health"));
   }
 
   close(): void {

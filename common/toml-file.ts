@@ -10,6 +10,9 @@ export class ConfigurationError extends Error {
   override readonly name = "ConfigurationError";
 }
 
+/** Exit status for wrong arguments or a wrong configuration: starting the program again cannot help. */
+export const USAGE_ERROR_STATUS = 2;
+
 /** One row of the reference of a configuration's fields. */
 export interface ConfigurationField {
   /** As in the file, e.g. "vm[].gpu.heads". */

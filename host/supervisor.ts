@@ -8,8 +8,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { USAGE_ERROR_STATUS } from "../common/exit-status.ts";
 import { packageRoot } from "../common/package-root.ts";
+import { USAGE_ERROR_STATUS } from "../common/toml-file.ts";
 import type { Configuration } from "./config.ts";
 
 const FIRST_RETRY_MS = 100;
@@ -42,12 +42,8 @@ export class Supervisor {
       return [{ name: `gpu ${name}`, args: ["gpu", ...paths, ...shape] }];
     });
     const relay = { name: "relay", args: ["relay", "--config", configurationFile] };
-    this.#processes = [...gpus, relay].map((process) => ({
-      ...process,
-      child: undefined,
-      retryMs: FIRST_RETRY_MS,
-      timer: undefined,
-    }));
+    const fresh = { child: undefined, retryMs: FIRST_RETRY_MS, timer: undefined };
+    this.#processes = [...gpus, relay].map((process) => ({ ...process, ...fresh }));
   }
 
   start(): void {

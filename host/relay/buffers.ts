@@ -61,18 +61,15 @@ export class BufferTable {
       if (other.tier === "inline") total += other.bytes;
     if (total <= LIMITS.MAX_INLINE_BYTES) return { picture, close: () => void picture.close() };
     void picture.close();
-    throw new RequestError(
-      "LIMIT_EXCEEDED",
-      `buffer ${request.buffer} would bring the inline buffers to ${total} bytes, limit ${LIMITS.MAX_INLINE_BYTES}: detach one`,
-    );
+    const text = `buffer ${request.buffer} would bring the inline buffers to ${total} bytes, limit ${LIMITS.MAX_INLINE_BYTES}: detach one`;
+    throw new RequestError("LIMIT_EXCEEDED", text);
   }
 
   #map(request: AttachRequest): Promise<MappedPicture> {
     if (this.#source === undefined) {
-      throw new RequestError(
-        "NO_EXPORTER",
-        "this link belongs to no VM, so it has no resources: send pixels inline, or set `export` of the [[vm]] in the host's configuration",
-      );
+      const text =
+        "this link belongs to no VM, so it has no resources: send pixels inline, or set `export` of the [[vm]] in the host's configuration";
+      throw new RequestError("NO_EXPORTER", text);
     }
     const ids = request.planes.map(({ resource }) => resource);
     return mapPicture(this.#source, ids, (resources) => {

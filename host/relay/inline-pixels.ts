@@ -35,16 +35,12 @@ export class IncomingPixels {
   add({ frame, offset, bytes }: DataMessage): boolean {
     const { frame: expected, inlineBytes } = this.frame;
     if (frame !== expected || offset !== this.#received) {
-      throw new SessionError(
-        "PROTOCOL_VIOLATION",
-        `got Data of frame ${frame} at ${offset}; expected frame ${expected} at ${this.#received}`,
-      );
+      const text = `got Data of frame ${frame} at ${offset}; expected frame ${expected} at ${this.#received}`;
+      throw new SessionError("PROTOCOL_VIOLATION", text);
     }
     if (bytes.length === 0 || offset + bytes.length > inlineBytes) {
-      throw new SessionError(
-        "PROTOCOL_VIOLATION",
-        `got ${bytes.length} bytes of Data at ${offset}; frame ${expected} has ${inlineBytes} bytes`,
-      );
+      const text = `got ${bytes.length} bytes of Data at ${offset}; frame ${expected} has ${inlineBytes} bytes`;
+      throw new SessionError("PROTOCOL_VIOLATION", text);
     }
     this.pixels?.write(offset, bytes);
     this.#received += bytes.length;

@@ -122,10 +122,8 @@ export class Listener implements Link {
     for (const client of [...this.#clients]) {
       if (client.server.isOpen) client.lastOpen = now;
       else if (now - client.lastOpen >= IDLE_MS) {
-        this.#log.info(
-          { peer: client.connection.peer },
-          `closed a client without a session for ${IDLE_MS / 1000} s`,
-        );
+        const { peer } = client.connection;
+        this.#log.info({ peer }, `closed a client without a session for ${IDLE_MS / 1000} s`);
         client.connection.close();
       }
     }
@@ -154,12 +152,7 @@ async function openAcceptor(
   }
 }
 
-function acceptVsock(
-  port: number,
-  cid: number | undefined,
-  onConnection: OnConnection,
-  log: Logger,
-): FdListener {
+function acceptVsock(port: number, cid: number | undefined, onConnection: OnConnection, log: Logger) {
   return FdListener.adopt(listenVsock(port), (fd) => {
     const peer = identify(fd, os.peerCid);
     if (peer === undefined) return;

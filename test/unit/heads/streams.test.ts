@@ -49,14 +49,9 @@ describe("a guest's stream", () => {
     const guest = await streaming();
     for (let frame = 0; frame < 4; frame += 1) await encode(guest, frame);
     const viewer = await bench.viewer();
+    const source = { id: PORT, kind: SourceKind.STREAM, vm: "desk", title: "Port 0" };
     expect(viewer.all("sources").at(-1)?.sources).toEqual([
-      expect.objectContaining({
-        id: PORT,
-        kind: SourceKind.STREAM,
-        vm: "desk",
-        title: "Port 0",
-        input: false,
-      }),
+      expect.objectContaining({ ...source, input: false }),
     ]);
     viewer.watch(PORT);
     await viewer.settled();

@@ -21,28 +21,14 @@ function refusal(text: string): string {
 
 describe("configuration", () => {
   it("fills in defaults", () => {
+    const view = { heads: false, rate: 30, min_kbps: 500, max_kbps: 8000 };
     expect(parseConfiguration(VM, "host.toml")).toEqual({
       log: { level: "info" },
       pictures: { max_runs: 16384 },
       encoder: { order: [...DEFAULT_ENCODERS] },
       status: { enabled: true, port: 9478 },
-      viewer: {
-        enabled: false,
-        host: "127.0.0.1",
-        port: 8844,
-        remote: false,
-        names: [],
-        max_viewers: 32,
-      },
-      vm: [
-        {
-          name: "desk",
-          ports: ["/run/a.sock"],
-          chardev: "server",
-          users: [],
-          view: { heads: false, rate: 30, min_kbps: 500, max_kbps: 8000 },
-        },
-      ],
+      viewer: { enabled: false, host: "127.0.0.1", port: 8844, remote: false, names: [], max_viewers: 32 },
+      vm: [{ name: "desk", ports: ["/run/a.sock"], chardev: "server", users: [], view }],
       listen: [],
     });
   });
@@ -88,12 +74,9 @@ describe("configuration", () => {
   });
 
   it("accepts listeners without a VM, and VMs with a listener only", () => {
-    expect(parseConfiguration("[[listen]]\naddress = 'unix:/run/l'", "host.toml").listen[0]).toEqual({
-      address: "unix:/run/l",
-      users: [],
-      remote: false,
-      max_clients: 16,
-    });
+    expect(parseConfiguration("[[listen]]\naddress = 'unix:/run/l'", "host.toml").listen).toEqual([
+      { address: "unix:/run/l", users: [], remote: false, max_clients: 16 },
+    ]);
     const bound = "[[vm]]\nname = 'a'\nexport = '/e'\n[[listen]]\naddress = 'vsock:5000'\nvm = 'a'\ncid = 3";
     expect(parseConfiguration(bound, "host.toml").vm[0]?.ports).toEqual([]);
   });

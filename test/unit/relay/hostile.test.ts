@@ -92,14 +92,8 @@ describe("bytes", () => {
     const guest = await bench.opened();
     const header = encodeMessage({ type: "ping", body: { token: 1 } }, guest.nextEnvelope());
     guest.sequence -= 1;
-    for (const length of [
-      0,
-      1,
-      LIMITS.MAX_MESSAGE_BYTES,
-      LIMITS.MAX_MESSAGE_BYTES + 1,
-      0x7fffffff,
-      0xffffffff,
-    ]) {
+    const { MAX_MESSAGE_BYTES: max } = LIMITS;
+    for (const length of [0, 1, max, max + 1, 0x7fffffff, 0xffffffff]) {
       const wrong = Buffer.from(header);
       wrong.writeUInt32LE(length, HEADER_OFFSET.length);
       guest.raw(wrong);
@@ -178,13 +172,8 @@ describe("floods", () => {
 });
 
 describe("a guest that dies", () => {
-  const attach = {
-    buffer: 0,
-    width: WIDTH,
-    height: HEIGHT,
-    fourcc: XR24,
-    planes: [{ resource: 1, stride: 1280 }],
-  };
+  const planes = [{ resource: 1, stride: 1280 }];
+  const attach = { buffer: 0, width: WIDTH, height: HEIGHT, fourcc: XR24, planes };
   const messages: OutgoingMessage[] = [
     { type: "ping", body: { token: 1 } },
     { type: "pong", body: { token: 1 } },

@@ -196,16 +196,10 @@ describe("Probe", () => {
     bench.exporter.write(2, pixels);
     guest.attach(1, 2);
     guest.send({ type: "probe", body: { buffer: 1 } });
-    expect((await guest.next("probed", 1)).body).toMatchObject({
-      buffer: 1,
-      crc: crc32(pixels),
-      bytes: PICTURE_BYTES,
-    });
+    const probed = { buffer: 1, crc: crc32(pixels), bytes: PICTURE_BYTES };
+    expect((await guest.next("probed", 1)).body).toMatchObject(probed);
     guest.send({ type: "probe", body: { buffer: 5 } });
-    expect((await guest.next("error", 1)).body).toMatchObject({
-      code: ErrorCode.UNKNOWN_BUFFER,
-      subject: ErrorSubject.BUFFER,
-      id: 5,
-    });
+    const unknown = { code: ErrorCode.UNKNOWN_BUFFER, subject: ErrorSubject.BUFFER, id: 5 };
+    expect((await guest.next("error", 1)).body).toMatchObject(unknown);
   });
 });

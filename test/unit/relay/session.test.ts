@@ -65,9 +65,11 @@ class Bench {
 
 describe("SessionServer", () => {
   let bench: Bench;
+  let guest: GuestPeer;
   beforeEach(() => {
     vi.useFakeTimers();
     bench = new Bench();
+    guest = bench.guest;
   });
   afterEach(() => {
     bench.server.onDisconnect();
@@ -75,81 +77,81 @@ describe("SessionServer", () => {
   });
 
   it("greets on connecting and every second without a session", () => {
-    expect(bench.guest.all("greeting")).toMatchObject([{ body: { hostBootId: 42 } }]);
+    expect(guest.all("greeting")).toMatchObject([{ body: { hostBootId: 42 } }]);
     vi.advanceTimersByTime(3000);
-    expect(bench.guest.all("greeting").length).toBe(4);
-    bench.guest.hello();
+    expect(guest.all("greeting").length).toBe(4);
+    guest.hello();
     vi.advanceTimersByTime(2000);
-    expect(bench.guest.all("greeting").length).toBe(4);
+    expect(guest.all("greeting").length).toBe(4);
   });
 
   it("sends no Greetings while earlier ones are unread", () => {
     bench.unsentBytes = 1;
     vi.advanceTimersByTime(60_000);
-    expect(bench.guest.all("greeting").length).toBe(1);
+    expect(guest.all("greeting").length).toBe(1);
   });
 
   it("answers a repeated Hello with the same Welcome", () => {
-    bench.guest.hello();
-    bench.guest.hello();
-    const [first, second] = bench.guest.all("welcome");
+    guest.hello();
+    guest.hello();
+    const [first, second] = guest.all("welcome");
     expect(first?.body).toMatchObject({ version: 1, hostBootId: 42, windowBytes: LIMITS.GUEST_WINDOW_BYTES });
     expect(second).toEqual(first);
     expect(bench.ended).toBe(0);
   });
 
   it("treats a Hello of another epoch as another guest", () => {
-    bench.guest.hello();
-    bench.guest.epoch += 1;
-    bench.guest.hello();
+    guest.hello();
+    guest.epoch += 1;
+    guest.hello();
     expect(bench.ended).toBe(1);
-    expect(bench.guest.received.at(-1)?.envelope.epoch).toBe(bench.guest.epoch);
+    expect(guest.received.at(-1)?.envelope.epoch).toBe(guest.epoch);
   });
 
   it("rejects a guest of another version and names the remedy", () => {
     const body = { versionMin: 2, versionMax: 3 };
-    bench.guest.raw(encodeMessage({ type: "hello", body }, { epoch: 5, sequence: 0, stream: 0 }));
-    const [error] = bench.guest.all("error");
+    guest.raw(encodeMessage({ type: "hello", body }, { epoch: 5, sequence: 0, stream: 0 }));
+    const [error] = guest.all("error");
     expect(error?.body).toMatchObject({ code: vsockenc.ErrorCode.VERSION_MISMATCH, fatal: true });
     expect(error?.body.text).toContain("same vsockenc version");
     expect(bench.server.isOpen).toBe(false);
   });
 
   it("skips what belongs to another epoch, and epoch 0", () => {
-    bench.guest.hello();
+    guest.hello();
     const stray = { type: "drain", body: { token: 1 } } as const;
-    bench.guest.raw(encodeMessage(stray, { epoch: 999, sequence: 1, stream: 0 }));
-    bench.guest.raw(encodeMessage(stray, { epoch: 0, sequence: 1, stream: 0 }));
+    guest.raw(encodeMessage(stray, { epoch: 999, sequence: 1, stream: 0 }));
+    guest.raw(encodeMessage(stray, { epoch: 0, sequence: 1, stream: 0 }));
     expect(bench.handled).toEqual([]);
-    bench.guest.send(stray);
+    guest.send(stray);
     expect(bench.handled.length).toBe(1);
   });
 
   it("counts and ignores a message of a later version", () => {
-    bench.guest.hello();
-    const later = encodeMessage({ type: "ping", body: { token: 1 } }, bench.guest.nextEnvelope());
+    guest.hello();
+    const later = encodeMessage({ type: "ping", body: { token: 1 } }, guest.nextEnvelope());
     later[HEADER_OFFSET.type] = 200;
     later.writeUInt32LE(0, HEADER_OFFSET.crc);
     later.writeUInt32LE(crc32(later), HEADER_OFFSET.crc);
-    bench.guest.raw(later);
-    bench.guest.send({ type: "ping", body: { token: 2 } });
-    expect(bench.guest.all("pong")).toMatchObject([{ body: { token: 2 } }]);
+    guest.raw(later);
+    guest.send({ type: "ping", body: { token: 2 } });
+    expect(guest.all("pong")).toMatchObject([{ body: { token: 2 } }]);
   });
 
   it("ends a session in which a message is missing", () => {
-    bench.guest.hello();
-    bench.guest.sequence += 1;
-    bench.guest.send({ type: "ping", body: { token: 1 } });
+    guest.hello();
+    guest.sequence += 1;
+    guest.send({ type: "ping", body: { token: 1 } });
     expect(bench.ended).toBe(1);
-    expect(bench.guest.all("pong")).toEqual([]);
+    expect(guest.all("pong")).toEqual([]);
   });
 
   it("answers Ping, sends Ping after a second without output, and ends after three without input", () => {
-    bench.guest.hello();
-    bench.guest.send({ type: "ping", body: { token: 9 } });
-    expect(bench.guest.all("pong")).toMatchObject([{ body: { token: 9 } }]);
+    guest.hello();
+    guest.send({ type: "ping", body: { token: 9 } });
+    expect(guest.all("pong")).toMatchObject([{ body: { token: 9 } }]);
     vi.advanceTimersByTime(LIMITS.PING_INTERVAL_MS);
-    expect(bench.guest.all("ping").length).toBe(1);
+    expect(guest.all("ping").length).toBe(1);
     vi.advanceTimersByTime(LIMITS.SILENCE_MS);
     expect(bench.server.isOpen).toBe(false);
     expect(bench.ended).toBe(1);
@@ -158,37 +160,37 @@ describe("SessionServer", () => {
   it("sends an access unit in chunks that add up, and no more than credit allows", () => {
     const window = 3 * LIMITS.MAX_MESSAGE_BYTES;
     const unit = Buffer.from(Array.from({ length: 5 * MAX_DATA_BYTES + 1 }, (_, index) => index & 0xff));
-    bench.guest.hello(window);
+    guest.hello(window);
     bench.session.answer({ type: "packet", body: { frame: 4, size: unit.length } }, unit);
     const bulkBytes = () =>
-      bench.guest.received
+      guest.received
         .filter(({ message }) => message.type === "packet" || message.type === "data")
         .reduce((sum, { bytes }) => sum + bytes, 0);
     expect(bulkBytes()).toBeLessThanOrEqual(window);
     expect(bulkBytes()).toBeGreaterThan(window - LIMITS.MAX_MESSAGE_BYTES);
-    const held = bench.guest.all("data").length;
+    const held = guest.all("data").length;
     bench.session.answer({ type: "drained", body: { token: 1 } });
     bench.session.send({ type: "frameDone", body: { frame: 5 } });
-    expect(bench.guest.types().at(-1)).toBe("frameDone");
-    bench.guest.send({ type: "credit", body: { grantedBytes: 10 * window } });
-    expect(bench.guest.all("data").length).toBeGreaterThan(held);
-    expect(bench.guest.types().at(-1)).toBe("drained");
-    expect(Buffer.concat(bench.guest.all("data").map(({ bytes }) => bytes)).equals(unit)).toBe(true);
-    expect(bench.guest.all("data").map(({ offset }) => offset)).toEqual(
+    expect(guest.types().at(-1)).toBe("frameDone");
+    guest.send({ type: "credit", body: { grantedBytes: 10 * window } });
+    expect(guest.all("data").length).toBeGreaterThan(held);
+    expect(guest.types().at(-1)).toBe("drained");
+    expect(Buffer.concat(guest.all("data").map(({ bytes }) => bytes)).equals(unit)).toBe(true);
+    expect(guest.all("data").map(({ offset }) => offset)).toEqual(
       [0, 1, 2, 3, 4, 5].map((n) => n * MAX_DATA_BYTES),
     );
   });
 
   it("numbers what it sends without a gap", () => {
-    bench.guest.hello();
+    guest.hello();
     bench.session.answer({ type: "packet", body: { frame: 1, size: 3 } }, Buffer.from("abc"));
     bench.session.send({ type: "frameDone", body: { frame: 2 } });
-    const numbers = bench.guest.received.map(({ envelope }) => envelope.sequence).filter((n) => n > 0);
+    const numbers = guest.received.map(({ envelope }) => envelope.sequence).filter((n) => n > 0);
     expect(numbers).toEqual([1, 2, 3]);
   });
 
   it("ends a session whose guest grants no credit, instead of keeping its answers for ever", () => {
-    bench.guest.hello(0);
+    guest.hello(0);
     for (let frame = 0; frame < 100; frame++) {
       bench.session.answer({ type: "packet", body: { frame, size: 1 } }, Buffer.from("x"));
     }
@@ -196,52 +198,51 @@ describe("SessionServer", () => {
   });
 
   it("ends a session whose guest does not read", () => {
-    bench.guest.hello();
+    guest.hello();
     bench.unsentBytes = LIMITS.HOST_WINDOW_BYTES + LIMITS.CONTROL_RESERVE_BYTES + 1;
     bench.session.send({ type: "frameDone", body: { frame: 2 } });
     expect(bench.server.isOpen).toBe(false);
   });
 
   it("grants credit as its handler consumes", () => {
-    bench.guest.hello();
+    guest.hello();
     const data = { type: "frame", body: { frame: 1 } } as const;
     let sent = 0;
-    while (bench.guest.all("credit").length === 0 && sent < LIMITS.GUEST_WINDOW_BYTES) {
-      bench.guest.send(data);
+    while (guest.all("credit").length === 0 && sent < LIMITS.GUEST_WINDOW_BYTES) {
+      guest.send(data);
       bench.session.consumed(bench.credits.at(-1) ?? 0);
       sent += LIMITS.HEADER_BYTES;
     }
-    expect(bench.guest.all("credit")[0]?.body.grantedBytes).toBeGreaterThan(LIMITS.GUEST_WINDOW_BYTES);
+    expect(guest.all("credit")[0]?.body.grantedBytes).toBeGreaterThan(LIMITS.GUEST_WINDOW_BYTES);
   });
 
   it("ends a session whose guest sends more than was consumed, at the byte", () => {
-    bench.guest.hello();
+    guest.hello();
     const piece = Buffer.alloc(MAX_DATA_BYTES);
-    const send = () =>
-      bench.guest.raw(Buffer.concat([encodeDataHead(1, 0, piece, bench.guest.nextEnvelope()), piece]));
+    const send = () => guest.raw(Buffer.concat([encodeDataHead(1, 0, piece, guest.nextEnvelope()), piece]));
     for (let sent = 0; sent + LIMITS.MAX_MESSAGE_BYTES <= LIMITS.GUEST_WINDOW_BYTES; ) {
       send();
       sent += LIMITS.MAX_MESSAGE_BYTES;
     }
     expect(bench.server.isOpen).toBe(true);
     send();
-    expect(bench.guest.all("error")).toMatchObject([
+    expect(guest.all("error")).toMatchObject([
       { body: { fatal: true, code: vsockenc.ErrorCode.LIMIT_EXCEEDED } },
     ]);
     expect(bench.server.isOpen).toBe(false);
   });
 
   it("answers a broken rule with a fatal Error and ends", () => {
-    bench.guest.hello();
-    bench.guest.send({ type: "flush", body: { token: 1 } });
-    expect(bench.guest.all("error")).toMatchObject([{ body: { fatal: true, text: "as the test wants it" } }]);
+    guest.hello();
+    guest.send({ type: "flush", body: { token: 1 } });
+    expect(guest.all("error")).toMatchObject([{ body: { fatal: true, text: "as the test wants it" } }]);
     expect(bench.server.isOpen).toBe(false);
   });
 
   it("says goodbye when it closes", () => {
-    bench.guest.hello();
+    guest.hello();
     bench.server.close();
-    expect(bench.guest.all("bye").length).toBe(1);
+    expect(guest.all("bye").length).toBe(1);
   });
 });
 

@@ -1,6 +1,5 @@
 /** A VM for viewers: a real GPU process with a scripted guest, a real relay with its viewer, real WebSockets. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
@@ -100,17 +99,8 @@ export class Bench {
   }
 
   /** The relay's numbers, as Prometheus gets them. */
-  metrics(): Promise<string> {
-    return new Promise((resolve, reject) => {
-      const request = get({ port: this.#statusPort, path: "/metrics", agent: false }, (response) => {
-        let text = "";
-        response.on("data", (chunk: Buffer) => {
-          text += chunk.toString();
-        });
-        response.on("end", () => resolve(text));
-      });
-      request.on("error", reject);
-    });
+  async metrics(): Promise<string> {
+    return await (await fetch(`http://127.0.0.1:${this.#statusPort}/metrics`)).text();
   }
 
   /** Makes a resource in scattered pages, which show `picture`. */

@@ -240,7 +240,7 @@ static Entry *new_entry(VencBuffers *buffers, const VencLayout *layout, gint64 n
 static gboolean fill_entry(VencBuffers *buffers, Entry *entry, const VencPlaneMemory *memories,
                            const GstVideoInfo *info, GError **error) {
   for (guint i = 0; i < entry->layout.n_planes; i++) {
-    VencPlane *plane = &entry->layout.planes[i];
+    vsockenc_Plane *plane = &entry->layout.planes[i];
     plane->offset = memories[i].offset;
     plane->stride = memories[i].stride;
     entry->objects[i] = object_get(buffers, &memories[i], error);

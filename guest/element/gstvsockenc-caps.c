@@ -35,15 +35,19 @@ GstCaps *gst_vsock_enc_sink_caps(void) {
 }
 
 #if GST_CHECK_VERSION(1, 24, 0)
+static guint64 modifier_at(const vsockenc_Welcome *host, guint i) {
+  return (guint64)host->modifiers[i].high << 32 | host->modifiers[i].low;
+}
+
 /* Every format with every modifier that the host reads; linear ones have no modifier in caps. */
-static void set_drm_formats(GstStructure *structure, const VencHost *host) {
+static void set_drm_formats(GstStructure *structure, const vsockenc_Welcome *host) {
 #define FOURCC(gst, drm, ...) drm,
   static const guint32 fourccs[] = {VSOCKENC_PIXEL_FORMATS(FOURCC)};
 #undef FOURCC
   GValue list = G_VALUE_INIT;
   g_value_init(&list, GST_TYPE_LIST);
-  for (guint m = 0; m <= host->n_modifiers; m++) {
-    guint64 modifier = m == 0 ? 0 : host->modifiers[m - 1];
+  for (guint m = 0; m <= host->modifiers_count; m++) {
+    guint64 modifier = m == 0 ? 0 : modifier_at(host, m - 1);
     if (m > 0 && modifier == 0) continue;
     for (guint i = 0; i < G_N_ELEMENTS(fourccs); i++) {
       GValue name = G_VALUE_INIT;
@@ -57,7 +61,8 @@ static void set_drm_formats(GstStructure *structure, const VencHost *host) {
 #endif
 
 /* Narrows sink caps to those that `host` accepts. */
-static void limit_caps(GstCaps *caps, const VencHost *host, guint max_width, guint max_height) {
+static void limit_caps(GstCaps *caps, const vsockenc_Welcome *host, guint max_width,
+                       guint max_height) {
   for (guint i = 0; i < gst_caps_get_size(caps); i++) {
     GstStructure *structure = gst_caps_get_structure(caps, i);
     gst_structure_set(structure, "width", GST_TYPE_INT_RANGE, VSOCKENC_MIN_DIMENSION,
@@ -92,14 +97,14 @@ static void complete_colorimetry(GstVideoInfo *info) {
 }
 
 #if GST_CHECK_VERSION(1, 24, 0)
-static gboolean host_reads(const VencHost *host, guint64 modifier) {
+static gboolean host_reads(const vsockenc_Welcome *host, guint64 modifier) {
   if (modifier == 0) return TRUE;
-  for (guint i = 0; i < host->n_modifiers; i++)
-    if (host->modifiers[i] == modifier) return TRUE;
+  for (guint i = 0; i < host->modifiers_count; i++)
+    if (modifier_at(host, i) == modifier) return TRUE;
   return FALSE;
 }
 
-static gboolean parse_drm_caps(GstCaps *caps, const VencHost *host, VencPicture *picture,
+static gboolean parse_drm_caps(GstCaps *caps, const vsockenc_Welcome *host, VencPicture *picture,
                                GError **error) {
   GstVideoInfo *info = &picture->info;
   GstVideoInfoDmaDrm drm;
@@ -110,11 +115,12 @@ static gboolean parse_drm_caps(GstCaps *caps, const VencHost *host, VencPicture 
   GstVideoFormat format = venc_format_of(drm.drm_fourcc);
   if (format == GST_VIDEO_FORMAT_UNKNOWN || !host_reads(host, drm.drm_modifier)) {
     g_autofree gchar *name = gst_video_dma_drm_fourcc_to_string(drm.drm_fourcc, drm.drm_modifier);
-    g_set_error(error, VENC_ERROR, VENC_ERROR_CONFIGURATION,
-                "drm-format %s (modifier 0x%016" G_GINT64_MODIFIER
-                "x): the host reads " VSOCKENC_DRM_FORMATS " with the linear modifier%s",
-                name, drm.drm_modifier,
-                host->n_modifiers > 0 ? " and the others that the element's caps name" : " only");
+    g_set_error(
+        error, VENC_ERROR, VENC_ERROR_CONFIGURATION,
+        "drm-format %s (modifier 0x%016" G_GINT64_MODIFIER
+        "x): the host reads " VSOCKENC_DRM_FORMATS " with the linear modifier%s",
+        name, drm.drm_modifier,
+        host->modifiers_count > 0 ? " and the others that the element's caps name" : " only");
     return FALSE;
   }
   GstVideoInfo *from = &drm.vinfo;
@@ -142,7 +148,7 @@ static gboolean parse_plain_caps(GstCaps *caps, VencPicture *picture, GError **e
   return FALSE;
 }
 
-gboolean gst_vsock_enc_parse_caps(GstCaps *caps, const VencHost *host, VencPicture *picture,
+gboolean gst_vsock_enc_parse_caps(GstCaps *caps, const vsockenc_Welcome *host, VencPicture *picture,
                                   GError **error) {
   *picture = (VencPicture){0};
 #if GST_CHECK_VERSION(1, 24, 0)
@@ -205,7 +211,7 @@ static const struct {
 #undef PROFILE
 };
 
-static gboolean get_host(GstVsockEnc *self, VencHost *host) {
+static gboolean get_host(GstVsockEnc *self, vsockenc_Welcome *host) {
   GST_OBJECT_LOCK(self);
   gboolean is_open = self->session != NULL;
   if (is_open) venc_session_get_host(self->session, host);
@@ -267,28 +273,28 @@ static GstCaps *offer_caps(const vsockenc_EncoderOffer *offer) {
   return caps;
 }
 
-static GstCaps *host_caps(const VencHost *host) {
+static GstCaps *host_caps(const vsockenc_Welcome *host) {
   GstCaps *caps = gst_caps_new_empty();
-  for (guint i = 0; i < host->n_encoders; i++)
+  for (guint i = 0; i < host->encoders_count; i++)
     caps = gst_caps_merge(caps, offer_caps(&host->encoders[i]));
   return caps;
 }
 
 GstCaps *gst_vsock_enc_src_caps(void) {
-  VencHost everything = {0};
+  vsockenc_Welcome everything = {0};
   for (guint i = 0; i < G_N_ELEMENTS(CODECS); i++)
-    everything.encoders[everything.n_encoders++].codec = CODECS[i].codec;
+    everything.encoders[everything.encoders_count++].codec = CODECS[i].codec;
   return host_caps(&everything);
 }
 
 GstCaps *gst_vsock_enc_getcaps(GstVideoEncoder *encoder, GstCaps *filter) {
-  VencHost host;
+  vsockenc_Welcome host;
   guint width = 0, height = 0, any_width = 0, any_height = 0;
 
   if (!get_host(GST_VSOCK_ENC(encoder), &host))
     return gst_video_encoder_proxy_getcaps(encoder, NULL, filter);
   g_autoptr(GstCaps) wanted = gst_pad_peer_query_caps(GST_VIDEO_ENCODER_SRC_PAD(encoder), NULL);
-  for (guint i = 0; i < host.n_encoders; i++) {
+  for (guint i = 0; i < host.encoders_count; i++) {
     const vsockenc_EncoderOffer *offer = &host.encoders[i];
     g_autoptr(GstCaps) caps = offer_caps(offer);
     any_width = MAX(any_width, limit_of(offer->max_width));
@@ -306,7 +312,7 @@ GstCaps *gst_vsock_enc_getcaps(GstVideoEncoder *encoder, GstCaps *filter) {
 }
 
 gboolean gst_vsock_enc_answer_src_caps(GstVsockEnc *self, GstQuery *query) {
-  VencHost host;
+  vsockenc_Welcome host;
   if (!get_host(self, &host)) return FALSE;
   g_autoptr(GstCaps) caps = host_caps(&host);
   GstCaps *filter;
@@ -339,7 +345,7 @@ static gboolean is_news(GstVsockEnc *self, guint64 modifier) {
  * ones.
  */
 void gst_vsock_enc_explain_refusal(GstVsockEnc *self, GstQuery *query) {
-  VencHost host;
+  vsockenc_Welcome host;
   VencPicture picture;
   GstVideoInfoDmaDrm drm;
   GstCaps *caps;
@@ -408,9 +414,9 @@ static gboolean choose_profile(const vsockenc_EncoderOffer *offer, const GstStru
 }
 
 /* The first offer that makes a stream of `structure` and of this size. */
-static gboolean choose_offer(const VencHost *host, const GstStructure *structure,
+static gboolean choose_offer(const vsockenc_Welcome *host, const GstStructure *structure,
                              const GstVideoInfo *info, GstVsockEncChoice *choice) {
-  for (guint i = 0; i < host->n_encoders; i++) {
+  for (guint i = 0; i < host->encoders_count; i++) {
     const vsockenc_EncoderOffer *offer = &host->encoders[i];
     for (guint c = 0; c < G_N_ELEMENTS(CODECS); c++) {
       if (CODECS[c].codec != offer->codec || !gst_structure_has_name(structure, CODECS[c].media) ||
@@ -431,22 +437,22 @@ static gboolean choose_offer(const VencHost *host, const GstStructure *structure
   return FALSE;
 }
 
-static gchar *describe_host(const VencHost *host) {
+static gchar *describe_host(const vsockenc_Welcome *host) {
   GString *text = g_string_new(NULL);
-  for (guint i = 0; i < host->n_encoders; i++) {
+  for (guint i = 0; i < host->encoders_count; i++) {
     const vsockenc_EncoderOffer *offer = &host->encoders[i];
     g_autoptr(GstCaps) caps = offer_caps(offer);
     g_autofree gchar *made = gst_caps_to_string(caps);
     g_string_append_printf(text, "%s%s of at most %ux%u (%s)", i > 0 ? "; " : "", made,
                            limit_of(offer->max_width), limit_of(offer->max_height), offer->name);
   }
-  if (host->n_encoders == 0) g_string_append(text, "nothing");
+  if (host->encoders_count == 0) g_string_append(text, "nothing");
   return g_string_free(text, FALSE);
 }
 
 gboolean gst_vsock_enc_choose(GstVsockEnc *self, const GstVideoInfo *info,
                               GstVsockEncChoice *choice, GError **error) {
-  VencHost host;
+  vsockenc_Welcome host;
   if (!get_host(self, &host)) return FALSE;
   /* Without a filter, whose order would replace downstream's. */
   g_autoptr(GstCaps) wanted = gst_pad_peer_query_caps(GST_VIDEO_ENCODER_SRC_PAD(self), NULL);

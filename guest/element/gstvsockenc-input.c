@@ -54,19 +54,19 @@ static guint bitrate_kbps(GstVsockEnc *self, guint value) {
   return kbps;
 }
 
-static void make_configuration(GstVsockEnc *self, VencConfiguration *configuration) {
+static void make_configuration(GstVsockEnc *self, vsockenc_Configure *configuration) {
   const GstVideoInfo *info = &self->picture.info;
   const GstVsockEncChoice *choice = &self->choice;
-  *configuration = (VencConfiguration){
+  *configuration = (vsockenc_Configure){
       .codec = choice->codec,
       .profile = choice->profile,
-      .n_levels = choice->n_levels,
+      .levels_count = (pb_size_t)choice->n_levels,
       .width = (guint)info->width,
       .height = (guint)info->height,
-      .fps_n = (guint)MAX(info->fps_n, 0),
-      .fps_d = (guint)MAX(info->fps_d, 1),
-      .par_n = (guint)MAX(info->par_n, 1),
-      .par_d = (guint)MAX(info->par_d, 1),
+      .framerate_numerator = (guint)MAX(info->fps_n, 0),
+      .framerate_denominator = (guint)MAX(info->fps_d, 1),
+      .par_numerator = (guint)MAX(info->par_n, 1),
+      .par_denominator = (guint)MAX(info->par_d, 1),
   };
   memcpy(configuration->levels, choice->levels, sizeof configuration->levels);
   configuration->has_colorimetry =
@@ -98,7 +98,7 @@ static void set_mode(GstVsockEnc *self) {
 }
 
 static gboolean configure(GstVsockEnc *self) {
-  VencConfiguration configuration;
+  vsockenc_Configure configuration;
   g_autoptr(GError) error = NULL;
 
   make_configuration(self, &configuration);
@@ -117,7 +117,7 @@ static gboolean configure(GstVsockEnc *self) {
 static gboolean parse_caps(GstVsockEnc *self, GstCaps *caps, VencPicture *picture,
                            GstVsockEncChoice *choice) {
   g_autoptr(GError) error = NULL;
-  VencHost host;
+  vsockenc_Welcome host;
   venc_session_get_host(self->session, &host);
   if (gst_vsock_enc_parse_caps(caps, &host, picture, &error) &&
       (!choice || gst_vsock_enc_choose(self, &picture->info, choice, &error)))
@@ -249,7 +249,7 @@ static void wait_for_writers(GstVsockEnc *self, GstBuffer *buffer) {
 
 /* Applies a live change to the frames from here on, without waiting for the answer. */
 static void apply_settings(GstVsockEnc *self) {
-  VencConfiguration configuration;
+  vsockenc_Configure configuration;
   if (!g_atomic_int_get(&self->settings_changed)) return;
   make_configuration(self, &configuration);
   venc_session_configure(self->session, &configuration, FALSE, NULL);

@@ -103,7 +103,7 @@ gboolean gst_vsock_enc_choose(GstVsockEnc *self, const GstVideoInfo *info,
                               GstVsockEncChoice *choice, GError **error);
 GstCaps *gst_vsock_enc_sink_caps(void);
 /* Size and format of `caps`; on FALSE `error` names what the host does not accept. */
-gboolean gst_vsock_enc_parse_caps(GstCaps *caps, const VencHost *host, VencPicture *picture,
+gboolean gst_vsock_enc_parse_caps(GstCaps *caps, const vsockenc_Welcome *host, VencPicture *picture,
                                   GError **error);
 gboolean gst_vsock_enc_colorimetry_to_wire(const GstVideoColorimetry *from,
                                            vsockenc_Colorimetry *to);

@@ -111,12 +111,17 @@ static void forget_old(VencKms *kms, gint64 now) {
   }
 }
 
+static gboolean failed(const VencKms *kms, const gchar *what, int result, GError **error) {
+  g_set_error(error, VENC_KMS_ERROR, VENC_KMS_ERROR_FAILED, "%s %s: %s", kms->node, what,
+              g_strerror(-result));
+  return FALSE;
+}
+
 static VencKmsBuffer *add_buffer(VencKms *kms, const VencKmsFramebuffer *from, guint32 resource,
                                  guint64 size, GError **error) {
   int fd = kms->ops->export(kms->fd, from->handle);
   if (fd < 0) {
-    g_set_error(error, VENC_KMS_ERROR, VENC_KMS_ERROR_FAILED, "%s exports no DmaBuf: %s", kms->node,
-                g_strerror(-fd));
+    failed(kms, "exports no DmaBuf", fd, error);
     return NULL;
   }
   VencKmsBuffer *buffer = g_new0(VencKmsBuffer, 1);
@@ -149,9 +154,7 @@ static VencKmsBuffer *identify(VencKms *kms, const VencKmsFramebuffer *from, gin
   }
   int result = kms->ops->resource(kms->fd, from->handle, &resource, &size);
   if (result < 0) {
-    g_set_error(error, VENC_KMS_ERROR, VENC_KMS_ERROR_FAILED,
-                "%s does not report the resource of its framebuffer: %s", kms->node,
-                g_strerror(-result));
+    failed(kms, "does not report the resource of its framebuffer", result, error);
     return NULL;
   }
   VencKmsBuffer *buffer = find_buffer(kms, resource);
@@ -180,11 +183,7 @@ static gboolean look_at(VencKms *kms, guint32 id, VencKmsPlane *plane, gint64 no
     if (result == 0 && plane->framebuffer == 0) return TRUE;
     if (result == 0) result = kms->ops->framebuffer(kms->fd, plane->framebuffer, &framebuffer);
     if (result == -ENOENT) continue;
-    if (result < 0) {
-      g_set_error(error, VENC_KMS_ERROR, VENC_KMS_ERROR_FAILED,
-                  "%s does not report its framebuffer: %s", kms->node, g_strerror(-result));
-      return FALSE;
-    }
+    if (result < 0) return failed(kms, "does not report its framebuffer", result, error);
     *buffer = identify(kms, &framebuffer, now, error);
     if (framebuffer.handle) kms->ops->close_handle(kms->fd, framebuffer.handle);
     return *buffer != NULL;
@@ -198,11 +197,7 @@ gboolean venc_kms_look(VencKms *kms, gboolean cursor, VencKmsView *view, GError 
 
   *view = (VencKmsView){0};
   int result = kms->ops->active(kms->fd, &kms->output, &active);
-  if (result < 0) {
-    g_set_error(error, VENC_KMS_ERROR, VENC_KMS_ERROR_FAILED, "%s is gone: %s", kms->node,
-                g_strerror(-result));
-    return FALSE;
-  }
+  if (result < 0) return failed(kms, "is gone", result, error);
   if (active && !look_at(kms, kms->output.primary, &view->plane, now, &view->screen, error))
     return FALSE;
   if (view->screen && cursor && kms->output.cursor &&

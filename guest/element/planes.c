@@ -74,8 +74,8 @@ gboolean venc_planes_are_dmabufs(GstBuffer *buffer) {
   return n > 0;
 }
 
-gboolean venc_planes_fit(const GstVideoInfo *info, guint i, const VencPlane *plane, guint64 size,
-                         GError **error) {
+gboolean venc_planes_fit(const GstVideoInfo *info, guint i, const vsockenc_Plane *plane,
+                         guint64 size, GError **error) {
   guint64 rows = (guint64)GST_VIDEO_INFO_COMP_HEIGHT(info, i);
   guint64 row =
       (guint64)GST_VIDEO_INFO_COMP_WIDTH(info, i) * (guint64)GST_VIDEO_INFO_COMP_PSTRIDE(info, i);
@@ -152,7 +152,7 @@ void venc_pixels_layout(const VencPixels *pixels, VencLayout *layout) {
   guint64 offset = 0;
   layout->n_planes = pixels->n_planes;
   for (guint i = 0; i < pixels->n_planes; i++) {
-    layout->planes[i] = (VencPlane){
+    layout->planes[i] = (vsockenc_Plane){
         .resource = 0, .offset = offset, .stride = (guint32)pixels->planes[i].row_bytes};
     offset += (guint64)pixels->planes[i].row_bytes * pixels->planes[i].rows;
   }

@@ -30,8 +30,8 @@ gboolean venc_planes_are_dmabufs(GstBuffer *buffer);
 gboolean venc_planes_find(GstBuffer *buffer, const GstVideoInfo *info, VencPlaneMemory *memories,
                           GError **error);
 /* Checks that plane `i` of `info` lies within `size` bytes. */
-gboolean venc_planes_fit(const GstVideoInfo *info, guint i, const VencPlane *plane, guint64 size,
-                         GError **error);
+gboolean venc_planes_fit(const GstVideoInfo *info, guint i, const vsockenc_Plane *plane,
+                         guint64 size, GError **error);
 /*
  * Waits until all writers of the buffer's dma-bufs have finished: VENC_FAILED after `timeout_ms`,
  * VENC_INTERRUPTED as soon as the session is.

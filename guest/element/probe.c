@@ -101,13 +101,13 @@ static gboolean await_packet(Probe *probe) {
 
 /* Encodes the frame, so that its pixels go over the link. */
 static gboolean send_inline(Probe *probe, VencFrame *frame) {
-  const VencConfiguration configuration = {.codec = vsockenc_Codec_H264,
-                                           .width = WIDTH,
-                                           .height = HEIGHT,
-                                           .fps_n = 30,
-                                           .fps_d = 1,
-                                           .par_n = 1,
-                                           .par_d = 1};
+  const vsockenc_Configure configuration = {.codec = vsockenc_Codec_H264,
+                                            .width = WIDTH,
+                                            .height = HEIGHT,
+                                            .framerate_numerator = 30,
+                                            .framerate_denominator = 1,
+                                            .par_numerator = 1,
+                                            .par_denominator = 1};
   VencFrame *replaced = NULL;
   venc_session_set_mode(probe->session, TRUE, TRUE, 1);
   if (venc_session_configure(probe->session, &configuration, TRUE, &probe->report->error) !=
@@ -189,7 +189,7 @@ gchar *venc_probe_report_to_json(const VencProbeReport *report) {
   add_text(json, "crc_host", host->bytes > 0 ? crc_host : NULL);
   add_text(json, "host", *report->statistics.host ? report->statistics.host : NULL);
   g_string_append(json, ", \"encoders\": [");
-  for (guint i = 0; i < report->offers.n_encoders; i++) {
+  for (guint i = 0; i < report->offers.encoders_count; i++) {
     if (i > 0) g_string_append(json, ", ");
     add_text(json, NULL, report->offers.encoders[i].name);
   }

@@ -23,7 +23,7 @@ typedef struct {
   guint32 crc; /* of the drawn pixels */
   guint64 bytes;
   VencStatistics statistics;
-  VencHost offers;
+  vsockenc_Welcome offers;
   GError *error;    /* NULL: there was none */
   const gchar *fix; /* the remedy */
 } VencProbeReport;

@@ -27,11 +27,7 @@ static void send_attach(VencSession *session, const VencFrame *frame, const Venc
   attach->modifier_high = (guint32)(layout->modifier >> 32);
   attach->modifier_low = (guint32)layout->modifier;
   attach->planes_count = (pb_size_t)MIN(layout->n_planes, VSOCKENC_MAX_PLANES);
-  for (guint i = 0; i < attach->planes_count; i++) {
-    attach->planes[i].resource = layout->planes[i].resource;
-    attach->planes[i].offset = layout->planes[i].offset;
-    attach->planes[i].stride = layout->planes[i].stride;
-  }
+  memcpy(attach->planes, layout->planes, sizeof attach->planes);
   venc_connection_send(&session->connection);
   slot->attachment = frame->attachment;
   slot->asked = TRUE;

@@ -22,19 +22,14 @@ void venc_negotiation_end_epoch(VencNegotiation *negotiation) {
 
 /* nanopb has checked the counts against the lists' bounds. */
 void venc_negotiation_take_offer(VencNegotiation *negotiation, const vsockenc_Welcome *welcome) {
-  VencHost *host = &negotiation->host;
-  copy_name(negotiation->host_name, sizeof negotiation->host_name, welcome->software);
-  host->n_encoders = welcome->encoders_count;
-  for (guint i = 0; i < host->n_encoders; i++) {
-    host->encoders[i] = welcome->encoders[i];
+  vsockenc_Welcome *host = &negotiation->host;
+  *host = *welcome;
+  copy_name(host->software, sizeof host->software, welcome->software);
+  for (guint i = 0; i < host->encoders_count; i++)
     copy_name(host->encoders[i].name, sizeof host->encoders[i].name, welcome->encoders[i].name);
-  }
-  host->n_modifiers = welcome->modifiers_count;
-  for (guint i = 0; i < host->n_modifiers; i++)
-    host->modifiers[i] = (guint64)welcome->modifiers[i].high << 32 | welcome->modifiers[i].low;
 }
 
-VencResult venc_session_configure(VencSession *session, const VencConfiguration *configuration,
+VencResult venc_session_configure(VencSession *session, const vsockenc_Configure *configuration,
                                   gboolean wait, GError **error) {
   VencNegotiation *negotiation = &session->negotiation;
   VencResult result = VENC_OK;
@@ -73,32 +68,14 @@ VencResult venc_session_configure(VencSession *session, const VencConfiguration 
 
 gboolean venc_negotiation_pump(VencSession *session) {
   VencNegotiation *negotiation = &session->negotiation;
-  const VencConfiguration *from = &negotiation->wanted;
   /* A frame sent before the answer would be lost if the host refused. */
   if (!negotiation->is_set || negotiation->pending) return FALSE;
   if (!negotiation->changed) return TRUE;
-  VencMessage *message =
-      venc_connection_begin(&session->connection, vsockenc_MessageType_CONFIGURE);
-  message->u.configure = (vsockenc_Configure){
-      .serial = ++negotiation->serial,
-      .codec = from->codec,
-      .width = from->width,
-      .height = from->height,
-      .framerate_numerator = from->fps_n,
-      .framerate_denominator = from->fps_d,
-      .bitrate_kbps = from->bitrate_kbps,
-      .keyframe_interval = from->keyframe_interval,
-      .par_numerator = from->par_n,
-      .par_denominator = from->par_d,
-      .profile = from->profile,
-      .levels_count = (pb_size_t)MIN(from->n_levels, VSOCKENC_MAX_LEVELS),
-      .rate_control = from->rate_control,
-      .has_colorimetry = from->has_colorimetry,
-      .colorimetry = from->colorimetry,
-  };
-  memcpy(message->u.configure.levels, from->levels, sizeof message->u.configure.levels);
+  negotiation->wanted.serial = ++negotiation->serial;
+  venc_connection_begin(&session->connection, vsockenc_MessageType_CONFIGURE)->u.configure =
+      negotiation->wanted;
   venc_connection_send(&session->connection);
-  negotiation->sent = *from;
+  negotiation->sent = negotiation->wanted;
   negotiation->changed = FALSE;
   negotiation->pending = TRUE;
   return FALSE;
@@ -152,7 +129,7 @@ void venc_session_get_configured(VencSession *session, vsockenc_Configured *conf
   *configured = session->negotiation.configured;
 }
 
-void venc_session_get_host(VencSession *session, VencHost *host) {
+void venc_session_get_host(VencSession *session, vsockenc_Welcome *host) {
   g_autoptr(VencLocked) locked = venc_session_lock(session);
   *host = session->negotiation.host;
 }

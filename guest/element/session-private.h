@@ -98,17 +98,16 @@ void venc_connection_send_error(VencConnection *connection, const gchar *text);
 
 /* The host's offer, the stream's configuration, and the host's answer to it. */
 typedef struct {
-  VencHost host;
-  gchar host_name[VSOCKENC_MAX_NAME_BYTES + 1];
+  vsockenc_Welcome host;
 
-  gboolean is_set;            /* there is a configuration, */
-  gboolean changed;           /* not yet sent in this epoch, */
-  gboolean pending;           /* sent and not answered */
-  guint32 serial;             /* of the one that was sent last */
-  guint waiting;              /* threads that wait for the answer */
-  VencConfiguration wanted;   /* the newest */
-  VencConfiguration sent;     /* the one of `serial` */
-  VencConfiguration accepted; /* the last one that the host took, if it did in this epoch */
+  gboolean is_set;             /* there is a configuration, */
+  gboolean changed;            /* not yet sent in this epoch, */
+  gboolean pending;            /* sent and not answered */
+  guint32 serial;              /* of the one that was sent last */
+  guint waiting;               /* threads that wait for the answer */
+  vsockenc_Configure wanted;   /* the newest */
+  vsockenc_Configure sent;     /* the one of `serial` */
+  vsockenc_Configure accepted; /* the last one that the host took, if it did in this epoch */
   gboolean has_accepted;
   vsockenc_Configured configured;
   gchar encoder_name[VSOCKENC_MAX_NAME_BYTES + 1]; /* the last that was not empty */

@@ -38,7 +38,7 @@ void venc_session_get_statistics(VencSession *session, VencStatistics *statistic
       .copied = session->source.copied,
   };
   memcpy(statistics->dropped, counters->dropped, sizeof statistics->dropped);
-  g_strlcpy(statistics->host, session->negotiation.host_name, sizeof statistics->host);
+  g_strlcpy(statistics->host, session->negotiation.host.software, sizeof statistics->host);
   g_strlcpy(statistics->encoder, session->negotiation.encoder_name, sizeof statistics->encoder);
   guint n = (guint)MIN(counters->n_samples, VENC_SAMPLES);
   for (guint stage = 0; n > 0 && stage < VENC_STAGES; stage++) {

@@ -34,17 +34,11 @@ typedef enum {
 } VencDropCause;
 
 typedef struct {
-  guint32 resource; /* 0: the pixels come with the frame */
-  guint64 offset;
-  guint32 stride;
-} VencPlane;
-
-typedef struct {
   guint width, height;
   guint32 fourcc;
   guint64 modifier;
   guint n_planes;
-  VencPlane planes[VSOCKENC_MAX_PLANES];
+  vsockenc_Plane planes[VSOCKENC_MAX_PLANES];
 } VencLayout;
 
 /* Pixels where the CPU finds them; see planes.h. */
@@ -95,28 +89,6 @@ typedef struct {
 } VencOutput;
 
 void venc_output_free(VencOutput *output);
-
-/* The host's offer. */
-typedef struct {
-  guint n_encoders;
-  vsockenc_EncoderOffer encoders[VSOCKENC_MAX_ENCODER_OFFERS]; /* best first */
-  guint n_modifiers;
-  guint64 modifiers[VSOCKENC_MAX_MODIFIERS]; /* besides linear */
-} VencHost;
-
-typedef struct {
-  vsockenc_Codec codec;
-  vsockenc_Profile profile; /* UNSPECIFIED: the host chooses */
-  guint n_levels;           /* 0: any */
-  guint32 levels[VSOCKENC_MAX_LEVELS];
-  vsockenc_RateControl rate_control;
-  guint width, height;
-  guint fps_n, fps_d;
-  guint bitrate_kbps, keyframe_interval;
-  guint par_n, par_d;
-  gboolean has_colorimetry;
-  vsockenc_Colorimetry colorimetry;
-} VencConfiguration;
 
 typedef enum {
   VENC_STAGE_QUEUE,
@@ -169,16 +141,16 @@ void venc_session_set_mode(VencSession *session, gboolean lossless, gboolean fai
 void venc_session_interrupt(VencSession *session, gboolean interrupted);
 
 /*
- * Configures the encoding of later frames. With `wait` a new stream begins: waits for the host's
- * answer, unless the host is lost and the session may drop frames; then the configuration is sent
- * when the session opens. Sets `error` if the host refuses.
+ * Configures the encoding of later frames; the session sets the serial. With `wait` a new stream
+ * begins: waits for the host's answer, unless the host is lost and the session may drop frames;
+ * then the configuration is sent when the session opens. Sets `error` if the host refuses.
  */
-VencResult venc_session_configure(VencSession *session, const VencConfiguration *configuration,
+VencResult venc_session_configure(VencSession *session, const vsockenc_Configure *configuration,
                                   gboolean wait, GError **error);
 /* The host's last answer; all 0 before the first. The encoder's name is UTF-8. */
 void venc_session_get_configured(VencSession *session, vsockenc_Configured *configured);
-/* Names are UTF-8. */
-void venc_session_get_host(VencSession *session, VencHost *host);
+/* The host's offer. Names are UTF-8. */
+void venc_session_get_host(VencSession *session, vsockenc_Welcome *host);
 
 /*
  * Takes `frame` if the result is VENC_OK. Lossless: waits while `max_in_flight` frames are out.

@@ -88,25 +88,13 @@ export class PipelineRun {
 
   #onEvent(event: PipelineEvent): void {
     if (this.#ended) return;
-    switch (event.kind) {
-      case "sample":
-        this.#onSample(event);
-        break;
-      case "error":
-      case "warning":
-      case "info":
-        this.#onMessage(event);
-        break;
-      case "eos":
-        this.#end("failed", "The pipeline has ended.");
-        break;
-      case "latency":
-        this.#logLatency();
-        break;
-      case "lost":
-        this.#log.warn({ count: event.count }, "messages of the pipeline were discarded");
-        break;
-    }
+    const { kind } = event;
+    if (kind === "sample") this.#onSample(event);
+    else if (kind === "eos") this.#end("failed", "The pipeline has ended.");
+    else if (kind === "latency") this.#logLatency();
+    else if (kind === "lost")
+      this.#log.warn({ count: event.count }, "messages of the pipeline were discarded");
+    else this.#onMessage(event);
   }
 
   #onSample({ media, ptsUs, key, ageUs, data }: Sample): void {

@@ -164,14 +164,14 @@ GstRef<GstElement> Pipeline::Element(const std::string &name) const {
   return element;
 }
 
-std::vector<ElementName> Pipeline::Elements() const {
-  std::vector<ElementName> elements;
+std::vector<std::pair<std::string, std::string>> Pipeline::Elements() const {
+  std::vector<std::pair<std::string, std::string>> elements;
   const std::unique_ptr<GstIterator, FreeBy<gst_iterator_free>> iterator(
       gst_bin_iterate_recurse(GST_BIN(pipeline_.get())));
   const auto add = [](const GValue *item, gpointer list) {
     auto *object = GST_OBJECT(g_value_get_object(item));
-    static_cast<std::vector<ElementName> *>(list)->push_back(
-        {GST_OBJECT_NAME(object), FactoryName(object)});
+    static_cast<decltype(elements) *>(list)->emplace_back(GST_OBJECT_NAME(object),
+                                                          FactoryName(object));
   };
   while (gst_iterator_foreach(iterator.get(), add, &elements) == GST_ITERATOR_RESYNC) {
     elements.clear();

@@ -24,6 +24,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace vsockenc {
@@ -81,11 +82,6 @@ struct Reply {
   std::optional<Latency> latency;
 };
 
-struct ElementName {
-  std::string name;
-  std::string factory;
-};
-
 class Pipeline {
  public:
   // Parses the description; the pipeline is in NULL. `wake` is called on any thread until Close has
@@ -106,7 +102,8 @@ class Pipeline {
   // Sets NULL. Nothing is delivered after the reply.
   void Close(uint32_t token);
 
-  std::vector<ElementName> Elements() const;
+  // Names, and names of factories.
+  std::vector<std::pair<std::string, std::string>> Elements() const;
   // Throws PipelineError "no-element".
   GstRef<GstElement> Element(const std::string &name) const;
 

@@ -150,7 +150,7 @@ export class LibavcodecBackend extends NativeBackend {
 
   /** @throws RangeError for a number of threads that is not 1 … 64. */
   constructor(name: LibavcodecEncoderName, options: LibavcodecOptions = {}) {
-    const threads = options.threads ?? 1;
+    const { threads = 1 } = options;
     if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
       throw new RangeError(`threads is ${threads}, expected a whole number from 1 to ${MAX_THREADS}`);
     }

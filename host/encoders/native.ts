@@ -83,35 +83,6 @@ export function hasVideoToolbox(): boolean {
   return native().videoToolboxEncoders !== undefined;
 }
 
-/**
- * Starts the session's thread, which opens the encoder.
- *
- * An error thrown by `onEvent` becomes an uncaught exception, as in any other callback of Node. From a thread-safe
- * function, Node 20 would only print a warning (DEP0168).
- *
- * @throws EncoderFailedError when the system cannot start the thread.
- */
-function startSession(
-  encoder: string,
-  settings: NativeSettings,
-  onEvent: (event: SessionEvent) => void,
-): NativeSession {
-  const rethrowing = (event: SessionEvent): void => {
-    try {
-      onEvent(event);
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
-  };
-  try {
-    return new (native().NativeSession)(settings, rethrowing);
-  } catch (error) {
-    throw new EncoderFailedError(`${encoder}: ${errorText(error)}`);
-  }
-}
-
 /** RGB formats are the ones in a single plane. */
 const RGB_FOURCCS: ReadonlySet<number> = new Set(
   PIXEL_FORMATS.filter(({ planes }) => planes.length === 1).map(({ drm }) => fourcc(drm)),
@@ -151,7 +122,20 @@ class NativeEncoderSession implements EncoderSession {
     this.#plan = encoder.plan(configuration);
     this.#listener = listener;
     const settings = { ...this.#plan, ...encoder.settings(this.#plan) };
-    this.#native = startSession(encoder.offer.name, settings, (event) => this.#onEvent(event));
+    const rethrowing = (event: SessionEvent): void => {
+      try {
+        this.#onEvent(event);
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    };
+    try {
+      this.#native = new (native().NativeSession)(settings, rethrowing);
+    } catch (error) {
+      throw new EncoderFailedError(`${encoder.offer.name}: ${errorText(error)}`);
+    }
   }
 
   get description(): EncoderDescription {

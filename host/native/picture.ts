@@ -251,15 +251,17 @@ export class Picture {
       throw new InvalidLayoutError(`a plane is in IOSurface ${surface}, another one elsewhere`);
     }
     try {
-      return new Picture(
-        layout,
-        surface === undefined
-          ? await native().mapPicture(numbers, memories.map(packExtents))
-          : pictureOfSurface(numbers, surface),
-      );
+      if (surface === undefined) {
+        return new Picture(layout, await native().mapPicture(numbers, memories.map(packExtents)));
+      }
+      const { surfacePicture } = native();
+      if (surfacePicture !== undefined) return new Picture(layout, surfacePicture(numbers, surface));
     } catch (error) {
       throw pictureError(error);
     }
+    throw new SurfaceUnsupportedError(
+      `the pixels are in IOSurface ${surface}, which needs macOS: this host's native addon was built without it`,
+    );
   }
 
   /**
@@ -292,15 +294,6 @@ export class Picture {
   get handle(): NativePicture {
     return this.#native;
   }
-}
-
-/** @throws SurfaceUnsupportedError, and the addon's own errors */
-function pictureOfSurface(layout: NativeLayout, id: number): NativePicture {
-  const { surfacePicture } = native();
-  if (surfacePicture !== undefined) return surfacePicture(layout, id);
-  throw new SurfaceUnsupportedError(
-    `the pixels are in IOSurface ${id}, which needs macOS: this host's native addon was built without it`,
-  );
 }
 
 /** @throws InvalidLayoutError unless all are whole numbers */

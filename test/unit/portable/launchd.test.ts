@@ -41,13 +41,8 @@ describe.each(readdirSync(folder))("%s", (file) => {
       ProgramArguments: string[];
       EnvironmentVariables: { PATH: string };
     };
-    expect(command).toEqual([
-      "/usr/bin/env",
-      "vsockenc",
-      name,
-      "--config",
-      expect.stringMatching(/^\/Users\/USER\/.*\.toml$/),
-    ]);
+    const config = expect.stringMatching(/^\/Users\/USER\/.*\.toml$/);
+    expect(command).toEqual(["/usr/bin/env", "vsockenc", name, "--config", config]);
     expect(environment.PATH).toContain("/opt/homebrew/bin");
     const main = join(packageRoot, "cli", "main.ts");
     const help = runToEnd(join(packageRoot, "node_modules", ".bin", "tsx"), main, name, "--help");

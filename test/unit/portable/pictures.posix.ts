@@ -2,8 +2,6 @@
  * Pictures on a system whose pages are of 16 KiB and whose shared memory can only be mapped. A guest's pages are of
  * 4 KiB, so its resources cannot be stitched: the gather tier carries them.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { pino } from "pino";
@@ -12,6 +10,7 @@ import { ExportClient } from "../../../host/export/client.ts";
 import { closeDescriptor, createMemory, memoryStatus, writeMemory } from "../../../host/native/os-addon.ts";
 import { mappedRuns, Picture, type ResourceBytes, stagingBytes } from "../../../host/native/picture.ts";
 import { fourcc } from "../../../proto/formats.ts";
+import { temporaryFolder } from "../../support/folder.ts";
 import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
 import { geometryOf } from "../encoders/support/memory.ts";
 
@@ -22,6 +21,7 @@ const STRIDE = WIDTH * 4;
 const BYTES = Buffer.from(Array.from({ length: STRIDE * HEIGHT }, (_, at) => (at * 7) ^ (at >> 9)));
 const CHECKSUM = { crc: crc32(BYTES), bytes: BYTES.length };
 
+const folder = temporaryFolder();
 let memory: number;
 let picture: Picture | undefined;
 
@@ -89,7 +89,6 @@ describe("a resource", () => {
 });
 
 it("goes from an exporter to a reader as it does on Linux", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "vsockenc-portable-"));
   const path = join(folder, "export");
   const exporter = new MemfdExporter({ path, bytes: 4 * BYTES.length }, pino({ level: "silent" }));
   const ignore = (): undefined => undefined;
@@ -106,6 +105,5 @@ it("goes from an exporter to a reader as it does on Linux", async () => {
   } finally {
     client.close();
     exporter.close();
-    rmSync(folder, { recursive: true });
   }
 });

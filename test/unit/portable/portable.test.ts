@@ -2,15 +2,14 @@
  * The host without Linux: both addons are built for the portable platform (host/native/platform/posix.cc) with
  * Linux-only headers, functions and macros taken away (hidden/, darwin.h), and the tests of the GPU, the exporters,
  * the listeners and the gather tier run once more against that build. The system calls answer as Darwin's do on Apple
- * silicon as far as that matters here (darwin.cc). A Mac's own headers and kernel are not
- * tested.
+ * silicon as far as that matters here (darwin.cc). A Mac's own headers and kernel are not tested.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { z } from "zod";
 import { packageRoot } from "../../../common/package-root.ts";
+import { temporaryFolder } from "../../support/folder.ts";
 import { BUILD_HANG_MS } from "../../support/hang.ts";
 import { runToEnd } from "../../support/native-program.ts";
 
@@ -18,6 +17,8 @@ import { runToEnd } from "../../support/native-program.ts";
 const LEAST_TESTS = 100;
 
 const report = z.object({ numPassedTests: z.number(), numFailedTests: z.number(), success: z.boolean() });
+
+const folder = temporaryFolder();
 
 function run(program: string, ...args: readonly string[]): void {
   runToEnd(join(packageRoot, "node_modules", ".bin", program), ...args);
@@ -38,16 +39,18 @@ it("builds without Linux, and passes the tests of what touches the system", {
     "--CDVSOCKENC_PLATFORM=posix",
     `--CDVSOCKENC_PLATFORM_SHIM=${import.meta.dirname}`,
   );
-  const folder = mkdtempSync(join(tmpdir(), "vsockenc-portable-"));
-  try {
-    const file = join(folder, "report.json");
-    const config = join(import.meta.dirname, "vitest.config.ts");
-    const output = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
-    run("vitest", "run", "--config", config, ...output);
-    const result = report.parse(JSON.parse(readFileSync(file, "utf8")));
-    expect(result).toMatchObject({ success: true, numFailedTests: 0 });
-    expect(result.numPassedTests).toBeGreaterThan(LEAST_TESTS);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  const file = join(folder, "report.json");
+  const config = join(import.meta.dirname, "vitest.config.ts");
+  run(
+    "vitest",
+    "run",
+    "--config",
+    config,
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile.json=${file}`,
+  );
+  const result = report.parse(JSON.parse(readFileSync(file, "utf8")));
+  expect(result).toMatchObject({ success: true, numFailedTests: 0 });
+  expect(result.numPassedTests).toBeGreaterThan(LEAST_TESTS);
 });

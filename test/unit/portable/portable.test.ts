@@ -40,16 +40,8 @@ it("builds without Linux, and passes the tests of what touches the system", {
     `--CDVSOCKENC_PLATFORM_SHIM=${import.meta.dirname}`,
   );
   const file = join(folder, "report.json");
-  const config = join(import.meta.dirname, "vitest.config.ts");
-  run(
-    "vitest",
-    "run",
-    "--config",
-    config,
-    "--reporter=default",
-    "--reporter=json",
-    `--outputFile.json=${file}`,
-  );
+  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
+  run("vitest", "run", "--config", join(import.meta.dirname, "vitest.config.ts"), ...reporters);
   const result = report.parse(JSON.parse(readFileSync(file, "utf8")));
   expect(result).toMatchObject({ success: true, numFailedTests: 0 });
   expect(result.numPassedTests).toBeGreaterThan(LEAST_TESTS);

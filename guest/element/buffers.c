@@ -365,11 +365,7 @@ gboolean venc_buffers_use_inline(VencBuffers *buffers, GstBuffer *buffer,
   g_mutex_lock(&buffers->lock);
   Entry *entry = idle_inline(buffers, &layout);
   if (!entry) entry = new_entry(buffers, &layout, g_get_monotonic_time(), error);
-  if (entry) {
-    Hold *hold = hold_new(buffers, entry, buffer, &picture->info, frame);
-    g_mutex_unlock(&buffers->lock);
-    return hold_map(hold, error) != NULL;
-  }
+  Hold *hold = entry ? hold_new(buffers, entry, buffer, &picture->info, frame) : NULL;
   g_mutex_unlock(&buffers->lock);
-  return FALSE;
+  return hold && hold_map(hold, error) != NULL;
 }

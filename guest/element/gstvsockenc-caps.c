@@ -385,10 +385,11 @@ static const gchar *first_of(const GstStructure *structure, const gchar *field) 
 
 static void add_level(GstVsockEncChoice *choice, const GValue *value) {
   const gchar *text = G_VALUE_HOLDS_STRING(value) ? g_value_get_string(value) : NULL;
-  if (!text || choice->n_levels == G_N_ELEMENTS(choice->levels)) return;
-  guint8 level = choice->codec == vsockenc_Codec_H265 ? gst_codec_utils_h265_get_level_idc(text)
-                                                      : gst_codec_utils_h264_get_level_idc(text);
-  if (level) choice->levels[choice->n_levels++] = level;
+  if (!text || choice->stream.levels_count == G_N_ELEMENTS(choice->stream.levels)) return;
+  guint8 level = choice->stream.codec == vsockenc_Codec_H265
+                     ? gst_codec_utils_h265_get_level_idc(text)
+                     : gst_codec_utils_h264_get_level_idc(text);
+  if (level) choice->stream.levels[choice->stream.levels_count++] = level;
 }
 
 static void set_levels(GstVsockEncChoice *choice, const GstStructure *structure) {
@@ -422,14 +423,14 @@ static gboolean choose_offer(const vsockenc_Welcome *host, const GstStructure *s
       if (CODECS[c].codec != offer->codec || !gst_structure_has_name(structure, CODECS[c].media) ||
           (guint)info->width > limit_of(offer->max_width) ||
           (guint)info->height > limit_of(offer->max_height) ||
-          !choose_profile(offer, structure, &choice->profile))
+          !choose_profile(offer, structure, &choice->stream.profile))
         continue;
       const gchar *format = first_of(structure, "stream-format");
-      choice->codec = offer->codec;
+      choice->stream.codec = offer->codec;
       choice->media = CODECS[c].media;
       choice->packetized = g_strcmp0(format, CODECS[c].packetized) == 0;
       choice->stream_format = choice->packetized ? CODECS[c].packetized : CODECS[c].in_band;
-      choice->n_levels = 0;
+      choice->stream.levels_count = 0;
       set_levels(choice, structure);
       return TRUE;
     }

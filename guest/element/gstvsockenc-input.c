@@ -56,19 +56,13 @@ static guint bitrate_kbps(GstVsockEnc *self, guint value) {
 
 static void make_configuration(GstVsockEnc *self, vsockenc_Configure *configuration) {
   const GstVideoInfo *info = &self->picture.info;
-  const GstVsockEncChoice *choice = &self->choice;
-  *configuration = (vsockenc_Configure){
-      .codec = choice->codec,
-      .profile = choice->profile,
-      .levels_count = (pb_size_t)choice->n_levels,
-      .width = (guint)info->width,
-      .height = (guint)info->height,
-      .framerate_numerator = (guint)MAX(info->fps_n, 0),
-      .framerate_denominator = (guint)MAX(info->fps_d, 1),
-      .par_numerator = (guint)MAX(info->par_n, 1),
-      .par_denominator = (guint)MAX(info->par_d, 1),
-  };
-  memcpy(configuration->levels, choice->levels, sizeof configuration->levels);
+  *configuration = self->choice.stream;
+  configuration->width = (guint)info->width;
+  configuration->height = (guint)info->height;
+  configuration->framerate_numerator = (guint)MAX(info->fps_n, 0);
+  configuration->framerate_denominator = (guint)MAX(info->fps_d, 1);
+  configuration->par_numerator = (guint)MAX(info->par_n, 1);
+  configuration->par_denominator = (guint)MAX(info->par_d, 1);
   configuration->has_colorimetry =
       gst_vsock_enc_colorimetry_to_wire(&info->colorimetry, &configuration->colorimetry);
   GST_OBJECT_LOCK(self);
@@ -140,7 +134,7 @@ gboolean gst_vsock_enc_set_format(GstVideoEncoder *encoder, GstVideoCodecState *
   self->input = gst_video_codec_state_ref(state);
   self->picture = picture;
   /* With the same codec the sets stay valid: the host need not send them again. */
-  if (choice.codec != self->choice.codec) venc_parameter_sets_clear(&self->sets);
+  if (choice.stream.codec != self->choice.stream.codec) venc_parameter_sets_clear(&self->sets);
   self->choice = choice;
   self->negotiate = TRUE;
   self->max_pending = 0;

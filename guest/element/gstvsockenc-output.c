@@ -69,7 +69,7 @@ static gboolean negotiate(GstVsockEnc *self) {
   g_autoptr(GstCaps) caps = base_caps(choice);
 
   if (self->sets.record)
-    set_profile(choice->codec, caps, &self->sets);
+    set_profile(choice->stream.codec, caps, &self->sets);
   else
     GST_WARNING_OBJECT(self, "the first access unit has no SPS: caps without profile and level");
   if (!fit_downstream(self, caps)) return FALSE;
@@ -125,7 +125,7 @@ static GstBuffer *take_unit(GstVsockEnc *self, VencOutput *output, GstFlowReturn
 
   /* A byte stream keeps its parameter sets, so only those of key frames matter, for the caps. */
   if (output->key || choice->packetized) {
-    venc_parameter_sets_find(choice->codec, output->bytes, output->size, &sets, &error);
+    venc_parameter_sets_find(choice->stream.codec, output->bytes, output->size, &sets, &error);
     if (error) return refuse_unit(self, error->message, flow);
   }
   if (sets.record && (!self->sets.record || !g_bytes_equal(sets.record, self->sets.record))) {
@@ -144,7 +144,8 @@ static GstBuffer *take_unit(GstVsockEnc *self, VencOutput *output, GstFlowReturn
   if (!choice->packetized)
     return gst_buffer_new_wrapped(g_steal_pointer(&output->bytes), output->size);
   gsize size = 0;
-  guint8 *sample = venc_unit_to_sample(choice->codec, output->bytes, output->size, &size, &error);
+  guint8 *sample =
+      venc_unit_to_sample(choice->stream.codec, output->bytes, output->size, &size, &error);
   return sample ? gst_buffer_new_wrapped(sample, size) : refuse_unit(self, error->message, flow);
 }
 

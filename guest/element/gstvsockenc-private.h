@@ -13,10 +13,7 @@ GST_DEBUG_CATEGORY_EXTERN(gst_vsock_enc_debug);
 
 /* The negotiated stream. */
 typedef struct {
-  vsockenc_Codec codec;
-  vsockenc_Profile profile; /* UNSPECIFIED: any that the encoder makes */
-  guint n_levels;           /* 0: any */
-  guint32 levels[VSOCKENC_MAX_LEVELS];
+  vsockenc_Configure stream; /* codec; profile, UNSPECIFIED: any; levels, none: any */
   const gchar *media, *stream_format;
   gboolean packetized; /* parameter sets in codec_data, NAL units behind their lengths */
 } GstVsockEncChoice;

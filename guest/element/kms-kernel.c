@@ -14,6 +14,10 @@
 #define DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT 6
 #endif
 
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(drmModeConnector, drmModeFreeConnector)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(drmModeObjectProperties, drmModeFreeObjectProperties)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(drmModeRes, drmModeFreeResources)
+
 static int kernel_open(const gchar *device, gchar **node, gboolean *refused, gboolean *opaque) {
   int fd = device ? venc_drm_open(device, refused)
                   : venc_drm_open_first("/dev/dri/card%u", 0, node, refused);
@@ -43,7 +47,7 @@ static const gchar *const property_names[VENC_KMS_PROPERTIES] = {
 
 /* Finds the ids of an object's properties. `kind`: the value of its property "type", if any. */
 static int find_properties(int drm, guint32 id, guint32 type, guint32 *ids, guint64 *kind) {
-  drmModeObjectPropertiesPtr properties = drmModeObjectGetProperties(drm, id, type);
+  g_autoptr(drmModeObjectProperties) properties = drmModeObjectGetProperties(drm, id, type);
   if (!properties) return -errno;
   for (guint i = 0; i < properties->count_props; i++) {
     drmModePropertyPtr property = drmModeGetProperty(drm, properties->props[i]);
@@ -53,20 +57,18 @@ static int find_properties(int drm, guint32 id, guint32 type, guint32 *ids, guin
     if (kind && g_strcmp0(property->name, "type") == 0) *kind = properties->prop_values[i];
     drmModeFreeProperty(property);
   }
-  drmModeFreeObjectProperties(properties);
   return 0;
 }
 
 /* The values of an object's properties, in the order of VencKmsProperty; 0 for those it lacks. */
 static int read_properties(int drm, const VencKmsOutput *output, guint32 id, guint32 type,
                            guint64 *values) {
-  drmModeObjectPropertiesPtr properties = drmModeObjectGetProperties(drm, id, type);
+  g_autoptr(drmModeObjectProperties) properties = drmModeObjectGetProperties(drm, id, type);
   if (!properties) return errno ? -errno : -ENODEV;
   memset(values, 0, VENC_KMS_PROPERTIES * sizeof *values);
   for (guint i = 0; i < properties->count_props; i++)
     for (guint k = 0; k < VENC_KMS_PROPERTIES; k++)
       if (properties->props[i] == output->properties[k]) values[k] = properties->prop_values[i];
-  drmModeFreeObjectProperties(properties);
   return 0;
 }
 
@@ -104,32 +106,23 @@ static int find_crtc(int drm, drmModeResPtr resources, drmModeConnectorPtr conne
   return -ENODEV;
 }
 
-static int describe_output(int drm, drmModeResPtr resources, guint index, VencKmsOutput *output,
-                           gboolean *connected) {
+static int kernel_output(int drm, guint index, VencKmsOutput *output, gboolean *connected) {
   guint crtc_index = 0;
+  g_autoptr(drmModeRes) resources = drmModeGetResources(drm);
+  if (!resources) return -errno;
   if (index >= (guint)resources->count_connectors) return -ENOENT;
-  drmModeConnectorPtr connector = drmModeGetConnectorCurrent(drm, resources->connectors[index]);
+  g_autoptr(drmModeConnector) connector =
+      drmModeGetConnectorCurrent(drm, resources->connectors[index]);
   if (!connector) return -errno;
   int result = find_crtc(drm, resources, connector, &crtc_index);
-  if (result == 0) {
-    const gchar *type = drmModeGetConnectorTypeName(connector->connector_type);
-    *output = (VencKmsOutput){.crtc = resources->crtcs[crtc_index]};
-    g_snprintf(output->connector, sizeof output->connector, "%s-%u", type ? type : "Unknown",
-               connector->connector_type_id);
-    *connected = connector->connection == DRM_MODE_CONNECTED;
-    find_properties(drm, output->crtc, DRM_MODE_OBJECT_CRTC, output->properties, NULL);
-    result = find_planes(drm, crtc_index, output);
-  }
-  drmModeFreeConnector(connector);
-  return result;
-}
-
-static int kernel_output(int drm, guint index, VencKmsOutput *output, gboolean *connected) {
-  drmModeResPtr resources = drmModeGetResources(drm);
-  if (!resources) return -errno;
-  int result = describe_output(drm, resources, index, output, connected);
-  drmModeFreeResources(resources);
-  return result;
+  if (result < 0) return result;
+  const gchar *type = drmModeGetConnectorTypeName(connector->connector_type);
+  *output = (VencKmsOutput){.crtc = resources->crtcs[crtc_index]};
+  g_snprintf(output->connector, sizeof output->connector, "%s-%u", type ? type : "Unknown",
+             connector->connector_type_id);
+  *connected = connector->connection == DRM_MODE_CONNECTED;
+  find_properties(drm, output->crtc, DRM_MODE_OBJECT_CRTC, output->properties, NULL);
+  return find_planes(drm, crtc_index, output);
 }
 
 static int kernel_active(int drm, const VencKmsOutput *output, gboolean *active) {

@@ -7,10 +7,11 @@
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { errorText } from "../../common/error-text.ts";
 import { packageRoot } from "../../common/package-root.ts";
 import { ENCODER_NAMES } from "../../host/encoders/index.ts";
+import { wholeNumber } from "../support/whole-number.ts";
 import type { Case } from "./case.ts";
 import { CASES } from "./cases/index.ts";
 import { type Chart, renderSvg } from "./charts.ts";
@@ -38,12 +39,6 @@ interface Options extends Partial<Record<"json" | "markdown" | "charts", string>
 
 function say(line: string): void {
   console.error(`[bench] ${line}`);
-}
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1 && value <= 1_000_000) return value;
-  throw new InvalidArgumentError("Expected a whole number from 1 to 1,000,000.");
 }
 
 function write(file: string, content: string): void {
@@ -94,7 +89,11 @@ async function bench(options: Options): Promise<void> {
 const program = new Command("npm run bench --")
   .description("measure the bounds of the design, each against a baseline of the same run")
   .addOption(new Option("--only <cases...>", "cases to run").choices(CASES.map(({ name }) => name)))
-  .option("--frames <n>", `frames behind each median (default: ${FRAMES}, quick: ${QUICK_FRAMES})`, positive)
+  .option(
+    "--frames <n>",
+    `frames behind each median (default: ${FRAMES}, quick: ${QUICK_FRAMES})`,
+    wholeNumber(1, 1_000_000),
+  )
   .addOption(new Option("--encoder <name>", "the real encoder").choices(ENCODERS).default("libx264"))
   .option("--no-vm", "skip cases that boot a VM")
   .option("--quick", "few frames: checks that the bench works, measures nothing")

@@ -9,12 +9,13 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { errorText } from "../../common/error-text.ts";
 import { packageRoot } from "../../common/package-root.ts";
 import { dmabufsrc, drawPattern } from "../support/counter.ts";
 import { inspectStream, makeShowpieces, psnr, type Quality } from "../support/ffmpeg.ts";
 import { portBulk } from "../support/port-recording.ts";
+import { wholeNumber } from "../support/whole-number.ts";
 import { Vm } from "../vm/vm.ts";
 import { type DemoFigures, renderTable, shortcomings } from "./figures.ts";
 
@@ -31,12 +32,6 @@ interface GuestStats {
 
 function say(line: string): void {
   console.error(`[demo] ${line}`);
-}
-
-function frameCount(text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1 && value <= 65535) return value;
-  throw new InvalidArgumentError("Expected a whole number from 1 to 65535.");
 }
 
 /** Draws the same frames as the guest, on this machine, and compares. */
@@ -125,7 +120,7 @@ const program = new Command("demo")
   .description("encode frames of a real guest by resource id, and show the figures")
   .option("--out <dir>", "folder for demo.mp4, demo.png and demo.h264", "out/demo")
   .option("--json <file>", "file for the figures")
-  .option("--frames <n>", "frames to encode", frameCount, 300)
+  .option("--frames <n>", "frames to encode", wholeNumber(1, 65_535), 300)
   .parse();
 
 const { out, frames, json } = program.opts<{ out: string; frames: number; json?: string }>();

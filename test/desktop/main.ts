@@ -9,8 +9,9 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { until } from "../support/until.ts";
+import { wholeNumber } from "../support/whole-number.ts";
 import type { SupervisedProcess } from "../vm/child.ts";
 import { startRelay, vmSection } from "../vm/host-processes.ts";
 import { DESKTOPS, type Desktop } from "../vm/image.ts";
@@ -27,14 +28,6 @@ const CAPTURE_FPS = 30;
 
 function say(line: string): void {
   console.error(`[desktop] ${line}`);
-}
-
-function whole(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (Number.isInteger(value) && value >= least && value <= most) return value;
-    throw new InvalidArgumentError(`Expected a whole number from ${least} to ${most}.`);
-  };
 }
 
 /** The page's address, as the relay logs it. */
@@ -79,7 +72,7 @@ await new Command("npm run desktop --")
   .description("boot a real guest with a desktop, and show it in a browser")
   .addOption(new Option("--desktop <kind>", "what runs on the screen").choices(DESKTOPS).default("weston"))
   .option("--mode <size>", "size of the screen, WIDTHxHEIGHT", "1280x720")
-  .option("--port <number>", "port of 127.0.0.1 for the page; 0: any free port", whole(0, 65535), 8844)
-  .option("--bitrate <kbit/s>", "bit rate of the guest's stream", whole(100, 1_000_000), 6000)
+  .option("--port <number>", "port of 127.0.0.1 for the page; 0: any free port", wholeNumber(0, 65535), 8844)
+  .option("--bitrate <kbit/s>", "bit rate of the guest's stream", wholeNumber(100, 1_000_000), 6000)
   .action(run)
   .parseAsync();

@@ -34,12 +34,7 @@ const EDGES = [100, SIZE.height / 2, SIZE.height - 10].flatMap((y) => [
 /** That a compositor draws into in turn. */
 const BUFFERS = 2;
 
-interface Outcome {
-  readonly end: string;
-  readonly errors: readonly unknown[];
-  readonly properties: Readonly<Record<string, unknown>>;
-  readonly stats: Readonly<Record<string, unknown>>;
-}
+type Outcome = Readonly<Record<"end" | "errors" | "properties" | "stats", unknown>>;
 
 /** A guest with a desktop, for a describe block. */
 class Guest {

@@ -5,13 +5,13 @@
  * guest writes uncached. So output needs no framing, may be binary, arrives while the job runs, and is complete when the
  * notice of the job's end arrives.
  */
+import { once } from "node:events";
 import { closeSync, fstatSync, mkdirSync, openSync, readSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { TEST_HANG_MS } from "../support/hang.ts";
 import { GuestRebootError, tail, VmError, VmTimeoutError } from "./errors.ts";
-import { onLines } from "./lines.ts";
-import { within } from "./wait.ts";
+import { onLines, within } from "./wait.ts";
 
 export type OutputStream = "stdout" | "stderr";
 
@@ -178,10 +178,7 @@ export class GuestAgent {
 
   static async connect(path: string, controlDir: string): Promise<GuestAgent> {
     const socket = connect(path);
-    await new Promise<void>((resolve, reject) => {
-      socket.once("connect", resolve);
-      socket.once("error", reject);
-    });
+    await once(socket, "connect");
     return new GuestAgent(socket, controlDir);
   }
 

@@ -2,8 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { contentKey } from "./cache.ts";
 import { makeCpio } from "./cpio.ts";
-import { mirrorFromTargets } from "./debian-mirror.ts";
 import { relayConfiguration } from "./host-processes.ts";
+import { mirrorFromTargets } from "./image.ts";
 import { type QemuLayout, qemuArguments } from "./qemu-args.ts";
 import { isAtLeast, MINIMUM_QEMU, parseQemuVersion } from "./qemu-version.mjs";
 import { shellText } from "./shell-text.ts";

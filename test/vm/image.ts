@@ -10,16 +10,18 @@
  * The script runs in a mount namespace of its own, so its mounts do not outlive it; users other than root get a user
  * namespace, too (which needs the package uidmap and ids in /etc/subuid).
  */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { errorText } from "../../common/error-text.ts";
 import { BUILD_HANG_MS } from "../support/hang.ts";
 import { cacheRoot, contentKey, staleEntries, touch, withLock } from "./cache.ts";
-import { findDebianMirror } from "./debian-mirror.ts";
-import { ImageError, tail } from "./errors.ts";
+import { ImageError, RequirementError, tail } from "./errors.ts";
 
+/** For machines whose apt has no Debian mirror, e.g. Ubuntu. */
+const MIRROR_VARIABLE = "VSOCKENC_DEBIAN_MIRROR";
+const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const SCRIPTS = join(import.meta.dirname, "image");
 export const SUITES = ["trixie", "bookworm"] as const;
 export type Suite = (typeof SUITES)[number];
@@ -148,6 +150,29 @@ export async function ensureImage(name: ImageName, log: (line: string) => void):
   return image;
 }
 
+/** The first Debian mirror in lines of "SITE ORIGIN CODENAME" (Debian's security archive has another layout). */
+export function mirrorFromTargets(lines: string): string | undefined {
+  const targets = lines.split("\n").map((line) => line.trim().split(/\s+/));
+  return targets.find(([, origin, codename]) => origin === "Debian" && !codename?.includes("security"))?.[0];
+}
+
+/** The mirror of the guest's packages: the one in this machine's apt configuration. @throws RequirementError */
+function findDebianMirror(): string {
+  if (!existsSync(KEYRING)) {
+    throw new RequirementError(
+      `Debian's keys are not installed (${KEYRING}). Run: npm run setup -- --for vm`,
+    );
+  }
+  const format = ["indextargets", "--format", "$(SITE) $(ORIGIN) $(CODENAME)"];
+  const url =
+    process.env[MIRROR_VARIABLE] || mirrorFromTargets(execFileSync("apt-get", format, { encoding: "utf8" }));
+  if (url !== undefined) return url;
+  throw new RequirementError(
+    `apt's sources contain no Debian mirror, which the test guest needs. Run "apt-get update" if apt has not read its ` +
+      `lists yet, or set ${MIRROR_VARIABLE} to a mirror's address (as in a Debian machine's sources.list).`,
+  );
+}
+
 async function buildImage(name: ImageName, directory: string, log: (line: string) => void): Promise<void> {
   const { suite, runtime, build, cost } = RECIPES[name];
   const mirror = findDebianMirror();
@@ -158,8 +183,8 @@ async function buildImage(name: ImageName, directory: string, log: (line: string
   mkdirSync(unfinished, { recursive: true });
   const environment = {
     SUITE: suite,
-    MIRROR: mirror.url,
-    KEYRING: mirror.keyring,
+    MIRROR: mirror,
+    KEYRING,
     KERNEL_PACKAGE,
     RUNTIME_PACKAGES: runtime.join(","),
     BUILD_PACKAGES: build,

@@ -3,6 +3,7 @@ import { mkdirSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { errorText } from "../../common/error-text.ts";
 import { HangError } from "../support/until.ts";
+import { wholeNumber } from "../support/whole-number.ts";
 import { VmTimeoutError } from "./errors.ts";
 import { DESKTOPS, SUITES } from "./image.ts";
 import { type ForwardedPort, GPU_KINDS } from "./qemu-args.ts";
@@ -21,10 +22,7 @@ interface Options extends VmOptions {
   readonly qemuArg: string[];
 }
 
-function wholeNumber(text: string): number {
-  if (/^[1-9]\d*$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("Expected a whole number above 0.");
-}
+const positive = wholeNumber(1, 1_000_000);
 
 function forwardedPort(text: string): ForwardedPort {
   const [, host, guest] = /^(\d{1,5}):(\d{1,5})$/.exec(text) ?? [];
@@ -65,12 +63,12 @@ const program = new Command("npm run vm --")
   .addOption(new Option("--gpu <kind>", "the guest's GPU").choices(GPU_KINDS).default("vsockenc"))
   .option("--in <dir>", "host folder to mount at /in, read-only")
   .option("--out <dir>", "host folder to mount at /out, created if missing")
-  .option("--memory <MiB>", "the guest's memory", wholeNumber, 1024)
-  .option("--timeout <seconds>", `for COMMAND (exit status ${STATUS_TIMEOUT})`, wholeNumber, 600)
+  .option("--memory <MiB>", "the guest's memory", positive, 1024)
+  .option("--timeout <seconds>", `for COMMAND (exit status ${STATUS_TIMEOUT})`, positive, 600)
   .option("--relay-config <file>", "TOML put before the relay's section for this guest")
   .option("--no-relay", "do not start a relay")
   .option("--no-payload", "boot without the project's software in the guest")
-  .option("--heads <number>", "outputs of the GPU", wholeNumber, 1)
+  .option("--heads <number>", "outputs of the GPU", positive, 1)
   .option("--mode <WIDTHxHEIGHT>", "size of the first output (--gpu vsockenc)")
   .option(
     "--forward <HOST:GUEST>",

@@ -5,14 +5,10 @@
  * It mirrors connections: the relay's connect opens one to QEMU, and when either side closes (kill -9 included), so does
  * the other. QEMU's chardev serves one client, so there is at most one pair; a second client waits, as in QEMU's backlog.
  */
+import { once } from "node:events";
 import { createWriteStream, type WriteStream } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
-
-export interface PortCounts {
-  guestToHost: number;
-  hostToGuest: number;
-}
 
 export interface PortCounterOptions {
   /** Where the relay connects: created by start(). */
@@ -56,14 +52,11 @@ export class PortCounter {
   }
 
   async start(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once("error", reject);
-      this.#server.listen(this.listenPath, resolve);
-    });
+    await once(this.#server.listen(this.listenPath), "listening");
   }
 
   /** Bytes since the start, over all connections. */
-  counts(): PortCounts {
+  counts(): { readonly guestToHost: number; readonly hostToGuest: number } {
     return { guestToHost: this.#up.bytes, hostToGuest: this.#down.bytes };
   }
 

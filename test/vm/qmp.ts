@@ -3,8 +3,7 @@ import { EventEmitter } from "node:events";
 import { connect, type Socket } from "node:net";
 import { HANG_MS } from "../support/hang.ts";
 import { QmpError, VmTimeoutError } from "./errors.ts";
-import { onLines } from "./lines.ts";
-import { within } from "./wait.ts";
+import { onLines, within } from "./wait.ts";
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 export type JsonObject = { [name: string]: Json };

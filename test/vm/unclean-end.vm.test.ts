@@ -1,13 +1,15 @@
 /** Unexpected ends leave no process, socket or folder behind. */
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { packageRoot } from "../../common/package-root.ts";
+import { temporaryFolder } from "../support/folder.ts";
 import { until } from "../support/until.ts";
 import { makeStateDir } from "./state-dir.ts";
 import { Vm } from "./vm.ts";
+
+const folder = temporaryFolder();
 
 function runs(pid: number): boolean {
   try {
@@ -38,7 +40,6 @@ it("QEMU's end rejects running commands and ends the GPU process with status 0",
 });
 
 it("killing the test process with SIGKILL ends everything", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "vsockenc-unclean-"));
   const script = join(folder, "owner.mts");
   const vmModule = JSON.stringify(join(packageRoot, "test/vm/vm.ts"));
   const report = "[vm.qemu.pid, vm.gpu?.pid, vm.relay?.pid, vm.stateDir].join(' ')";
@@ -64,6 +65,5 @@ it("killing the test process with SIGKILL ends everything", async () => {
     expect(existsSync(stateDir), "the next machine removes it").toBe(false);
   } finally {
     owner.kill("SIGKILL");
-    rmSync(folder, { recursive: true });
   }
 });

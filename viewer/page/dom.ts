@@ -12,6 +12,11 @@ export function byId<T extends HTMLElement>(id: string, type: new () => T): T {
   return element;
 }
 
+/** Skips an unchanged text, which screen readers would read again. */
+export function setText(element: HTMLElement, text: string): void {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 /** A new element with a class and content. */
 export function make<Name extends keyof HTMLElementTagNameMap>(
   name: Name,

@@ -1,8 +1,7 @@
 /** Starts the page: chooses a decoder that this browser has, and connects. */
 import { hasMse, MsePlayer } from "./player/mse/player.ts";
-import type { Player } from "./player/player.ts";
 import type { PlayerEvents } from "./player/unit.ts";
-import { hasWebCodecs, WebCodecsPlayer } from "./player/webcodecs.ts";
+import { hasWebCodecs, type Player, WebCodecsPlayer } from "./player/webcodecs.ts";
 import { Viewer } from "./viewer.ts";
 
 async function choosePlayer(events: PlayerEvents): Promise<Player | "insecure" | "missing"> {

@@ -4,17 +4,15 @@ import type { ServerMessage } from "../../proto/viewer-messages.ts";
 import { Connection, type ConnectionState } from "./connection/connection.ts";
 import { type Body, listedSource, PROTOCOL_CODECS, sourceState, timesOf } from "./connection/protocol.ts";
 import { Control } from "./control/control.ts";
-import { byId } from "./dom.ts";
+import { byId, setText } from "./dom.ts";
 import { type ListedSource, SourceList } from "./list/list.ts";
 import { hintFor, noticeFor, type Situation, type SourceState } from "./picture/notice.ts";
 import { Stage } from "./picture/stage.ts";
-import { KeyFrameRequests } from "./player/key-frames.ts";
-import type { Player } from "./player/player.ts";
 import { type Configuration, now, type Paint, type PlayerEvents } from "./player/unit.ts";
-import { type ServerStatistics, showOverlay } from "./statistics/overlay.ts";
+import type { Player } from "./player/webcodecs.ts";
+import { showOverlay } from "./statistics/overlay.ts";
 import { STATISTICS_PERIOD_MS, Statistics } from "./statistics/statistics.ts";
 import { installTestHook, type TestHook } from "./test-hook.ts";
-import type { Preferences } from "./tools/preferences.ts";
 import { Tools } from "./tools/tools.ts";
 
 const NO_SOURCES: readonly ListedSource[] = [];
@@ -23,7 +21,6 @@ const PLAIN_HTTP =
 
 export class Viewer implements PlayerEvents {
   readonly #connection: Connection;
-  readonly #keyFrames: KeyFrameRequests;
   readonly #control: Control;
   readonly #stage = new Stage(() => this.#retry());
   readonly #tools: Tools;
@@ -46,7 +43,8 @@ export class Viewer implements PlayerEvents {
   #arrivedSincePaint = 0;
   #decoderName = "none yet";
   #decodeQueue = 0;
-  #serverStatistics: ServerStatistics | undefined;
+  #serverStatistics: Body<"statistics"> | undefined;
+  #keyFrameRequestedAt = Number.NEGATIVE_INFINITY;
 
   constructor(url: URL) {
     this.#connection = new Connection(url, {
@@ -54,18 +52,15 @@ export class Viewer implements PlayerEvents {
       onMessage: (message, arrivedAt) => this.#onMessage(message, arrivedAt),
       onRoundTrip: (ms) => this.#statistics.roundTrip(ms),
     });
-    this.#keyFrames = new KeyFrameRequests(() =>
-      this.#connection.send({ type: "keyFrameRequest", body: {} }),
-    );
     this.#control = new Control(this.#connection, () => this.#setControl(false));
-    this.#tools = new Tools(
-      {
-        onPreferences: (preferences) => this.#onPreferences(preferences),
-        onControl: (on) => this.#setControl(on),
-        onFullScreen: () => this.#stage.toggleFullScreen(),
+    this.#tools = new Tools({
+      onPreferences: ({ scale, statistics }) => {
+        this.#stage.setScale(scale);
+        this.#overlay.hidden = !statistics;
       },
-      this.#stage.canFullScreen,
-    );
+      onControl: (on) => this.#setControl(on),
+      onFullScreen: () => this.#stage.toggleFullScreen(),
+    });
   }
 
   /** @param player the decoder, or why there is none */
@@ -105,8 +100,11 @@ export class Viewer implements PlayerEvents {
     this.#testHook?.drops.push({ reason, count });
   }
 
+  /** Called for every unit that cannot be decoded; a call that comes too early for the server is dropped. */
   onKeyFrameNeeded(): void {
-    this.#keyFrames.need();
+    if (now() - this.#keyFrameRequestedAt < VIEWER_LIMITS.KEY_FRAME_MS) return;
+    this.#keyFrameRequestedAt = now();
+    this.#connection.send({ type: "keyFrameRequest", body: {} });
   }
 
   onFailure(text: string): void {
@@ -138,34 +136,29 @@ export class Viewer implements PlayerEvents {
     switch (message.type) {
       case "hello":
         byId("title", HTMLHeadingElement).title = message.body.software;
-        return;
+        break;
       case "sources":
         this.#onSources(message.body.sources.map(listedSource));
-        return;
+        break;
       case "configuration":
         this.#onConfiguration(message.body);
-        return;
+        break;
       case "accessUnit":
         this.#onAccessUnit(message.body, arrivedAt);
-        return;
+        break;
       case "state":
         this.#state = sourceState(message.body);
         this.#fine();
         this.#update();
-        return;
+        break;
       case "statistics":
         this.#serverStatistics = message.body;
-        return;
-      case "thumbnail": {
-        const { source, codec, units } = message.body;
-        this.#list.thumbnail(source, codec, units);
-        return;
-      }
+        break;
+      case "thumbnail":
+        this.#list.thumbnail(message.body);
+        break;
       case "cursor":
-        this.#stage.showPointer(message.body);
-        return;
-      case "pong":
-        return;
+        this.#stage.pointer.show(message.body);
     }
   }
 
@@ -191,7 +184,7 @@ export class Viewer implements PlayerEvents {
     const data = unit.data as Uint8Array<ArrayBuffer>;
     if (!replay) {
       this.#arrivedSincePaint += 1;
-      this.#statistics.arrival({ at: arrivedAt, bytes: data.length });
+      this.#statistics.arrival(arrivedAt, data.length);
     }
     const network = this.#connection.underway(Number(sentUs), arrivedAt);
     const times = { ...timesOf(stages), ...(network === undefined ? {} : { network }) };
@@ -224,7 +217,7 @@ export class Viewer implements PlayerEvents {
     }
     this.#failure = undefined;
     if (this.#configuration !== undefined) this.#player?.configure(this.#configuration);
-    this.#keyFrames.need();
+    this.onKeyFrameNeeded();
     this.#fine();
     this.#update();
   }
@@ -237,11 +230,6 @@ export class Viewer implements PlayerEvents {
       this.#tools.focusControl();
     }
     this.#update();
-  }
-
-  #onPreferences({ scale, statistics }: Preferences): void {
-    this.#stage.setScale(scale);
-    this.#overlay.hidden = !statistics;
   }
 
   #fine(): void {
@@ -262,13 +250,8 @@ export class Viewer implements PlayerEvents {
       this.#connection.send({ type: "report", body: { periodMs, roundTripUs, ...counts } });
     }
     if (!this.#overlay.hidden) {
-      showOverlay(this.#overlay, {
-        page,
-        server: this.#serverStatistics,
-        decoder: this.#decoderName,
-        codec: this.#configuration?.codec ?? "",
-        size: this.#configuration,
-      });
+      const [server, configuration] = [this.#serverStatistics, this.#configuration];
+      showOverlay(this.#overlay, { page, server, decoder: this.#decoderName, configuration });
     }
     this.#update();
   }
@@ -288,8 +271,8 @@ export class Viewer implements PlayerEvents {
       arrivedSincePaint: this.#arrivedSincePaint,
     };
     const notice = noticeFor(situation);
-    this.#stage.show(notice, hintFor(situation), notice === undefined);
-    this.#showHeading(source, notice !== undefined && notice.mood === "trouble");
+    this.#stage.show(notice, hintFor(situation));
+    this.#showHeading(source, notice?.mood === "trouble");
     const controllable = source?.input === true && this.#connectionState.code === "open";
     if (!controllable) this.#control.stop();
     this.#tools.showControl(controllable, this.#control.on);
@@ -301,12 +284,11 @@ export class Viewer implements PlayerEvents {
     byId("title", HTMLHeadingElement).textContent = title;
     document.title = source === undefined ? "vsockenc" : `${title} — vsockenc`;
     const state = byId("state", HTMLSpanElement);
-    const condition =
-      this.#connectionState.code === "open" ? (this.#state?.code ?? "connected") : "not connected";
-    const text = window.isSecureContext ? condition : `${condition}, over plain HTTP`;
+    const open = this.#connectionState.code === "open";
+    const condition = open ? (this.#state?.code ?? "connected") : "not connected";
+    setText(state, window.isSecureContext ? condition : `${condition}, over plain HTTP`);
     state.title = window.isSecureContext ? "" : PLAIN_HTTP;
     document.body.dataset["view"] = this.#watched === "" ? "overview" : "picture";
-    if (state.textContent !== text) state.textContent = text;
     state.dataset["mood"] = trouble ? "bad" : this.#painted ? "good" : "none";
   }
 }

@@ -1,7 +1,7 @@
 /** Sends pointer and keyboard to the guest, once the user switches control on. */
 import type { OutgoingViewerMessage } from "../../../proto/viewer-messages.ts";
-import { Keyboard } from "./keyboard.ts";
-import { PointerInput } from "./pointer.ts";
+import { sendKeys } from "./keyboard.ts";
+import { sendPointer } from "./pointer.ts";
 
 export interface ControlLine {
   send(message: OutgoingViewerMessage): void;
@@ -17,9 +17,7 @@ interface KeyboardLock {
 export class Control {
   readonly #line: ControlLine;
   readonly #onRelease: () => void;
-  #active:
-    | { readonly element: HTMLElement; readonly keyboard: Keyboard; readonly pointer: PointerInput }
-    | undefined;
+  #active: { readonly element: HTMLElement; readonly ends: readonly (() => void)[] } | undefined;
 
   constructor(line: ControlLine, onRelease: () => void) {
     this.#line = line;
@@ -37,17 +35,14 @@ export class Control {
     element.setAttribute("aria-label", "The guest's screen. Press Ctrl+Alt+Shift to release the keyboard.");
     element.setAttribute("role", "application");
     element.dataset["controlled"] = "yes";
-    const keyboard = new Keyboard(element, {
+    const endKeys = sendKeys(element, {
       onKey: (code, pressed) => this.#line.send({ type: "key", body: { code, pressed } }),
       onRelease: this.#onRelease,
     });
-    const pointer = new PointerInput(element, {
-      onPointer: (message, disposable) => {
-        if (disposable && !this.#line.hasRoom) return;
-        this.#line.send({ type: "pointer", body: message });
-      },
+    const endPointer = sendPointer(element, (body, disposable) => {
+      if (!disposable || this.#line.hasRoom) this.#line.send({ type: "pointer", body });
     });
-    this.#active = { element, keyboard, pointer };
+    this.#active = { element, ends: [endKeys, endPointer] };
     document.addEventListener("fullscreenchange", this.#lockKeyboard);
     this.#lockKeyboard();
     element.focus({ preventScroll: true });
@@ -63,12 +58,11 @@ export class Control {
   /** Releases every pressed key and button. */
   stop(): void {
     if (this.#active === undefined) return;
-    const { element, keyboard, pointer } = this.#active;
+    const { element, ends } = this.#active;
     this.#active = undefined;
     document.removeEventListener("fullscreenchange", this.#lockKeyboard);
     this.#lockKeyboard();
-    keyboard.close();
-    pointer.close();
+    for (const end of ends) end();
     for (const name of ["tabindex", "aria-label", "role", "data-controlled"]) element.removeAttribute(name);
   }
 }

@@ -7,53 +7,47 @@ export interface KeyboardEvents {
   onRelease(): void;
 }
 
-/** Sends the keys that are typed on an element, until closed. */
-export class Keyboard {
-  readonly #element: HTMLElement;
-  readonly #events: KeyboardEvents;
+/**
+ * Sends the keys that are typed on an element.
+ *
+ * @returns a function that ends it, and releases the pressed keys
+ */
+export function sendKeys(element: HTMLElement, events: KeyboardEvents): () => void {
   /** The keys that the guest has as pressed. */
-  readonly #pressed = new Set<number>();
-  readonly #listeners = new AbortController();
+  const down = new Set<number>();
+  const listeners = new AbortController();
+  const { signal } = listeners;
 
-  constructor(element: HTMLElement, events: KeyboardEvents) {
-    this.#element = element;
-    this.#events = events;
-    const { signal } = this.#listeners;
-    element.addEventListener("keydown", (event) => this.#onKey(event, true), { signal });
-    element.addEventListener("keyup", (event) => this.#onKey(event, false), { signal });
-    // Keys that are released elsewhere are not reported here.
-    element.addEventListener("blur", () => this.#releaseAll(), { signal });
-    window.addEventListener("blur", () => this.#releaseAll(), { signal });
-    document.addEventListener("visibilitychange", () => document.hidden && this.#releaseAll(), { signal });
-  }
-
-  close(): void {
-    this.#listeners.abort();
-    this.#releaseAll();
-  }
-
-  #onKey(event: KeyboardEvent, pressed: boolean): void {
-    if (event.target !== this.#element) return;
+  const set = (code: number, pressed: boolean): void => {
+    if (down.has(code) === pressed) return;
+    if (pressed) down.add(code);
+    else down.delete(code);
+    events.onKey(code, pressed);
+  };
+  const releaseAll = (): void => {
+    for (const code of [...down]) set(code, false);
+  };
+  const onKey = (event: KeyboardEvent): void => {
     const code = KEY_CODES.get(event.code);
-    if (code === undefined) return;
+    if (event.target !== element || code === undefined) return;
     event.preventDefault();
     event.stopPropagation();
     // The guest makes its own key repeats.
     if (event.repeat) return;
-    this.#set(code, pressed);
+    const pressed = event.type === "keydown";
+    set(code, pressed);
     // macOS does not report keys that are released while Command is held.
-    if (!pressed && event.key === "Meta") this.#releaseAll();
-    if (pressed && event.ctrlKey && event.altKey && event.shiftKey) this.#events.onRelease();
-  }
-
-  #set(code: number, pressed: boolean): void {
-    if (this.#pressed.has(code) === pressed) return;
-    if (pressed) this.#pressed.add(code);
-    else this.#pressed.delete(code);
-    this.#events.onKey(code, pressed);
-  }
-
-  #releaseAll(): void {
-    for (const code of [...this.#pressed]) this.#set(code, false);
-  }
+    if (!pressed && event.key === "Meta") releaseAll();
+    if (pressed && event.ctrlKey && event.altKey && event.shiftKey) events.onRelease();
+  };
+  element.addEventListener("keydown", onKey, { signal });
+  element.addEventListener("keyup", onKey, { signal });
+  // Keys that are released elsewhere are not reported here.
+  element.addEventListener("blur", releaseAll, { signal });
+  window.addEventListener("blur", releaseAll, { signal });
+  document.addEventListener("visibilitychange", () => document.hidden && releaseAll(), { signal });
+  return () => {
+    listeners.abort();
+    releaseAll();
+  };
 }

@@ -1,4 +1,5 @@
 /** The list of VMs with their streams and screens, each with a thumbnail. */
+import type { Body } from "../connection/protocol.ts";
 import { make } from "../dom.ts";
 import { draw, drawStill } from "./still.ts";
 
@@ -66,24 +67,18 @@ export class SourceList {
     row.item.dataset["picture"] = "yes";
   }
 
-  /**
-   * Decodes a source's thumbnail; skipped while the previous one is being decoded.
-   *
-   * @param units Annex B, starting with a key unit
-   */
-  thumbnail(id: string, codec: string, units: readonly Uint8Array[]): void {
-    const row = this.#rows.get(id);
+  /** Decodes a source's thumbnail; skipped while the previous one is being decoded. */
+  async thumbnail({ source, codec, units }: Body<"thumbnail">): Promise<void> {
+    const row = this.#rows.get(source);
     if (row === undefined || row.busy) return;
     row.busy = true;
-    drawStill(row.canvas, codec, units)
-      .then(() => {
-        row.item.dataset["picture"] = "yes";
-      })
-      // The list keeps the placeholder.
-      .catch(() => undefined)
-      .finally(() => {
-        row.busy = false;
-      });
+    const isDrawn = await drawStill(row.canvas, codec, units).then(
+      () => true,
+      () => false,
+    );
+    row.busy = false;
+    // Otherwise the list keeps the placeholder.
+    if (isDrawn) row.item.dataset["picture"] = "yes";
   }
 
   #focusedId(): string | undefined {

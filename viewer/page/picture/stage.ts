@@ -1,6 +1,5 @@
 /** The area that shows the picture: scale, full screen, the guest's pointer, notices. */
-import type { Body } from "../connection/protocol.ts";
-import { byId } from "../dom.ts";
+import { byId, setText } from "../dom.ts";
 import type { Preferences } from "../tools/preferences.ts";
 import { GuestPointer, type Size } from "./guest-pointer.ts";
 import type { Notice } from "./notice.ts";
@@ -19,17 +18,13 @@ export class Stage {
   readonly #action = byId("notice-action", HTMLButtonElement);
   readonly #hint = byId("hint", HTMLParagraphElement);
   #picture: HTMLElement | undefined;
-  readonly #pointer = new GuestPointer();
+  readonly pointer = new GuestPointer();
   #size: Size | undefined;
   #scale: Preferences["scale"] = "fit";
 
   constructor(onAction: () => void) {
     this.#action.addEventListener("click", onAction);
     new ResizeObserver(() => this.#layOut()).observe(this.#root);
-  }
-
-  get canFullScreen(): boolean {
-    return document.fullscreenEnabled;
   }
 
   toggleFullScreen(): void {
@@ -41,19 +36,15 @@ export class Stage {
 
   use(picture: HTMLElement): void {
     this.#picture = picture;
-    this.#screen.replaceChildren(picture, this.#pointer.layer);
+    this.#screen.replaceChildren(picture, this.pointer.layer);
     this.#layOut();
   }
 
   /** @param size of the picture, in pixels; undefined without a picture */
   setSize(size: Size | undefined): void {
     this.#size = size;
-    this.#pointer.setPicture(size);
+    this.pointer.setPicture(size);
     this.#layOut();
-  }
-
-  showPointer(cursor: Body<"cursor">): void {
-    this.#pointer.show(cursor);
   }
 
   setScale(scale: Preferences["scale"]): void {
@@ -61,7 +52,8 @@ export class Stage {
     this.#layOut();
   }
 
-  show(notice: Notice | undefined, hint: string | undefined, pictureIsCurrent: boolean): void {
+  /** @param notice covers the picture, which is then not current */
+  show(notice: Notice | undefined, hint: string | undefined): void {
     this.#notice.hidden = notice === undefined;
     if (notice !== undefined) {
       this.#notice.dataset["mood"] = notice.mood;
@@ -72,7 +64,7 @@ export class Stage {
     }
     this.#hint.hidden = hint === undefined;
     setText(this.#hint, hint ?? "");
-    this.#picture?.toggleAttribute("data-stale", !pictureIsCurrent);
+    this.#picture?.toggleAttribute("data-stale", notice !== undefined);
   }
 
   #layOut(): void {
@@ -85,14 +77,9 @@ export class Stage {
     // One pixel of the picture is one pixel of the screen, not one CSS pixel.
     const original = 1 / window.devicePixelRatio;
     const factor = this.#scale === "fit" ? Math.min(clientWidth / width, clientHeight / height) : original;
-    for (const { style } of [picture, this.#pointer.layer]) {
+    for (const { style } of [picture, this.pointer.layer]) {
       style.inlineSize = `${width * factor}px`;
       style.blockSize = `${height * factor}px`;
     }
   }
-}
-
-/** Skips an unchanged text, which screen readers would read again. */
-function setText(element: HTMLElement, text: string): void {
-  if (element.textContent !== text) element.textContent = text;
 }

@@ -1,7 +1,17 @@
 /** Decodes and paints in a worker, so that work on the page never delays a picture. */
 import { type FromWorker, receive, type ToWorker } from "../worker/messages.ts";
-import type { Player } from "./player.ts";
-import type { Configuration, PlayerEvents, Point, Unit } from "./unit.ts";
+import type { Configuration, PlayerCommands, PlayerEvents, Point, Unit } from "./unit.ts";
+
+/**
+ * Shows a stream: with WebCodecs where the browser has it, else with Media Source Extensions
+ * (mse/player.ts). A player reports the outcome of every access unit.
+ */
+export interface Player extends PlayerCommands {
+  /** Shows the picture, and receives pointer and keyboard events. */
+  readonly element: HTMLCanvasElement | HTMLVideoElement;
+  /** The codecs that it decodes, for ViewerHello. */
+  readonly codecs: readonly ("h264" | "h265")[];
+}
 
 /** Whether this browser can decode in a worker here. WebCodecs requires a secure context. */
 export function hasWebCodecs(): boolean {

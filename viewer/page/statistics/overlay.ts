@@ -1,19 +1,17 @@
 /** Shows the statistics over the picture. */
 import type { Body } from "../connection/protocol.ts";
 import { make } from "../dom.ts";
+import type { Configuration } from "../player/unit.ts";
 import { STAGES } from "./stages.ts";
 import type { Snapshot, Spread } from "./statistics.ts";
 
-/** The server's own, once a second. */
-export type ServerStatistics = Body<"statistics">;
-
 export interface OverlayContent {
   readonly page: Snapshot;
-  readonly server: ServerStatistics | undefined;
+  /** The server's own, once a second. */
+  readonly server: Body<"statistics"> | undefined;
   /** E.g. "WebCodecs, in software". */
   readonly decoder: string;
-  readonly codec: string;
-  readonly size: { readonly width: number; readonly height: number } | undefined;
+  readonly configuration: Configuration | undefined;
 }
 
 const TIER_TEXTS: Readonly<Record<string, string>> = {
@@ -28,8 +26,11 @@ const SVG = "http://www.w3.org/2000/svg";
 
 export function showOverlay(root: HTMLElement, content: OverlayContent): void {
   const { page, server } = content;
+  const { painted, periodMs, interval } = page;
+  const rate = make("strong", "", perSecond(painted, periodMs));
+  const between = interval === undefined ? "no interval yet" : `every ${spreadText(interval)} ms`;
   root.replaceChildren(
-    headline(page),
+    make("p", "", rate, " paints per second ", make("small", "", between)),
     curve(page.intervals),
     rows(facts(content)),
     make("h3", "", "Time per frame, in ms"),
@@ -39,17 +40,12 @@ export function showOverlay(root: HTMLElement, content: OverlayContent): void {
   );
 }
 
-function headline({ painted, periodMs, interval }: Snapshot): HTMLElement {
-  const rate = make("strong", "", perSecond(painted, periodMs));
-  const between = interval === undefined ? "no interval yet" : `every ${spreadText(interval)} ms`;
-  return make("p", "", rate, " paints per second ", make("small", "", between));
-}
-
 type Fact = readonly [name: string, value: string];
 
-function facts({ page, server, decoder, codec, size }: OverlayContent): Fact[] {
+function facts({ page, server, decoder, configuration }: OverlayContent): Fact[] {
   const { roundTripMs: roundTrip } = page;
-  const picture = size === undefined ? "none yet" : `${size.width} × ${size.height}, ${codec}`;
+  const { width, height, codec } = configuration ?? {};
+  const picture = codec === undefined ? "none yet" : `${width} × ${height}, ${codec}`;
   const target =
     server === undefined || server.bitrateKbps === 0 ? "" : ` of ${megabits(server.bitrateKbps)}`;
   const arrivals = `${perSecond(page.received, page.periodMs)} per second`;
@@ -65,22 +61,19 @@ function facts({ page, server, decoder, codec, size }: OverlayContent): Fact[] {
   ];
 }
 
-function drops(page: Snapshot, server: ServerStatistics | undefined): Fact[] {
-  const all: (readonly [string, number | undefined])[] = [
-    ...Object.entries(server?.dropped ?? {}).map(([reason, count]) => [`Guest: ${reason}`, count] as const),
-    ["Server: this viewer was too slow", Number(server?.skipped ?? 0)],
-    ...Object.entries(page.drops).map(([reason, count]) => [`Page: ${reason}`, count] as const),
+function drops({ drops: inPage }: Snapshot, server: OverlayContent["server"]): Fact[] {
+  const all: Fact[] = [
+    ...Object.entries(server?.dropped ?? {}).map(([why, count]): Fact => [`Guest: ${why}`, String(count)]),
+    ["Server: this viewer was too slow", String(server?.skipped ?? 0)],
+    ...Object.entries(inPage).map(([why, count]): Fact => [`Page: ${why}`, String(count)]),
   ];
-  const some = all.filter(([, count]) => (count ?? 0) > 0);
-  return some.length === 0 ? [["None", "0"]] : some.map(([reason, count]) => [reason, String(count)]);
+  const some = all.filter(([, count]) => Number(count) > 0);
+  return some.length === 0 ? [["None", "0"]] : some;
 }
 
 function rows(content: readonly Fact[]): HTMLElement {
-  return make(
-    "dl",
-    "facts",
-    ...content.flatMap(([name, value]) => [make("dt", "", name), make("dd", "", value)]),
-  );
+  const cells = content.flatMap(([name, value]) => [make("dt", "", name), make("dd", "", value)]);
+  return make("dl", "facts", ...cells);
 }
 
 /** Stages that are not measured have a row too, so that the sum does not look complete. */
@@ -99,19 +92,14 @@ function stageTable({ stages, total }: Snapshot): HTMLTableElement {
     row.title = times === undefined ? `${what}: not measured` : what;
     return row;
   });
-  return make(
-    "table",
-    "stages",
-    make("thead", "", header),
-    make("tbody", "", ...body),
-    make("tfoot", "", stageRow("Frame to paint", make("td", ""), total)),
-  );
+  const sum = stageRow("Frame to paint", make("td", ""), total);
+  const parts = [make("thead", "", header), make("tbody", "", ...body), make("tfoot", "", sum)];
+  return make("table", "stages", ...parts);
 }
 
 function stageRow(label: string, bars: HTMLElement, times: Spread | undefined): HTMLTableRowElement {
-  const cells = [times?.p50, times?.p95].map((ms) =>
-    make("td", "", ms === undefined ? "–" : milliseconds(ms)),
-  );
+  const text = (ms: number | undefined): string => (ms === undefined ? "–" : milliseconds(ms));
+  const cells = [times?.p50, times?.p95].map((ms) => make("td", "", text(ms)));
   return make("tr", "", heading("row", label), bars, ...cells);
 }
 
@@ -124,22 +112,19 @@ function heading(scope: "row" | "col", text: string): HTMLElement {
 /** The latest intervals between paints as a curve, with the reference line of a 60 Hz screen. */
 function curve(intervals: readonly number[]): SVGSVGElement {
   const { width, height } = CURVE;
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  svg.setAttribute("class", "curve");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", "Intervals between the latest paints");
-  const longest = Math.max(2 * REFRESH_MS, ...intervals);
-  const y = (ms: number): number => height - 1 - ((height - 2) * ms) / longest;
-  const line = (name: string, points: string): void => {
-    const element = document.createElementNS(SVG, "polyline");
-    element.setAttribute("class", name);
-    element.setAttribute("points", points);
-    svg.append(element);
+  const draw = <Name extends "svg" | "polyline">(name: Name, attributes: Record<string, string>) => {
+    const element = document.createElementNS(SVG, name);
+    for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
+    return element;
   };
-  line("reference", `0,${y(REFRESH_MS)} ${width},${y(REFRESH_MS)}`);
+  const label = { role: "img", "aria-label": "Intervals between the latest paints" };
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, class: "curve", ...label });
+  const longest = Math.max(2 * REFRESH_MS, ...intervals);
+  const y = (ms: number): string => (height - 1 - ((height - 2) * ms) / longest).toFixed(1);
   const step = width / Math.max(intervals.length - 1, 1);
-  line("intervals", intervals.map((ms, i) => `${(i * step).toFixed(1)},${y(ms).toFixed(1)}`).join(" "));
+  const points = intervals.map((ms, i) => `${(i * step).toFixed(1)},${y(ms)}`).join(" ");
+  const reference = `0,${y(REFRESH_MS)} ${width},${y(REFRESH_MS)}`;
+  svg.append(draw("polyline", { class: "reference", points: reference }), draw("polyline", { points }));
   return svg;
 }
 

@@ -17,12 +17,6 @@ export interface Spread {
   readonly p95: number;
 }
 
-/** A received access unit. */
-export interface Arrival {
-  readonly at: number;
-  readonly bytes: number;
-}
-
 /** One second. Times are in ms. */
 export interface Snapshot {
   readonly periodMs: number;
@@ -54,63 +48,73 @@ function spread(values: readonly number[]): Spread | undefined {
   return { p50: at(0.5), p95: at(0.95) };
 }
 
-const NONE = { received: 0, receivedBytes: 0, decoded: 0, painted: 0, dropped: 0, bursts: 0 };
+/** What is measured in one second. */
+class Second {
+  readonly samples: Partial<Record<StageName, number[]>> = {};
+  readonly totals: number[] = [];
+  readonly intervals: number[] = [];
+  readonly counts = { received: 0, receivedBytes: 0, decoded: 0, painted: 0, dropped: 0, bursts: 0 };
+  readonly since: number;
+
+  constructor(since: number) {
+    this.since = since;
+  }
+}
 
 export class Statistics {
-  #since: number;
-  #samples: Partial<Record<StageName, number[]>> = {};
-  #totals: number[] = [];
-  #intervals: number[] = [];
+  #second: Second;
   #history: number[] = [];
   #drops: Partial<Record<DropReason, number>> = {};
-  #counts = { ...NONE };
   #lastArrival: number | undefined;
   #inBurst = false;
   #lastPaint: number | undefined;
   #roundTripMs: number | undefined;
 
   constructor(now: number) {
-    this.#since = now;
+    this.#second = new Second(now);
   }
 
   /** Starts again, for another stream. */
   reset(now: number): void {
-    this.#clear(now);
+    this.#second = new Second(now);
     this.#history = [];
     this.#drops = {};
     this.#lastArrival = undefined;
     this.#lastPaint = undefined;
   }
 
-  arrival({ at, bytes }: Arrival): void {
-    this.#counts.received += 1;
-    this.#counts.receivedBytes += bytes;
+  /** An access unit was received. */
+  arrival(at: number, bytes: number): void {
+    const { counts } = this.#second;
+    counts.received += 1;
+    counts.receivedBytes += bytes;
     const close = this.#lastArrival !== undefined && at - this.#lastArrival < BURST_MS;
-    if (close && !this.#inBurst) this.#counts.bursts += 1;
+    if (close && !this.#inBurst) counts.bursts += 1;
     this.#inBurst = close;
     this.#lastArrival = at;
   }
 
   decoded(): void {
-    this.#counts.decoded += 1;
+    this.#second.counts.decoded += 1;
   }
 
   paint({ at, times, totalMs }: Pick<Paint, "at" | "times" | "totalMs">): void {
-    this.#counts.painted += 1;
+    const { counts, intervals, samples, totals } = this.#second;
+    counts.painted += 1;
     if (this.#lastPaint !== undefined) {
-      this.#intervals.push(at - this.#lastPaint);
+      intervals.push(at - this.#lastPaint);
       this.#history = [...this.#history, at - this.#lastPaint].slice(-HISTORY);
     }
     this.#lastPaint = at;
     for (const [name, ms] of Object.entries(times) as [StageName, number][]) {
-      this.#samples[name] = [...(this.#samples[name] ?? []), ms];
+      samples[name] = [...(samples[name] ?? []), ms];
     }
-    this.#totals.push(totalMs);
+    totals.push(totalMs);
   }
 
   drop(reason: DropReason, count: number): void {
     // A frame that the screen was too slow for says nothing about connection and decoder, which the report is about.
-    if (reason !== "replaced by a newer one") this.#counts.dropped += count;
+    if (reason !== "replaced by a newer one") this.#second.counts.dropped += count;
     this.#drops[reason] = (this.#drops[reason] ?? 0) + count;
   }
 
@@ -120,29 +124,19 @@ export class Statistics {
 
   /** Ends the second and returns it. */
   take(now: number): Snapshot {
-    const periodMs = Math.max(now - this.#since, 1);
-    const snapshot: Snapshot = {
+    const { samples, totals, intervals, counts, since } = this.#second;
+    this.#second = new Second(now);
+    const periodMs = Math.max(now - since, 1);
+    return {
       periodMs,
-      ...this.#counts,
-      kbps: (this.#counts.receivedBytes * 8) / periodMs,
-      interval: spread(this.#intervals),
-      stages: Object.fromEntries(
-        Object.entries(this.#samples).map(([name, values]) => [name, spread(values)]),
-      ),
-      total: spread(this.#totals),
+      ...counts,
+      kbps: (counts.receivedBytes * 8) / periodMs,
+      interval: spread(intervals),
+      stages: Object.fromEntries(Object.entries(samples).map(([name, values]) => [name, spread(values)])),
+      total: spread(totals),
       roundTripMs: this.#roundTripMs,
       drops: { ...this.#drops },
       intervals: this.#history,
     };
-    this.#clear(now);
-    return snapshot;
-  }
-
-  #clear(now: number): void {
-    this.#since = now;
-    this.#samples = {};
-    this.#totals = [];
-    this.#intervals = [];
-    this.#counts = { ...NONE };
   }
 }

@@ -2,11 +2,6 @@
 import { byId } from "../dom.ts";
 import { loadPreferences, type Preferences, storePreferences, THEMES } from "./preferences.ts";
 
-const THEME_TEXTS: Readonly<Record<Preferences["theme"], string>> = {
-  system: "system",
-  light: "light",
-  dark: "dark",
-};
 /** As in style/layout.css: on a narrow screen the list covers the picture. */
 const NARROW = "(max-width: 760px)";
 
@@ -26,9 +21,9 @@ export class Tools {
   readonly #fullScreen = byId("full-screen-button", HTMLButtonElement);
   #preferences = loadPreferences();
 
-  constructor(events: ToolEvents, canFullScreen: boolean) {
+  constructor(events: ToolEvents) {
     this.#events = events;
-    this.#fullScreen.hidden = !canFullScreen;
+    this.#fullScreen.hidden = !document.fullscreenEnabled;
     this.#fullScreen.addEventListener("click", () => events.onFullScreen());
     this.#control.addEventListener("click", () => events.onControl(!isPressed(this.#control)));
     this.#list.addEventListener("click", () => this.#showList(!isPressed(this.#list, "aria-expanded")));
@@ -48,7 +43,8 @@ export class Tools {
   apply(): void {
     const { theme, scale, statistics } = this.#preferences;
     document.documentElement.dataset["theme"] = theme;
-    setLabel(this.#theme, `Colours: ${THEME_TEXTS[theme]}`);
+    this.#theme.title = `Colours: ${theme}`;
+    this.#theme.setAttribute("aria-label", this.#theme.title);
     this.#scale.setAttribute("aria-pressed", String(scale === "original"));
     this.#statistics.setAttribute("aria-pressed", String(statistics));
     this.#events.onPreferences(this.#preferences);
@@ -86,9 +82,4 @@ export class Tools {
 
 function isPressed(button: HTMLButtonElement, attribute = "aria-pressed"): boolean {
   return button.getAttribute(attribute) === "true";
-}
-
-function setLabel(button: HTMLButtonElement, label: string): void {
-  button.setAttribute("aria-label", label);
-  button.title = label;
 }

@@ -3,8 +3,6 @@
  * frames more than WebCodecs; whenever it falls behind, it jumps to the newest picture.
  */
 import { errorText } from "../../../../common/error-text.ts";
-
-import type { Player } from "../player.ts";
 import {
   type Configuration,
   now,
@@ -14,8 +12,8 @@ import {
   type Unit,
   type UnitHead,
 } from "../unit.ts";
+import type { Player } from "../webcodecs.ts";
 import { NAL_PPS, NAL_SPS, nalType, splitNalUnits, toSample } from "./annexb.ts";
-import { readElementLuma } from "./element-luma.ts";
 import { fragment, initialization } from "./fmp4.ts";
 
 /** The element jumps forward when it is behind the newest picture by more than this. */
@@ -237,4 +235,17 @@ class Stream {
     this.#closed = true;
     this.#events.onFailure(`This browser's video element rejected the stream: ${reason}`);
   }
+}
+
+const canvas = document.createElement("canvas");
+
+/** For tests: brightness at each point, 0 to 255, -1 outside the picture. Over plain HTTP there is no other way. */
+function readElementLuma(video: HTMLVideoElement, points: readonly Point[]): number[] {
+  const { videoWidth: width, videoHeight: height } = video;
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context?.drawImage(video, 0, 0);
+  const data = context?.getImageData(0, 0, width, height).data ?? [];
+  return points.map(({ x, y }) => (x >= width || y >= height ? -1 : (data[4 * (y * width + x) + 1] ?? -1)));
 }

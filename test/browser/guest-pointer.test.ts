@@ -1,12 +1,11 @@
 /** The guest's pointer over the picture: position and colours. */
 import { describe, expect, test } from "vitest";
-import type { PlayedSource } from "./support/played-source.ts";
 import { SIZE } from "./support/recording.ts";
 import { useRig, type ViewedPage } from "./support/rig.ts";
 
 const SIDE = 64;
 
-const { rig, play } = useRig({ frames: 100, keyInterval: 40 });
+const { rig, play, watch } = useRig({ frames: 100, keyInterval: 40 });
 
 /** Of one colour: red, green, blue, alpha, multiplied. */
 function image(...pixel: readonly number[]) {
@@ -37,17 +36,10 @@ function colour(viewer: ViewedPage): Promise<number[]> {
   });
 }
 
-async function watched(source: PlayedSource): Promise<ViewedPage> {
-  const viewer = await rig.open({ source: source.id });
-  await viewer.untilPainted(1);
-  return viewer;
-}
-
 describe("the guest's pointer", () => {
   test("has the guest's position, in every scale", async () => {
-    const source = play("desk/head0", { fps: 10, kind: "head" });
-    rig.add(source);
-    const viewer = await watched(source);
+    const { source, viewer } = await watch({ fps: 10, kind: "head" });
+    await viewer.untilPainted(1);
     expect(await position(viewer)).toBeUndefined();
     const red = image(255, 0, 0, 255);
     source.point({ x: 100, y: 60, image: red });
@@ -63,12 +55,13 @@ describe("the guest's pointer", () => {
   });
 
   test("is shown to later viewers, and not on another source", async () => {
-    const source = play("desk/head0", { fps: 10, kind: "head" });
+    const { source, viewer } = await watch({ fps: 10, kind: "head" });
     const other = play("desk/port0", { fps: 10 });
-    rig.add(source, other);
-    await watched(source);
+    rig.add(other);
+    await viewer.untilPainted(1);
     source.point({ x: 7, y: 8, image: image(0, 255, 0, 255) });
-    const late = await watched(source);
+    const late = await rig.open({ source: source.id });
+    await late.untilPainted(1);
     await expect.poll(() => position(late)).toEqual({ x: 7, y: 8, width: SIDE });
     await late.watch(other.id);
     await expect.poll(() => position(late)).toBeUndefined();
@@ -78,9 +71,8 @@ describe("the guest's pointer", () => {
   });
 
   test("has the guest's colours, which are premultiplied", async () => {
-    const source = play("desk/head0", { fps: 10, kind: "head" });
-    rig.add(source);
-    const viewer = await watched(source);
+    const { source, viewer } = await watch({ fps: 10, kind: "head" });
+    await viewer.untilPainted(1);
     source.point({ x: 7, y: 8, image: image(100, 50, 0, 128) });
     await expect.poll(() => position(viewer)).toBeDefined();
     const [red = 0, green = 0, blue = 0, alpha] = await colour(viewer);

@@ -2,72 +2,69 @@
 import { describe, expect, test } from "vitest";
 import { COUNTER_POINTS, counterOf } from "../support/counter.ts";
 import { until } from "../support/until.ts";
-import type { PlayedSource } from "./support/played-source.ts";
 import { SIZE } from "./support/recording.ts";
-import { INSECURE_HOST, useRig, type ViewedPage } from "./support/rig.ts";
+import { INSECURE_HOST, type PageOptions, useRig, type ViewedPage } from "./support/rig.ts";
 
 /** Of linux/input-event-codes.h. */
-const KEYS = { a: 30, leftControl: 29, leftShift: 42, leftAlt: 56, left: 105, enter: 28, d: 32 } as const;
+const KEYS = { a: 30, leftShift: 42, left: 105, enter: 28, d: 32 } as const;
 
 const { rig, play, watch } = useRig({ frames: 400, keyInterval: 40 });
 
-function desktops(): PlayedSource[] {
-  return [
+/** Adds three sources of two VMs, and opens a page. */
+async function openDesktops(options: PageOptions = {}): Promise<ViewedPage> {
+  rig.add(
     play("studio/stream", { fps: 10, vm: "studio", title: "Desktop" }),
     play("studio/head-0", { fps: 10, vm: "studio", title: "Screen 1", kind: "head" }),
     play("build-7/head-0", { fps: 10, vm: "build-7", title: "Screen 1", kind: "head" }),
-  ];
+  );
+  return rig.open(options);
 }
+
+/** A painted picture whose source takes pointer and keyboard, which are switched on. */
+async function control() {
+  const watched = await watch({ fps: 10, input: true });
+  await watched.viewer.untilPainted(1);
+  await button(watched.viewer, "Control").click();
+  return watched;
+}
+
+const CONTEXTS = [
+  ["secure", {}],
+  ["insecure", { host: INSECURE_HOST }],
+] as const;
 
 const button = (viewer: ViewedPage, name: string | RegExp) => viewer.page.getByRole("button", { name });
 
-/** Whether a canvas of the list is seen and shows something: more than one colour. */
-function hasPicture(viewer: ViewedPage, id: string): Promise<boolean> {
-  return viewer.page.evaluate((source) => {
-    const canvas = document.querySelector<HTMLCanvasElement>(
-      `li[data-source="${source}"][data-picture="yes"] canvas`,
-    );
-    const context = canvas?.getContext("2d");
-    if (canvas === null || context === null || context === undefined) return false;
-    // 16 to 9, as the recording.
-    if (canvas.height !== (canvas.width * 9) / 16) return false;
-    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-    return new Set(new Uint32Array(data.buffer)).size > 50;
-  }, id);
-}
-
-/** The counter of the picture in the list, which has been made smaller. */
-async function counterInList(viewer: ViewedPage, id: string): Promise<number | undefined> {
-  const luma = await viewer.page.evaluate(
-    ({ source, points, width }) => {
-      const canvas = document.querySelector<HTMLCanvasElement>(`li[data-source="${source}"] canvas`);
-      const context = canvas?.getContext("2d");
-      if (canvas === null || context === null || context === undefined) return [];
-      const scale = canvas.width / width;
+/** The counter of a source's picture in the list, which has been made smaller; undefined without one. */
+async function counterInList({ page }: ViewedPage, id: string): Promise<number | undefined> {
+  const canvas = page.locator(`li[data-source="${id}"][data-picture="yes"] canvas`);
+  if ((await canvas.count()) === 0) return undefined;
+  const luma = await canvas.evaluate(
+    (element: HTMLCanvasElement, { points, size }) => {
+      const context = element.getContext("2d");
+      const scale = element.width / size.width;
+      if (context === null || element.height * size.width !== element.width * size.height) return [];
       return points.map(({ x, y }) => context.getImageData(x * scale, y * scale, 1, 1).data[1] ?? 0);
     },
-    { source: id, points: COUNTER_POINTS, width: SIZE.width },
+    { points: COUNTER_POINTS, size: SIZE },
   );
   return counterOf(luma);
 }
 
+async function untilListed(viewer: ViewedPage): Promise<void> {
+  for (const id of ["studio/stream", "studio/head-0", "build-7/head-0"]) {
+    await until(async () => (await counterInList(viewer, id)) !== undefined, `a picture of ${id}`);
+  }
+}
+
 describe("the list", () => {
-  test.each([
-    ["secure", undefined],
-    ["insecure", INSECURE_HOST],
-  ])("has the newest picture of a source that does not change, watched here or elsewhere (%s context)", async (_, host) => {
-    const still = play("desk/still");
-    const other = play("desk/other", { fps: 10 });
-    rig.add(still, other);
-    const where = host === undefined ? {} : { host };
-    const watching = await rig.open({ ...where, source: still.id });
-    await until(() => still.running, "the source to be started");
-    for (let sent = 1; sent <= 30; sent += 1) {
-      still.send();
-      // A <video> need not show each of them.
-      if (host === undefined) await watching.untilPainted(sent);
-    }
-    const elsewhere = await rig.open({ ...where });
+  test.each(
+    CONTEXTS,
+  )("has the newest picture of a source that does not change, watched here or elsewhere (%s context)", async (_, page) => {
+    rig.add(play("desk/other", { fps: 10 }));
+    const { source: still, viewer: watching } = await watch({}, page);
+    for (let sent = 1; sent <= 30; sent += 1) await watching.sendAndSee(still);
+    const elsewhere = await rig.open(page);
     for (const viewer of [elsewhere, watching]) {
       const isNewest = async (): Promise<boolean> => (await counterInList(viewer, still.id)) === 29;
       await until(isNewest, "the newest picture");
@@ -75,27 +72,18 @@ describe("the list", () => {
     expect(still.keyFrameRequests).toBe(0);
   });
 
-  test.each([
-    ["secure", undefined],
-    ["insecure", INSECURE_HOST],
-  ])("shows VMs, their sources and thumbnails (%s context)", async (name, host) => {
-    const sources = desktops();
-    rig.add(...sources);
-    const viewer = await rig.open(host === undefined ? {} : { host });
+  test.each(CONTEXTS)("shows VMs, their sources and thumbnails (%s context)", async (name, page) => {
+    const viewer = await openDesktops(page);
     await expect.poll(() => viewer.page.locator("#list h2").allTextContents()).toEqual(["studio", "build-7"]);
-    expect(await viewer.page.locator("#list .source-title").allTextContents()).toEqual([
-      "Desktop",
-      "Screen 1",
-      "Screen 1",
-    ]);
-    for (const { id } of sources) await until(() => hasPicture(viewer, id), `a picture of ${id}`);
+    const titles = await viewer.page.locator("#list .source-title").allTextContents();
+    expect(titles).toEqual(["Desktop", "Screen 1", "Screen 1"]);
+    await untilListed(viewer);
     await viewer.shot(`list-${name}`);
     expect(viewer.problems).toEqual([]);
   });
 
   test("can be used with the keyboard", async () => {
-    rig.add(...desktops());
-    const viewer = await rig.open();
+    const viewer = await openDesktops();
     const { page } = viewer;
     await page.locator("#list a").first().waitFor();
     const focused = () => page.evaluate(() => document.activeElement?.getAttribute("href"));
@@ -119,8 +107,7 @@ describe("the list", () => {
 });
 
 test("the statistics show rates, stages, encoder, tier and dropped frames", async () => {
-  rig.add(...desktops());
-  const viewer = await rig.open({ source: "studio/stream" });
+  const viewer = await openDesktops({ source: "studio/stream" });
   await viewer.untilPainted(5);
   await button(viewer, "Statistics").click();
   const text = () => viewer.page.locator("#statistics").innerText();
@@ -151,7 +138,7 @@ test("the statistics show rates, stages, encoder, tier and dropped frames", asyn
 
 describe("pointer and keyboard", () => {
   test("reach the guest only after they are switched on", async () => {
-    const { source, viewer } = await watch({ fps: 10, controllable: true });
+    const { source, viewer } = await watch({ fps: 10, input: true });
     const { page } = viewer;
     await viewer.untilPainted(1);
     await page.mouse.move(700, 400);
@@ -176,37 +163,23 @@ describe("pointer and keyboard", () => {
     await page.keyboard.press("ArrowLeft");
     await page.keyboard.press("Enter");
     await until(() => source.keys.length >= 8, "the keys");
-    expect(source.keys.map(({ code, pressed: down }) => (down ? code : -code))).toEqual([
-      KEYS.leftShift,
-      KEYS.a,
-      -KEYS.a,
-      -KEYS.leftShift,
-      KEYS.left,
-      -KEYS.left,
-      KEYS.enter,
-      -KEYS.enter,
-    ]);
+    const { leftShift, a, left, enter } = KEYS;
+    const keys = source.keys.map(({ code, pressed: down }) => (down ? code : -code));
+    expect(keys).toEqual([leftShift, a, -a, -leftShift, left, -left, enter, -enter]);
     await viewer.shot("control");
   });
 
   test("are released when the picture loses the focus", async () => {
-    const { source, viewer } = await watch({ fps: 10, controllable: true });
-    await viewer.untilPainted(1);
-    await button(viewer, "Control").click();
+    const { source, viewer } = await control();
     await viewer.page.keyboard.down("d");
     await until(() => source.keys.length === 1, "the key");
     await button(viewer, "Statistics").focus();
     await until(() => source.keys.length === 2, "its release");
-    expect(source.keys).toEqual([
-      { code: KEYS.d, pressed: true },
-      { code: KEYS.d, pressed: false },
-    ]);
+    expect(source.keys).toEqual([true, false].map((pressed) => ({ code: KEYS.d, pressed })));
   });
 
   test("come back on Ctrl+Alt+Shift", async () => {
-    const { source, viewer } = await watch({ fps: 10, controllable: true });
-    await viewer.untilPainted(1);
-    await button(viewer, "Control").click();
+    const { source, viewer } = await control();
     for (const key of ["Control", "Alt", "Shift"]) await viewer.page.keyboard.down(key);
     await until(() => source.keys.length === 6, "three keys and their release");
     expect(source.keys.slice(3).every(({ pressed }) => !pressed)).toBe(true);
@@ -225,9 +198,8 @@ describe("pointer and keyboard", () => {
 
 describe("how it looks", () => {
   test.each(["light", "dark"] as const)("in %s colours, following the system", async (colorScheme) => {
-    rig.add(...desktops());
-    const viewer = await rig.open({ context: { colorScheme } });
-    for (const { id } of desktops()) await until(() => hasPicture(viewer, id), `a picture of ${id}`);
+    const viewer = await openDesktops({ context: { colorScheme } });
+    await untilListed(viewer);
     await viewer.shot(`overview-${colorScheme}`);
     await viewer.watch("studio/stream");
     await viewer.untilPainted(3);
@@ -250,11 +222,8 @@ describe("how it looks", () => {
   });
 
   test("on a narrow screen the list covers the picture and closes when a source is chosen", async () => {
-    rig.add(...desktops());
-    const viewer = await rig.open({
-      source: "studio/stream",
-      context: { viewport: { width: 390, height: 780 } },
-    });
+    const context = { viewport: { width: 390, height: 780 } };
+    const viewer = await openDesktops({ source: "studio/stream", context });
     await viewer.untilPainted(2);
     const list = viewer.page.locator("#list");
     expect(await list.isVisible()).toBe(false);

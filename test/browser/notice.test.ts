@@ -57,7 +57,7 @@ describe("without a picture the page reports", () => {
     // Valid parameter sets, which the server checks, and noise instead of slices.
     const spoiled = spoilSlices(source.recording.units[0]?.data ?? new Uint8Array());
     await until(async () => {
-      source.send(spoiled);
+      source.deliverBytes(spoiled, true);
       return /rejected the stream/.test((await viewer.notice())?.text ?? "");
     }, "the sentence");
     expect(source.keyFrameRequests).toBeGreaterThan(0);
@@ -107,12 +107,8 @@ describe("without a picture the page reports", () => {
   });
 });
 
-/** Overwrites everything after the parameter sets. */
+/** Overwrites the first slice of a key frame (NAL unit type 5), and what follows it. */
 function spoilSlices(data: Uint8Array): Uint8Array {
-  const bytes = Uint8Array.from(data);
-  for (let i = 0; i + 4 < bytes.length; i += 1) {
-    const isStart = bytes[i] === 0 && bytes[i + 1] === 0 && bytes[i + 2] === 1;
-    if (isStart && ((bytes[i + 3] ?? 0) & 0x1f) === 5) return bytes.fill(0xff, i + 4);
-  }
-  return bytes;
+  const bytes = Buffer.from(data);
+  return bytes.fill(0xff, bytes.indexOf(Buffer.from([0, 0, 1, 0x65])) + 4);
 }

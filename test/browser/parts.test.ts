@@ -10,19 +10,7 @@ import { type Recording, record, SIZE } from "./support/recording.ts";
 
 /** MD5 of every decoded frame, as ffmpeg decodes it. */
 function frameSums(film: Uint8Array, format: "h264" | "mp4"): string[] {
-  const args = [
-    "-v",
-    "error",
-    "-f",
-    format,
-    "-i",
-    "pipe:0",
-    "-fps_mode",
-    "passthrough",
-    "-f",
-    "framemd5",
-    "-",
-  ];
+  const args = `-v error -f ${format} -i pipe:0 -fps_mode passthrough -f framemd5 -`.split(" ");
   const { stdout, stderr } = spawnSync("ffmpeg", args, { input: film, encoding: "utf8" });
   expect(stderr).toBe("");
   return stdout
@@ -42,12 +30,13 @@ describe("fragmented MP4", () => {
     const first = units[0]?.nalUnits ?? [];
     const sps = first.find((unit) => nalType(unit) === NAL_SPS) ?? new Uint8Array();
     const pps = first.find((unit) => nalType(unit) === NAL_PPS) ?? new Uint8Array();
+    // Beyond 32 bits, as after an hour.
+    const [start, step] = [2 ** 33, 100_000];
     const fragments = units.map(({ key, nalUnits }, index) =>
       fragment({
         sequence: index + 1,
-        // Beyond 32 bits, as after an hour.
-        timeUs: 2 ** 33 + index * 100_000,
-        durationUs: 100_000,
+        timeUs: start + index * step,
+        durationUs: step,
         key,
         data: toSample(nalUnits),
       }),
@@ -72,11 +61,9 @@ describe("fragmented MP4", () => {
 });
 
 describe("the page's statistics", () => {
-  const arrival = (at: number) => ({ at, bytes: 1000 });
-
   test("count arrivals less than 8 ms apart as one burst, however many they are", () => {
     const statistics = new Statistics(0);
-    for (const at of [0, 100, 104, 108, 200, 300, 305]) statistics.arrival(arrival(at));
+    for (const at of [0, 100, 104, 108, 200, 300, 305]) statistics.arrival(at, 1000);
     expect(statistics.take(1000)).toMatchObject({ received: 7, receivedBytes: 7000, bursts: 2, kbps: 56 });
     expect(statistics.take(2000)).toMatchObject({ received: 0, bursts: 0 });
   });
@@ -102,21 +89,10 @@ describe("the page's statistics", () => {
 });
 
 test("a frame's total includes stages that the browser does not report", () => {
-  const unit = {
-    number: 1,
-    ptsUs: 0,
-    key: true,
-    replay: false,
-    arrivedAt: 1000,
-    times: { encode: 4, network: 6 },
-  };
-  expect(paintOf(unit, { ...unit.times, decode: 2 }, 1030)).toEqual({
-    number: 1,
-    ptsUs: 0,
-    times: { encode: 4, network: 6, decode: 2 },
-    totalMs: 40,
-    at: 1030,
-  });
+  const frame = { number: 1, ptsUs: 0 };
+  const unit = { ...frame, key: true, replay: false, arrivedAt: 1000, times: { encode: 4, network: 6 } };
+  const times = { ...unit.times, decode: 2 };
+  expect(paintOf(unit, times, 1030)).toEqual({ ...frame, times, totalMs: 40, at: 1030 });
 });
 
 describe("the server's clock", () => {

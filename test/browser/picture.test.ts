@@ -1,30 +1,18 @@
 /** The picture: a browser shows a source's frames in order, once and at once. */
+import type { Route } from "playwright-core";
 import { describe, expect, test } from "vitest";
 import { until } from "../support/until.ts";
-import { INSECURE_HOST, useRig, type ViewedPage } from "./support/rig.ts";
+import { INSECURE_HOST, useRig } from "./support/rig.ts";
 
 /** A single key frame at the start: a test that needs another one fails. */
 const { rig, play, watch } = useRig({ frames: 400, keyInterval: 1000 });
 
 const range = (from: number, count: number): number[] => Array.from({ length: count }, (_, i) => from + i);
 
-/** Decoded frames that a newer one replaced before the screen's refresh. */
-async function replaced(viewer: ViewedPage): Promise<number> {
-  return (await viewer.drops()).filter(({ reason }) => reason === "replaced by a newer one").length;
-}
-
-async function otherDrops(viewer: ViewedPage): Promise<unknown[]> {
-  return (await viewer.drops()).filter(({ reason }) => reason !== "replaced by a newer one");
-}
-
 describe("the picture", () => {
   test("shows every frame of a stream, each once and in order", async () => {
     const { source, viewer } = await watch();
-    for (let sent = 1; sent <= 60; sent += 1) {
-      source.send();
-      // A decoder that holds a frame until the next one arrives would hang here.
-      await viewer.untilPainted(sent);
-    }
+    for (let sent = 1; sent <= 60; sent += 1) await viewer.sendAndSee(source);
     expect(await viewer.counters()).toEqual(range(0, 60));
     expect((await viewer.paints()).map(({ number }) => number)).toEqual(range(1, 60));
     expect(source.keyFrameRequests).toBe(0);
@@ -37,20 +25,16 @@ describe("the picture", () => {
     const counters = await viewer.counters();
     const span = (counters.at(-1) ?? 0) - (counters[0] ?? 0) + 1;
     // On a busy machine two frames may arrive within one refresh of the screen; nothing else may be missing.
-    expect(span - counters.length).toBeLessThanOrEqual(await replaced(viewer));
+    const drops = await viewer.drops();
+    const replaced = drops.filter(({ reason }) => reason === "replaced by a newer one");
+    expect(span - counters.length).toBeLessThanOrEqual(replaced.length);
     expect(counters).toEqual([...new Set(counters)].sort((a, b) => Number(a) - Number(b)));
-    expect(await otherDrops(viewer)).toEqual([]);
+    expect(drops).toEqual(replaced);
   });
 
   test("shows a second viewer the newest picture without another key frame", async () => {
-    const source = play("desk/0");
-    rig.add(source);
-    const first = await rig.open({ source: source.id });
-    await until(() => source.running, "the source to be started");
-    for (let sent = 1; sent <= 50; sent += 1) {
-      source.send();
-      await first.untilPainted(sent);
-    }
+    const { source, viewer: first } = await watch();
+    for (let sent = 1; sent <= 50; sent += 1) await first.sendAndSee(source);
     const second = await rig.open({ source: source.id });
     await second.untilPainted(1);
     source.send();
@@ -61,53 +45,46 @@ describe("the picture", () => {
   });
 
   test("continues for one viewer while another has stopped", async () => {
-    const source = play("desk/0");
-    rig.add(source);
-    const stopped = await rig.open({ source: source.id });
+    const { source, viewer: stopped } = await watch();
     const viewer = await rig.open({ source: source.id });
-    await until(() => source.running, "the source to be started");
     source.send();
     await Promise.all([stopped.untilPainted(1), viewer.untilPainted(1)]);
-    // A busy page reads nothing, like one on a computer that sleeps.
-    const wake = stopped.page
-      .evaluate(() => {
-        const end = performance.now() + 6000;
-        while (performance.now() < end);
-      })
-      .catch(() => undefined);
-    for (let sent = 2; sent <= 40; sent += 1) {
-      source.send();
-      await viewer.untilPainted(sent);
-    }
+    // A page that waits for an answer reads nothing else, like one on a computer that sleeps.
+    let sleep: Route | undefined;
+    await stopped.page.route("**/sleep", (route) => {
+      sleep = route;
+    });
+    const awake = stopped.page.evaluate(() => {
+      const request = new XMLHttpRequest();
+      request.open("GET", "sleep", false);
+      request.send();
+    });
+    await until(() => sleep !== undefined, "its request");
+    for (let sent = 2; sent <= 40; sent += 1) await viewer.sendAndSee(source);
     expect(await viewer.counters()).toEqual(range(0, 40));
-    await wake;
+    await sleep?.fulfill({ body: "" });
+    await awake;
+    await until(async () => {
+      source.send();
+      return (await stopped.paints()).length > 1;
+    }, "the picture to continue");
   });
 
   test("is shown over plain HTTP, without WebCodecs", async () => {
     const FRAMES = 40;
     const { source, viewer } = await watch({}, { host: INSECURE_HOST });
-    expect(await viewer.page.evaluate(() => [isSecureContext, "VideoDecoder" in window])).toEqual([
-      false,
-      false,
-    ]);
-    await until(() => source.running, "the source to be started");
-    for (let sent = 1; sent <= FRAMES; sent += 1) {
-      source.send();
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-    const numbers = async (): Promise<number[]> => (await viewer.paints()).map(({ number }) => number);
-    await until(async () => (await numbers()).at(-1) === FRAMES, "the last one");
-    const painted = await numbers();
-    expect(painted).toEqual([...new Set(painted)].sort((a, b) => a - b));
+    const context = await viewer.page.evaluate(() => [isSecureContext, "VideoDecoder" in window]);
+    expect(context).toEqual([false, false]);
+    for (let sent = 1; sent <= FRAMES; sent += 1) await viewer.sendAndSee(source);
+    expect((await viewer.paints()).map(({ number }) => number)).toEqual(range(1, FRAMES));
     // The <video> may already show a neighbour of the reported picture when its pixels are read.
     const counters = (await viewer.counters()).map((counter) => counter ?? Number.NaN);
     expect(counters).not.toContain(Number.NaN);
     expect(counters).toEqual([...counters].sort((a, b) => a - b));
     expect([FRAMES - 2, FRAMES - 1]).toContain(counters.at(-1));
     await viewer.page.getByRole("button", { name: "Statistics" }).click();
-    await expect
-      .poll(() => viewer.page.locator("#statistics").textContent())
-      .toContain("Media Source Extensions");
+    const statistics = viewer.page.locator("#statistics");
+    await expect.poll(() => statistics.textContent()).toContain("Media Source Extensions");
     await viewer.shot("plain-http");
     expect(viewer.problems).toEqual([]);
   });

@@ -196,14 +196,18 @@ export class ViewedPage {
     await until(async () => (await this.paints()).length >= count, `${count} paints`);
   }
 
+  /** Sends a frame, and returns after it was painted: a decoder that holds it back until the next one hangs here. */
+  async sendAndSee(source: PlayedSource): Promise<void> {
+    source.send();
+    const isShown = async (): Promise<boolean> => (await this.paints()).at(-1)?.number === source.delivered;
+    await until(isShown, `frame ${source.delivered} before the next one is sent`);
+  }
+
   /** Title and text of the notice; undefined if there is none. */
   async notice(): Promise<{ title: string; text: string } | undefined> {
-    const notice = this.page.locator("#notice");
-    if (!(await notice.isVisible())) return undefined;
-    return {
-      title: (await this.page.locator("#notice-title").textContent()) ?? "",
-      text: (await this.page.locator("#notice-text").textContent()) ?? "",
-    };
+    if (!(await this.page.locator("#notice").isVisible())) return undefined;
+    const [title, text] = await this.page.locator("#notice-title, #notice-text").allTextContents();
+    return { title: title ?? "", text: text ?? "" };
   }
 
   async untilNotice(text: RegExp): Promise<void> {

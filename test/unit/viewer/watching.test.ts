@@ -4,7 +4,7 @@ import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
 import { until } from "../../support/until.ts";
 import { encodeUnits } from "./support/streams.ts";
 import { servers, stopClock } from "./support/test-server.ts";
-import { longGroup, smallStream, TestSource } from "./support/test-source.ts";
+import { INTERVAL_US, longGroup, STAGES, smallStream, TestSource } from "./support/test-source.ts";
 
 const { AWAY, FAILED, IDLE, RUNNING } = vsockenc.viewer.StateCode;
 const { H264, H265 } = vsockenc.Codec;
@@ -27,8 +27,13 @@ describe("watching a source", () => {
       .forEach(({ data, key }, index) => {
         const unit = viewer.units[index];
         expect(Buffer.compare(Buffer.from(unit?.data ?? []), data)).toBe(0);
-        expect(unit).toMatchObject({ number: index + 1, key, replay: false, ptsUs: (index + 1) * 33_333 });
-        expect(unit?.stages).toMatchObject({ captureUs: 1, queueUs: 2, convertUs: 3, encodeUs: 4 });
+        expect(unit).toMatchObject({
+          number: index + 1,
+          key,
+          replay: false,
+          ptsUs: (index + 1) * INTERVAL_US,
+        });
+        expect(unit?.stages).toMatchObject(STAGES);
       });
   });
 
@@ -57,12 +62,8 @@ describe("watching a source", () => {
     await first.untilUnits(14);
     second.watch(source.id);
     await second.untilUnits(4);
-    expect(second.units.map(({ number, replay }) => [number, replay])).toEqual([
-      [11, true],
-      [12, true],
-      [13, true],
-      [14, false],
-    ]);
+    expect(second.numbers).toEqual([11, 12, 13, 14]);
+    expect(second.units.map(({ replay }) => replay)).toEqual([true, true, true, false]);
     expect(second.all("configuration")).toHaveLength(1);
     source.deliver(2);
     await second.untilUnits(6);
@@ -112,9 +113,8 @@ describe("watching a source", () => {
   });
 
   it("starts a source for the first viewer, and stops it some time after the last", async () => {
-    const { server, connect } = await serve();
-    const source = new TestSource();
-    server.add(source);
+    const { connect, sources } = await serve.sources({});
+    const [source] = sources as [TestSource];
     const [first, second] = [await connect(), await connect()];
     expect(source.starts).toBe(0);
     first.watch(source.id);
@@ -134,10 +134,8 @@ describe("watching a source", () => {
   });
 
   it("stops sending the old source's units when another is watched", async () => {
-    const { server, connect } = await serve();
-    const [one, two] = [new TestSource({ id: "one" }), new TestSource({ id: "two" })];
-    server.add(one);
-    server.add(two);
+    const { connect, sources } = await serve.sources({ id: "one" }, { id: "two" });
+    const [one, two] = sources as [TestSource, TestSource];
     const viewer = await connect();
     viewer.watch("one");
     await until(() => one.running, "the first start");
@@ -160,9 +158,8 @@ describe("watching a source", () => {
   });
 
   it("debounces Watch: a viewer that flips through sources starts the last one, not all", async () => {
-    const { server, connect } = await serve();
-    const sources = Array.from({ length: 60 }, (_, index) => new TestSource({ id: `source/${index}` }));
-    for (const source of sources) server.add(source);
+    const ids = Array.from({ length: 60 }, (_, index) => ({ id: `source/${index}` }));
+    const { connect, sources } = await serve.sources(...ids);
     const viewer = await connect();
     stopClock();
     for (const { id } of sources) viewer.watch(id);
@@ -191,16 +188,8 @@ describe("watching a source", () => {
     const bytes = smallStream()
       .slice(0, 7)
       .reduce((sum, { data }) => sum + data.length, 0);
-    expect(viewer.all("statistics").at(-1)).toMatchObject({
-      encoder: "libx264",
-      tier: "resource",
-      bitrateKbps: 4000,
-      frames: 7,
-      bytes,
-      dropped: { newer: 3 },
-      viewers: 1,
-      skipped: 0,
-    });
+    const own = { frames: 7, bytes, viewers: 1, skipped: 0 };
+    expect(viewer.all("statistics").at(-1)).toMatchObject({ ...source.statistics(), ...own });
     const metrics = await registry.metrics();
     expect(metrics).toContain('vsockenc_viewers{vm="test"} 1');
     expect(metrics).toContain('vsockenc_viewer_units_sent_total{vm="test"} 7');
@@ -211,18 +200,15 @@ describe("watching a source", () => {
     const source = new TestSource();
     const viewer = await connect();
     viewer.watch(source.id);
-    await until(() => viewer.state?.code === AWAY, "State AWAY of a missing source");
-    expect(viewer.state?.text).toContain(source.id);
+    expect(await viewer.untilState(AWAY)).toContain(source.id);
     server.add(source);
-    await until(() => viewer.state?.code === RUNNING, "the start");
-    expect(viewer.state?.text).toBe("Waiting for the first picture.");
+    expect(await viewer.untilState(RUNNING)).toBe("Waiting for the first picture.");
     source.deliver(3);
     await until(() => viewer.state?.text === "", "the picture");
     source.report({ code: "away", text: "The relay is being restarted." });
-    await until(() => viewer.state?.code === AWAY, "that it is away");
-    expect(viewer.state?.text).toBe("The relay is being restarted.");
+    expect(await viewer.untilState(AWAY)).toBe("The relay is being restarted.");
     source.report({ code: "failed", text: "No encoder." });
-    await until(() => viewer.state?.code === FAILED, "that it has failed");
+    expect(await viewer.untilState(FAILED)).toBe("No encoder.");
     source.report({ code: "running" });
     const before = viewer.units.length;
     // Units before a key frame cannot be decoded after the interruption.
@@ -234,7 +220,7 @@ describe("watching a source", () => {
     expect(viewer.state).toMatchObject({ code: RUNNING, text: "" });
     expect(viewer.all("configuration")).toHaveLength(2);
     server.remove(source.id);
-    await until(() => viewer.state?.code === AWAY, "that it has gone");
+    await viewer.untilState(AWAY);
     expect(source.stops).toBe(1);
     server.add(source);
     await until(() => source.running, "that it is back");
@@ -243,12 +229,12 @@ describe("watching a source", () => {
   it("reports a running source without units as idle, and sends its picture to new viewers", async () => {
     const { connect, source, viewer } = await watched();
     source.deliver(2);
-    await until(() => viewer.state?.code === IDLE, "that it is idle");
+    await viewer.untilState(IDLE);
     const late = await connect();
     late.watch(source.id);
     await late.untilUnits(2);
     expect(late.units.at(-1)).toMatchObject({ replay: false });
-    await until(() => late.state?.code === IDLE, "that it is idle");
+    await late.untilState(IDLE);
     source.deliver(1);
     for (const one of [viewer, late]) {
       await one.settled();
@@ -257,17 +243,15 @@ describe("watching a source", () => {
   });
 
   it("rejects a browser that cannot decode the codec, and serves the others", async () => {
-    const { server, connect } = await serve();
-    const source = new TestSource();
-    server.add(source);
+    const { connect, sources } = await serve.sources({});
+    const [source] = sources as [TestSource];
     const [able, unable] = [await connect([H265, H264]), await connect([H265])];
     able.watch(source.id);
     unable.watch(source.id);
     await until(() => source.running, "the start");
     source.deliver(4);
     await able.untilUnits(4);
-    await until(() => unable.state?.code === FAILED, "the sentence");
-    expect(unable.state?.text).toContain("H.264");
+    expect(await unable.untilState(FAILED)).toContain("H.264");
     await unable.settled();
     expect(unable.units).toHaveLength(0);
   });
@@ -275,28 +259,21 @@ describe("watching a source", () => {
   it("reports an invalid parameter set, and continues with the next valid one", async () => {
     const { source, viewer } = await watched();
     source.deliverBytes(Buffer.from([0, 0, 1, 0x67, 0x42, 0, 0x1e]), true);
-    await until(() => viewer.state?.code === FAILED, "the sentence");
-    expect(viewer.state?.text).toContain("seq_parameter_set_id");
+    expect(await viewer.untilState(FAILED)).toContain("seq_parameter_set_id");
     source.deliver(2);
     await viewer.untilUnits(2);
     expect(viewer.units[0]).toMatchObject({ key: true });
   });
 
   it("serves the other sources when one throws at its start", async () => {
-    const { server, connect } = await serve();
-    const broken = new TestSource({
-      id: "broken",
-      onStart: () => {
-        throw new Error("the pipeline has no encoder");
-      },
-    });
-    const sound = new TestSource({ id: "sound" });
-    server.add(broken);
-    server.add(sound);
+    const onStart = (): never => {
+      throw new Error("the pipeline has no encoder");
+    };
+    const { server, connect, sources } = await serve.sources({ id: "broken", onStart }, { id: "sound" });
+    const [broken, sound] = sources as [TestSource, TestSource];
     const viewer = await connect();
     viewer.watch("broken");
-    await until(() => viewer.state?.code === FAILED, "the reason");
-    expect(viewer.state?.text).toBe("the pipeline has no encoder");
+    expect(await viewer.untilState(FAILED)).toBe("the pipeline has no encoder");
     viewer.send({ type: "keyFrameRequest", body: {} });
     viewer.watch("sound");
     await until(() => sound.running, "the start");

@@ -151,9 +151,8 @@ export class Connection {
     window.clearTimeout(this.#retry);
     const url = new URL(this.#url);
     url.protocol = url.protocol === "wss:" ? "https:" : "http:";
-    const answer = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(OPEN_MS) }).catch(
-      () => undefined,
-    );
+    const options = { cache: "no-store", signal: AbortSignal.timeout(OPEN_MS) } as const;
+    const answer = await fetch(url, options).catch(() => undefined);
     const text = (await answer?.text().catch(() => "")) ?? "";
     if (socket !== this.#socket) return;
     const isFinal = answer !== undefined && FINAL.includes(answer.status);
@@ -171,9 +170,7 @@ export class Connection {
     const socket = this.#socket;
     this.#socket = undefined;
     if (socket === undefined) return;
-    socket.onmessage = null;
-    socket.onopen = null;
-    socket.onclose = null;
+    Object.assign(socket, { onmessage: null, onopen: null, onclose: null });
     socket.close();
   }
 }

@@ -25,14 +25,9 @@ const STATES: Readonly<Record<number, SourceState["code"]>> = {
 };
 
 export function listedSource(source: vsockenc.viewer.Source.$Properties): ListedSource {
-  const { id, kind, vm, title, input } = source;
-  return {
-    id: id ?? "",
-    kind: KINDS[kind ?? 0] ?? "other",
-    vm: vm ?? "",
-    title: title ?? "",
-    input: input === true,
-  };
+  const { kind, input } = source;
+  const [id, vm, title] = [source.id ?? "", source.vm ?? "", source.title ?? ""];
+  return { id, kind: KINDS[kind ?? 0] ?? "other", vm, title, input: input === true };
 }
 
 /** Undefined for a state that this page does not know. */
@@ -43,13 +38,7 @@ export function sourceState({ code, text }: Body<"state">): SourceState | undefi
 
 /** In ms, without the stages that the host did not measure. */
 export function timesOf(stages: vsockenc.viewer.Stages.$Properties | null | undefined): FrameTimes {
-  const { captureUs, queueUs, convertUs, encodeUs, deliverUs } = stages ?? {};
-  const all = {
-    capture: captureUs,
-    queue: queueUs,
-    convert: convertUs,
-    encode: encodeUs,
-    deliver: deliverUs,
-  };
-  return Object.fromEntries(Object.entries(all).flatMap(([name, us]) => (us ? [[name, us / 1000]] : [])));
+  const names = ["capture", "queue", "convert", "encode", "deliver"] as const;
+  const known = names.map((name) => [name, (stages?.[`${name}Us`] ?? 0) / 1000] as const);
+  return Object.fromEntries(known.filter(([, ms]) => ms > 0));
 }

@@ -8,11 +8,8 @@ export interface ControlLine {
   readonly hasRoom: boolean;
 }
 
-/** The part of the Keyboard Lock API that is used here; not every browser has it. */
-interface KeyboardLock {
-  lock(): Promise<void>;
-  unlock(): void;
-}
+/** The Keyboard Lock API, as far as it is used here; not every browser has it. */
+type LockingNavigator = Navigator & { readonly keyboard?: { lock(): Promise<void>; unlock(): void } };
 
 export class Control {
   readonly #line: ControlLine;
@@ -50,7 +47,7 @@ export class Control {
 
   /** In full screen, Escape, Ctrl+W and the like go to the guest, too; holding Escape leaves full screen. */
   readonly #lockKeyboard = (): void => {
-    const { keyboard } = navigator as Navigator & { readonly keyboard?: KeyboardLock };
+    const { keyboard } = navigator as LockingNavigator;
     if (this.on && document.fullscreenElement !== null) keyboard?.lock().catch(() => undefined);
     else keyboard?.unlock();
   };

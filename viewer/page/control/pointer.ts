@@ -1,13 +1,7 @@
 /** Sends the pointer's position, buttons and wheel to the guest. */
+import type { OutgoingViewerMessage } from "../../../proto/viewer-messages.ts";
 
-/** The fields of Pointer in viewer.proto. */
-export interface PointerMessage {
-  readonly x: number;
-  readonly y: number;
-  readonly buttons: number;
-  readonly wheelX: number;
-  readonly wheelY: number;
-}
+type PointerMessage = Extract<OutgoingViewerMessage, { type: "pointer" }>["body"];
 
 const SCALE = 65_535;
 /** Left, right and middle of MouseEvent.buttons. */

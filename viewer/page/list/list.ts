@@ -51,10 +51,10 @@ export class SourceList {
       const items = members.map((source) => this.#row(source, source.id === watched));
       return make("section", "group", heading, make("ul", "group-sources", ...items));
     });
-    const focused = this.#focusedId();
+    const focused = [...this.#rows.values()].find(({ link }) => link === document.activeElement);
     this.#root.replaceChildren(...sections);
     // An element that is replaced loses the focus.
-    if (focused !== undefined) this.#rows.get(focused)?.link.focus({ preventScroll: true });
+    focused?.link.focus({ preventScroll: true });
   }
 
   /** Copies a source's thumbnail from the element that shows it. */
@@ -81,10 +81,6 @@ export class SourceList {
     if (isDrawn) row.item.dataset["picture"] = "yes";
   }
 
-  #focusedId(): string | undefined {
-    return [...this.#rows].find(([, { link }]) => link === document.activeElement)?.[0];
-  }
-
   #row(source: ListedSource, watched: boolean): HTMLLIElement {
     const row = this.#rows.get(source.id) ?? this.#newRow(source.id);
     const { item, link, canvas } = row;
@@ -94,18 +90,13 @@ export class SourceList {
       make("span", "source-kind", KINDS[source.kind]),
     );
     item.dataset["source"] = source.id;
-    if (watched) link.setAttribute("aria-current", "true");
-    else link.removeAttribute("aria-current");
+    link.ariaCurrent = watched ? "true" : null;
     return item;
   }
 
   #newRow(id: string): Row {
-    const canvas = make("canvas", "");
-    canvas.width = THUMBNAIL.width;
-    canvas.height = THUMBNAIL.height;
-    canvas.setAttribute("aria-hidden", "true");
-    const link = make("a", "source");
-    link.href = `#/${id}`;
+    const canvas = Object.assign(make("canvas", ""), { ...THUMBNAIL, ariaHidden: "true" });
+    const link = Object.assign(make("a", "source"), { href: `#/${id}` });
     const row = { item: make("li", "", link), link, canvas, busy: false };
     this.#rows.set(id, row);
     return row;

@@ -11,27 +11,21 @@ export class StillError extends Error {
 
 const TIMEOUT_MS = 10_000;
 
+type Units = readonly Uint8Array[];
+
 /**
  * Draws the last picture of the access units on a canvas, scaled to the canvas's width; sets the canvas's height.
  *
  * @param units Annex B, starting with a key unit with its parameter sets
  * @throws StillError
  */
-export async function drawStill(
-  canvas: HTMLCanvasElement,
-  codec: string,
-  units: readonly Uint8Array[],
-): Promise<void> {
+export async function drawStill(canvas: HTMLCanvasElement, codec: string, units: Units): Promise<void> {
   if (hasWebCodecs()) return decodeStill(canvas, codec, units);
   if (!codec.startsWith("avc1.")) throw new StillError("Over plain HTTP only H.264 can be shown.");
   return playStill(canvas, units);
 }
 
-async function decodeStill(
-  canvas: HTMLCanvasElement,
-  codec: string,
-  units: readonly Uint8Array[],
-): Promise<void> {
+async function decodeStill(canvas: HTMLCanvasElement, codec: string, units: Units): Promise<void> {
   let last: VideoFrame | undefined;
   let failure: DOMException | undefined;
   const decoder = new VideoDecoder({
@@ -64,7 +58,7 @@ const LAST_S = 1;
 const PASSING_S = 0.01;
 
 /** Without WebCodecs: plays a film of the units, and draws its last picture. */
-async function playStill(canvas: HTMLCanvasElement, units: readonly Uint8Array[]): Promise<void> {
+async function playStill(canvas: HTMLCanvasElement, units: Units): Promise<void> {
   const nalUnits = units.map(splitNalUnits);
   const sps = nalUnits[0]?.find((unit) => nalType(unit) === NAL_SPS);
   const pps = nalUnits[0]?.find((unit) => nalType(unit) === NAL_PPS);
@@ -83,33 +77,19 @@ async function playStill(canvas: HTMLCanvasElement, units: readonly Uint8Array[]
   const film = new Blob([initialization({ width: 16, height: 16, sps, pps }), ...fragments], {
     type: "video/mp4",
   });
-  const lastAt = last * PASSING_S;
   const video = document.createElement("video");
   video.muted = true;
   const url = URL.createObjectURL(film);
   try {
     await new Promise<void>((resolve, reject) => {
-      const timer = window.setTimeout(
-        () => reject(new StillError("The video element shows no picture.")),
-        TIMEOUT_MS,
-      );
-      // Earlier, e.g. at loadeddata, a canvas may get nothing.
-      const wait = (): void => {
-        video.requestVideoFrameCallback((_now, { mediaTime }) => {
-          if (mediaTime < lastAt - PASSING_S / 2) {
-            wait();
-            return;
-          }
-          window.clearTimeout(timer);
-          resolve();
-        });
-      };
-      wait();
+      const fail = (reason: string): void => reject(new StillError(reason));
+      window.setTimeout(fail, TIMEOUT_MS, "The video element shows no picture.");
       video.onloadedmetadata = () => {
-        if (last > 0) video.currentTime = lastAt + LAST_S / 2;
+        video.currentTime = last * PASSING_S + LAST_S / 2;
       };
-      video.onerror = () =>
-        reject(new StillError(video.error?.message ?? "The video element rejected the picture."));
+      // Earlier, e.g. at loadeddata, a canvas may get nothing.
+      video.onseeked = () => resolve();
+      video.onerror = () => fail(video.error?.message ?? "The video element rejected the picture.");
       video.src = url;
     });
     draw(canvas, video, video.videoWidth, video.videoHeight);

@@ -13,8 +13,7 @@ export class GuestPointer {
   readonly layer = make("div", "guest-pointer-layer", this.#image);
   #visible = false;
   /** Position of the image's first pixel, and size of the image, in pixels of the picture. */
-  #position = { x: 0, y: 0 };
-  #size: Size = { width: 0, height: 0 };
+  #area = { x: 0, y: 0, width: 0, height: 0 };
   #picture: Size | undefined;
 
   constructor() {
@@ -23,11 +22,12 @@ export class GuestPointer {
   }
 
   show({ visible, x, y, image }: Body<"cursor">): void {
-    this.#visible = visible ?? false;
-    this.#position = { x: x ?? 0, y: y ?? 0 };
+    this.#visible = visible;
+    this.#area = { ...this.#area, x, y };
     if (image) {
-      this.#size = { width: image.width ?? 0, height: image.height ?? 0 };
-      this.#image.src = toUrl(this.#size, image.pixels ?? new Uint8Array(0));
+      const { width = 0, height = 0, pixels = new Uint8Array(0) } = image;
+      this.#area = { x, y, width: width ?? 0, height: height ?? 0 };
+      this.#image.src = toUrl(this.#area, pixels ?? new Uint8Array(0));
     }
     this.#layOut();
   }
@@ -42,11 +42,11 @@ export class GuestPointer {
     const picture = this.#picture;
     this.layer.hidden = picture === undefined || !this.#visible;
     if (picture === undefined) return;
-    const { style } = this.#image;
-    style.insetInlineStart = `${(this.#position.x / picture.width) * 100}%`;
-    style.insetBlockStart = `${(this.#position.y / picture.height) * 100}%`;
-    style.inlineSize = `${(this.#size.width / picture.width) * 100}%`;
-    style.blockSize = `${(this.#size.height / picture.height) * 100}%`;
+    const { x, y, width, height } = this.#area;
+    const share = (value: number, whole: number): string => `${(value / whole) * 100}%`;
+    this.#image.style.inset = `${share(y, picture.height)} auto auto ${share(x, picture.width)}`;
+    this.#image.style.inlineSize = share(width, picture.width);
+    this.#image.style.blockSize = share(height, picture.height);
   }
 }
 

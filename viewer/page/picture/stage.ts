@@ -1,6 +1,6 @@
 /** The area that shows the picture: scale, full screen, the guest's pointer, notices. */
 import { byId, setText } from "../dom.ts";
-import type { Preferences } from "../tools/preferences.ts";
+import type { Preferences } from "../tools/tools.ts";
 import { GuestPointer, type Size } from "./guest-pointer.ts";
 import type { Notice } from "./notice.ts";
 

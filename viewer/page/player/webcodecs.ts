@@ -1,6 +1,6 @@
 /** Decodes and paints in a worker, so that work on the page never delays a picture. */
 import { type FromWorker, receive, type ToWorker } from "../worker/messages.ts";
-import type { Configuration, PlayerCommands, PlayerEvents, Point, Unit } from "./unit.ts";
+import type { PlayerCommands, PlayerEvents } from "./unit.ts";
 
 /**
  * Shows a stream: with WebCodecs where the browser has it, else with Media Source Extensions
@@ -19,14 +19,12 @@ export function hasWebCodecs(): boolean {
 }
 
 export class WebCodecsPlayer implements Player {
-  readonly element: HTMLCanvasElement;
-  readonly codecs: readonly ("h264" | "h265")[];
-  readonly #worker: Worker;
+  readonly element = document.createElement("canvas");
+  readonly codecs: Player["codecs"];
+  readonly #worker = new Worker(new URL("../worker/main.ts", import.meta.url), { type: "module" });
 
-  private constructor(events: PlayerEvents, codecs: readonly ("h264" | "h265")[]) {
+  private constructor(events: PlayerEvents, codecs: Player["codecs"]) {
     this.codecs = codecs;
-    this.element = document.createElement("canvas");
-    this.#worker = new Worker(new URL("../worker/main.ts", import.meta.url), { type: "module" });
     this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => receive(events, data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
@@ -42,21 +40,11 @@ export class WebCodecsPlayer implements Player {
     return new WebCodecsPlayer(events, supported === true ? ["h264", "h265"] : ["h264"]);
   }
 
-  configure(...args: [Configuration]): void {
-    this.#send({ name: "configure", args });
-  }
-
-  decode(unit: Unit): void {
+  readonly configure: Player["configure"] = (...args) => this.#send({ name: "configure", args });
+  readonly decode: Player["decode"] = (unit) =>
     this.#send({ name: "decode", args: [unit] }, [unit.data.buffer]);
-  }
-
-  reset(): void {
-    this.#send({ name: "reset", args: [] });
-  }
-
-  probe(...args: [readonly Point[]]): void {
-    this.#send({ name: "probe", args });
-  }
+  readonly reset: Player["reset"] = () => this.#send({ name: "reset", args: [] });
+  readonly probe: Player["probe"] = (...args) => this.#send({ name: "probe", args });
 
   #send(message: ToWorker, transfer: Transferable[] = []): void {
     this.#worker.postMessage(message, transfer);

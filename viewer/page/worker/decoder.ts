@@ -23,11 +23,6 @@ export interface Decoded {
   readonly decodedAt: number;
 }
 
-interface Waiting {
-  readonly unit: UnitHead;
-  readonly decodeAt: number;
-}
-
 export class Decoder {
   readonly #events: PlayerEvents;
   readonly #onFrame: (frame: VideoFrame, decoded: Decoded) => void;
@@ -39,7 +34,7 @@ export class Decoder {
   #failed = false;
   #needsKey = true;
   /** Units in the decoder, by time stamp: a serial number, because a stream may repeat its own time stamps. */
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #waiting = new Map<number, { readonly unit: UnitHead; readonly decodeAt: number }>();
   #serial = 0;
   #replaying = 0;
 
@@ -102,18 +97,14 @@ export class Decoder {
 
   #open(configuration: Configuration): VideoDecoder {
     const decoder: VideoDecoder = new VideoDecoder({
-      output: (frame) => {
-        if (decoder === this.#decoder) this.#onOutput(frame);
-        else frame.close();
-      },
-      error: (error) => {
-        if (decoder === this.#decoder) this.#recover(error);
-      },
+      output: (frame) => (decoder === this.#decoder ? this.#onOutput(frame) : frame.close()),
+      error: (error) => decoder === this.#decoder && this.#recover(error),
     });
+    const { codec, width: codedWidth, height: codedHeight } = configuration;
     decoder.configure({
-      codec: configuration.codec,
-      codedWidth: configuration.width,
-      codedHeight: configuration.height,
+      codec,
+      codedWidth,
+      codedHeight,
       hardwareAcceleration: this.#acceleration,
       // Without it a decoder may hold a picture until the next unit arrives: half a second at 2 fps.
       optimizeForLatency: true,

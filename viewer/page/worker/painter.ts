@@ -6,7 +6,6 @@
  */
 import { now, type PlayerEvents, type Point, paintOf } from "../player/unit.ts";
 import type { Decoded } from "./decoder.ts";
-import { readLuma } from "./probe.ts";
 
 export class Painter {
   readonly #events: Pick<PlayerEvents, "onPaint" | "onDrop">;
@@ -55,27 +54,42 @@ export class Painter {
     this.#next = undefined;
     if (next === undefined) return;
     const { frame, decoded } = next;
-    this.#draw(frame);
+    const { displayWidth: width, displayHeight: height } = frame;
+    // Setting a canvas's size clears it, even to the same size.
+    const canvas = this.#canvas;
+    const isOther = canvas?.width !== width || canvas.height !== height;
+    if (canvas !== undefined && isOther) Object.assign(canvas, { width, height });
+    this.#context?.drawImage(frame, 0, 0, width, height);
     const { unit, times, decodedAt } = decoded;
     const at = now();
     const paint = paintOf(unit, { ...times, paint: at - decodedAt }, at);
-    if (this.#points.length === 0) {
-      frame.close();
-      this.#events.onPaint(paint);
+    if (this.#points.length > 0) {
+      readLuma(frame, this.#points).then((luma) => this.#events.onPaint({ ...paint, luma }));
       return;
     }
-    readLuma(frame, this.#points).then((luma) => this.#events.onPaint({ ...paint, luma }));
+    frame.close();
+    this.#events.onPaint(paint);
   }
+}
 
-  #draw(frame: VideoFrame): void {
-    const canvas = this.#canvas;
-    if (canvas === undefined) return;
-    const { displayWidth, displayHeight } = frame;
-    // Setting a canvas's size clears it, even to the same size.
-    if (canvas.width !== displayWidth || canvas.height !== displayHeight) {
-      canvas.width = displayWidth;
-      canvas.height = displayHeight;
-    }
-    this.#context?.drawImage(frame, 0, 0, displayWidth, displayHeight);
-  }
+/** Formats whose first plane is luma, one byte per pixel. */
+const LUMA_FIRST: readonly (string | null)[] = ["I420", "I420A", "I422", "I444", "NV12"];
+
+/**
+ * For tests, and from the decoded frame, because reading a canvas back slows the page down: the coded luma at each point, 0 to 255 (16 is video black), -1 outside the picture; the green channel of RGB frames.
+ * Closes the frame.
+ */
+async function readLuma(frame: VideoFrame, points: readonly Point[]): Promise<number[]> {
+  const { format, visibleRect } = frame;
+  const luma = LUMA_FIRST.includes(format);
+  const pixelBytes = luma ? 1 : 4;
+  const channel = luma ? 0 : 1;
+  const pixels = new Uint8Array(frame.allocationSize());
+  const [plane] = await frame.copyTo(pixels);
+  frame.close();
+  const { width, height } = visibleRect ?? { width: 0, height: 0 };
+  return points.map(({ x, y }) => {
+    if (plane === undefined || x >= width || y >= height) return -1;
+    return pixels[plane.offset + y * plane.stride + x * pixelBytes + channel] ?? -1;
+  });
 }

@@ -9,6 +9,14 @@ export class StreamDescriptionError extends Error {
 const MAX_PARAMETER_SET_BYTES = 4096;
 const START_CODE_BYTES = 3;
 
+/** The kinds of a codec's NAL units, as far as they are looked at. */
+export interface NalTypes {
+  /** The type, from the first byte of the NAL unit's header. */
+  typeOf(header: number): number;
+  readonly parameterSet: number;
+  readonly slices: readonly [first: number, last: number];
+}
+
 /** Offset of the next 00 00 01; the length if there is none. */
 function findStartCode(data: Uint8Array, from: number): number {
   for (let at = from; at + 2 < data.length; at += 1) {
@@ -21,22 +29,17 @@ function findStartCode(data: Uint8Array, from: number): number {
  * The first parameter set of a kind before the first slice, without its start code and without emulation prevention
  * (H.264 7.4.1, H.265 7.4.2.1).
  *
- * @param data an access unit, Annex B
- * @param kindOf classifies a NAL unit by its first byte; the slices, which are most of the bytes, are not searched
+ * @param data an access unit, Annex B; the slices, which are most of the bytes, are not searched
  * @throws StreamDescriptionError when there is none, or it is too long
  */
-export function findParameterSet(
-  data: Uint8Array,
-  kindOf: (header: number) => "wanted" | "slice" | "other",
-): Uint8Array {
+export function findParameterSet(data: Uint8Array, { typeOf, parameterSet, slices }: NalTypes): Uint8Array {
   for (let at = findStartCode(data, 0); at < data.length; ) {
     const begin = at + START_CODE_BYTES;
-    const kind = kindOf(data[begin] ?? 0);
-    if (kind === "slice") break;
-    const searched =
-      kind === "wanted" ? data.subarray(0, begin + MAX_PARAMETER_SET_BYTES + START_CODE_BYTES) : data;
-    at = findStartCode(searched, begin);
-    if (kind !== "wanted") continue;
+    const type = typeOf(data[begin] ?? 0);
+    if (type >= slices[0] && type <= slices[1]) break;
+    const most = type === parameterSet ? begin + MAX_PARAMETER_SET_BYTES + START_CODE_BYTES : data.length;
+    at = findStartCode(data.subarray(0, most), begin);
+    if (type !== parameterSet) continue;
     if (at - begin > MAX_PARAMETER_SET_BYTES)
       throw new StreamDescriptionError(
         `the sequence parameter set has more than ${MAX_PARAMETER_SET_BYTES} bytes`,

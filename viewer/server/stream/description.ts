@@ -7,7 +7,7 @@
  */
 import type { CodecName } from "../../../common/codec.ts";
 import { LIMITS } from "../../../proto/limits.ts";
-import { BitReader, findParameterSet, StreamDescriptionError } from "./bits.ts";
+import { BitReader, findParameterSet, type NalTypes, StreamDescriptionError } from "./bits.ts";
 
 export { StreamDescriptionError } from "./bits.ts";
 
@@ -78,18 +78,13 @@ function readCroppedSize(
   return { width, height };
 }
 
-const H264_SPS = 7;
-const H264_LAST_SLICE = 5;
+const H264: NalTypes = { typeOf: (header) => header & 0x1f, parameterSet: 7, slices: [1, 5] };
 /** profile_idc values that are followed by chroma_format_idc (H.264 7.3.2.1.1). */
 const H264_HIGH_PROFILES = new Set([100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135]);
 
 /** seq_parameter_set_data(), H.264 7.3.2.1.1 */
 function describeH264(data: Uint8Array): StreamDescription {
-  const sps = findParameterSet(data, (header) => {
-    const type = header & 0x1f;
-    return type === H264_SPS ? "wanted" : type >= 1 && type <= H264_LAST_SLICE ? "slice" : "other";
-  });
-  const bits = new BitReader(sps.subarray(1));
+  const bits = new BitReader(findParameterSet(data, H264).subarray(1));
   const profile = bits.bits(8, "profile_idc");
   const constraints = bits.bits(8, "constraint_set_flags");
   const level = bits.bits(8, "level_idc");
@@ -144,18 +139,13 @@ function skipPictureOrderCount(bits: BitReader): void {
   for (let i = 0; i < cycle; i += 1) bits.signed("offset_for_ref_frame");
 }
 
-const H265_SPS = 33;
-const H265_LAST_SLICE = 31;
+const H265: NalTypes = { typeOf: (header) => (header >> 1) & 0x3f, parameterSet: 33, slices: [0, 31] };
 /** NAL unit header (H.265 7.3.1.2). */
 const H265_HEADER_BYTES = 2;
 
 /** seq_parameter_set_rbsp(), H.265 7.3.2.2.1 */
 function describeH265(data: Uint8Array): StreamDescription {
-  const sps = findParameterSet(data, (header) => {
-    const type = (header >> 1) & 0x3f;
-    return type === H265_SPS ? "wanted" : type <= H265_LAST_SLICE ? "slice" : "other";
-  });
-  const bits = new BitReader(sps.subarray(H265_HEADER_BYTES));
+  const bits = new BitReader(findParameterSet(data, H265).subarray(H265_HEADER_BYTES));
   bits.bits(4, "sps_video_parameter_set_id");
   const subLayers = bits.bits(3, "sps_max_sub_layers_minus1");
   bits.flag("sps_temporal_id_nesting_flag");

@@ -20,6 +20,13 @@ export function stopClock(): void {
   onTestFinished(mockRestore);
 }
 
+/** Sets performance.now forward, for the rest of the test: what waits is that much older. */
+export function advanceClock(ms: number): void {
+  const now = performance.now.bind(performance);
+  const { mockRestore } = vi.spyOn(performance, "now").mockImplementation(() => now() + ms);
+  onTestFinished(mockRestore);
+}
+
 export interface Served {
   readonly server: ViewerServer;
   readonly address: string;
@@ -39,6 +46,8 @@ export interface Serve {
   (options?: Options, log?: Logger, prepare?: (folder: string) => void): Promise<Served>;
   /** A server with one running source, and one or two viewers that watch it. */
   watched(options?: TestSourceOptions & SourceOptions, viewers?: 1 | 2): Promise<Watched>;
+  /** A server with sources of these options. */
+  sources(...options: readonly TestSourceOptions[]): Promise<Served & { readonly sources: TestSource[] }>;
 }
 
 /** For a describe block: everything that a test starts is closed after it. */
@@ -78,5 +87,11 @@ export function servers(): Serve {
     await until(() => source.running, "the start");
     return { ...served, source, viewer, other };
   };
-  return Object.assign(serve, { watched });
+  const sources: Serve["sources"] = async (...options) => {
+    const served = await serve();
+    const added = options.map((one) => new TestSource(one));
+    for (const source of added) served.server.add(source);
+    return { ...served, sources: added };
+  };
+  return Object.assign(serve, { watched, sources });
 }

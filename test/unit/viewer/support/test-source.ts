@@ -1,14 +1,21 @@
 /** A source that delivers a real stream when the test calls `deliver`. */
+import type { CodecName } from "../../../../common/codec.ts";
 import { VIEWER_LIMITS } from "../../../../proto/viewer-limits.ts";
 import type {
   KeyInput,
   PointerInput,
+  SourceCursor,
   SourceEvents,
   SourceState,
   SourceStatistics,
   ViewerSource,
 } from "../../../../viewer/server/source.ts";
 import { type EncodedUnit, encodeUnits } from "./streams.ts";
+
+/** Between two frames, as at 10 per second. */
+export const INTERVAL_US = 100_000;
+/** In microseconds. */
+export const STAGES = { captureUs: 900, queueUs: 150, convertUs: 400, encodeUs: 2300 };
 
 const GROUP = 10;
 
@@ -29,7 +36,11 @@ export function longGroup(): EncodedUnit[] {
 export interface TestSourceOptions {
   readonly id?: string;
   readonly title?: string;
+  readonly vm?: string;
+  readonly kind?: ViewerSource["kind"];
+  readonly codec?: CodecName;
   readonly units?: readonly EncodedUnit[];
+  /** Whether it takes pointer and keyboard. */
   readonly input?: boolean;
   /** Called in start(). */
   readonly onStart?: () => void;
@@ -37,8 +48,8 @@ export interface TestSourceOptions {
 
 export class TestSource implements ViewerSource {
   readonly id: string;
-  readonly kind = "stream";
-  readonly vm = "test";
+  readonly kind: ViewerSource["kind"];
+  readonly vm: string;
   readonly title: string;
   readonly input?: NonNullable<ViewerSource["input"]>;
   readonly pointers: PointerInput[] = [];
@@ -47,18 +58,23 @@ export class TestSource implements ViewerSource {
   starts = 0;
   stops = 0;
   keyFrameRequests = 0;
+  /** Units since the source was created. */
   delivered = 0;
+  readonly #codec: CodecName;
   readonly #units: readonly EncodedUnit[];
   readonly #onStart: (() => void) | undefined;
   #events: SourceEvents | undefined;
   #next = 0;
 
-  constructor({ id = "vm/0", title = "Test", units, input, onStart }: TestSourceOptions = {}) {
-    this.id = id;
-    this.title = title;
-    this.#units = units ?? smallStream();
-    this.#onStart = onStart;
-    if (input === true) {
+  constructor(options: TestSourceOptions = {}) {
+    this.id = options.id ?? "vm/0";
+    this.title = options.title ?? "Test";
+    this.vm = options.vm ?? "test";
+    this.kind = options.kind ?? "stream";
+    this.#codec = options.codec ?? "h264";
+    this.#units = options.units ?? smallStream();
+    this.#onStart = options.onStart;
+    if (options.input === true) {
       this.input = {
         pointer: (event) => void this.pointers.push(event),
         key: (event) => void this.keys.push(event),
@@ -91,11 +107,15 @@ export class TestSource implements ViewerSource {
   }
 
   statistics(): SourceStatistics {
-    return { encoder: "libx264", tier: "resource", bitrateKbps: 4000, dropped: { newer: 3 } };
+    return { encoder: "libx264", tier: "resource", bitrateKbps: 2000, dropped: { newest: 3 } };
   }
 
   report(state: SourceState): void {
     this.#running().onState(state);
+  }
+
+  point(cursor: SourceCursor): void {
+    this.#running().onCursor?.(cursor);
   }
 
   /** Delivers the next units; after its end the stream starts again. */
@@ -110,8 +130,12 @@ export class TestSource implements ViewerSource {
 
   /** Delivers the next key unit, as a source does on request. */
   deliverKey(): void {
-    while (this.#units[this.#next % this.#units.length]?.key !== true) this.#next += 1;
+    this.skipToKey();
     this.deliver(1);
+  }
+
+  protected skipToKey(): void {
+    while (this.#units[this.#next % this.#units.length]?.key !== true) this.#next += 1;
   }
 
   /** Delivers other bytes as a unit. */
@@ -122,10 +146,10 @@ export class TestSource implements ViewerSource {
   #deliver({ key, data }: EncodedUnit): void {
     this.delivered += 1;
     this.#running().onAccessUnit({
-      codec: "h264",
-      ptsUs: this.delivered * 33_333,
+      codec: this.#codec,
+      ptsUs: this.delivered * INTERVAL_US,
       key,
-      stages: { captureUs: 1, queueUs: 2, convertUs: 3, encodeUs: 4 },
+      stages: STAGES,
       data,
     });
   }

@@ -1,4 +1,6 @@
 /** A viewer for tests: a real WebSocket that keeps the received messages. */
+
+import { text } from "node:stream/consumers";
 import { type ClientOptions, WebSocket } from "ws";
 import { vsockenc } from "../../../../proto/protobuf.ts";
 import { VIEWER_LIMITS } from "../../../../proto/viewer-limits.ts";
@@ -11,11 +13,6 @@ import {
 import { until } from "../../../support/until.ts";
 
 type Body<Name extends ServerMessage["type"]> = Extract<ServerMessage, { type: Name }>["body"];
-
-export interface Closed {
-  readonly code: number;
-  readonly reason: string;
-}
 
 /** The handshake was rejected. */
 export class Refused extends Error {
@@ -38,7 +35,7 @@ export function watchUrl(address: string): URL {
 export class TestViewer {
   readonly messages: ServerMessage[] = [];
   readonly socket: WebSocket;
-  closed: Closed | undefined;
+  closed: { readonly code: number; readonly reason: string } | undefined;
 
   constructor(socket: WebSocket) {
     this.socket = socket;
@@ -55,12 +52,8 @@ export class TestViewer {
     return new Promise((resolve, reject) => {
       socket.on("open", () => resolve(viewer));
       socket.on("error", reject);
-      socket.on("unexpected-response", (_request, response) => {
-        let text = "";
-        response.on("data", (chunk: Buffer) => {
-          text += chunk.toString();
-        });
-        response.on("end", () => reject(new Refused(response.statusCode ?? 0, text)));
+      socket.on("unexpected-response", async (_request, response) => {
+        reject(new Refused(response.statusCode ?? 0, await text(response)));
       });
     });
   }
@@ -103,9 +96,13 @@ export class TestViewer {
     await until(() => this.units.length >= count, `${count} access units`);
   }
 
-  async untilClosed(): Promise<Closed> {
-    await until(() => this.closed !== undefined, "the connection's end");
-    return this.closed ?? { code: 0, reason: "" };
+  async untilState(code: number): Promise<string> {
+    await until(() => this.state?.code === code, `State ${code}`);
+    return this.state?.text ?? "";
+  }
+
+  untilClosed(): Promise<NonNullable<TestViewer["closed"]>> {
+    return until(() => this.closed, "the connection's end");
   }
 
   /** Waits until the server has handled everything that was sent so far. */

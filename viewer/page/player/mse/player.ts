@@ -138,36 +138,21 @@ class Stream {
   }
 
   push({ data, ...unit }: Unit): void {
-    if (this.#needsKey && !unit.key) {
-      this.#drop("waiting for a key frame");
-      return;
-    }
-    if (this.#queue.length > MAX_QUEUED && !unit.key) {
-      this.#drop("decoder behind");
+    if (!unit.key && (this.#needsKey || this.#queue.length > MAX_QUEUED)) {
+      this.#events.onDrop(this.#needsKey ? "waiting for a key frame" : "decoder behind", 1);
+      this.#needsKey = true;
+      this.#events.onKeyFrameNeeded();
       return;
     }
     const nalUnits = splitNalUnits(data);
     if (unit.key) this.#begin(nalUnits);
     if (now() - this.#keyAt > KEY_INTERVAL_MS) this.#events.onKeyFrameNeeded();
     this.#advance(unit.ptsUs);
-    this.#appended.push({ ...unit, timeUs: this.#timeUs });
-    this.#queue.push(
-      fragment({
-        sequence: ++this.#sequence,
-        timeUs: this.#timeUs,
-        durationUs: this.#durationUs,
-        key: unit.key,
-        data: toSample(nalUnits),
-      }),
-    );
+    const [timeUs, durationUs, sequence] = [this.#timeUs, this.#durationUs, ++this.#sequence];
+    this.#appended.push({ ...unit, timeUs });
+    this.#queue.push(fragment({ sequence, timeUs, durationUs, key: unit.key, data: toSample(nalUnits) }));
     this.#events.onDecoded(this.#queue.length);
     this.#pump();
-  }
-
-  #drop(reason: "waiting for a key frame" | "decoder behind"): void {
-    this.#needsKey = true;
-    this.#events.onDrop(reason, 1);
-    this.#events.onKeyFrameNeeded();
   }
 
   #begin(nalUnits: readonly Uint8Array[]): void {

@@ -1,10 +1,12 @@
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { request as httpRequest, type IncomingHttpHeaders, type RequestOptions } from "node:http";
+import { request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -15,40 +17,21 @@ import { servers } from "./support/test-server.ts";
 import { TestSource } from "./support/test-source.ts";
 import { Refused, TestViewer, watchUrl } from "./support/test-viewer.ts";
 
-interface Answer {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly text: string;
-}
-
 /** @param path sent as it is, which fetch would not do */
-function ask(address: string, path: string, options: RequestOptions & { ca?: Buffer } = {}): Promise<Answer> {
-  const { protocol, hostname, port } = new URL(address);
+async function ask(address: string, path: string, options: RequestOptions & { ca?: Buffer } = {}) {
+  const { protocol, hostname: host, port } = new URL(address);
   const request = protocol === "https:" ? httpsRequest : httpRequest;
-  return new Promise((resolve, reject) => {
-    const sent = request({ host: hostname, port, path, agent: false, ...options }, (response) => {
-      let text = "";
-      response.on("data", (chunk: Buffer) => {
-        text += chunk.toString();
-      });
-      response.on("end", () =>
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, text }),
-      );
-    });
-    sent.on("error", reject);
-    sent.end();
-  });
+  const sent = request({ host, port, path, agent: false, ...options }).end();
+  const [response] = (await once(sent, "response")) as [IncomingMessage];
+  return { status: response.statusCode, headers: response.headers, text: await text(response) };
 }
 
 async function refusal(url: URL, headers: Record<string, string> = {}): Promise<number | undefined> {
-  try {
-    const viewer = await TestViewer.open(url, { headers });
-    viewer.socket.terminate();
-    return undefined;
-  } catch (error) {
-    if (error instanceof Refused) return error.status;
-    throw error;
-  }
+  const viewer = await TestViewer.open(url, { headers }).catch((error: Error) => error);
+  if (viewer instanceof Refused) return viewer.status;
+  if (viewer instanceof Error) throw viewer;
+  viewer.socket.terminate();
+  return undefined;
 }
 
 describe("access", () => {
@@ -155,13 +138,9 @@ describe("access", () => {
 
   it("survives bytes that are not HTTP", async () => {
     const { address } = await serve();
-    const { port } = new URL(address);
-    for (const bytes of [
-      "\0\0\0\0",
-      "GET watch HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-      "\r\n",
-    ]) {
-      const socket = connect(Number(port), "127.0.0.1");
+    const upgrade = "GET watch HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    for (const bytes of ["\0\0\0\0", upgrade, "\r\n"]) {
+      const socket = connect(Number(new URL(address).port), "127.0.0.1");
       socket.on("error", () => undefined).resume();
       socket.end(bytes);
       await new Promise((resolve) => socket.on("close", resolve));
@@ -228,8 +207,9 @@ describe("the page", () => {
   });
 });
 
-const openssl = (command: string, ...more: string[]): void =>
-  void execFileSync("openssl", [...command.split(" "), ...more], { stdio: "ignore" });
+const CURVE = "-algorithm ec -pkeyopt ec_paramgen_curve:prime256v1";
+const openssl = (command: string): void =>
+  void execFileSync("openssl", command.split(" "), { stdio: "ignore" });
 
 describe("where the server listens", () => {
   const serve = servers();
@@ -241,13 +221,9 @@ describe("where the server listens", () => {
     folder = mkdtempSync(join(tmpdir(), "vsockenc-tls-"));
     certificate = join(folder, "cert.pem");
     key = join(folder, "key.pem");
-    const subject = ["-subj", "/CN=desk.example", "-addext", "subjectAltName=DNS:desk.example,IP:127.0.0.1"];
-    const files = ["-keyout", key, "-out", certificate];
-    openssl(
-      "req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1",
-      ...subject,
-      ...files,
-    );
+    openssl(`genpkey ${CURVE} -out ${key}`);
+    const names = "-subj /CN=desk.example -addext subjectAltName=DNS:desk.example,IP:127.0.0.1";
+    openssl(`req -x509 -days 2 -key ${key} ${names} -out ${certificate}`);
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -267,7 +243,7 @@ describe("where the server listens", () => {
     const other = join(folder, "other.pem");
     writeFileSync(other, "nothing");
     const otherKey = join(folder, "other-key.pem");
-    openssl("genpkey -algorithm ec -pkeyopt ec_paramgen_curve:prime256v1", "-out", otherKey);
+    openssl(`genpkey ${CURVE} -out ${otherKey}`);
     for (const [options, message] of [
       [{ certificate: join(folder, "absent"), key }, /viewer\.certificate.*absent/],
       [{ certificate: other, key }, /other\.pem is not a certificate/],

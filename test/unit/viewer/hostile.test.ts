@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { connect } from "node:net";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { vsockenc } from "../../../proto/protobuf.ts";
@@ -8,7 +9,12 @@ import { until } from "../../support/until.ts";
 import { servers, stopClock } from "./support/test-server.ts";
 import { TestViewer, watchUrl } from "./support/test-viewer.ts";
 
-const hello: OutgoingViewerMessage = { type: "hello", body: { version: 1, codecs: [vsockenc.Codec.H264] } };
+const helloOf = (version: number, count = 1): OutgoingViewerMessage => ({
+  type: "hello",
+  body: { version, codecs: Array(count).fill(vsockenc.Codec.H264) },
+});
+const hello = helloOf(1);
+const watchOf = (source: string) => encodeViewerMessage({ type: "watch", body: { source } });
 const reportOf = (periodMs: number) => encodeViewerMessage({ type: "report", body: { periodMs } });
 
 describe("a viewer that violates the protocol", () => {
@@ -22,12 +28,7 @@ describe("a viewer that violates the protocol", () => {
     ["an unknown message", new Uint8Array([0x7a, 0]), "malformed", /kind/],
     ["a large message", new Uint8Array(VIEWER_LIMITS.MESSAGE_BYTES + 1), "tooBig", /4096/],
     ["hello twice", encodeViewerMessage(hello), "malformed", /second hello/],
-    [
-      "a long source",
-      encodeViewerMessage({ type: "watch", body: { source: "x".repeat(200) } }),
-      "malformed",
-      /127/,
-    ],
+    ["a long source", watchOf("x".repeat(200)), "malformed", /127/],
     ["a report of no time", reportOf(0), "malformed", /period_ms/],
     ["a report of an hour", reportOf(3_600_000), "malformed", /period/],
   ])("is closed with a code and a reason: %s", async (_name, bytes, close, reason) => {
@@ -49,19 +50,9 @@ describe("a viewer that violates the protocol", () => {
   });
 
   it.each<[name: string, message: OutgoingViewerMessage, close: keyof typeof CLOSE_CODES, reason: RegExp]>([
-    [
-      "another version",
-      { type: "hello", body: { version: 2 } },
-      "version",
-      /version 2, expected 1: reload the page/,
-    ],
+    ["another version", helloOf(2), "version", /version 2, expected 1: reload the page/],
     ["no hello", { type: "watch", body: { source: "x" } }, "malformed", /before hello/],
-    [
-      "too many codecs",
-      { type: "hello", body: { version: 1, codecs: Array(VIEWER_LIMITS.CODECS + 1).fill(1) } },
-      "malformed",
-      /codecs/,
-    ],
+    ["too many codecs", helloOf(1, VIEWER_LIMITS.CODECS + 1), "malformed", /codecs/],
   ])("is closed for a wrong start: %s", async (_name, message, close, reason) => {
     const { address } = await serve();
     const viewer = await TestViewer.open(watchUrl(address));
@@ -96,12 +87,9 @@ describe("a viewer that violates the protocol", () => {
     const alive = await TestViewer.open(watchUrl(address));
     for (const viewer of [dead, alive]) viewer.send(hello);
     for (const viewer of [dead, alive]) await viewer.settled();
-    let pings = 0;
-    alive.socket.on("ping", () => {
-      pings += 1;
-    });
+    const pinged = once(alive.socket, "ping");
     vi.advanceTimersByTime(VIEWER_LIMITS.PING_INTERVAL_MS);
-    await until(() => pings === 1, "a ping");
+    await pinged;
     await alive.settled();
     expect(dead.closed).toBeUndefined();
     vi.advanceTimersByTime(VIEWER_LIMITS.PING_INTERVAL_MS);
@@ -126,12 +114,9 @@ describe("a viewer that violates the protocol", () => {
       received += chunk.toString("latin1");
     });
     await until(() => received.includes("101"), "the upgrade");
-    let closed = false;
-    socket.on("close", () => {
-      closed = true;
-    });
+    const cut = once(socket, "close");
     await server.close();
-    await until(() => closed, "the cut");
+    await cut;
     expect(received).toContain("the server is shutting down");
   });
 

@@ -60,10 +60,14 @@ async function untilListed(viewer: ViewedPage): Promise<void> {
 describe("the list", () => {
   test.each(
     CONTEXTS,
-  )("has the newest picture of a source that does not change, watched here or elsewhere (%s context)", async (_, page) => {
+  )("has the newest picture of a source that does not change, watched here or elsewhere (%s context)", async (name, page) => {
     rig.add(play("desk/other", { fps: 10 }));
     const { source: still, viewer: watching } = await watch({}, page);
-    for (let sent = 1; sent <= 30; sent += 1) await watching.sendAndSee(still);
+    for (let sent = 1; sent <= 30; sent += 1) {
+      // A <video> need not show each of them.
+      if (name === "secure") await watching.sendAndSee(still);
+      else still.send();
+    }
     const elsewhere = await rig.open(page);
     for (const viewer of [elsewhere, watching]) {
       const isNewest = async (): Promise<boolean> => (await counterInList(viewer, still.id)) === 29;

@@ -71,17 +71,21 @@ describe("the picture", () => {
   });
 
   test("is shown over plain HTTP, without WebCodecs", async () => {
-    const FRAMES = 40;
-    const { source, viewer } = await watch({}, { host: INSECURE_HOST });
+    const { source, viewer } = await watch({ fps: 10 }, { host: INSECURE_HOST });
     const context = await viewer.page.evaluate(() => [isSecureContext, "VideoDecoder" in window]);
     expect(context).toEqual([false, false]);
-    for (let sent = 1; sent <= FRAMES; sent += 1) await viewer.sendAndSee(source);
-    expect((await viewer.paints()).map(({ number }) => number)).toEqual(range(1, FRAMES));
+    await viewer.untilPainted(30);
+    source.pause();
+    // A decoder that holds a frame until the next one arrives would hang here.
+    const numbers = async (): Promise<number[]> => (await viewer.paints()).map(({ number }) => number);
+    await until(async () => (await numbers()).at(-1) === source.delivered, "the last one");
+    const painted = await numbers();
+    expect(painted).toEqual([...new Set(painted)].sort((a, b) => a - b));
     // The <video> may already show a neighbour of the reported picture when its pixels are read.
     const counters = (await viewer.counters()).map((counter) => counter ?? Number.NaN);
     expect(counters).not.toContain(Number.NaN);
     expect(counters).toEqual([...counters].sort((a, b) => a - b));
-    expect([FRAMES - 2, FRAMES - 1]).toContain(counters.at(-1));
+    expect([source.delivered - 2, source.delivered - 1]).toContain(counters.at(-1));
     await viewer.page.getByRole("button", { name: "Statistics" }).click();
     const statistics = viewer.page.locator("#statistics");
     await expect.poll(() => statistics.textContent()).toContain("Media Source Extensions");

@@ -25,8 +25,13 @@ export class PlayedSource extends TestSource {
     if (this.#fps !== undefined) this.#timer = setInterval(() => this.send(), 1000 / this.#fps);
   }
 
-  override stop(): void {
+  /** Sends nothing more by itself. */
+  pause(): void {
     clearInterval(this.#timer);
+  }
+
+  override stop(): void {
+    this.pause();
     super.stop();
   }
 

@@ -205,12 +205,8 @@ class Stream {
     const { buffered } = buffer;
     if (buffered.length === 0) return;
     const newest = buffered.end(buffered.length - 1);
-    const start = newest - this.#durationUs / 1e6;
-    const lag = newest - this.#video.currentTime;
-    // An element that has run dry may hold a picture until the next one arrives; a jump shows it.
-    const isDry =
-      this.#video.readyState < HTMLMediaElement.HAVE_FUTURE_DATA && this.#video.currentTime < start;
-    if (isDry || lag > MAX_LAG_S) this.#video.currentTime = start;
+    const behind = newest - this.#video.currentTime > MAX_LAG_S;
+    if (behind) this.#video.currentTime = newest - this.#durationUs / 1e6;
     // Some browsers refuse to play even silent videos before the user has interacted with the page; the next append retries.
     if (this.#video.paused) this.#video.play().catch(() => undefined);
   }

@@ -19,8 +19,6 @@ import { type Recording, type RecordingOptions, record } from "./recording.ts";
 /** Not a secure context for Chromium. */
 export const INSECURE_HOST = "viewer.test";
 const CHROMIUM = process.env["VSOCKENC_CHROMIUM"] ?? "/usr/bin/chromium";
-/** Screenshots, kept after the run. */
-const SHOTS = join(packageRoot, "out", "browser");
 
 export interface PageOptions {
   /** Of a server other than the rig's own, with its token. */
@@ -199,8 +197,8 @@ export class ViewedPage {
   /** Sends a frame, and returns after it was painted: a decoder that holds it back until the next one hangs here. */
   async sendAndSee(source: PlayedSource): Promise<void> {
     source.send();
-    const isShown = async (): Promise<boolean> => (await this.paints()).at(-1)?.number === source.delivered;
-    await until(isShown, `frame ${source.delivered} before the next one is sent`);
+    const { delivered } = source;
+    await until(async () => (await this.paints()).at(-1)?.number === delivered, `frame ${delivered}`);
   }
 
   /** Title and text of the notice; undefined if there is none. */
@@ -222,8 +220,8 @@ export class ViewedPage {
     });
   }
 
-  /** Keeps a screenshot. */
+  /** Takes a screenshot, which is kept after the run. */
   async shot(name: string): Promise<void> {
-    await this.page.screenshot({ path: join(SHOTS, `${name}.png`) });
+    await this.page.screenshot({ path: join(packageRoot, "out", "browser", `${name}.png`) });
   }
 }

@@ -92,7 +92,14 @@ export function planStream(
     throw new EncoderUnavailableError(`${width}x${height} exceeds its ${maxWidth}x${maxHeight}`);
   }
   return {
-    ...{ codec, profile, level, rateControl, width, height, framerate, rates },
+    codec,
+    profile,
+    level,
+    rateControl,
+    width,
+    height,
+    framerate,
+    rates,
     fixedRate: hasFixedRate(configuration),
     pixelAspectRatio: pixelAspectRatio(configuration),
     colorimetry: encodedColorimetry(configuration, fullRange),

@@ -1,14 +1,22 @@
-import { describe, expect, it } from "vitest";
-import type { EncoderConfiguration } from "../../../host/encoders/encoder.ts";
-import { Picture, type PictureRectangle } from "../../../host/native/picture.ts";
+import { afterEach, describe, expect, it } from "vitest";
+import type { Picture, PictureRectangle } from "../../../host/native/picture.ts";
 import { decode, spsOf } from "./support/decode.ts";
 import { Canvas, configurationOf, encodePattern, encodeSources, openSession } from "./support/encode.ts";
-import { geometryOf, linearPicture, PAGE, ScatteredMemory } from "./support/memory.ts";
+import {
+  geometryOf,
+  linearPicture,
+  mapPicture,
+  PAGE,
+  releaseAll,
+  ScatteredMemory,
+} from "./support/memory.ts";
 import { drawPattern, FORMATS, type FormatName, psnr, type RgbImage } from "./support/pattern.ts";
 import { packYuv, type YuvName, yuvFourcc } from "./support/yuv.ts";
 
 /** dB against the RGB source. */
 const LEAST_PSNR = 42;
+
+afterEach(releaseAll);
 
 describe("each RGB order", () => {
   const cases = (Object.keys(FORMATS) as FormatName[]).flatMap((format) =>
@@ -33,7 +41,7 @@ async function mapYuv(
   matrix: number,
   fullRange: boolean,
   { padding = 0, separate = false, visible = undefined as PictureRectangle | undefined } = {},
-): Promise<{ picture: Picture; remove: () => Promise<void> }> {
+): Promise<Picture> {
   const packed = packYuv(image, name, matrix, fullRange, padding);
   let end = 7;
   const planes = packed.map(({ bytes, stride }) => {
@@ -46,35 +54,21 @@ async function mapYuv(
   if (!separate) {
     const all = Buffer.alloc(end, 0xa5);
     for (const { bytes, offset } of planes) bytes.copy(all, offset);
-    return await linearPicture(all, geometry);
+    return (await linearPicture(all, geometry)).picture;
   }
-  const memories: ScatteredMemory[] = [];
   const scattered = planes.map(({ bytes, offset, stride }, index) => {
     const memory = new ScatteredMemory(bytes.length, index + 1);
     memory.write(bytes);
-    memories.push(memory);
     return { memory: memory.resource, offset, stride };
   });
-  const picture = await Picture.map({ ...geometry, planes: scattered });
-  const remove = async (): Promise<void> => {
-    await picture.close();
-    for (const { memory } of memories) memory.remove();
-  };
-  return { picture, remove };
+  return await mapPicture({ ...geometry, planes: scattered });
 }
 
-const yuvConfiguration = (
-  width: number,
-  height: number,
-  matrix: number,
-  fullRange: boolean,
-): EncoderConfiguration =>
-  configurationOf({
-    width,
-    height,
-    bitrateKbps: Math.max(4000, Math.round((width * height) / 20)),
-    colorimetry: { primaries: 0, transfer: 0, matrix, fullRange },
-  });
+function yuvConfiguration(width: number, height: number, matrix: number, fullRange: boolean) {
+  const bitrateKbps = Math.max(4000, Math.round((width * height) / 20));
+  const colorimetry = { primaries: 0, transfer: 0, matrix, fullRange };
+  return configurationOf({ width, height, bitrateKbps, colorimetry });
+}
 
 describe.each(["NV12", "I420"] as const)("%s keeps its matrix and range", (name) => {
   const cases: [string, number, number, number, boolean, { padding?: number; separate?: boolean }][] = [
@@ -87,7 +81,7 @@ describe.each(["NV12", "I420"] as const)("%s keeps its matrix and range", (name)
   ];
   it.each(cases)("%s", async (_title, width, height, matrix, fullRange, options) => {
     const image = drawPattern(width, height, 3);
-    const { picture, remove } = await mapYuv(image, name, matrix, fullRange, options);
+    const picture = await mapYuv(image, name, matrix, fullRange, options);
     const configuration = yuvConfiguration(width, height, matrix, fullRange);
     const recorder = await encodeSources(configuration, [picture, picture]);
     expect(recorder.errors).toEqual([]);
@@ -95,7 +89,6 @@ describe.each(["NV12", "I420"] as const)("%s keeps its matrix and range", (name)
     const even = (size: number): number => size + (size % 2);
     const decoded = decode(recorder.stream, even(width), even(height));
     expect(psnr(image, decoded[1] as RgbImage)).toBeGreaterThan(LEAST_PSNR);
-    await remove();
   });
 
   it("counts an unknown matrix as BT.601, from 720 lines on as BT.709", async () => {
@@ -106,21 +99,19 @@ describe.each(["NV12", "I420"] as const)("%s keeps its matrix and range", (name)
       const { session } = await openSession(yuvConfiguration(64, height, 2, false));
       const colorimetry = { primaries: 1, transfer: 1, matrix, fullRange: false };
       expect(session.description.colorimetry).toEqual(colorimetry);
-      await session.close();
     }
   });
 
   it("shows an even part of a larger picture", async () => {
     const whole = drawPattern(128, 96, 1);
-    const { picture, remove } = await mapYuv(whole, name, 6, false, { padding: 9 });
+    const picture = await mapYuv(whole, name, 6, false, { padding: 9 });
     const visible = { x: 10, y: 20, width: 51, height: 33 };
     const part = await mapYuv(whole, name, 6, false, { padding: 9, separate: true, visible });
-    const crcs = await Promise.all([picture.checksum(), part.picture.checksum()]);
+    const crcs = await Promise.all([picture.checksum(), part.checksum()]);
     expect(crcs[1]?.bytes).toBeLessThan(crcs[0]?.bytes ?? 0);
-    const recorder = await encodeSources(yuvConfiguration(51, 33, 6, false), [part.picture]);
+    const recorder = await encodeSources(yuvConfiguration(51, 33, 6, false), [part]);
     const [decoded] = decode(recorder.stream, 52, 34);
     expect(psnr(crop(whole, 10, 20, 51, 33), decoded as RgbImage)).toBeGreaterThan(LEAST_PSNR);
-    await Promise.all([remove(), part.remove()]);
   });
 });
 
@@ -136,19 +127,15 @@ function crop({ width, data }: RgbImage, x: number, y: number, columns: number, 
 describe("a session", () => {
   it("rejects frames of the other kind, and continues", async () => {
     const image = drawPattern(64, 64, 0);
-    const { picture, remove } = await mapYuv(image, "NV12", 6, false);
-    const canvas = await Canvas.create(64, 64);
-    const rgb = await encodeSources(configurationOf({ width: 64, height: 64 }), [
-      canvas.picture,
-      picture,
-      canvas.picture,
-    ]);
+    const picture = await mapYuv(image, "NV12", 6, false);
+    const { picture: rgbPicture } = await Canvas.create(64, 64);
+    const configuration = configurationOf({ width: 64, height: 64 });
+    const rgb = await encodeSources(configuration, [rgbPicture, picture, rgbPicture]);
     expect(rgb.packets.map(({ frame }) => frame)).toEqual([0, 2]);
     expect(rgb.errors[0]?.message).toMatch(/frame 1 is YUV, the session is configured for RGB/);
-    const yuv = await encodeSources(yuvConfiguration(64, 64, 6, false), [picture, canvas.picture]);
+    const yuv = await encodeSources(yuvConfiguration(64, 64, 6, false), [picture, rgbPicture]);
     expect(yuv.packets.map(({ frame }) => frame)).toEqual([0]);
     expect(yuv.errors[0]?.message).toMatch(/frame 1 is RGB, the session is configured for YUV/);
-    await Promise.all([remove(), canvas.remove()]);
   });
 });
 
@@ -175,7 +162,7 @@ describe("a hostile plane of chroma", () => {
     const planes = offsets.map((offset, index) => ({ offset, stride: rows[index] ?? 0 }));
     const geometry = { ...geometryOf(yuvFourcc("I420"), 64, 63, planes), ...changes };
     const mapped = linearPicture(Buffer.alloc(SIZE), geometry);
-    if (message === undefined) await (await mapped).remove();
+    if (message === undefined) await mapped;
     else await expect(mapped).rejects.toThrow(message);
   });
 });

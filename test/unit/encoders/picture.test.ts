@@ -16,17 +16,10 @@ import {
   UnsupportedFormatError,
 } from "../../../host/native/picture.ts";
 import { fourcc, PIXEL_FORMATS } from "../../../proto/formats.ts";
-import { geometryOf, PAGE, ScatteredMemory, TestMemory } from "./support/memory.ts";
+import { geometryOf, mapPicture, PAGE, releaseAll, ScatteredMemory, TestMemory } from "./support/memory.ts";
 import { FORMATS } from "./support/pattern.ts";
 
-const memories: TestMemory[] = [];
-const pictures: Picture[] = [];
-
-function memoryOf(size: number): TestMemory {
-  const memory = new TestMemory(size);
-  memories.push(memory);
-  return memory;
-}
+afterEach(releaseAll);
 
 function layoutOf(
   memory: ResourceBytes,
@@ -41,28 +34,12 @@ function layoutOf(
   return { ...geometryOf(FORMATS.XR24.fourcc, width, height), planes, ...changes };
 }
 
-async function map(layout: PictureLayout): Promise<Picture> {
-  const picture = await Picture.map(layout);
-  pictures.push(picture);
-  return picture;
-}
-
-function whole(memory: TestMemory): ResourceBytes {
-  return { extents: [{ fd: memory.fd, offset: 0, length: memory.size }] };
-}
-
-afterEach(async () => {
-  await Promise.all(pictures.splice(0).map((picture) => picture.close()));
-  for (const memory of memories.splice(0)) memory.remove();
-  expect(mappedRuns()).toBe(0);
-});
-
 describe("Picture.map", () => {
   it("maps what the layout needs, adjacent extents as one run", async () => {
-    const memory = memoryOf(16 * PAGE);
+    const memory = new TestMemory(16 * PAGE);
     const pages = [0, 1, 2, 3, 8, 9, 6];
     const extents = pages.map((page) => ({ fd: memory.fd, offset: page * PAGE, length: PAGE }));
-    const picture = await map(layoutOf({ extents }, { offset: 2 * PAGE, height: 65 }));
+    const picture = await mapPicture(layoutOf({ extents }, { offset: 2 * PAGE, height: 65 }));
     // 2 pages of offset and 65 rows of 256 bytes: pages 0 to 3, and 8, 9, and 256 bytes of 6.
     expect(picture.bytes).toBe(2 * PAGE + 65 * 256);
     expect(picture.runs).toBe(3);
@@ -70,23 +47,20 @@ describe("Picture.map", () => {
   });
 
   it("takes extents with an unaligned end in the middle if the next one continues it", async () => {
-    const memory = memoryOf(4 * PAGE);
+    const memory = new TestMemory(4 * PAGE);
     const extents = [
       { fd: memory.fd, offset: 0, length: 100 },
       { fd: memory.fd, offset: 100, length: 0 },
       { fd: memory.fd, offset: 100, length: 4 * PAGE - 100 },
     ];
-    expect((await map(layoutOf({ extents }))).runs).toBe(1);
+    expect((await mapPicture(layoutOf({ extents }))).runs).toBe(1);
   });
 
   it("does not need the descriptors once it has been called", async () => {
     const scattered = new ScatteredMemory(64 * 256);
-    const promise = Picture.map(layoutOf(scattered.resource));
-    closeSync(scattered.memory.fd);
-    const picture = await promise;
-    expect(picture.runs).toBeGreaterThan(1);
-    await picture.close();
-    scattered.memory.remove(true);
+    const mapping = mapPicture(layoutOf(scattered.resource));
+    scattered.memory.remove();
+    expect((await mapping).runs).toBeGreaterThan(1);
   });
 
   it("is unmapped once close() has settled, also when it is called twice", async () => {
@@ -98,7 +72,6 @@ describe("Picture.map", () => {
     await Promise.all([picture.close(), picture.close()]);
     await picture.close();
     expect(maps()).toBe(before);
-    scattered.memory.remove();
   });
 
   it("accepts the formats of the protocol", () => {
@@ -135,16 +108,16 @@ describe("a hostile layout", () => {
     ["an empty visible part", visible(0, 0), layout, /visible.width is 0/],
   ];
   it.each(cases)("with %s is rejected", async (_name, changes, Fault, message) => {
-    const memory = memoryOf(SIZE);
-    const rejected = Picture.map(layoutOf(whole(memory), changes));
+    const memory = new TestMemory(SIZE);
+    const rejected = mapPicture(layoutOf(memory.whole, changes));
     await expect(rejected).rejects.toBeInstanceOf(Fault);
     await expect(rejected).rejects.toThrow(message);
   });
 
   it("with a last row that is not padded is legal", async () => {
-    const memory = memoryOf(SIZE);
+    const memory = new TestMemory(SIZE);
     const extents = [{ fd: memory.fd, offset: 0, length: 63 * 256 + 4 * 60 }];
-    expect((await map(layoutOf({ extents }, { width: 60 }))).bytes).toBe(63 * 256 + 240);
+    expect((await mapPicture(layoutOf({ extents }, { width: 60 }))).bytes).toBe(63 * 256 + 240);
   });
 });
 
@@ -157,14 +130,14 @@ describe("hostile extents", () => {
   }
 
   it("beyond the memory are rejected before anything could raise SIGBUS", async () => {
-    const { fd } = memoryOf(4 * PAGE - 1);
+    const { fd } = new TestMemory(4 * PAGE - 1);
     const error = await rejectionOf([{ fd, offset: 0, length: 4 * PAGE }]);
     expect(error).toBeInstanceOf(PictureMapError);
     expect(String(error)).toMatch(/not inside its memory of 16383 bytes/);
   });
 
   it("whose sum overflows are rejected", async () => {
-    const { fd } = memoryOf(PAGE);
+    const { fd } = new TestMemory(PAGE);
     const huge = { fd, offset: 0, length: 2 ** 53 - 1 };
     const error = await rejectionOf(Array.from({ length: 2048 }, () => huge));
     expect(error).toBeInstanceOf(InvalidLayoutError);
@@ -191,21 +164,21 @@ describe("hostile extents", () => {
   });
 
   it("that are too many for the wire are rejected", async () => {
-    const { fd } = memoryOf(PAGE);
+    const { fd } = new TestMemory(PAGE);
     const error = await rejectionOf(Array.from({ length: 16385 }, () => ({ fd, offset: 0, length: PAGE })));
     expect(error).toBeInstanceOf(PictureUnstitchableError);
   });
 
   it("share a budget of 16,384 runs, and return their part", async () => {
-    const { fd } = memoryOf(3 * PAGE);
+    const { fd } = new TestMemory(3 * PAGE);
     const one = (index: number) => ({ fd, offset: (index % 2) * 2 * PAGE, length: PAGE });
     const extents = Array.from({ length: 16384 }, (_, index) => one(index));
     const all = layoutOf({ extents }, { width: 1024, height: 16384, stride: PAGE });
     const picture = await Picture.map(all);
     expect(picture.runs).toBe(16384);
-    expect(await map(layoutOf({ extents }))).toMatchObject({ tier: "resource-gather", runs: 4 });
+    expect(await mapPicture(layoutOf({ extents }))).toMatchObject({ tier: "resource-gather", runs: 4 });
     expect(mappedRuns()).toBe(16384);
     await picture.close();
-    expect(await map(layoutOf({ extents }))).toMatchObject({ tier: "resource", runs: 4 });
+    expect(await mapPicture(layoutOf({ extents }))).toMatchObject({ tier: "resource", runs: 4 });
   });
 });

@@ -15,9 +15,9 @@ import { mappedRuns, type Picture } from "../../../host/native/picture.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { decode } from "./support/decode.ts";
 import { Canvas, configurationOf, openSession, requestOf } from "./support/encode.ts";
-import { geometryOf, linearPicture } from "./support/memory.ts";
+import { geometryOf, linearPicture, releaseAll } from "./support/memory.ts";
 import { drawPattern, FORMATS } from "./support/pattern.ts";
-import { Recorder } from "./support/recorder.ts";
+import type { Recorder } from "./support/recorder.ts";
 
 const [WIDTH, HEIGHT] = [640, 360];
 const CONFIGURATION = configurationOf({ width: WIDTH, height: HEIGHT });
@@ -25,27 +25,19 @@ const MOST = LIMITS.MAX_IN_FLIGHT_FRAMES;
 
 let canvas: Canvas;
 let recorder: Recorder;
-const opened: EncoderSession[] = [];
 
 beforeEach(async () => {
   canvas = await Canvas.create(WIDTH, HEIGHT);
   canvas.draw(drawPattern(WIDTH, HEIGHT, 0));
-  recorder = new Recorder();
 });
 
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((session) => session.close()));
-  await canvas.remove();
-  expect(recorder.broken).toEqual([]);
-  expect(mappedRuns()).toBe(0);
-});
+afterEach(releaseAll);
 
 /** Opens a session whose events are in `recorder`. */
 async function open(changes: Partial<EncoderConfiguration> = {}, options: LibavcodecOptions = {}) {
-  const { session, recorder: own } = await openSession({ ...CONFIGURATION, ...changes }, options);
-  recorder = own;
-  opened.push(session);
-  return session;
+  const opened = await openSession({ ...CONFIGURATION, ...changes }, options);
+  recorder = opened.recorder;
+  return opened.session;
 }
 
 function encode(session: EncoderSession, frame: number, picture = canvas.picture, ptsNs = frame): void {
@@ -190,14 +182,12 @@ describe("a libx264 session", () => {
     expect(() => encode(session, 3)).toThrow(EncoderFailedError);
     expect(() => encode(session, 3)).toThrow(/the picture's size is not that of the encoder/);
     expect(session.reconfigure(CONFIGURATION)).toBe(false);
-    await session.close();
-    await small.remove();
   });
 
   it("answers a frame that is too large for the wire with an error, and continues with a key frame", async () => {
     const [width, height] = [4096, 3072];
     const geometry = geometryOf(FORMATS.XR24.fourcc, width, height);
-    const { picture, memory, remove } = await linearPicture(randomBytes(width * height * 4), geometry);
+    const { picture, memory } = await linearPicture(randomBytes(width * height * 4), geometry);
     // Constant quality: rate control alone would not let it happen.
     const session = await open({ width, height }, { options: { qp: "1" } });
     encode(session, 0, picture);
@@ -208,8 +198,6 @@ describe("a libx264 session", () => {
     encode(session, 1, picture);
     await session.drain();
     expect(recorder.keys).toEqual([1]);
-    await session.close();
-    await remove();
   });
 
   it("reports the encoder's own reason when it does not open", async () => {
@@ -271,8 +259,6 @@ describe("many sessions", () => {
     }
     expect(slow.recorder.packets.length).toBeLessThan(MOST);
     await slow.session.flush();
-    await Promise.all([slow.session.close(), session.close()]);
-    await large.remove();
   });
 
   it("read one picture at the same time", async () => {
@@ -283,7 +269,6 @@ describe("many sessions", () => {
       expect(packets).toHaveLength(MOST);
       expect(stream.equals(all[0]?.recorder.stream ?? Buffer.alloc(0))).toBe(true);
     }
-    await Promise.all(all.map(({ session }) => session.close()));
   });
 
   it("leave no thread, mapping or descriptor behind", async () => {

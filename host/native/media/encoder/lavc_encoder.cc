@@ -298,7 +298,6 @@ class LavcEncoder : public SessionEncoder {
   }
 
   // Encodes frame_; `key` makes it an IDR.
-  //
   // The encoder gets frame numbers instead of time stamps, so each frame has its share of the
   // nominal rate. x264 without B frames, look-ahead and delay (tune zerolatency) does not use time
   // stamps for rate control: its variable-rate mode (b_vfr_input) needs the next frame first, which
@@ -328,7 +327,6 @@ class LavcEncoder : public SessionEncoder {
   }
 
   // Writes the configured VUI into the parameter sets of H.264.
-  //
   // Encoders differ in the VUI that they can write: x264 claims a fixed rate whenever it counts
   // frames, drivers of hardware write what they like. A parameter set that cannot be parsed stays
   // as it is: a stream with the encoder's own VUI is better than none.

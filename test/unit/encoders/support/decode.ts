@@ -69,27 +69,20 @@ export function traceHeaders(stream: Uint8Array, demuxer: Demuxer): ReadonlyMap<
   return values;
 }
 
-/** The first sequence parameter set of an H.264 stream; undefined: it does not state the field. */
+/** The first sequence parameter set of an H.264 stream; undefined or false: it does not state the field. */
 export function spsOf(stream: Uint8Array) {
   const headers = traceHeaders(stream, "h264");
   const field = (name: string): number | undefined => headers.get(name)?.[0];
   const size = (units: string, ...crops: readonly string[]): number =>
     ((field(units) ?? 0) + 1) * 16 - 2 * crops.reduce((sum, crop) => sum + (field(crop) ?? 0), 0);
-  const [range, scale] = [field("video_full_range_flag"), field("time_scale")];
   return {
     profile: field("profile_idc"),
-    level: field("level_idc"),
     width: size("pic_width_in_mbs_minus1", "frame_crop_left_offset", "frame_crop_right_offset"),
     height: size("pic_height_in_map_units_minus1", "frame_crop_top_offset", "frame_crop_bottom_offset"),
-    /** Table E-1: 1 is square. */
-    aspect: field("aspect_ratio_idc") === 1 ? [1, 1] : [field("sar_width"), field("sar_height")],
-    fullRange: range === undefined ? undefined : range === 1,
+    fullRange: field("video_full_range_flag") === 1,
     primaries: field("colour_primaries"),
     transfer: field("transfer_characteristics"),
     matrix: field("matrix_coefficients"),
-    chromaLocation: field("chroma_sample_loc_type_top_field"),
-    /** Frames a second. */
-    rate: scale === undefined ? undefined : scale / (2 * (field("num_units_in_tick") ?? 0)),
     maxReorderFrames: field("max_num_reorder_frames"),
   };
 }

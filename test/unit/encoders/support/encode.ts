@@ -11,8 +11,8 @@ import {
   type LibavcodecEncoderName,
   type LibavcodecOptions,
 } from "../../../../host/encoders/libavcodec.ts";
-import { Picture } from "../../../../host/native/picture.ts";
-import { ScatteredMemory } from "./memory.ts";
+import type { Picture } from "../../../../host/native/picture.ts";
+import { atEnd, mapPicture, ScatteredMemory } from "./memory.ts";
 import { drawPattern, FORMATS, type Placement, pack, type RgbImage } from "./pattern.ts";
 import { Recorder } from "./recorder.ts";
 
@@ -68,7 +68,7 @@ export class Canvas {
   static async create(width: number, height: number, place = placement({ width, height }), seed = 1) {
     const bytes = place.offset + (place.height - 1) * place.stride + place.width * 4;
     const memory = new ScatteredMemory(bytes, seed);
-    const picture = await Picture.map({
+    const picture = await mapPicture({
       width: place.width,
       height: place.height,
       fourcc: FORMATS[place.format].fourcc,
@@ -93,11 +93,16 @@ export interface SessionOptions extends LibavcodecOptions {
   readonly encoder?: LibavcodecEncoderName;
 }
 
-/** Opens an encoder that reports to a recorder of its own. */
+/** Opens an encoder that reports to a recorder of its own; releaseAll closes it and checks its events. */
 export async function openSession(configuration: EncoderConfiguration, options: SessionOptions = {}) {
   const recorder = new Recorder();
   const backend = new LibavcodecBackend(options.encoder ?? "libx264", options);
-  return { recorder, session: await backend.open(configuration, recorder.listener) };
+  const session = await backend.open(configuration, recorder.listener);
+  atEnd(async () => {
+    await session.close();
+    if (recorder.broken.length > 0) throw new Error(recorder.broken.join("; "));
+  });
+  return { recorder, session };
 }
 
 /** The request for a frame; its number is also the time stamp. */
@@ -153,7 +158,6 @@ export async function encodePattern(
       description = session.description;
     },
   });
-  await canvas.remove();
   return { recorder, images, description };
 }
 export type Encoded = Awaited<ReturnType<typeof encodePattern>>;

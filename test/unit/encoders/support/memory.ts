@@ -3,47 +3,77 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  mappedRuns,
   Picture,
   type PictureGeometry,
+  type PictureLayout,
   type PlaneGeometry,
   type ResourceBytes,
+  stagingBytes,
 } from "../../../../host/native/picture.ts";
 
 export const PAGE = 4096;
 
+const releases: (() => unknown)[] = [];
+
+/** Has releaseAll call a function. */
+export function atEnd(release: () => unknown): void {
+  releases.push(release);
+}
+
+/**
+ * For afterEach: releases the sessions, pictures and memories of a test, the last first.
+ *
+ * @throws Error when pictures still use memory afterwards
+ */
+export async function releaseAll(): Promise<void> {
+  for (const release of releases.splice(0).reverse()) await release();
+  const used = [mappedRuns(), stagingBytes()];
+  if (used.some(Boolean)) throw new Error(`${used.join(" runs and ")} bytes of staging are still in use`);
+}
+
+/** Picture.map; releaseAll closes it. */
+export async function mapPicture(layout: PictureLayout): Promise<Picture> {
+  const picture = await Picture.map(layout);
+  atEnd(() => picture.close());
+  return picture;
+}
+
+/** releaseAll removes it. */
 export class TestMemory {
-  /** Read-only, as an exporter's is. */
-  readonly fd: number;
   readonly size: number;
-  readonly #writer: number;
+  #descriptors: readonly number[];
 
   constructor(size: number) {
     this.size = size;
     const folder = mkdtempSync(join(tmpdir(), "vsockenc-memory-"));
     const file = join(folder, "memory");
-    this.#writer = openSync(file, "w");
-    ftruncateSync(this.#writer, size);
-    this.fd = openSync(file, "r");
+    const writer = openSync(file, "w");
+    ftruncateSync(writer, size);
+    this.#descriptors = [openSync(file, "r"), writer];
     // The descriptors keep it; nothing is left behind, however the test ends.
     rmSync(folder, { recursive: true });
+    atEnd(() => this.remove());
+  }
+
+  /** Read-only, as an exporter's is. */
+  get fd(): number {
+    return this.#descriptors[0] ?? -1;
+  }
+
+  /** All of it, in one run. */
+  get whole(): ResourceBytes {
+    return { extents: [{ fd: this.fd, offset: 0, length: this.size }] };
   }
 
   write(offset: number, bytes: Uint8Array): void {
-    writeSync(this.#writer, bytes, 0, bytes.length, offset);
+    writeSync(this.#descriptors[1] ?? -1, bytes, 0, bytes.length, offset);
   }
 
-  /** `keepFd`: the reader is closed already. */
-  remove(keepFd = false): void {
-    if (!keepFd) closeSync(this.fd);
-    closeSync(this.#writer);
+  remove(): void {
+    for (const descriptor of this.#descriptors) closeSync(descriptor);
+    this.#descriptors = [];
   }
-}
-
-/** A memory that holds only these bytes, in one run. */
-export function linearMemory(bytes: Uint8Array): { memory: TestMemory; resource: ResourceBytes } {
-  const memory = new TestMemory(Math.ceil(bytes.length / PAGE) * PAGE);
-  memory.write(0, bytes);
-  return { memory, resource: { extents: [{ fd: memory.fd, offset: 0, length: memory.size }] } };
 }
 
 /** A layout that shows all of the picture; by default packed rows of four bytes a pixel. */
@@ -56,16 +86,13 @@ export function geometryOf(
   return { width, height, fourcc, planes, visible: { x: 0, y: 0, width, height } };
 }
 
-/** A picture in a memory that holds only these bytes; `remove` closes both. */
+/** A picture in a memory that holds only these bytes, in one run. */
 export async function linearPicture(bytes: Uint8Array, geometry: PictureGeometry) {
-  const { memory, resource } = linearMemory(bytes);
-  const planes = geometry.planes.map((plane) => ({ ...plane, memory: resource }));
-  const picture = await Picture.map({ ...geometry, planes });
-  const remove = async (): Promise<void> => {
-    await picture.close();
-    memory.remove();
-  };
-  return { picture, memory, remove };
+  const memory = new TestMemory(Math.ceil(bytes.length / PAGE) * PAGE);
+  memory.write(0, bytes);
+  const { whole } = memory;
+  const planes = geometry.planes.map((plane) => ({ ...plane, memory: whole }));
+  return { memory, picture: await mapPicture({ ...geometry, planes }) };
 }
 
 /** A memory with room for `bytes` bytes whose pages are in a shuffled order, one extent each. */

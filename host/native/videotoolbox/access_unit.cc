@@ -1,11 +1,11 @@
 #include "access_unit.h"
 
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <string>
 
 #include "cf.h"
-#include "colour.h"
 #include "status.h"
 
 namespace vsockenc::vt {
@@ -94,12 +94,7 @@ bool IsRandomAccess(Unit unit) {
 
 // For HEVC the attachment is not enough: it is also absent from some pictures that are not keys.
 bool IsKey(CMSampleBufferRef sample, Codec codec, const std::vector<Unit> &units) {
-  if (!IsSync(sample)) return false;
-  if (codec == Codec::kH264) return true;
-  for (const Unit unit : units) {
-    if (IsRandomAccess(unit)) return true;
-  }
-  return false;
+  return IsSync(sample) && (codec == Codec::kH264 || std::ranges::any_of(units, IsRandomAccess));
 }
 
 }  // namespace

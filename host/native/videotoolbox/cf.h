@@ -68,12 +68,13 @@ inline CFBooleanRef Bool(bool value) {
   return value ? kCFBooleanTrue : kCFBooleanFalse;
 }
 
-// The values are retained, so temporaries are allowed.
+// The values are retained, so temporaries are allowed. Entries of NULL are left out.
 inline CfRef<CFDictionaryRef> Dictionary(
     std::initializer_list<std::pair<CFStringRef, CFTypeRef>> entries) {
   std::vector<const void *> keys;
   std::vector<const void *> values;
   for (const auto &[key, value] : entries) {
+    if (value == nullptr) continue;
     keys.push_back(key);
     values.push_back(value);
   }

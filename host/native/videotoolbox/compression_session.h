@@ -3,6 +3,7 @@
 #include <VideoToolbox/VideoToolbox.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,18 +27,12 @@ class Outputs {
                         CMSampleBufferRef sample) = 0;
 };
 
-// The encoder of a session.
-struct EncoderReport {
-  std::string encoder_id;            // empty if not reported
-  std::optional<bool> hardware;      // some do not report it
-  std::vector<std::string> refused;  // properties, with the error
-};
-
 // A VTCompressionSession with every property set, ready for frames. One thread, the destructor
 // included, which waits for a callback that is under way: hold no lock that `outputs` needs.
 class CompressionSession {
  public:
-  // `outputs` must live as long as the session. Throws VideoToolboxError.
+  // `outputs` must live as long as the session. Throws VideoToolboxError, also when the encoder
+  // would encode another profile than the requested one.
   CompressionSession(const Settings &settings, Rung rung, Outputs &outputs);
   // No output follows. Pending frames are abandoned.
   ~CompressionSession();
@@ -45,7 +40,8 @@ class CompressionSession {
   CompressionSession &operator=(const CompressionSession &) = delete;
 
   Rung rung() const { return rung_; }
-  const EncoderReport &report() const { return report_; }
+  // "low-latency rate control, encoder com.apple…rtvc, hardware; refused: …": for the log.
+  std::string Describe() const;
 
   // Buffers of the format that it encodes without converting. NULL once the session is invalid.
   CVPixelBufferPoolRef pool() const {
@@ -61,14 +57,35 @@ class CompressionSession {
   void Complete() { VTCompressionSessionCompleteFrames(session_.get(), kCMTimeInvalid); }
 
  private:
-  void Create(const Settings &settings, Outputs &outputs);
+  CompressionSession(CfRef<VTCompressionSessionRef> session, Rung rung, Fraction framerate)
+      : rung_(rung), framerate_(framerate), session_(std::move(session)) {}
+  CfRef<CFTypeRef> Property(CFStringRef key) const;
   void Identify();
+  void SetProperties(const Settings &settings);
+  bool Set(CFStringRef key, CFTypeRef value, bool required = false);
 
   const Rung rung_;
   const Fraction framerate_;
-  bool drains_ = false;  // after every frame: the encoder may hold some back
-  CfRef<VTCompressionSessionRef> session_;
-  EncoderReport report_;
+  const CfRef<VTCompressionSessionRef> session_;
+  bool drains_ = false;               // after every frame: the encoder may hold some back
+  std::string encoder_id_;            // empty if not reported
+  std::optional<bool> hardware_;      // some do not report it
+  std::vector<std::string> refused_;  // properties, "RealTime: -12900 (…)"; none is essential
+};
+
+// The encoder specifications of a stream, best first. A rung without an encoder is not tried again.
+class Ladder {
+ public:
+  explicit Ladder(const Settings &settings);
+
+  // A session of the best rung that works. Throws VideoToolboxError: its status tells whether
+  // another attempt may help, its text has the result of each rung.
+  std::unique_ptr<CompressionSession> Climb(const Settings &settings, Outputs &outputs) const;
+  // Gives up a rung whose encoder does not exist. False when it was the last.
+  bool Leave(Rung rung);
+
+ private:
+  Rung first_;
 };
 
 }  // namespace vsockenc::vt

@@ -25,10 +25,7 @@ Encoder::Encoder(const Settings &settings, EventSink &sink, Patience patience)
 
 Encoder::~Encoder() {
   // With frames pending the session is lost anyway, and waiting for a hung daemon would never end.
-  const bool idle = [this] {
-    const std::lock_guard lock(mutex_);
-    return frames_.empty();
-  }();
+  const bool idle = Locked([this] { return frames_.empty(); });
   if (session_ && idle) session_->Complete();
 }
 
@@ -41,13 +38,11 @@ void Encoder::WarmUp() {
                 .buffer = input_.Black(session_->pool()),
                 .queue_us = 0,
                 .convert_us = 0};
-    const std::lock_guard lock(mutex_);
-    frames_.push_back(std::move(frame));
+    Locked([&] { frames_.push_back(std::move(frame)); });
   }
   Finish();
   if (failure_) throw std::runtime_error(*failure_);
-  const std::lock_guard lock(mutex_);
-  keyframes_.Lose();
+  Locked([this] { keyframes_.Lose(); });
 }
 
 // --- the session's thread
@@ -69,15 +64,14 @@ void Encoder::Encode(FrameRequest request) {
     sink_.On(event::FrameFailed{request.frame, why});
     return;
   }
-  {
-    const std::lock_guard lock(mutex_);
+  Locked([&] {
     frames_.push_back({.number = request.frame,
                        .warm_up = false,
                        .force_key = request.force_key,
                        .buffer = std::move(buffer),
                        .queue_us = Microseconds(started - request.queued),
                        .convert_us = Microseconds(prepared - started)});
-  }
+  });
   for (;;) {
     Run();
     std::unique_lock lock(mutex_);
@@ -101,10 +95,7 @@ CfRef<CVPixelBufferRef> Encoder::Prepare(const FrameSource &source) {
 
 void Encoder::SetRates(const Rates &rates, int keyframe_interval) {
   settings_.rates = rates;
-  {
-    const std::lock_guard lock(mutex_);
-    keyframes_.SetInterval(keyframe_interval);
-  }
+  Locked([&] { keyframes_.SetInterval(keyframe_interval); });
   if (!session_) return;
   const OSStatus status = session_->SetRates(rates);
   if (status == kVTInvalidSessionErr) {
@@ -127,25 +118,21 @@ void Encoder::Finish() {
 FrameClock::time_point Encoder::Tend() {
   CheckSilence();
   Run();
-  const std::lock_guard lock(mutex_);
-  return SilentUntil();
+  return Locked([this] { return SilentUntil(); });
 }
 
 // Gives VideoToolbox as many frames as it may have, in a new session if the last one was lost.
 void Encoder::Run() {
   while (!failure_) {
-    std::optional<Loss> loss;
-    {
-      const std::lock_guard lock(mutex_);
-      loss = loss_;
-    }
-    if (loss) {
+    if (const auto loss = Locked([this] { return loss_; })) {
       Restore(*loss);
       continue;
     }
     const std::optional<Frame> next = NextToGive();
     if (!next) return;
-    Give(*next, next_tick_++);
+    const OSStatus status =
+        session_->Encode(next->buffer.get(), next_tick_++, next->key, next->ticket);
+    if (status != noErr) Lose({status, "encoding a frame: " + Words(status)});
   }
 }
 
@@ -163,25 +150,18 @@ std::optional<Encoder::Frame> Encoder::NextToGive() {
   return *waits;
 }
 
-void Encoder::Give(const Frame &frame, int64_t tick) {
-  const OSStatus status = session_->Encode(frame.buffer.get(), tick, frame.key, frame.ticket);
-  if (status != noErr) Lose({status, "encoding a frame: " + Words(status)});
-}
-
 void Encoder::Restore(const Loss &loss) {
   const Remedy remedy = RemedyFor(loss.status);
   const bool hopeless =
       remedy == Remedy::kNextRung && (!session_ || !ladder_.Leave(session_->rung()));
   session_.reset();  // waits for outputs, so no lock is held
 
-  int attempt;
-  {
-    const std::lock_guard lock(mutex_);
+  const int attempt = Locked([this] {
     loss_.reset();
-    attempt = attempts_++;
     keyframes_.Lose();
     for (Frame &frame : frames_) frame.ticket = 0;
-  }
+    return attempts_++;
+  });
   const bool opening = loss.status == noErr;
   if (hopeless || attempt >= patience_.attempts) {
     Fail(loss.what + (hopeless ? "" : ", after " + std::to_string(attempt) + " attempts"));
@@ -195,7 +175,7 @@ void Encoder::Restore(const Loss &loss) {
   }
   try {
     session_ = ladder_.Climb(settings_, *this);
-    sink_.On(event::Note{Describe(*session_)});
+    sink_.On(event::Note{session_->Describe()});
   } catch (const VideoToolboxError &error) {
     Lose({error.status(), error.what()});
   }
@@ -204,12 +184,7 @@ void Encoder::Restore(const Loss &loss) {
 void Encoder::Fail(const std::string &why) {
   session_.reset();
   failure_ = why;
-  std::deque<Frame> left;
-  {
-    const std::lock_guard lock(mutex_);
-    left.swap(frames_);
-  }
-  for (const Frame &frame : left) {
+  for (const Frame &frame : Locked([this] { return std::exchange(frames_, {}); })) {
     if (!frame.warm_up) sink_.On(event::FrameFailed{frame.number, why});
   }
 }
@@ -228,10 +203,7 @@ FrameClock::time_point Encoder::SilentUntil() const {
 }
 
 void Encoder::CheckSilence() {
-  {
-    const std::lock_guard lock(mutex_);
-    if (loss_ || FrameClock::now() < SilentUntil()) return;
-  }
+  if (Locked([this] { return loss_ || FrameClock::now() < SilentUntil(); })) return;
   Lose({kVTVideoEncoderMalfunctionErr,
         "no answer for " + std::to_string(patience_.silence.count()) + " ms"});
 }
@@ -239,11 +211,10 @@ void Encoder::CheckSilence() {
 // --- any thread
 
 void Encoder::Lose(Loss loss) {
-  {
-    const std::lock_guard lock(mutex_);
+  Locked([&] {
     if (!loss_) loss_ = std::move(loss);
     ++changes_;
-  }
+  });
   changed_.notify_all();
   sink_.On(event::Attention{});
 }
@@ -265,15 +236,14 @@ void Encoder::OnOutput(uint64_t ticket, OSStatus status, VTEncodeInfoFlags flags
                        CMSampleBufferRef sample) {
   const bool dropped =
       status == noErr && (sample == nullptr || (flags & kVTEncodeInfo_FrameDropped) != 0);
-  std::optional<Frame> frame;
-  {
-    const std::lock_guard lock(mutex_);
+  std::optional<Frame> frame = Locked([&]() -> std::optional<Frame> {
     Frame *found = Find(ticket);
     // An output after a missing frame cannot be decoded; its frame is encoded again.
-    if (found == nullptr || loss_) return;
+    if (found == nullptr || loss_) return std::nullopt;
     if (dropped && found->key) keyframes_.Lose();
-    frame = *found;
-  }
+    return *found;
+  });
+  if (!frame) return;
   if (status != noErr) {
     Lose({status, "an output: " + Words(status)});
     return;
@@ -285,23 +255,19 @@ void Encoder::OnOutput(uint64_t ticket, OSStatus status, VTEncodeInfoFlags flags
     Lose({kVTVideoEncoderMalfunctionErr, error.what()});
     return;
   }
-  Free(ticket);
+  // Returns the buffer before the answer, so that the next frame, which may come before the
+  // answer's callback returns, gets the buffer that is in the CPU's caches. The frame cannot be
+  // given again in the meantime: Restore waits for this callback, which erases it.
+  Locked([&] {
+    if (Frame *found = Find(ticket)) found->buffer = {};
+  });
   frame->buffer = {};
   if (!frame->warm_up) Answer(*frame, std::move(unit));
-  {
-    const std::lock_guard lock(mutex_);
+  Locked([&] {
     Erase(ticket);
     if (!dropped) attempts_ = 0;
-  }
+  });
   changed_.notify_all();
-}
-
-// Returns the buffer before the answer, so that the next frame, which may come before the answer's
-// callback returns, gets the buffer that is in the CPU's caches. The frame cannot be given again in
-// the meantime: Restore waits for this callback, which erases it.
-void Encoder::Free(uint64_t ticket) {
-  const std::lock_guard lock(mutex_);
-  if (Frame *frame = Find(ticket)) frame->buffer = {};
 }
 
 AccessUnit Encoder::UnitOf(CMSampleBufferRef sample) const {

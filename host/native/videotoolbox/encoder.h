@@ -13,7 +13,6 @@
 #include "access_unit.h"
 #include "compression_session.h"
 #include "input.h"
-#include "ladder.h"
 
 namespace vsockenc::vt {
 
@@ -81,9 +80,13 @@ class Encoder : public SessionEncoder, private Outputs {
   void OnOutput(uint64_t ticket, OSStatus status, VTEncodeInfoFlags flags,
                 CMSampleBufferRef sample) override;
   AccessUnit UnitOf(CMSampleBufferRef sample) const;
-  void Free(uint64_t ticket);
   void Answer(const Frame &frame, std::optional<AccessUnit> unit);
   // Any thread.
+  template <typename Action>
+  auto Locked(Action action) const {
+    const std::lock_guard lock(mutex_);
+    return action();
+  }
   void Lose(Loss loss);
   Frame *Find(uint64_t ticket);  // mutex_ is held
   void Erase(uint64_t ticket);   // mutex_ is held
@@ -91,7 +94,6 @@ class Encoder : public SessionEncoder, private Outputs {
   // On the session's thread.
   CfRef<CVPixelBufferRef> Prepare(const FrameSource &source);
   void Run();
-  void Give(const Frame &frame, int64_t tick);
   std::optional<Frame> NextToGive();
   void Restore(const Loss &loss);
   void Fail(const std::string &why);
@@ -111,7 +113,7 @@ class Encoder : public SessionEncoder, private Outputs {
   uint64_t last_ticket_ = 0;
   int64_t next_tick_ = 0;  // frames given to any session
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   // Guarded by mutex_.
   std::deque<Frame> frames_;  // unanswered: at most kMostGiven, and the next one

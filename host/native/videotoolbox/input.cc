@@ -1,11 +1,16 @@
 #include "input.h"
 
+#include <libyuv/convert_argb.h>
+#include <libyuv/planar_functions.h>
+
+#include <algorithm>
 #include <cstring>
+#include <stdexcept>
 #include <string>
 
+#include "../../../proto/gen/c/vsockenc-formats.h"
 #include "../media/encoder/libav.h"
 #include "../media/memory/pixel_memory.h"
-#include "colour.h"
 #include "pixel_buffer.h"
 #include "status.h"
 #include "surface.h"
@@ -17,6 +22,53 @@ extern "C" {
 
 namespace vsockenc::vt {
 namespace {
+
+// Conversion of each format to BGRA (libyuv's ARGB, named by the little-endian word); alpha is not
+// encoded. A format without an entry does not compile.
+constexpr ToArgb kBGRx = libyuv::ARGBCopy;
+constexpr ToArgb kBGRA = kBGRx;
+constexpr ToArgb kRGBx = libyuv::ABGRToARGB;
+constexpr ToArgb kRGBA = kRGBx;
+constexpr ToArgb kxRGB = libyuv::BGRAToARGB;
+constexpr ToArgb kARGB = kxRGB;
+constexpr ToArgb kxBGR = libyuv::RGBAToARGB;
+constexpr ToArgb kABGR = kxBGR;
+constexpr ToArgb kNV12 = nullptr;
+constexpr ToArgb kI420 = nullptr;
+
+struct Packing {
+  uint32_t fourcc;
+  ToArgb copy;
+};
+#define FORMAT(name, fourcc, ...) Packing{fourcc, k##name},
+constexpr Packing kPackings[] = {VSOCKENC_PIXEL_FORMATS(FORMAT)};
+#undef FORMAT
+
+constexpr size_t kPixelBytes = 4;
+
+// Copies RGB of any order into a locked buffer of BGRA, whose size is that of the picture, rounded
+// up to even numbers, and repeats the last column and row. Throws std::invalid_argument.
+void CopyPacked(const Pixels &from, const LockedBuffer &to) {
+  const auto *packing = std::ranges::find(kPackings, from.format->fourcc, &Packing::fourcc);
+  const auto &[source, stride] = from.planes[0];
+  uint8_t *first = to.plane(0);
+  const int pitch = to.stride(0);
+  if (packing == std::end(kPackings) || packing->copy == nullptr ||
+      packing->copy(source, stride, first, pitch, from.width, from.height) != 0) {
+    throw std::invalid_argument("libyuv rejected the picture");
+  }
+  const auto row = [&](int y) { return first + static_cast<ptrdiff_t>(y) * pitch; };
+  const size_t bytes = static_cast<size_t>(from.width) * kPixelBytes;
+  if (from.width % 2 != 0) {
+    for (int y = 0; y < from.height; ++y) {
+      std::memcpy(row(y) + bytes, row(y) + bytes - kPixelBytes, kPixelBytes);
+    }
+  }
+  if (from.height % 2 != 0) {
+    std::memcpy(row(from.height), row(from.height - 1),
+                static_cast<size_t>(RoundUpToEven(from.width)) * kPixelBytes);
+  }
+}
 
 // Empty when none can be created.
 CfRef<VTPixelTransferSessionRef> NewTransfer(const Settings &settings) {
@@ -96,8 +148,11 @@ CfRef<CVPixelBufferRef> Input::FromSurface(const Surface &surface, CVPixelBuffer
 
 CfRef<CVPixelBufferRef> Input::Packed(const Pixels &pixels) {
   if (!packed_pool_) {
-    packed_pool_ = NewPool(kCVPixelFormatType_32BGRA, RoundUpToEven(settings_.width),
-                           RoundUpToEven(settings_.height));
+    const auto attributes = BufferAttributes(
+        kCVPixelFormatType_32BGRA, RoundUpToEven(settings_.width), RoundUpToEven(settings_.height));
+    Require(
+        CVPixelBufferPoolCreate(kCFAllocatorDefault, nullptr, attributes.get(), packed_pool_.Out()),
+        "a pool of pixel buffers");
   }
   CfRef<CVPixelBufferRef> packed = NewBuffer(packed_pool_.get());
   Tag(packed.get(), settings_);

@@ -2,10 +2,7 @@
 
 #include <CoreVideo/CoreVideo.h>
 
-#include "../media/picture/picture.h"
 #include "cf.h"
-
-struct AVFrame;
 
 namespace vsockenc::vt {
 
@@ -29,11 +26,7 @@ class LockedBuffer {
 // Throws VideoToolboxError; a NULL pool means that its session is invalid.
 CfRef<CVPixelBufferRef> NewBuffer(CVPixelBufferPoolRef pool);
 
-// A pool of buffers that VideoToolbox can read in another process. Throws VideoToolboxError.
-CfRef<CVPixelBufferPoolRef> NewPool(OSType format, int width, int height);
-
-// Copies RGB of any order into a locked buffer of BGRA, whose size is that of the picture, rounded
-// up to even numbers, and repeats the last column and row. Throws std::invalid_argument.
-void CopyPacked(const Pixels &from, const LockedBuffer &to);
+// Attributes of buffers that VideoToolbox can read in another process.
+CfRef<CFDictionaryRef> BufferAttributes(OSType format, int width, int height);
 
 }  // namespace vsockenc::vt

@@ -2,6 +2,7 @@
 
 #include <VideoToolbox/VideoToolbox.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
@@ -14,11 +15,37 @@ enum class Remedy {
   kNextRung,    // no such encoder: a less demanding specification may find one
 };
 
+struct KnownStatus {
+  OSStatus status;
+  const char *meaning;
+  Remedy remedy;
+};
+constexpr KnownStatus kKnownStatuses[] = {
+    {kVTPropertyNotSupportedErr, "property not supported", Remedy::kNewSession},
+    {kVTParameterErr, "invalid parameter", Remedy::kNewSession},
+    {kVTInvalidSessionErr, "invalid session", Remedy::kNewSession},
+    {kVTAllocationFailedErr, "out of memory", Remedy::kNewSession},
+    {kVTPixelTransferNotSupportedErr, "no conversion between these pixel formats",
+     Remedy::kNewSession},
+    {kVTCouldNotFindVideoEncoderErr, "no such encoder", Remedy::kNextRung},
+    {kVTCouldNotCreateInstanceErr, "no encoder is free", Remedy::kWait},
+    {kVTVideoEncoderNotAvailableNowErr, "no encoder is free", Remedy::kWait},
+    {kVTVideoEncoderMalfunctionErr, "encoder malfunction", Remedy::kNewSession},
+    {kVTSessionMalfunctionErr, "session malfunction", Remedy::kNewSession},
+};
+
 // Unknown codes get kNewSession; the number of attempts is bounded.
-Remedy RemedyFor(OSStatus status);
+inline Remedy RemedyFor(OSStatus status) {
+  const auto *known = std::ranges::find(kKnownStatuses, status, &KnownStatus::status);
+  return known == std::end(kKnownStatuses) ? Remedy::kNewSession : known->remedy;
+}
 
 // "-12903 (invalid session)"
-std::string Words(OSStatus status);
+inline std::string Words(OSStatus status) {
+  const auto *known = std::ranges::find(kKnownStatuses, status, &KnownStatus::status);
+  const std::string code = std::to_string(status);
+  return known == std::end(kKnownStatuses) ? code : code + " (" + known->meaning + ")";
+}
 
 // An error of VideoToolbox or CoreVideo.
 class VideoToolboxError : public std::runtime_error {
@@ -30,5 +57,10 @@ class VideoToolboxError : public std::runtime_error {
  private:
   OSStatus status_;
 };
+
+// Throws VideoToolboxError unless `status` is noErr.
+inline void Require(OSStatus status, const std::string &what) {
+  if (status != noErr) throw VideoToolboxError(status, what);
+}
 
 }  // namespace vsockenc::vt

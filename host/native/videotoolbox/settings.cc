@@ -1,4 +1,4 @@
-#include "colour.h"
+#include "settings.h"
 
 #include <algorithm>
 #include <span>

@@ -57,7 +57,7 @@ let shimNs = 0;
 /** The session's own time has VideoToolbox's threads in it, and the waiting for them. */
 function shimUs(): number {
   const before = shimNs;
-  shimNs = shim.counters().encodingNs;
+  shimNs = shim.counters()["encoding_ns"] ?? Number.NaN;
   return (shimNs - before) / 1000;
 }
 const timesOf = async (name: (typeof names)[number]): Promise<FrameTimes[]> =>

@@ -1,23 +1,31 @@
 import { describe, expect, it } from "vitest";
-import { ExportDecoder, type ExportMessage, encodeExportMessage } from "../../../proto/export.ts";
+import {
+  ExportDecoder,
+  type ExportMessage,
+  ExportProtocolError,
+  encodeExportMessage,
+} from "../../../proto/export.ts";
 import { LIMITS } from "../../../proto/limits.ts";
+import { vsockenc } from "../../../proto/protobuf.ts";
 
 describe("the codec of the export protocol", () => {
   const rectangle = { x: 1, y: 2, width: 3, height: 4 };
+  const inMemory: ExportMessage = {
+    type: "acquired",
+    request: 1,
+    resource: 2,
+    generation: 2 ** 50,
+    width: 3,
+    height: 4,
+    format: 1,
+    extents: [{ memory: 1, offset: 2 ** 33, length: 4096 }],
+  };
   const messages: readonly ExportMessage[] = [
     { type: "hello", version: 1, exporter: "test" },
     { type: "memory", memory: 1, size: 2 ** 40, descriptor: 77 },
     { type: "acquire", request: 1, resource: 2 },
-    {
-      type: "acquired",
-      request: 1,
-      resource: 2,
-      generation: 2 ** 50,
-      width: 3,
-      height: 4,
-      format: 1,
-      extents: [{ memory: 1, offset: 2 ** 33, length: 4096 }],
-    },
+    inMemory,
+    { ...inMemory, extents: [], surface: 0xffffffff },
     { type: "refused", request: 1, resource: 2, code: "DEVICE_NOT_READY", text: "no" },
     { type: "release", resource: 1, generation: 2 },
     { type: "revoke", resource: 1, generation: 2 },
@@ -39,5 +47,18 @@ describe("the codec of the export protocol", () => {
     const decoder = new ExportDecoder(LIMITS.MAX_EXPORT_MESSAGE_BYTES, 1, () => undefined);
     const bytes = encodeExportMessage({ type: "release", resource: 1, generation: 2 ** 60 });
     expect(() => [...decoder.push(bytes, [])]).toThrow("generation 1152921504606847000 is not below 2^53");
+  });
+
+  it.each([
+    ["without a number", { surface: {} }, "Acquired.surface has no id"],
+    ["with extents", { surface: { id: 1 }, extents: [{ memory: 1, length: 1 }] }, "a surface with extents"],
+  ])("refuses a surface %s", (_what, acquired, text) => {
+    const body = vsockenc.ExportMessage.encode({ acquired }).finish();
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(body.length);
+    const decoder = new ExportDecoder(LIMITS.MAX_EXPORT_MESSAGE_BYTES, 0, () => undefined);
+    const push = (): unknown => [...decoder.push(Buffer.concat([length, body]), [])];
+    expect(push).toThrow(expect.objectContaining({ name: ExportProtocolError.name }));
+    expect(push).toThrow(text);
   });
 });

@@ -29,7 +29,7 @@ const silent = pino({ level: "silent" });
 class Bench {
   readonly folder = mkdtempSync(join(tmpdir(), "vsockenc-surface-"));
   readonly #resources = new Map<number, ExportableResource>();
-  readonly #server: ExportServer;
+  readonly server: ExportServer;
   readonly #surfaces: number[] = [];
   #relay: Relay | undefined;
   #guest: ConnectedGuest | undefined;
@@ -46,7 +46,7 @@ class Bench {
       scanouts: () => [],
       whenSettled: (listener) => listener(),
     };
-    this.#server = new ExportServer({ path: join(this.folder, "export"), users: [] }, source, silent);
+    this.server = new ExportServer({ path: join(this.folder, "export"), users: [] }, source, silent);
   }
 
   async start(encoder: string): Promise<ConnectedGuest> {
@@ -77,19 +77,10 @@ class Bench {
     this.#resources.set(id, { ...size, format: VIRTIO_BGRX, backing });
   }
 
-  /** The guest frees the resource. */
-  revoke(): void {
-    this.#server.revoke(RESOURCE, { generation: RESOURCE });
-  }
-
-  get held(): number {
-    return this.#server.held;
-  }
-
   stop(): void {
     this.#relay?.stop();
     this.#guest?.socket.destroy();
-    this.#server.close();
+    this.server.close();
     for (const surface of this.#surfaces) shim.releaseSurface(surface);
     rmSync(this.folder, { recursive: true });
   }
@@ -109,18 +100,31 @@ afterEach(async () => {
 });
 
 const image = (frame: number): ReturnType<typeof drawPattern> => drawPattern(WIDTH, HEIGHT, frame);
-const bytesOf = (frame: number): Buffer => pack(image(frame), placement({ width: WIDTH, height: HEIGHT }));
 
-/** Draws into the surface and has the guest send frames of it, one at a time. */
-async function encode(guest: ConnectedGuest, surface: number, frames: number): Promise<Buffer> {
-  for (let frame = 0; frame < frames; frame += 1) {
-    shim.drawSurface(surface, bytesOf(frame));
+/** Draws into the surface and has the guest send frames of it, one at a time; they must show the images from 0 on. */
+async function encode(guest: ConnectedGuest, surface: number, drawn: readonly Buffer[]): Promise<void> {
+  for (const [frame, bytes] of drawn.entries()) {
+    shim.drawSurface(surface, bytes);
     guest.frame(frame, 1);
     await guest.next("packet", frame + 1);
   }
   guest.send({ type: "drain", body: { token: 1 } });
   await guest.next("drained");
-  return Buffer.concat(guest.all("data").map(({ bytes }) => bytes));
+  const stream = Buffer.concat(guest.all("data").map(({ bytes }) => bytes));
+  const images = decode(stream, WIDTH, HEIGHT);
+  expect(images).toHaveLength(drawn.length);
+  images.forEach((decoded, frame) => {
+    expect(psnr(image(frame), decoded)).toBeGreaterThan(LEAST_QUALITY);
+  });
+}
+
+/** A guest whose buffer 1 is in a surface. */
+async function attached(encoder = "videotoolbox"): Promise<{ guest: ConnectedGuest; surface: number }> {
+  const guest = await bench.start(encoder);
+  const surface = bench.add();
+  await attach(guest);
+  await guest.next("attached");
+  return { guest, surface };
 }
 
 async function attach(guest: ConnectedGuest, change: Partial<vsockenc.Attach> = {}): Promise<void> {
@@ -133,39 +137,31 @@ async function attach(guest: ConnectedGuest, change: Partial<vsockenc.Attach> = 
 
 describe("a resource in an IOSurface", () => {
   it.each(["videotoolbox", "libx264"])("is encoded by %s with the drawn picture", async (encoder) => {
-    const guest = await bench.start(encoder);
-    const surface = bench.add();
-    await attach(guest);
-    await guest.next("attached");
+    const { guest, surface } = await attached(encoder);
     expect(shim.useCount(surface)).toBe(1);
-    const images = decode(await encode(guest, surface, 10), WIDTH, HEIGHT);
-    expect(images).toHaveLength(10);
-    images.forEach((decoded, frame) => {
-      expect(psnr(image(frame), decoded)).toBeGreaterThan(LEAST_QUALITY);
-    });
+    const place = placement({ width: WIDTH, height: HEIGHT });
+    await encode(
+      guest,
+      surface,
+      Array.from({ length: 10 }, (_, frame) => pack(image(frame), place)),
+    );
     // VideoToolbox reads the surface; for another encoder its rows, which are padded, are copied.
     expect(shim.bytesPerRow(surface)).toBeGreaterThan(WIDTH * 4);
-    expect(shim.counters().transfers).toBe(encoder === "videotoolbox" ? 10 : 0);
+    expect(shim.counters()).toMatchObject({ transfers: encoder === "videotoolbox" ? 10 : 0 });
   });
 
   it("is in use until the guest detaches it", async () => {
-    const guest = await bench.start("videotoolbox");
-    const surface = bench.add();
-    await attach(guest);
-    await guest.next("attached");
-    expect(bench.held).toBe(1);
+    const { guest, surface } = await attached();
+    expect(bench.server.held).toBe(1);
     guest.send({ type: "detach", body: { buffer: 1 } });
-    await until(() => bench.held === 0, "the Release");
+    await until(() => bench.server.held === 0, "the Release");
     expect(shim.useCount(surface)).toBe(0);
   });
 
   it("is released when the guest frees it, and later frames are rejected", async () => {
-    const guest = await bench.start("videotoolbox");
-    const surface = bench.add();
-    await attach(guest);
-    await guest.next("attached");
-    bench.revoke();
-    await until(() => bench.held === 0, "the Release");
+    const { guest, surface } = await attached();
+    bench.server.revoke(RESOURCE, { generation: RESOURCE }); // The guest frees it.
+    await until(() => bench.server.held === 0, "the Release");
     expect(shim.useCount(surface)).toBe(0);
     guest.frame(0, 1);
     expect((await guest.next("error")).body.code).toBe(ErrorCode.NO_SUCH_RESOURCE);
@@ -173,19 +169,13 @@ describe("a resource in an IOSurface", () => {
 
   it("can be encoded in part", async () => {
     const guest = await bench.start("videotoolbox");
-    const surface = bench.add({ width: WIDTH + 64, height: HEIGHT + 32 });
     const whole = { width: WIDTH + 64, height: HEIGHT + 32 };
+    const surface = bench.add(whole);
     const planes = [{ resource: RESOURCE, stride: whole.width * 4 }];
     const visible = { x: 48, y: 16, width: WIDTH, height: HEIGHT };
     await attach(guest, { ...whole, planes, visible: new vsockenc.Rectangle(visible) });
     await guest.next("attached");
-    shim.drawSurface(surface, pack(image(3), placement(whole, { x: 48, y: 16 })));
-    guest.frame(0, 1);
-    await guest.next("packet");
-    guest.send({ type: "drain", body: { token: 1 } });
-    await guest.next("drained");
-    const [decoded] = decode(Buffer.concat(guest.all("data").map(({ bytes }) => bytes)), WIDTH, HEIGHT);
-    expect(decoded && psnr(image(3), decoded)).toBeGreaterThan(LEAST_QUALITY);
+    await encode(guest, surface, [pack(image(0), placement(whole, { x: 48, y: 16 }))]);
   });
 
   it.each([
@@ -205,7 +195,7 @@ describe("a resource in an IOSurface", () => {
     const { body } = await guest.next("error");
     expect(body.text).toMatch(text);
     expect(body.code).toBe(ErrorCode[code]);
-    await until(() => bench.held === 0, "the Release");
+    await until(() => bench.server.held === 0, "the Release");
   });
 
   it("is rejected beside a plane in other memory", async () => {
@@ -216,6 +206,6 @@ describe("a resource in an IOSurface", () => {
     const { body } = await guest.next("error");
     expect(body.code).toBe(ErrorCode.INVALID_VALUE);
     expect(body.text).toMatch(/a plane is in IOSurface \d+, another one elsewhere/);
-    await until(() => bench.held === 0, "the Release");
+    await until(() => bench.server.held === 0, "the Release");
   });
 });

@@ -6,18 +6,12 @@
 
 namespace self_test {
 
-std::vector<Case> &Cases() {
-  static auto *cases = new std::vector<Case>;
-  return *cases;
-}
-
 OSStatus Create(const Options &options, VTCompressionOutputCallback callback, void *refcon,
                 CfRef<VTCompressionSessionRef> *session) {
   const auto specification = Dictionary({
       {kVTVideoEncoderSpecification_RequireHardwareAcceleratedVideoEncoder,
-       vsockenc::vt::Bool(options.require_hardware)},
-      {kVTVideoEncoderSpecification_EnableLowLatencyRateControl,
-       vsockenc::vt::Bool(options.low_latency)},
+       Bool(options.require_hardware)},
+      {kVTVideoEncoderSpecification_EnableLowLatencyRateControl, Bool(options.low_latency)},
   });
   const CMVideoCodecType codec =
       options.codec == Codec::kH264 ? kCMVideoCodecType_H264 : kCMVideoCodecType_HEVC;
@@ -44,7 +38,7 @@ Session::~Session() {
 Output Session::OutputOf(CMSampleBufferRef sample) const {
   Output output{};
   output.has_sample = true;
-  auto unit = vsockenc::vt::ToAnnexB(sample, codec_, VuiOf(harness::Small()));
+  auto unit = ToAnnexB(sample, codec_, VuiOf(Small()));
   output.packet = {std::move(unit.bytes), unit.key};
   output.contiguous = CMBlockBufferIsRangeContiguous(CMSampleBufferGetDataBuffer(sample), 0, 0);
   output.valid_dts = CMTIME_IS_VALID(CMSampleBufferGetDecodeTimeStamp(sample));
@@ -98,8 +92,7 @@ OSStatus Session::Encode(int number, bool key) {
 }
 
 OSStatus Session::Encode(CVPixelBufferRef buffer, int number, bool key) {
-  const auto options =
-      Dictionary({{kVTEncodeFrameOptionKey_ForceKeyFrame, vsockenc::vt::Bool(key)}});
+  const auto options = Dictionary({{kVTEncodeFrameOptionKey_ForceKeyFrame, Bool(key)}});
   return VTCompressionSessionEncodeFrame(
       get(), buffer, CMTimeMake(number, 30), CMTimeMake(1, 30), options.get(),
       reinterpret_cast<void *>(static_cast<intptr_t>(number)), nullptr);
@@ -150,25 +143,8 @@ void Paint(CVPixelBufferRef buffer, int number) {
   EXPECT_EQ(CVPixelBufferUnlockBaseAddress(buffer, 0), kCVReturnSuccess);
 }
 
-CfRef<IOSurfaceRef> NewSurface(OSType format, bool global) {
-  const auto surface = CfRef<IOSurfaceRef>::Adopt(IOSurfaceCreate(
-      Dictionary({
-                     {kIOSurfaceWidth, Number(int32_t{64}).get()},
-                     {kIOSurfaceHeight, Number(int32_t{kHeight}).get()},
-                     {kIOSurfacePixelFormat, Number(static_cast<int32_t>(format)).get()},
-                     {kIOSurfaceIsGlobal, vsockenc::vt::Bool(global)},
-                 })
-          .get()));
-  EXPECT(static_cast<bool>(surface));
-  return surface;
-}
-
 void WaitForTheEnd() {
   for (;;) pause();
 }
 
 }  // namespace self_test
-
-void harness::AddShim(std::vector<Case> &cases) {
-  cases = self_test::Cases();
-}

@@ -1,4 +1,4 @@
-// A client of the shim: a session whose callbacks are recorded, pictures, and macros for cases.
+// A client of the shim: a session whose callbacks are recorded, pictures, and macros for checks.
 #pragma once
 
 #include <VideoToolbox/VideoToolbox.h>
@@ -10,34 +10,14 @@
 #include <thread>
 #include <vector>
 
+#include "../../unit/videotoolbox/support/new_surface.h"
 #include "harness.h"
 
 namespace self_test {
 
-using harness::Case;
-using harness::Counters;
-using harness::Decode;
-using harness::Expect;
-using harness::Packet;
-using vsockenc::vt::CfRef;
-using vsockenc::vt::Codec;
-using vsockenc::vt::Dictionary;
-using vsockenc::vt::Number;
+using namespace harness;
 
-std::vector<Case> &Cases();
-
-// `message` is that of a violation, which a process of its own must end with.
-struct Registration {
-  Registration(const char *name, void (*body)(), const char *message = nullptr) {
-    Cases().push_back({name, body, message});
-  }
-};
-
-#define TEST(name) VIOLATION(name, nullptr)
-#define VIOLATION(name, message)                                       \
-  static void name();                                                  \
-  static const Registration name##_registration(#name, name, message); \
-  static void name()
+constexpr char kSet[] = "shim";
 
 #define EXPECT(condition) Expect(condition, #condition)
 #define EXPECT_EQ(left, right) ExpectEqual(left, right, #left " is not " #right)
@@ -114,7 +94,6 @@ class Session {
 // A plain buffer.
 CfRef<CVPixelBufferRef> NewBuffer(OSType format, int width = 64, int height = kHeight);
 void Paint(CVPixelBufferRef buffer, int number);
-CfRef<IOSurfaceRef> NewSurface(OSType format, bool global);
 // Until another thread ends the process.
 [[noreturn]] void WaitForTheEnd();
 

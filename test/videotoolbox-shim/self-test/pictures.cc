@@ -7,7 +7,7 @@
 namespace self_test {
 
 TEST(lookup_gives_references_of_their_own) {
-  auto surface = NewSurface(kCVPixelFormatType_32BGRA, true);
+  auto surface = NewSurface(kCVPixelFormatType_32BGRA, 64, kHeight, true);
   const IOSurfaceID id = IOSurfaceGetID(surface.get());
   auto one = CfRef<IOSurfaceRef>::Adopt(IOSurfaceLookup(id));
   auto two = CfRef<IOSurfaceRef>::Adopt(IOSurfaceLookup(id));
@@ -29,8 +29,8 @@ TEST(lookup_gives_references_of_their_own) {
 
 TEST(lookup_fails_for_private_and_scripted_ids) {
   vt_shim_set_script("lookup-null:2");
-  const auto hidden = NewSurface(kCVPixelFormatType_32BGRA, false);
-  const auto global = NewSurface(kCVPixelFormatType_32BGRA, true);
+  const auto hidden = NewSurface(kCVPixelFormatType_32BGRA, 64, kHeight, false);
+  const auto global = NewSurface(kCVPixelFormatType_32BGRA, 64, kHeight, true);
   EXPECT(IOSurfaceLookup(IOSurfaceGetID(hidden.get())) == nullptr);
   EXPECT(IOSurfaceLookup(IOSurfaceGetID(global.get())) == nullptr);
   const auto found = CfRef<IOSurfaceRef>::Adopt(IOSurfaceLookup(IOSurfaceGetID(global.get())));
@@ -39,11 +39,11 @@ TEST(lookup_fails_for_private_and_scripted_ids) {
 }
 
 VIOLATION(surface_read_without_a_lock, "the surface is not locked") {
-  IOSurfaceGetBaseAddress(NewSurface(kCVPixelFormatType_32BGRA, true).get());
+  IOSurfaceGetBaseAddress(NewSurface(kCVPixelFormatType_32BGRA, 64, kHeight, true).get());
 }
 
 VIOLATION(use_count_below_zero, "the use count is 0 already") {
-  IOSurfaceDecrementUseCount(NewSurface(kCVPixelFormatType_32BGRA, true).get());
+  IOSurfaceDecrementUseCount(NewSurface(kCVPixelFormatType_32BGRA, 64, kHeight, true).get());
 }
 
 TEST(addresses_need_a_lock) {
@@ -62,12 +62,12 @@ static OSStatus Transfer(CVPixelBufferRef from, CVPixelBufferRef to) {
 }
 
 TEST(foreign_formats_are_refused_where_a_mac_refuses_them) {
-  const auto unknown = NewSurface(0x58585858, true);
+  const auto unknown = NewSurface(0x58585858, 64, kHeight, true);
   EXPECT_EQ(IOSurfaceGetPixelFormat(unknown.get()), 0x58585858);
   CfRef<CVPixelBufferRef> buffer;
   EXPECT_EQ(CVPixelBufferCreateWithIOSurface(nullptr, unknown.get(), nullptr, buffer.Out()),
             kCVReturnInvalidPixelFormat);
-  const auto deep = NewSurface(kCVPixelFormatType_64RGBAHalf, true);
+  const auto deep = NewSurface(kCVPixelFormatType_64RGBAHalf, 64, kHeight, true);
   EXPECT_EQ(CVPixelBufferCreateWithIOSurface(nullptr, deep.get(), nullptr, buffer.Out()),
             kCVReturnSuccess);
   const auto target = NewBuffer(kCVPixelFormatType_420YpCbCr8BiPlanarVideoRange);

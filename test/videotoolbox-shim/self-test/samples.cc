@@ -84,7 +84,7 @@ TEST(bit_rate_changes_in_midstream) {
 
 TEST(data_rate_limits_drop_with_low_latency) {
   Session session({.low_latency = true});
-  session.Set(kVTCompressionPropertyKey_DataRateLimits, vsockenc::vt::Array({}).get());
+  session.Set(kVTCompressionPropertyKey_DataRateLimits, Array({}).get());
   session.EncodeAll(10);
   EXPECT_EQ(Counters().frames_dropped, 2);
 }

@@ -16,7 +16,7 @@ static std::string IdOf(VTCompressionSessionRef session) {
   EXPECT_EQ(
       VTSessionCopyProperty(session, kVTCompressionPropertyKey_EncoderID, nullptr, text.Out()),
       noErr);
-  return vsockenc::vt::Text(text.get());
+  return Text(text.get());
 }
 
 TEST(invalidate_joins_and_ends_everything) {

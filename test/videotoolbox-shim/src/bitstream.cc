@@ -24,9 +24,7 @@ std::vector<NalUnit> SplitAnnexB(NalUnit stream) {
     const NalUnit rest(start.end(), stream.end());
     start = next(rest);
     NalUnit unit(rest.begin(), start.begin());
-    while (!unit.empty() && unit.back() == 0) {
-      unit = unit.first(unit.size() - 1);
-    }
+    while (!unit.empty() && unit.back() == 0) unit = unit.first(unit.size() - 1);
     units.push_back(unit);
   }
   return units;
@@ -59,9 +57,7 @@ std::vector<uint8_t> WithLengths(std::span<const NalUnit> units, int length_size
 std::vector<uint8_t> CopyPictureParameterSet(CMVideoCodecType codec, NalUnit set, unsigned id) {
   const size_t header = codec == kCMVideoCodecType_H264 ? 1 : 2;
   std::string bits;
-  for (const uint8_t byte : set.subspan(header)) {
-    bits += std::bitset<8>(byte).to_string();
-  }
+  for (const uint8_t byte : set.subspan(header)) bits += std::bitset<8>(byte).to_string();
   // The id is the first element, an Exp-Golomb code: "1" for 0. A stop bit ends the last byte.
   const std::string code = std::bitset<8>(id + 1).to_string();
   const std::string digits = code.substr(code.find('1'));

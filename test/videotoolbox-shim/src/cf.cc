@@ -8,11 +8,7 @@
 #include <map>
 #include <mutex>
 
-using vt_shim::AnyRef;
-using vt_shim::Check;
-using vt_shim::Constant;
-using vt_shim::TypeIdOf;
-using vt_shim::Violation;
+using namespace vt_shim;
 
 const CFAllocatorRef kCFAllocatorDefault = nullptr;
 const CFArrayCallBacks kCFTypeArrayCallBacks = {0};
@@ -39,9 +35,7 @@ static void CheckCallbacks(bool present, const char *where = __builtin_FUNCTION(
 
 const vt_shim::Object *__CFDictionary::Find(CFTypeRef key) const {
   for (const auto &[candidate, value] : entries) {
-    if (CFEqual(candidate.get(), key)) {
-      return value.get();
-    }
+    if (CFEqual(candidate.get(), key)) return value.get();
   }
   return nullptr;
 }
@@ -75,9 +69,7 @@ CFDictionaryRef CFDictionaryCreate(CFAllocatorRef, const void **keys, const void
                                    const CFDictionaryValueCallBacks *value_callbacks) {
   CheckCallbacks(key_callbacks != nullptr && value_callbacks != nullptr);
   auto *dictionary = new __CFDictionary;
-  for (CFIndex index = 0; index < count; ++index) {
-    dictionary->Set(keys[index], values[index]);
-  }
+  for (CFIndex index = 0; index < count; ++index) dictionary->Set(keys[index], values[index]);
   return dictionary;
 }
 
@@ -93,9 +85,7 @@ const void *CFDictionaryGetValue(CFDictionaryRef dictionary, const void *key) {
 }
 
 void CFDictionarySetValue(CFMutableDictionaryRef dictionary, const void *key, const void *value) {
-  if (!Check(dictionary).is_mutable) {
-    Violation("CFDictionarySetValue: the dictionary is immutable");
-  }
+  if (!Check(dictionary).is_mutable) Violation("CFDictionarySetValue: the dictionary is immutable");
   dictionary->Set(key, value);
 }
 
@@ -139,11 +129,9 @@ CFStringRef __CFStringMakeConstantString(const char *literal) {
 CFTypeID CFStringGetTypeID(void) {
   return TypeIdOf<__CFString>();
 }
-
 CFIndex CFStringGetLength(CFStringRef string) {
   return static_cast<CFIndex>(Check(string).view().size());
 }
-
 CFIndex CFStringGetMaximumSizeForEncoding(CFIndex length, CFStringEncoding) {
   return 3 * length;
 }
@@ -154,9 +142,7 @@ Boolean CFStringGetCString(CFStringRef string, char *buffer, CFIndex size,
   if (encoding != kCFStringEncodingUTF8) {
     Violation("CFStringGetCString: the shim knows UTF-8 alone");
   }
-  if (size < 0 || text.size() >= static_cast<size_t>(size)) {
-    return false;
-  }
+  if (size < 0 || text.size() >= static_cast<size_t>(size)) return false;
   memcpy(buffer, text.data(), text.size());
   buffer[text.size()] = '\0';
   return true;
@@ -167,7 +153,6 @@ Boolean CFStringGetCString(CFStringRef string, char *buffer, CFIndex size,
 CFTypeID CFBooleanGetTypeID(void) {
   return TypeIdOf<__CFBoolean>();
 }
-
 Boolean CFBooleanGetValue(CFBooleanRef boolean) {
   return Check(boolean).value;
 }
@@ -195,9 +180,7 @@ Representation RepresentationOf(CFNumberType type, const char *where = __builtin
 // Calls `action` with a value of the C type that a CFNumberType stands for.
 template <typename Action>
 auto WithType(Representation representation, Action action) {
-  if (representation.floating) {
-    return representation.size == 4 ? action(float{}) : action(double{});
-  }
+  if (representation.floating) return representation.size == 4 ? action(float{}) : action(double{});
   switch (representation.size) {
     case 1:
       return action(int8_t{});

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-using vt_shim::Check;
+using namespace vt_shim;
 
 // --- times
 
@@ -13,7 +13,6 @@ const CMTime kCMTimeZero = {0, 1, kCMTimeFlags_Valid, 0};
 CMTime CMTimeMake(int64_t value, int32_t timescale) {
   return timescale > 0 ? CMTime{value, timescale, kCMTimeFlags_Valid, 0} : kCMTimeInvalid;
 }
-
 Float64 CMTimeGetSeconds(CMTime time) {
   return CMTIME_IS_NUMERIC(time) ? static_cast<double>(time.value) / time.timescale : NAN;
 }
@@ -46,29 +45,19 @@ size_t CMBlockBufferGetDataLength(CMBlockBufferRef buffer) {
 
 Boolean CMBlockBufferIsRangeContiguous(CMBlockBufferRef buffer, size_t offset, size_t length) {
   const auto &object = Check(buffer);
-  if (offset >= object.length || length > object.length - offset) {
-    return false;
-  }
+  if (offset >= object.length || length > object.length - offset) return false;
   size_t begin = offset;
   auto piece = object.pieces.begin();
-  while (begin >= piece->size()) {
-    begin -= piece++->size();
-  }
+  while (begin >= piece->size()) begin -= piece++->size();
   return piece->size() - begin >= (length == 0 ? object.length - offset : length);
 }
 
 OSStatus CMBlockBufferCopyDataBytes(CMBlockBufferRef buffer, size_t offset, size_t length,
                                     void *destination) {
   const auto &object = Check(buffer);
-  if (destination == nullptr) {
-    return kCMBlockBufferBadPointerParameterErr;
-  }
-  if (offset > object.length) {
-    return kCMBlockBufferBadOffsetParameterErr;
-  }
-  if (length > object.length - offset) {
-    return kCMBlockBufferBadLengthParameterErr;
-  }
+  if (destination == nullptr) return kCMBlockBufferBadPointerParameterErr;
+  if (offset > object.length) return kCMBlockBufferBadOffsetParameterErr;
+  if (length > object.length - offset) return kCMBlockBufferBadLengthParameterErr;
   auto *to = static_cast<uint8_t *>(destination);
   for (const auto &piece : object.pieces) {
     const size_t skipped = std::min(offset, piece.size());
@@ -89,9 +78,7 @@ static OSStatus GetParameterSet(const opaqueCMFormatDescription &description,
     return kCMFormatDescriptionError_InvalidParameter;
   }
   const auto give = [](auto *output, auto value) {
-    if (output != nullptr) {
-      *output = value;
-    }
+    if (output != nullptr) *output = value;
   };
   give(set, description.parameter_sets[index].data());
   give(set_size, description.parameter_sets[index].size());
@@ -121,19 +108,15 @@ OSStatus CMVideoFormatDescriptionGetHEVCParameterSetAtIndex(CMFormatDescriptionR
 Boolean CMSampleBufferDataIsReady(CMSampleBufferRef sample) {
   return static_cast<bool>(Check(sample).data);
 }
-
 CMBlockBufferRef CMSampleBufferGetDataBuffer(CMSampleBufferRef sample) {
   return Check(sample).data.get();
 }
-
 CMFormatDescriptionRef CMSampleBufferGetFormatDescription(CMSampleBufferRef sample) {
   return Check(sample).format.get();
 }
-
 CFArrayRef CMSampleBufferGetSampleAttachmentsArray(CMSampleBufferRef sample, Boolean) {
   return Check(sample).attachments.get();
 }
-
 CMTime CMSampleBufferGetDecodeTimeStamp(CMSampleBufferRef sample) {
   return Check(sample).dts;
 }

@@ -4,15 +4,9 @@
 #include <cmath>
 
 #include "bitstream.h"
-#include "counters.h"
 
-using vt_shim::Check;
-using vt_shim::Count;
-using vt_shim::Job;
-using vt_shim::JobPointer;
-using vt_shim::Make;
-using vt_shim::Ref;
-using vt_shim::Violation;
+using namespace vt_shim;
+using Outcome = FramePlan::Outcome;
 using Clock = std::chrono::system_clock;
 
 namespace {
@@ -25,16 +19,18 @@ bool IsFinal(OSStatus status) {
 
 }  // namespace
 
-OpaqueVTCompressionSession::OpaqueVTCompressionSession(
-    const vt_shim::EncoderEntry &encoder, vt_shim::Size size, vt_shim::SessionPlan session_plan,
-    VTCompressionOutputCallback output, void *output_context, Ref<__CVPixelBufferPool> buffers)
+OpaqueVTCompressionSession::OpaqueVTCompressionSession(const EncoderEntry &encoder, Size size,
+                                                       SessionPlan session_plan,
+                                                       VTCompressionOutputCallback output,
+                                                       void *output_context,
+                                                       Ref<__CVPixelBufferPool> buffers)
     : encoder_entry_(encoder),
       size_(size),
       plan_(std::move(session_plan)),
       callback_(output),
       refcon_(output_context),
       pool_(std::move(buffers)),
-      sample_plan_(vt_shim::CurrentSamplePlan()) {
+      sample_plan_(CurrentSamplePlan()) {
   Lock lock(mutex_);
   thread_ = std::thread([this] { Run(); });
   thread_id_ = thread_.get_id();
@@ -48,9 +44,8 @@ OpaqueVTCompressionSession::~OpaqueVTCompressionSession() {
 }
 
 std::string OpaqueVTCompressionSession::Describe() const {
-  return std::string("VTCompressionSession ") + encoder_entry_.id;
+  return "VTCompressionSession " + encoder_entry_.id();
 }
-
 Clock::time_point OpaqueVTCompressionSession::Deadline() const {
   return Clock::now() + std::chrono::milliseconds(plan_.patience_ms);
 }
@@ -114,9 +109,7 @@ OSStatus OpaqueVTCompressionSession::EncodeFrame(CVImageBufferRef image, CMTime 
   const auto begun = std::chrono::steady_clock::now();
   auto &buffer = Check(image, "VTCompressionSessionEncodeFrame");
   Lock lock(mutex_);
-  if (StateLocked() != noErr) {
-    return StateLocked();
-  }
+  if (StateLocked() != noErr) return StateLocked();
   CheckTimeLocked(pts);
   const auto &layout = buffer.backing.layout;
   if (layout.width != static_cast<size_t>(size_.width) ||
@@ -124,34 +117,30 @@ OSStatus OpaqueVTCompressionSession::EncodeFrame(CVImageBufferRef image, CMTime 
     Violation("VTCompressionSessionEncodeFrame: the picture has " + std::to_string(layout.width) +
               "x" + std::to_string(layout.height) + " pixels, the session another size");
   }
-  if (vt_shim::LibavFormat(layout.format) == AV_PIX_FMT_NONE) {
+  if (LibavFormat(layout.format) == AV_PIX_FMT_NONE) {
     return kVTPixelTransferNotSupportedErr;
   }
-  const vt_shim::FramePlan plan = vt_shim::NextFramePlan();
+  const FramePlan plan = NextFramePlan();
   const bool tagged = !buffer.AttachmentText(kCVImageBufferYCbCrMatrixKey).empty() &&
                       !buffer.AttachmentText(kCVImageBufferColorPrimariesKey).empty() &&
                       !buffer.AttachmentText(kCVImageBufferTransferFunctionKey).empty();
   ++Count().frames_submitted;
-  Count().converted_frames += vt_shim::IsBiPlanar(layout.format) ? 0 : 1;
+  Count().converted_frames += IsBiPlanar(layout.format) ? 0 : 1;
   Count().forced_key_frames += key ? 1 : 0;
   Count().untagged_frames += tagged ? 0 : 1;
   WaitForRoomLocked(lock, plan.block_ms);
-  if (StateLocked() != noErr) {
-    return StateLocked();
-  }
+  if (StateLocked() != noErr) return StateLocked();
   if (plan.callback) {
     last_pts_ = pts;
     auto job = std::make_shared<Job>(
         Job{next_index_++, Ref<__CVBuffer>::Share(&buffer),
-            plan_.reads_input ? vt_shim::Checksum(layout, buffer.backing.pixels.get()) : 0, pts,
-            key, refcon, plan, Clock::now() + std::chrono::milliseconds(plan.delay_ms), begun});
+            plan_.reads_input ? Checksum(layout, buffer.backing.pixels.get()) : 0, pts, key, refcon,
+            plan, Clock::now() + std::chrono::milliseconds(plan.delay_ms), begun});
     buffer.AddEncoding(1);
     pending_[job->index] = job;
     queue_.push_back(job);
     changed_.notify_all();
-    if (plan.early && std::this_thread::get_id() != thread_id_) {
-      WaitForCallbackLocked(lock, *job);
-    }
+    if (plan.early && std::this_thread::get_id() != thread_id_) WaitForCallbackLocked(lock, *job);
   } else if (IsFinal(plan.return_status)) {
     broken_ = plan.return_status;
   }
@@ -169,9 +158,7 @@ OSStatus OpaqueVTCompressionSession::CompleteFrames(CMTime until) {
     Violation("VTCompressionSessionCompleteFrames in the session's own callback waits for itself");
   }
   Lock lock(mutex_);
-  if (StateLocked() != noErr && pending_.empty()) {
-    return StateLocked();
-  }
+  if (StateLocked() != noErr && pending_.empty()) return StateLocked();
   draining_ = true;
   changed_.notify_all();
   const bool completed =
@@ -252,7 +239,7 @@ void OpaqueVTCompressionSession::Process(const JobPointer &job) {
   OSStatus broken = noErr;
   {
     Lock lock(mutex_);
-    if (job->plan.outcome == vt_shim::FramePlan::Outcome::kFail && IsFinal(job->plan.status)) {
+    if (job->plan.outcome == Outcome::kFail && IsFinal(job->plan.status)) {
       broken_ = job->plan.status;
     }
     broken = broken_;
@@ -261,27 +248,20 @@ void OpaqueVTCompressionSession::Process(const JobPointer &job) {
     Deliver(job, broken, 0, nullptr);
     return;
   }
-  switch (job->plan.outcome) {
-    case vt_shim::FramePlan::Outcome::kFail:
-      Deliver(job, job->plan.status, 0, nullptr);
-      break;
-    case vt_shim::FramePlan::Outcome::kNullSample:
-      Deliver(job, noErr, 0, nullptr);
-      break;
-    case vt_shim::FramePlan::Outcome::kDropped:
-      Deliver(job, noErr, kVTEncodeInfo_FrameDropped, nullptr);
-      break;
-    case vt_shim::FramePlan::Outcome::kEncode:
-      Encode(job);
-      break;
+  const auto outcome = job->plan.outcome;
+  if (outcome == Outcome::kEncode) {
+    Encode(job);
+  } else {
+    Deliver(job, outcome == Outcome::kFail ? job->plan.status : OSStatus{noErr},
+            outcome == Outcome::kDropped ? VTEncodeInfoFlags{kVTEncodeInfo_FrameDropped} : 0,
+            nullptr);
   }
 }
 
 void OpaqueVTCompressionSession::Deliver(const JobPointer &job, OSStatus status,
                                          VTEncodeInfoFlags flags, CMSampleBufferRef sample) {
   const auto &backing = job->image->backing;
-  if (plan_.reads_input &&
-      vt_shim::Checksum(backing.layout, backing.pixels.get()) != job->checksum) {
+  if (plan_.reads_input && Checksum(backing.layout, backing.pixels.get()) != job->checksum) {
     Violation("the pixel buffer of frame " + std::to_string(job->index) +
               " was overwritten before its callback");
   }
@@ -302,29 +282,25 @@ void OpaqueVTCompressionSession::Deliver(const JobPointer &job, OSStatus status,
 // --- properties
 
 bool OpaqueVTCompressionSession::PropertyIsFalse(CFStringRef key) const {
-  const auto *value = vt_shim::As<__CFBoolean>(properties_.Find(key));
+  const auto *value = As<__CFBoolean>(properties_.Find(key));
   return value != nullptr && !value->value;
 }
 
 double OpaqueVTCompressionSession::PropertyNumber(CFStringRef key, double otherwise) const {
-  const auto *value = vt_shim::As<__CFNumber>(properties_.Find(key));
+  const auto *value = As<__CFNumber>(properties_.Find(key));
   return value == nullptr ? otherwise : value->real();
 }
 
 std::string OpaqueVTCompressionSession::PropertyText(CFStringRef key) const {
-  const auto *value = vt_shim::As<__CFString>(properties_.Find(key));
+  const auto *value = As<__CFString>(properties_.Find(key));
   return value == nullptr ? "" : std::string(value->view());
 }
 
 OSStatus OpaqueVTCompressionSession::SetProperty(CFStringRef key, CFTypeRef value) {
   Lock lock(mutex_);
-  if (StateLocked() != noErr) {
-    return StateLocked();
-  }
-  const OSStatus status = vt_shim::CheckProperty(encoder_entry_, plan_, key, value);
-  if (status != noErr) {
-    return status;
-  }
+  if (StateLocked() != noErr) return StateLocked();
+  const OSStatus status = CheckProperty(encoder_entry_, plan_, key, value);
+  if (status != noErr) return status;
   if (value == nullptr) {
     properties_.Remove(key);
     return noErr;
@@ -338,17 +314,15 @@ OSStatus OpaqueVTCompressionSession::SetProperty(CFStringRef key, CFTypeRef valu
 
 OSStatus OpaqueVTCompressionSession::CopyProperty(CFStringRef key, CFTypeRef *value) {
   Lock lock(mutex_);
-  if (StateLocked() != noErr) {
-    return StateLocked();
-  }
+  if (StateLocked() != noErr) return StateLocked();
   *value = nullptr;
-  const OSStatus status = vt_shim::CheckReadable(encoder_entry_, plan_, key);
+  const OSStatus status = CheckReadable(encoder_entry_, plan_, key);
   if (status != noErr ||
       std::ranges::find(plan_.unset_keys, key->view()) != plan_.unset_keys.end()) {
     return status;
   }
   if (CFEqual(key, kVTCompressionPropertyKey_EncoderID)) {
-    *value = new __CFString(std::string(encoder_entry_.id));
+    *value = new __CFString(encoder_entry_.id());
   } else if (CFEqual(key, kVTCompressionPropertyKey_UsingHardwareAcceleratedVideoEncoder)) {
     // The low-latency encoders leave it unset.
     *value = encoder_entry_.low_latency ? nullptr
@@ -362,8 +336,8 @@ OSStatus OpaqueVTCompressionSession::CopyProperty(CFStringRef key, CFTypeRef *va
 
 // --- from a frame to its sample, on the session's thread
 
-vt_shim::EncoderConfig OpaqueVTCompressionSession::ConfigLocked(bool full_range) const {
-  vt_shim::EncoderConfig config{};
+EncoderConfig OpaqueVTCompressionSession::ConfigLocked(bool full_range) const {
+  EncoderConfig config{};
   config.codec = encoder_entry_.codec;
   config.width = size_.width;
   config.height = size_.height;
@@ -400,15 +374,15 @@ void OpaqueVTCompressionSession::OpenEncoder(bool full_range) {
     config_ = ConfigLocked(full_range);
     new_bit_rate_.reset();
   }
-  encoder_ = std::make_unique<vt_shim::SoftwareEncoder>(config_);
+  encoder_ = std::make_unique<SoftwareEncoder>(config_);
   auto sets = encoder_->ParameterSets();
   const auto own = std::find_if(sets.begin(), sets.end(), [this](const auto &set) {
-    return vt_shim::IsPictureParameterSet(config_.codec, set);
+    return IsPictureParameterSet(config_.codec, set);
   });
   if (own != sets.end()) {
     const std::vector<uint8_t> set = *own;
     for (unsigned id = 1; id <= sample_plan_.extra_sets; ++id) {
-      sets.push_back(vt_shim::CopyPictureParameterSet(config_.codec, set, id));
+      sets.push_back(CopyPictureParameterSet(config_.codec, set, id));
     }
   }
   format_ = Make<opaqueCMFormatDescription>();
@@ -419,7 +393,7 @@ void OpaqueVTCompressionSession::OpenEncoder(bool full_range) {
 
 void OpaqueVTCompressionSession::Encode(const JobPointer &job) {
   const auto &backing = job->image->backing;
-  const bool full_range = vt_shim::IsFullRange(backing.layout.format);
+  const bool full_range = IsFullRange(backing.layout.format);
   std::optional<int64_t> bit_rate;
   bool drops = false;
   {
@@ -436,12 +410,8 @@ void OpaqueVTCompressionSession::Encode(const JobPointer &job) {
   const bool stale =
       encoder_ != nullptr && (config_.full_range != full_range ||
                               (bit_rate.has_value() && !encoder_->SetBitRate(*bit_rate)));
-  if (stale) {
-    DeliverUnits(encoder_->Drain());
-  }
-  if (stale || encoder_ == nullptr) {
-    OpenEncoder(full_range);
-  }
+  if (stale) DeliverUnits(encoder_->Drain());
+  if (stale || encoder_ == nullptr) OpenEncoder(full_range);
   DeliverUnits(encoder_->Encode({backing.layout, backing.pixels.get()}, job->index, job->key));
 }
 
@@ -452,37 +422,32 @@ void OpaqueVTCompressionSession::DrainEncoder() {
   }
 }
 
-void OpaqueVTCompressionSession::DeliverUnits(const std::vector<vt_shim::EncodedUnit> &units) {
+void OpaqueVTCompressionSession::DeliverUnits(const std::vector<EncodedUnit> &units) {
   for (const auto &unit : units) {
     JobPointer job;
     {
       Lock lock(mutex_);
       job = pending_.at(unit.index);
     }
-    vt_shim::Count().key_frames += unit.key ? 1 : 0;
+    Count().key_frames += unit.key ? 1 : 0;
     const auto sample = MakeSample(*job, unit);
     Deliver(job, noErr, 0, sample.get());
   }
 }
 
-Ref<opaqueCMSampleBuffer> OpaqueVTCompressionSession::MakeSample(
-    const Job &job, const vt_shim::EncodedUnit &unit) const {
-  std::vector<vt_shim::NalUnit> units = vt_shim::SplitAnnexB(unit.bytes);
-  std::erase_if(
-      units, [this](vt_shim::NalUnit nal) { return vt_shim::IsParameterSet(config_.codec, nal); });
-  std::vector<uint8_t> bytes = vt_shim::WithLengths(units, sample_plan_.nal_length_size);
-  if (job.plan.malformed) {
-    bytes.pop_back();
-  }
+Ref<opaqueCMSampleBuffer> OpaqueVTCompressionSession::MakeSample(const Job &job,
+                                                                 const EncodedUnit &unit) const {
+  std::vector<NalUnit> units = SplitAnnexB(unit.bytes);
+  std::erase_if(units, [this](NalUnit nal) { return IsParameterSet(config_.codec, nal); });
+  std::vector<uint8_t> bytes = WithLengths(units, sample_plan_.nal_length_size);
+  if (job.plan.malformed) bytes.pop_back();
   auto sample = Make<opaqueCMSampleBuffer>();
   sample->data = Make<OpaqueCMBlockBuffer>(bytes, sample_plan_.piece_size);
   sample->format = format_;
   sample->dts = sample_plan_.valid_dts.value_or(config_.reordering) ? job.pts : kCMTimeInvalid;
 
-  using NotSync = vt_shim::SamplePlan::NotSync;
-  if (unit.key && sample_plan_.not_sync == NotSync::kNoArray) {
-    return sample;
-  }
+  using NotSync = SamplePlan::NotSync;
+  if (unit.key && sample_plan_.not_sync == NotSync::kNoArray) return sample;
   auto attachments = Make<__CFDictionary>();
   if (!unit.key) {
     attachments->Set(kCMSampleAttachmentKey_NotSync, kCFBooleanTrue);
@@ -490,14 +455,14 @@ Ref<opaqueCMSampleBuffer> OpaqueVTCompressionSession::MakeSample(
     attachments->Set(kCMSampleAttachmentKey_NotSync, kCFBooleanFalse);
   }
   sample->attachments = Make<__CFArray>();
-  sample->attachments->values.push_back(vt_shim::AnyRef::Adopt(attachments.Give()));
+  sample->attachments->values.push_back(AnyRef::Adopt(attachments.Give()));
   return sample;
 }
 
 // --- the C functions
 
 // NV12 unless the client asked for another format. The buffers are surfaces, as on a Mac.
-static Ref<__CVPixelBufferPool> MakePool(vt_shim::Size size, CFDictionaryRef wanted) {
+static Ref<__CVPixelBufferPool> MakePool(Size size, CFDictionaryRef wanted) {
   auto attributes = Make<__CFDictionary>();
   const auto set_number = [&](CFStringRef key, int64_t value) {
     attributes->Set(key, Make<__CFNumber>(value).get());
@@ -525,16 +490,14 @@ OSStatus VTCompressionSessionCreate(CFAllocatorRef, int32_t width, int32_t heigh
     return kVTParameterErr;
   }
   *session = nullptr;
-  const vt_shim::SessionPlan plan = vt_shim::NextSessionPlan();
-  const auto choice = vt_shim::ChooseEncoder(width, height, codec, encoder_specification, plan);
+  const SessionPlan plan = NextSessionPlan();
+  const auto choice = ChooseEncoder(width, height, codec, encoder_specification, plan);
   if (plan.refusal != noErr || choice.entry == nullptr) {
     ++Count().sessions_refused;
     return plan.refusal != noErr ? plan.refusal : choice.status;
   }
   auto pool = MakePool({width, height}, source_image_buffer_attributes);
-  if (!pool) {
-    return kVTParameterErr;
-  }
+  if (!pool) return kVTParameterErr;
   *session = new OpaqueVTCompressionSession(*choice.entry, {width, height}, plan, callback,
                                             output_refcon, std::move(pool));
   ++Count().sessions_created;
@@ -544,11 +507,9 @@ OSStatus VTCompressionSessionCreate(CFAllocatorRef, int32_t width, int32_t heigh
 void VTCompressionSessionInvalidate(VTCompressionSessionRef session) {
   Check(session).Invalidate();
 }
-
 CVPixelBufferPoolRef VTCompressionSessionGetPixelBufferPool(VTCompressionSessionRef session) {
   return Check(session).Pool();
 }
-
 OSStatus VTCompressionSessionPrepareToEncodeFrames(VTCompressionSessionRef session) {
   return Check(session).State();
 }
@@ -556,10 +517,8 @@ OSStatus VTCompressionSessionPrepareToEncodeFrames(VTCompressionSessionRef sessi
 OSStatus VTCompressionSessionEncodeFrame(VTCompressionSessionRef session, CVImageBufferRef image,
                                          CMTime pts, CMTime, CFDictionaryRef frame_properties,
                                          void *frame_refcon, VTEncodeInfoFlags *flags) {
-  if (flags != nullptr) {
-    *flags = kVTEncodeInfo_Asynchronous;
-  }
-  const bool key = vt_shim::IsTrue(frame_properties, kVTEncodeFrameOptionKey_ForceKeyFrame);
+  if (flags != nullptr) *flags = kVTEncodeInfo_Asynchronous;
+  const bool key = IsTrue(frame_properties, kVTEncodeFrameOptionKey_ForceKeyFrame);
   return Check(session).EncodeFrame(image, pts, key, frame_refcon);
 }
 

@@ -1,16 +1,10 @@
 #include "cv.h"
 #include "script.h"
 
-using vt_shim::Backing;
-using vt_shim::Check;
-using vt_shim::GetInteger;
-using vt_shim::PoolCore;
-using vt_shim::Violation;
+using namespace vt_shim;
 
 __CVBuffer::~__CVBuffer() {
-  if (locks > 0) {
-    Violation("CFRelease: the last reference goes while the pixel buffer is locked");
-  }
+  if (locks > 0) Violation("CFRelease: the last reference goes while the pixel buffer is locked");
   if (pool != nullptr) {
     std::lock_guard lock(pool->mutex);
     pool->idle.push_back(std::move(backing));
@@ -30,9 +24,7 @@ std::string __CVBuffer::AttachmentText(CFStringRef key) {
 
 void __CVBuffer::AddEncoding(int change) {
   encoding += change;
-  if (backing.surface) {
-    backing.surface->core->encoding += change;
-  }
+  if (backing.surface) backing.surface->core->encoding += change;
 }
 
 void __CVBuffer::CheckNotEncoding(const char *where) const {
@@ -45,9 +37,7 @@ void __CVBuffer::CheckNotEncoding(const char *where) const {
 std::optional<Backing> vt_shim::MakeBacking(OSType format, size_t width, size_t height,
                                             bool surface) {
   const auto layout = LayoutOf(format, width, height);
-  if (!layout) {
-    return std::nullopt;
-  }
+  if (!layout) return std::nullopt;
   Backing backing{*layout, {}, {}};
   if (surface) {
     backing.surface = MakeSurface(*layout, false);
@@ -76,15 +66,11 @@ void CVBufferRemoveAttachment(CVBufferRef buffer, CFStringRef key) {
 
 CVReturn CVPixelBufferCreate(CFAllocatorRef, size_t width, size_t height, OSType pixel_format,
                              CFDictionaryRef attributes, CVPixelBufferRef *buffer) {
-  if (buffer == nullptr || width == 0 || height == 0) {
-    return kCVReturnInvalidArgument;
-  }
+  if (buffer == nullptr || width == 0 || height == 0) return kCVReturnInvalidArgument;
   const bool surface = attributes != nullptr &&
                        Check(attributes).Find(kCVPixelBufferIOSurfacePropertiesKey) != nullptr;
   auto backing = vt_shim::MakeBacking(pixel_format, width, height, surface);
-  if (!backing) {
-    return kCVReturnInvalidPixelFormat;
-  }
+  if (!backing) return kCVReturnInvalidPixelFormat;
   *buffer = new __CVBuffer(std::move(*backing));
   return kCVReturnSuccess;
 }
@@ -92,9 +78,7 @@ CVReturn CVPixelBufferCreate(CFAllocatorRef, size_t width, size_t height, OSType
 CVReturn CVPixelBufferCreateWithIOSurface(CFAllocatorRef, IOSurfaceRef surface, CFDictionaryRef,
                                           CVPixelBufferRef *buffer) {
   const auto &core = *Check(surface).core;
-  if (buffer == nullptr) {
-    return kCVReturnInvalidArgument;
-  }
+  if (buffer == nullptr) return kCVReturnInvalidArgument;
   if (!vt_shim::LayoutOf(core.layout.format, core.layout.width, core.layout.height)) {
     return kCVReturnInvalidPixelFormat;
   }
@@ -170,9 +154,7 @@ CVReturn CVPixelBufferPoolCreate(CFAllocatorRef, CFDictionaryRef,
     return kCVReturnInvalidPixelBufferAttributes;
   }
   const auto code = static_cast<OSType>(format);
-  if (!vt_shim::LayoutOf(code, 2, 2)) {
-    return kCVReturnInvalidPixelFormat;
-  }
+  if (!vt_shim::LayoutOf(code, 2, 2)) return kCVReturnInvalidPixelFormat;
   *pool = new __CVPixelBufferPool;
   PoolCore &core = *(*pool)->core;
   core.format = code;
@@ -185,13 +167,9 @@ CVReturn CVPixelBufferPoolCreate(CFAllocatorRef, CFDictionaryRef,
 CVReturn CVPixelBufferPoolCreatePixelBuffer(CFAllocatorRef, CVPixelBufferPoolRef pool,
                                             CVPixelBufferRef *buffer) {
   const auto core = Check(pool).core;
-  if (buffer == nullptr) {
-    return kCVReturnInvalidArgument;
-  }
+  if (buffer == nullptr) return kCVReturnInvalidArgument;
   const CVReturn scripted = vt_shim::NextPoolStatus();
-  if (scripted != kCVReturnSuccess) {
-    return scripted;
-  }
+  if (scripted != kCVReturnSuccess) return scripted;
   std::lock_guard lock(core->mutex);
   std::optional<Backing> backing;
   if (core->idle.empty()) {

@@ -10,56 +10,36 @@ namespace {
 const std::vector<EncoderEntry> &Catalog() {
   constexpr const char *kSpeed = "PrioritizeEncodingSpeedOverQuality";
   constexpr const char *kAdaptive = "SpatialAdaptiveQPLevel";
+  constexpr CMVideoCodecType kH264 = kCMVideoCodecType_H264;
+  constexpr CMVideoCodecType kHevc = kCMVideoCodecType_HEVC;
   static const auto *catalog = new std::vector<EncoderEntry>{
-      {"com.apple.videotoolbox.videoencoder.ave.avc",
-       "Apple H.264 (HW)",
-       kCMVideoCodecType_H264,
-       true,
-       false,
-       {"AllowOpenGOP"}},
-      {"com.apple.videotoolbox.videoencoder.h264.rtvc",
+      {"ave.avc", "Apple H.264 (HW)", kH264, true, false, {"AllowOpenGOP"}},
+      {"h264.rtvc",
        "Apple H.264 (RTVC)",
-       kCMVideoCodecType_H264,
+       kH264,
        true,
        true,
        {"AllowOpenGOP", kSpeed, kAdaptive, "VariableBitRate"}},
-      {"com.apple.videotoolbox.videoencoder.ave.hevc",
-       "Apple HEVC (HW)",
-       kCMVideoCodecType_HEVC,
-       true,
-       false,
-       {}},
-      {"com.apple.videotoolbox.videoencoder.hevc.rtvc",
-       "Apple HEVC (RTVC)",
-       kCMVideoCodecType_HEVC,
-       true,
-       true,
-       {kSpeed, kAdaptive, "VariableBitRate"}},
-      {"com.apple.videotoolbox.videoencoder.h264",
-       "Apple H.264 (SW)",
-       kCMVideoCodecType_H264,
-       false,
-       false,
-       {"AllowOpenGOP"}},
-      {"com.apple.videotoolbox.videoencoder.hevc.vcp",
-       "Apple HEVC (SW)",
-       kCMVideoCodecType_HEVC,
-       false,
-       false,
-       {}},
+      {"ave.hevc", "Apple HEVC (HW)", kHevc, true, false, {}},
+      {"hevc.rtvc", "Apple HEVC (RTVC)", kHevc, true, true, {kSpeed, kAdaptive, "VariableBitRate"}},
+      {"h264", "Apple H.264 (SW)", kH264, false, false, {"AllowOpenGOP"}},
+      {"hevc.vcp", "Apple HEVC (SW)", kHevc, false, false, {}},
   };
   return *catalog;
 }
 
 // An M1 Pro's limits in real time.
 Size LargestOf(const EncoderEntry &entry, const SessionPlan &plan) {
-  if (plan.max_width > 0) {
-    return {plan.max_width, plan.max_height};
-  }
+  if (plan.max_width > 0) return {plan.max_width, plan.max_height};
   return entry.codec == kCMVideoCodecType_H264 ? Size{4096, 2304} : Size{8192, 4352};
 }
 
-enum class Kind { kBoolean, kInteger, kReal, kText, kArray };
+struct Kind {
+  const char *type;
+  bool integer = false;
+};
+constexpr Kind kBoolean{__CFBoolean::kType}, kInteger{__CFNumber::kType, true};
+constexpr Kind kReal{__CFNumber::kType}, kText{__CFString::kType}, kArray{__CFArray::kType};
 enum class Access { kReadOnly, kReadWrite };
 
 struct Property {
@@ -70,24 +50,23 @@ struct Property {
   double most;
   int since_macos;
 };
-#define PROPERTY(name, kind, access, ...) {#name, Kind::kind, Access::access, __VA_ARGS__},
+#define PROPERTY(name, kind, access, ...) {#name, kind, Access::access, __VA_ARGS__},
 constexpr Property kProperties[] = {VT_SHIM_PROPERTIES(PROPERTY)};
 
 // nullptr when the encoder does not support it.
 const Property *Find(const EncoderEntry &encoder, const SessionPlan &plan, std::string_view key) {
   const auto *property = std::ranges::find(kProperties, key, &Property::key);
-  const bool supported =
-      property != std::end(kProperties) && plan.macos >= property->since_macos &&
-      std::ranges::find(encoder.unsupported, key) == encoder.unsupported.end() &&
-      std::ranges::none_of(plan.unsupported, [&](const auto &rule) {
-        return std::string_view(encoder.id).ends_with(rule.first) && rule.second == key;
-      });
+  const bool supported = property != std::end(kProperties) && plan.macos >= property->since_macos &&
+                         std::ranges::find(encoder.unsupported, key) == encoder.unsupported.end() &&
+                         std::ranges::none_of(plan.unsupported, [&](const auto &rule) {
+                           return encoder.id().ends_with(rule.first) && rule.second == key;
+                         });
   return supported ? property : nullptr;
 }
 
 void CheckNumber(const Property &property, const __CFNumber &number) {
   const std::string name(property.key);
-  if (property.kind == Kind::kInteger && number.floating) {
+  if (property.kind.integer && number.floating) {
     Violation(name + ": type confusion: a CFNumber of floating point where an integer belongs");
   }
   if (!(number.real() >= property.least && number.real() <= property.most)) {
@@ -96,24 +75,9 @@ void CheckNumber(const Property &property, const __CFNumber &number) {
   }
 }
 
-const char *TypeOf(Kind kind) {
-  switch (kind) {
-    case Kind::kBoolean:
-      return __CFBoolean::kType;
-    case Kind::kText:
-      return __CFString::kType;
-    case Kind::kArray:
-      return __CFArray::kType;
-    default:
-      return __CFNumber::kType;
-  }
-}
-
 // Profiles that libavcodec can be asked for; a low-latency H.264 encoder knows High alone.
 bool KnowsProfile(const EncoderEntry &encoder, std::string_view profile) {
-  if (encoder.codec == kCMVideoCodecType_HEVC) {
-    return profile == "HEVC_Main_AutoLevel";
-  }
+  if (encoder.codec == kCMVideoCodecType_HEVC) return profile == "HEVC_Main_AutoLevel";
   return profile == "H264_High_AutoLevel" ||
          (!encoder.low_latency &&
           (profile == "H264_Main_AutoLevel" || profile == "H264_ConstrainedBaseline_AutoLevel"));
@@ -124,16 +88,10 @@ bool KnowsProfile(const EncoderEntry &encoder, std::string_view profile) {
 OSStatus CheckProperty(const EncoderEntry &encoder, const SessionPlan &plan, CFStringRef key,
                        CFTypeRef value) {
   const Property *property = Find(encoder, plan, key->view());
-  if (property == nullptr) {
-    return kVTPropertyNotSupportedErr;
-  }
-  if (property->access == Access::kReadOnly) {
-    return kVTPropertyReadOnlyErr;
-  }
-  if (value == nullptr) {
-    return noErr;
-  }
-  if (const Object &object = CheckObject(value); object.type() != TypeOf(property->kind)) {
+  if (property == nullptr) return kVTPropertyNotSupportedErr;
+  if (property->access == Access::kReadOnly) return kVTPropertyReadOnlyErr;
+  if (value == nullptr) return noErr;
+  if (const Object &object = CheckObject(value); object.type() != property->kind.type) {
     Violation(std::string(property->key) + ": type confusion: a " + object.Describe() +
               " is of the wrong kind");
   }
@@ -156,9 +114,7 @@ EncoderChoice ChooseEncoder(int32_t width, int32_t height, CMVideoCodecType code
       IsTrue(specification, kVTVideoEncoderSpecification_EnableLowLatencyRateControl);
   const bool require_hardware =
       IsTrue(specification, kVTVideoEncoderSpecification_RequireHardwareAcceleratedVideoEncoder);
-  if (low_latency && plan.no_llrc != noErr) {
-    return {nullptr, plan.no_llrc};
-  }
+  if (low_latency && plan.no_llrc != noErr) return {nullptr, plan.no_llrc};
   if (low_latency && plan.macos < (codec == kCMVideoCodecType_HEVC ? 14 : 12)) {
     return {nullptr, kVTCouldNotFindVideoEncoderErr};
   }
@@ -177,18 +133,14 @@ EncoderChoice ChooseEncoder(int32_t width, int32_t height, CMVideoCodecType code
 
 OSStatus VTCopyVideoEncoderList(CFDictionaryRef, CFArrayRef *encoders) {
   using vt_shim::Make;
-  if (encoders == nullptr) {
-    return kVTParameterErr;
-  }
+  if (encoders == nullptr) return kVTParameterErr;
   const auto plan = vt_shim::CurrentSessionPlan();
   auto *list = new __CFArray;
   for (const auto &entry : vt_shim::Catalog()) {
-    if (entry.hardware && plan.no_hardware) {
-      continue;
-    }
+    if (entry.hardware && plan.no_hardware) continue;
     auto encoder = Make<__CFDictionary>();
     encoder->Set(kVTVideoEncoderList_CodecType, Make<__CFNumber>(int64_t{entry.codec}).get());
-    encoder->Set(kVTVideoEncoderList_EncoderID, Make<__CFString>(std::string(entry.id)).get());
+    encoder->Set(kVTVideoEncoderList_EncoderID, Make<__CFString>(entry.id()).get());
     encoder->Set(kVTVideoEncoderList_DisplayName, Make<__CFString>(std::string(entry.name)).get());
     if (entry.hardware && !entry.low_latency) {
       encoder->Set(kVTVideoEncoderList_IsHardwareAccelerated, kCFBooleanTrue);

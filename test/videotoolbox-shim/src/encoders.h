@@ -3,6 +3,7 @@
 
 #include <VideoToolbox/VideoToolbox.h>
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,13 +18,14 @@ struct Size {
 };
 
 struct EncoderEntry {
-  const char *id;
+  const char *end_of_id;
   const char *name;
   CMVideoCodecType codec;
   bool hardware;  // runs on the media engine
-  bool
-      low_latency;  // low-latency rate control; such an encoder does not report that it is hardware
+  // Low-latency rate control; such an encoder does not report that it is hardware.
+  bool low_latency;
   std::vector<std::string_view> unsupported;  // properties that it answers -12900 for
+  std::string id() const { return std::string("com.apple.videotoolbox.videoencoder.") + end_of_id; }
 };
 
 struct EncoderChoice {

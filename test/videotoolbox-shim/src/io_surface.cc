@@ -4,10 +4,7 @@
 #include "script.h"
 #include "vt_shim.h"
 
-using vt_shim::Check;
-using vt_shim::GetInteger;
-using vt_shim::SurfaceCore;
-using vt_shim::Violation;
+using namespace vt_shim;
 
 namespace {
 
@@ -99,9 +96,7 @@ kern_return_t IOSurfaceLock(IOSurfaceRef surface, IOSurfaceLockOptions options, 
 }
 
 kern_return_t IOSurfaceUnlock(IOSurfaceRef surface, IOSurfaceLockOptions, uint32_t *) {
-  if (Check(surface).core->locks-- <= 0) {
-    Violation("IOSurfaceUnlock: the surface is not locked");
-  }
+  if (Check(surface).core->locks-- <= 0) Violation("IOSurfaceUnlock: the surface is not locked");
   return kIOReturnSuccess;
 }
 

@@ -8,8 +8,6 @@
 #include <new>
 #include <unordered_set>
 
-#include "vt_shim.h"
-
 namespace vt_shim {
 namespace {
 
@@ -44,7 +42,34 @@ struct Graveyard {
   }
 };
 
+// VT_SHIM_REPORT names a file for the counters, VT_SHIM_LEAKS is "report" or "abort".
+void AtExit() {
+  if (const char *path = getenv("VT_SHIM_REPORT"); path != nullptr) {
+    FILE *file = fopen(path, "w");
+    if (file == nullptr) Violation(std::string("VT_SHIM_REPORT: cannot write ") + path);
+#define VT_SHIM_PRINT(name) \
+  fprintf(file, "\"%s\": %llu, ", #name, static_cast<unsigned long long>(Count().name.load()));
+    fprintf(file, "{");
+    VT_SHIM_COUNTERS(VT_SHIM_PRINT)
+    fprintf(file, "\"live_objects\": %zu}\n", vt_shim_live_objects(nullptr));
+    fclose(file);
+  }
+  const char *leaks = getenv("VT_SHIM_LEAKS");
+  if (leaks == nullptr) return;
+  const size_t count = vt_shim_check_leaks();
+  if (count > 0 && strcmp(leaks, "abort") == 0) {
+    Violation(std::to_string(count) + " objects were never released");
+  }
+}
+
+[[maybe_unused]] const int kRegistered = atexit(AtExit);
+
 }  // namespace
+
+Counters &Count() {
+  static auto *counters = new Counters;
+  return *counters;
+}
 
 void Violation(const std::string &message) {
   fprintf(stderr, "vt_shim: violation: %s\n", message.c_str());
@@ -67,23 +92,17 @@ void Object::Retain(const char *where) const {
 }
 
 void Object::Release(const char *where) const {
-  if (count() == kImmortalCount) {
-    return;
-  }
+  if (count() == kImmortalCount) return;
   const CFIndex before = count_.fetch_sub(1, std::memory_order_acq_rel);
   if (before <= 0) {
     Violation(std::string(where) + ": over-release: this " + type_ +
               " has been released by its last owner already");
   }
-  if (before == 1) {
-    Graveyard::Instance().Bury(const_cast<Object *>(this));
-  }
+  if (before == 1) Graveyard::Instance().Bury(const_cast<Object *>(this));
 }
 
 const Object &CheckObject(CFTypeRef reference, const char *type, const char *where) {
-  if (reference == nullptr) {
-    Violation(std::string(where) + ": the reference is NULL");
-  }
+  if (reference == nullptr) Violation(std::string(where) + ": the reference is NULL");
   const auto &object = *static_cast<const Object *>(reference);
   if (object.count() <= 0) {
     Violation(std::string(where) + ": this " + object.type() + " is used after its last release");
@@ -96,28 +115,22 @@ const Object &CheckObject(CFTypeRef reference, const char *type, const char *whe
 
 }  // namespace vt_shim
 
-using vt_shim::CheckObject;
-using vt_shim::Object;
+using namespace vt_shim;
 
 CFTypeRef CFRetain(CFTypeRef object) {
-  if (object == nullptr) {
-    vt_shim::Violation("CFRetain: the reference is NULL");
-  }
+  if (object == nullptr) vt_shim::Violation("CFRetain: the reference is NULL");
   static_cast<const Object *>(object)->Retain("CFRetain");
   return object;
 }
 
 void CFRelease(CFTypeRef object) {
-  if (object == nullptr) {
-    vt_shim::Violation("CFRelease: the reference is NULL");
-  }
+  if (object == nullptr) vt_shim::Violation("CFRelease: the reference is NULL");
   static_cast<const Object *>(object)->Release("CFRelease");
 }
 
 CFIndex CFGetRetainCount(CFTypeRef object) {
   return CheckObject(object).count();
 }
-
 CFTypeID CFGetTypeID(CFTypeRef object) {
   return reinterpret_cast<CFTypeID>(CheckObject(object).type());
 }
@@ -146,4 +159,14 @@ size_t vt_shim_check_leaks(void) {
             object->count());
   }
   return graveyard.live.size();
+}
+
+void vt_shim_get_counters(vt_shim_counters *counters) {
+#define VT_SHIM_COPY(name) counters->name = vt_shim::Count().name;
+  VT_SHIM_COUNTERS(VT_SHIM_COPY)
+}
+
+void vt_shim_reset_counters(void) {
+#define VT_SHIM_CLEAR(name) vt_shim::Count().name = 0;
+  VT_SHIM_COUNTERS(VT_SHIM_CLEAR)
 }

@@ -7,7 +7,16 @@
 #include <string>
 #include <utility>
 
+#include "vt_shim.h"
+
 namespace vt_shim {
+
+// The counters of vt_shim.h, while they are counted.
+#define VT_SHIM_ATOMIC(name) std::atomic<uint64_t> name = 0;
+struct Counters {
+  VT_SHIM_COUNTERS(VT_SHIM_ATOMIC)
+};
+Counters &Count();
 
 // Reports a use of the API that a Mac would answer with a crash, a hang, a leak or a wrong picture,
 // and ends the process by abort().
@@ -78,9 +87,7 @@ T &Check(const T *reference, const char *where = __builtin_FUNCTION()) {
 // nullptr when the object is of another type, or NULL.
 template <typename T>
 T *As(CFTypeRef reference) {
-  if (reference == nullptr || CheckObject(reference).type() != T::kType) {
-    return nullptr;
-  }
+  if (reference == nullptr || CheckObject(reference).type() != T::kType) return nullptr;
   return const_cast<T *>(static_cast<const T *>(static_cast<const Object *>(reference)));
 }
 
@@ -96,9 +103,7 @@ class Ref {
     return *this;
   }
   ~Ref() {
-    if (object_ != nullptr) {
-      object_->Release("the shim");
-    }
+    if (object_ != nullptr) object_->Release("the shim");
   }
   static Ref Adopt(const T *object) {
     Ref ref;
@@ -106,9 +111,7 @@ class Ref {
     return ref;
   }
   static Ref Share(const T *object) {
-    if (object != nullptr) {
-      object->Retain("the shim");
-    }
+    if (object != nullptr) object->Retain("the shim");
     return Adopt(object);
   }
   T *get() const { return const_cast<T *>(object_); }

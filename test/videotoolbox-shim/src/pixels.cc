@@ -44,9 +44,7 @@ constexpr Format kFormats[] = {
 
 const Format *Find(OSType code) {
   for (const Format &format : kFormats) {
-    if (format.code == code) {
-      return &format;
-    }
+    if (format.code == code) return &format;
   }
   return nullptr;
 }
@@ -65,17 +63,11 @@ int Coefficients(std::string_view matrix) {
 
 std::optional<PixelLayout> LayoutOf(OSType code, size_t width, size_t height) {
   const Format *format = Find(code);
-  if (format == nullptr) {
-    return std::nullopt;
-  }
-  if (!format->planar) {
-    return PackedLayout(code, width, height, format->element_sizes[0]);
-  }
+  if (format == nullptr) return std::nullopt;
+  if (!format->planar) return PackedLayout(code, width, height, format->element_sizes[0]);
   PixelLayout layout{code, width, height, 0, {}, 0};
   for (const size_t element_size : format->element_sizes) {
-    if (element_size == 0) {
-      break;
-    }
+    if (element_size == 0) break;
     const size_t divisor = layout.plane_count == 0 ? 1 : 2;
     PlaneLayout &plane = layout.planes[layout.plane_count++];
     plane.width = (width + divisor - 1) / divisor;
@@ -164,9 +156,7 @@ bool Convert(const Picture &source, const Picture &destination, std::string_view
       {"dst_range", destination.full_range},
       {"sws_flags", SWS_AREA | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INP | SWS_BITEXACT},
   };
-  for (const auto &[name, value] : options) {
-    av_opt_set_int(context, name, value, 0);
-  }
+  for (const auto &[name, value] : options) av_opt_set_int(context, name, value, 0);
   const int *coefficients = sws_getCoefficients(Coefficients(matrix));
   const bool converted =
       sws_init_context(context, nullptr, nullptr) >= 0 &&
@@ -176,9 +166,7 @@ bool Convert(const Picture &source, const Picture &destination, std::string_view
       sws_scale(context, source.data, source.stride, 0, source.height, destination.data,
                 destination.stride) == destination.height;
   sws_freeContext(context);
-  if (!converted) {
-    Violation("the shim's own conversion: libswscale refuses it");
-  }
+  if (!converted) Violation("the shim's own conversion: libswscale refuses it");
   return true;
 }
 

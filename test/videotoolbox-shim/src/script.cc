@@ -46,14 +46,10 @@ long ToNumber(const std::string &text, const std::string &rule) {
 Pattern ToPattern(const std::string &text, const std::string &rule) {
   Pattern pattern;
   const auto dash = text.find('-');
-  if (text == "*") {
-    return pattern;
-  }
+  if (text == "*") return pattern;
   if (text.starts_with("%")) {
     pattern.every = static_cast<uint64_t>(ToNumber(text.substr(1), rule));
-    if (pattern.every == 0) {
-      Violation("script: %0 in \"" + rule + "\"");
-    }
+    if (pattern.every == 0) Violation("script: %0 in \"" + rule + "\"");
   } else if (text.ends_with("+")) {
     pattern.first = static_cast<uint64_t>(ToNumber(text.substr(0, text.size() - 1), rule));
   } else if (dash != std::string::npos) {
@@ -88,86 +84,79 @@ using Outcome = FramePlan::Outcome;
 using NotSync = SamplePlan::NotSync;
 constexpr Verb kVerbs[] = {
     {"fail", 2, 3, true,
-     [](const Rule &rule, Plans &plans) {
-       plans.frame.outcome = Outcome::kFail;
-       plans.frame.status = Number(rule, 1);
+     [](const Rule &rule, Plans &to) {
+       to.frame.outcome = Outcome::kFail;
+       to.frame.status = Number(rule, 1);
        if (rule.arguments.size() == 3 && rule.arguments[2] == "sync") {
-         plans.frame.return_status = plans.frame.status;
-         plans.frame.callback = false;
+         to.frame.return_status = to.frame.status;
+         to.frame.callback = false;
        }
      }},
     {"late", 2, 2, true,
-     [](const Rule &rule, Plans &plans) {
-       plans.frame.outcome = Outcome::kFail;
-       plans.frame.status = plans.frame.return_status = Number(rule, 1);
-       plans.frame.delay_ms = 50;
+     [](const Rule &rule, Plans &to) {
+       to.frame.outcome = Outcome::kFail;
+       to.frame.status = to.frame.return_status = Number(rule, 1);
+       to.frame.delay_ms = 50;
      }},
-    {"null", 1, 1, true,
-     [](const Rule &, Plans &plans) { plans.frame.outcome = Outcome::kNullSample; }},
-    {"drop", 1, 1, true,
-     [](const Rule &, Plans &plans) { plans.frame.outcome = Outcome::kDropped; }},
-    {"early", 1, 1, true, [](const Rule &, Plans &plans) { plans.frame.early = true; }},
-    {"silent", 1, 1, true, [](const Rule &, Plans &plans) { plans.frame.silent = true; }},
-    {"malformed", 1, 1, true, [](const Rule &, Plans &plans) { plans.frame.malformed = true; }},
-    {"block", 2, 2, true,
-     [](const Rule &rule, Plans &plans) { plans.frame.block_ms = Number(rule, 1); }},
-    {"delay", 2, 2, true,
-     [](const Rule &rule, Plans &plans) { plans.frame.delay_ms = Number(rule, 1); }},
+    {"null", 1, 1, true, [](const Rule &, Plans &to) { to.frame.outcome = Outcome::kNullSample; }},
+    {"drop", 1, 1, true, [](const Rule &, Plans &to) { to.frame.outcome = Outcome::kDropped; }},
+    {"early", 1, 1, true, [](const Rule &, Plans &to) { to.frame.early = true; }},
+    {"silent", 1, 1, true, [](const Rule &, Plans &to) { to.frame.silent = true; }},
+    {"malformed", 1, 1, true, [](const Rule &, Plans &to) { to.frame.malformed = true; }},
+    {"block", 2, 2, true, [](const Rule &rule, Plans &to) { to.frame.block_ms = Number(rule, 1); }},
+    {"delay", 2, 2, true, [](const Rule &rule, Plans &to) { to.frame.delay_ms = Number(rule, 1); }},
     // Of events that are not frames: see NextStatus.
     {"refuse", 2, 2, true, nullptr},
     {"transfer", 2, 2, true, nullptr},
     {"lookup-null", 1, 1, true, nullptr},
     {"pool", 2, 2, true, nullptr},
     {"no-llrc", 0, 1, false,
-     [](const Rule &rule, Plans &plans) {
-       plans.session.no_llrc = rule.arguments.empty() ? -12908 : Number(rule, 0);
+     [](const Rule &rule, Plans &to) {
+       to.session.no_llrc = rule.arguments.empty() ? -12908 : Number(rule, 0);
      }},
-    {"no-hardware", 0, 0, false,
-     [](const Rule &, Plans &plans) { plans.session.no_hardware = true; }},
-    {"macos", 1, 1, false,
-     [](const Rule &rule, Plans &plans) { plans.session.macos = Number(rule, 0); }},
+    {"no-hardware", 0, 0, false, [](const Rule &, Plans &to) { to.session.no_hardware = true; }},
+    {"macos", 1, 1, false, [](const Rule &rule, Plans &to) { to.session.macos = Number(rule, 0); }},
     {"max-size", 1, 1, false,
-     [](const Rule &rule, Plans &plans) {
+     [](const Rule &rule, Plans &to) {
        const auto size = Split(rule.arguments[0], 'x');
-       plans.session.max_width = static_cast<int>(ToNumber(size.front(), rule.verb));
-       plans.session.max_height = static_cast<int>(ToNumber(size.back(), rule.verb));
+       to.session.max_width = static_cast<int>(ToNumber(size.front(), rule.verb));
+       to.session.max_height = static_cast<int>(ToNumber(size.back(), rule.verb));
      }},
     {"unsupported", 2, 2, false,
-     [](const Rule &rule, Plans &plans) {
-       plans.session.unsupported.emplace_back(rule.arguments[0], rule.arguments[1]);
+     [](const Rule &rule, Plans &to) {
+       to.session.unsupported.emplace_back(rule.arguments[0], rule.arguments[1]);
      }},
     {"unset", 1, 1, false,
-     [](const Rule &rule, Plans &plans) { plans.session.unset_keys.push_back(rule.arguments[0]); }},
+     [](const Rule &rule, Plans &to) { to.session.unset_keys.push_back(rule.arguments[0]); }},
     {"invalidate", 1, 1, false,
-     [](const Rule &rule, Plans &plans) {
-       plans.session.invalidate_flushes = rule.arguments[0] == "flush";
+     [](const Rule &rule, Plans &to) {
+       to.session.invalidate_flushes = rule.arguments[0] == "flush";
      }},
     {"pending", 1, 1, false,
-     [](const Rule &rule, Plans &plans) {
-       plans.session.pending_limit = static_cast<unsigned>(Number(rule, 0));
+     [](const Rule &rule, Plans &to) {
+       to.session.pending_limit = static_cast<unsigned>(Number(rule, 0));
      }},
     {"patience", 1, 1, false,
-     [](const Rule &rule, Plans &plans) { plans.session.patience_ms = Number(rule, 0); }},
-    {"unchecked", 0, 0, false,
-     [](const Rule &, Plans &plans) { plans.session.reads_input = false; }},
+     [](const Rule &rule, Plans &to) { to.session.patience_ms = Number(rule, 0); }},
+    {"unchecked", 0, 0, false, [](const Rule &, Plans &to) { to.session.reads_input = false; }},
     {"split", 1, 1, false,
-     [](const Rule &rule, Plans &plans) {
-       plans.sample.piece_size = static_cast<size_t>(Number(rule, 0));
+     [](const Rule &rule, Plans &to) {
+       to.sample.piece_size = static_cast<size_t>(Number(rule, 0));
      }},
     {"nal-length", 1, 1, false,
-     [](const Rule &rule, Plans &plans) { plans.sample.nal_length_size = Number(rule, 0); }},
+     [](const Rule &rule, Plans &to) { to.sample.nal_length_size = Number(rule, 0); }},
     {"extra-sets", 1, 1, false,
-     [](const Rule &rule, Plans &plans) {
-       plans.sample.extra_sets = static_cast<size_t>(Number(rule, 0));
+     [](const Rule &rule, Plans &to) {
+       to.sample.extra_sets = static_cast<size_t>(Number(rule, 0));
      }},
     {"notsync", 1, 1, false,
-     [](const Rule &rule, Plans &plans) {
-       plans.sample.not_sync = rule.arguments[0] == "false"      ? NotSync::kFalse
-                               : rule.arguments[0] == "no-array" ? NotSync::kNoArray
-                                                                 : NotSync::kAbsent;
+     [](const Rule &rule, Plans &to) {
+       to.sample.not_sync = rule.arguments[0] == "false"      ? NotSync::kFalse
+                            : rule.arguments[0] == "no-array" ? NotSync::kNoArray
+                                                              : NotSync::kAbsent;
      }},
     {"dts", 1, 1, false,
-     [](const Rule &rule, Plans &plans) { plans.sample.valid_dts = rule.arguments[0] == "valid"; }},
+     [](const Rule &rule, Plans &to) { to.sample.valid_dts = rule.arguments[0] == "valid"; }},
 };
 
 Rule ToRule(const std::string &text) {
@@ -176,15 +165,11 @@ Rule ToRule(const std::string &text) {
   rule.verb = rule.arguments.front();
   rule.arguments.erase(rule.arguments.begin());
   const auto *verb = std::ranges::find(kVerbs, rule.verb, &Verb::name);
-  if (verb == std::end(kVerbs)) {
-    Violation("script: no rule is called \"" + rule.verb + "\"");
-  }
+  if (verb == std::end(kVerbs)) Violation("script: no rule is called \"" + rule.verb + "\"");
   if (rule.arguments.size() < verb->least || rule.arguments.size() > verb->most) {
     Violation("script: wrong number of arguments in \"" + text + "\"");
   }
-  if (verb->numbered) {
-    rule.pattern = ToPattern(rule.arguments.front(), text);
-  }
+  if (verb->numbered) rule.pattern = ToPattern(rule.arguments.front(), text);
   rule.apply = verb->apply;
   return rule;
 }
@@ -206,9 +191,7 @@ class Script {
   void Set(const std::string &text) {
     rules_.clear();
     for (const std::string &rule : Split(text, ';')) {
-      if (!rule.empty()) {
-        rules_.push_back(ToRule(rule));
-      }
+      if (!rule.empty()) rules_.push_back(ToRule(rule));
     }
     frames = sessions = transfers = lookups = pool_buffers = 0;
   }
@@ -227,12 +210,8 @@ class Script {
 
  private:
   Script() {
-    if (const char *text = getenv("VT_SHIM_SCRIPT"); text != nullptr) {
-      Set(text);
-    }
-    if (const char *file = getenv("VT_SHIM_SCRIPT_FILE"); file != nullptr) {
-      file_ = file;
-    }
+    if (const char *text = getenv("VT_SHIM_SCRIPT"); text != nullptr) Set(text);
+    if (const char *file = getenv("VT_SHIM_SCRIPT_FILE"); file != nullptr) file_ = file;
   }
 
   std::vector<Rule> rules_;
@@ -258,9 +237,7 @@ OSStatus NextStatus(const char *verb, uint64_t Script::*counter, OSStatus withou
 Plans Planned(const std::vector<Rule> &rules, uint64_t number) {
   Plans plans;
   for (const Rule &rule : rules) {
-    if (rule.apply != nullptr && rule.pattern.Matches(number)) {
-      rule.apply(rule, plans);
-    }
+    if (rule.apply != nullptr && rule.pattern.Matches(number)) rule.apply(rule, plans);
   }
   return plans;
 }

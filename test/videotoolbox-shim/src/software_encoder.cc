@@ -30,9 +30,7 @@ const std::map<std::string, int> kMatrices = {
 
 // A failure here is not the caller's fault.
 void Require(bool condition, const char *what) {
-  if (!condition) {
-    Violation(std::string("the shim's own encoder: ") + what);
-  }
+  if (!condition) Violation(std::string("the shim's own encoder: ") + what);
 }
 
 void SetOption(AVCodecContext *context, const char *name, const char *value) {
@@ -42,9 +40,7 @@ void SetOption(AVCodecContext *context, const char *name, const char *value) {
 void Configure(AVCodecContext *context, const EncoderConfig &config) {
   SetOption(context, "preset", "ultrafast");
   SetOption(context, "forced-idr", "1");
-  if (!config.reordering) {
-    SetOption(context, "tune", "zerolatency");
-  }
+  if (!config.reordering) SetOption(context, "tune", "zerolatency");
   if (config.codec == kCMVideoCodecType_HEVC) {
     std::string options = "log-level=none:info=0:pools=1:frame-threads=1:open-gop=";
     options += config.open_gop ? "1" : "0";
@@ -149,9 +145,7 @@ std::vector<EncodedUnit> SoftwareEncoder::Receive() {
 }
 
 bool SoftwareEncoder::SetBitRate(int64_t bits_per_second) {
-  if (config_.codec != kCMVideoCodecType_H264 || bits_per_second == 0) {
-    return false;
-  }
+  if (config_.codec != kCMVideoCodecType_H264 || bits_per_second == 0) return false;
   context_->bit_rate = context_->rc_max_rate = bits_per_second;
   context_->rc_buffer_size = static_cast<int>(std::min<int64_t>(bits_per_second, 1'000'000'000));
   return true;
@@ -161,9 +155,7 @@ std::vector<std::vector<uint8_t>> SoftwareEncoder::ParameterSets() const {
   std::vector<std::vector<uint8_t>> sets;
   const auto size = static_cast<size_t>(context_->extradata_size);
   for (const NalUnit unit : SplitAnnexB({context_->extradata, size})) {
-    if (IsParameterSet(config_.codec, unit)) {
-      sets.emplace_back(unit.begin(), unit.end());
-    }
+    if (IsParameterSet(config_.codec, unit)) sets.emplace_back(unit.begin(), unit.end());
   }
   return sets;
 }

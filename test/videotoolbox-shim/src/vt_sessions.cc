@@ -2,10 +2,8 @@
 #include <algorithm>
 
 #include "compression_session.h"
-#include "counters.h"
 
-using vt_shim::As;
-using vt_shim::Check;
+using namespace vt_shim;
 
 struct OpaqueVTPixelTransferSession final : vt_shim::ObjectOf<OpaqueVTPixelTransferSession> {
   static constexpr char kType[] = "VTPixelTransferSession";
@@ -22,9 +20,7 @@ OSStatus OpaqueVTPixelTransferSession::SetProperty(CFStringRef key, CFTypeRef va
                                kVTPixelTransferPropertyKey_DestinationTransferFunction,
                                kVTPixelTransferPropertyKey_DestinationYCbCrMatrix};
   std::lock_guard lock(mutex);
-  if (invalid) {
-    return kVTInvalidSessionErr;
-  }
+  if (invalid) return kVTInvalidSessionErr;
   if (std::none_of(std::begin(known), std::end(known),
                    [key](CFStringRef one) { return CFEqual(one, key); })) {
     return kVTPropertyNotSupportedErr;
@@ -34,9 +30,7 @@ OSStatus OpaqueVTPixelTransferSession::SetProperty(CFStringRef key, CFTypeRef va
 }
 
 OSStatus VTPixelTransferSessionCreate(CFAllocatorRef, VTPixelTransferSessionRef *session) {
-  if (session == nullptr) {
-    return kVTParameterErr;
-  }
+  if (session == nullptr) return kVTParameterErr;
   *session = new OpaqueVTPixelTransferSession;
   return noErr;
 }
@@ -54,13 +48,9 @@ OSStatus VTPixelTransferSessionTransferImage(VTPixelTransferSessionRef session,
   auto &to = Check(destination);
   to.CheckNotEncoding(__func__);
   std::lock_guard lock(object.mutex);
-  if (object.invalid) {
-    return kVTInvalidSessionErr;
-  }
+  if (object.invalid) return kVTInvalidSessionErr;
   const OSStatus scripted = vt_shim::NextTransferStatus();
-  if (scripted != noErr) {
-    return scripted;
-  }
+  if (scripted != noErr) return scripted;
   const auto *wanted =
       As<__CFString>(object.properties.Find(kVTPixelTransferPropertyKey_DestinationYCbCrMatrix));
   const std::string matrix = wanted == nullptr ? to.AttachmentText(kCVImageBufferYCbCrMatrixKey)
@@ -85,9 +75,7 @@ OSStatus VTSessionSetProperty(VTSessionRef session, CFStringRef key, CFTypeRef v
 // Of compression sessions alone.
 OSStatus VTSessionCopyProperty(VTSessionRef session, CFStringRef key, CFAllocatorRef, void *value) {
   Check(key);
-  if (value == nullptr) {
-    return kVTParameterErr;
-  }
+  if (value == nullptr) return kVTParameterErr;
   return Check(static_cast<VTCompressionSessionRef>(const_cast<void *>(session)))
       .CopyProperty(key, static_cast<CFTypeRef *>(value));
 }

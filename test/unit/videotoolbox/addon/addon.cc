@@ -1,53 +1,46 @@
 // shim.node: access of tests to the VideoToolbox shim inside media.node, and surfaces made by its C
 // API. VideoToolboxShim of test/unit/videotoolbox/support/shim.ts.
-#include <IOSurface/IOSurface.h>
 #include <napi.h>
 #include <vt_shim.h>
 
 #include <cstring>
 #include <map>
-#include <string>
+
+#include "../support/new_surface.h"
 
 namespace {
 
+using Surface = vsockenc::vt::CfRef<IOSurfaceRef>;
+
 // Surfaces that a test has not released, by id.
-std::map<uint32_t, IOSurfaceRef> surfaces;
+std::map<uint32_t, Surface> surfaces;
 
 IOSurfaceRef SurfaceOf(const Napi::Value &value) {
   const auto found = surfaces.find(value.As<Napi::Number>().Uint32Value());
   if (found == surfaces.end()) throw Napi::RangeError::New(value.Env(), "unknown surface");
-  return found->second;
+  return found->second.get();
 }
 
-void SetNumber(CFMutableDictionaryRef properties, CFStringRef key, int64_t value) {
-  CFNumberRef number = CFNumberCreate(kCFAllocatorDefault, kCFNumberSInt64Type, &value);
-  CFDictionarySetValue(properties, key, number);
-  CFRelease(number);
+Napi::Value NumberOf(const Napi::CallbackInfo &info, uint64_t value) {
+  return Napi::Number::New(info.Env(), static_cast<double>(value));
 }
 
 // createSurface({width, height, format, global}): number; the format is a code of four characters.
 Napi::Value CreateSurface(const Napi::CallbackInfo &info) {
   const auto options = info[0].As<Napi::Object>();
   const auto number = [&](const char *key) {
-    return options.Get(key).As<Napi::Number>().Int64Value();
+    return options.Get(key).As<Napi::Number>().Int32Value();
   };
-  int64_t format = 0;
+  OSType format = 0;
   for (const char letter : options.Get("format").As<Napi::String>().Utf8Value()) {
     format = format << 8 | static_cast<unsigned char>(letter);
   }
-  CFMutableDictionaryRef properties = CFDictionaryCreateMutable(
-      kCFAllocatorDefault, 0, &kCFTypeDictionaryKeyCallBacks, &kCFTypeDictionaryValueCallBacks);
-  SetNumber(properties, kIOSurfaceWidth, number("width"));
-  SetNumber(properties, kIOSurfaceHeight, number("height"));
-  SetNumber(properties, kIOSurfacePixelFormat, format);
-  const bool global = options.Get("global").ToBoolean();
-  CFDictionarySetValue(properties, kIOSurfaceIsGlobal, global ? kCFBooleanTrue : kCFBooleanFalse);
-  IOSurfaceRef surface = IOSurfaceCreate(properties);
-  CFRelease(properties);
-  if (surface == nullptr) throw Napi::Error::New(info.Env(), "no surface");
-  const uint32_t id = IOSurfaceGetID(surface);
-  surfaces[id] = surface;
-  return Napi::Number::New(info.Env(), id);
+  Surface surface =
+      NewSurface(format, number("width"), number("height"), options.Get("global").ToBoolean());
+  if (!surface) throw Napi::Error::New(info.Env(), "no surface");
+  const uint32_t id = IOSurfaceGetID(surface.get());
+  surfaces[id] = std::move(surface);
+  return NumberOf(info, id);
 }
 
 // drawSurface(id, pixels): rows of four bytes a pixel, without padding.
@@ -67,18 +60,15 @@ void DrawSurface(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value BytesPerRow(const Napi::CallbackInfo &info) {
-  return Napi::Number::New(info.Env(),
-                           static_cast<double>(IOSurfaceGetBytesPerRow(SurfaceOf(info[0]))));
+  return NumberOf(info, IOSurfaceGetBytesPerRow(SurfaceOf(info[0])));
 }
 
 Napi::Value UseCount(const Napi::CallbackInfo &info) {
-  return Napi::Number::New(info.Env(), IOSurfaceGetUseCount(SurfaceOf(info[0])));
+  return NumberOf(info, static_cast<uint64_t>(IOSurfaceGetUseCount(SurfaceOf(info[0]))));
 }
 
 void ReleaseSurface(const Napi::CallbackInfo &info) {
-  IOSurfaceRef surface = SurfaceOf(info[0]);
-  surfaces.erase(IOSurfaceGetID(surface));
-  CFRelease(surface);
+  surfaces.erase(IOSurfaceGetID(SurfaceOf(info[0])));
 }
 
 // setScript(rules): see test/videotoolbox-shim/README.md.
@@ -90,18 +80,8 @@ Napi::Value Counters(const Napi::CallbackInfo &info) {
   vt_shim_counters counted;
   vt_shim_get_counters(&counted);
   const auto object = Napi::Object::New(info.Env());
-  const auto set = [&](const char *name, uint64_t value) {
-    object.Set(name, static_cast<double>(value));
-  };
-  set("sessionsCreated", counted.sessions_created);
-  set("sessionsRefused", counted.sessions_refused);
-  set("framesSubmitted", counted.frames_submitted);
-  set("framesDropped", counted.frames_dropped);
-  set("framesFailed", counted.frames_failed);
-  set("untaggedFrames", counted.untagged_frames);
-  set("convertedFrames", counted.converted_frames);
-  set("transfers", counted.transfers);
-  set("encodingNs", counted.encoding_ns);
+#define SET(name) object.Set(#name, static_cast<double>(counted.name));
+  VT_SHIM_COUNTERS(SET)
   return object;
 }
 
@@ -110,7 +90,7 @@ void ResetCounters(const Napi::CallbackInfo &) {
 }
 
 Napi::Value LiveObjects(const Napi::CallbackInfo &info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(vt_shim_live_objects(nullptr)));
+  return NumberOf(info, vt_shim_live_objects(nullptr));
 }
 
 Napi::Object Initialize(Napi::Env env, Napi::Object exports) {

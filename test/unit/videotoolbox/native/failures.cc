@@ -1,50 +1,32 @@
 // Errors of VideoToolbox, and the recovery of the stream.
-#include <algorithm>
-
 #include "harness.h"
 
 namespace harness {
 namespace {
 
+constexpr char kSet[] = "failures";
 constexpr uint32_t kFrames = 16;
-
-// Every frame became a packet, once, in order, and a decoder takes them all.
-void ExpectWhole(const Settings &settings, const Recorder &recorder, uint32_t frames) {
-  Expect(recorder.packets().size() == frames, "a frame became no packet");
-  const auto pictures = Decode(settings.codec, recorder.packets());
-  Expect(pictures.size() == frames, "the stream cannot be decoded");
-  for (uint32_t i = 0; i < frames; ++i) {
-    const FramePointer expected =
-        Expected(FormatNamed("BGRx"), settings.width, settings.height, static_cast<int>(i), false);
-    Expect(Likeness(*pictures[i], *expected) > 35, "a frame shows another");
-  }
-}
 
 // The script's frame 6 is the stream's frame 4: the first is the warm-up.
 void Mends(const std::string &script, uint64_t sessions, const std::string &note,
            uint32_t key = 4) {
-  vt_shim_set_script(script.c_str());
-  const Settings settings = Small();
-  Recorder recorder;
-  {
-    const bool silent = script.starts_with("silent");
-    Encoder encoder(settings, recorder, silent ? Hasty(kSoon) : Hasty());
-    for (uint32_t i = 0; i < kFrames; ++i) {
-      EncodeOne(encoder, settings, i);
-      // One at a time, so that it is known which are under way.
-      recorder.TendUntil(encoder, i + 1);
-    }
-    encoder.Finish();
-    Expect(!encoder.failure(), "it failed");
+  Stream stream(script, Small(), script.starts_with("silent") ? Hasty(kSoon) : Hasty());
+  for (uint32_t i = 0; i < kFrames; ++i) {
+    stream.EncodeOne(i);
+    // One at a time, so that it is known which are under way.
+    stream.TendUntil(i + 1);
   }
-  ExpectWhole(settings, recorder, kFrames);
+  stream.encoder.Finish();
+  Expect(!stream.encoder.failure(), "it failed");
+  stream.ExpectWhole(kFrames);
+  const Events events = stream.events();
   Expect(Counters().sessions_created == sessions,
          "another number of sessions: " + std::to_string(Counters().sessions_created));
-  Expect(recorder.notes().find(note) != std::string::npos, "not reported: " + recorder.notes());
+  Expect(events.notes.find(note) != std::string::npos, "not reported: " + events.notes);
   // The warm-up, the first frame, and the first of each further session.
   Expect(Counters().forced_key_frames == sessions + 1,
          "a session begins without a forced key frame");
-  for (const auto &[number, packet] : recorder.packets()) {
+  for (const auto &[number, packet] : events.packets) {
     Expect(packet.key == (number == 0 || number == key),
            "the new session begins without key frame");
   }
@@ -52,30 +34,23 @@ void Mends(const std::string &script, uint64_t sessions, const std::string &note
 
 // With as many frames in flight as there may be.
 void MendsInFlight(const std::string &script) {
-  vt_shim_set_script(script.c_str());
-  const Settings settings = Small();
-  Recorder recorder;
-  {
-    Encoder encoder(settings, recorder, Hasty());
-    for (uint32_t i = 0; i < kFrames; ++i) EncodeOne(encoder, settings, i);
-    recorder.TendUntil(encoder, kFrames);
-  }
-  ExpectWhole(settings, recorder, kFrames);
+  Stream stream(script);
+  stream.EncodeAll(0, kFrames);
+  stream.TendUntil(kFrames);
+  stream.ExpectWhole(kFrames);
 }
 
 // A new session has the latest bit rate.
-void KeepsTheRate() {
-  vt_shim_set_script("fail:3:-12903");
+TEST(a_new_session_keeps_the_rate) {
   Settings settings = Small();
   settings.rates = {3'000'000, 3'000'000, 3'000'000};
-  Recorder recorder;
-  Encoder encoder(settings, recorder, Hasty());
-  EncodeOne(encoder, settings, 0);
-  encoder.SetRates({150'000, 150'000, 150'000}, 1000);
-  for (uint32_t i = 1; i < 90; ++i) EncodeOne(encoder, settings, i);
-  encoder.Finish();
+  Stream stream("fail:3:-12903", settings);
+  stream.EncodeOne(0);
+  stream.encoder.SetRates({150'000, 150'000, 150'000}, 1000);
+  stream.EncodeAll(1, 90);
+  stream.encoder.Finish();
   size_t bytes = 0;
-  for (const auto &[number, packet] : recorder.packets()) {
+  for (const auto &[number, packet] : stream.events().packets) {
     if (number >= 30) bytes += packet.bytes.size();
   }
   Expect(Counters().sessions_created == 2, "the session was not replaced");
@@ -85,103 +60,88 @@ void KeepsTheRate() {
 
 // When nothing works any more: the number of attempts is bounded.
 void GivesUp(const std::string &script, const std::string &why) {
-  vt_shim_set_script(script.c_str());
-  const Settings settings = Small();
-  Recorder recorder;
-  Encoder encoder(settings, recorder, Hasty(kSoon));
-  for (uint32_t i = 0; i < 8; ++i) EncodeOne(encoder, settings, i);
-  recorder.TendUntil(encoder, 8);
-  Expect(encoder.failure().has_value() && encoder.failure()->find(why) != std::string::npos,
-         "another reason is reported: " + encoder.failure().value_or("nothing"));
-  Expect(recorder.packets().size() == 3 && recorder.failed().size() == 5,
+  Stream stream(script, Small(), Hasty(kSoon));
+  stream.EncodeAll(0, 8);
+  stream.TendUntil(8);
+  const std::string failure = stream.encoder.failure().value_or("nothing");
+  Expect(failure.find(why) != std::string::npos, "another reason is reported: " + failure);
+  const Events events = stream.events();
+  Expect(events.packets.size() == 3 && events.failed.size() == 5,
          "earlier frames are lost, or later ones not answered");
-  Expect(recorder.failed().at(7) == *encoder.failure(), "a frame has another reason");
-  encoder.Finish();
-  encoder.SetRates({1'000'000, 1'000'000, 1'000'000}, 10);
-  Expect(encoder.Tend() == FrameClock::time_point::max(), "something is due still");
+  Expect(events.failed.at(7) == failure, "a frame has another reason");
+  stream.encoder.Finish();
+  stream.encoder.SetRates({1'000'000, 1'000'000, 1'000'000}, 10);
+  Expect(stream.encoder.Tend() == FrameClock::time_point::max(), "something is due still");
 }
 
 // The encoder is called only when it asks for it.
-void SilenceIsSeen() {
-  vt_shim_set_script("silent:4");
-  const Settings settings = Small();
-  Recorder recorder;
-  Encoder encoder(settings, recorder, Hasty(kSoon));
-  for (uint32_t i = 0; i < 4; ++i) EncodeOne(encoder, settings, i);
-  recorder.TendUntil(encoder, 4);
-  ExpectWhole(settings, recorder, 4);
-  Expect(recorder.notes().find("no answer for 1500 ms") != std::string::npos, "not reported");
+TEST(silence_is_seen_without_a_new_frame) {
+  Stream stream("silent:4", Small(), Hasty(kSoon));
+  stream.EncodeAll(0, 4);
+  stream.TendUntil(4);
+  stream.ExpectWhole(4);
+  Expect(stream.events().notes.find("no answer for 1500 ms") != std::string::npos, "not reported");
   Expect(Counters().sessions_created == 2, "no new session");
 }
 
 // Ends with frames at every stage; the shim and the sanitizers check the rest.
-void Teardown() {
+TEST(teardown_at_any_moment) {
   for (const char *script : {"", "delay:2+:100", "silent:2", "late:2:-12912", "fail:2:-12903",
                              "early:*", "delay:2+:100;invalidate:flush"}) {
     for (uint32_t frames = 0; frames < 3; ++frames) {
-      vt_shim_set_script(script);
-      Recorder recorder;
-      Encoder encoder(Small(), recorder, Hasty());
-      for (uint32_t i = 0; i < frames; ++i) EncodeOne(encoder, Small(), i);
+      Stream(script).EncodeAll(0, frames);
     }
   }
 }
 
 // An error of one frame costs only that frame.
-void WrongSize() {
-  Settings other = Small();
-  other.width = 80;
-  Recorder recorder;
-  Encoder encoder(Small(), recorder, Hasty());
-  EncodeOne(encoder, Small(), 0);
-  EncodeOne(encoder, other, 1);
-  EncodeOne(encoder, Small(), 2);
-  encoder.Finish();
-  Expect(
-      recorder.failed().size() == 1 && recorder.failed().at(1).find("80x120") != std::string::npos,
-      "the wrong frame is not refused with its size");
-  Expect(recorder.packets().size() == 2 && !recorder.packets().at(2).key && !encoder.failure(),
+TEST(a_frame_of_the_wrong_size) {
+  Stream stream;
+  stream.EncodeOne(0);
+  stream.Encode(1, Draw(*stream.format, 80, 120, 1));
+  stream.EncodeOne(2);
+  const auto [read, dropped, answered, packets, failed, notes] = stream.Finish();
+  Expect(failed.size() == 1 && failed.at(1).find("80x120") != std::string::npos,
+         "the wrong frame is not refused with its size");
+  Expect(packets.size() == 2 && !packets.at(2).key && !stream.encoder.failure(),
          "it costs more than the frame");
 }
 
-}  // namespace
-
-void AddFailures(std::vector<Case> &cases) {
-  const auto mends = [&](const std::string &script, uint64_t sessions, const std::string &note) {
-    cases.push_back({"mended: " + script, [=] { Mends(script, sessions, note); }});
+[[maybe_unused]] const bool added = [] {
+  const auto mends = [](const std::string &script, uint64_t sessions, const std::string &note) {
+    Add(kSet, "mended: " + script, [=] { Mends(script, sessions, note); });
+  };
+  const auto in_flight = [](const std::string &script) {
+    Add(kSet, "in flight: " + script, [=] { MendsInFlight(script); });
+  };
+  const auto fails = [](const std::string &script, const std::string &why) {
+    Add(kSet, "fails: " + script, [=] { GivesUp(script, why); });
   };
   for (const std::string status : {"-12903", "-12912", "-17691", "-12915", "-12907", "-12902"}) {
     mends("fail:6:" + status, 2, "an output: " + status);
     mends("fail:6:" + status + ":sync", 2, "encoding a frame: " + status);
     mends("late:6:" + status, 2, "encoding a frame: " + status);
-    const std::string in_flight = "delay:*:5;fail:6:" + status + ";fail:9:" + status +
-                                  ":sync;late:12:" + status + ";fail:15:" + status;
-    cases.push_back({"in flight: " + in_flight, [=] { MendsInFlight(in_flight); }});
+    in_flight("delay:*:5;fail:6:" + status + ";fail:9:" + status + ":sync;late:12:" + status +
+              ";fail:15:" + status);
   }
   mends("fail:6:-12908", 2, "hardware encoder, encoder com.apple.videotoolbox.videoencoder.ave");
   mends("fail:6-8:-12912", 4, "encoder malfunction");
   mends("malformed:6", 2, "an access unit has a NAL unit of ");
   mends("silent:6", 2, "no answer for 1500 ms");
   // Two buffers for each frame, and one for the warm-up.
-  cases.push_back(
-      {"mended: pool", [] { Mends("pool:6:-6662", 2, "a pixel buffer of a pool: -6662", 2); }});
+  Add(kSet, "mended: pool", [] { Mends("pool:6:-6662", 2, "a pixel buffer of a pool: -6662", 2); });
   mends("fail:6:-12903;refuse:2-5:-12915", 2, "no encoder is free");
   // Frame 7 is encoded behind frame 6, which is missing, before the session's thread can know.
-  cases.push_back(
-      {"in flight: one behind a loss", [] { MendsInFlight("delay:6:20;fail:6:-12915;early:7"); }});
-  cases.push_back({"in flight: invalidate flushes",
-                   [] { MendsInFlight("delay:*:5;invalidate:flush;fail:6:-12903:sync"); }});
-  cases.push_back({"a new session keeps the rate", KeepsTheRate});
-  cases.push_back({"silence is seen without a new frame", SilenceIsSeen});
+  in_flight("delay:6:20;fail:6:-12915;early:7");
+  in_flight("delay:*:5;invalidate:flush;fail:6:-12903:sync");
   for (const std::string status : {"-12903", "-12912", "-12915"}) {
-    cases.push_back({"fails: " + status, [=] { GivesUp("fail:5+:" + status, status + " ("); }});
+    fails("fail:5+:" + status, status + " (");
   }
-  cases.push_back({"fails: silence", [] { GivesUp("silent:5+", "no answer for 1500 ms"); }});
-  cases.push_back({"fails: no encoder", [] { GivesUp("fail:5+:-12908", "no such encoder"); }});
-  cases.push_back(
-      {"fails: no session", [] { GivesUp("fail:5:-12903;refuse:2+:-12912", "after 4 attempts"); }});
-  cases.push_back({"teardown at any moment", Teardown});
-  cases.push_back({"a frame of the wrong size", WrongSize});
-}
+  fails("silent:5+", "no answer for 1500 ms");
+  fails("fail:5+:-12908", "no such encoder");
+  fails("fail:5:-12903;refuse:2+:-12912", "after 4 attempts");
+  return true;
+}();
 
+}  // namespace
 }  // namespace harness

@@ -1,8 +1,5 @@
 #include "harness.h"
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -18,6 +15,12 @@ extern "C" {
 namespace harness {
 namespace {
 
+struct Case {
+  std::string name;
+  std::function<void()> run;
+  const char *violation;
+};
+
 std::string running;
 
 // A smooth picture with a moving edge and a number's worth of brightness.
@@ -26,23 +29,16 @@ uint8_t Sample(int x, int y, int number, int channel) {
   return static_cast<uint8_t>(60 + edge + (x * (channel + 1) + y * 2 + number * 5) % 100 / 2);
 }
 
-std::shared_ptr<Picture> Write(const PixelFormat &format, int width, int height, int number) {
-  const auto layout =
-      stress::Layout(format, static_cast<uint64_t>(width), static_cast<uint64_t>(height), 0, 0);
-  auto picture = std::make_shared<Picture>(layout);
-  for (size_t plane = 0; plane < format.planes; ++plane) {
-    const PlaneShape &shape = format.shapes[plane];
-    std::vector<uint8_t> bytes;
-    for (uint64_t y = 0; y < shape.Rows(static_cast<uint64_t>(height)); ++y) {
-      for (uint64_t i = 0; i < shape.RowBytes(static_cast<uint64_t>(width)); ++i) {
-        const int channel = static_cast<int>(i % shape.bytes + plane);
-        bytes.push_back(
-            Sample(static_cast<int>(i / shape.bytes), static_cast<int>(y), number, channel));
-      }
-    }
-    Expect(picture->Write(layout.planes[plane].offset, bytes), "a picture cannot be drawn");
-  }
-  return picture;
+// The settings, once the script is in force.
+Settings Scripted(const std::string &script, const Settings &settings) {
+  vt_shim_set_script(script.c_str());
+  return settings;
+}
+
+// Not destroyed, as cases are added by constructors of every file.
+std::vector<Case> &Cases() {
+  static auto *cases = new std::vector<Case>;
+  return *cases;
 }
 
 }  // namespace
@@ -53,36 +49,45 @@ void Expect(bool condition, const std::string &what) {
   std::exit(1);
 }
 
+bool Add(const std::string &set, const std::string &name, std::function<void()> run,
+         const char *violation) {
+  Cases().push_back({set + ": " + name, std::move(run), violation});
+  return true;
+}
+
 void Recorder::Answered(uint32_t frame) {
-  Expect(std::ranges::find(read_, frame) != read_.end(), "an answer ahead of the reading");
-  Expect(std::ranges::find(answered_, frame) == answered_.end(), "a frame is answered twice");
-  answered_.push_back(frame);
+  auto &[read, dropped, answered, packets, failed, notes] = events_;
+  Expect(std::ranges::find(read, frame) != read.end(), "an answer ahead of the reading");
+  Expect(std::ranges::find(answered, frame) == answered.end(), "a frame is answered twice");
+  answered.push_back(frame);
   changed_.notify_all();
 }
 
 void Recorder::On(SessionEvent event) {
   const std::lock_guard lock(mutex_);
   std::visit(Match{[this](event::Read &event) {
-                     Expect(read_.empty() || read_.back() < event.frame,
+                     Expect(events_.read.empty() || events_.read.back() < event.frame,
                             "a frame is read twice or out of order");
-                     read_.push_back(event.frame);
+                     events_.read.push_back(event.frame);
+                     if (on_read) on_read();
                    },
                    [this](event::Packet &event) {
-                     Expect(packets_.empty() || packets_.rbegin()->first < event.frame,
+                     auto &packets = events_.packets;
+                     Expect(packets.empty() || packets.rbegin()->first < event.frame,
                             "packets are out of order");
                      const auto &[bytes, owner, key] = event.unit;
-                     packets_[event.frame] = {{bytes.begin(), bytes.end()}, key};
+                     packets[event.frame] = {{bytes.begin(), bytes.end()}, key};
                      Answered(event.frame);
                    },
                    [this](event::Dropped &event) {
-                     dropped_.push_back(event.frame);
+                     events_.dropped.push_back(event.frame);
                      Answered(event.frame);
                    },
                    [this](event::FrameFailed &event) {
-                     failed_[event.frame] = event.message;
+                     events_.failed[event.frame] = event.message;
                      Answered(event.frame);
                    },
-                   [this](event::Note &event) { notes_ += event.message + "\n"; },
+                   [this](event::Note &event) { events_.notes += event.message + "\n"; },
                    [this](event::Attention &) {
                      attention_ = true;
                      changed_.notify_all();
@@ -91,39 +96,51 @@ void Recorder::On(SessionEvent event) {
              event);
 }
 
-std::map<uint32_t, Packet> Recorder::packets() const {
+Events Recorder::events() const {
   const std::lock_guard lock(mutex_);
-  return packets_;
-}
-std::vector<uint32_t> Recorder::dropped() const {
-  const std::lock_guard lock(mutex_);
-  return dropped_;
-}
-std::map<uint32_t, std::string> Recorder::failed() const {
-  const std::lock_guard lock(mutex_);
-  return failed_;
-}
-std::string Recorder::notes() const {
-  const std::lock_guard lock(mutex_);
-  return notes_;
-}
-size_t Recorder::answers() const {
-  const std::lock_guard lock(mutex_);
-  return answered_.size();
-}
-size_t Recorder::reads() const {
-  const std::lock_guard lock(mutex_);
-  return read_.size();
+  return events_;
 }
 
-void Recorder::TendUntil(Encoder &encoder, size_t answers) {
+Stream::Stream(const std::string &script, const Settings &of, Patience patience)
+    : settings(Scripted(script, of)),
+      format(&FormatNamed(of.rgb ? "BGRx" : "NV12")),
+      encoder(of, *this, patience) {}
+
+void Stream::Encode(uint32_t number, FrameSource source, bool key) {
+  encoder.Encode({.frame = number,
+                  .source = std::move(source),
+                  .force_key = key,
+                  .queued = FrameClock::now()});
+}
+
+void Stream::EncodeOne(uint32_t number, bool key) {
+  Encode(number, Draw(*format, settings.width, settings.height, static_cast<int>(number)), key);
+}
+
+void Stream::EncodeAll(uint32_t from, uint32_t to) {
+  for (uint32_t number = from; number < to; ++number) EncodeOne(number);
+}
+
+void Stream::TendUntil(size_t answers) {
   for (;;) {
     const FrameClock::time_point until = encoder.Tend();
     std::unique_lock lock(mutex_);
-    if (answered_.size() >= answers) return;
-    changed_.wait_until(lock, until, [&] { return attention_ || answered_.size() >= answers; });
+    const auto answered = [&] { return events_.answered.size() >= answers; };
+    if (answered()) return;
+    changed_.wait_until(lock, until, [&] { return attention_ || answered(); });
     attention_ = false;
   }
+}
+
+Events Stream::Finish() {
+  encoder.Finish();
+  return events();
+}
+
+void Stream::ExpectWhole(uint32_t frames) {
+  const auto packets = Finish().packets;
+  Expect(packets.size() == frames, "a frame became no packet");
+  ExpectPictures(settings, packets, *format);
 }
 
 Settings Small(bool rgb) {
@@ -145,15 +162,29 @@ Patience Hasty(std::chrono::milliseconds silence) {
 }
 
 std::shared_ptr<const Picture> Draw(const PixelFormat &format, int width, int height, int number) {
-  return Write(format, width, height, number);
+  const auto layout =
+      stress::Layout(format, static_cast<uint64_t>(width), static_cast<uint64_t>(height), 0, 0);
+  auto picture = std::make_shared<Picture>(layout);
+  for (size_t plane = 0; plane < format.planes; ++plane) {
+    const PlaneShape &shape = format.shapes[plane];
+    std::vector<uint8_t> bytes;
+    for (uint64_t y = 0; y < shape.Rows(static_cast<uint64_t>(height)); ++y) {
+      for (uint64_t i = 0; i < shape.RowBytes(static_cast<uint64_t>(width)); ++i) {
+        const int channel = static_cast<int>(i % shape.bytes + plane);
+        bytes.push_back(
+            Sample(static_cast<int>(i / shape.bytes), static_cast<int>(y), number, channel));
+      }
+    }
+    Expect(picture->Write(layout.planes[plane].offset, bytes), "a picture cannot be drawn");
+  }
+  return picture;
 }
 
 const PixelFormat &FormatNamed(const std::string &name) {
-  for (const PixelFormat &format : PixelFormats()) {
-    if (name == format.name) return format;
-  }
-  Expect(false, "no format " + name);
-  std::abort();
+  const auto formats = PixelFormats();
+  const auto found = std::ranges::find(formats, name, &PixelFormat::name);
+  Expect(found != formats.end(), "no format " + name);
+  return *found;
 }
 
 FramePointer Expected(const PixelFormat &format, int width, int height, int number,
@@ -161,17 +192,8 @@ FramePointer Expected(const PixelFormat &format, int width, int height, int numb
   FramePointer frame = stress::NewFrame(width, height);
   Staging staging;
   Converter converter(full_range);
-  converter.Convert(Write(format, width, height, number)->Read(staging), *frame);
+  converter.Convert(Draw(format, width, height, number)->Read(staging), *frame);
   return frame;
-}
-
-void EncodeOne(Encoder &encoder, const Settings &settings, uint32_t number, bool key,
-               const std::string &format) {
-  encoder.Encode({.frame = number,
-                  .source = Draw(FormatNamed(format), settings.width, settings.height,
-                                 static_cast<int>(number)),
-                  .force_key = key,
-                  .queued = FrameClock::now()});
 }
 
 std::vector<FramePointer> Decode(Codec codec, const std::map<uint32_t, Packet> &packets) {
@@ -200,6 +222,23 @@ std::vector<FramePointer> Decode(Codec codec, const std::map<uint32_t, Packet> &
   avcodec_send_packet(context.get(), nullptr);
   receive();
   return frames;
+}
+
+void ExpectPictures(const Settings &settings, const std::map<uint32_t, Packet> &packets,
+                    const PixelFormat &format) {
+  constexpr double kAlike = 35;  // dB
+  const std::vector<FramePointer> pictures = Decode(settings.codec, packets);
+  Expect(pictures.size() == packets.size(), "not a picture for each packet");
+  auto picture = pictures.begin();
+  for (const auto &[number, packet] : packets) {
+    const FramePointer expected = Expected(format, settings.width, settings.height,
+                                           static_cast<int>(number), settings.colour.full_range);
+    const double likeness = Likeness(**picture++, *expected);
+    Expect(likeness > kAlike, "frame " + std::to_string(number) + " of " + format.name + ", " +
+                                  std::to_string(settings.width) + "x" +
+                                  std::to_string(settings.height) +
+                                  ", shows something else: " + std::to_string(likeness) + " dB");
+  }
 }
 
 double Likeness(const AVFrame &one, const AVFrame &other) {
@@ -238,12 +277,6 @@ std::vector<int> Types(Codec codec, const std::vector<uint8_t> &bytes) {
   }
 }
 
-size_t CountOf(const std::string &text, const std::string &part) {
-  size_t count = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
-  return count;
-}
-
 }  // namespace harness
 
 // The shim's HEVC encoder: what it leaves with each that is opened, and threads of its own that no
@@ -256,70 +289,46 @@ extern "C" const char *__tsan_default_suppressions() {
 }
 
 // The stderr of the case that is running, in a process of its own, and whether that failed.
-static std::pair<std::string, bool> RunApart(const char *program) {
-  using namespace harness;
-  int pipes[2];
-  Expect(pipe(pipes) == 0, "no pipe");
-  const pid_t child = fork();
-  Expect(child >= 0, "no process");
-  if (child == 0) {
-    dup2(pipes[1], STDERR_FILENO);
-    close(pipes[0]);
-    execl(program, program, "--violate", running.c_str(), nullptr);
-    _exit(127);
-  }
-  close(pipes[1]);
+static std::pair<std::string, bool> RunApart(const std::string &program) {
+  const std::string command =
+      "exec " + program + " --violate '" + harness::running + "' 2>&1 >/dev/null";
+  FILE *output = popen(command.c_str(), "r");
+  harness::Expect(output != nullptr, "no process");
   std::string text;
-  char buffer[4096];
-  for (ssize_t count; (count = read(pipes[0], buffer, sizeof buffer)) > 0;) {
-    text.append(buffer, static_cast<size_t>(count));
-  }
-  close(pipes[0]);
-  int status = 0;
-  Expect(waitpid(child, &status, 0) == child, "the process is lost");
-  return {text, status != 0};
+  for (int byte; (byte = std::fgetc(output)) != EOF;) text += static_cast<char>(byte);
+  return {text, pclose(output) != 0};
 }
 
-// Runs every case, or those whose names ("set: case") contain one of the arguments; with
-// "--violate NAME" the one of that name, unprepared.
+// Runs every case, or those whose names contain one of the arguments; with "--violate NAME" the one
+// of that name, unprepared.
 int main(int argc, char **argv) {
   using namespace harness;
-  constexpr std::pair<const char *, void (*)(std::vector<Case> &)> kSets[] = {
-      {"streams", AddStreams},   {"inputs", AddInputs},
-      {"failures", AddFailures}, {"access units", AddAccessUnits},
-      {"ladders", AddLadders},   {"sessions", AddSessions},
-      {"shim", AddShim},
-  };
   const std::vector<std::string> wanted(argv + 1, argv + argc);
   const bool violate = argc == 3 && wanted[0] == "--violate";
-  for (const auto &[set, add] : kSets) {
-    std::vector<Case> cases;
-    add(cases);
-    for (const Case &one : cases) {
-      running = std::string(set) + ": " + one.name;
-      const auto contained = [](const std::string &part) {
-        return running.find(part) != std::string::npos;
-      };
-      if (violate) {
-        if (running == wanted[1]) one.run();
-        continue;
-      }
-      if (!wanted.empty() && std::ranges::none_of(wanted, contained)) continue;
-      if (one.violation != nullptr) {
-        const auto [text, failed] = RunApart(argv[0]);
-        Expect(failed && text.find("vt_shim: violation: ") != std::string::npos &&
-                   text.find(one.violation) != std::string::npos,
-               "expected a violation, \"" + std::string(one.violation) + "\", got:\n" + text);
-      } else {
-        vt_shim_reset_counters();
-        vt_shim_set_script("");
-        one.run();
-        vt_shim_set_script("");
-        Expect(vt_shim_check_leaks() == 0, "objects are left");
-      }
-      std::printf("ok %s\n", running.c_str());
-      std::fflush(stdout);
+  for (const auto &[name, run, violation] : Cases()) {
+    running = name;
+    const auto contained = [](const std::string &part) {
+      return running.find(part) != std::string::npos;
+    };
+    if (violate) {
+      if (name == wanted[1]) run();
+      continue;
     }
+    if (!wanted.empty() && std::ranges::none_of(wanted, contained)) continue;
+    if (violation != nullptr) {
+      const auto [text, failed] = RunApart(argv[0]);
+      Expect(failed && text.find("vt_shim: violation: ") != std::string::npos &&
+                 text.find(violation) != std::string::npos,
+             "expected a violation, \"" + std::string(violation) + "\", got:\n" + text);
+    } else {
+      vt_shim_reset_counters();
+      vt_shim_set_script("");
+      run();
+      vt_shim_set_script("");
+      Expect(vt_shim_check_leaks() == 0, "objects are left");
+    }
+    std::printf("ok %s\n", name.c_str());
+    std::fflush(stdout);
   }
   return 0;
 }

@@ -1,6 +1,7 @@
 // Pixels of every kind, in memory and in surfaces of another process.
-#include <cstring>
+#include <libyuv/planar_functions.h>
 
+#include "../support/new_surface.h"
 #include "harness.h"
 #include "memory/pixel_memory.h"
 #include "pixel_buffer.h"
@@ -10,7 +11,7 @@
 namespace harness {
 namespace {
 
-constexpr double kAlike = 35;  // dB
+constexpr char kSet[] = "inputs";
 
 Settings For(const PixelFormat &format, int width, int height, bool full_range) {
   Settings settings = Small(format.is_rgb());
@@ -22,23 +23,14 @@ Settings For(const PixelFormat &format, int width, int height, bool full_range) 
 
 void EveryFormat(const std::string &script, uint64_t transfers_each) {
   for (const PixelFormat &format : PixelFormats()) {
-    for (const bool odd : {false, true}) {
+    for (const int odd : {0, 1}) {
       for (const bool full_range : {false, true}) {
-        const std::string what = std::string(format.name) + (odd ? ", odd" : "");
-        vt_shim_set_script(script.c_str());
         vt_shim_reset_counters();
-        const Settings settings = For(format, odd ? 161 : 160, odd ? 121 : 120, full_range);
-        Recorder recorder;
-        Encoder encoder(settings, recorder, Hasty());
-        for (uint32_t i = 0; i < 3; ++i) EncodeOne(encoder, settings, i, false, format.name);
-        encoder.Finish();
-        const auto pictures = Decode(Codec::kH264, recorder.packets());
-        Expect(pictures.size() == 3, what + ": frames are lost");
-        for (int i = 0; i < 3; ++i) {
-          const auto expected = Expected(format, settings.width, settings.height, i, full_range);
-          const double likeness = Likeness(*pictures[static_cast<size_t>(i)], *expected);
-          Expect(likeness > kAlike, what + ": another picture, " + std::to_string(likeness));
-        }
+        Stream stream(script, For(format, 160 + odd, 120 + odd, full_range));
+        stream.format = &format;
+        stream.EncodeAll(0, 3);
+        stream.ExpectWhole(3);
+        const auto what = std::string(format.name) + (odd == 1 ? ", odd" : "");
         Expect(Counters().transfers == (format.is_rgb() ? 3 * transfers_each : 0),
                what + ": another number of conversions");
         Expect(Counters().untagged_frames == 0 && Counters().converted_frames == 0,
@@ -48,22 +40,11 @@ void EveryFormat(const std::string &script, uint64_t transfers_each) {
   }
 }
 
-// A surface as another process would make it, and draw into it.
+// A surface of another process, which draws into it.
 class Shared {
  public:
-  Shared(OSType type, int width, int height, bool global = true) {
-    const auto pixel_format = static_cast<int32_t>(type);
-    surface_ = CfRef<IOSurfaceRef>::Adopt(IOSurfaceCreate(
-        Dictionary({
-                       {kIOSurfaceWidth, Number(int32_t{width}).get()},
-                       {kIOSurfaceHeight, Number(int32_t{height}).get()},
-                       {kIOSurfacePixelFormat, Number(pixel_format).get()},
-                       {kIOSurfaceBytesPerElement, Number(int32_t{4}).get()},
-                       {kIOSurfaceIsGlobal, global ? kCFBooleanTrue : kCFBooleanFalse},
-                   })
-            .get()));
-    Expect(static_cast<bool>(surface_), "no surface can be made");
-  }
+  Shared(OSType type, int width, int height, bool global = true)
+      : surface_(NewSurface(type, width, height, global)) {}
   uint32_t id() const { return IOSurfaceGetID(surface_.get()); }
   int uses() const { return IOSurfaceGetUseCount(surface_.get()); }
 
@@ -73,19 +54,14 @@ class Shared {
     const Pixels pixels = picture->Read(staging);
     IOSurfaceLock(surface_.get(), 0, nullptr);
     for (size_t plane = 0; plane < format.planes; ++plane) {
-      const bool planar = IOSurfaceGetPlaneCount(surface_.get()) > 0;
-      auto *to =
-          static_cast<uint8_t *>(planar ? IOSurfaceGetBaseAddressOfPlane(surface_.get(), plane)
-                                        : IOSurfaceGetBaseAddress(surface_.get()));
-      const size_t stride = planar ? IOSurfaceGetBytesPerRowOfPlane(surface_.get(), plane)
-                                   : IOSurfaceGetBytesPerRow(surface_.get());
+      const auto [data, stride] = pixels.planes[plane];
       const PlaneShape &shape = format.shapes[plane];
-      for (uint64_t y = 0; y < shape.Rows(static_cast<uint64_t>(height)); ++y) {
-        std::memcpy(
-            to + y * stride,
-            pixels.planes[plane].data + y * static_cast<uint64_t>(pixels.planes[plane].stride),
-            shape.RowBytes(static_cast<uint64_t>(width)));
-      }
+      libyuv::CopyPlane(
+          data, stride,
+          static_cast<uint8_t *>(IOSurfaceGetBaseAddressOfPlane(surface_.get(), plane)),
+          static_cast<int>(IOSurfaceGetBytesPerRowOfPlane(surface_.get(), plane)),
+          static_cast<int>(shape.RowBytes(static_cast<uint64_t>(width))),
+          static_cast<int>(shape.Rows(static_cast<uint64_t>(height))));
     }
     IOSurfaceUnlock(surface_.get(), 0, nullptr);
   }
@@ -108,43 +84,27 @@ constexpr Kind kKinds[] = {
     {kCVPixelFormatType_420YpCbCr8BiPlanarFullRange, "NV12", true},
 };
 
-void EncodeSurface(Encoder &encoder, std::shared_ptr<const Surface> surface, uint32_t number) {
-  encoder.Encode({.frame = number,
-                  .source = std::move(surface),
-                  .force_key = false,
-                  .queued = FrameClock::now()});
-}
-
 void Surfaces(const std::string &script, int width, int height, bool transferred) {
   for (const Kind &kind : kKinds) {
-    vt_shim_set_script(script.c_str());
     vt_shim_reset_counters();
     const PixelFormat &format = FormatNamed(kind.format);
-    const Settings settings = For(format, width, height, kind.full_range);
     Shared shared(kind.type, width, height);
-    Recorder recorder;
     {
-      Encoder encoder(settings, recorder, Hasty());
+      Stream stream(script, For(format, width, height, kind.full_range));
+      stream.format = &format;
       const auto surface = std::make_shared<const Surface>(shared.id());
       Expect(shared.uses() > 0, "the use count is not raised");
       for (uint32_t i = 0; i < 4; ++i) {
         // The last frame may be under way still: its surface is free all the same.
         shared.Draw(format, width, height, static_cast<int>(i));
-        EncodeSurface(encoder, surface, i);
-        Expect(recorder.reads() == i + 1, "Encode returns with a surface that is not read");
+        stream.Encode(i, surface);
+        Expect(stream.events().read.size() == i + 1,
+               "Encode returns with a surface that is not read");
       }
-      encoder.Finish();
+      stream.ExpectWhole(4);
     }
     Expect(shared.uses() == 0, "the surface stays in use");
     Expect(vt_shim_surface_references(shared.id()) == 1, "a reference to the surface is left");
-    const auto pictures = Decode(Codec::kH264, recorder.packets());
-    Expect(pictures.size() == 4, "frames are lost");
-    for (int i = 0; i < 4; ++i) {
-      const auto expected = Expected(format, width, height, i, kind.full_range);
-      const double likeness = Likeness(*pictures[static_cast<size_t>(i)], *expected);
-      Expect(likeness > kAlike,
-             std::string(kind.format) + ": another picture, " + std::to_string(likeness));
-    }
     Expect(Counters().transfers == (transferred ? 4 : 0), "another number of conversions");
     Expect(Counters().converted_frames == 0 && Counters().untagged_frames == 0,
            "not as the encoder wants it");
@@ -161,7 +121,7 @@ std::string SurfaceError(uint32_t id) {
   return {};
 }
 
-void RefusedSurfaces() {
+TEST(surfaces_that_are_refused) {
   uint32_t dead;
   {
     const Shared shared(kCVPixelFormatType_32BGRA, 64, 64);
@@ -187,18 +147,16 @@ void RefusedSurfaces() {
 }
 
 // Each costs its frame alone.
-void MismatchedSurfaces() {
-  const Settings settings = Small();
+TEST(surfaces_that_do_not_fit_the_stream) {
   const Shared yuv(kCVPixelFormatType_420YpCbCr8BiPlanarVideoRange, 160, 120);
   const Shared small(kCVPixelFormatType_32BGRA, 80, 60);
   const Shared good(kCVPixelFormatType_32BGRA, 160, 120);
-  Recorder recorder;
-  Encoder encoder(settings, recorder, Hasty());
-  EncodeSurface(encoder, std::make_shared<const Surface>(yuv.id()), 0);
-  EncodeSurface(encoder, std::make_shared<const Surface>(small.id()), 1);
-  EncodeSurface(encoder, std::make_shared<const Surface>(good.id()), 2);
-  encoder.Finish();
-  Expect(recorder.failed().size() == 2 && recorder.packets().size() == 1 && !encoder.failure(),
+  Stream stream;
+  stream.Encode(0, std::make_shared<const Surface>(yuv.id()));
+  stream.Encode(1, std::make_shared<const Surface>(small.id()));
+  stream.Encode(2, std::make_shared<const Surface>(good.id()));
+  const Events events = stream.Finish();
+  Expect(events.failed.size() == 2 && events.packets.size() == 1 && !stream.encoder.failure(),
          "a surface that does not fit is not refused by itself");
   Expect(Counters().sessions_created == 1, "it costs a session");
 }
@@ -216,68 +174,52 @@ void ToLimited(AVFrame &frame) {
 }
 
 // Range and YUV are converted where VideoToolbox does that, and refused where it does not.
-void OtherRange() {
-  const Settings settings = For(FormatNamed("NV12"), 160, 120, false);
+TEST(surfaces_of_another_range) {
+  const PixelFormat &format = FormatNamed("NV12");
   Shared shared(kCVPixelFormatType_420YpCbCr8BiPlanarFullRange, 160, 120);
-  shared.Draw(FormatNamed("NV12"), 160, 120, 0);
-  Recorder recorder;
-  vt_shim_set_script("transfer:2+:-12905");
-  Encoder encoder(settings, recorder, Hasty());
+  shared.Draw(format, 160, 120, 0);
+  Stream stream("transfer:2+:-12905", For(format, 160, 120, false));
   const auto surface = std::make_shared<const Surface>(shared.id());
-  EncodeSurface(encoder, surface, 0);
-  EncodeSurface(encoder, surface, 1);
-  encoder.Finish();
-  Expect(recorder.packets().size() == 1, "a surface of full range is not converted");
-  Expect(recorder.failed().at(1).find("range") != std::string::npos,
+  stream.Encode(0, surface);
+  stream.Encode(1, surface);
+  const Events events = stream.Finish();
+  Expect(events.packets.size() == 1, "a surface of full range is not converted");
+  Expect(events.failed.at(1).find("range") != std::string::npos,
          "samples of another range are passed off as the stream's");
-  const FramePointer unchanged = Expected(FormatNamed("NV12"), 160, 120, 0, false);
-  const FramePointer limited = Expected(FormatNamed("NV12"), 160, 120, 0, false);
+  const FramePointer unchanged = Expected(format, 160, 120, 0, false);
+  const FramePointer limited = Expected(format, 160, 120, 0, false);
   ToLimited(*limited);
-  const FramePointer decoded = std::move(Decode(Codec::kH264, recorder.packets())[0]);
+  const FramePointer decoded = std::move(Decode(Codec::kH264, events.packets)[0]);
   Expect(Likeness(*decoded, *limited) > Likeness(*decoded, *unchanged) + 3,
          "the range is not converted");
 }
 
-// After one error another session converts; the frame in between is converted here.
-void TransferSessionIsReplaced() {
-  vt_shim_set_script("transfer:2:-12903");
-  const Settings settings = Small();
-  Recorder recorder;
-  Encoder encoder(settings, recorder, Hasty());
-  for (uint32_t i = 0; i < 4; ++i) EncodeOne(encoder, settings, i);
-  encoder.Finish();
-  Expect(recorder.packets().size() == 4 && Counters().transfers == 3,
-         "one error of the conversion lasts");
+void Converts(const char *script, uint64_t transfers) {
+  Stream stream(script);
+  stream.EncodeAll(0, 4);
+  stream.ExpectWhole(4);
+  Expect(Counters().transfers == transfers, "another number of conversions");
 }
 
-// An unsupported conversion is not tried again.
-void TransferIsNotSupported() {
-  vt_shim_set_script("transfer:1:-12905");
-  const Settings settings = Small();
-  Recorder recorder;
-  Encoder encoder(settings, recorder, Hasty());
-  for (uint32_t i = 0; i < 4; ++i) EncodeOne(encoder, settings, i);
-  encoder.Finish();
-  Expect(recorder.packets().size() == 4 && Counters().transfers == 0,
-         "a conversion that is not supported is tried with each frame");
+// Another session converts the next frame; the frame in between is converted here.
+TEST(a_conversion_that_fails_once) {
+  Converts("transfer:2:-12903", 3);
 }
+
+TEST(a_conversion_that_is_not_supported_is_not_tried_again) {
+  Converts("transfer:1:-12905", 0);
+}
+
+[[maybe_unused]] const bool added = [] {
+  static constexpr char kNone[] = "transfer:*:-12905";
+  Add(kSet, "every format", [] { EveryFormat("", 1); });
+  Add(kSet, "every format, without conversion", [] { EveryFormat(kNone, 0); });
+  Add(kSet, "surfaces", [] { Surfaces("", 160, 120, true); });
+  Add(kSet, "surfaces, slow encoder", [] { Surfaces("delay:*:20", 160, 120, true); });
+  Add(kSet, "surfaces, without conversion", [] { Surfaces(kNone, 160, 120, false); });
+  Add(kSet, "surfaces of odd size", [] { Surfaces("", 161, 121, false); });
+  return true;
+}();
 
 }  // namespace
-
-void AddInputs(std::vector<Case> &cases) {
-  cases.push_back({"every format", [] { EveryFormat("", 1); }});
-  cases.push_back(
-      {"every format, without conversion", [] { EveryFormat("transfer:*:-12905", 0); }});
-  cases.push_back({"surfaces", [] { Surfaces("", 160, 120, true); }});
-  cases.push_back({"surfaces, slow encoder", [] { Surfaces("delay:*:20", 160, 120, true); }});
-  cases.push_back(
-      {"surfaces, without conversion", [] { Surfaces("transfer:*:-12905", 160, 120, false); }});
-  cases.push_back({"surfaces of odd size", [] { Surfaces("", 161, 121, false); }});
-  cases.push_back({"surfaces that are refused", RefusedSurfaces});
-  cases.push_back({"surfaces that do not fit the stream", MismatchedSurfaces});
-  cases.push_back({"surfaces of another range", OtherRange});
-  cases.push_back({"a conversion that fails once", TransferSessionIsReplaced});
-  cases.push_back({"a conversion that is not supported", TransferIsNotSupported});
-}
-
 }  // namespace harness

@@ -4,18 +4,14 @@
 namespace harness {
 namespace {
 
+constexpr char kSet[] = "ladders";
+
 // The notes of an encoder that has encoded ten frames.
-std::string Opened(const std::string &script, Settings settings = Small()) {
-  vt_shim_set_script(script.c_str());
-  Recorder recorder;
-  {
-    Encoder encoder(settings, recorder, Hasty());
-    for (uint32_t i = 0; i < 10; ++i) EncodeOne(encoder, settings, i);
-    encoder.Finish();
-  }
-  Expect(recorder.packets().size() == 10, "frames are lost");
-  Expect(Decode(settings.codec, recorder.packets()).size() == 10, "the stream cannot be decoded");
-  return recorder.notes();
+std::string Opened(const std::string &script, const Settings &settings = Small()) {
+  Stream stream(script, settings);
+  stream.EncodeAll(0, 10);
+  stream.ExpectWhole(10);
+  return stream.events().notes;
 }
 
 std::string Refused(const std::string &script, Settings settings = Small()) {
@@ -24,18 +20,25 @@ std::string Refused(const std::string &script, Settings settings = Small()) {
   try {
     const Encoder encoder(settings, recorder, Hasty());
   } catch (const std::runtime_error &error) {
-    Expect(recorder.answers() == 0 && recorder.reads() == 0, "the warm-up reaches the stream");
+    Expect(recorder.events().read.empty() && recorder.events().answered.empty(),
+           "the warm-up reaches the stream");
     return error.what();
   }
   Expect(false, "it opened");
   return {};
 }
 
+size_t CountOf(const std::string &text, const std::string &part) {
+  size_t count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
 void Has(const std::string &text, const std::string &part) {
   Expect(text.find(part) != std::string::npos, "\"" + part + "\" is missing in: " + text);
 }
 
-void LowLatency() {
+TEST(low_latency_rate_control_first) {
   const std::string notes = Opened("");
   Has(notes, "low-latency rate control, encoder com.apple.videotoolbox.videoencoder.h264.rtvc");
   Has(notes, "hardware not reported");
@@ -44,7 +47,7 @@ void LowLatency() {
   Expect(Counters().sessions_created == 1 && Counters().sessions_refused == 0, "a second session");
 }
 
-void WithoutLowLatency() {
+TEST(any_hardware_encoder_without_low_latency) {
   for (const char *script : {"no-llrc", "no-llrc:-12902"}) {
     vt_shim_reset_counters();
     const std::string notes = Opened(script);
@@ -55,7 +58,7 @@ void WithoutLowLatency() {
   }
 }
 
-void NeverSoftware() {
+TEST(never_the_software_encoder) {
   const std::string why = Refused("no-hardware");
   Has(why, "low-latency rate control: ");
   Has(why, "hardware encoder: ");
@@ -64,18 +67,18 @@ void NeverSoftware() {
   Expect(Counters().sessions_refused == 2, "a missing encoder is requested again");
 }
 
-void TooLarge() {
+TEST(a_size_that_no_encoder_takes) {
   Has(Refused("max-size:128x128"), "no such encoder");
 }
 
-void HevcBeforeMacos14() {
+TEST(hevc_before_macos_14) {
   Settings settings = Small();
   settings.codec = Codec::kHevc;
   Has(Opened("macos:13", settings), "hardware encoder, encoder com.apple.videotoolbox");
   Has(Opened("macos:14", settings), "low-latency rate control, encoder com.apple.videotoolbox");
 }
 
-void OtherProfiles() {
+TEST(profiles_beside_high) {
   for (const Profile profile : {Profile::kMain, Profile::kConstrainedBaseline}) {
     Settings settings = Small();
     settings.profile = profile;
@@ -90,7 +93,7 @@ void OtherProfiles() {
 }
 
 // No refused property ends a stream, even if the encoder then reorders frames.
-void EveryPropertyRefused() {
+TEST(properties_that_are_not_supported) {
   std::string script = "no-llrc";
   for (const char *key :
        {"RealTime", "AllowFrameReordering", "MaxKeyFrameInterval", "MaxKeyFrameIntervalDuration",
@@ -103,13 +106,13 @@ void EveryPropertyRefused() {
   Expect(CountOf(notes, "-12900") == 12, "a refusal is not reported: " + notes);
 }
 
-void Unreported() {
+TEST(an_encoder_that_does_not_report_its_identity) {
   Has(Opened("no-llrc;unset:EncoderID;unset:UsingHardwareAcceleratedVideoEncoder"),
       "encoder unnamed, hardware not reported");
   Has(Opened("unset:EncoderID"), "low latency not confirmed");
 }
 
-void Busy() {
+TEST(busy_encoders) {
   for (const char *status : {"-12915", "-12907"}) {
     vt_shim_reset_counters();
     const std::string notes = Opened(std::string("refuse:1-4:") + status);
@@ -126,31 +129,15 @@ void Busy() {
 }
 
 // It is not part of the stream, which begins with a key frame of its own.
-void WarmUp() {
-  Recorder recorder;
-  Encoder encoder(Small(), recorder, Hasty());
+TEST(the_warm_up) {
+  Stream stream;
   Expect(Counters().frames_encoded == 1, "no frame is encoded on opening");
-  Expect(recorder.answers() == 0 && recorder.reads() == 0, "the warm-up reaches the stream");
-  EncodeOne(encoder, Small(), 0);
-  EncodeOne(encoder, Small(), 1);
-  encoder.Finish();
-  Expect(recorder.packets().at(0).key && !recorder.packets().at(1).key,
-         "no key frame at the start");
+  Expect(stream.events().read.empty() && stream.events().answered.empty(),
+         "the warm-up reaches the stream");
+  stream.EncodeAll(0, 2);
+  const auto packets = stream.Finish().packets;
+  Expect(packets.at(0).key && !packets.at(1).key, "no key frame at the start");
 }
 
 }  // namespace
-
-void AddLadders(std::vector<Case> &cases) {
-  cases.push_back({"low-latency rate control first", LowLatency});
-  cases.push_back({"any hardware encoder without low latency", WithoutLowLatency});
-  cases.push_back({"never the software encoder", NeverSoftware});
-  cases.push_back({"a size that no encoder takes", TooLarge});
-  cases.push_back({"HEVC before macOS 14", HevcBeforeMacos14});
-  cases.push_back({"profiles beside High", OtherProfiles});
-  cases.push_back({"properties that are not supported", EveryPropertyRefused});
-  cases.push_back({"an encoder that does not report its identity", Unreported});
-  cases.push_back({"busy encoders", Busy});
-  cases.push_back({"the warm-up", WarmUp});
-}
-
 }  // namespace harness

@@ -14,31 +14,13 @@ const BUILD = join(packageRoot, "build", "addon-shim");
 const CHOSEN = process.env["VSOCKENC_ADDONS"];
 const ADDONS = resolve(CHOSEN ?? join(BUILD, "Release"));
 
-/** Names are those of vt_shim_counters in test/videotoolbox-shim/include/vt_shim.h. */
-export interface ShimCounters {
-  readonly sessionsCreated: number;
-  readonly sessionsRefused: number;
-  readonly framesSubmitted: number;
-  readonly framesDropped: number;
-  readonly framesFailed: number;
-  readonly untaggedFrames: number;
-  readonly convertedFrames: number;
-  readonly transfers: number;
-  readonly encodingNs: number;
-}
-
-export interface SurfaceOptions {
-  readonly width: number;
-  readonly height: number;
-  /** Four characters, e.g. "BGRA". */
-  readonly format: string;
-  readonly global: boolean;
-}
-
 /** test/unit/videotoolbox/addon/addon.cc */
 export interface VideoToolboxShim {
-  /** Returns the id of a surface that lives until releaseSurface. */
-  createSurface(options: SurfaceOptions): number;
+  /**
+   * Returns the id of a surface that lives until releaseSurface.
+   * @param options `format` has four characters, e.g. "BGRA"
+   */
+  createSurface(options: { width: number; height: number; format: string; global: boolean }): number;
   /** @param pixels rows without padding */
   drawSurface(id: number, pixels: Uint8Array): void;
   bytesPerRow(id: number): number;
@@ -46,7 +28,8 @@ export interface VideoToolboxShim {
   releaseSurface(id: number): void;
   /** Rules of test/videotoolbox-shim/README.md; frames are counted from 1 again. */
   setScript(rules: string): void;
-  counters(): ShimCounters;
+  /** Under the names of vt_shim_counters in test/videotoolbox-shim/include/vt_shim.h. */
+  counters(): Readonly<Record<string, number>>;
   resetCounters(): void;
   /** Objects of CoreFoundation that are alive. */
   liveObjects(): number;

@@ -91,7 +91,7 @@ export class RelayGuest extends GuestPeer {
   }
 }
 
-/** A guest at the other end of a socket on which the relay listens. */
+/** A guest at the other end of a socket on which the relay listens. It answers Pings, so it may be as slow as its machine. */
 export class ConnectedGuest extends RelayGuest {
   readonly socket: Socket;
   closed = false;
@@ -101,7 +101,11 @@ export class ConnectedGuest extends RelayGuest {
       typeof where === "string" ? connect({ path: where }) : connect({ port: where, host: "127.0.0.1" });
     super((bytes) => void socket.write(bytes));
     this.socket = socket;
-    socket.on("data", (chunk) => this.push(chunk));
+    socket.on("data", (chunk) => {
+      const seen = this.all("ping").length;
+      this.push(chunk);
+      for (const { body } of this.all("ping").slice(seen)) this.send({ type: "pong", body });
+    });
     socket.on("error", () => undefined);
     socket.on("close", () => {
       this.closed = true;

@@ -31,7 +31,7 @@ describe("a real guest", () => {
     expect(connectors).toMatch(/connected\s+Virtual-1/);
     const connector = /^(\d+)\s+\d+\s+connected/m.exec(connectors)?.[1];
     const crtc = /^CRTCs:\n.*\n(\d+)/m.exec(await guest.vm.succeed("modetest -M virtio_gpu -p"))?.[1];
-    const show = `modetest -M virtio_gpu -s ${connector}@${crtc}:1024x768 -v 2>&1`;
+    const show = `stdbuf -oL modetest -M virtio_gpu -s ${connector}@${crtc}:1024x768 -v 2>&1`;
     const flips = guest.vm.start(`sleep 1000 | ${show}`);
     await until(() => /freq: \d+/.test(flips.stdout), "flips");
     flips.signal("KILL");

@@ -6,14 +6,13 @@
  * relay and guest report times.
  */
 
-import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Command } from "commander";
 import { errorText } from "../../common/error-text.ts";
-import { packageRoot } from "../../common/package-root.ts";
-import { dmabufsrc, drawPattern } from "../support/counter.ts";
-import { inspectStream, makeShowpieces, psnr, type Quality } from "../support/ffmpeg.ts";
+import { buildElement, drawPattern } from "../element/support/programs.ts";
+import { dmabufsrc } from "../support/counter.ts";
+import { inspectStream, makeShowpieces, psnr } from "../support/ffmpeg.ts";
 import { portBulk } from "../support/port-recording.ts";
 import { wholeNumber } from "../support/whole-number.ts";
 import { Vm } from "../vm/vm.ts";
@@ -32,15 +31,6 @@ interface GuestStats {
 
 function say(line: string): void {
   console.error(`[demo] ${line}`);
-}
-
-/** Draws the same frames as the guest, on this machine, and compares. */
-async function compare(file: string, frames: number): Promise<Quality> {
-  const build = ["run", "--silent", "build:element"];
-  execFileSync("npm", build, { cwd: packageRoot, stdio: ["ignore", "ignore", "inherit"] });
-  const drawer = drawPattern(SIZE, frames);
-  drawer.on("error", (error) => say(`cannot draw the reference: ${error.message}`));
-  return await psnr(file, drawer.stdout, SIZE, "bgr0");
 }
 
 async function encodeInGuest(folder: string, frames: number) {
@@ -80,6 +70,7 @@ async function demo(out: string, frames: number, json: string | undefined): Prom
   const run = await encodeInGuest(folder, frames);
 
   say("decoding and comparing with the same frames drawn on this machine");
+  buildElement("pattern");
   const report = inspectStream(stream);
   makeShowpieces(stream, FPS, join(folder, "demo.mp4"), join(folder, "demo.png"), Math.floor(frames / 2));
   const milliseconds = (field: keyof GuestStats): number => Number(run.guest[field]) / 1000;
@@ -104,7 +95,7 @@ async function demo(out: string, frames: number, json: string | undefined): Prom
       "guest's round trip, all included": stage("round-trip"),
     },
     drawingMs: milliseconds("drawing-us") / frames,
-    psnr: await compare(stream, frames),
+    psnr: await psnr(stream, drawPattern(frames, SIZE), SIZE, "bgr0"),
     machine: { qemu: run.qemu, accelerator: run.accelerator, guestKernel: run.kernel },
   };
   console.log(`\n${renderTable(figures)}\n`);

@@ -275,7 +275,8 @@ static void test_stress(Fixture *f, gconstpointer data) {
   GstHarnessThread *threads[] = {
       gst_harness_stress_push_buffer_start(f->harness, caps, &segment, buffer),
       gst_harness_stress_property_start(f->harness, "bitrate", &bitrate),
-      gst_harness_stress_send_upstream_event_start(f->harness, key_unit),
+      /* Not a flood: GstVideoEncoder keeps each event until a frame, and walks all of them. */
+      gst_harness_stress_push_upstream_event_start_full(f->harness, key_unit, 1000),
   };
   while (gst_harness_buffers_received(f->harness) < 100) g_usleep(1000);
   for (guint i = G_N_ELEMENTS(threads); i > 0; i--) gst_harness_stress_thread_stop(threads[i - 1]);

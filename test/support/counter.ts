@@ -1,5 +1,4 @@
 /** Reads the counter that test/guest/pattern.c draws into its frames; the geometry is pattern.h's. */
-import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../common/package-root.ts";
@@ -53,13 +52,6 @@ export function countersOf(file: string, { width, height }: Size): (number | und
 
 /** 0, 1, … below `count`. */
 export const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n);
-
-/** The same frames drawn on this machine, as BGRx. */
-export function drawPattern({ width, height }: Size, frames: number) {
-  const program = join(packageRoot, "build", "element", "test", "guest", "pattern");
-  const args = ["--frames", frames, "--width", width, "--height", height, "--format", "BGRx"];
-  return spawn(program, args.map(String), { stdio: ["ignore", "pipe", "inherit"] });
-}
 
 /** The command that draws `frames` frames with counters into `pipeline` (test/guest/dmabufsrc.c). */
 export function dmabufsrc({ width, height }: Size, frames: number, pipeline: string, options = ""): string {

@@ -2,9 +2,11 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { expect } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
+import type { Size } from "../../support/counter.ts";
 import { inspectStream, psnr } from "../../support/ffmpeg.ts";
 import { TEST_HANG_MS } from "../../support/hang.ts";
 import { buildAlone } from "../../support/native-program.ts";
@@ -67,17 +69,17 @@ export async function passRelayTest(name: string, environment: Environment): Pro
   expect(`${stdout}\n${stderr}`).toMatch(new RegExp(`^ok \\d+ ${name}( |$)`, "m"));
 }
 
+/** The first frames of the program `pattern`, which is to be built, as BGRx. */
+export function drawPattern(frames: number, { width, height }: Size): Readable {
+  const drawing = `--frames ${frames} --width ${width} --height ${height} --format BGRx`.split(" ");
+  return spawn(programPath("pattern"), drawing, { stdio: ["ignore", "pipe", "inherit"] }).stdout;
+}
+
 /** Checks that a stream shows exactly the first frames of the program `pattern`. */
-export async function expectPattern(
-  file: string,
-  frames: number,
-  size: { width: number; height: number },
-): Promise<void> {
+export async function expectPattern(file: string, frames: number, size: Size): Promise<void> {
   expect(inspectStream(file).frames).toBe(frames);
-  const drawing = `--frames ${frames} --width ${size.width} --height ${size.height} --format BGRx`.split(" ");
-  const reference = spawn(programPath("pattern"), drawing);
   // dB; a wrong stride, matrix or frame is below 20.
-  expect((await psnr(file, reference.stdout, size, "bgr0")).minimum).toBeGreaterThan(30);
+  expect((await psnr(file, drawPattern(frames, size), size, "bgr0")).minimum).toBeGreaterThan(30);
 }
 
 /** Programs that ctest runs, which need no relay. */

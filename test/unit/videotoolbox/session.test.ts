@@ -32,7 +32,6 @@ const opened: EncoderSession[] = [];
 
 beforeEach(async () => {
   shim.setScript("");
-  shim.resetCounters();
   liveBefore = shim.liveObjects();
   canvas = await Canvas.create(WIDTH, HEIGHT);
   recorder = new Recorder();

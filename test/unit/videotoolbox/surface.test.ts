@@ -90,7 +90,6 @@ let bench: Bench;
 let liveBefore: number;
 beforeEach(() => {
   shim.setScript("");
-  shim.resetCounters();
   liveBefore = shim.liveObjects();
   bench = new Bench();
 });

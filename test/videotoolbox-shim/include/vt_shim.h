@@ -7,11 +7,11 @@
 
 #define VT_SHIM_EXPORT extern "C" __attribute__((visibility("default")))
 
-// Replaces the script, and counts frames, sessions, transfers, lookups and pool buffers from 1
-// again. NULL or "": nothing is scripted. A rule that cannot be read ends the process.
+// Replaces the script; its events are numbered from 1 again, and the counters start at 0. NULL or
+// "": nothing is scripted. A rule that cannot be read ends the process.
 VT_SHIM_EXPORT void vt_shim_set_script(const char *script);
 
-// Counted since the process started, or since vt_shim_reset_counters.
+// Counted since the process started, or since vt_shim_set_script.
 #define VT_SHIM_COUNTERS(X)                                                       \
   X(sessions_created)                                                             \
   X(sessions_refused)                                                             \
@@ -33,7 +33,6 @@ typedef struct {
 } vt_shim_counters;
 
 VT_SHIM_EXPORT void vt_shim_get_counters(vt_shim_counters *counters);
-VT_SHIM_EXPORT void vt_shim_reset_counters(void);
 
 // CF objects that are alive, by the name of their type ("CVPixelBuffer"), or all for NULL.
 VT_SHIM_EXPORT size_t vt_shim_live_objects(const char *type);

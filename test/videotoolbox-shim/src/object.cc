@@ -165,8 +165,3 @@ void vt_shim_get_counters(vt_shim_counters *counters) {
 #define VT_SHIM_COPY(name) counters->name = vt_shim::Count().name;
   VT_SHIM_COUNTERS(VT_SHIM_COPY)
 }
-
-void vt_shim_reset_counters(void) {
-#define VT_SHIM_CLEAR(name) vt_shim::Count().name = 0;
-  VT_SHIM_COUNTERS(VT_SHIM_CLEAR)
-}

@@ -287,4 +287,6 @@ void vt_shim_set_script(const char *script) {
   auto &instance = vt_shim::Script::Instance();
   std::lock_guard lock(instance.mutex);
   instance.Set(script == nullptr ? "" : script);
+#define VT_SHIM_CLEAR(name) vt_shim::Count().name = 0;
+  VT_SHIM_COUNTERS(VT_SHIM_CLEAR)
 }

@@ -85,10 +85,6 @@ Napi::Value Counters(const Napi::CallbackInfo &info) {
   return object;
 }
 
-void ResetCounters(const Napi::CallbackInfo &) {
-  vt_shim_reset_counters();
-}
-
 Napi::Value LiveObjects(const Napi::CallbackInfo &info) {
   return NumberOf(info, vt_shim_live_objects(nullptr));
 }
@@ -101,7 +97,6 @@ Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("releaseSurface", Napi::Function::New<ReleaseSurface>(env));
   exports.Set("setScript", Napi::Function::New<SetScript>(env));
   exports.Set("counters", Napi::Function::New<Counters>(env));
-  exports.Set("resetCounters", Napi::Function::New<ResetCounters>(env));
   exports.Set("liveObjects", Napi::Function::New<LiveObjects>(env));
   return exports;
 }

@@ -22,7 +22,7 @@ void Mends(const std::string &script, uint64_t sessions, const std::string &note
   const Events events = stream.events();
   Expect(Counters().sessions_created == sessions,
          "another number of sessions: " + std::to_string(Counters().sessions_created));
-  Expect(events.notes.find(note) != std::string::npos, "not reported: " + events.notes);
+  ExpectHas(events.notes, note);
   // The warm-up, the first frame, and the first of each further session.
   Expect(Counters().forced_key_frames == sessions + 1,
          "a session begins without a forced key frame");
@@ -64,7 +64,7 @@ void GivesUp(const std::string &script, const std::string &why) {
   stream.EncodeAll(0, 8);
   stream.TendUntil(8);
   const std::string failure = stream.encoder.failure().value_or("nothing");
-  Expect(failure.find(why) != std::string::npos, "another reason is reported: " + failure);
+  ExpectHas(failure, why);
   const Events events = stream.events();
   Expect(events.packets.size() == 3 && events.failed.size() == 5,
          "earlier frames are lost, or later ones not answered");
@@ -80,7 +80,7 @@ TEST(silence_is_seen_without_a_new_frame) {
   stream.EncodeAll(0, 4);
   stream.TendUntil(4);
   stream.ExpectWhole(4);
-  Expect(stream.events().notes.find("no answer for 1500 ms") != std::string::npos, "not reported");
+  ExpectHas(stream.events().notes, "no answer for 1500 ms");
   Expect(Counters().sessions_created == 2, "no new session");
 }
 
@@ -101,8 +101,8 @@ TEST(a_frame_of_the_wrong_size) {
   stream.Encode(1, Draw(*stream.format, 80, 120, 1));
   stream.EncodeOne(2);
   const auto [read, dropped, answered, packets, failed, notes] = stream.Finish();
-  Expect(failed.size() == 1 && failed.at(1).find("80x120") != std::string::npos,
-         "the wrong frame is not refused with its size");
+  Expect(failed.size() == 1, "a frame of the right size is refused");
+  ExpectHas(failed.at(1), "80x120");
   Expect(packets.size() == 2 && !packets.at(2).key && !stream.encoder.failure(),
          "it costs more than the frame");
 }

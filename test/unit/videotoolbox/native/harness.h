@@ -19,6 +19,7 @@ using namespace vsockenc::vt;
 
 // Ends the process when it does not hold.
 void Expect(bool condition, const std::string &what);
+void ExpectHas(const std::string &text, const std::string &part);
 
 // Adds a case, by whose name ("set: case") a failure is reported. One with a violation runs in a
 // process of its own, which must fail with that message of the shim on stderr.

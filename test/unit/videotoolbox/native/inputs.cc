@@ -1,6 +1,8 @@
 // Pixels of every kind, in memory and in surfaces of another process.
 #include <libyuv/planar_functions.h>
 
+#include <tuple>
+
 #include "../support/new_surface.h"
 #include "harness.h"
 #include "memory/pixel_memory.h"
@@ -25,7 +27,6 @@ void EveryFormat(const std::string &script, uint64_t transfers_each) {
   for (const PixelFormat &format : PixelFormats()) {
     for (const int odd : {0, 1}) {
       for (const bool full_range : {false, true}) {
-        vt_shim_reset_counters();
         Stream stream(script, For(format, 160 + odd, 120 + odd, full_range));
         stream.format = &format;
         stream.EncodeAll(0, 3);
@@ -70,12 +71,8 @@ class Shared {
   CfRef<IOSurfaceRef> surface_;
 };
 
-struct Kind {
-  OSType type;
-  const char *format;
-  bool full_range;
-};
-constexpr Kind kKinds[] = {
+// With the name of the format and whether it has full range.
+constexpr std::tuple<OSType, const char *, bool> kKinds[] = {
     {kCVPixelFormatType_32BGRA, "BGRA", false},
     {kCVPixelFormatType_32RGBA, "RGBA", false},
     {kCVPixelFormatType_32ARGB, "ARGB", false},
@@ -85,12 +82,11 @@ constexpr Kind kKinds[] = {
 };
 
 void Surfaces(const std::string &script, int width, int height, bool transferred) {
-  for (const Kind &kind : kKinds) {
-    vt_shim_reset_counters();
-    const PixelFormat &format = FormatNamed(kind.format);
-    Shared shared(kind.type, width, height);
+  for (const auto &[type, name, full_range] : kKinds) {
+    const PixelFormat &format = FormatNamed(name);
+    Shared shared(type, width, height);
     {
-      Stream stream(script, For(format, width, height, kind.full_range));
+      Stream stream(script, For(format, width, height, full_range));
       stream.format = &format;
       const auto surface = std::make_shared<const Surface>(shared.id());
       Expect(shared.uses() > 0, "the use count is not raised");
@@ -127,12 +123,11 @@ TEST(surfaces_that_are_refused) {
     const Shared shared(kCVPixelFormatType_32BGRA, 64, 64);
     dead = shared.id();
   }
-  Expect(SurfaceError(dead).find("cannot be found") != std::string::npos, "a dead surface");
+  ExpectHas(SurfaceError(dead), "cannot be found");
   const Shared local(kCVPixelFormatType_32BGRA, 64, 64, false);
-  Expect(SurfaceError(local.id()).find("kIOSurfaceIsGlobal") != std::string::npos, "a local one");
+  ExpectHas(SurfaceError(local.id()), "kIOSurfaceIsGlobal");
   const Shared unknown(kCVPixelFormatType_422YpCbCr8, 64, 64);
-  Expect(SurfaceError(unknown.id()).find("pixels of type 2vuy") != std::string::npos,
-         "unsupported pixels");
+  ExpectHas(SurfaceError(unknown.id()), "pixels of type 2vuy");
   Expect(vt_shim_surface_references(unknown.id()) == 1 && unknown.uses() == 0,
          "a refused surface is held");
   const Shared twice(kCVPixelFormatType_32BGRA, 64, 64);
@@ -184,8 +179,7 @@ TEST(surfaces_of_another_range) {
   stream.Encode(1, surface);
   const Events events = stream.Finish();
   Expect(events.packets.size() == 1, "a surface of full range is not converted");
-  Expect(events.failed.at(1).find("range") != std::string::npos,
-         "samples of another range are passed off as the stream's");
+  ExpectHas(events.failed.at(1), "range");
   const FramePointer unchanged = Expected(format, 160, 120, 0, false);
   const FramePointer limited = Expected(format, 160, 120, 0, false);
   ToLimited(*limited);

@@ -34,24 +34,21 @@ size_t CountOf(const std::string &text, const std::string &part) {
   return count;
 }
 
-void Has(const std::string &text, const std::string &part) {
-  Expect(text.find(part) != std::string::npos, "\"" + part + "\" is missing in: " + text);
-}
-
 TEST(low_latency_rate_control_first) {
   const std::string notes = Opened("");
-  Has(notes, "low-latency rate control, encoder com.apple.videotoolbox.videoencoder.h264.rtvc");
-  Has(notes, "hardware not reported");
-  Has(notes, "refused: PrioritizeEncodingSpeedOverQuality: -12900");
+  ExpectHas(notes,
+            "low-latency rate control, encoder com.apple.videotoolbox.videoencoder.h264.rtvc");
+  ExpectHas(notes, "hardware not reported");
+  ExpectHas(notes, "refused: PrioritizeEncodingSpeedOverQuality: -12900");
   Expect(CountOf(notes, "refused") == 1 && CountOf(notes, "-12900") == 1, "more is refused");
   Expect(Counters().sessions_created == 1 && Counters().sessions_refused == 0, "a second session");
 }
 
 TEST(any_hardware_encoder_without_low_latency) {
   for (const char *script : {"no-llrc", "no-llrc:-12902"}) {
-    vt_shim_reset_counters();
     const std::string notes = Opened(script);
-    Has(notes, "hardware encoder, encoder com.apple.videotoolbox.videoencoder.ave.avc, hardware");
+    ExpectHas(notes,
+              "hardware encoder, encoder com.apple.videotoolbox.videoencoder.ave.avc, hardware");
     Expect(Counters().sessions_refused == 1 && Counters().sessions_created == 1,
            "not one session after one refusal");
     Expect(Counters().frames_dropped == 0, "frames are dropped");
@@ -60,36 +57,37 @@ TEST(any_hardware_encoder_without_low_latency) {
 
 TEST(never_the_software_encoder) {
   const std::string why = Refused("no-hardware");
-  Has(why, "low-latency rate control: ");
-  Has(why, "hardware encoder: ");
-  Has(why, "-12908");
+  ExpectHas(why, "low-latency rate control: ");
+  ExpectHas(why, "hardware encoder: ");
+  ExpectHas(why, "-12908");
   Expect(Counters().sessions_created == 0, "a session of the software encoder");
   Expect(Counters().sessions_refused == 2, "a missing encoder is requested again");
 }
 
 TEST(a_size_that_no_encoder_takes) {
-  Has(Refused("max-size:128x128"), "no such encoder");
+  ExpectHas(Refused("max-size:128x128"), "no such encoder");
 }
 
 TEST(hevc_before_macos_14) {
   Settings settings = Small();
   settings.codec = Codec::kHevc;
-  Has(Opened("macos:13", settings), "hardware encoder, encoder com.apple.videotoolbox");
-  Has(Opened("macos:14", settings), "low-latency rate control, encoder com.apple.videotoolbox");
+  ExpectHas(Opened("macos:13", settings), "hardware encoder, encoder com.apple.videotoolbox");
+  ExpectHas(Opened("macos:14", settings),
+            "low-latency rate control, encoder com.apple.videotoolbox");
 }
 
 TEST(profiles_beside_high) {
   for (const Profile profile : {Profile::kMain, Profile::kConstrainedBaseline}) {
     Settings settings = Small();
     settings.profile = profile;
-    vt_shim_reset_counters();
-    Has(Opened("", settings), "hardware encoder, ");
+    ExpectHas(Opened("", settings), "hardware encoder, ");
     Expect(Counters().sessions_created == 1, "low latency is requested for another profile");
   }
   Settings settings = Small();
   settings.profile = Profile::kMain;
-  Has(Refused("unsupported:avc:ProfileLevel", settings), "ProfileLevel = H264_Main_AutoLevel");
-  Has(Opened("unsupported:rtvc:ProfileLevel"), "ProfileLevel: -12900");
+  ExpectHas(Refused("unsupported:avc:ProfileLevel", settings),
+            "ProfileLevel = H264_Main_AutoLevel");
+  ExpectHas(Opened("unsupported:rtvc:ProfileLevel"), "ProfileLevel: -12900");
 }
 
 // No refused property ends a stream, even if the encoder then reorders frames.
@@ -107,25 +105,22 @@ TEST(properties_that_are_not_supported) {
 }
 
 TEST(an_encoder_that_does_not_report_its_identity) {
-  Has(Opened("no-llrc;unset:EncoderID;unset:UsingHardwareAcceleratedVideoEncoder"),
-      "encoder unnamed, hardware not reported");
-  Has(Opened("unset:EncoderID"), "low latency not confirmed");
+  ExpectHas(Opened("no-llrc;unset:EncoderID;unset:UsingHardwareAcceleratedVideoEncoder"),
+            "encoder unnamed, hardware not reported");
+  ExpectHas(Opened("unset:EncoderID"), "low latency not confirmed");
 }
 
 TEST(busy_encoders) {
   for (const char *status : {"-12915", "-12907"}) {
-    vt_shim_reset_counters();
     const std::string notes = Opened(std::string("refuse:1-4:") + status);
-    Has(notes, "no encoder is free");
+    ExpectHas(notes, "no encoder is free");
     Expect(Counters().sessions_refused == 4 && Counters().sessions_created == 1,
            "a busy encoder is not waited for");
-    vt_shim_reset_counters();
-    Has(Refused(std::string("refuse:*:") + status), "after 4 attempts");
+    ExpectHas(Refused(std::string("refuse:*:") + status), "after 4 attempts");
     Expect(Counters().sessions_refused == 8, "the wait is not bounded as said");
   }
   // Low latency is busy, and the other one does not exist.
-  vt_shim_reset_counters();
-  Has(Opened("refuse:1:-12915;refuse:2:-12908"), "low-latency rate control, encoder");
+  ExpectHas(Opened("refuse:1:-12915;refuse:2:-12908"), "low-latency rate control, encoder");
 }
 
 // It is not part of the stream, which begins with a key frame of its own.

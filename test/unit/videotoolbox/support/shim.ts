@@ -30,7 +30,6 @@ export interface VideoToolboxShim {
   setScript(rules: string): void;
   /** Under the names of vt_shim_counters in test/videotoolbox-shim/include/vt_shim.h. */
   counters(): Readonly<Record<string, number>>;
-  resetCounters(): void;
   /** Objects of CoreFoundation that are alive. */
   liveObjects(): number;
 }

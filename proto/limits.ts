@@ -81,12 +81,15 @@ export type LimitName = keyof typeof LIMIT_TABLE;
 export const LIMIT_DOCUMENTATION: Readonly<Record<LimitName, Limit>> = LIMIT_TABLE;
 
 /** The numbers themselves, e.g. `LIMITS.MAX_MESSAGE_BYTES`. */
-export const LIMITS: Readonly<Record<LimitName, number>> = Object.freeze(
-  Object.fromEntries(Object.entries(LIMIT_TABLE).map(([name, entry]) => [name, entry.value])) as Record<
-    LimitName,
-    number
-  >,
-);
+export const LIMITS = limitValues(LIMIT_TABLE);
+
+/** The numbers of a table of limits, by name. */
+export function limitValues<Name extends string>(
+  table: Readonly<Record<Name, Limit>>,
+): Readonly<Record<Name, number>> {
+  const entries = Object.entries<Limit>(table).map(([name, { value }]) => [name, value]);
+  return Object.freeze(Object.fromEntries(entries) as Record<Name, number>);
+}
 
 /** A field of the fixed header. All are unsigned and little-endian. */
 export interface HeaderField {

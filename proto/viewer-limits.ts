@@ -2,7 +2,7 @@
  * The fixed limits of the viewer server; the table in proto/VIEWER.md is generated from them. Configurable values are in
  * viewer/server/options.ts.
  */
-import type { Limit } from "./limits.ts";
+import { type Limit, limitValues } from "./limits.ts";
 
 const limit = (value: number, unit: string, why: string): Limit => ({ value, unit, why });
 
@@ -79,9 +79,4 @@ export type ViewerLimitName = keyof typeof TABLE;
 export const VIEWER_LIMIT_DOCUMENTATION: Readonly<Record<ViewerLimitName, Limit>> = TABLE;
 
 /** The values, e.g. `VIEWER_LIMITS.HELLO_MS`. */
-export const VIEWER_LIMITS: Readonly<Record<ViewerLimitName, number>> = Object.freeze(
-  Object.fromEntries(Object.entries(TABLE).map(([name, { value }]) => [name, value])) as Record<
-    ViewerLimitName,
-    number
-  >,
-);
+export const VIEWER_LIMITS = limitValues(TABLE);

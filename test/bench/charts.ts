@@ -77,5 +77,7 @@ export function renderSvg({ kind, title, yLabel, labels, series }: Chart): strin
   });
   const attributes = `viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="11"`;
   const background = element("rect", { width: WIDTH, height: HEIGHT, fill: "#fff" });
-  return `<svg xmlns="http://www.w3.org/2000/svg" ${attributes}>\n${[background, ...parts].join("\n")}\n</svg>\n`;
+  // The title names the picture for those who cannot see it.
+  const lines = [element("title", {}, title), background, ...parts].join("\n");
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${attributes}>\n${lines}\n</svg>\n`;
 }

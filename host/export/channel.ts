@@ -53,7 +53,7 @@ export class ExportChannel {
   }
 
   send(message: ExportMessage): void {
-    this.#socket.send(encodeExportMessage(message), message.type === "memory" ? [message.descriptor] : []);
+    this.#socket.send(encodeExportMessage(message), "descriptor" in message ? [message.descriptor] : []);
   }
 
   close(error?: Error): void {

@@ -4,6 +4,7 @@
  * An exporter counts one hold for each resource and connection. So a Release is deferred while an Acquire for the same
  * resource is unanswered: otherwise it would end the new hold as well.
  */
+import { packageVersion } from "../../common/package-root.ts";
 import {
   type AcquiredResource,
   type CursorImage,
@@ -11,11 +12,13 @@ import {
   type ExportMessage,
   ExportProtocolError,
   type Rectangle,
+  type ResourceContent,
 } from "../../proto/export.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { connectUnix } from "../native/listener.ts";
 import { closeDescriptor, memoryStatus } from "../native/os-addon.ts";
 import { ExportChannel } from "./channel.ts";
+import { Slots } from "./slots.ts";
 
 /** A memory that resources lie in. */
 export interface ExportedMemory {
@@ -33,10 +36,26 @@ export interface ExportedResource extends AcquiredResource {
   readonly memories: ReadonlyMap<number, ExportedMemory>;
 }
 
+/** What a resource is acquired for. */
+export interface ResourceUse {
+  readonly content: ResourceContent;
+  /** How many bytes from the resource's first on are needed; 0: all. */
+  readonly bytes: number;
+}
+
+/** What a Read took in the exporter, in microseconds. */
+export interface ReadTimes {
+  /** Until the copy began: other reads, and the GPU's work that was queued before. */
+  readonly waitUs: number;
+  readonly copyUs: number;
+}
+
 /** Events without a listener are ignored. */
 export interface ExportClientEvents {
   /** The guest frees the resource: stop reading and call release(); the guest waits at most REVOKE_HOLD_MS. */
   onRevoke?(resource: number, generation: number): void;
+  /** The guest's GPU was reset: every hold has ended. */
+  onReset?(): void;
   /** The head now shows this part of the resource; resource 0: nothing. */
   onScanout?(head: number, resource: number, rectangle: Rectangle): void;
   /** The guest has changed this part of the head's picture. */
@@ -65,6 +84,8 @@ export class ExportClosedError extends Error {
   override readonly name = "ExportClosedError";
 }
 
+const ANY_USE: ResourceUse = { content: "CONTENT_UNSPECIFIED", bytes: 0 };
+
 /** A promise to settle. */
 interface Settling<Result> {
   readonly resolve: (result: Result) => void;
@@ -72,14 +93,27 @@ interface Settling<Result> {
 }
 
 const HELLO_TIMEOUT_MS = 3000;
+/** Behind a guest's unfinished draws a read may take seconds; an exporter that takes longer than this is stuck. */
+const READ_TIMEOUT_MS = 30_000;
 /** Requests are small and few; an exporter that leaves that many bytes unread is stuck. */
 const MAX_QUEUED_BYTES = 1 << 16;
 
+/** A Read that is unanswered. */
+interface PendingRead extends Settling<ReadTimes> {
+  readonly resource: number;
+  readonly slot: number;
+  readonly timer: NodeJS.Timeout;
+}
+
 export class ExportClient {
+  /** Where rendered resources are copied to. */
+  readonly slots = new Slots((slot, discard) => this.#channel.send({ type: "free", slot, discard }));
   readonly #channel: ExportChannel;
   readonly #events: ExportClientEvents;
+  readonly #software: string;
   readonly #memories = new Map<number, ExportedMemory>();
   readonly #pending = new Map<number, Settling<ExportedResource> & { readonly resource: number }>();
+  readonly #reads = new Map<number, PendingRead>();
   /** Releases that wait, by resource: the generations. */
   readonly #deferred = new Map<number, Set<number>>();
   /** Revoked and not yet released, by resource: the generation. */
@@ -88,14 +122,15 @@ export class ExportClient {
   #nextRequest = 1;
   #closed = false;
 
-  private constructor(fd: number, events: ExportClientEvents, opening: Settling<void>) {
+  private constructor(fd: number, events: ExportClientEvents, software: string, opening: Settling<void>) {
     this.#events = events;
+    this.#software = software;
     this.#opening = opening;
     this.#channel = new ExportChannel(
       fd,
       {
         maxMessageBytes: LIMITS.MAX_EXPORT_MESSAGE_BYTES,
-        maxDescriptors: LIMITS.MAX_MEMORIES,
+        maxDescriptors: LIMITS.MAX_MEMORIES + LIMITS.MAX_SLOTS,
         maxQueuedBytes: MAX_QUEUED_BYTES,
       },
       {
@@ -106,17 +141,22 @@ export class ExportClient {
   }
 
   /**
-   * Connects and waits for the exporter's hello.
+   * Connects and exchanges hellos with the exporter.
    *
+   * @param software program and version, for the exporter's log
    * @throws SocketError, ExportClosedError, ExportProtocolError (another version)
    */
-  static async connect(path: string, events: ExportClientEvents = {}): Promise<ExportClient> {
+  static async connect(
+    path: string,
+    events: ExportClientEvents = {},
+    software = `vsockenc relay ${packageVersion}`,
+  ): Promise<ExportClient> {
     const fd = connectUnix(path);
     return await new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         client.#channel.close(new ExportClosedError(`no message from ${path} within ${HELLO_TIMEOUT_MS} ms`));
       }, HELLO_TIMEOUT_MS);
-      const client: ExportClient = new ExportClient(fd, events, {
+      const client: ExportClient = new ExportClient(fd, events, software, {
         resolve: () => {
           clearTimeout(timer);
           resolve(client);
@@ -134,16 +174,37 @@ export class ExportClient {
    *
    * @throws ExportRefusedError, ExportClosedError
    */
-  acquire(resource: number): Promise<ExportedResource> {
+  acquire(resource: number, { content, bytes }: ResourceUse = ANY_USE): Promise<ExportedResource> {
     return new Promise((resolve, reject) => {
       if (this.#closed) {
         reject(new ExportClosedError("the connection to the exporter is closed"));
         return;
       }
-      const request = this.#nextRequest;
-      this.#nextRequest = request === 0xffffffff ? 1 : request + 1;
+      const request = this.#newRequest();
       this.#pending.set(request, { resource, resolve, reject });
-      this.#channel.send({ type: "acquire", request, resource });
+      this.#channel.send({ type: "acquire", request, resource, content, bytes });
+    });
+  }
+
+  /**
+   * Copies an acquired, readable resource into a slot, which the caller has taken from `slots`. Settles when the GPU
+   * has finished: the guest may draw again.
+   *
+   * @throws ExportRefusedError, ExportClosedError
+   */
+  read({ resource, generation }: ExportedResource, slot: number): Promise<ReadTimes> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) {
+        reject(new ExportClosedError("the connection to the exporter is closed"));
+        return;
+      }
+      const request = this.#newRequest();
+      const timer = setTimeout(() => {
+        const text = `the exporter has not read resource ${resource} within ${READ_TIMEOUT_MS} ms`;
+        this.#channel.close(new ExportClosedError(text));
+      }, READ_TIMEOUT_MS);
+      this.#reads.set(request, { resource, slot, timer, resolve, reject });
+      this.#channel.send({ type: "read", request, resource, generation, slot });
     });
   }
 
@@ -165,13 +226,19 @@ export class ExportClient {
     this.#channel.close();
   }
 
+  #newRequest(): number {
+    const request = this.#nextRequest;
+    this.#nextRequest = request === 0xffffffff ? 1 : request + 1;
+    return request;
+  }
+
   #isAwaited(resource: number): boolean {
     return [...this.#pending.values()].some((pending) => pending.resource === resource);
   }
 
   #receive(message: ExportMessage): void {
     if (this.#opening !== undefined && message.type !== "hello") {
-      if (message.type === "memory") closeDescriptor(message.descriptor);
+      if ("descriptor" in message) closeDescriptor(message.descriptor);
       throw new ExportProtocolError(`expected hello from the exporter, got ${message.type}`);
     }
     switch (message.type) {
@@ -188,6 +255,15 @@ export class ExportClient {
       case "revoke":
         this.#revoked.set(message.resource, message.generation);
         this.#events.onRevoke?.(message.resource, message.generation);
+        break;
+      case "reset":
+        this.#events.onReset?.();
+        break;
+      case "slot":
+        this.slots.setMemory(message.slot, message.bytes, message.descriptor);
+        break;
+      case "readDone":
+        this.#finishRead(message);
         break;
       case "scanout":
         this.#events.onScanout?.(message.head, message.resource, message.rectangle);
@@ -212,8 +288,27 @@ export class ExportClient {
         `the exporter has protocol version ${version}, this relay ${LIMITS.EXPORT_VERSION}: update the older one`,
       );
     }
+    this.#channel.send({ type: "hello", version, software: this.#software });
     this.#opening?.resolve();
     this.#opening = undefined;
+  }
+
+  #finishRead({
+    request,
+    slot,
+    code,
+    text,
+    waitUs,
+    copyUs,
+  }: Extract<ExportMessage, { type: "readDone" }>): void {
+    const pending = this.#reads.get(request);
+    if (pending === undefined || pending.slot !== slot) {
+      throw new ExportProtocolError(`an answer to the unknown read ${request} into slot ${slot}`);
+    }
+    this.#reads.delete(request);
+    clearTimeout(pending.timer);
+    if (code === undefined) pending.resolve({ waitUs, copyUs });
+    else pending.reject(new ExportRefusedError(pending.resource, code, text));
   }
 
   #addMemory(id: number, size: number, descriptor: number): void {
@@ -275,11 +370,17 @@ export class ExportClient {
       reject(new ExportClosedError(`the connection to the exporter is closed: ${reason}`));
     }
     this.#pending.clear();
+    for (const { timer, reject } of this.#reads.values()) {
+      clearTimeout(timer);
+      reject(new ExportClosedError(`the connection to the exporter is closed: ${reason}`));
+    }
+    this.#reads.clear();
     const opening = this.#opening;
     this.#opening = undefined;
     if (opening !== undefined) opening.reject(error ?? new ExportClosedError(reason));
     else this.#events.onClose?.(error);
     for (const { descriptor } of this.#memories.values()) closeDescriptor(descriptor);
     this.#memories.clear();
+    this.slots.close();
   }
 }

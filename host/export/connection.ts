@@ -4,8 +4,17 @@ import { LIMITS } from "../../proto/limits.ts";
 import { ExportChannel } from "./channel.ts";
 import { type ExportSource, type LookUp, NOT_SHAREABLE, type Refusal } from "./source.ts";
 
-/** Acquire and Release are the longest that a relay sends. */
-const MAX_REQUEST_BYTES = 64;
+type AcquireMessage = Extract<ExportMessage, { type: "acquire" }>;
+
+/** These exporters have memory alone. */
+const NOTHING_RENDERED: LookUp = {
+  kind: "refused",
+  refusal: {
+    code: "RESOURCE_UNREADABLE",
+    text: "this VM's GPU renders nothing, so all pixels are in pages: attach with content PAGES",
+  },
+};
+
 /** Unsent bytes after which the relay counts as dead. */
 const MAX_QUEUED_BYTES = 4 << 20;
 
@@ -28,6 +37,7 @@ export class ExportConnection {
   /** Memories whose descriptor was sent. */
   readonly #sentMemories = new Set<number>();
   #unanswered = 0;
+  #greeted = false;
   #closed = false;
 
   constructor(fd: number, source: ExportSource, events: ExportConnectionEvents) {
@@ -36,7 +46,7 @@ export class ExportConnection {
     this.#channel = new ExportChannel(
       fd,
       {
-        maxMessageBytes: MAX_REQUEST_BYTES,
+        maxMessageBytes: LIMITS.MAX_EXPORT_REQUEST_BYTES,
         maxDescriptors: 0,
         maxQueuedBytes: MAX_QUEUED_BYTES,
       },
@@ -58,7 +68,7 @@ export class ExportConnection {
 
   /** Sends ExportHello, what the heads show, and their pointers. */
   open(): void {
-    this.send({ type: "hello", version: LIMITS.EXPORT_VERSION, exporter: this.#source.software });
+    this.send({ type: "hello", version: LIMITS.EXPORT_VERSION, software: this.#source.software });
     for (const { head, resource, rectangle } of this.#source.scanouts()) {
       this.send({ type: "scanout", head, resource, rectangle });
     }
@@ -103,9 +113,24 @@ export class ExportConnection {
   }
 
   #receive(message: ExportMessage): void {
+    if (message.type === "hello") this.#welcome(message.version, message.software);
+    else if (this.#greeted) this.#perform(message);
+    else throw new ExportProtocolError("the relay sends no Hello: it has an older version, update it");
+  }
+
+  #welcome(version: number, software: string): void {
+    if (version !== LIMITS.EXPORT_VERSION) {
+      throw new ExportProtocolError(
+        `the relay (${software}) has protocol version ${version}, this exporter ${LIMITS.EXPORT_VERSION}: update the older one`,
+      );
+    }
+    this.#greeted = true;
+  }
+
+  #perform(message: ExportMessage): void {
     switch (message.type) {
       case "acquire":
-        this.#acquire(message.request, message.resource);
+        this.#acquire(message);
         break;
       case "release":
         this.#held.delete(message.generation);
@@ -118,19 +143,19 @@ export class ExportConnection {
   }
 
   /** Answers from the newest state: the commands that the guest has queued are carried out first. */
-  #acquire(request: number, resource: number): void {
+  #acquire(message: AcquireMessage): void {
     if (this.#unanswered >= LIMITS.MAX_ACQUIRED_RESOURCES) {
       throw new ExportProtocolError(`more than ${LIMITS.MAX_ACQUIRED_RESOURCES} requests are unanswered`);
     }
     this.#unanswered++;
     this.#source.whenSettled(() => {
       this.#unanswered--;
-      if (!this.#closed) this.#answer(request, resource);
+      if (!this.#closed) this.#answer(message);
     });
   }
 
-  #answer(request: number, id: number): void {
-    const found = this.#check(id, this.#source.lookUp(id));
+  #answer({ request, resource: id, content }: AcquireMessage): void {
+    const found = content === "RENDERED" ? NOTHING_RENDERED : this.#check(id, this.#source.lookUp(id));
     if (found.kind === "refused") {
       this.send({ type: "refused", request, resource: id, ...found.refusal });
       return;

@@ -5,7 +5,7 @@
  * be reading it then. It stays mapped until the last read, and only after that do the resources go back to the exporter.
  */
 import { Picture, type PictureLayout } from "../native/picture.ts";
-import { ExportRefusedError } from "./client.ts";
+import { ExportRefusedError, type ResourceUse } from "./client.ts";
 import type { HeldResource, ResourceSource } from "./vm-resources.ts";
 
 export interface MappedPicture {
@@ -15,47 +15,77 @@ export interface MappedPicture {
   close(): void;
 }
 
+/** Resources that are acquired, and end, together. */
+export class Holds {
+  readonly byId = new Map<number, HeldResource>();
+  #revoked: number | undefined;
+  #onRevoked: (() => void) | undefined;
+
+  /**
+   * Acquires all, or none.
+   *
+   * @param uses by the resources' ids
+   * @throws ExportClosedError, ExportRefusedError
+   */
+  static async acquire(
+    source: ResourceSource,
+    uses: ReadonlyMap<number, ResourceUse | undefined>,
+  ): Promise<Holds> {
+    const holds = new Holds();
+    try {
+      for (const [id, use] of uses) {
+        holds.byId.set(id, await source.acquire(id, () => holds.#revoke(id), use));
+      }
+      // Without this, the descriptors might belong to a connection that is closed.
+      holds.throwIfRevoked();
+      return holds;
+    } catch (error) {
+      holds.release();
+      throw error;
+    }
+  }
+
+  /** @param listener called once when the first of them is revoked: stop reading and release() soon */
+  onRevoked(listener: () => void): void {
+    this.#onRevoked = listener;
+  }
+
+  /** @throws ExportRefusedError */
+  throwIfRevoked(): void {
+    if (this.#revoked !== undefined) {
+      throw new ExportRefusedError(this.#revoked, "RESOURCE_UNKNOWN", "the guest has just freed it");
+    }
+  }
+
+  release(): void {
+    for (const resource of this.byId.values()) resource.release();
+  }
+
+  #revoke(id: number): void {
+    if (this.#revoked !== undefined) return;
+    this.#revoked = id;
+    this.#onRevoked?.();
+  }
+}
+
 /**
- * Acquires resources and maps a picture in them.
+ * Maps a picture in acquired resources, which it takes over.
  *
- * @param ids of the resources; repetitions are acquired once
- * @param layoutOf the picture's layout, given the acquired resources by id
- * @throws ExportClosedError, ExportRefusedError, PictureError, and what `layoutOf` throws; nothing stays acquired then
+ * @param layoutOf the picture's layout
+ * @throws PictureError, ExportRefusedError, and what `layoutOf` throws; the resources are released then
  */
-export async function mapPicture(
-  source: ResourceSource,
-  ids: readonly number[],
-  layoutOf: (resources: ReadonlyMap<number, HeldResource>) => PictureLayout,
-): Promise<MappedPicture> {
-  const held = new Map<number, HeldResource>();
+export async function mapPicture(holds: Holds, layoutOf: () => PictureLayout): Promise<MappedPicture> {
   let picture: Picture | undefined;
-  let revoked: number | undefined;
-  const release = (): void => {
-    for (const resource of held.values()) resource.release();
-  };
   const close = (): void => {
-    if (picture?.closed === false) void picture.close().then(release);
+    if (picture?.closed === false) void picture.close().then(() => holds.release());
   };
-  const throwIfRevoked = (): void => {
-    if (revoked !== undefined) {
-      throw new ExportRefusedError(revoked, "RESOURCE_UNKNOWN", "the guest has just freed it");
-    }
-  };
+  holds.onRevoked(close);
   try {
-    for (const id of new Set(ids)) {
-      const resource = await source.acquire(id, () => {
-        revoked ??= id;
-        close();
-      });
-      held.set(id, resource);
-    }
-    // Without this, the descriptors might belong to a connection that is closed.
-    throwIfRevoked();
-    picture = await Picture.map(layoutOf(held));
-    throwIfRevoked();
+    picture = await Picture.map(layoutOf());
+    holds.throwIfRevoked();
     return { picture, close };
   } catch (error) {
-    if (picture === undefined) release();
+    if (picture === undefined) holds.release();
     else close();
     throw error;
   }

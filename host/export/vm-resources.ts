@@ -8,11 +8,29 @@
 
 import type { Logger } from "pino";
 import { errorText } from "../../common/error-text.ts";
+import type { Readable } from "../../proto/export.ts";
 import type { ResourceBytes, ResourceSurface } from "../native/picture.ts";
-import { ExportClient, ExportClosedError, type ExportedResource, ExportRefusedError } from "./client.ts";
+import {
+  ExportClient,
+  ExportClosedError,
+  type ExportedResource,
+  ExportRefusedError,
+  type ReadTimes,
+  type ResourceUse,
+} from "./client.ts";
 import { Heads } from "./heads.ts";
+import type { Slots } from "./slots.ts";
 
 const RETRY_MS = 500;
+
+/** A resource whose pixels the exporter copies into a slot at each read. */
+export interface ReadableResource {
+  readonly readable: Readable;
+  /** Those of the exporter's connection, common to all streams of the VM. */
+  readonly slots: Slots;
+  /** @throws ExportRefusedError, ExportClosedError */
+  read(slot: number): Promise<ReadTimes>;
+}
 
 /** A resource in use by the relay. */
 export interface HeldResource {
@@ -22,7 +40,7 @@ export interface HeldResource {
   /** VIRTIO_GPU_FORMAT_*. */
   readonly format: number;
   /** Descriptors stay open as long as the exporter's connection; map them before anything else is awaited. */
-  readonly bytes: ResourceBytes | ResourceSurface;
+  readonly bytes: ResourceBytes | ResourceSurface | ReadableResource;
   /** Ends this use; after the pixels are no longer mapped. */
   release(): void;
 }
@@ -32,9 +50,10 @@ export interface ResourceSource {
   readonly available: boolean;
   /**
    * @param onRevoked the guest frees the resource, or the exporter has gone: unmap and release soon.
+   * @param use without it: the exporter decides by how the resource was made, and all bytes are needed
    * @throws ExportClosedError without an exporter, ExportRefusedError where it has no such resource
    */
-  acquire(resource: number, onRevoked: () => void): Promise<HeldResource>;
+  acquire(resource: number, onRevoked: () => void, use?: ResourceUse): Promise<HeldResource>;
 }
 
 /** The users of one hold, by their callbacks for its revocation. */
@@ -76,21 +95,21 @@ export class VmResources implements ResourceSource {
     return this.#client !== undefined;
   }
 
-  async acquire(id: number, onRevoked: () => void): Promise<HeldResource> {
+  async acquire(id: number, onRevoked: () => void, use?: ResourceUse): Promise<HeldResource> {
     const client = this.#client;
     if (client === undefined) {
       throw new ExportClosedError(
-        `nothing answers at the VM's export socket ${this.#path}: is \`vsockenc gpu\` running for this VM?`,
+        `nothing answers at the VM's export socket ${this.#path}: is \`vsockenc gpu\`, or QEMU with vsockenc's exporter, running for this VM?`,
       );
     }
-    const resource = await this.#ask(client, id);
+    const resource = await this.#ask(client, id, use);
     const { generation, width, height, format } = resource;
     const key = holdKey(id, generation);
     const users = this.#holds.get(key) ?? new Set();
     this.#holds.set(key, users.add(onRevoked));
     return {
       ...{ width, height, format },
-      bytes: bytesOf(resource),
+      bytes: bytesOf(client, resource),
       release: () => {
         if (!users.delete(onRevoked) || users.size > 0) return;
         if (this.#holds.get(key) === users) this.#holds.delete(key);
@@ -99,10 +118,10 @@ export class VmResources implements ResourceSource {
     };
   }
 
-  async #ask(client: ExportClient, id: number): Promise<ExportedResource> {
+  async #ask(client: ExportClient, id: number, use: ResourceUse | undefined): Promise<ExportedResource> {
     this.#asking += 1;
     try {
-      const resource = await client.acquire(id);
+      const resource = await client.acquire(id, use);
       if (!this.#revokedEarly.has(holdKey(id, resource.generation))) return resource;
       client.release(id, resource.generation);
       throw new ExportRefusedError(id, "RESOURCE_UNKNOWN", "the guest has just freed it");
@@ -116,6 +135,7 @@ export class VmResources implements ResourceSource {
     try {
       const client = await ExportClient.connect(this.#path, {
         onRevoke: (resource, generation) => this.#revoke(holdKey(resource, generation)),
+        onReset: () => this.#revokeAll(),
         onScanout: (head, resource, rectangle) => this.heads.scanout(head, { resource, rectangle }),
         onDamage: (head, rectangle) => this.heads.damage(head, rectangle),
         onCursorImage: (head, image) => this.heads.cursorImage(head, image),
@@ -143,7 +163,7 @@ export class VmResources implements ResourceSource {
     if (this.#client === undefined) return;
     this.#client = undefined;
     this.#log.warn({ path: this.#path }, "the exporter has gone; its resources are lost");
-    for (const key of [...this.#holds.keys()]) this.#revoke(key);
+    this.#revokeAll();
     this.heads.lost();
     this.#retry();
   }
@@ -151,6 +171,10 @@ export class VmResources implements ResourceSource {
   #retry(): void {
     if (this.#closed) return;
     this.#retryTimer = setTimeout(() => void this.#connect(), RETRY_MS);
+  }
+
+  #revokeAll(): void {
+    for (const key of [...this.#holds.keys()]) this.#revoke(key);
   }
 
   #revoke(key: string): void {
@@ -164,7 +188,11 @@ export class VmResources implements ResourceSource {
   }
 }
 
-function bytesOf({ extents, memories, surface }: ExportedResource): HeldResource["bytes"] {
+function bytesOf(client: ExportClient, resource: ExportedResource): HeldResource["bytes"] {
+  const { extents, memories, surface, readable } = resource;
+  if (readable !== undefined) {
+    return { readable, slots: client.slots, read: (slot) => client.read(resource, slot) };
+  }
   if (surface !== undefined) return { surface };
   return {
     extents: extents.flatMap(({ memory, offset, length }) => {

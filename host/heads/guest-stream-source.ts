@@ -61,7 +61,7 @@ export class GuestStreamSource implements ViewerSource, StreamObserver {
     this.#events?.onState({ code: "running" });
   }
 
-  onPacket({ packet, ptsNs, codec, encoder, tier }: ObservedPacket): void {
+  onPacket({ packet, ptsNs, codec, encoder, tier, readUs }: ObservedPacket): void {
     // Without the packet, so that its data can be freed.
     this.#last = { encoder, tier };
     const { key, data, queueUs, convertUs, encodeUs } = packet;
@@ -69,8 +69,8 @@ export class GuestStreamSource implements ViewerSource, StreamObserver {
       codec,
       ptsUs: Math.round(ptsNs / 1000),
       key,
-      // Unknown here: the guest captures by its own clock.
-      stages: { captureUs: 0, queueUs, convertUs, encodeUs },
+      // The guest captures by its own clock; known here is how long rendered pixels took to be read.
+      stages: { captureUs: readUs, queueUs, convertUs, encodeUs },
       data,
     });
   }

@@ -4,7 +4,7 @@
  * A guest that flips pages shows the same few resources in turn, so those stay mapped until the guest frees them.
  */
 import { fourcc, PACKED_PIXEL_BYTES, virtioFormat, withoutAlpha } from "../../proto/formats.ts";
-import { type MappedPicture, mapPicture } from "../export/mapped-picture.ts";
+import { Holds, type MappedPicture, mapPicture } from "../export/mapped-picture.ts";
 import type { Scanout } from "../export/source.ts";
 import type { ResourceSource } from "../export/vm-resources.ts";
 import type { Picture } from "../native/picture.ts";
@@ -55,9 +55,12 @@ export class HeadPictures {
 
   async #map(scanout: Scanout): Promise<MappedPicture> {
     const { resource } = scanout;
-    const mapped = await mapPicture(this.#source, [resource], (resources) => {
-      const held = resources.get(resource);
-      if (held === undefined) throw new ScanoutError(`resource ${resource} is not available`);
+    const holds = await Holds.acquire(this.#source, new Map([[resource, undefined]]));
+    const mapped = await mapPicture(holds, () => {
+      const held = holds.byId.get(resource);
+      if (held === undefined || "readable" in held.bytes) {
+        throw new ScanoutError(`resource ${resource} has no pages that a head could show`);
+      }
       const { width, height, format, bytes: memory } = held;
       // Alpha means nothing on a screen.
       const known = virtioFormat(format);

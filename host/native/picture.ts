@@ -117,8 +117,8 @@ export interface PictureLayout extends PictureGeometry {
   readonly planes: readonly PicturePlane[];
 }
 
-/** Pixels are read in place, copied together for each read, or received in messages. */
-export type PictureTier = "resource" | "resource-gather" | "inline";
+/** Pixels are read in place, copied together for each read, copied by the exporter, or received in messages. */
+export type PictureTier = "resource" | "resource-gather" | "resource-read" | "inline";
 
 /** Of the visible pixels: each plane's rows without padding, top to bottom, plane after plane. */
 export interface PictureChecksum {

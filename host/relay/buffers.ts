@@ -1,12 +1,13 @@
 /**
- * The attached buffers of one session: numbers that stand for pictures, in the VM's memory or (inline) in
- * the bytes that come with each frame.
+ * The attached buffers of one session: numbers that stand for pictures, in the VM's memory, in what the host's GPU has
+ * rendered, or (inline) in the bytes that come with each frame.
  *
- * A picture is mapped once, at Attach. On Detach, on a revoked resource and at the end of the session it is closed; a
+ * A picture in memory is mapped once, at Attach. On Detach, on a revoked resource and at the end of the session it is closed; a
  * frame that is still being read from it keeps it until then.
  */
 import { LIMITS } from "../../proto/limits.ts";
-import { type MappedPicture, mapPicture } from "../export/mapped-picture.ts";
+import { Holds, type MappedPicture, mapPicture } from "../export/mapped-picture.ts";
+import { RenderedPicture, SlotSets, usesOf } from "../export/rendered-picture.ts";
 import type { ResourceSource } from "../export/vm-resources.ts";
 import { InlinePicture } from "../native/inline-picture.ts";
 import type { Picture, PicturePlane } from "../native/picture.ts";
@@ -14,12 +15,16 @@ import { RequestError, SessionError } from "./errors.ts";
 import type { StreamMetrics } from "./metrics.ts";
 import type { AttachRequest } from "./requests.ts";
 
-type Entry = MappedPicture | { readonly picture: InlinePicture; close(): void };
+/** The picture of a buffer. */
+export type BufferPicture = Picture | RenderedPicture | InlinePicture;
+
+type Entry = MappedPicture | { readonly picture: RenderedPicture | InlinePicture; close(): void };
 
 export class BufferTable {
   readonly #source: ResourceSource | undefined;
   readonly #entries = new Map<number, Entry>();
   readonly #metrics: StreamMetrics;
+  readonly #slots = new SlotSets();
   #closed = false;
 
   /** @param source undefined in a link that belongs to no VM */
@@ -34,7 +39,7 @@ export class BufferTable {
    * @throws RequestError, PictureError, ExportClosedError, ExportRefusedError: why this buffer cannot be read
    * @throws SessionError for a number that is too large or in use
    */
-  async attach(request: AttachRequest): Promise<Picture | InlinePicture> {
+  async attach(request: AttachRequest): Promise<BufferPicture> {
     const { buffer } = request;
     if (buffer >= LIMITS.MAX_ATTACHED_BUFFERS) {
       const text = `buffer is ${buffer}; it must be below ${LIMITS.MAX_ATTACHED_BUFFERS}`;
@@ -65,17 +70,21 @@ export class BufferTable {
     throw new RequestError("LIMIT_EXCEEDED", text);
   }
 
-  #map(request: AttachRequest): Promise<MappedPicture> {
+  async #map(request: AttachRequest): Promise<Entry> {
     if (this.#source === undefined) {
       const text =
         "this link belongs to no VM, so it has no resources: send pixels inline, or set `export` of the [[vm]] in the host's configuration";
       throw new RequestError("NO_EXPORTER", text);
     }
-    const ids = request.planes.map(({ resource }) => resource);
-    return mapPicture(this.#source, ids, (resources) => {
+    const holds = await Holds.acquire(this.#source, usesOf(request, request.content));
+    if ([...holds.byId.values()].some(({ bytes }) => "readable" in bytes)) {
+      const picture = new RenderedPicture(holds, request, this.#slots);
+      return { picture, close: () => picture.close() };
+    }
+    return mapPicture(holds, () => {
       const planes = request.planes.flatMap(({ resource, offset, stride }): PicturePlane[] => {
-        const memory = resources.get(resource)?.bytes;
-        return memory === undefined ? [] : [{ memory, offset, stride }];
+        const memory = holds.byId.get(resource)?.bytes;
+        return memory === undefined || "readable" in memory ? [] : [{ memory, offset, stride }];
       });
       return { ...request, planes };
     });
@@ -86,7 +95,7 @@ export class BufferTable {
    *
    * @throws RequestError UNKNOWN_BUFFER or NO_SUCH_RESOURCE
    */
-  get(buffer: number): Picture | InlinePicture {
+  get(buffer: number): BufferPicture {
     const picture = this.#entries.get(buffer)?.picture;
     if (picture === undefined) throw new RequestError("UNKNOWN_BUFFER", `buffer ${buffer} is not attached`);
     if (!picture.closed) return picture;
@@ -105,5 +114,6 @@ export class BufferTable {
   close(): void {
     this.#closed = true;
     for (const buffer of [...this.#entries.keys()]) this.detach(buffer);
+    this.#slots.close();
   }
 }

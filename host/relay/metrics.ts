@@ -4,6 +4,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { EncodedPacket, EncoderDescription } from "../encoders/encoder.ts";
+import type { ReadTimes } from "../export/client.ts";
 import type { PictureTier } from "../native/picture.ts";
 import type { WireErrorCode } from "./errors.ts";
 
@@ -62,7 +63,7 @@ export class RelayMetrics {
   );
   readonly #stages = new Histogram({
     name: "vsockenc_frame_stage_seconds",
-    help: "Time of a frame on the host: waiting for the encoder's thread, colour conversion, encoding.",
+    help: "Time of a frame on the host: reading of rendered pixels (wait and copy), waiting for the encoder's thread, colour conversion, encoding.",
     labelNames: ["vm", "stage"],
     buckets: STAGE_BUCKETS,
     ...this.#registers,
@@ -93,7 +94,9 @@ export class RelayMetrics {
 
   /** @param vm its name; "" for links without a VM */
   forVm(vm: string) {
-    const stage = (name: "queue" | "convert" | "encode") => this.#stages.labels({ vm, stage: name });
+    const stage = (name: "read-wait" | "read-copy" | "queue" | "convert" | "encode") =>
+      this.#stages.labels({ vm, stage: name });
+    const [readWait, readCopy] = [stage("read-wait"), stage("read-copy")];
     const [queue, convert, encode] = [stage("queue"), stage("convert"), stage("encode")];
     const sessions = this.#sessions.labels({ vm });
     const opened = this.#sessionsOpened.labels({ vm });
@@ -112,7 +115,12 @@ export class RelayMetrics {
       bytesReceived: (count: number) => bytesIn.inc(count),
       bytesSent: (count: number) => bytesOut.inc(count),
       frameReceived: () => received.inc(),
-      frameEncoded: ({ key, data, queueUs, convertUs, encodeUs }: EncodedPacket) => {
+      /** @param read absent where the pixels were not rendered */
+      frameEncoded: ({ key, data, queueUs, convertUs, encodeUs }: EncodedPacket, read?: ReadTimes) => {
+        if (read !== undefined) {
+          readWait.observe(read.waitUs / 1e6);
+          readCopy.observe(read.copyUs / 1e6);
+        }
         this.#encoded.labels({ vm, key: String(key) }).inc();
         encodedBytes.inc(data.length);
         queue.observe(queueUs / 1e6);

@@ -15,6 +15,8 @@ export interface ObservedPacket {
   readonly packet: EncodedPacket;
   readonly ptsNs: number;
   readonly tier: PictureTier;
+  /** How long the exporter took to copy it; 0 for other tiers than resource-read. */
+  readonly readUs: number;
   readonly codec: CodecName;
   readonly encoder: EncoderDescription;
 }

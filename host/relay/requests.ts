@@ -5,6 +5,7 @@
  * field and the limit.
  */
 import { type CodecName, PROFILES, type ProfileName } from "../../common/codec.ts";
+import type { ResourceContent } from "../../proto/export.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
 import type {
@@ -25,6 +26,8 @@ export interface AttachRequest extends PictureGeometry {
   readonly buffer: number;
   /** The pixels arrive with each frame. */
   readonly inline: boolean;
+  /** Where the pixels of its resources are. */
+  readonly content: ResourceContent;
   /** `resource` is 0 in all planes of an inline buffer, and only there. */
   readonly planes: readonly (PlaneGeometry & { readonly resource: number })[];
 }
@@ -48,6 +51,9 @@ const CODEC_NAMES: Partial<Record<vsockenc.Codec, CodecName>> = {
 /** Rate controls by their numbers on the wire. */
 const RATE_CONTROLS: readonly RateControl[] = ["cbr", "cbr", "vbr"];
 
+/** Contents by their numbers on the wire. */
+const CONTENTS: readonly ResourceContent[] = ["CONTENT_UNSPECIFIED", "PAGES", "RENDERED"];
+
 function profileNumber(codec: CodecName, name: ProfileName): vsockenc.Profile {
   const numbers: Partial<Record<ProfileName, vsockenc.Profile>> = PROFILE_NUMBERS[codec];
   return numbers[name] ?? Profile.PROFILE_UNSPECIFIED;
@@ -67,6 +73,7 @@ export function offerBody(offer: EncoderOffer): vsockenc.EncoderOffer.$Propertie
 export const TIERS = {
   resource: SourceTier.RESOURCE,
   "resource-gather": SourceTier.RESOURCE_GATHER,
+  "resource-read": SourceTier.RESOURCE_READ,
   inline: SourceTier.INLINE,
 } as const satisfies Record<PictureTier, vsockenc.SourceTier>;
 
@@ -151,6 +158,9 @@ export function checkConfigure(body: vsockenc.Configure): EncoderConfiguration {
 export function checkAttach(body: vsockenc.Attach): AttachRequest {
   const width = dimension("width", body.width);
   const height = dimension("height", body.height);
+  const content = CONTENTS[body.content];
+  if (content === undefined)
+    throw invalid(`content is ${body.content}; expected 0 to ${CONTENTS.length - 1}`);
   if (body.modifierHigh !== 0 || body.modifierLow !== 0) {
     const [high, low] = [body.modifierHigh, body.modifierLow].map((n) => n.toString(16).padStart(8, "0"));
     const text = `modifier is 0x${high}${low}; only linear (0) is supported`;
@@ -168,7 +178,7 @@ export function checkAttach(body: vsockenc.Attach): AttachRequest {
     return { resource, offset, stride };
   });
   const { buffer, fourcc } = body;
-  return { buffer, inline, width, height, fourcc, planes, visible: checkVisible(body) };
+  return { buffer, inline, content, width, height, fourcc, planes, visible: checkVisible(body) };
 }
 
 function checkVisible({ visible, width, height }: vsockenc.Attach): AttachRequest["visible"] {

@@ -2,7 +2,8 @@
  * Handles a session's messages about configuration, buffers and frames.
  *
  * Messages take effect in the order in which they were sent. Most do so at once; Attach (mapping), Configure
- * (opening an encoder), Drain, Flush and Probe take time, and later messages wait in a queue. Its bound follows from the
+ * (opening an encoder), Drain, Flush, Probe, and a Frame that the exporter has to copy take time, and later messages
+ * wait in a queue. Its bound follows from the
  * limits on frames in flight and buffers. Behind an inline frame whose pixels are incomplete, everything but these pixels
  * waits in the same queue. The credit for pixels is returned when they have been copied into their frame.
  */
@@ -21,6 +22,7 @@ import {
   type EncoderSession,
   type FrameSource,
 } from "../encoders/encoder.ts";
+import { type RenderedFrame, RenderedPicture } from "../export/rendered-picture.ts";
 import type { ResourceSource } from "../export/vm-resources.ts";
 import { type InlineFrame, InlinePicture } from "../native/inline-picture.ts";
 import type { PictureTier } from "../native/picture.ts";
@@ -45,6 +47,18 @@ export interface StreamOptions {
   readonly log: Logger;
 }
 
+/** A frame that was handed to an encoder. */
+interface InFlight {
+  readonly buffer: number;
+  readonly ptsNs: number;
+  readonly tier: PictureTier;
+  readonly encoder: Encoder;
+  /** The exporter's copy, to be returned once the encoder has read it. */
+  readonly rendered: RenderedFrame | undefined;
+  /** FrameDone was sent. */
+  done: boolean;
+}
+
 /** The encoder of the active configuration. */
 interface Encoder {
   readonly session: EncoderSession;
@@ -63,10 +77,7 @@ export class Stream implements SessionHandler {
   /** The inline frame whose pixels are incomplete; everything but Data waits for them. */
   #incoming: IncomingPixels | undefined;
   /** Frames that were handed to an encoder, by number. */
-  readonly #inFlight = new Map<
-    number,
-    { buffer: number; ptsNs: number; tier: PictureTier; encoder: Encoder; read: boolean }
-  >();
+  readonly #inFlight = new Map<number, InFlight>();
   #busy = false;
   #ended = false;
   #encoder: Encoder | undefined;
@@ -158,8 +169,7 @@ export class Stream implements SessionHandler {
   #perform(message: SessionMessage): Promise<void> | undefined {
     switch (message.type) {
       case "frame":
-        this.#frame(message.body);
-        return undefined;
+        return this.#frame(message.body);
       case "data":
         this.#data(message);
         return undefined;
@@ -244,7 +254,7 @@ export class Stream implements SessionHandler {
     this.#output.answer({ type: how === "drain" ? "drained" : "flushed", body: { token } });
   }
 
-  #frame(body: vsockenc.Frame): void {
+  #frame(body: vsockenc.Frame): Promise<void> | undefined {
     const { frame } = body;
     if (frame <= this.#lastFrame) {
       const text = `frame ${frame} after frame ${this.#lastFrame}; numbers must increase`;
@@ -263,18 +273,35 @@ export class Stream implements SessionHandler {
         const text = `inline_bytes is ${body.inlineBytes}; expected ${expected} for buffer ${body.buffer}`;
         throw new RequestError("INVALID_VALUE", text);
       }
+      if (picture instanceof RenderedPicture) return this.#encodeRendered(body, picture);
       if (picture instanceof InlinePicture) pixels = this.#beginInline(body, picture);
       else this.#encode(body, picture);
     } catch (error) {
       this.#rejectFrame(frame, error);
     }
     if (body.inlineBytes > 0) this.#incoming = new IncomingPixels(body, pixels);
+    return undefined;
+  }
+
+  /** The guest gets its buffer back when the exporter has copied it. */
+  async #encodeRendered(body: vsockenc.Frame, picture: RenderedPicture): Promise<void> {
+    let rendered: RenderedFrame | undefined;
+    try {
+      this.#encoderFor(body);
+      rendered = await picture.read();
+      if (this.#ended) throw new RequestError("NO_SUCH_RESOURCE", "the session ended meanwhile");
+      this.#encode(body, rendered.picture, rendered);
+      this.#frameDone(body.frame);
+    } catch (error) {
+      rendered?.done();
+      if (!this.#ended) this.#rejectFrame(body.frame, error);
+    }
   }
 
   /** An inline buffer takes one frame at a time, so that a session stages no more than it has attached. */
   #beginInline({ frame, buffer }: vsockenc.Frame, picture: InlinePicture): InlineFrame {
     for (const [other, inFlight] of this.#inFlight) {
-      if (inFlight.buffer !== buffer || inFlight.read) continue;
+      if (inFlight.buffer !== buffer || inFlight.done) continue;
       const text = `frame ${frame} uses inline buffer ${buffer} before the FrameDone of frame ${other}`;
       throw new SessionError("PROTOCOL_VIOLATION", text);
     }
@@ -310,7 +337,8 @@ export class Stream implements SessionHandler {
     this.#answerError(ErrorSubject.FRAME_NUMBER, frame, error);
   }
 
-  #encode(body: vsockenc.Frame, source: FrameSource): void {
+  /** @throws RequestError where the frame cannot be encoded now */
+  #encoderFor(body: vsockenc.Frame): Encoder {
     const encoder = this.#encoder;
     if (encoder === undefined || encoder.serial !== body.configuration) {
       throw new RequestError("UNKNOWN_CONFIGURATION", `configuration ${body.configuration} is not active`);
@@ -318,9 +346,14 @@ export class Stream implements SessionHandler {
     if (!Number.isSafeInteger(body.ptsNs) || body.ptsNs <= this.#lastPtsNs) {
       throw new RequestError("INVALID_VALUE", `pts_ns is ${body.ptsNs}; it must exceed ${this.#lastPtsNs}`);
     }
+    return encoder;
+  }
+
+  #encode(body: vsockenc.Frame, source: FrameSource, rendered?: RenderedFrame): void {
+    const encoder = this.#encoderFor(body);
     const { frame, buffer, ptsNs, durationNs } = body;
-    const tier = "tier" in source ? source.tier : "inline";
-    this.#inFlight.set(frame, { buffer, ptsNs, tier, encoder, read: false });
+    const tier = rendered !== undefined ? "resource-read" : "tier" in source ? source.tier : "inline";
+    this.#inFlight.set(frame, { buffer, ptsNs, tier, encoder, rendered, done: false });
     const forceKeyFrame = body.forceKey || this.#needKeyFrame;
     encoder.session.encode(source, { frame, ptsNs, durationNs, forceKeyFrame });
     this.#lastPtsNs = ptsNs;
@@ -362,10 +395,16 @@ export class Stream implements SessionHandler {
     this.#output.answer({ type: "dropped", body: { frame, reason: code } });
   }
 
+  /** The encoder has read the frame, or never will. */
   #frameRead(frame: number): void {
+    this.#inFlight.get(frame)?.rendered?.done();
+    this.#frameDone(frame);
+  }
+
+  #frameDone(frame: number): void {
     const inFlight = this.#inFlight.get(frame);
-    if (inFlight === undefined || inFlight.read) return;
-    inFlight.read = true;
+    if (inFlight === undefined || inFlight.done) return;
+    inFlight.done = true;
     this.#output.send({ type: "frameDone", body: { frame } });
   }
 
@@ -374,15 +413,17 @@ export class Stream implements SessionHandler {
     this.#frameRead(frame);
     const inFlight = this.#inFlight.get(frame);
     this.#inFlight.delete(frame);
-    const body = { frame, size: packet.data.length, key, queueUs, convertUs, encodeUs };
+    const times = inFlight?.rendered?.times;
+    const readUs = times === undefined ? 0 : times.waitUs + times.copyUs;
+    const body = { frame, size: packet.data.length, key, readUs, queueUs, convertUs, encodeUs };
     this.#log.trace(body, "packet");
-    this.#metrics.frameEncoded(packet);
+    this.#metrics.frameEncoded(packet, times);
     this.#output.answer({ type: "packet", body }, packet.data);
     const { observer } = this.#options;
     if (inFlight === undefined || observer === undefined || this.#ended) return;
     const { ptsNs, tier, encoder } = inFlight;
     const { codec } = encoder.configuration;
-    observer.onPacket({ packet, ptsNs, tier, codec, encoder: encoder.session.description });
+    observer.onPacket({ packet, ptsNs, tier, readUs, codec, encoder: encoder.session.description });
   }
 
   /** Answers a request with an Error; an error that the request did not cause ends the session instead. */

@@ -82,7 +82,12 @@ const counters = (name: string): (number | undefined)[] => countersOf(at(`${name
 function forge(messages: readonly OutgoingMessage[]): Buffer {
   epoch++;
   const windowBytes = LIMITS.HOST_WINDOW_BYTES;
-  const hello = { versionMin: 1, versionMax: 1, windowBytes, software: "hostile" };
+  const hello = {
+    versionMin: LIMITS.PROTOCOL_VERSION,
+    versionMax: LIMITS.PROTOCOL_VERSION,
+    windowBytes,
+    software: "hostile",
+  };
   const all: OutgoingMessage[] = [{ type: "hello", body: hello }, ...messages];
   const encoded = all.map((message, sequence) => encodeMessage(message, { epoch, sequence, stream: 0 }));
   return Buffer.concat([FLUSH_BYTES, ...encoded]);

@@ -40,7 +40,12 @@ export class GuestPeer {
   hello(windowBytes = LIMITS.HOST_WINDOW_BYTES): void {
     this.#write(FLUSH_BYTES);
     this.sequence = 0;
-    const body = { versionMin: 1, versionMax: 1, windowBytes, software: "test" };
+    const body = {
+      versionMin: LIMITS.PROTOCOL_VERSION,
+      versionMax: LIMITS.PROTOCOL_VERSION,
+      windowBytes,
+      software: "test",
+    };
     this.raw(encodeMessage({ type: "hello", body }, { epoch: this.epoch, sequence: 0, stream: 0 }));
   }
 

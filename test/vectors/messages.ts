@@ -107,6 +107,7 @@ const MESSAGES: readonly OutgoingMessage[] = [
         { resource: 0xffffffff, offset: 2 ** 40, stride: 4 },
       ],
       visible: { x: 1, y: 2, width: 1919, height: 1080 },
+      content: 2,
     },
   },
   { type: "attached", body: { buffer: 7, tier: 1, runs: 17 } },
@@ -128,7 +129,7 @@ const MESSAGES: readonly OutgoingMessage[] = [
   { type: "frameDone", body: { frame: 300 } },
   {
     type: "packet",
-    body: { frame: 300, size: 20833, key: true, queueUs: 12, convertUs: 345, encodeUs: 6789 },
+    body: { frame: 300, size: 20833, key: true, queueUs: 12, convertUs: 345, encodeUs: 6789, readUs: 910 },
   },
   { type: "dropped", body: { frame: 300, reason: 1 } },
 ];

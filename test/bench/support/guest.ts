@@ -127,7 +127,12 @@ export class BenchGuest {
       this.#nextFrame = 0;
       const ping = setInterval(() => this.send({ type: "ping", body: {} }), PING_MS);
       this.#open = { epoch, sequence: 0, sent: new Map(), packet: undefined, ping };
-      const body = { versionMin: 1, versionMax: 1, windowBytes: ENDLESS_WINDOW, software: "bench" };
+      const body = {
+        versionMin: LIMITS.PROTOCOL_VERSION,
+        versionMax: LIMITS.PROTOCOL_VERSION,
+        windowBytes: ENDLESS_WINDOW,
+        software: "bench",
+      };
       return encodeMessage({ type: "hello", body }, { epoch, sequence: 0, stream: 0 });
     };
     // The relay may not have found its exporter yet, which Welcome reports.

@@ -1,6 +1,7 @@
 /** What test/guest/port-ping.c writes to a port: whole messages, prepared on the host. */
 import { fourcc } from "../../../proto/formats.ts";
 import { encodeDataHead, encodeMessage } from "../../../proto/framing.ts";
+import { LIMITS } from "../../../proto/limits.ts";
 import { type Message, messageId, type OutgoingMessage } from "../../../proto/messages.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import type { Exchange } from "./echo-client.ts";
@@ -32,7 +33,12 @@ export function relayScript(epoch: number, size: StreamSize, resource: number, f
     records.push(record(encodeMessage(message, { epoch, sequence, stream: 0 }), awaited));
     sequence += 1;
   };
-  const hello = { versionMin: 1, versionMax: 1, windowBytes: WINDOW, software: "bench" };
+  const hello = {
+    versionMin: LIMITS.PROTOCOL_VERSION,
+    versionMax: LIMITS.PROTOCOL_VERSION,
+    windowBytes: WINDOW,
+    software: "bench",
+  };
   say({ type: "hello", body: hello }, "welcome");
   const rate = { framerateNumerator: 60, framerateDenominator: 1, bitrateKbps: 8000 };
   say({ type: "configure", body: { serial: 1, codec: vsockenc.Codec.H264, ...size, ...rate } }, "configured");

@@ -27,6 +27,10 @@ import { until } from "./vhost-socket.ts";
 const OK = 0x1100;
 useFrontEnd((starting) => starting.negotiate());
 
+const HELLO = encodeExportMessage({ type: "hello", version: LIMITS.EXPORT_VERSION, software: "test" });
+const acquire = (resource: number): Buffer =>
+  encodeExportMessage({ type: "acquire", request: 1, resource, content: "CONTENT_UNSPECIFIED", bytes: 0 });
+
 const openDescriptors = (): number => readdirSync("/proc/self/fd").length;
 
 /** Both ends of a new connection to the export socket are in this process. */
@@ -87,6 +91,14 @@ describe("acquire", () => {
     await front.answer(attach(5, [[0x1000, 4096]]));
     const third = await client.acquire(5);
     expect(new Set([first, second, third].map(({ generation }) => generation)).size).toBe(3);
+  });
+
+  it("of rendered pixels is refused: this GPU has none", async () => {
+    await exportResource(front);
+    const client = await front.client();
+    const rendered = client.acquire(5, { content: "RENDERED", bytes: 0 });
+    await expect(rendered).rejects.toMatchObject({ code: "RESOURCE_UNREADABLE" });
+    expect((await client.acquire(5, { content: "PAGES", bytes: 0 })).extents).toHaveLength(2);
   });
 
   it("is bounded", async () => {
@@ -167,7 +179,12 @@ describe("a bad relay", () => {
     ["an absurd length", Buffer.from([0xff, 0xff, 0xff, 0xff])],
     ["a length of 0", Buffer.alloc(4)],
     ["no protobuf", Buffer.from([3, 0, 0, 0, 0xff, 0xff, 0xff])],
-    ["an exporter's message", encodeExportMessage({ type: "revoke", resource: 1, generation: 1 })],
+    [
+      "an exporter's message",
+      Buffer.concat([HELLO, encodeExportMessage({ type: "revoke", resource: 1, generation: 1 })]),
+    ],
+    ["a request without a Hello, as of version 1", acquire(5)],
+    ["another version", encodeExportMessage({ type: "hello", version: 1, software: "old" })],
   ])("is disconnected for %s", async (_what, bytes) => {
     await exportResource(front);
     const { socket, isClosed } = rawClient();
@@ -181,7 +198,7 @@ describe("a bad relay", () => {
     const before = openDescriptors();
     const { socket, isClosed } = rawClient();
     await accepted(before);
-    socket.send(encodeExportMessage({ type: "acquire", request: 1, resource: 1 }), [front.memory]);
+    socket.send(Buffer.concat([HELLO, acquire(1)]), [front.memory]);
     await until("the end", () => isClosed());
     expect(openDescriptors()).toBe(before);
   });
@@ -201,11 +218,11 @@ describe("a bad relay", () => {
       { address: 0x18_0000, length: 24, flags: 2, next: 0 },
     ]);
     front.kick(0);
-    const acquire = encodeExportMessage({ type: "acquire", request: 1, resource: 6 });
     const sender = new FdSocket(fd, { onReadable: () => undefined, onClose: () => undefined }, 1 << 20);
+    sender.send(HELLO);
     await until("the disconnection", () => {
       if (openDescriptors() < before + 2) return true;
-      sender.send(acquire);
+      sender.send(acquire(6));
       return undefined;
     });
     expect(await front.answer(create(7))).toBe(OK);

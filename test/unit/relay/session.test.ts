@@ -95,7 +95,11 @@ describe("SessionServer", () => {
     guest.hello();
     guest.hello();
     const [first, second] = guest.all("welcome");
-    expect(first?.body).toMatchObject({ version: 1, hostBootId: 42, windowBytes: LIMITS.GUEST_WINDOW_BYTES });
+    expect(first?.body).toMatchObject({
+      version: LIMITS.PROTOCOL_VERSION,
+      hostBootId: 42,
+      windowBytes: LIMITS.GUEST_WINDOW_BYTES,
+    });
     expect(second).toEqual(first);
     expect(bench.ended).toBe(0);
   });
@@ -109,7 +113,7 @@ describe("SessionServer", () => {
   });
 
   it("rejects a guest of another version and names the remedy", () => {
-    const body = { versionMin: 2, versionMax: 3 };
+    const body = { versionMin: LIMITS.PROTOCOL_VERSION + 1, versionMax: LIMITS.PROTOCOL_VERSION + 2 };
     guest.raw(encodeMessage({ type: "hello", body }, { epoch: 5, sequence: 0, stream: 0 }));
     const [error] = guest.all("error");
     expect(error?.body).toMatchObject({ code: vsockenc.ErrorCode.VERSION_MISMATCH, fatal: true });

@@ -6,7 +6,7 @@ export const STAGES = [
     name: "capture",
     label: "Capture",
     where: "host",
-    what: "from the capture, or the change, to the encoder's queue",
+    what: "from the capture, the change, or the order to read what a GPU has rendered, to the encoder's queue",
   },
   { name: "queue", label: "Queue", where: "host", what: "waiting for the encoder" },
   { name: "convert", label: "Convert", where: "host", what: "colour conversion" },

@@ -33,6 +33,17 @@ export interface CursorImage {
 /** Why an Acquire was refused, by the names of export.proto. */
 export type ExportErrorCode = keyof typeof vsockenc.ExportErrorCode;
 
+/** Where a resource's pixels are, by the names of buffer.proto: only the program that draws knows. */
+export type ResourceContent = keyof typeof vsockenc.Content;
+
+/** A resource that is copied into a slot at each Read. */
+export interface Readable {
+  /** Bytes from row to row in a slot; 0: the resource has no rows of its own. */
+  readonly stride: number;
+  /** Size of the copy. */
+  readonly bytes: number;
+}
+
 /** Where the pixels of a resource are. */
 export interface AcquiredResource {
   readonly resource: number;
@@ -47,13 +58,22 @@ export interface AcquiredResource {
   readonly extents: readonly Extent[];
   /** Number of the IOSurface that has the pixels; there are no extents then. */
   readonly surface?: number | undefined;
+  /** There are neither extents nor a surface: the pixels come by Read. */
+  readonly readable?: Readable | undefined;
 }
 
 export type ExportMessage =
-  | { readonly type: "hello"; readonly version: number; readonly exporter: string }
+  | { readonly type: "hello"; readonly version: number; readonly software: string }
   /** `descriptor` belongs to the receiver of a decoded message, and to the sender of one to be sent. */
   | { readonly type: "memory"; readonly memory: number; readonly size: number; readonly descriptor: number }
-  | { readonly type: "acquire"; readonly request: number; readonly resource: number }
+  | {
+      readonly type: "acquire";
+      readonly request: number;
+      readonly resource: number;
+      readonly content: ResourceContent;
+      /** How many bytes from the resource's first on are needed; 0: all. */
+      readonly bytes: number;
+    }
   | ({ readonly type: "acquired"; readonly request: number } & AcquiredResource)
   | {
       readonly type: "refused";
@@ -73,7 +93,28 @@ export type ExportMessage =
   | { readonly type: "damage"; readonly head: number; readonly rectangle: Rectangle }
   /** Without an image no pointer is shown. */
   | { readonly type: "cursorImage"; readonly head: number; readonly image: CursorImage | undefined }
-  | { readonly type: "cursorPosition"; readonly head: number; readonly x: number; readonly y: number };
+  | { readonly type: "cursorPosition"; readonly head: number; readonly x: number; readonly y: number }
+  | {
+      readonly type: "read";
+      readonly request: number;
+      readonly resource: number;
+      readonly generation: number;
+      readonly slot: number;
+    }
+  /** `descriptor` as with memory. */
+  | { readonly type: "slot"; readonly slot: number; readonly bytes: number; readonly descriptor: number }
+  | {
+      readonly type: "readDone";
+      readonly request: number;
+      readonly slot: number;
+      /** Undefined: the pixels are in the slot. */
+      readonly code: ExportErrorCode | undefined;
+      readonly text: string;
+      readonly waitUs: number;
+      readonly copyUs: number;
+    }
+  | { readonly type: "free"; readonly slot: number; readonly discard: boolean }
+  | { readonly type: "reset" };
 
 /** The peer broke the export protocol; the connection ends. */
 export class ExportProtocolError extends Error {
@@ -82,7 +123,7 @@ export class ExportProtocolError extends Error {
 
 const LENGTH_BYTES = 4;
 
-/** Serialises a message with its length. A Memory message's descriptor has to be sent along. */
+/** Serialises a message with its length. The descriptor of a Memory or Slot message has to be sent along. */
 export function encodeExportMessage(message: ExportMessage): Buffer {
   const body = vsockenc.ExportMessage.encode(toProtobuf(message)).finish();
   const framed = Buffer.allocUnsafe(LENGTH_BYTES + body.length);
@@ -95,11 +136,17 @@ function toProtobuf(message: ExportMessage): vsockenc.ExportMessage.$Properties 
   switch (message.type) {
     case "memory":
       return { memory: { memory: message.memory, size: message.size } };
+    case "acquire":
+      return { acquire: { ...message, content: vsockenc.Content[message.content] } };
     case "acquired": {
-      const { surface: id } = message;
+      const { surface: id, readable = null } = message;
       const surface = id === undefined ? null : { id };
-      return { acquired: { ...message, extents: [...message.extents], surface } };
+      return { acquired: { ...message, extents: [...message.extents], surface, readable } };
     }
+    case "readDone":
+      return {
+        readDone: { ...message, code: vsockenc.ExportErrorCode[message.code ?? "EXPORT_ERROR_UNSPECIFIED"] },
+      };
     case "refused":
       return { refused: { ...message, code: vsockenc.ExportErrorCode[message.code] } };
     case "cursorImage":
@@ -147,6 +194,19 @@ function surfaceOf({ surface, extents }: vsockenc.Acquired.$Properties): number 
   return id;
 }
 
+function readableOf({ surface, extents, readable }: vsockenc.Acquired.$Properties): Readable | undefined {
+  if (readable === null || readable === undefined) return undefined;
+  const { stride, bytes } = numbers(readable, "stride", "bytes");
+  if (bytes === 0) fail("Acquired.readable has no bytes");
+  if ((extents ?? []).length > 0 || surface) fail("a readable resource with extents or a surface");
+  return { stride, bytes };
+}
+
+function contentName(content: number | null | undefined): ResourceContent {
+  const name = vsockenc.Content[content ?? 0];
+  return name !== undefined ? (name as ResourceContent) : fail(`content ${content} is unknown`);
+}
+
 function cursorImageOf(sent: vsockenc.CursorImage.$Properties): CursorImage | undefined {
   const { width, height } = numbers(sent, "width", "height");
   const pixels = sent.pixels ?? new Uint8Array(0);
@@ -171,18 +231,23 @@ const DECODERS: {
     takeDescriptor: () => number,
   ) => Extract<ExportMessage, { type: type }>;
 } = {
-  hello: (sent) => ({ type: "hello", ...numbers(sent, "version"), exporter: sent.exporter ?? "" }),
+  hello: (sent) => ({ type: "hello", ...numbers(sent, "version"), software: sent.software ?? "" }),
   memory: (sent, takeDescriptor) => ({
     type: "memory",
     ...numbers(sent, "memory", "size"),
     descriptor: takeDescriptor(),
   }),
-  acquire: (sent) => ({ type: "acquire", ...numbers(sent, "request", "resource") }),
+  acquire: (sent) => ({
+    type: "acquire",
+    ...numbers(sent, "request", "resource", "bytes"),
+    content: contentName(sent.content),
+  }),
   acquired: (sent) => ({
     type: "acquired",
     ...numbers(sent, "request", "resource", "generation", "width", "height", "format"),
     extents: extentsOf(sent.extents ?? []),
     surface: surfaceOf(sent),
+    readable: readableOf(sent),
   }),
   refused: (sent) => ({
     type: "refused",
@@ -205,11 +270,25 @@ const DECODERS: {
     x: sent.x ?? 0,
     y: sent.y ?? 0,
   }),
+  read: (sent) => ({ type: "read", ...numbers(sent, "request", "resource", "generation", "slot") }),
+  slot: (sent, takeDescriptor) => ({
+    type: "slot",
+    ...numbers(sent, "slot", "bytes"),
+    descriptor: takeDescriptor(),
+  }),
+  readDone: (sent) => ({
+    type: "readDone",
+    ...numbers(sent, "request", "slot", "waitUs", "copyUs"),
+    code: sent.code ? codeName(sent.code) : undefined,
+    text: sent.text ?? "",
+  }),
+  free: (sent) => ({ type: "free", ...numbers(sent, "slot"), discard: sent.discard ?? false }),
+  reset: () => ({ type: "reset" }),
 };
 
 /**
- * Turns a connection's bytes and descriptors into messages. Descriptors keep the order of the Memory messages that
- * they belong to, so it does not matter how the bytes are cut.
+ * Turns a connection's bytes and descriptors into messages. Descriptors keep the order of the messages that they
+ * belong to, so it does not matter how the bytes are cut.
  */
 export class ExportDecoder {
   readonly #maxMessageBytes: number;
@@ -284,7 +363,7 @@ export class ExportDecoder {
     const decode = DECODERS[type] as (sent: unknown, takeDescriptor: () => number) => ExportMessage;
     return decode(
       decoded[type],
-      () => this.#descriptors.shift() ?? fail("a Memory message without its descriptor"),
+      () => this.#descriptors.shift() ?? fail("a Memory or Slot message without its descriptor"),
     );
   }
 }

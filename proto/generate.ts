@@ -25,8 +25,15 @@ const finished = join(here, "gen");
 const generated = join(here, "gen.new");
 const generatedC = join(generated, "c");
 
-/** The files whose messages the guest uses; export.proto is for the host alone. */
-const WIRE_FILES = ["wire.proto", "session.proto", "stream.proto", "buffer.proto", "frame.proto"];
+/** The files whose messages C uses: the guest's element, and the exporter inside QEMU (export.proto). */
+const C_FILES = [
+  "wire.proto",
+  "session.proto",
+  "stream.proto",
+  "buffer.proto",
+  "frame.proto",
+  "export.proto",
+];
 
 function run(command: string, args: readonly string[]): void {
   try {
@@ -57,7 +64,7 @@ function cCodecs(): void {
   writeFileSync(optionsFile, `${options.join("\n")}\n`);
   // The short option would be passed on with its space, and the file would silently be ignored.
   const nanopb = [`--nanopb_out=${generatedC}`, `--nanopb_opt=--options-file=${optionsFile}`];
-  run("protoc", ["-I.", ...nanopb, ...WIRE_FILES]);
+  run("protoc", ["-I.", ...nanopb, ...C_FILES]);
 }
 
 function cLimits(): string {

@@ -15,7 +15,7 @@ export interface Limit {
 const limit = (value: number, unit: string, why: string): Limit => ({ value, unit, why });
 
 const LIMIT_TABLE = {
-  PROTOCOL_VERSION: limit(1, "version", "newest version; it is also in every header"),
+  PROTOCOL_VERSION: limit(2, "version", "newest version; it is also in every header"),
   MAGIC: limit(0x434e4556, "u32", 'the bytes "VENC" at the start of every header'),
   HEADER_BYTES: limit(24, "bytes", "size of the fixed header"),
   MAX_MESSAGE_BYTES: limit(32768, "bytes", "header and body: one write of a virtserialport moves no more"),
@@ -64,11 +64,14 @@ const LIMIT_TABLE = {
   MAX_NAME_BYTES: limit(63, "bytes", "a name, UTF-8, without the terminator"),
   MAX_TEXT_BYTES: limit(255, "bytes", "a text for users, UTF-8, without the terminator"),
   MAX_BITRATE_KBPS: limit(1000000, "kbit/s", "bit rate"),
-  EXPORT_VERSION: limit(1, "version", "of the export protocol"),
+  EXPORT_VERSION: limit(2, "version", "of the export protocol"),
   MAX_EXPORT_MESSAGE_BYTES: limit(1048576, "bytes", "an ExportMessage with its extents"),
   MAX_EXTENTS: limit(16384, "extents", "of one resource: 64 MiB with not two pages adjacent"),
   MAX_ACQUIRED_RESOURCES: limit(1024, "resources", "acquired at one time on an export connection"),
-  MAX_MEMORIES: limit(64, "memories", "sent on one export connection"),
+  MAX_MEMORIES: limit(64, "memories", "sent on one export connection, those of slots aside"),
+  MAX_SLOTS: limit(24, "slots", "of one export connection: three for each of eight streams"),
+  MAX_SLOT_BYTES: limit(402653184, "bytes", "of all slots of one export connection: twelve of 4K"),
+  MAX_EXPORT_REQUEST_BYTES: limit(512, "bytes", "an ExportMessage from the relay"),
   MAX_HEADS: limit(16, "heads", "of one VM (VIRTIO_GPU_MAX_SCANOUTS of virtio 1.2, 5.7.6.7)"),
   CURSOR_SIDE: limit(64, "pixels", "width and height of a pointer's image (virtio 1.2, 5.7.6.10)"),
   REVOKE_HOLD_MS: limit(100, "ms", "how long the guest's UNREF or DETACH waits for the relay's Release"),
@@ -104,8 +107,8 @@ export const HEADER_FIELDS = [
   { name: "magic", offset: 0, bytes: 4, meaning: "MAGIC" },
   { name: "version", offset: 4, bytes: 1, meaning: "protocol version of the sender" },
   { name: "type", offset: 5, bytes: 1, meaning: "MessageType of wire.proto" },
-  { name: "flags", offset: 6, bytes: 1, meaning: "0 in version 1; ignored by the receiver" },
-  { name: "stream", offset: 7, bytes: 1, meaning: "0 in version 1" },
+  { name: "flags", offset: 6, bytes: 1, meaning: "0; ignored by the receiver" },
+  { name: "stream", offset: 7, bytes: 1, meaning: "0" },
   { name: "epoch", offset: 8, bytes: 4, meaning: "session epoch, never 0; 0 in Greeting alone" },
   {
     name: "sequence",
@@ -135,4 +138,7 @@ export const FIELD_BOUNDS: Readonly<Record<string, { max_length: LimitName } | {
   "Error.text": { max_length: "MAX_TEXT_BYTES" },
   "Configured.encoder": { max_length: "MAX_NAME_BYTES" },
   "Attach.planes": { max_count: "MAX_PLANES" },
+  "ExportHello.software": { max_length: "MAX_NAME_BYTES" },
+  "Refused.text": { max_length: "MAX_TEXT_BYTES" },
+  "ReadDone.text": { max_length: "MAX_TEXT_BYTES" },
 };

@@ -37,7 +37,12 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["test/unit/**/*.test.ts", "test/vm/**/*.test.ts", "test/bench/**/*.test.ts"],
+          include: [
+            "test/unit/**/*.test.ts",
+            "test/virgl/**/*.test.ts",
+            "test/vm/**/*.test.ts",
+            "test/bench/**/*.test.ts",
+          ],
           exclude: ["**/*.vm.test.ts", ...VIDEOTOOLBOX],
           ...LIMITS,
           // By default one core is left to vitest itself, which hardly needs it.

@@ -20,6 +20,8 @@ export const PACKAGES = {
     ["libavutil-dev", "encoders"],
     ["libx264-dev", "the fall-back encoder"],
     ["zlib1g-dev", "CRC-32"],
+    ["libvirglrenderer-dev", "the exporter inside QEMU"],
+    ["libepoxy-dev", "its GL calls"],
   ],
   test: [
     ["clang", "sanitizers and fuzzing"],
@@ -37,6 +39,10 @@ export const PACKAGES = {
     ["fonts-dejavu-core", "fonts for Chromium"],
     ["systemd", "systemd-analyze, to check units"],
     ["ovmf", "UEFI firmware with a screen"],
+    ["libegl1", "GL without a window, for the exporter inside QEMU"],
+    ["libgles2", "GLES, likewise"],
+    ["libegl-mesa0", "EGL without a GPU"],
+    ["libgl1-mesa-dri", "llvmpipe, which draws without a GPU"],
   ],
   vm: [
     ["mmdebstrap", "builds the guest's root file system"],

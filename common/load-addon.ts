@@ -9,14 +9,20 @@ export class NativeAddonError extends Error {
 }
 
 /**
- * Loads one of the native addons; the caller gives the result its type. For tests, the variable VSOCKENC_ADDONS names the
- * folder of another build, e.g. that with a stand-in for VideoToolbox (`npm run build:shim`: build/addon-shim/Release).
+ * Folder of what `npm run build` compiles for the host. For tests, the variable VSOCKENC_ADDONS names that of another build,
+ * e.g. the one with a stand-in for VideoToolbox (`npm run build:shim`: build/addon-shim/Release).
+ */
+export function nativeFolder(): string {
+  return resolve(process.env["VSOCKENC_ADDONS"] ?? join(packageRoot, "build", "addon", "Release"));
+}
+
+/**
+ * Loads one of the native addons; the caller gives the result its type.
  *
  * @throws NativeAddonError with the possible causes and the command that fixes each
  */
 export function loadAddon(addon: "os" | "media" | "gst"): unknown {
-  const folder = resolve(process.env["VSOCKENC_ADDONS"] ?? join(packageRoot, "build", "addon", "Release"));
-  const file = join(folder, `${addon}.node`);
+  const file = join(nativeFolder(), `${addon}.node`);
   try {
     return createRequire(import.meta.url)(file);
   } catch (error) {

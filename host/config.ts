@@ -25,9 +25,26 @@ const socketPath = z
     message: `exceeds ${MAX_SOCKET_PATH_BYTES} bytes, the limit for a UNIX socket's path; use a shorter folder`,
   });
 
+const users = z.array(z.int().min(0).max(0xffff_fffe)).max(16).default([]);
+
+/** What the guest's GPU is, and with it the VM's exporter. */
+export const GPU_KINDS = ["vhost-user", "qemu-gl"] as const;
+export type GpuKind = (typeof GPU_KINDS)[number];
+
 const gpu = z.strictObject({
-  socket: socketPath.describe(
-    "UNIX socket where the VM's GPU process listens for QEMU's vhost-user chardev.",
+  kind: z
+    .enum(GPU_KINDS)
+    .default("vhost-user")
+    .describe(
+      '"vhost-user": `vsockenc gpu`, a GPU without 3D in a process of its own. "qemu-gl": QEMU\'s virtio-gpu-gl, for guests that render with OpenGL or Vulkan; the exporter is a library in QEMU (docs/rendered-guests.md), and no process is started.',
+    ),
+  socket: socketPath
+    .optional()
+    .describe(
+      "UNIX socket where the VM's GPU process listens for QEMU's vhost-user chardev; required by kind \"vhost-user\".",
+    ),
+  users: users.describe(
+    "User ids that may connect to the `export` socket and so read the VM's memory, besides the exporter's own and root. With any, the socket's mode is 0666 instead of 0600, and the user ids alone decide.",
   ),
   heads: z.int().min(1).max(LIMITS.MAX_HEADS).default(1).describe("Heads (connectors) that the guest sees."),
   mode: z
@@ -35,7 +52,16 @@ const gpu = z.strictObject({
     .refine((text) => parseDisplayMode(text) !== undefined, DISPLAY_MODE_RULE)
     .default("1280x800")
     .describe(`Preferred mode of every head; ${DISPLAY_MODE_RULE}.`),
+  venus: z
+    .boolean()
+    .default(false)
+    .describe(
+      'kind "qemu-gl": Vulkan in the guest, by Venus; needs virglrenderer 1.0 or newer and a QEMU built with it.',
+    ),
 });
+
+/** The GPU of a VM without a `gpu` table, where the command line asks for one. */
+export const GPU_DEFAULTS = gpu.parse({});
 
 const kbps = z.int().min(1).max(LIMITS.MAX_BITRATE_KBPS);
 
@@ -54,8 +80,6 @@ const view = z.strictObject({
     .default(8000)
     .describe("Maximum bit rate of a head, used where the viewers' connections carry it, in kbit/s."),
 });
-
-const users = z.array(z.int().min(0).max(0xffff_fffe)).max(16).default([]);
 
 const listen = z.strictObject({
   address: z.string().describe("Where the relay listens: `unix:PATH`, `tcp:HOST:PORT` or `vsock:PORT`."),
@@ -103,11 +127,13 @@ const vm = z.strictObject({
   export: socketPath
     .optional()
     .describe(
-      "Socket of the VM's exporter (its GPU process). Without it, the guest sends pixels through the port.",
+      "Socket of the VM's exporter: its GPU process, or the library in its QEMU. Without it, the guest sends pixels through the port.",
     ),
   gpu: gpu
     .optional()
-    .describe("How `vsockenc host` starts the VM's GPU process; `vsockenc relay` ignores it."),
+    .describe(
+      "The VM's GPU, for `vsockenc host`, `qemu-args` and `libvirt-xml`; `vsockenc relay` ignores it.",
+    ),
   view: view.prefault({}).describe("What the viewer shows of the VM, besides the streams of its ports."),
 });
 
@@ -123,14 +149,16 @@ function checkConsistency(configuration: Draft, context: z.core.$RefinementCtx):
   };
   const { vm: vms, listen: listeners } = configuration;
   if (vms.length + listeners.length === 0) issue(["vm"], "expected at least one [[vm]] or [[listen]]");
-  for (const [index, { name, ports, gpu, view, export: exporter }] of vms.entries()) {
+  for (const [index, each] of vms.entries()) {
+    const { name, ports, gpu, view, export: exporter } = each;
     once(name, "the name", ["vm", index, "name"]);
     for (const [port, path] of ports.entries()) once(path, "the socket", ["vm", index, "ports", port]);
     if (view.heads && exporter === undefined) issue(["vm", index, "export"], "is required by view.heads");
     if (view.min_kbps > view.max_kbps) {
       issue(["vm", index, "view", "min_kbps"], `must not exceed max_kbps (${view.max_kbps})`);
     }
-    if (gpu !== undefined) once(gpu.socket, "the socket", ["vm", index, "gpu", "socket"]);
+    if (gpu?.socket !== undefined) once(gpu.socket, "the socket", ["vm", index, "gpu", "socket"]);
+    checkGpu(each, (path, message) => issue(["vm", index, ...path], message));
     if (ports.length === 0 && !listeners.some(({ vm: of }) => of === name)) {
       issue(["vm", index, "ports"], "is empty, and no [[listen]] names this VM, so it is unreachable");
     }
@@ -147,6 +175,23 @@ function checkConsistency(configuration: Draft, context: z.core.$RefinementCtx):
       issue(at("vm"), `no [[vm]] is named ${listener.vm}`);
     }
     checkListener(listener, address, (field, message) => issue(at(field), message));
+  }
+}
+
+/** Rules that depend on the kind of the GPU. */
+function checkGpu(
+  { gpu, export: exporter, view }: VmDraft,
+  issue: (path: string[], message: string) => void,
+): void {
+  if (gpu?.kind === "vhost-user") {
+    if (gpu.socket === undefined) issue(["gpu", "socket"], 'is required by kind "vhost-user" (the default)');
+    if (gpu.venus) issue(["gpu", "venus"], 'applies to kind "qemu-gl" only');
+  } else if (gpu?.kind === "qemu-gl") {
+    if (gpu.socket !== undefined) issue(["gpu", "socket"], 'applies to kind "vhost-user" only; remove it');
+    if (exporter === undefined) issue(["export"], 'is required by gpu.kind "qemu-gl"');
+    if (view.heads) {
+      issue(["view", "heads"], 'is not available with gpu.kind "qemu-gl"; capture the screen in the guest');
+    }
   }
 }
 
@@ -222,6 +267,7 @@ const fields = z.strictObject({
 const schema = fields.superRefine(checkConsistency);
 
 type Draft = z.infer<typeof fields>;
+type VmDraft = Draft["vm"][number];
 
 export type Configuration = z.infer<typeof schema>;
 export type VmConfiguration = Configuration["vm"][number];

@@ -1,8 +1,8 @@
 /**
  * Starts and restarts the processes of `vsockenc host`.
  *
- * Each VM has a GPU process of its own, because QEMU cannot reconnect to a lost one; a single relay does everything that
- * may fail. A process that ends is restarted with back-off, which starts over after a process has run for a while. One
+ * Each VM with a vhost-user GPU has a process of its own for it, because QEMU cannot reconnect to a lost one; a single relay
+ * does everything that may fail. A process that ends is restarted with back-off, which starts over after a process has run for a while. One
  * that ends for a usage error is not restarted, as the next would fail alike.
  */
 import { type ChildProcess, spawn } from "node:child_process";
@@ -36,10 +36,12 @@ export class Supervisor {
     this.#log = log;
     const level = configuration.log.level;
     const gpus = configuration.vm.flatMap(({ name, gpu, export: exportPath }) => {
-      if (gpu === undefined || exportPath === undefined) return [];
+      // Only a vhost-user GPU has a socket.
+      if (gpu?.socket === undefined || exportPath === undefined) return [];
       const paths = ["--socket-path", gpu.socket, "--export-path", exportPath];
+      const users = gpu.users.flatMap((user) => ["--export-uid", String(user)]);
       const shape = ["--heads", String(gpu.heads), "--mode", gpu.mode, "--log-level", level];
-      return [{ name: `gpu ${name}`, args: ["gpu", ...paths, ...shape] }];
+      return [{ name: `gpu ${name}`, args: ["gpu", ...paths, ...users, ...shape] }];
     });
     const relay = { name: "relay", args: ["relay", "--config", configurationFile] };
     const fresh = { child: undefined, retryMs: FIRST_RETRY_MS, timer: undefined };

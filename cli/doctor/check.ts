@@ -61,13 +61,28 @@ export function qemuVersion(output: string): string | undefined {
 const PROGRAM_MS = 20_000;
 
 export type ProgramResult =
-  | { readonly kind: "ended"; readonly status: number; readonly output: string }
+  | {
+      readonly kind: "ended";
+      readonly status: number;
+      readonly output: string;
+      /** What it wrote to stderr. */
+      readonly errors: string;
+    }
   | { readonly kind: "missing" }
   | { readonly kind: "failed"; readonly detail: string };
 
-/** Runs a program for its output, with limits on time and output. */
-export function run(program: string, args: readonly string[]): ProgramResult {
-  const { status, stdout, error } = spawnSync(program, args, {
+/**
+ * Runs a program for its output, with limits on time and output.
+ *
+ * @param env variables besides our own
+ */
+export function run(
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): ProgramResult {
+  const { status, stdout, stderr, error } = spawnSync(program, args, {
+    env: { ...process.env, ...env },
     encoding: "utf8",
     timeout: PROGRAM_MS,
     maxBuffer: 1 << 22,
@@ -77,7 +92,7 @@ export function run(program: string, args: readonly string[]): ProgramResult {
     if ("code" in error && error.code === "ENOENT") return { kind: "missing" };
     return { kind: "failed", detail: error.message };
   }
-  return { kind: "ended", status: status ?? -1, output: stdout };
+  return { kind: "ended", status: status ?? -1, output: stdout, errors: stderr };
 }
 
 const MARKS = { ok: "ok  ", warning: "warn", failure: "FAIL" } as const;

@@ -9,7 +9,9 @@ import { parseAddress } from "../../common/address.ts";
 import { loadAddon } from "../../common/load-addon.ts";
 import { minimumNode, minimumQemu } from "../../common/package-root.ts";
 import type { Configuration, VmConfiguration } from "../../host/config.ts";
+import { virglLibrary } from "../virgl.ts";
 import { type Check, failure, isAtLeast, mayAccess, ok, qemuVersion, reason, run, warning } from "./check.ts";
+import { checkGl } from "./gl.ts";
 import { checkMac, type Mac } from "./macos.ts";
 
 /** @param configuration undefined: checks only the machine */
@@ -22,9 +24,16 @@ export async function checkHost(configuration: Configuration | undefined): Promi
     ...(working ? [await checkEncoders(configuration)] : []),
     ...(process.platform === "darwin"
       ? checkMac(thisMac(configuration))
-      : [...checkQemu(), checkKvm("/dev/kvm")]),
+      : [...checkQemu(), ...checkRendering(configuration), checkKvm("/dev/kvm")]),
     ...(configuration === undefined ? [] : await checkConfiguration(configuration, working)),
   ];
+}
+
+/** Without a configuration, what the host could do; with one, only if a VM needs it. */
+function checkRendering(configuration: Configuration | undefined): Check[] {
+  const isUsed = configuration?.vm.some(({ gpu }) => gpu?.kind === "qemu-gl") ?? false;
+  if (configuration !== undefined && !isUsed) return [];
+  return checkGl({ root: "/", qemu: QEMU, library: virglLibrary(), run }, isUsed);
 }
 
 function thisMac(configuration: Configuration | undefined): Mac {
@@ -106,8 +115,9 @@ export async function checkConfiguration(configuration: Configuration, addons: b
   const checks: Check[] = [];
   for (const vm of configuration.vm) {
     for (const [index, path] of vm.ports.entries()) checks.push(checkPort(vm, path, index));
-    if (vm.gpu !== undefined) checks.push(checkFolder(`${vm.name}: GPU socket`, vm.gpu.socket));
-    if (vm.export !== undefined && addons) checks.push(await checkExporter(vm.name, vm.export));
+    const socket = vm.gpu?.socket;
+    if (socket !== undefined) checks.push(checkFolder(`${vm.name}: GPU socket`, socket));
+    if (vm.export !== undefined && addons) checks.push(await checkExporter(vm, vm.export));
   }
   for (const { address } of configuration.listen) {
     const parsed = parseAddress(address);
@@ -138,15 +148,17 @@ function checkFolder(name: string, path: string): Check {
   return failure(name, `user ${process.getuid?.()} cannot write to ${folder}`, `sudo chown $USER ${folder}`);
 }
 
-async function checkExporter(vm: string, path: string): Promise<Check> {
-  const name = `${vm}: exporter`;
+async function checkExporter(vm: VmConfiguration, path: string): Promise<Check> {
+  const name = `${vm.name}: exporter`;
   const { ExportClient } = await import("../../host/export/client.ts");
   try {
     (await ExportClient.connect(path)).close();
     return ok(name, `answers at ${path}`);
   } catch (error) {
     const fix =
-      "start `vsockenc host --config FILE` before the VM; a running VM cannot connect to a new GPU process";
+      vm.gpu?.kind === "qemu-gl"
+        ? `start QEMU with env $(vsockenc qemu-args --config FILE --vm ${vm.name} --environment); the socket appears when the guest's GPU driver starts. After an update of vsockenc, restart the VM. If QEMU has another user, list ours in gpu.users`
+        : "start `vsockenc host --config FILE` before the VM; a running VM cannot connect to a new GPU process";
     return warning(name, reason(error), fix);
   }
 }

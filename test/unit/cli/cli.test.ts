@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -52,6 +52,70 @@ describe("vsockenc", () => {
     expect(stdout).toContain("size=512M,share=on");
     expect(vsockenc("qemu-args", "--config", config, "--vm", "b").stderr).toContain("one of: a");
     expect(vsockenc("qemu-args", "--config", config, "--memory", "lots").stderr).toContain("MiB");
+  });
+
+  describe("for a guest that renders", () => {
+    const GL = ["--gpu", "gl", "--library", "/usr/lib/vsockenc/libvsockenc-virgl.so"];
+    const printed = (config: string, ...args: string[]) => vsockenc("qemu-args", "--config", config, ...args);
+
+    it("prints QEMU's own device on stdout, and on stderr how to load the exporter", () => {
+      const { status, stdout, stderr } = printed(oneVm(), ...GL, "--display", "sdl");
+      expect(status).toBe(0);
+      expect(stdout).toMatch(
+        /-device virtio-gpu-gl-pci,max_outputs=1,xres=1280,yres=800 -display sdl,gl=on /,
+      );
+      expect(stdout.trim().split("\n")).toHaveLength(1);
+      expect(stderr).toContain(`env LD_PRELOAD=${GL[3]} VSOCKENC_EXPORT=${folder}/e\n`);
+      expect(stderr).toContain("Xvfb");
+      expect(printed(oneVm(), ...GL, "--display", "egl-headless").stderr).not.toContain("Xvfb");
+    });
+
+    it("prints the environment alone, for env(1), with the users that the configuration admits", () => {
+      const config = oneVm(`gpu = { kind = "qemu-gl", users = [64055] }`);
+      const environment = `LD_PRELOAD=${GL[3]} VSOCKENC_EXPORT=${folder}/e VSOCKENC_EXPORT_USERS=64055\n`;
+      expect(printed(config, ...GL, "--environment")).toEqual({ status: 0, stdout: environment, stderr: "" });
+    });
+
+    it("takes the GPU from the configuration, unless the command line names another", () => {
+      const library = GL.slice(2);
+      const ours = oneVm(`gpu = { socket = "${folder}/g" }`);
+      expect(printed(ours).stdout).toContain("vhost-user-gpu-pci");
+      expect(printed(ours, ...GL).stdout).toContain("virtio-gpu-gl-pci");
+      const qemus = oneVm(`gpu = { kind = "qemu-gl" }`);
+      expect(printed(qemus, ...library).stdout).toContain("virtio-gpu-gl-pci");
+      expect(printed(qemus, "--gpu", "vhost-user")).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining("gpu.socket"),
+      });
+      expect(printed(qemus, "--gpu", "virgl").stderr).toContain('"vhost-user" or "gl"');
+    });
+
+    it("says how to build the library, and which paths the dynamic linker cannot take", () => {
+      const empty = spawnSync(process.execPath, [MAIN, "qemu-args", "--config", oneVm(), "--gpu", "gl"], {
+        encoding: "utf8",
+        env: { ...process.env, VSOCKENC_ADDONS: folder },
+      });
+      expect(empty.status).toBe(1);
+      expect(empty.stderr).toMatch(/libvsockenc-virgl\.so is missing: .*npm run build/);
+      const spaced = printed(oneVm(), "--gpu", "gl", "--library", "/opt/my build/libvsockenc-virgl.so");
+      expect(spaced).toMatchObject({ status: 1, stderr: expect.stringContaining("spaces and colons") });
+    });
+
+    it("needs a socket for the relay", () => {
+      const config = configure(`[[vm]]\nname = "a"\nports = ["${folder}/p0"]\n`);
+      expect(printed(config, ...GL)).toMatchObject({ status: 2, stderr: expect.stringContaining("export") });
+    });
+
+    it("prints a libvirt domain with 3D, and refuses what libvirt cannot express", () => {
+      const { stdout } = vsockenc("libvirt-xml", "--config", oneVm(), ...GL);
+      expect(stdout).toContain("<acceleration accel3d='yes'/>");
+      const venus = oneVm(`gpu = { kind = "qemu-gl", venus = true }`);
+      expect(vsockenc("libvirt-xml", "--config", venus, ...GL)).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining("gpu.venus"),
+      });
+      expect(printed(venus, ...GL).stdout).toContain("venus=on");
+    });
   });
 
   it("reports problems as text and as JSON, with an exit status for scripts", () => {
@@ -124,6 +188,19 @@ describe("vsockenc", () => {
       expect(host.output.match(/vm\[0\]\.gpu\.mode: must be WIDTHxHEIGHT/g)).toHaveLength(1);
       expect(started(host, "relay")).toHaveLength(2);
       expect(started(host, "gpu a")).toHaveLength(1);
+      host.child.kill("SIGTERM");
+      expect(await host.ended).toBe(0);
+    });
+
+    it("starts no process for a GPU that is QEMU's own, and admits the users of one that is ours", async () => {
+      const qemus = `[[vm]]\nname = "b"\nports = ["${folder}/p1"]\nexport = "${folder}/e1"\ngpu = { kind = "qemu-gl" }\n`;
+      const config = oneVm(`gpu = { socket = "${folder}/g", users = [12345] }\n${qemus}`);
+      const host = startProgram("host", "--config", config);
+      // The last that is started.
+      await until(() => started(host, "relay").length === 1, "the relay");
+      expect(host.output).not.toContain("gpu b");
+      const [pid] = started(host, "gpu a");
+      expect(readFileSync(`/proc/${pid}/cmdline`, "utf8")).toContain("--export-uid\0" + "12345");
       host.child.kill("SIGTERM");
       expect(await host.ended).toBe(0);
     });

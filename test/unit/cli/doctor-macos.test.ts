@@ -67,7 +67,7 @@ afterEach(() => rmSync(root, { recursive: true }));
 function checks(): readonly Check[] {
   const run = (program: string, args: readonly string[]): ProgramResult => {
     const output = printed[[program, ...args].join(" ")];
-    return { kind: "ended", status: output === undefined ? 1 : 0, output: output ?? "" };
+    return { kind: "ended", status: output === undefined ? 1 : 0, output: output ?? "", errors: "" };
   };
   return checkMac({ root, home, run, loadMedia: () => media, sockets });
 }

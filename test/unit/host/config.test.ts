@@ -45,6 +45,13 @@ describe("configuration", () => {
       `${VM}gpu = { socket = '/g', mode = '${mode}' }`,
       "vm[0].gpu.mode: must be WIDTHxHEIGHT, each from 64 to 4095",
     ]),
+    [`${VM}gpu = {}`, "vm[0].gpu.socket: is required by kind"],
+    [`${VM}gpu = { kind = 'qemu' }`, "vm[0].gpu.kind"],
+    [`${VM}gpu = { socket = '/g', venus = true }`, "vm[0].gpu.venus"],
+    [`${VM}gpu = { socket = '/g', users = [-1] }`, "vm[0].gpu.users[0]"],
+    [`${VM}gpu = { kind = 'qemu-gl' }`, "vm[0].export: is required by gpu.kind"],
+    [`${VM}export = '/e'\ngpu = { kind = 'qemu-gl', socket = '/g' }`, "vm[0].gpu.socket: applies to kind"],
+    [`${VM}export = '/e'\nview.heads = true\ngpu = { kind = 'qemu-gl' }`, "vm[0].view.heads"],
     [`${VM}${VM}`, "used twice"],
     [`${VM}chardev = 'both'`, "vm[0].chardev"],
     [`${VM}[[listen]]\naddress = '/run/a'`, "listen[0].address"],
@@ -79,6 +86,17 @@ describe("configuration", () => {
     ]);
     const bound = "[[vm]]\nname = 'a'\nexport = '/e'\n[[listen]]\naddress = 'vsock:5000'\nvm = 'a'\ncid = 3";
     expect(parseConfiguration(bound, "host.toml").vm[0]?.ports).toEqual([]);
+  });
+
+  it("accepts a GPU of QEMU's own, which has no socket and no process", () => {
+    const text = `${VM}export = '/e'\ngpu = { kind = 'qemu-gl', venus = true, users = [64055] }`;
+    const shape = { heads: 1, mode: "1280x800" };
+    expect(parseConfiguration(text, "host.toml").vm[0]?.gpu).toEqual({
+      ...{ kind: "qemu-gl", venus: true, users: [64055], ...shape },
+    });
+    expect(parseConfiguration(`${VM}gpu = { socket = '/g' }`, "host.toml").vm[0]?.gpu).toEqual({
+      ...{ kind: "vhost-user", socket: "/g", venus: false, users: [], ...shape },
+    });
   });
 
   it("names the line of a TOML error", () => {

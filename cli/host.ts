@@ -7,7 +7,7 @@ import { onTermination } from "./program.ts";
 /** `vsockenc host`: keeps the GPU processes of all configured VMs and one relay running. */
 export function hostCommand(): Command {
   return new Command("host")
-    .description("keep a GPU process for each VM and one relay for all of them running")
+    .description("keep a GPU process for each VM that has one, and one relay for all VMs, running")
     .requiredOption("--config <file>", "TOML configuration (docs/configuration.md)")
     .addHelpText(
       "after",
@@ -22,6 +22,7 @@ Example:
   $ vsockenc host --config host.toml &
   $ qemu-system-x86_64 … $(vsockenc qemu-args --config host.toml --vm desk)
 
+A VM with gpu = { kind = "qemu-gl" } has QEMU's own GPU, which renders, and no GPU process (docs/rendered-guests.md).
 A GPU process ends with its VM and is restarted for the VM's next start. The relay is restarted when it ends; streams
 resume with a key frame. Restarts back off, from 0.1 s up to 10 s. A process that ends with status 2 (wrong arguments or
 configuration) is not restarted.`,

@@ -100,7 +100,15 @@ function suiteWithQemu() {
 
 async function ensureQemu(names) {
   const { version, suffices } = installedQemu();
-  if (suffices) return;
+  if (suffices) {
+    const lacking = missing(names);
+    // Parts of the QEMU that is installed come from its suite; a QEMU of the user's own has parts of its own.
+    if (lacking.length === 0 || lacking.includes("qemu-system-x86")) return;
+    await update();
+    const from = suiteWithQemu();
+    if (from !== undefined) await install(lacking, "-t", from);
+    return;
+  }
   say(`QEMU: ${version}; ${MINIMUM_QEMU} or newer is required`);
   await update();
   if (

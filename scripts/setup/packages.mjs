@@ -52,6 +52,10 @@ export const PACKAGES = {
     ["xz-utils", "unpacks its kernel modules"],
     ["zstd", "unpacks its kernel"],
     ["ffmpeg", "decodes a guest's stream"],
+    ["xvfb", "a window system for QEMU's displays with GL"],
+    ["libgl1-mesa-dri", "GL without a GPU"],
+    ["libegl-mesa0", "its EGL"],
+    ["libglx-mesa0", "its GLX"],
   ],
   /** For users other than root only. */
   vmUser: [["uidmap", "user ids for building the guest's system"]],
@@ -59,6 +63,8 @@ export const PACKAGES = {
   qemu: [
     ["qemu-system-x86", "runs the test guest"],
     ["seabios", "its firmware"],
+    ["qemu-system-gui", "displays with GL"],
+    ["qemu-system-modules-opengl", "virtio-gpu-gl"],
   ],
 };
 

@@ -8,6 +8,7 @@ import { formatChecks } from "../../../cli/doctor/check.ts";
 import { checkGuest, looksLikeGuest } from "../../../cli/doctor/guest.ts";
 import { checkConfiguration, checkHost, checkKvm, checkNode } from "../../../cli/doctor/host.ts";
 import { parseConfiguration } from "../../../host/config.ts";
+import { encodeExportMessage } from "../../../proto/export.ts";
 import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
 
 let folder: string;
@@ -63,6 +64,25 @@ address = "unix:${folder}/l"`;
       expect((await find())["a: exporter"]).toMatchObject({ status: "ok" });
     } finally {
       exporter.close();
+      qemu.close();
+    }
+  });
+
+  it("reports an exporter in QEMU that is of another version, and that a VM keeps its library", async () => {
+    const socket = join(folder, "e");
+    const hello = encodeExportMessage({ type: "hello", version: 1, software: "an older exporter" });
+    const qemu = createServer((client) => client.on("error", () => {}).write(hello)).listen(socket);
+    await new Promise((resolve) => qemu.once("listening", resolve));
+    const text = `[[vm]]\nname = "a"\nports = ["${folder}/p"]\nexport = "${socket}"\ngpu = { kind = "qemu-gl" }`;
+    try {
+      const checks = await checkConfiguration(parseConfiguration(text, "test"), true);
+      expect(checks.find(({ name }) => name === "a: exporter")).toMatchObject({
+        status: "warning",
+        detail: expect.stringContaining("version 1"),
+        fix: expect.stringMatching(/--environment.*restart the VM/),
+      });
+      expect(checks.map(({ name }) => name)).not.toContain("a: GPU socket");
+    } finally {
       qemu.close();
     }
   });

@@ -106,7 +106,7 @@ describe("the videotoolbox back end", () => {
   it("lists its encoders for doctor", () => {
     const mac = {
       ...{ root: "/nowhere", home: "/nowhere/home", sockets: [] },
-      run: () => ({ kind: "ended", status: 1, output: "" }) as const,
+      run: () => ({ kind: "ended", status: 1, output: "", errors: "" }) as const,
       loadMedia: () => loadAddon("media"),
     };
     expect(checkMac(mac).find(({ name }) => name === "VideoToolbox")?.detail).toMatch(

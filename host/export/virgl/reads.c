@@ -47,6 +47,13 @@ static VirglPendingRead *first_read(VirglClient *client) {
   return &client->reads[client->first_read];
 }
 
+static VirglPendingRead take_first(VirglClient *client) {
+  const VirglPendingRead pending = *first_read(client);
+  client->first_read = (client->first_read + 1) % VSOCKENC_MAX_SLOTS;
+  client->read_count--;
+  return pending;
+}
+
 /* The resource that a read is about; NULL if it has gone since. */
 static VirglResource *resource_of(const vsockenc_Read *read) {
   VirglResource *resource = virgl_resources_find(read->resource);
@@ -115,9 +122,7 @@ static void answer(VirglClient *client, const vsockenc_Read *read, VirglRefusal 
 /* Copies and answers the read that is under way. */
 static void finish_read(void) {
   VirglClient *client = reading;
-  const VirglPendingRead pending = *first_read(client);
-  client->first_read = (client->first_read + 1) % VSOCKENC_MAX_SLOTS;
-  client->read_count--;
+  const VirglPendingRead pending = take_first(client);
   reading = NULL;
 
   int64_t began_us = g_get_monotonic_time();
@@ -180,10 +185,18 @@ void virgl_reads_cancel(VirglClient *client) {
 }
 
 void virgl_reads_reset(void) {
-  for (unsigned index = 0; index < VIRGL_MAX_CLIENTS; index++) {
-    virgl_clients[index].read_count = 0;
-  }
+  static const VirglRefusal reset = {vsockenc_ExportErrorCode_DEVICE_NOT_READY,
+                                     "the guest has reset its GPU"};
   if (reading != NULL) {
     abandon();
+  }
+  for (unsigned index = 0; index < VIRGL_MAX_CLIENTS; index++) {
+    VirglClient *client = &virgl_clients[index];
+    while (client->read_count > 0) {
+      const VirglPendingRead pending = take_first(client);
+      answer(client, &pending.read, reset, g_get_monotonic_time() - pending.arrived_us, 0);
+      virgl_slots_free(&client->slots, pending.read.slot,
+                       client->slots.slot[pending.read.slot].discarded);
+    }
   }
 }

@@ -21,7 +21,7 @@ void virgl_reads_add(VirglClient *client, const vsockenc_Read *read);
 /* Drops the reads of a client without an answer. */
 void virgl_reads_cancel(VirglClient *client);
 
-/* Drops all reads without an answer: no resource from before exists. */
+/* Refuses all reads: no resource from before exists. */
 void virgl_reads_reset(void);
 
 #endif

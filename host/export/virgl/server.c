@@ -189,9 +189,6 @@ void virgl_server_reset(void) {
   for (unsigned index = 0; index < VIRGL_MAX_CLIENTS; index++) {
     VirglClient *client = &virgl_clients[index];
     client->held_count = 0;
-    for (uint32_t slot = 0; slot < VSOCKENC_MAX_SLOTS; slot++) {
-      virgl_slots_free(&client->slots, slot, false);
-    }
     if (client->greeted) {
       virgl_client_send(client, VIRGL_MESSAGE(reset, {0}), -1);
     }

@@ -127,7 +127,7 @@ static void memory_died(gpointer data, GstMiniObject *where) {
 
 static gboolean same_picture(const VencLayout *a, const VencLayout *b) {
   return a->width == b->width && a->height == b->height && a->fourcc == b->fourcc &&
-         a->modifier == b->modifier && a->n_planes == b->n_planes;
+         a->modifier == b->modifier && a->content == b->content && a->n_planes == b->n_planes;
 }
 
 /* It has no dma-buf: its frames carry their pixels. */
@@ -254,6 +254,13 @@ static gboolean fill_entry(VencBuffers *buffers, Entry *entry, const VencPlaneMe
 static const VencPixels *hold_map(gpointer data, GError **error) {
   Hold *hold = data;
   if (hold->mapped) return &hold->pixels;
+  if (hold->entry->layout.content == vsockenc_Content_RENDERED) {
+    g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,
+                        "the GPU drew the frame, so the CPU reads it as black, and the host does "
+                        "not read it: give the VM's export socket to the relay, or let the "
+                        "pipeline read it back (gldownload)");
+    return NULL;
+  }
   if (hold->entry->layout.modifier != 0) {
     g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,
                 "the frame has the modifier 0x%016" G_GINT64_MODIFIER
@@ -312,6 +319,7 @@ static VencLayout make_layout(const VencPicture *picture) {
       .height = (guint)GST_VIDEO_INFO_HEIGHT(info),
       .fourcc = picture->fourcc,
       .modifier = picture->modifier,
+      .content = picture->content,
       .n_planes = GST_VIDEO_INFO_N_PLANES(info),
   };
 }
@@ -328,6 +336,8 @@ gboolean venc_buffers_use(VencBuffers *buffers, GstBuffer *buffer, const VencPic
     return FALSE;
   }
   if (!venc_planes_find(buffer, info, memories, error)) return FALSE;
+  /* The CPU draws into those, though the host has a texture of each. */
+  if (venc_allocator_made(memories[0].memory)) layout.content = vsockenc_Content_PAGES;
   g_mutex_lock(&buffers->lock);
   for (guint i = 0; i < VSOCKENC_MAX_ATTACHED_BUFFERS && !entry; i++)
     if (buffers->slots[i] && entry_matches(buffers->slots[i], &layout, memories))

@@ -23,7 +23,8 @@ typedef struct _VencBuffers VencBuffers;
 typedef struct {
   GstVideoInfo info;
   guint32 fourcc;
-  guint64 modifier; /* 0: linear */
+  guint64 modifier;         /* 0: linear */
+  vsockenc_Content content; /* of DmaBufs that are not of venc_allocator_new() */
 } VencPicture;
 
 /* Without `gpu` there are inline buffers only. */

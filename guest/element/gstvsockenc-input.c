@@ -107,6 +107,15 @@ static gboolean configure(GstVsockEnc *self) {
   return result == VENC_OK;
 }
 
+static vsockenc_Content wire_content(GstVsockEnc *self) {
+  GST_OBJECT_LOCK(self);
+  GstVsockEncContent content = self->settings.content;
+  GST_OBJECT_UNLOCK(self);
+  return content == GST_VSOCK_ENC_CONTENT_PAGES      ? vsockenc_Content_PAGES
+         : content == GST_VSOCK_ENC_CONTENT_RENDERED ? vsockenc_Content_RENDERED
+                                                     : vsockenc_Content_CONTENT_UNSPECIFIED;
+}
+
 /* Parses input caps and, unless it is NULL, makes the `choice` for them. FALSE: posted. */
 static gboolean parse_caps(GstVsockEnc *self, GstCaps *caps, VencPicture *picture,
                            GstVsockEncChoice *choice) {
@@ -114,8 +123,10 @@ static gboolean parse_caps(GstVsockEnc *self, GstCaps *caps, VencPicture *pictur
   vsockenc_Welcome host;
   venc_session_get_host(self->session, &host);
   if (gst_vsock_enc_parse_caps(caps, &host, picture, &error) &&
-      (!choice || gst_vsock_enc_choose(self, &picture->info, choice, &error)))
+      (!choice || gst_vsock_enc_choose(self, &picture->info, choice, &error))) {
+    picture->content = wire_content(self);
     return TRUE;
+  }
   GST_ELEMENT_ERROR(self, CORE, NEGOTIATION, ("Cannot encode this: %s.", error->message),
                     ("%" GST_PTR_FORMAT, caps));
   return FALSE;
@@ -231,9 +242,14 @@ static GstFlowReturn submit(GstVsockEnc *self, VencFrame *out) {
   return downstream_flow(self, result == VENC_FAILED ? GST_FLOW_ERROR : GST_FLOW_FLUSHING);
 }
 
-/* The frame's DmaBufs may be read once their writers have finished. */
+/*
+ * The frame's DmaBufs may be read once their writers have finished. What the host copies needs no
+ * wait: its GPU carries out the guest's commands first, which are in the virtqueue before the frame
+ * is announced. The wait would cost up to 10 ms, the interval in which QEMU looks at fences.
+ */
 static void wait_for_writers(GstVsockEnc *self, GstBuffer *buffer) {
   if (!venc_planes_are_dmabufs(buffer)) return;
+  if (gst_vsock_enc_get_source(self) == GST_VSOCK_ENC_SOURCE_RESOURCE_READ) return;
   GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
   VencResult result = venc_planes_wait_idle(buffer, self->session, FENCE_TIMEOUT_MS);
   GST_VIDEO_ENCODER_STREAM_LOCK(self);

@@ -204,6 +204,8 @@ GstVsockEncSource gst_vsock_enc_get_source(GstVsockEnc *self) {
       return GST_VSOCK_ENC_SOURCE_RESOURCE_GATHER;
     case vsockenc_SourceTier_INLINE:
       return GST_VSOCK_ENC_SOURCE_INLINE;
+    case vsockenc_SourceTier_RESOURCE_READ:
+      return GST_VSOCK_ENC_SOURCE_RESOURCE_READ;
     default:
       return GST_VSOCK_ENC_SOURCE_NONE;
   }

@@ -176,7 +176,8 @@ static void add_text(GString *json, const gchar *name, const gchar *text) {
 }
 
 gchar *venc_probe_report_to_json(const VencProbeReport *report) {
-  static const gchar *const tiers[] = {NULL, "resource", "resource-gather", "inline"};
+  static const gchar *const tiers[] = {NULL, "resource", "resource-gather", "inline",
+                                       "resource-read"};
   const VencProbe *host = &report->host;
   g_autofree gchar *crc_host = g_strdup_printf("%08x", host->crc);
   GString *json = g_string_new(NULL);

@@ -26,6 +26,7 @@ static void send_attach(VencSession *session, const VencFrame *frame, const Venc
   attach->fourcc = layout->fourcc;
   attach->modifier_high = (guint32)(layout->modifier >> 32);
   attach->modifier_low = (guint32)layout->modifier;
+  if (!is_inline) attach->content = layout->content;
   attach->planes_count = (pb_size_t)MIN(layout->n_planes, VSOCKENC_MAX_PLANES);
   memcpy(attach->planes, layout->planes, sizeof attach->planes);
   venc_connection_send(&session->connection);

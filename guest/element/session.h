@@ -37,6 +37,7 @@ typedef struct {
   guint width, height;
   guint32 fourcc;
   guint64 modifier;
+  vsockenc_Content content; /* of its resources */
   guint n_planes;
   vsockenc_Plane planes[VSOCKENC_MAX_PLANES];
 } VencLayout;

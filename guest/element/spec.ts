@@ -55,6 +55,17 @@ export const METADATA = {
 
 /** Enums by their name in C, without the prefix GstVsockEnc. */
 export const ENUMS = {
+  Content: {
+    blurb: "Where the pixels of DmaBufs are",
+    values: [
+      {
+        nick: "auto",
+        blurb: "as the host finds: in the pages of a dumb buffer, in the texture of any other resource",
+      },
+      { nick: "pages", blurb: "in the guest's pages: the CPU drew them" },
+      { nick: "rendered", blurb: "in the host's texture: the GPU drew them" },
+    ],
+  },
   Drop: {
     blurb: "What to do with a frame while the host is busy",
     values: [
@@ -88,6 +99,7 @@ export const ENUMS = {
       },
       { nick: "resource-gather", blurb: "gathered by the host from the resource's scattered pages" },
       { nick: "inline", blurb: "sent over the link with each frame" },
+      { nick: "resource-read", blurb: "copied by the host from what its GPU rendered" },
     ],
   },
 } as const satisfies Record<string, EnumSpec>;
@@ -191,6 +203,16 @@ export const PROPERTIES: readonly PropertySpec[] = [
     unit: "frames",
     blurb: "Maximum distance between key frames, in frames (0 = the host chooses)",
     mutable: "playing",
+  },
+  {
+    name: "content",
+    type: "enum",
+    of: "Content",
+    default: "auto",
+    blurb: "Where the pixels of DmaBufs are, on a virtio-gpu that renders",
+    details:
+      "Only the program that draws knows. `auto` is wrong for a dumb buffer that the GPU drew into, and for another resource that the CPU drew into: the picture is then black or old. It does not apply to the element's own buffers.",
+    mutable: "ready",
   },
   {
     name: "drop",

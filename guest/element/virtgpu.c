@@ -254,3 +254,7 @@ GstAllocator *venc_allocator_new(VencGpu *gpu) {
   self->gpu = venc_gpu_ref(gpu);
   return GST_ALLOCATOR(gst_object_ref_sink(self));
 }
+
+gboolean venc_allocator_made(const GstMemory *memory) {
+  return G_TYPE_CHECK_INSTANCE_TYPE(memory->allocator, VENC_TYPE_ALLOCATOR);
+}

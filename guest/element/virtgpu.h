@@ -70,6 +70,7 @@ int venc_gpu_create_dmabuf(VencGpu *gpu, gsize size, GError **error);
  * without a copy. Any pool can use it, also gst_video_buffer_pool_new().
  */
 GstAllocator *venc_allocator_new(VencGpu *gpu);
+gboolean venc_allocator_made(const GstMemory *memory);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VencGpu, venc_gpu_unref)
 

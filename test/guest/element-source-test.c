@@ -148,6 +148,30 @@ static void test_inline_gpu(Fixture *f, gconstpointer is_3d) {
   g_assert_cmpuint(fixture_count_warnings(f, "drawn are black"), ==, is_3d ? 1 : 0);
 }
 
+/* What the CPU drew into the element's own memory is in pages; of DmaBufs the property decides. */
+static void test_content(Fixture *f, gconstpointer properties) {
+  const vsockenc_Content expected =
+      properties ? vsockenc_Content_RENDERED : vsockenc_Content_CONTENT_UNSPECIFIED;
+  set_gpu(&fake_3d_gpu);
+  fixture_harness(f, properties);
+  fixture_encode(f, 0, 1);
+  g_assert_cmpuint(peer_counts(f->peer).attach.content, ==, vsockenc_Content_PAGES);
+  int fd = fake_gpu_new_dmabuf(FRAME_BYTES);
+  fixture_push_buffer(f, fixture_dmabuf(1, fd, FRAME_BYTES));
+  fixture_pull(f, 1, 1);
+  g_assert_cmpuint(peer_counts(f->peer).attach.content, ==, expected);
+}
+
+/* The CPU would read black in silence. */
+static void test_rendered_inline(Fixture *f, gconstpointer data) {
+  set_gpu(&fake_3d_gpu);
+  peer_set(f->peer, faults, PEER_NO_RESOURCES);
+  fixture_harness(f, "content=rendered");
+  int fd = fake_gpu_new_dmabuf(FRAME_BYTES);
+  gst_harness_push(f->harness, fixture_dmabuf(0, fd, FRAME_BYTES));
+  fixture_expect(f, GST_MESSAGE_ERROR, "the CPU reads it as black", NULL);
+}
+
 /* Neither the host nor the CPU can read it: an error. */
 static void test_unreadable(Fixture *f, gconstpointer data) {
   int ends[2];
@@ -237,6 +261,9 @@ static void add(void) {
   TEST("/source/dmabufs-inline", test_dmabufs_inline);
   TEST_WITH("/source/inline-2d", test_inline_gpu, GUINT_TO_POINTER(FALSE));
   TEST_WITH("/source/inline-3d", test_inline_gpu, GUINT_TO_POINTER(TRUE));
+  TEST("/source/content", test_content);
+  TEST_WITH("/source/content-rendered", test_content, (gpointer) "content=rendered");
+  TEST("/source/rendered-inline", test_rendered_inline);
   TEST("/source/unreadable", test_unreadable);
   TEST("/source/stuck-pixels", test_stuck_pixels);
   TEST("/source/flush-pixels", test_flush_pixels);

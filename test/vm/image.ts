@@ -50,6 +50,12 @@ const RUNTIME_PACKAGES = [
   "gstreamer1.0-plugins-base", // videotestsrc, videoconvert, appsrc
   "gstreamer1.0-plugins-good",
   "gstreamer1.0-plugins-bad", // h264parse, kmssink, waylandsink's allocators
+  "gstreamer1.0-gl", // glupload, gldownload
+  "libgl1-mesa-dri", // virgl's driver
+  "libegl1",
+  "libgles2",
+  "libgbm1",
+  "libepoxy0", // test/guest/glsrc.c
 ];
 
 /** For a desktop (guest/desktop), on top of both of the above. */
@@ -73,7 +79,7 @@ const DESKTOP_PACKAGES = [
 /** For compiling the guest's software, on top of the above. */
 const BUILD_PACKAGES =
   "gcc g++ cmake ninja-build pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev " +
-  "libgstreamer-plugins-bad1.0-dev libdrm-dev libnanopb-dev zlib1g-dev";
+  "libgstreamer-plugins-bad1.0-dev libdrm-dev libgbm-dev libepoxy-dev libnanopb-dev zlib1g-dev";
 
 /** Loaded in the initrd, with their dependencies. Some are built in. */
 const MODULES = "virtio_pci virtio_console virtio_blk ext4 9p 9pnet_virtio virtio_rng virtio_gpu";

@@ -24,8 +24,6 @@ export const PACKAGES = {
     ["libepoxy-dev", "its GL calls"],
   ],
   test: [
-    ["libgbm-dev", "buffers that a GPU draws into"],
-    ["libgles-dev", "the headers of GLES"],
     ["clang", "sanitizers and fuzzing"],
     ["clang-format", "layout of C and C++"],
     ["libswscale-dev", "pixel conversion in the stand-in for VideoToolbox"],

@@ -2,9 +2,8 @@
  * Draws the pattern into its own buffers and pushes them into a pipeline, like a compositor: a few
  * buffers in rotation, each drawn into again only after it was released. They are dumb buffers of
  * the card node, or resources of the render node, exported by PRIME; or plain memory, as a dma-buf
- * (udmabuf) or without a descriptor (system). The GPU draws into buffers of GBM (gl) and into dumb
- * ones (dumb-gl), and the frame goes on right after glFlush(). This is independent of the element's
- * code, so that each tests the other.
+ * (udmabuf) or without a descriptor (system). This is independent of the element's code, so that
+ * each tests the other.
  *
  *     dmabufsrc --allocator dumb --frames 300 --pipeline "vsockenc ! filesink location=a.h264"
  *
@@ -29,7 +28,6 @@
 #include <xf86drm.h>
 #include <xf86drmMode.h>
 
-#include "gl-draw.h"
 #include "json.h"
 #include "pattern.h"
 #include "vsockenc-formats.h"
@@ -66,7 +64,6 @@ typedef struct Source Source;
 
 typedef struct {
   Source *source;
-  int gl_target;
   guint n_dmabufs; /* one for all planes, or one for each */
   DmaBuf dmabufs[MAX_PLANES];
   GstMemory *memories[MAX_PLANES];
@@ -87,9 +84,6 @@ struct Source {
   gint pushed;
   gint64 drawing_us;
   Pattern *pattern;
-  /* What the GPU draws. */
-  guint8 *upload;
-  gint64 upload_holds;
   /* For YUV alone, which is converted from a BGRx picture in ordinary memory. */
   GstVideoConverter *converter;
   GstVideoFrame picture;
@@ -157,28 +151,15 @@ static gboolean create_system(int device, guint width, guint height, DmaBuf *buf
   return TRUE; /* anonymous memory, mapped by its caller */
 }
 
-static GlDraw *gl;
-
-static gboolean create_gl(int device, guint width, guint height, DmaBuf *buffer) {
-  guint stride;
-  if (!gl_draw_create(gl, &buffer->fd, &stride)) return FALSE;
-  buffer->stride = stride;
-  buffer->size = (gsize)stride * height;
-  return TRUE;
-}
-
 /* `create` finds size and stride of a buffer without padding, and changes them where it has any. */
 static const struct {
   const gchar *name, *path;
   gint first_node; /* number after `path` of the first device; -1: none */
   gboolean (*create)(int device, guint width, guint height, DmaBuf *buffer);
-  gboolean by_gpu;
-} ALLOCATORS[] = {{"dumb", "/dev/dri/card", 0, create_dumb, FALSE},
-                  {"resource", "/dev/dri/renderD", 128, create_resource, FALSE},
-                  {"gl", "/dev/dri/renderD", 128, create_gl, TRUE},
-                  {"dumb-gl", "/dev/dri/card", 0, create_dumb, TRUE},
-                  {"udmabuf", "/dev/udmabuf", -1, create_udmabuf, FALSE},
-                  {"system", "/dev/null", -1, create_system, FALSE}},
+} ALLOCATORS[] = {{"dumb", "/dev/dri/card", 0, create_dumb},
+                  {"resource", "/dev/dri/renderD", 128, create_resource},
+                  {"udmabuf", "/dev/udmabuf", -1, create_udmabuf},
+                  {"system", "/dev/null", -1, create_system}},
   *allocator;
 
 /* -1: failed, printed. */
@@ -204,7 +185,7 @@ static int open_device(void) {
 static gboolean parse_options(int *argc, char ***argv) {
   const GOptionEntry entries[] = {
       {"allocator", 0, 0, G_OPTION_ARG_STRING, &options.allocator,
-       "dumb, resource, gl, dumb-gl, udmabuf or system", "NAME"},
+       "dumb, resource, udmabuf or system", "NAME"},
       {"planes", 0, 0, G_OPTION_ARG_STRING, &options.planes, "together or separate", "HOW"},
       {"frames", 0, 0, G_OPTION_ARG_INT, &options.frames, "how many (300)", "N"},
       {"width", 0, 0, G_OPTION_ARG_INT, &options.width, "pixels (1280)", "N"},
@@ -233,8 +214,7 @@ static gboolean parse_options(int *argc, char ***argv) {
         g_strdup_printf("vsockenc ! h264parse ! filesink location=\"%s\"", options.output);
   for (guint i = 0; i < G_N_ELEMENTS(ALLOCATORS); i++)
     if (g_str_equal(options.allocator, ALLOCATORS[i].name)) allocator = &ALLOCATORS[i];
-  if (!allocator || (allocator->by_gpu && g_strcmp0(options.format, "BGRx")) ||
-      options.buffers < 1 || options.buffers > MAX_BUFFERS || options.fps < 1 ||
+  if (!allocator || options.buffers < 1 || options.buffers > MAX_BUFFERS || options.fps < 1 ||
       options.frames < 1 || options.width < 16 || options.height < 16 ||
       gst_video_format_from_string(options.format) == GST_VIDEO_FORMAT_UNKNOWN ||
       (g_strcmp0(options.planes, "together") && g_strcmp0(options.planes, "separate"))) {
@@ -252,10 +232,6 @@ static gboolean create_dmabuf(Slot *slot, int device, gsize size) {
   guint width = (guint)options.width, height = (guint)((size + width * 4 - 1) / (width * 4));
   *dmabuf = (DmaBuf){.fd = -1, .size = (gsize)width * 4 * height, .stride = width * 4};
   if (!allocator->create(device, width, height, dmabuf)) return FALSE;
-  if (allocator->by_gpu) {
-    slot->gl_target = gl_draw_add_target(gl, dmabuf->fd, dmabuf->stride);
-    if (slot->gl_target < 0) return FALSE;
-  }
   int kind = MAP_SHARED | (dmabuf->fd < 0 ? MAP_ANONYMOUS : 0);
   dmabuf->pixels = mmap(NULL, dmabuf->size, PROT_READ | PROT_WRITE, kind, dmabuf->fd, 0);
   if (dmabuf->pixels == MAP_FAILED) return fail("mmap of a dma-buf");
@@ -287,12 +263,6 @@ static gboolean create_slot(Slot *slot, int device) {
 static gboolean create_slots(Source *source) {
   int device = open_device();
   if (device < 0) return FALSE;
-  if (allocator->by_gpu) {
-    gl = gl_draw_new(device, (guint)options.width, (guint)options.height);
-    source->upload = g_malloc((gsize)options.width * (gsize)options.height * 4);
-    source->upload_holds = -1;
-    if (!gl) return FALSE;
-  }
   gst_video_info_set_format(&source->info, gst_video_format_from_string(options.format),
                             (guint)options.width, (guint)options.height);
   for (gint i = 0; i < options.buffers; i++) {
@@ -303,7 +273,7 @@ static gboolean create_slots(Source *source) {
     if (GST_VIDEO_INFO_IS_RGB(&source->info))
       source->info.stride[0] = (gint)slot->dmabufs[0].stride;
   }
-  if (!gl) close(device);
+  close(device);
   return TRUE;
 }
 
@@ -367,14 +337,6 @@ static void sync_cpu(const Slot *slot, guint64 flag) {
 /* Draws frame `number` into the slot. */
 static void draw(Source *source, Slot *slot, guint number) {
   gint64 before = g_get_monotonic_time();
-  if (gl) {
-    pattern_draw(source->pattern, source->upload, (gsize)options.width * 4, number,
-                 source->upload_holds);
-    source->upload_holds = number;
-    gl_draw_picture(gl, slot->gl_target, source->upload);
-    source->drawing_us += g_get_monotonic_time() - before;
-    return;
-  }
   sync_cpu(slot, DMA_BUF_SYNC_START);
   if (source->converter) {
     GstVideoFrame target = {.info = source->info};

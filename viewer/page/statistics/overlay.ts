@@ -17,6 +17,7 @@ export interface OverlayContent {
 const TIER_TEXTS: Readonly<Record<string, string>> = {
   resource: "resource (the guest's own memory)",
   "resource-gather": "resource-gather (copied from the guest's memory)",
+  "resource-read": "resource-read (copied from the GPU's picture)",
   inline: "inline (pixels sent through the port)",
 };
 /** Of a 60 Hz screen: the reference line of the curve of paint intervals. */

@@ -207,14 +207,17 @@ describe.each([
 
   describe("Read", () => {
     it("comes after every command that was queued before it", async () => {
-      await host.command(`texture 1 64 64 ${BGRA}`);
+      await host.commands(`texture 1 64 64 ${BGRA}`, `texture 2 1024 1024 ${BGRA}`);
       const relay = await connect();
       const { generation } = await relay.acquire(1);
       for (let seed = 0; seed < 100; seed++) {
+        // While QEMU has work, the command and the request arrive: its next turn finds both.
+        const work = host.command(`paint 2 ${seed}`);
+        await new Promise(setImmediate);
         const painting = host.command(`paint 1 ${seed}`);
         const pixels = await relay.read(1, generation);
         expect(pixels.equals(painted(64, 64, BGRA, seed)), `picture ${seed}`).toBe(true);
-        await painting;
+        await Promise.all([work, painting]);
       }
     });
 

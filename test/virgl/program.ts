@@ -3,7 +3,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { packageRoot } from "../../common/package-root.ts";
-import { compile } from "../support/native-program.ts";
+import { buildAlone } from "../support/native-program.ts";
 import { until } from "../support/until.ts";
 
 /** Where `npm run build` leaves the exporter. */
@@ -29,7 +29,10 @@ export class VirglHostError extends Error {
 
 /** @returns the folder of the programs */
 export function compileVirglHost(): string {
-  return compile(import.meta.dirname, "virgl");
+  const build = join(packageRoot, "build", "native", "virgl");
+  buildAlone(build, "cmake", "-S", import.meta.dirname, "-B", build, "-G", "Ninja");
+  buildAlone(build, "cmake", "--build", build);
+  return build;
 }
 
 function loadingEnvironment(loading: Loading): NodeJS.ProcessEnv {

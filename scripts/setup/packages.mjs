@@ -21,7 +21,8 @@ export const PACKAGES = {
     ["libx264-dev", "the fall-back encoder"],
     ["zlib1g-dev", "CRC-32"],
     ["libvirglrenderer-dev", "the exporter inside QEMU"],
-    ["libepoxy-dev", "its GL calls"],
+    ["libepoxy-dev", "its GL calls, and those of the test guest's programs"],
+    ["libgbm-dev", "buffers to render into, for the test guest's programs"],
   ],
   test: [
     ["clang", "sanitizers and fuzzing"],

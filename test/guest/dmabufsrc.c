@@ -1,16 +1,20 @@
 /*
  * Draws the pattern into its own buffers and pushes them into a pipeline, like a compositor: a few
  * buffers in rotation, each drawn into again only after it was released. They are dumb buffers of
- * the card node, or resources of the render node, exported by PRIME; or plain memory, as a dma-buf
- * (udmabuf) or without a descriptor (system). This is independent of the element's code, so that
- * each tests the other.
+ * the card node, or resources of the render node, exported by PRIME; GBM's, for OpenGL; or plain
+ * memory, as a dma-buf (udmabuf) or without a descriptor (system). This is independent of the
+ * element's code, so that each tests the other.
  *
  *     dmabufsrc --allocator dumb --frames 300 --pipeline "vsockenc ! filesink location=a.h264"
+ *
+ * With --gl, OpenGL draws, also into dumb buffers and resources, RGB or NV12 (a dma-buf for each
+ * plane); a frame is pushed right after glFlush.
  *
  * SIGINT ends the stream after the current frame. Exit status: 0 at EOS without an error. Memory
  * is released by exiting.
  */
 #define _GNU_SOURCE
+#include <drm_fourcc.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gst/allocators/allocators.h>
@@ -28,6 +32,7 @@
 #include <xf86drm.h>
 #include <xf86drmMode.h>
 
+#include "gl-pattern.h"
 #include "json.h"
 #include "pattern.h"
 #include "vsockenc-formats.h"
@@ -41,8 +46,8 @@
 
 static struct {
   gchar *allocator, *planes, *format, *pipeline, *output, *stats_json;
-  gint frames, width, height, buffers, fps;
-  gboolean live, drm_caps;
+  gint frames, width, height, buffers, fps, passes;
+  gboolean live, drm_caps, gl;
 } options = {.allocator = "resource",
              .planes = "together",
              .format = "BGRx",
@@ -51,13 +56,16 @@ static struct {
              .width = 1280,
              .height = 720,
              .buffers = 8,
-             .fps = 30};
+             .fps = 30,
+             .passes = 1};
 
 typedef struct {
-  int fd; /* -1: none */
+  int fd;         /* -1: none */
+  guint32 fourcc; /* DRM_FORMAT_* of what OpenGL draws */
   gsize size;
   guint stride;
-  guint8 *pixels;
+  guint8 *pixels;    /* NULL: OpenGL draws */
+  guint framebuffer; /* OpenGL's */
 } DmaBuf;
 
 typedef struct Source Source;
@@ -89,6 +97,8 @@ struct Source {
   GstVideoFrame picture;
   gint64 picture_holds;
 };
+
+static GlPattern *gl; /* NULL: the CPU draws */
 
 static volatile sig_atomic_t interrupted;
 
@@ -132,6 +142,11 @@ static gboolean create_resource(int device, guint width, guint height, DmaBuf *b
   return export_handle(device, create.bo_handle, buffer);
 }
 
+static gboolean create_gbm(int device, guint width, guint height, DmaBuf *buffer) {
+  buffer->fd = gl_pattern_create(gl, buffer->fourcc, width, height, &buffer->stride);
+  return buffer->fd >= 0;
+}
+
 static gboolean create_udmabuf(int device, guint width, guint height, DmaBuf *buffer) {
   gsize page = (gsize)sysconf(_SC_PAGESIZE);
   buffer->size = (buffer->size + page - 1) & ~(page - 1);
@@ -158,19 +173,16 @@ static const struct {
   gboolean (*create)(int device, guint width, guint height, DmaBuf *buffer);
 } ALLOCATORS[] = {{"dumb", "/dev/dri/card", 0, create_dumb},
                   {"resource", "/dev/dri/renderD", 128, create_resource},
+                  {"gbm", "/dev/dri/renderD", 128, create_gbm},
                   {"udmabuf", "/dev/udmabuf", -1, create_udmabuf},
                   {"system", "/dev/null", -1, create_system}},
   *allocator;
 
-/* -1: failed, printed. */
-static int open_device(void) {
-  if (allocator->first_node < 0) {
-    int fd = open(allocator->path, O_RDWR | O_CLOEXEC);
-    if (fd < 0) fail(allocator->path);
-    return fd;
-  }
+/* The first virtio-gpu whose node has this name, a number from `first` on after it. -1: none,
+ * printed. */
+static int open_gpu(const gchar *name, gint first) {
   for (gint i = 0; i < NODES; i++) {
-    g_autofree gchar *path = g_strdup_printf("%s%d", allocator->path, allocator->first_node + i);
+    g_autofree gchar *path = g_strdup_printf("%s%d", name, first + i);
     int fd = open(path, O_RDWR | O_CLOEXEC);
     drmVersionPtr version = fd >= 0 ? drmGetVersion(fd) : NULL;
     gboolean found = version && g_strcmp0(version->name, "virtio_gpu") == 0;
@@ -182,10 +194,18 @@ static int open_device(void) {
   return -1;
 }
 
+/* -1: failed, printed. */
+static int open_device(void) {
+  if (allocator->first_node >= 0) return open_gpu(allocator->path, allocator->first_node);
+  int fd = open(allocator->path, O_RDWR | O_CLOEXEC);
+  if (fd < 0) fail(allocator->path);
+  return fd;
+}
+
 static gboolean parse_options(int *argc, char ***argv) {
   const GOptionEntry entries[] = {
       {"allocator", 0, 0, G_OPTION_ARG_STRING, &options.allocator,
-       "dumb, resource, udmabuf or system", "NAME"},
+       "dumb, resource, gbm, udmabuf or system", "NAME"},
       {"planes", 0, 0, G_OPTION_ARG_STRING, &options.planes, "together or separate", "HOW"},
       {"frames", 0, 0, G_OPTION_ARG_INT, &options.frames, "how many (300)", "N"},
       {"width", 0, 0, G_OPTION_ARG_INT, &options.width, "pixels (1280)", "N"},
@@ -193,6 +213,9 @@ static gboolean parse_options(int *argc, char ***argv) {
       {"format", 0, 0, G_OPTION_ARG_STRING, &options.format, "of proto/formats.ts (BGRx)", "NAME"},
       {"buffers", 0, 0, G_OPTION_ARG_INT, &options.buffers, "in rotation (8)", "N"},
       {"fps", 0, 0, G_OPTION_ARG_INT, &options.fps, "frames a second in the caps (30)", "N"},
+      {"gl", 0, 0, G_OPTION_ARG_NONE, &options.gl, "OpenGL draws, instead of the CPU", NULL},
+      {"passes", 0, 0, G_OPTION_ARG_INT, &options.passes,
+       "how often OpenGL draws each frame, at last with the right number (1)", "N"},
       {"live", 0, 0, G_OPTION_ARG_NONE, &options.live, "a live source, paced by the clock", NULL},
       {"drm-caps", 0, 0, G_OPTION_ARG_NONE, &options.drm_caps, "format=DMA_DRM (1.24)", NULL},
       {"pipeline", 0, 0, G_OPTION_ARG_STRING, &options.pipeline, "what follows the source", "TEXT"},
@@ -214,14 +237,46 @@ static gboolean parse_options(int *argc, char ***argv) {
         g_strdup_printf("vsockenc ! h264parse ! filesink location=\"%s\"", options.output);
   for (guint i = 0; i < G_N_ELEMENTS(ALLOCATORS); i++)
     if (g_str_equal(options.allocator, ALLOCATORS[i].name)) allocator = &ALLOCATORS[i];
-  if (!allocator || options.buffers < 1 || options.buffers > MAX_BUFFERS || options.fps < 1 ||
-      options.frames < 1 || options.width < 16 || options.height < 16 ||
+  gboolean drawable =
+      options.gl ? g_strcmp0(options.allocator, "udmabuf") && g_strcmp0(options.allocator, "system")
+                 : g_strcmp0(options.allocator, "gbm");
+  if (!allocator || !drawable || options.passes < 1 || options.buffers < 1 ||
+      options.buffers > MAX_BUFFERS || options.fps < 1 || options.frames < 1 ||
+      options.width < 16 || options.height < 16 ||
       gst_video_format_from_string(options.format) == GST_VIDEO_FORMAT_UNKNOWN ||
       (g_strcmp0(options.planes, "together") && g_strcmp0(options.planes, "separate"))) {
     fprintf(stderr, "dmabufsrc: an option is out of range; see --help\n");
     return FALSE;
   }
   return TRUE;
+}
+
+static guint32 drm_format(const gchar *name) {
+#define DRM(format, code, ...) \
+  if (g_str_equal(name, #format)) return code;
+  VSOCKENC_PIXEL_FORMATS(DRM)
+#undef DRM
+  return 0;
+}
+
+/* A dma-buf for OpenGL to draw one plane of. */
+static gboolean create_rendered(Slot *slot, int device, guint plane) {
+  const guint32 luma_chroma[] = {DRM_FORMAT_R8, DRM_FORMAT_GR88};
+  g_autoptr(GstAllocator) memories = gst_dmabuf_allocator_new();
+  const GstVideoInfo *info = &slot->source->info;
+  guint width = (guint)GST_VIDEO_INFO_COMP_WIDTH(info, plane);
+  guint height = (guint)GST_VIDEO_INFO_COMP_HEIGHT(info, plane);
+  DmaBuf *dmabuf = &slot->dmabufs[slot->n_dmabufs];
+  *dmabuf = (DmaBuf){.fd = -1, .stride = width * 4};
+  dmabuf->fourcc =
+      GST_VIDEO_INFO_IS_RGB(info) ? drm_format(options.format) : luma_chroma[MIN(plane, 1)];
+  if (!allocator->create(device, width, height, dmabuf)) return FALSE;
+  dmabuf->size = (gsize)dmabuf->stride * height;
+  dmabuf->framebuffer =
+      gl_pattern_import(gl, dmabuf->fd, dmabuf->fourcc, width, height, dmabuf->stride);
+  slot->memories[slot->n_dmabufs++] = gst_dmabuf_allocator_alloc_with_flags(
+      memories, dmabuf->fd, dmabuf->size, GST_FD_MEMORY_FLAG_DONT_CLOSE);
+  return dmabuf->framebuffer != 0;
 }
 
 /* A dma-buf of at least `size` bytes: as wide as the picture, in 32-bit pixels, and as high as that
@@ -249,11 +304,13 @@ static gboolean create_slot(Slot *slot, int device) {
   gsize begin = 0;
   for (guint i = 0; i < GST_VIDEO_INFO_N_PLANES(info); i++) {
     gsize size = (gsize)GST_VIDEO_INFO_COMP_HEIGHT(info, i) * (gsize)info->stride[i];
-    if ((i == 0 || !together) && !create_dmabuf(slot, device, together ? info->size : size))
+    if (gl) {
+      if (!create_rendered(slot, device, i)) return FALSE;
+    } else if ((i == 0 || !together) && !create_dmabuf(slot, device, together ? info->size : size))
       return FALSE;
     const DmaBuf *dmabuf = &slot->dmabufs[slot->n_dmabufs - 1];
-    slot->planes[i] = dmabuf->pixels + (together ? info->offset[i] : 0);
-    slot->offsets[i] = together ? info->offset[i] : begin;
+    if (!gl) slot->planes[i] = dmabuf->pixels + (together ? info->offset[i] : 0);
+    slot->offsets[i] = together && !gl ? info->offset[i] : begin;
     begin += dmabuf->size;
   }
   return TRUE;
@@ -263,15 +320,14 @@ static gboolean create_slot(Slot *slot, int device) {
 static gboolean create_slots(Source *source) {
   int device = open_device();
   if (device < 0) return FALSE;
-  gst_video_info_set_format(&source->info, gst_video_format_from_string(options.format),
-                            (guint)options.width, (guint)options.height);
   for (gint i = 0; i < options.buffers; i++) {
     Slot *slot = &source->slots[i];
     slot->source = source;
     slot->holds = -1;
     if (!create_slot(slot, device)) return FALSE;
-    if (GST_VIDEO_INFO_IS_RGB(&source->info))
-      source->info.stride[0] = (gint)slot->dmabufs[0].stride;
+    for (guint plane = 0; plane < slot->n_dmabufs; plane++)
+      if (gl || GST_VIDEO_INFO_IS_RGB(&source->info))
+        source->info.stride[plane] = (gint)slot->dmabufs[plane].stride;
   }
   close(device);
   return TRUE;
@@ -315,6 +371,11 @@ static GstBuffer *wrap(Slot *slot, guint number) {
 /* FALSE: the pattern cannot be drawn in this format, printed. */
 static gboolean create_pattern(Source *source) {
   guint width = (guint)options.width, height = (guint)options.height;
+  if (options.gl) {
+    int render_node = open_gpu("/dev/dri/renderD", 128);
+    if (render_node >= 0) gl = gl_pattern_new(render_node, width, height);
+    return gl != NULL;
+  }
   gboolean yuv = GST_VIDEO_INFO_IS_YUV(&source->info);
   source->pattern = pattern_new(width, height, yuv ? "BGRx" : options.format);
   source->picture_holds = -1;
@@ -334,9 +395,16 @@ static void sync_cpu(const Slot *slot, guint64 flag) {
     while (ioctl(slot->dmabufs[i].fd, DMA_BUF_IOCTL_SYNC, &sync) != 0 && errno == EINTR) continue;
 }
 
-/* Draws frame `number` into the slot. */
-static void draw(Source *source, Slot *slot, guint number) {
-  gint64 before = g_get_monotonic_time();
+static void draw_by_gl(const Slot *slot, guint number) {
+  for (guint i = 0; i < slot->n_dmabufs; i++) {
+    GlPatternPlane plane = slot->n_dmabufs == 1 ? GL_PATTERN_RGB
+                           : i == 0             ? GL_PATTERN_LUMA
+                                                : GL_PATTERN_CHROMA;
+    gl_pattern_draw(gl, slot->dmabufs[i].framebuffer, plane, number, (guint)options.passes);
+  }
+}
+
+static void draw_by_cpu(Source *source, Slot *slot, guint number) {
   sync_cpu(slot, DMA_BUF_SYNC_START);
   if (source->converter) {
     GstVideoFrame target = {.info = source->info};
@@ -351,6 +419,15 @@ static void draw(Source *source, Slot *slot, guint number) {
   }
   sync_cpu(slot, DMA_BUF_SYNC_END);
   slot->holds = number;
+}
+
+/* Draws frame `number` into the slot. */
+static void draw(Source *source, Slot *slot, guint number) {
+  gint64 before = g_get_monotonic_time();
+  if (gl)
+    draw_by_gl(slot, number);
+  else
+    draw_by_cpu(source, slot, number);
   source->drawing_us += g_get_monotonic_time() - before;
 }
 
@@ -390,11 +467,7 @@ static gpointer watch_bus(gpointer data) {
 }
 
 static GstCaps *source_caps(void) {
-  guint32 drm = 0; /* fourcc, whose bytes are its name */
-#define DRM(name, code, ...) \
-  if (g_str_equal(options.format, #name)) drm = code;
-  VSOCKENC_PIXEL_FORMATS(DRM)
-#undef DRM
+  guint32 drm = drm_format(options.format); /* its bytes are its name */
   g_autofree gchar *format = options.drm_caps
                                  ? g_strdup_printf("DMA_DRM,drm-format=%.4s", (const gchar *)&drm)
                                  : g_strdup(options.format);
@@ -446,6 +519,8 @@ int main(int argc, char **argv) {
   static Source source;
   if (!parse_options(&argc, &argv)) return 2;
   gst_init(&argc, &argv);
+  gst_video_info_set_format(&source.info, gst_video_format_from_string(options.format),
+                            (guint)options.width, (guint)options.height);
   signal(SIGINT, interrupt);
-  return create_slots(&source) && create_pattern(&source) && run(&source) ? 0 : 1;
+  return create_pattern(&source) && create_slots(&source) && run(&source) ? 0 : 1;
 }

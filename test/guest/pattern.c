@@ -97,6 +97,10 @@ void pattern_free(Pattern *pattern) {
   free(pattern);
 }
 
+const uint32_t *pattern_still(const Pattern *pattern) {
+  return pattern->still;
+}
+
 /* Oscillates between 0 and `range`. */
 static unsigned swing(unsigned at, unsigned range) {
   if (range == 0) return 0;

@@ -28,6 +28,9 @@ typedef struct Pattern Pattern;
 Pattern *pattern_new(unsigned width, unsigned height, const char *format);
 void pattern_free(Pattern *pattern);
 
+/* What all frames have, under what moves: `width` pixels a row. */
+const uint32_t *pattern_still(const Pattern *pattern);
+
 /* Draws frame `number`; `pixels` contain the frame `before`, -1: none. */
 void pattern_draw(const Pattern *pattern, uint8_t *pixels, size_t stride, unsigned number,
                   int64_t before);

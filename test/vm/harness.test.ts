@@ -13,6 +13,7 @@ const LAYOUT: QemuLayout = {
   memoryMiB: 512,
   gpu: "vsockenc",
   heads: 2,
+  mode: undefined,
   kernel: "/image/kernel",
   initrd: "/state/initrd",
   rootDisk: "/image/root.img",

@@ -1,6 +1,7 @@
-/** `vsockenc gpu` and `vsockenc relay`, as built, beside a test guest. */
+/** `vsockenc gpu` and `vsockenc relay`, as built, beside a test guest, and a window system for QEMU. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { nativeFolder } from "../../common/load-addon.ts";
 import { packageRoot } from "../../common/package-root.ts";
 import { until } from "../support/until.ts";
 import { SupervisedProcess } from "./child.ts";
@@ -39,6 +40,39 @@ export async function startGpu(
   const sockets = (): boolean => existsSync(socketPath) && existsSync(exportPath);
   await until(() => sockets() || !gpu.alive, "the sockets of vsockenc gpu");
   return gpu.alive ? gpu : await gpu.failure();
+}
+
+/** A window system without a screen, on a display number that is free. */
+export async function startXvfb(): Promise<{
+  readonly process: SupervisedProcess;
+  readonly display: string;
+}> {
+  const x = new SupervisedProcess("Xvfb", [
+    "Xvfb",
+    "-displayfd",
+    "1",
+    "-nolisten",
+    "tcp",
+    "-screen",
+    "0",
+    "1920x1200x24",
+  ]);
+  x.start();
+  const number = (): string | undefined => /^(\d+)$/m.exec(x.log)?.[1];
+  await until(() => number() !== undefined || !x.alive, "Xvfb's display number");
+  return x.alive ? { process: x, display: `:${number()}` } : await x.failure();
+}
+
+/** How the exporter gets into QEMU: by LD_PRELOAD, or in the place of libvirglrenderer. */
+export type ExporterLoading = "preload" | "replace";
+
+/** Variables for a QEMU with the exporter, as words for env(1). */
+export function exporterEnvironment(loading: ExporterLoading, exportSocket: string): string[] {
+  const library = join(nativeFolder(), "libvsockenc-virgl.so");
+  if (!existsSync(library)) throw new RequirementError(`${library} is not built. Run: npm run build.`);
+  const loader =
+    loading === "preload" ? `LD_PRELOAD=${library}` : `LD_LIBRARY_PATH=${join(nativeFolder(), "replace")}`;
+  return [loader, `VSOCKENC_EXPORT=${exportSocket}`];
 }
 
 /** Where a relay finds a guest. */

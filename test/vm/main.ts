@@ -69,7 +69,7 @@ const program = new Command("npm run vm --")
   .option("--no-relay", "do not start a relay")
   .option("--no-payload", "boot without the project's software in the guest")
   .option("--heads <number>", "outputs of the GPU", positive, 1)
-  .option("--mode <WIDTHxHEIGHT>", "size of the first output (--gpu vsockenc)")
+  .option("--mode <WIDTHxHEIGHT>", "size of the first output")
   .option(
     "--forward <HOST:GUEST>",
     "forward a TCP port of 127.0.0.1 to the guest; repeatable",

@@ -1,7 +1,13 @@
 /** QEMU's command line for a test guest, as a pure function. */
 
-export const GPU_KINDS = ["vsockenc", "stock", "none"] as const;
+/** Ours; QEMU's own; QEMU's own that renders, by OpenGL or by OpenGL ES. */
+export const GPU_KINDS = ["vsockenc", "stock", "gl", "gles", "none"] as const;
 export type GpuKind = (typeof GPU_KINDS)[number];
+
+/** Whether the GPU renders: its exporter is then a library in QEMU, which needs a window system. */
+export function isGl(gpu: GpuKind): boolean {
+  return gpu === "gl" || gpu === "gles";
+}
 
 const VSOCKENC_PORT = "org.vsockenc.0";
 const AGENT_PORT = "org.vsockenc.agent";
@@ -17,6 +23,8 @@ export interface QemuLayout {
   memoryMiB: number;
   gpu: GpuKind;
   heads: number;
+  /** WIDTHxHEIGHT of the first output. */
+  mode: string | undefined;
   kernel: string;
   initrd: string;
   rootDisk: string;
@@ -89,11 +97,20 @@ function serverSocket(id: string, path: string): string[] {
   return ["-chardev", `socket,id=${id},path=${quoted(path)},server=on,wait=off`];
 }
 
-function gpuDevice(gpu: GpuKind, heads: number, socket: string): string[] {
+function gpuDevice({ gpu, heads, mode }: QemuLayout, socket: string): string[] {
   if (gpu === "none") return [];
-  if (gpu === "stock") return ["-device", `virtio-gpu-pci,max_outputs=${heads}`];
+  const [width, height] = mode?.split("x") ?? [];
+  const shape = `max_outputs=${heads}${mode === undefined ? "" : `,xres=${width},yres=${height}`}`;
+  if (gpu === "stock") return ["-device", `virtio-gpu-pci,${shape}`];
+  if (isGl(gpu)) return ["-device", `virtio-gpu-gl-pci,${shape}`];
   const chardev = ["-chardev", `socket,id=vgpu,path=${quoted(socket)}`];
   return [...chardev, "-device", `vhost-user-gpu-pci,chardev=vgpu,max_outputs=${heads}`];
+}
+
+/** QEMU has a GL context only with a display of its own. */
+function display(gpu: GpuKind): string {
+  if (!isGl(gpu)) return "none";
+  return gpu === "gles" ? "sdl,gl=es" : "sdl,gl=on";
 }
 
 /** QEMU's user network for one guest: forwarded ports lead in, nothing leads out. */
@@ -111,7 +128,8 @@ function network(ports: readonly ForwardedPort[]): string[] {
 export function qemuArguments(layout: QemuLayout): string[] {
   const state = (name: keyof typeof STATE_FILES): string => `${layout.stateDir}/${STATE_FILES[name]}`;
   return [
-    ...["-name", "vsockenc-test", "-nodefaults", "-no-user-config", "-display", "none"],
+    ...["-name", "vsockenc-test", "-nodefaults", "-no-user-config"],
+    ...["-display", display(layout.gpu)],
     ...["-accel", layout.accelerator],
     // A plain CPU is a little faster to emulate than -cpu max.
     ...["-cpu", layout.accelerator === "kvm" ? "host" : "Nehalem"],
@@ -134,7 +152,7 @@ export function qemuArguments(layout: QemuLayout): string[] {
     ...share("vsockenc-control", state("control"), false),
     ...(layout.inDir === undefined ? [] : share("vsockenc-in", layout.inDir, true)),
     ...(layout.outDir === undefined ? [] : share("vsockenc-out", layout.outDir, false)),
-    ...gpuDevice(layout.gpu, layout.heads, state("vgpu")),
+    ...gpuDevice(layout, state("vgpu")),
     ...network(layout.forward),
     ...layout.extra,
   ];

@@ -18,11 +18,18 @@ import { SupervisedProcess } from "./child.ts";
 import { makeCpio } from "./cpio.ts";
 import { tail, VmError, VmTimeoutError } from "./errors.ts";
 import { GuestAgent, type Job, type RunOptions, type RunResult } from "./guest-agent.ts";
-import { relayConfiguration, startGpu, startRelay } from "./host-processes.ts";
+import {
+  type ExporterLoading,
+  exporterEnvironment,
+  relayConfiguration,
+  startGpu,
+  startRelay,
+  startXvfb,
+} from "./host-processes.ts";
 import { type Desktop, ensureImage, type GuestImage, type Suite } from "./image.ts";
 import { ensurePayload } from "./payload.ts";
 import { PortCounter } from "./port-counter.ts";
-import { type ForwardedPort, type GpuKind, qemuArguments, STATE_FILES } from "./qemu-args.ts";
+import { type ForwardedPort, type GpuKind, isGl, qemuArguments, STATE_FILES } from "./qemu-args.ts";
 import { QmpClient } from "./qmp.ts";
 import { SerialLog } from "./serial-log.ts";
 import { makeStateDir, registerOwner, releaseOwner } from "./state-dir.ts";
@@ -36,6 +43,8 @@ export interface VmOptions {
   kernelArgs?: readonly string[];
   /** Default "vsockenc". */
   gpu?: GpuKind;
+  /** How the exporter gets into a QEMU with gpu "gl" or "gles"; default "preload". */
+  exporter?: ExporterLoading;
   /** Whether our relay serves the port; default true. */
   relay?: boolean;
   /** A TOML file put before the relay's [[vm]] section. */
@@ -48,7 +57,7 @@ export interface VmOptions {
   /** Host folders that appear as /in (read-only) and /out. */
   inDir?: string | undefined;
   outDir?: string | undefined;
-  /** The GPU's number of outputs, and the first one's size as WIDTHxHEIGHT (gpu "vsockenc"). */
+  /** The GPU's number of outputs, and the first one's size as WIDTHxHEIGHT. */
   heads?: number;
   mode?: string | undefined;
   /** A file for the GPU's vhost session (gpu "vsockenc"). */
@@ -78,12 +87,13 @@ export class Vm {
   gpu: SupervisedProcess | undefined;
   relay: SupervisedProcess | undefined;
   portProxy: PortCounter | undefined;
-  /** The exporter's socket, with gpu "vsockenc". */
+  /** The exporter's socket, with gpu "vsockenc", "gl" or "gles". */
   readonly exportSocket: string;
   /** QEMU's end of org.vsockenc.0: what a relay connects to. */
   readonly portSocket: string;
   readonly #serial: SerialLog;
   #qemu: SupervisedProcess | undefined;
+  #xvfb: SupervisedProcess | undefined;
   #qmp: QmpClient | undefined;
   #agent: GuestAgent | undefined;
   #failure: Error | undefined;
@@ -225,12 +235,15 @@ export class Vm {
     }
     const controlDir = this.#path(STATE_FILES.control);
     mkdirSync(controlDir);
+    const environment = isGl(gpu) ? await this.#prepareGl() : [];
     this.#startQemu(
+      environment,
       qemuArguments({
         accelerator: this.accelerator,
         memoryMiB: options.memoryMiB ?? DEFAULT_MEMORY_MIB,
         gpu,
         heads,
+        mode: options.mode,
         kernel: image.kernel,
         initrd,
         rootDisk: image.rootDisk,
@@ -249,7 +262,7 @@ export class Vm {
     this.#qmp.on("event", ({ event }) => {
       if (event === "RESET") this.#agent?.rebooted();
     });
-    await this.#startRelay(gpu === "vsockenc" ? this.exportSocket : undefined);
+    await this.#startRelay(gpu === "vsockenc" || isGl(gpu) ? this.exportSocket : undefined);
     if (this.#failure !== undefined) this.#agent.fail(this.#failure); // it happened before there was an agent
     await this.ready();
     if (desktop !== undefined) await this.#startDesktop(desktop);
@@ -274,8 +287,17 @@ export class Vm {
     if (status !== 0) throw new VmError("The desktop did not start.", tail(stdout + stderr, 40));
   }
 
-  #startQemu(args: readonly string[]): void {
-    const qemu = new SupervisedProcess("QEMU", [QEMU, ...args]);
+  /** @returns the variables of QEMU's environment, as words for env(1) */
+  async #prepareGl(): Promise<string[]> {
+    const x = await startXvfb();
+    this.#xvfb = x.process;
+    x.process.onUnexpectedEnd = (error) => this.#fail(error);
+    const exporter = exporterEnvironment(this.options.exporter ?? "preload", this.exportSocket);
+    return [`DISPLAY=${x.display}`, ...exporter];
+  }
+
+  #startQemu(environment: readonly string[], args: readonly string[]): void {
+    const qemu = new SupervisedProcess("QEMU", ["env", ...environment, QEMU, ...args]);
     this.#qemu = qemu;
     qemu.onOutput = this.#output("qemu");
     qemu.onUnexpectedEnd = ({ message }) =>
@@ -323,6 +345,7 @@ export class Vm {
     this.#qemu?.kill("SIGKILL");
     await this.#qemu?.ended();
     await this.gpu?.stop();
+    await this.#xvfb?.stop();
     this.#serial.close();
     this.#qmp = undefined;
     this.#agent = undefined;

@@ -42,7 +42,9 @@
 #define MAX_BUFFERS 64
 #define MAX_PLANES 3
 #define NODES 16
+/* PIPE_TEXTURE_2D, and VIRGL_BIND_RENDER_TARGET: GPUs that render want a texture's purpose. */
 #define TARGET_2D 2
+#define BIND_RENDER_TARGET (1 << 1)
 
 static struct {
   gchar *allocator, *planes, *format, *pipeline, *output, *stats_json;
@@ -132,6 +134,7 @@ static gboolean create_dumb(int device, guint width, guint height, DmaBuf *buffe
 static gboolean create_resource(int device, guint width, guint height, DmaBuf *buffer) {
   struct drm_virtgpu_resource_create create = {.target = TARGET_2D,
                                                .format = VSOCKENC_VIRTIO_BGRx,
+                                               .bind = BIND_RENDER_TARGET,
                                                .width = width,
                                                .height = height,
                                                .depth = 1,

@@ -52,6 +52,7 @@ typedef struct {
   GstVideoFrame frame; /* while mapped */
   VencPixels pixels;
   gboolean mapped;
+  gboolean black; /* to the CPU, or it may be */
 } Hold;
 
 static VencBuffers *buffers_ref(VencBuffers *buffers) {
@@ -247,6 +248,7 @@ static gboolean fill_entry(VencBuffers *buffers, Entry *entry, const VencPlaneMe
     if (!entry->objects[i] || !venc_planes_fit(info, i, plane, entry->objects[i]->gpu.size, error))
       return FALSE;
     plane->resource = entry->objects[i]->gpu.resource;
+    entry->layout.host_memory |= entry->objects[i]->gpu.host_memory;
   }
   return TRUE;
 }
@@ -254,11 +256,12 @@ static gboolean fill_entry(VencBuffers *buffers, Entry *entry, const VencPlaneMe
 static const VencPixels *hold_map(gpointer data, GError **error) {
   Hold *hold = data;
   if (hold->mapped) return &hold->pixels;
-  if (hold->entry->layout.content == vsockenc_Content_RENDERED) {
+  if (hold->black) {
     g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,
-                        "the GPU drew the frame, so the CPU reads it as black, and the host does "
-                        "not read it: give the VM's export socket to the relay, or let the "
-                        "pipeline read it back (gldownload)");
+                        "the CPU reads what a GPU drew as black, and the host does not read it: "
+                        "set `export` of the [[vm]] in the relay's configuration, or let the "
+                        "pipeline read the frame back (gldownload); if the CPU drew this DmaBuf, "
+                        "set content=pages");
     return NULL;
   }
   if (hold->entry->layout.modifier != 0) {
@@ -336,8 +339,9 @@ gboolean venc_buffers_use(VencBuffers *buffers, GstBuffer *buffer, const VencPic
     return FALSE;
   }
   if (!venc_planes_find(buffer, info, memories, error)) return FALSE;
-  /* The CPU draws into those, though the host has a texture of each. */
-  if (venc_allocator_made(memories[0].memory)) layout.content = vsockenc_Content_PAGES;
+  /* The CPU draws into the element's own, though the host may have a texture of each. */
+  if (!buffers->gpu->is_3d || venc_allocator_made(memories[0].memory))
+    layout.content = vsockenc_Content_PAGES;
   g_mutex_lock(&buffers->lock);
   for (guint i = 0; i < VSOCKENC_MAX_ATTACHED_BUFFERS && !entry; i++)
     if (buffers->slots[i] && entry_matches(buffers->slots[i], &layout, memories))
@@ -352,7 +356,9 @@ gboolean venc_buffers_use(VencBuffers *buffers, GstBuffer *buffer, const VencPic
   if (entry) {
     for (guint i = 0; i < layout.n_planes; i++)
       watch_memory(buffers, memories[i].inode, memories[i].memory);
-    hold_new(buffers, entry, buffer, info, frame);
+    Hold *hold = hold_new(buffers, entry, buffer, info, frame);
+    /* Memory of the host that cannot be read here cannot be mapped. */
+    hold->black = layout.content != vsockenc_Content_PAGES && !entry->layout.host_memory;
   }
   g_mutex_unlock(&buffers->lock);
   return entry != NULL;
@@ -371,11 +377,16 @@ static Entry *idle_inline(VencBuffers *buffers, const VencLayout *layout) {
 gboolean venc_buffers_use_inline(VencBuffers *buffers, GstBuffer *buffer,
                                  const VencPicture *picture, VencFrame *frame, GError **error) {
   VencLayout layout = make_layout(picture);
+  /* Those of other devices are no resources, so their producers see to it that the CPU can read. */
+  gboolean black = !buffers->gpu && layout.content == vsockenc_Content_RENDERED &&
+                   venc_planes_are_dmabufs(buffer);
 
+  layout.content = vsockenc_Content_CONTENT_UNSPECIFIED;
   g_mutex_lock(&buffers->lock);
   Entry *entry = idle_inline(buffers, &layout);
   if (!entry) entry = new_entry(buffers, &layout, g_get_monotonic_time(), error);
   Hold *hold = entry ? hold_new(buffers, entry, buffer, &picture->info, frame) : NULL;
+  if (hold) hold->black = black;
   g_mutex_unlock(&buffers->lock);
   return hold && hold_map(hold, error) != NULL;
 }

@@ -242,14 +242,7 @@ static GstFlowReturn submit(GstVsockEnc *self, VencFrame *out) {
   return downstream_flow(self, result == VENC_FAILED ? GST_FLOW_ERROR : GST_FLOW_FLUSHING);
 }
 
-/*
- * The frame's DmaBufs may be read once their writers have finished. What the host copies needs no
- * wait: its GPU carries out the guest's commands first, which are in the virtqueue before the frame
- * is announced. The wait would cost up to 10 ms, the interval in which QEMU looks at fences.
- */
-static void wait_for_writers(GstVsockEnc *self, GstBuffer *buffer) {
-  if (!venc_planes_are_dmabufs(buffer)) return;
-  if (gst_vsock_enc_get_source(self) == GST_VSOCK_ENC_SOURCE_RESOURCE_READ) return;
+void gst_vsock_enc_wait_for_writers(GstVsockEnc *self, GstBuffer *buffer) {
   GST_VIDEO_ENCODER_STREAM_UNLOCK(self);
   VencResult result = venc_planes_wait_idle(buffer, self->session, FENCE_TIMEOUT_MS);
   GST_VIDEO_ENCODER_STREAM_LOCK(self);
@@ -289,7 +282,6 @@ GstFlowReturn gst_vsock_enc_handle_frame(GstVideoEncoder *encoder, GstVideoCodec
     gst_vsock_enc_drop_frame(self, frame);
     return GST_FLOW_OK;
   }
-  wait_for_writers(self, frame->input_buffer);
   apply_settings(self);
   VencFrame *out = new_frame(self, frame, &error);
   if (!out) {

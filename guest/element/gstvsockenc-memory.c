@@ -99,6 +99,21 @@ static void note_copy(GstVsockEnc *self, const GError *reason) {
   GST_OBJECT_UNLOCK(self);
 }
 
+/*
+ * Neither GStreamer nor the kernel says who drew a DmaBuf: memory, caps and VideoMeta are the same,
+ * and VIRTGPU_RESOURCE_INFO does not tell a dumb buffer from a texture.
+ */
+static void warn_of_guess(GstVsockEnc *self, const VencFrame *frame) {
+  if (self->warned_content || frame->layout.content != vsockenc_Content_CONTENT_UNSPECIFIED) return;
+  self->warned_content = TRUE;
+  GST_ELEMENT_INFO(
+      self, RESOURCE, SETTINGS,
+      ("Whether the CPU or the GPU draws these DmaBufs is unknown (content=auto): dumb "
+       "buffers are taken as drawn by the CPU, all others by the GPU. If pictures are "
+       "black or old, set content=pages or content=rendered."),
+      (NULL));
+}
+
 gboolean gst_vsock_enc_use_buffer(GstVsockEnc *self, GstBuffer *buffer, VencFrame *out,
                                   GError **error) {
   g_autoptr(GError) reason = NULL;
@@ -108,11 +123,17 @@ gboolean gst_vsock_enc_use_buffer(GstVsockEnc *self, GstBuffer *buffer, VencFram
     return FALSE;
   }
   if (venc_planes_are_dmabufs(buffer)) {
-    if (venc_buffers_use(self->buffers, buffer, &self->picture, out, &reason)) return TRUE;
+    if (venc_buffers_use(self->buffers, buffer, &self->picture, out, &reason)) {
+      warn_of_guess(self, out);
+      if (!venc_session_reads_in_order(self->session, out))
+        gst_vsock_enc_wait_for_writers(self, buffer);
+      return TRUE;
+    }
     if (g_error_matches(reason, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED)) {
       g_propagate_error(error, g_steal_pointer(&reason));
       return FALSE;
     }
+    gst_vsock_enc_wait_for_writers(self, buffer);
   }
   if (self->picture.modifier != 0 || !self->gpu || !venc_session_wants_resources(self->session))
     return venc_buffers_use_inline(self->buffers, buffer, &self->picture, out, error);

@@ -214,11 +214,10 @@ static void warn_of_copies(GstVsockEnc *self) {
 static void warn_of_inline(GstVsockEnc *self) {
   g_autofree gchar *refusal = venc_session_dup_refusal(self->session);
   const gchar *reason = self->gpu_error ? self->gpu_error->message : refusal;
-  /* The element cannot know whether the CPU or the GPU drew a DmaBuf. */
+  /* Without the device the element cannot ask whether it renders. */
   const gchar *black =
-      self->gpu && self->gpu->ops->is_3d(self->gpu->fd)
-          ? " This virtio-gpu renders on the host: DmaBufs that it has drawn are black, "
-            "because the CPU cannot read them."
+      g_error_matches(self->gpu_error, VENC_GPU_ERROR, VENC_GPU_ERROR_DENIED)
+          ? " DmaBufs that a virtio-gpu has rendered are black, because the CPU cannot read them."
           : "";
   GST_ELEMENT_WARNING(self, RESOURCE, SETTINGS,
                       ("Each frame's pixels go over the link to the host, which is slow: %s.%s",

@@ -58,6 +58,7 @@ struct _GstVsockEnc {
   gchar *tagged_encoder;             /* in the tags, */
   guint tagged_bitrate;              /* and that, in kbit/s */
   guint warned_bitrate;              /* value of the property that was warned of */
+  gboolean warned_content;           /* that auto is a guess */
 };
 
 GstVsockEncSource gst_vsock_enc_get_source(GstVsockEnc *self);
@@ -68,6 +69,8 @@ GstFlowReturn gst_vsock_enc_handle_frame(GstVideoEncoder *encoder, GstVideoCodec
 /* Adopts the fields of new caps that the base class ignores. Stream lock held. */
 gboolean gst_vsock_enc_update_caps(GstVsockEnc *self, GstCaps *caps);
 void gst_vsock_enc_reset_input(GstVsockEnc *self);
+/* Waits until the writers of the buffer's DmaBufs have finished (implicit fences). */
+void gst_vsock_enc_wait_for_writers(GstVsockEnc *self, GstBuffer *buffer);
 /* Waits until every frame is out; the stream lock is held before and after, and free meanwhile. */
 GstFlowReturn gst_vsock_enc_drain(GstVsockEnc *self);
 

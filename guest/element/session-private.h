@@ -172,11 +172,16 @@ void venc_attachments_on_error(VencSession *session, guint32 buffer, const gchar
  * it in Welcome or by refusing an Attach. Either may change soon (its exporter is being started),
  * so a frame that is in a resource is offered again with another Attach every few seconds, and goes
  * inline if that is refused too. No frame is lost: a Frame waits for the answer to its Attach.
+ *
+ * Frames that the CPU cannot read never go inline. If the host has read one before, its exporter is
+ * expected back, and they wait; if not, the session fails, as the set-up is wrong.
  */
 typedef struct {
   /* Why resources are not used at present, and when to ask again; NULL: they are. */
   gchar *refusal;
   gint64 ask_again_at;
+  gboolean was_resource; /* the host has read a frame in a resource */
+  gboolean waiting;      /* for the exporter, which has been reported */
   /* The pixels being sent, all of them before the next frame. `pixels` is NULL once the host needs
    * them no more: then zeros follow, as it has been promised that many bytes. */
   guint32 frame, size, sent;
@@ -190,8 +195,11 @@ void venc_source_end_epoch(VencSource *source);
 void venc_source_opened(VencSource *source, const vsockenc_Welcome *welcome);
 static inline void venc_source_accept(VencSource *source) {
   g_clear_pointer(&source->refusal, g_free);
+  source->waiting = FALSE;
 }
 void venc_source_refuse(VencSource *source, const gchar *text);
+/* Whether a frame that the CPU cannot read waits for the exporter; FALSE: there will be none. */
+gboolean venc_source_waits(VencSession *session);
 gboolean venc_source_is_inline(const VencSession *session, const VencFrame *frame);
 /* Begins to send the frame's pixels, behind its Frame. */
 void venc_source_begin_pixels(VencSource *source, const VencFrame *frame, const VencPixels *pixels);
@@ -204,6 +212,7 @@ static inline void venc_source_release_pixels(VencSource *source, const VencFram
 static inline void venc_source_was_read(VencSource *source, vsockenc_SourceTier tier,
                                         gboolean copied) {
   source->tier = tier;
+  source->was_resource |= tier != vsockenc_SourceTier_INLINE;
   source->copied = copied;
 }
 

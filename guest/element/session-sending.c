@@ -97,7 +97,8 @@ static gboolean try_frame(VencSession *session, VencFrame *frame) {
     g_autoptr(GError) error = NULL;
     pixels = frame->map(frame->hold, &error);
     if (!pixels) {
-      venc_session_give_up(session, VENC_ERROR_REFUSED, error->message);
+      if (!venc_source_waits(session))
+        venc_session_give_up(session, VENC_ERROR_REFUSED, error->message);
       return FALSE;
     }
   }

@@ -40,6 +40,15 @@ gboolean venc_source_is_inline(const VencSession *session, const VencFrame *fram
   return !wants_resources(&session->source);
 }
 
+gboolean venc_source_waits(VencSession *session) {
+  VencSource *source = &session->source;
+  if (!source->was_resource || !source->refusal || session->fail_on_loss) return FALSE;
+  if (!source->waiting)
+    venc_receiving_notify(session, VENC_OUTPUT_WARNING, VENC_ERROR_REFUSED, source->refusal);
+  source->waiting = TRUE;
+  return TRUE;
+}
+
 void venc_source_begin_pixels(VencSource *source, const VencFrame *frame,
                               const VencPixels *pixels) {
   source->pixels = pixels;
@@ -76,6 +85,13 @@ vsockenc_SourceTier venc_session_tier(VencSession *session, gboolean *copied) {
   vsockenc_SourceTier tier = session->source.tier;
   *copied = session->source.copied;
   return tier;
+}
+
+gboolean venc_session_reads_in_order(VencSession *session, const VencFrame *frame) {
+  g_autoptr(VencLocked) locked = venc_session_lock(session);
+  const VencSlot *slot = &session->attachments.slots[frame->slot];
+  return !frame->layout.host_memory && slot->attachment == frame->attachment &&
+         slot->tier == vsockenc_SourceTier_RESOURCE_READ;
 }
 
 gboolean venc_session_wants_resources(VencSession *session) {

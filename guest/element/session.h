@@ -38,6 +38,7 @@ typedef struct {
   guint32 fourcc;
   guint64 modifier;
   vsockenc_Content content; /* of its resources */
+  gboolean host_memory;     /* one of them is in the host's memory */
   guint n_planes;
   vsockenc_Plane planes[VSOCKENC_MAX_PLANES];
 } VencLayout;
@@ -185,6 +186,14 @@ gboolean venc_session_probe(VencSession *session, const VencFrame *frame, guint 
 guint venc_session_pending(VencSession *session);
 /* How the host read the last frame's pixels, and whether the element had copied them. */
 vsockenc_SourceTier venc_session_tier(VencSession *session, gboolean *copied);
+/*
+ * Whether the host reads the frame's buffer behind all commands that the guest's GPU was given, so
+ * that its writers need not be waited for: commands are in the virtqueue before the frame is
+ * announced, and the exporter reads a texture after them. The wait would cost up to 10 ms, the
+ * interval in which QEMU looks at fences. Pages are read at any time, and so is a blob in the
+ * host's memory: Vulkan's commands (Venus) do not pass the virtqueue.
+ */
+gboolean venc_session_reads_in_order(VencSession *session, const VencFrame *frame);
 /* Why the host accepts no resources, newly allocated; NULL if it does. */
 gchar *venc_session_dup_refusal(VencSession *session);
 /* FALSE while frames are sent inline even if they are in a resource. */

@@ -69,13 +69,13 @@ static int kernel_import(int drm, int dmabuf, guint32 *handle) {
   return drmPrimeFDToHandle(drm, dmabuf, handle) ? -errno : 0;
 }
 
-static int kernel_info(int drm, guint32 handle, guint32 *resource, guint64 *size, gboolean *blob) {
+static int kernel_info(int drm, guint32 handle, guint32 *resource, guint64 *size, guint32 *blob) {
   struct drm_virtgpu_resource_info info = {.bo_handle = handle};
   if (drmIoctl(drm, DRM_IOCTL_VIRTGPU_RESOURCE_INFO, &info)) return -errno;
   *resource = info.res_handle;
   *size = info.size;
   /* The header names this field as it was before blobs. */
-  *blob = ((const guint32 *)&info)[3] != 0;
+  *blob = ((const guint32 *)&info)[3];
   return 0;
 }
 
@@ -122,7 +122,7 @@ VencGpu *venc_gpu_new(const VencGpuOps *ops, GError **error) {
   int fd = ops->open(&node, &refused);
   if (fd < 0) {
     if (refused)
-      g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_NONE,
+      g_set_error_literal(error, VENC_GPU_ERROR, VENC_GPU_ERROR_DENIED,
                           "no virtio-gpu among the nodes of /dev/dri that this user may open. Add "
                           "the user to the group \"render\" (or \"video\"), and log in again");
     else
@@ -137,6 +137,7 @@ VencGpu *venc_gpu_new(const VencGpuOps *ops, GError **error) {
   gpu->ops = ops;
   gpu->fd = fd;
   gpu->node = node;
+  gpu->is_3d = ops->is_3d(fd);
   return gpu;
 }
 
@@ -153,7 +154,7 @@ void venc_gpu_unref(VencGpu *gpu) {
 }
 
 gboolean venc_gpu_lookup(VencGpu *gpu, int dmabuf, VencGpuObject *object, GError **error) {
-  gboolean blob = FALSE;
+  guint32 blob = 0;
   int result = gpu->ops->import(gpu->fd, dmabuf, &object->handle);
   if (result < 0) {
     g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FOREIGN,
@@ -161,7 +162,9 @@ gboolean venc_gpu_lookup(VencGpu *gpu, int dmabuf, VencGpuObject *object, GError
     return FALSE;
   }
   result = gpu->ops->info(gpu->fd, object->handle, &object->resource, &object->size, &blob);
-  if (result == 0 && !blob && object->resource != 0) return TRUE;
+  object->host_memory = blob == VENC_BLOB_HOST3D || blob == VENC_BLOB_HOST3D_GUEST;
+  /* Newer kernels import DmaBufs of other devices as blobs of guest memory. */
+  if (result == 0 && (blob == 0 || object->host_memory) && object->resource != 0) return TRUE;
   gpu->ops->close_handle(gpu->fd, object->handle);
   if (result < 0)
     g_set_error(error, VENC_GPU_ERROR, VENC_GPU_ERROR_FAILED,

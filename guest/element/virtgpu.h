@@ -20,11 +20,15 @@ int venc_drm_open_first(const gchar *format, guint number, gchar **node, gboolea
 /* Whether the host renders for it (virgl, Venus). The CPU reads rendered buffers as black. */
 gboolean venc_drm_is_3d(int drm);
 
+/* VIRTGPU_BLOB_MEM_* of the kernel; libdrm's header is older. 0: not a blob. */
+typedef enum { VENC_BLOB_GUEST = 1, VENC_BLOB_HOST3D = 2, VENC_BLOB_HOST3D_GUEST = 3 } VencBlob;
+
 /* The kernel's part, replaced in tests. Each function returns 0 (or a descriptor) or -errno. */
 typedef struct {
   int (*open)(gchar **node, gboolean *refused);
   int (*import)(int drm, int dmabuf, guint32 *handle);
-  int (*info)(int drm, guint32 handle, guint32 *resource, guint64 *size, gboolean *blob);
+  /* `blob`: a VencBlob. */
+  int (*info)(int drm, guint32 handle, guint32 *resource, guint64 *size, guint32 *blob);
   int (*create)(int drm, guint32 width, guint32 height, guint64 size, guint32 *handle);
   int (*export)(int drm, guint32 handle);
   int (*close_handle)(int drm, guint32 handle);
@@ -39,19 +43,22 @@ typedef struct {
   const VencGpuOps *ops;
   int fd;
   gchar *node;
+  gboolean is_3d;
 } VencGpu;
 
 typedef struct {
   guint32 handle;
   guint32 resource;
   guint64 size;
+  gboolean host_memory; /* a blob of the host's memory, as Vulkan (Venus) makes them */
 } VencGpuObject;
 
 #define VENC_GPU_ERROR (venc_gpu_error_quark())
 GQuark venc_gpu_error_quark(void);
 
 typedef enum {
-  VENC_GPU_ERROR_NONE,    /* the machine has no virtio-gpu, or none we may open */
+  VENC_GPU_ERROR_NONE,    /* the machine has no virtio-gpu */
+  VENC_GPU_ERROR_DENIED,  /* it has nodes that this user may not open */
   VENC_GPU_ERROR_FOREIGN, /* the dma-buf belongs to another device */
   VENC_GPU_ERROR_FAILED,
 } VencGpuError;

@@ -139,37 +139,135 @@ static void test_dmabufs_inline(Fixture *f, gconstpointer data) {
   }
 }
 
-/* The CPU reads black where the host's GPU has drawn, which a warning says. */
-static void test_inline_gpu(Fixture *f, gconstpointer is_3d) {
-  set_gpu(is_3d ? &fake_3d_gpu : &fake_gpu);
-  peer_set(f->peer, faults, PEER_NO_RESOURCES);
+/* A frame in a DmaBuf of the device, which is kept open in `fd`. */
+static GstBuffer *gpu_frame(guint number, int fd) {
+  return fixture_dmabuf(number, dup(fd), FRAME_BYTES);
+}
+
+/* An element that cannot ask whether DmaBufs are rendered warns that they may be black. */
+static void test_denied_gpu(Fixture *f, gconstpointer data) {
+  set_gpu(&denied_gpu);
   fixture_harness(f, NULL);
   fixture_encode(f, 0, 1);
-  g_assert_cmpuint(fixture_count_warnings(f, "drawn are black"), ==, is_3d ? 1 : 0);
+  g_assert_cmpuint(fixture_count_warnings(f, "rendered are black"), ==, 1);
 }
 
-/* What the CPU drew into the element's own memory is in pages; of DmaBufs the property decides. */
-static void test_content(Fixture *f, gconstpointer properties) {
-  const vsockenc_Content expected =
-      properties ? vsockenc_Content_RENDERED : vsockenc_Content_CONTENT_UNSPECIFIED;
-  set_gpu(&fake_3d_gpu);
-  fixture_harness(f, properties);
+typedef struct {
+  const VencGpuOps *gpu;
+  const gchar *properties;
+  vsockenc_Content expected; /* of DmaBufs */
+} ContentCase;
+
+static const ContentCase content_2d = {&fake_gpu, "content=rendered", vsockenc_Content_PAGES};
+static const ContentCase content_auto = {&fake_3d_gpu, NULL, vsockenc_Content_CONTENT_UNSPECIFIED};
+static const ContentCase content_pages = {&fake_3d_gpu, "content=pages", vsockenc_Content_PAGES};
+static const ContentCase content_rendered = {&fake_3d_gpu, "content=rendered",
+                                             vsockenc_Content_RENDERED};
+
+/*
+ * Without 3D everything is in pages, and so is what the CPU drew into the element's own memory. Of
+ * other DmaBufs the property decides; a guess is reported once.
+ */
+static void test_content(Fixture *f, gconstpointer data) {
+  const ContentCase *test = data;
+  guint infos = 0;
+  set_gpu(test->gpu);
+  fixture_harness(f, test->properties);
   fixture_encode(f, 0, 1);
   g_assert_cmpuint(peer_counts(f->peer).attach.content, ==, vsockenc_Content_PAGES);
-  int fd = fake_gpu_new_dmabuf(FRAME_BYTES);
-  fixture_push_buffer(f, fixture_dmabuf(1, fd, FRAME_BYTES));
-  fixture_pull(f, 1, 1);
-  g_assert_cmpuint(peer_counts(f->peer).attach.content, ==, expected);
+  for (guint i = 1; i < 3; i++) {
+    fixture_push_buffer(f, fixture_dmabuf(i, fake_gpu_new_dmabuf(FRAME_BYTES), FRAME_BYTES));
+    fixture_pull(f, i, 1);
+    g_assert_cmpuint(peer_counts(f->peer).attach.content, ==, test->expected);
+  }
+  for (GstMessage *message; (message = gst_bus_pop_filtered(f->bus, GST_MESSAGE_INFO)); infos++)
+    gst_message_unref(message);
+  g_assert_cmpuint(infos, ==, test->expected == vsockenc_Content_CONTENT_UNSPECIFIED ? 1 : 0);
 }
 
-/* The CPU would read black in silence. */
-static void test_rendered_inline(Fixture *f, gconstpointer data) {
+/* A host without exporter, and frames that the CPU reads as black, or may. */
+static void test_black(Fixture *f, gconstpointer properties) {
   set_gpu(&fake_3d_gpu);
   peer_set(f->peer, faults, PEER_NO_RESOURCES);
+  fixture_harness(f, properties);
+  gst_harness_push(f->harness, fixture_dmabuf(0, fake_gpu_new_dmabuf(FRAME_BYTES), FRAME_BYTES));
+  fixture_expect(f, GST_MESSAGE_ERROR, "as black", "content=pages");
+}
+
+/* Frames that the CPU reads right: pages, blobs of the host, DmaBufs of other devices. */
+static void test_not_black(Fixture *f, gconstpointer data) {
+  set_gpu(&fake_3d_gpu);
+  peer_set(f->peer, faults, PEER_NO_RESOURCES);
+  fixture_harness(f, data);
+  if (!data) fake_gpu_make_blobs(VENC_BLOB_HOST3D);
+  fixture_push_buffer(f, fixture_dmabuf(0, fake_gpu_new_dmabuf(FRAME_BYTES), FRAME_BYTES));
+  fixture_push_buffer(f, fixture_dmabuf(1, plain_file(FRAME_BYTES), FRAME_BYTES));
+  fixture_push(f, 2, 1);
+  fixture_pull(f, 0, 3);
+  g_assert_cmpuint(peer_counts(f->peer).frames_inline, ==, 3);
+}
+
+/* The property is about DmaBufs: without a GPU other frames go inline. */
+static void test_rendered_no_gpu(Fixture *f, gconstpointer data) {
+  open_without_gpu(f, "content=rendered", CAPS);
+  fixture_encode(f, 0, 1);
+  gst_harness_push(f->harness, fixture_dmabuf(1, plain_file(FRAME_BYTES), FRAME_BYTES));
+  fixture_expect(f, GST_MESSAGE_ERROR, "as black", NULL);
+}
+
+/* A host that has read rendered frames loses its exporter: they wait for it, none is lost. */
+static void test_rendered_waits(Fixture *f, gconstpointer data) {
+  set_gpu(&fake_3d_gpu);
+  peer_set(f->peer, faults, PEER_READ);
   fixture_harness(f, "content=rendered");
   int fd = fake_gpu_new_dmabuf(FRAME_BYTES);
-  gst_harness_push(f->harness, fixture_dmabuf(0, fd, FRAME_BYTES));
-  fixture_expect(f, GST_MESSAGE_ERROR, "the CPU reads it as black", NULL);
+  fixture_push_buffer(f, gpu_frame(0, fd));
+  fixture_pull(f, 0, 1);
+  fixture_assert_source(f, "resource-read");
+  peer_kill(g_steal_pointer(&f->peer));
+  fixture_peer(f, PEER_NO_RESOURCES);
+  fixture_push_buffer(f, gpu_frame(1, fd));
+  fixture_expect(f, GST_MESSAGE_WARNING, "no exporter", NULL);
+  peer_set(f->peer, faults, PEER_READ);
+  fixture_pull(f, 1, 1);
+  g_assert_cmpuint(peer_counts(f->peer).frames_inline, ==, 0);
+  fixture_assert_no_error(f);
+  close(fd);
+}
+
+static gint fence_timeouts;
+
+static void count_timeouts(GstDebugCategory *category, GstDebugLevel level, const gchar *file,
+                           const gchar *function, gint line, GObject *object,
+                           GstDebugMessage *message, gpointer data) {
+  if (strstr(gst_debug_message_get(message), "still written to")) g_atomic_int_inc(&fence_timeouts);
+}
+
+/*
+ * Frames of a GPU that has not finished: what the host copies is sent at once, as its commands come
+ * first, but not a blob of the host's memory, nor pages.
+ */
+static void test_order(Fixture *f, gconstpointer data) {
+  const guint faults = GPOINTER_TO_UINT(data);
+  int writer, fd = fake_gpu_new_busy_dmabuf(FRAME_BYTES, &writer);
+  gchar byte = 'x';
+  if (faults & PEER_READ && faults != PEER_READ) fake_gpu_make_blobs(VENC_BLOB_HOST3D);
+  set_gpu(&fake_3d_gpu);
+  peer_set(f->peer, faults, faults & PEER_READ);
+  fixture_harness(f, "content=rendered");
+  g_assert_cmpint(write(writer, &byte, 1), ==, 1); /* idle, until it is known how the host reads */
+  fixture_push_buffer(f, gpu_frame(0, fd));
+  fixture_pull(f, 0, 1);
+  g_assert_cmpint(read(fd, &byte, 1), ==, 1);
+  g_atomic_int_set(&fence_timeouts, 0);
+  gst_debug_add_log_function(count_timeouts, NULL, NULL);
+  gst_debug_set_threshold_for_name("vsockenc", GST_LEVEL_WARNING);
+  fixture_push_buffer(f, gpu_frame(1, fd));
+  gst_debug_remove_log_function(count_timeouts);
+  fixture_pull(f, 1, 1);
+  g_assert_cmpint(g_atomic_int_get(&fence_timeouts), ==, faults == PEER_READ ? 0 : 1);
+  close(writer);
+  close(fd);
 }
 
 /* Neither the host nor the CPU can read it: an error. */
@@ -259,11 +357,20 @@ static void add(void) {
   TEST("/source/exporter-comes", test_exporter_comes);
   TEST("/source/exporter-goes", test_exporter_goes);
   TEST("/source/dmabufs-inline", test_dmabufs_inline);
-  TEST_WITH("/source/inline-2d", test_inline_gpu, GUINT_TO_POINTER(FALSE));
-  TEST_WITH("/source/inline-3d", test_inline_gpu, GUINT_TO_POINTER(TRUE));
-  TEST("/source/content", test_content);
-  TEST_WITH("/source/content-rendered", test_content, (gpointer) "content=rendered");
-  TEST("/source/rendered-inline", test_rendered_inline);
+  TEST("/source/denied-gpu", test_denied_gpu);
+  TEST_WITH("/source/content/2d", test_content, &content_2d);
+  TEST_WITH("/source/content/auto", test_content, &content_auto);
+  TEST_WITH("/source/content/pages", test_content, &content_pages);
+  TEST_WITH("/source/content/rendered", test_content, &content_rendered);
+  TEST_WITH("/source/black/auto", test_black, NULL);
+  TEST_WITH("/source/black/rendered", test_black, "content=rendered");
+  TEST_WITH("/source/black/pages", test_not_black, "content=pages");
+  TEST_WITH("/source/black/blobs", test_not_black, NULL);
+  TEST("/source/black/no-gpu", test_rendered_no_gpu);
+  TEST("/source/black/waits", test_rendered_waits);
+  TEST_WITH("/source/order/read", test_order, GUINT_TO_POINTER(PEER_READ));
+  TEST_WITH("/source/order/blob", test_order, GUINT_TO_POINTER(PEER_READ | PEER_GATHER));
+  TEST_WITH("/source/order/pages", test_order, NULL);
   TEST("/source/unreadable", test_unreadable);
   TEST("/source/stuck-pixels", test_stuck_pixels);
   TEST("/source/flush-pixels", test_flush_pixels);

@@ -26,6 +26,7 @@ typedef struct {
 } Resource;
 static Resource resources[RESOURCES];
 static guint n_resources;
+static guint32 blobs; /* a VencBlob: what imported resources are */
 
 static int fake_open(gchar **node, gboolean *refused) {
   *refused = FALSE;
@@ -105,14 +106,14 @@ static Resource *find(guint32 handle) {
   return NULL;
 }
 
-static int fake_info(int drm, guint32 handle, guint32 *resource, guint64 *size, gboolean *blob) {
+static int fake_info(int drm, guint32 handle, guint32 *resource, guint64 *size, guint32 *blob) {
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
   const Resource *found = find(handle);
   counts.infos++;
   if (!found) return -ENOENT;
   *resource = found->id;
   *size = found->size;
-  *blob = FALSE;
+  *blob = blobs;
   return 0;
 }
 
@@ -171,6 +172,13 @@ static int no_open(gchar **node, gboolean *refused) {
 
 const VencGpuOps no_gpu = {.open = no_open};
 
+static int denied_open(gchar **node, gboolean *refused) {
+  *refused = TRUE;
+  return -ENODEV;
+}
+
+const VencGpuOps denied_gpu = {.open = denied_open};
+
 void fake_gpu_reset(void) {
   int fd;
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
@@ -178,6 +186,12 @@ void fake_gpu_reset(void) {
   if (host >= 0) ask_host(0, &fd);
   memset(&counts, 0, sizeof counts);
   n_resources = 0;
+  blobs = 0;
+}
+
+void fake_gpu_make_blobs(VencBlob kind) {
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
+  blobs = kind;
 }
 
 FakeGpuCounts fake_gpu_counts(void) {

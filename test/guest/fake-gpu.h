@@ -15,8 +15,8 @@
 extern const VencGpuOps fake_gpu;
 /* The same, on a host that renders for the guest. */
 extern const VencGpuOps fake_3d_gpu;
-/* A machine without a virtio-gpu. */
-extern const VencGpuOps no_gpu;
+/* A machine without a virtio-gpu, and one whose virtio-gpu this user may not open. */
+extern const VencGpuOps no_gpu, denied_gpu;
 
 typedef struct {
   guint imports, infos, creates; /* ioctls so far */
@@ -29,6 +29,8 @@ void fake_gpu_connect(const gchar *path);
 /* Frees every resource; no handle may be open. */
 void fake_gpu_reset(void);
 FakeGpuCounts fake_gpu_counts(void);
+/* Reports every resource as a blob of this kind, until fake_gpu_reset(). */
+void fake_gpu_make_blobs(VencBlob kind);
 /* A dma-buf of the device, as made by another program. */
 int fake_gpu_new_dmabuf(gsize size);
 /* One that is being drawn into while the descriptor `writer` is open. */

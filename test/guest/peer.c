@@ -256,6 +256,7 @@ static void on_attach(Peer *peer, const vsockenc_Attach *attach) {
   attached->buffer = attach->buffer;
   attached->tier = inlined                             ? vsockenc_SourceTier_INLINE
                    : peer->script.faults & PEER_GATHER ? vsockenc_SourceTier_RESOURCE_GATHER
+                   : peer->script.faults & PEER_READ   ? vsockenc_SourceTier_RESOURCE_READ
                                                        : vsockenc_SourceTier_RESOURCE;
   attached->runs = inlined ? 0 : 3;
   finish(peer);

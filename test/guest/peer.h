@@ -33,6 +33,7 @@ typedef enum {
   PEER_EARLY_DROP = 1 << 15,    /* drops inline frames before their pixels arrive */
   PEER_NO_CREDIT = 1 << 14,     /* grants no credit beyond the first window */
   PEER_NO_ATTACHED = 1 << 16,   /* never answers Attach */
+  PEER_READ = 1 << 17,          /* copies what its GPU rendered */
 } PeerFault;
 
 typedef struct {

@@ -91,12 +91,17 @@ const probeReport = z.object({
   device: z.string().nullable(),
   tier: z.string().nullable(),
   runs: z.number(),
+  /** The same for a buffer that the GPU drew. */
+  rendered: z.object({ tier: z.string().nullable(), skipped: z.string().nullable() }),
   host: z.string().nullable(),
   error: z.string().nullable(),
   fix: z.string().nullable(),
 });
 
-/** vsockenc-probe draws into one buffer, attaches it, and compares the host's checksum with its own. */
+/**
+ * vsockenc-probe draws into one buffer, attaches it, and compares the host's checksum with its own; where the GPU renders,
+ * it does the same with a buffer that the GPU draws.
+ */
 function checkProbe(): Check {
   const name = "probe";
   const result = run("vsockenc-probe", []);
@@ -117,7 +122,7 @@ function probeCheck(name: string, output: string, fix: string): Check {
     return failure(name, "cannot read the report of vsockenc-probe", remedy);
   }
   if (!report.ok) return failure(name, report.error ?? "the host reads different pixels", report.fix ?? fix);
-  const { device, tier, runs, host } = report;
-  const facts = `tier ${tier}, ${runs} runs, ${device ?? "no GPU"}`;
+  const { device, tier, runs, host, rendered } = report;
+  const facts = `tier ${tier}, ${runs} runs, ${device ?? "no GPU"}; rendered: ${rendered.skipped ?? `tier ${rendered.tier}`}`;
   return ok(name, `${host ?? "the host"} reads the same pixels: ${facts}`);
 }

@@ -8,7 +8,7 @@
 #include "probe.h"
 
 int main(int argc, char **argv) {
-  VencProbeOptions options = {.gpu_ops = &venc_gpu_kernel};
+  VencProbeOptions options = {.gpu_ops = &venc_gpu_kernel, .draw = venc_gl_draw};
   VencAddress *address = &options.address;
   gint tcp_port = 15937, cid = -1, port = 5000, timeout = 5000;
   const GOptionEntry entries[] = {

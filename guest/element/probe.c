@@ -13,9 +13,12 @@
   "give the virtual machine the GPU of `vsockenc qemu-args`, and its user the group \"render\"; " \
   "--inline tries the way without a GPU"
 #define FIX_LINK "run `vsockenc doctor` here and `vsockenc doctor --config FILE` on the host"
-#define FIX_RESOURCE                                                                               \
-  "on the host, see that `vsockenc gpu` runs for this virtual machine and that its export socket " \
-  "stands in the relay's configuration"
+#define FIX_RESOURCE                                                                             \
+  "on the host, see that `vsockenc gpu`, or QEMU with libvsockenc-virgl, runs for this virtual " \
+  "machine, and that its export socket stands in the relay's configuration"
+#define FIX_RENDERED                                                                              \
+  "on the host, see that QEMU runs with libvsockenc-virgl (`vsockenc qemu-args --environment`), " \
+  "and restart the virtual machine after an update"
 #define FIX_CRC "report this: the host reads other bytes than the guest wrote"
 
 /* Everything that a probe opens, so that it is freed once. */
@@ -60,9 +63,10 @@ static void draw(GstBuffer *buffer) {
   gst_buffer_unmap(buffer, &map);
 }
 
-/* Draws a buffer, reports its checksum, and returns a frame of it. */
-static VencFrame *make_frame(Probe *probe) {
+/* A frame of a buffer that the CPU has drawn. NULL: an error is reported. */
+static VencFrame *draw_pages(Probe *probe) {
   VencProbeReport *report = probe->report;
+  VencProbed *pages = &report->pages;
   g_autoptr(GstAllocator) allocator = probe->gpu ? venc_allocator_new(probe->gpu) : NULL;
   g_autoptr(GstBuffer) buffer = gst_buffer_new_allocate(allocator, probe->picture.info.size, NULL);
   VencFrame *frame = g_new0(VencFrame, 1);
@@ -81,9 +85,34 @@ static VencFrame *make_frame(Probe *probe) {
     venc_frame_free(frame);
     return NULL;
   }
-  report->crc = venc_pixels_crc(pixels);
-  report->bytes = venc_pixels_size(pixels);
-  report->resource = frame->layout.planes[0].resource;
+  pages->crc = venc_pixels_crc(pixels);
+  pages->bytes = venc_pixels_size(pixels);
+  pages->resource = frame->layout.planes[0].resource;
+  return frame;
+}
+
+/* The same of a buffer that the GPU has drawn. */
+static VencFrame *draw_rendered(Probe *probe, const VencGlPicture *drawn) {
+  gsize offset[GST_VIDEO_MAX_PLANES] = {drawn->offset};
+  gint stride[GST_VIDEO_MAX_PLANES] = {(gint)drawn->stride};
+  gsize size = drawn->offset + (gsize)drawn->stride * HEIGHT;
+  g_autoptr(GstAllocator) allocator = gst_dmabuf_allocator_new();
+  g_autoptr(GstBuffer) buffer = gst_buffer_new();
+  VencFrame *frame = g_new0(VencFrame, 1);
+  VencPicture picture = {
+      .fourcc = VENC_GL_FOURCC, .modifier = drawn->modifier, .content = vsockenc_Content_RENDERED};
+
+  gst_video_info_set_format(&picture.info, GST_VIDEO_FORMAT_BGRA, WIDTH, HEIGHT);
+  gst_buffer_append_memory(buffer, gst_dmabuf_allocator_alloc(allocator, drawn->fd, size));
+  gst_buffer_add_video_meta_full(buffer, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_FORMAT_BGRA, WIDTH,
+                                 HEIGHT, 1, offset, stride);
+  if (!venc_buffers_use(probe->buffers, buffer, &picture, frame, &probe->report->error)) {
+    venc_frame_free(frame);
+    return NULL;
+  }
+  probe->report->rendered = (VencProbed){.crc = drawn->crc,
+                                         .bytes = (guint64)WIDTH * HEIGHT * 4,
+                                         .resource = frame->layout.planes[0].resource};
   return frame;
 }
 
@@ -119,29 +148,52 @@ static gboolean send_inline(Probe *probe, VencFrame *frame) {
   return await_packet(probe);
 }
 
-static gboolean ask_host(Probe *probe) {
+/* Has the host read the buffer, and frees `frame`, unless it is NULL: not drawn. */
+static gboolean ask_host(Probe *probe, VencFrame *frame, VencProbed *probed, const gchar *fix) {
   VencProbeReport *report = probe->report;
-  VencFrame *frame = make_frame(probe);
   if (!frame) return failed(probe, FIX_GPU);
   /* The session takes an inline frame, so the probe asks about its slot. */
   VencFrame named = {.slot = frame->slot, .attachment = frame->attachment, .layout = frame->layout};
   gboolean is_inline = probe->options->is_inline;
   gboolean asked = !is_inline || send_inline(probe, frame);
   if (asked)
-    asked = venc_session_probe(probe->session, &named, probe->options->timeout_ms, &report->host,
+    asked = venc_session_probe(probe->session, &named, probe->options->timeout_ms, &probed->host,
                                &report->error);
   if (!is_inline) venc_frame_free(frame);
-  if (!asked) return failed(probe, is_inline ? FIX_LINK : FIX_RESOURCE);
-  if (report->host.crc == report->crc && report->host.bytes == report->bytes) return TRUE;
+  if (!asked) return failed(probe, fix);
+  if (probed->host.crc == probed->crc && probed->host.bytes == probed->bytes) return TRUE;
   g_set_error_literal(&report->error, VENC_ERROR, VENC_ERROR_REFUSED,
                       "the host reads other pixels than were drawn");
   return failed(probe, FIX_CRC);
 }
 
+static gboolean check_pages(Probe *probe) {
+  return ask_host(probe, draw_pages(probe), &probe->report->pages,
+                  probe->options->is_inline ? FIX_LINK : FIX_RESOURCE);
+}
+
+/* TRUE also where nothing can be rendered. */
+static gboolean check_rendered(Probe *probe) {
+  VencProbeReport *report = probe->report;
+  g_autoptr(GError) reason = NULL;
+  VencGlPicture drawn;
+  if (probe->options->is_inline)
+    report->not_rendered = g_strdup("pixels go over the link");
+  else if (!probe->gpu->is_3d)
+    report->not_rendered = g_strdup("this virtio-gpu does not render (it has no 3D)");
+  else if (!probe->options->draw(probe->gpu->node, WIDTH, HEIGHT, &drawn, &reason))
+    report->not_rendered = g_strdup(reason->message);
+  else if (!ask_host(probe, draw_rendered(probe, &drawn), &report->rendered, FIX_RENDERED)) {
+    g_prefix_error(&report->error, "of a buffer that the GPU drew: ");
+    return FALSE;
+  }
+  return TRUE;
+}
+
 void venc_probe_run(const VencProbeOptions *options, VencProbeReport *report) {
   Probe probe = {.options = options, .report = report};
   *report = (VencProbeReport){0};
-  report->ok = open_all(&probe) && ask_host(&probe);
+  report->ok = open_all(&probe) && check_pages(&probe) && check_rendered(&probe);
   if (probe.session) {
     venc_session_get_statistics(probe.session, &report->statistics);
     venc_session_get_host(probe.session, &report->offers);
@@ -153,6 +205,7 @@ void venc_probe_run(const VencProbeOptions *options, VencProbeReport *report) {
 
 void venc_probe_report_clear(VencProbeReport *report) {
   g_clear_pointer(&report->device, g_free);
+  g_clear_pointer(&report->not_rendered, g_free);
   g_clear_error(&report->error);
 }
 
@@ -175,19 +228,28 @@ static void add_text(GString *json, const gchar *name, const gchar *text) {
   g_string_append_c(json, '"');
 }
 
-gchar *venc_probe_report_to_json(const VencProbeReport *report) {
+static void add_probed(GString *json, const VencProbed *probed) {
   static const gchar *const tiers[] = {NULL, "resource", "resource-gather", "inline",
                                        "resource-read"};
-  const VencProbe *host = &report->host;
+  const VencProbe *host = &probed->host;
   g_autofree gchar *crc_host = g_strdup_printf("%08x", host->crc);
+  g_string_append_printf(json, "\"resource\": %u", probed->resource);
+  add_text(json, "tier", (guint)host->tier < G_N_ELEMENTS(tiers) ? tiers[host->tier] : NULL);
+  g_string_append_printf(json, ", \"runs\": %u, \"crc_guest\": \"%08x\"", host->runs, probed->crc);
+  add_text(json, "crc_host", host->bytes > 0 ? crc_host : NULL);
+}
+
+gchar *venc_probe_report_to_json(const VencProbeReport *report) {
   GString *json = g_string_new(NULL);
 
   g_string_append_printf(json, "{\"ok\": %s", report->ok ? "true" : "false");
   add_text(json, "device", report->device);
-  g_string_append_printf(json, ", \"resource\": %u", report->resource);
-  add_text(json, "tier", (guint)host->tier < G_N_ELEMENTS(tiers) ? tiers[host->tier] : NULL);
-  g_string_append_printf(json, ", \"runs\": %u, \"crc_guest\": \"%08x\"", host->runs, report->crc);
-  add_text(json, "crc_host", host->bytes > 0 ? crc_host : NULL);
+  g_string_append(json, ", ");
+  add_probed(json, &report->pages);
+  g_string_append(json, ", \"rendered\": {");
+  add_probed(json, &report->rendered);
+  add_text(json, "skipped", report->not_rendered);
+  g_string_append_c(json, '}');
   add_text(json, "host", *report->statistics.host ? report->statistics.host : NULL);
   g_string_append(json, ", \"encoders\": [");
   for (guint i = 0; i < report->offers.encoders_count; i++) {

@@ -97,6 +97,8 @@ address = "unix:${folder}/l"`;
 });
 
 describe("doctor in a guest", () => {
+  const skipped = `"rendered": {"resource": 0, "tier": null, "skipped": "it has no 3D"}`;
+  const rendered = `"rendered": {"resource": 5, "tier": "resource-read", "skipped": null}`;
   const check = (name: string) => {
     const found = checkGuest(folder, false).find((each) => each.name === name);
     if (found === undefined) throw new Error(`no check ${name}`);
@@ -127,12 +129,22 @@ describe("doctor in a guest", () => {
     [
       "ok",
       "resource",
-      `{"ok": true, "device": "/dev/dri/renderD128", "tier": "resource", "runs": 3, "host": "x", "error": null, "fix": null}`,
+      `{"ok": true, "device": "/dev/dri/renderD128", "tier": "resource", "runs": 3, ${skipped}, "host": "x", "error": null, "fix": null}`,
+    ],
+    [
+      "ok",
+      "rendered: it has no 3D",
+      `{"ok": true, "device": "d", "tier": "resource", "runs": 3, ${skipped}, "host": "x", "error": null, "fix": null}`,
+    ],
+    [
+      "ok",
+      "rendered: tier resource-read",
+      `{"ok": true, "device": "d", "tier": "resource", "runs": 3, ${rendered}, "host": "x", "error": null, "fix": null}`,
     ],
     [
       "failure",
       "differs",
-      `{"ok": false, "device": null, "tier": null, "runs": 0, "host": null, "error": "the checksum differs", "fix": "do it"}`,
+      `{"ok": false, "device": null, "tier": null, "runs": 0, ${skipped}, "host": null, "error": "the checksum differs", "fix": "do it"}`,
     ],
     ["failure", "cannot read", "Segmentation fault"],
   ])("reports a probe as %s (%s)", (status, detail, report) => {

@@ -70,6 +70,8 @@ export class VmResources implements ResourceSource {
   /** Revoked before the Acquire's answer had reached its caller. Kept only while an Acquire is unanswered. */
   readonly #revokedEarly = new Set<string>();
   #asking = 0;
+  /** Counts resets of the guest's GPU: what was acquired before one is held no longer. */
+  #resets = 0;
   #client: ExportClient | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -119,10 +121,12 @@ export class VmResources implements ResourceSource {
   }
 
   async #ask(client: ExportClient, id: number, use: ResourceUse | undefined): Promise<ExportedResource> {
+    const resets = this.#resets;
     this.#asking += 1;
     try {
       const resource = await client.acquire(id, use);
-      if (!this.#revokedEarly.has(holdKey(id, resource.generation))) return resource;
+      const isHeld = resets === this.#resets && !this.#revokedEarly.has(holdKey(id, resource.generation));
+      if (isHeld) return resource;
       client.release(id, resource.generation);
       throw new ExportRefusedError(id, "RESOURCE_UNKNOWN", "the guest has just freed it");
     } finally {
@@ -135,7 +139,10 @@ export class VmResources implements ResourceSource {
     try {
       const client = await ExportClient.connect(this.#path, {
         onRevoke: (resource, generation) => this.#revoke(holdKey(resource, generation)),
-        onReset: () => this.#revokeAll(),
+        onReset: () => {
+          this.#resets += 1;
+          this.#revokeAll();
+        },
         onScanout: (head, resource, rectangle) => this.heads.scanout(head, { resource, rectangle }),
         onDamage: (head, rectangle) => this.heads.damage(head, rectangle),
         onCursorImage: (head, image) => this.heads.cursorImage(head, image),

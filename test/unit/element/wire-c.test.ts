@@ -106,6 +106,7 @@ describe("the C parser", () => {
     const size = LIMITS.DATA_PREFIX_BYTES + MAX_DATA_BYTES;
     const longest = Buffer.alloc(LIMITS.HEADER_BYTES + size, 0x11);
     longest.set(Buffer.from("56454e430140000009000000010000000000000000000000", "hex"));
+    longest.writeUInt8(LIMITS.PROTOCOL_VERSION, 4);
     longest.writeUInt32LE(size, 16);
     const hex = withCrc(longest);
     expect(echo([hex]).messages.map(hexOf)).toEqual([hex]);

@@ -13,6 +13,7 @@ import { ABS, BUTTONS, EV, REL } from "../../guest/bridge/input.ts";
 import { Rig, type ViewedPage } from "../browser/support/rig.ts";
 import { temporaryFolder } from "../support/folder.ts";
 import { freePort } from "../support/free-port.ts";
+import { pageText } from "../support/page-text.ts";
 import { until } from "../support/until.ts";
 import { TestViewer, watchUrl } from "../unit/viewer/support/test-viewer.ts";
 import { Vm } from "../vm/vm.ts";
@@ -71,7 +72,7 @@ afterAll(async () => {
 
 /** The host's encoding sessions. */
 async function sessions(): Promise<number> {
-  const metrics = await (await fetch(relayStatus)).text();
+  const metrics = await pageText(relayStatus);
   const counts = metrics.matchAll(/^vsockenc_sessions(?:\{.*\})? (\d+)$/gm);
   return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
 }

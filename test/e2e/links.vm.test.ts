@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { temporaryFolder } from "../support/folder.ts";
 import { freePort } from "../support/free-port.ts";
+import { pageText } from "../support/page-text.ts";
 import { MAIN } from "../support/program.ts";
 import { until } from "../support/until.ts";
 
@@ -51,7 +52,7 @@ gpu = { socket = "${folder}/g" }`,
     const host = start(process.execPath, [MAIN, "host", "--config", config]);
     const connected = async (): Promise<boolean> => {
       try {
-        const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+        const metrics = await pageText(`http://127.0.0.1:${port}/metrics`);
         const links = metrics.match(/^vsockenc_link_connections\{.*\} 1$/gm) ?? [];
         return links.length === 4 && metrics.includes('vsockenc_exporter_up{vm="desk"} 1');
       } catch {

@@ -5,6 +5,7 @@ import { afterAll, beforeAll } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
 import { temporaryFolder } from "../../support/folder.ts";
 import { freePort } from "../../support/free-port.ts";
+import { pageText } from "../../support/page-text.ts";
 import { until } from "../../support/until.ts";
 import { SupervisedProcess } from "../../vm/child.ts";
 import type { Environment } from "./programs.ts";
@@ -71,7 +72,7 @@ export class TestRelay {
 
   /** Metrics of the status page, in Prometheus' text format. */
   async metrics(): Promise<string> {
-    return await (await fetch(`http://127.0.0.1:${this.#statusPort}/metrics`)).text();
+    return await pageText(`http://127.0.0.1:${this.#statusPort}/metrics`);
   }
 
   /** Waits until every guest has disconnected and its resources are released. */

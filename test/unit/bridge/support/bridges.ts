@@ -7,6 +7,7 @@ import { afterEach } from "vitest";
 import { type Bridge, startBridge } from "../../../../guest/bridge/bridge.ts";
 import { bridgeConfiguration } from "../../../../guest/bridge/configuration.ts";
 import { freePort } from "../../../support/free-port.ts";
+import { pageText } from "../../../support/page-text.ts";
 import { MAIN } from "../../../support/program.ts";
 import { until } from "../../../support/until.ts";
 import { SupervisedProcess } from "../../../vm/child.ts";
@@ -60,8 +61,7 @@ export async function startBridgeRelay(folder: string) {
     "--config",
     config,
   ]);
-  const metrics = async (): Promise<string> =>
-    await (await fetch(`http://127.0.0.1:${status}/metrics`)).text();
+  const metrics = (): Promise<string> => pageText(`http://127.0.0.1:${status}/metrics`);
   const start = async (): Promise<void> => {
     relay.start();
     await until(async () => (await metrics().catch(() => "")) !== "", "the relay's metrics");

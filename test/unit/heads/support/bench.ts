@@ -8,6 +8,7 @@ import { viewerOf } from "../../../../host/heads/browser-viewer.ts";
 import { Relay } from "../../../../host/relay/relay.ts";
 import { VIRTIO_BGRX } from "../../../../proto/formats.ts";
 import { freePort } from "../../../support/free-port.ts";
+import { pageText } from "../../../support/page-text.ts";
 import { ConnectedGuest } from "../../../support/relay-guest.ts";
 import { attach, FrontEnd, gpuCommand } from "../../gpu/front-end.ts";
 import { TestViewer } from "../../viewer/support/test-viewer.ts";
@@ -100,7 +101,7 @@ export class Bench {
 
   /** The relay's numbers, as Prometheus gets them. */
   async metrics(): Promise<string> {
-    return await (await fetch(`http://127.0.0.1:${this.#statusPort}/metrics`)).text();
+    return await pageText(`http://127.0.0.1:${this.#statusPort}/metrics`);
   }
 
   /** Makes a resource in scattered pages, which show `picture`. */

@@ -445,7 +445,10 @@ static void push_frames(Source *source, GstAppSrc *appsrc) {
     draw(source, slot, (guint)i);
     slot->out = TRUE;
     if (gst_app_src_push_buffer(appsrc, wrap(slot, (guint)i)) != GST_FLOW_OK) break;
-    source->pushed++;
+    if (source->pushed++ == 0) {
+      g_print("the first frame is in the pipeline\n");
+      fflush(stdout);
+    }
   }
   gst_app_src_end_of_stream(appsrc);
 }

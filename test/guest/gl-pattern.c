@@ -12,7 +12,7 @@ struct GlPattern {
   unsigned width, height;
   struct gbm_device *gbm;
   EGLDisplay display;
-  GLint number, plane;
+  GLint last, passes, plane;
 };
 
 #define TEXT_OF(token) #token
@@ -25,7 +25,8 @@ static const char VERTEX[] =
     "precision highp int;\n"
     "const uint SPEED_X[3] = uint[3](5u, 3u, 11u), SPEED_Y[3] = uint[3](0u, 2u, 7u);\n"
     "uniform highp sampler2D still;\n"
-    "uniform uint number;\n"
+    "uniform uint last, passes;\n"
+    "flat out uint number;\n"
     "flat out uvec2 corners[3];\n"
     "flat out uint sides[3];\n"
     "uint swing(uint at, uint range) {\n"
@@ -35,6 +36,7 @@ static const char VERTEX[] =
     "}\n"
     "void main() {\n"
     "  uvec2 size = uvec2(textureSize(still, 0));\n"
+    "  number = last + passes - 1u - uint(gl_InstanceID);\n"
     "  for (uint i = 0u; i < 3u; i++) {\n"
     "    uint side = min(size.y / (6u + 2u * i), size.x), top = size.y / 4u;\n"
     "    corners[i] = uvec2(swing(number * SPEED_X[i] + 40u * i, size.x - side),\n"
@@ -51,8 +53,8 @@ static const char FRAGMENT[] =
     "const uint BLOCK = " TEXT(PATTERN_BLOCK) ", BITS = " TEXT(PATTERN_BITS) ";\n"
     "const vec3 COLOURS[3] = vec3[3](vec3(255, 128, 0), vec3(0, 96, 255), vec3(16, 200, 64));\n"
     "uniform highp sampler2D still;\n"
-    "uniform uint number;\n"
     "uniform int plane;\n"
+    "flat in uint number;\n"
     "flat in uvec2 corners[3];\n"
     "flat in uint sides[3];\n"
     "out vec4 colour;\n"
@@ -156,7 +158,8 @@ static bool start_program(GlPattern *gl) {
   glGetProgramiv(program, GL_LINK_STATUS, &linked);
   if (!linked) return fail("glLinkProgram", "");
   glUseProgram(program);
-  gl->number = glGetUniformLocation(program, "number");
+  gl->last = glGetUniformLocation(program, "last");
+  gl->passes = glGetUniformLocation(program, "passes");
   gl->plane = glGetUniformLocation(program, "plane");
   glGenVertexArrays(1, &vertices);
   glBindVertexArray(vertices);
@@ -230,9 +233,10 @@ void gl_pattern_draw(const GlPattern *gl, unsigned framebuffer, GlPatternPlane p
   glBindFramebuffer(GL_FRAMEBUFFER, framebuffer);
   glViewport(0, 0, (GLsizei)(gl->width / scale), (GLsizei)(gl->height / scale));
   glUniform1i(gl->plane, (GLint)plane);
-  while (passes > 0) {
-    glUniform1ui(gl->number, number + --passes);
-    glDrawArrays(GL_TRIANGLES, 0, 3);
-  }
+  /* Blending that changes nothing: without it, a GPU may leave out what is drawn over. */
+  if (passes > 1) glEnable(GL_BLEND);
+  glUniform1ui(gl->last, number);
+  glUniform1ui(gl->passes, passes);
+  glDrawArraysInstanced(GL_TRIANGLES, 0, 3, (GLsizei)passes);
   glFlush();
 }

@@ -46,11 +46,16 @@ class Guest {
     return JSON.parse(readFileSync(join(this.#folder, "a.json"), "utf8"));
   }
 
-  /** Expects vsockenc-probe to find the same pixels on the host, by this tier. */
-  async probe(tier: string, options = ""): Promise<void> {
+  /** Expects vsockenc-probe to find the same pixels on the host, by this tier; null: no rendered ones were drawn. */
+  async probe(tier: string, options = "", rendered: string | null = null): Promise<void> {
     const probe = JSON.parse(await this.#guest.vm.succeed(`vsockenc-probe ${options}`));
     expect(probe).toMatchObject({ ok: true, tier, crc_host: probe.crc_guest, error: null });
     expect(probe.crc_guest).toEqual(expect.any(String));
+    expect(probe.rendered).toMatchObject({
+      tier: rendered,
+      crc_host: rendered && probe.rendered.crc_guest,
+      skipped: rendered === null ? expect.any(String) : null,
+    });
   }
 }
 
@@ -103,6 +108,13 @@ describe("a guest whose host maps no runs", () => {
     const none = { warnings: 0, "frames-copied": 0, "frames-inline": 0 };
     expect(stats).toMatchObject({ tier: "resource-gather", ...none });
   });
+});
+
+describe("a guest whose GPU renders", () => {
+  const guest = new Guest({ gpu: "gl" });
+
+  it("verifies the paths of pages and of rendered pixels with vsockenc-probe", () =>
+    guest.probe("resource", "", "resource-read"));
 });
 
 describe("a guest without a GPU", () => {

@@ -144,8 +144,8 @@ describe("a guest that renders", () => {
   });
 
   it("is never read before it was drawn", async () => {
-    // Each frame is announced right after glFlush, and was another one before its last pass.
-    await guest.vm.succeed(guest.command("numbers", SMALL, 300, `${GL} --passes 3`));
+    // In the only buffer, each frame is announced right after glFlush, and was another one before its last pass.
+    await guest.vm.succeed(guest.command("numbers", SMALL, 300, `${GL} --passes 3 --buffers 1`));
     expect(guest.counters("numbers", SMALL)).toEqual(upTo(300));
     expect(guest.statistics("numbers")).toMatchObject({ tier: "resource-read", "frames-encoded": 300 });
   });

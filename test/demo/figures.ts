@@ -26,12 +26,12 @@ export interface DemoFigures {
 
 const MINIMUM_PSNR_DB = 30;
 
-/** The defects that the figures show, one a line. */
-export function shortcomings(figures: DemoFigures): string[] {
+/** The defects that the figures show, one a line. @param expected how the host should have reached the pixels */
+export function shortcomings(figures: DemoFigures, expected: string): string[] {
   const { framesIn, framesOut, tier, psnr, pixelBytesOverPort } = figures;
   return [
     ...(framesOut === framesIn ? [] : [`${framesIn} frames went in, ${framesOut} came out`]),
-    ...(tier === "resource" ? [] : [`the source tier was ${tier}, not resource`]),
+    ...(tier === expected ? [] : [`the source tier was ${tier}, not ${expected}`]),
     ...(psnr.minimum >= MINIMUM_PSNR_DB ? [] : [`the worst frame has a PSNR of ${psnr.minimum} dB`]),
     ...(pixelBytesOverPort === 0 ? [] : [`${pixelBytesOverPort} bytes of pixels went over the port`]),
   ];

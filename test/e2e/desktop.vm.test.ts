@@ -12,25 +12,17 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { goldenFile, withoutPaths } from "../element/support/programs.ts";
-import { countersOf, readCounters, upTo } from "../support/counter.ts";
+import { countersOf, readCounters } from "../support/counter.ts";
 import { temporaryFolder } from "../support/folder.ts";
 import { until } from "../support/until.ts";
 import type { Desktop } from "../vm/image.ts";
 import { useVm } from "../vm/use-vm.ts";
 import type { Vm } from "../vm/vm.ts";
+import { decode, FRAME_BYTES, isDesktop, MODE, SIZE } from "./support/desktop-picture.ts";
 import { Screen } from "./support/screen.ts";
 
-const SIZE = { width: 1280, height: 720 };
-const MODE = `${SIZE.width}x${SIZE.height}`;
-const FRAME_BYTES = SIZE.width * SIZE.height * 4;
 /** Below the bit rate's quality, above that of wrong channels, strides or matrices. */
 const MIN_PSNR_DB = 30;
-/** The desktops' background as blue, green, red, and pixels most of which show it: weston places windows anywhere. */
-const BACKGROUND = [0x6e, 0x4b, 0x2a] as const;
-const EDGES = [100, SIZE.height / 2, SIZE.height - 10].flatMap((y) => [
-  y * SIZE.width + 10,
-  y * SIZE.width + SIZE.width - 10,
-]);
 /** That a compositor draws into in turn. */
 const BUFFERS = 2;
 
@@ -104,24 +96,6 @@ function keepPicture(file: string, name: string): void {
 function counterOf(pixels: Buffer): number | undefined {
   const green = Uint8Array.from({ length: SIZE.width * 64 }, (_, pixel) => pixels[pixel * 4 + 1] ?? 0);
   return readCounters([green], SIZE.width)[0];
-}
-
-/** Whether most of the edges show the background, but for what an encoder changes. */
-function isDesktop(pixels: Buffer | undefined): boolean {
-  const background = EDGES.filter((pixel) =>
-    BACKGROUND.every((value, at) => Math.abs((pixels?.[pixel * 4 + at] ?? 0) - value) < 12),
-  );
-  return background.length > EDGES.length / 2;
-}
-
-/** Decoded frames as BGRx. */
-function decode(file: string): Buffer[] {
-  const args = ["-v", "error", "-i", file, "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "bgr0"];
-  const { stdout, status, stderr } = spawnSync("ffmpeg", [...args, "-"], { maxBuffer: 1 << 30 });
-  expect(status, stderr?.toString()).toBe(0);
-  return upTo(Math.floor(stdout.length / FRAME_BYTES)).map((n) =>
-    stdout.subarray(n * FRAME_BYTES, (n + 1) * FRAME_BYTES),
-  );
 }
 
 /** Of red, green and blue; in dB. */

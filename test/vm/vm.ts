@@ -283,7 +283,9 @@ export class Vm {
 
   async #startDesktop(desktop: Desktop): Promise<void> {
     this.#log(`starting the desktop (${desktop})`);
-    const { status, stdout, stderr } = await this.run(`desktop ${desktop}`);
+    const { status, stdout, stderr } = await this.run(
+      `desktop ${desktop}${isGl(this.options.gpu ?? "none") ? " gl" : ""}`,
+    );
     if (status !== 0) throw new VmError("The desktop did not start.", tail(stdout + stderr, 40));
   }
 

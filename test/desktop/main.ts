@@ -3,7 +3,7 @@
  *
  * Boots a VM with a desktop and the vsockenc GPU, starts a relay with its viewer, and prints the address. The viewer
  * offers two sources: the VM's head, which needs no software in the guest, and the stream of `virtgpusrc ! vsockenc` in
- * the guest.
+ * the guest. With --gl, the host's GPU (here llvmpipe) renders for the guest, and there is only the stream.
  */
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -22,6 +22,7 @@ interface Options {
   readonly mode: string;
   readonly port: number;
   readonly bitrate: number;
+  readonly gl: boolean;
 }
 
 const CAPTURE_FPS = 30;
@@ -37,19 +38,20 @@ async function viewerAddress(relay: SupervisedProcess): Promise<string> {
   return logged() ?? (await relay.failure());
 }
 
-async function run({ desktop, mode, port, bitrate }: Options): Promise<void> {
+async function run({ desktop, mode, port, bitrate, gl }: Options): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "vsockenc-desktop-"));
   const end = Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
   let vm: Vm | undefined;
   let relay: SupervisedProcess | undefined;
   try {
-    vm = await Vm.boot({ desktop, mode, relay: false, log: say });
+    vm = await Vm.boot({ gpu: gl ? "gl" : "vsockenc", desktop, mode, relay: false, log: say });
     const config = join(folder, "relay.toml");
     const viewer = `status.enabled = false\nviewer = { enabled = true, port = ${port} }\n`;
-    writeFileSync(config, viewer + vmSection("desktop", vm, "view = { heads = true }"));
+    writeFileSync(config, viewer + vmSection("desktop", vm, `view = { heads = ${!gl} }`));
     relay = startRelay(config);
     const address = await viewerAddress(relay);
-    const capture = `virtgpusrc cursor=true ! "video/x-raw(ANY),framerate=${CAPTURE_FPS}/1"`;
+    // The cursor cannot be drawn into a picture that the guest's CPU cannot read.
+    const capture = `virtgpusrc cursor=${!gl} ! "video/x-raw(ANY),framerate=${CAPTURE_FPS}/1"`;
     const pipeline = vm.start(
       `exec gst-launch-1.0 -q ${capture} ! vsockenc bitrate=${bitrate} ! fakesink sync=false`,
       { onOutput: (_stream, data) => process.stderr.write(data) },
@@ -74,5 +76,6 @@ await new Command("npm run desktop --")
   .option("--mode <size>", "size of the screen, WIDTHxHEIGHT", "1280x720")
   .option("--port <number>", "port of 127.0.0.1 for the page; 0: any free port", wholeNumber(0, 65535), 8844)
   .option("--bitrate <kbit/s>", "bit rate of the guest's stream", wholeNumber(100, 1_000_000), 6000)
+  .option("--gl", "let the host render (virtio-gpu-gl under Xvfb), and weston use OpenGL", false)
   .action(run)
   .parseAsync();

@@ -95,22 +95,24 @@ static uint32_t memory_number(const Mapping *mapping) {
   return ++memory_count;
 }
 
-/* Adds the mapping of a line of /proc/self/maps (proc_pid_maps(5)) if it is shared and of a file.
+/*
+ * Adds the mapping of a line of /proc/self/maps (proc_pid_maps(5)) if it is shared and of a file.
+ * False: no memory.
  */
-static void add_mapping(const char *line) {
+static bool add_mapping(const char *line) {
   unsigned long start, end, offset, inode;
   unsigned major_number, minor_number;
   char permissions[5];
   if (sscanf(line, "%lx-%lx %4s %lx %x:%x %lu", &start, &end, permissions, &offset, &major_number,
              &minor_number, &inode) != 7 ||
       permissions[3] != 's' || inode == 0) {
-    return;
+    return true;
   }
   if (mapping_count == mapping_capacity) {
     size_t capacity = MAX(64, 2 * mapping_capacity);
     Mapping *larger = realloc(mappings, capacity * sizeof *mappings);
     if (larger == NULL) {
-      return;
+      return false;
     }
     mappings = larger;
     mapping_capacity = capacity;
@@ -121,22 +123,28 @@ static void add_mapping(const char *line) {
   if (memory != NULL) {
     memory->mapped = true;
   }
+  return true;
 }
 
-static void read_mappings(void) {
+/* False: they are incomplete, as the system has no memory or descriptors. */
+static bool read_mappings(void) {
   mapping_count = 0;
   FILE *maps = fopen("/proc/self/maps", "re");
   if (maps == NULL) {
-    return;
+    return false;
   }
   for (unsigned index = 0; index < memory_count; index++) {
     memories[index].mapped = false;
   }
   char line[LINE_BYTES];
-  while (fgets(line, sizeof line, maps) != NULL) {
-    add_mapping(line);
+  bool complete = true;
+  while (complete && fgets(line, sizeof line, maps) != NULL) {
+    complete = add_mapping(line);
   }
   fclose(maps);
+  if (!complete) {
+    return false;
+  }
   /* What QEMU has unplugged is not to be kept alive. */
   for (unsigned index = 0; index < memory_count; index++) {
     Memory *memory = &memories[index];
@@ -145,6 +153,7 @@ static void read_mappings(void) {
       memory->descriptor = -1;
     }
   }
+  return true;
 }
 
 static int compare(const void *key, const void *element) {
@@ -157,7 +166,9 @@ bool virgl_guest_memory_find(const void *address, size_t length, VirglMemoryPlac
   static int64_t valid_until_us;
   int64_t now = g_get_monotonic_time();
   if (now >= valid_until_us) {
-    read_mappings();
+    if (!read_mappings()) {
+      return false;
+    }
     valid_until_us = now + VALID_US;
   }
   uintptr_t start = (uintptr_t)address;

@@ -81,6 +81,10 @@ const view = z.strictObject({
     .describe("Maximum bit rate of a head, used where the viewers' connections carry it, in kbit/s."),
 });
 
+/** What a listener speaks. */
+export const LISTEN_PROTOCOLS = ["vsockenc", "hxfr"] as const;
+export type ListenProtocol = (typeof LISTEN_PROTOCOLS)[number];
+
 const listen = z.strictObject({
   address: z.string().describe("Where the relay listens: `unix:PATH`, `tcp:HOST:PORT` or `vsock:PORT`."),
   vm: z
@@ -88,6 +92,12 @@ const listen = z.strictObject({
     .optional()
     .describe(
       "VM whose resources the clients may name. Without it, clients send pixels through the connection.",
+    ),
+  protocol: z
+    .enum(LISTEN_PROTOCOLS)
+    .default("vsockenc")
+    .describe(
+      '"hxfr": the protocol of Helix\'s own element vsockenc, for guests that have it (proto/HXFR.md).',
     ),
   users: users.describe(
     "unix: user ids that may connect, besides the relay's own and root. With any, the socket's mode is 0666 instead of 0600, and the user ids alone decide.",

@@ -5,7 +5,7 @@
  *     proto/gen/c/*.pb.c, *.pb.h       nanopb codecs with static bounds
  *     proto/gen/c/vsockenc-limits.h    limits.ts as C constants
  *     proto/gen/c/vsockenc-formats.h   formats.ts as a list for C and C++
- *     proto/PROTOCOL.md, VIEWER.md     the tables between the "generated" marks
+ *     proto/PROTOCOL.md, VIEWER.md, HXFR.md  the tables between the "generated" marks
  */
 
 import { execFileSync } from "node:child_process";
@@ -15,6 +15,7 @@ import { fileURLToPath } from "node:url";
 import { errorText } from "../common/error-text.ts";
 import { fourcc, PIXEL_FORMATS } from "./formats.ts";
 import { replaceGenerated } from "./generated-marks.ts";
+import { HXFR_REPLIES, HXFR_REQUESTS, type HxfrMessageFormat, hxfrMessageBytes } from "./hxfr.ts";
 import { FIELD_BOUNDS, HEADER_FIELDS, LIMIT_DOCUMENTATION, LIMITS, type Limit } from "./limits.ts";
 import { CLOSE_CODES } from "./viewer-closing.ts";
 import { VIEWER_LIMIT_DOCUMENTATION } from "./viewer-limits.ts";
@@ -127,6 +128,16 @@ function limitTable(limits: Readonly<Record<string, Limit>>): string {
   return table(["name", "value", "unit", "what it is"], rows);
 }
 
+function hxfrRow(sender: string, format: HxfrMessageFormat) {
+  const { name, type, fields, tail, meaning } = format;
+  const payload = fields.map(
+    ([field, kind]) => `${field} ${typeof kind === "number" ? `u8[${kind}]` : kind}`,
+  );
+  const all = tail === undefined ? payload : [...payload, tail];
+  const bytes = `${hxfrMessageBytes(format)}${tail === undefined ? "" : " + …"}`;
+  return [`0x${type.toString(16).padStart(2, "0")}`, name, sender, bytes, all.join(", "), meaning];
+}
+
 /** Moves changed files only; unchanged ones keep their time, so that they are not compiled again. */
 function takeOver(from: string, to: string): void {
   mkdirSync(to, { recursive: true });
@@ -164,5 +175,14 @@ replaceGenerated(join(here, "VIEWER.md"), {
     Object.values(CLOSE_CODES).map(({ code, meaning, again }) => [code, meaning, again ? "yes" : "no"]),
   ),
   limits: limitTable(VIEWER_LIMIT_DOCUMENTATION),
+});
+replaceGenerated(join(here, "HXFR.md"), {
+  messages: table(
+    ["type", "name", "from", "bytes", "payload", "meaning"],
+    [
+      ...Object.values(HXFR_REQUESTS).map((format) => hxfrRow("client", format)),
+      ...Object.values(HXFR_REPLIES).map((format) => hxfrRow("host", format)),
+    ],
+  ),
 });
 console.log(`generated ${relative(process.cwd(), finished)}`);

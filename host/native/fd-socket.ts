@@ -16,6 +16,8 @@ export class SendQueueFullError extends Error {
 export interface FdSocketEvents {
   /** Bytes or the end can be received. Called again while bytes are left. */
   onReadable(): void;
+  /** All queued bytes have been sent. */
+  onDrain?(): void;
   /** The connection is over; without `error` because the peer or this side closed it. Called once. */
   onClose(error?: Error): void;
 }
@@ -43,6 +45,7 @@ export class FdSocket {
   readonly #watch: Watch;
   readonly #queue: Outgoing[] = [];
   #queuedBytes = 0;
+  #reading = true;
   #closed = false;
 
   /** Takes a connected socket over; at most `maxQueuedBytes` wait to be sent. */
@@ -70,6 +73,12 @@ export class FdSocket {
   /** Bytes that the system has not accepted yet. */
   get queuedBytes(): number {
     return this.#queuedBytes;
+  }
+
+  /** Starts or ends reports of what can be received. While bytes are queued, the end is reported all the same. */
+  setReading(on: boolean): void {
+    this.#reading = on;
+    this.#arm();
   }
 
   /** Receives up to `length` bytes into `buffer` from `offset` on. The caller closes the descriptors. */
@@ -123,7 +132,7 @@ export class FdSocket {
   }
 
   #arm(): void {
-    if (!this.#closed) this.#watch.arm({ readable: true, writable: this.#queue.length > 0 });
+    if (!this.#closed) this.#watch.arm({ readable: this.#reading, writable: this.#queue.length > 0 });
   }
 
   #flush(): void {
@@ -137,6 +146,7 @@ export class FdSocket {
       if (next.offset < next.bytes.length) return;
       this.#queue.shift();
     }
+    this.#events.onDrain?.();
   }
 
   /** Returns how many bytes the system accepted; closes the socket if it is broken. */

@@ -45,6 +45,7 @@ export class ChardevLink implements Link {
     socket.on("error", (error: NodeJS.ErrnoException) => this.#report(error));
     connection.start({
       onData: (chunk) => this.#server.onData(chunk),
+      onDrain: () => undefined,
       onClose: () => this.#disconnected(),
     });
   }

@@ -26,6 +26,8 @@ export interface ByteSink {
 export interface ConnectionEvents {
   /** Valid until the callback returns. */
   onData(chunk: Buffer): void;
+  /** All bytes of earlier writes are with the system, after some were not. */
+  onDrain(): void;
   /** Called once, also for our own close(). */
   onClose(): void;
 }
@@ -35,6 +37,24 @@ export interface Connection extends ByteSink {
   readonly peer: string;
   /** Starts receiving; to be called once, first. */
   start(events: ConnectionEvents): void;
+  /** Stops receiving, and starts again; what is under way may still arrive. A peer's end may go unnoticed meanwhile. */
+  setReading(on: boolean): void;
+  close(): void;
+}
+
+/** Serves the peers of a link, one after the other, in a protocol. */
+export interface LinkServer {
+  /** Whether the peer makes use of the link; one that does not for long may be disconnected. */
+  readonly isOpen: boolean;
+  /** Sets the connection of the next peer; to be called before onConnect. */
+  attach(connection: Connection): void;
+  onConnect(): void;
+  /** Processes received bytes; valid until it returns. */
+  onData(chunk: Buffer): void;
+  /** As of ConnectionEvents. */
+  onDrain?(): void;
+  onDisconnect(): void;
+  /** The relay is stopping. */
   close(): void;
 }
 
@@ -65,11 +85,17 @@ export class NetConnection implements Connection {
 
   start(events: ConnectionEvents): void {
     this.#socket.on("data", (chunk: Buffer) => events.onData(chunk));
+    this.#socket.on("drain", () => events.onDrain());
     this.#socket.on("close", () => events.onClose());
   }
 
   get unsentBytes(): number {
     return this.#socket.writableLength;
+  }
+
+  setReading(on: boolean): void {
+    if (on) this.#socket.resume();
+    else this.#socket.pause();
   }
 
   write(pieces: readonly Uint8Array[]): void {
@@ -89,25 +115,37 @@ export class NetConnection implements Connection {
 export class FdConnection implements Connection {
   readonly peer: string;
   readonly #fd: number;
+  readonly #maxQueuedBytes: number;
   readonly #buffer = Buffer.allocUnsafe(RECEIVE_BYTES);
   #socket: FdSocket | undefined;
+  #reading = true;
 
-  /** Takes a connected socket over. */
-  constructor(fd: number, peer: string) {
+  /** Takes a connected socket over; closes it when more than `maxQueuedBytes` wait to be sent. */
+  constructor(fd: number, peer: string, maxQueuedBytes = MAX_QUEUED_BYTES) {
     this.#fd = fd;
     this.peer = peer;
+    this.#maxQueuedBytes = maxQueuedBytes;
   }
 
   start(events: ConnectionEvents): void {
     this.#socket = new FdSocket(
       this.#fd,
-      { onReadable: () => this.#receive(events), onClose: () => events.onClose() },
-      MAX_QUEUED_BYTES,
+      {
+        onReadable: () => this.#receive(events),
+        onDrain: () => events.onDrain(),
+        onClose: () => events.onClose(),
+      },
+      this.#maxQueuedBytes,
     );
   }
 
   get unsentBytes(): number {
     return this.#socket?.queuedBytes ?? 0;
+  }
+
+  setReading(on: boolean): void {
+    this.#reading = on;
+    this.#socket?.setReading(on);
   }
 
   write(pieces: readonly Uint8Array[]): void {
@@ -130,7 +168,7 @@ export class FdConnection implements Connection {
         return;
       }
       events.onData(this.#buffer.subarray(0, received.count));
-      if (socket.closed) return;
+      if (socket.closed || !this.#reading) return;
     }
   }
 }

@@ -8,13 +8,16 @@
 import { createServer, type Server } from "node:net";
 import type { Logger } from "pino";
 import { type Address, formatAddress, isLoopback } from "../../common/address.ts";
+import { HXFR_MAGIC } from "../../proto/hxfr.ts";
+import type { ListenProtocol } from "../config.ts";
 import { FdListener, identify, listenForUsers, listenVsock, SocketError } from "../native/listener.ts";
 import { closeDescriptor, os } from "../native/os-addon.ts";
-import { type Connection, FdConnection, type Link, NetConnection } from "./connection.ts";
-import type { SessionServer } from "./session.ts";
+import { type Connection, FdConnection, type Link, type LinkServer, NetConnection } from "./connection.ts";
+import { MAX_HXFR_UNSENT_BYTES } from "./hxfr-session.ts";
 
-/** The first bytes of a client of Helix's protocol ("HXFR", its magic 0x52465848). */
-const HELIX_MAGIC = Buffer.from("HXFR");
+/** The first bytes of a client of Helix's protocol. */
+const HELIX_MAGIC = Buffer.alloc(4);
+HELIX_MAGIC.writeUInt32LE(HXFR_MAGIC);
 /** Interval of the search for idle clients. */
 const SWEEP_MS = 1000;
 
@@ -30,13 +33,14 @@ export interface ListenerOptions {
   readonly maxClients: number;
   /** Close clients without a session; not for a chardev, which stays connected as long as its VM runs. */
   readonly closeIdle: boolean;
-  /** Makes the session server of a new client. */
-  readonly serve: (log: Logger) => SessionServer;
+  readonly protocol: ListenProtocol;
+  /** Makes the server of a new client. */
+  readonly serve: (log: Logger) => LinkServer;
 }
 
 interface Client {
   readonly connection: Connection;
-  readonly server: SessionServer;
+  readonly server: LinkServer;
   /** Its first bytes, up to the length of HELIX_MAGIC. */
   first: Buffer;
   /** Time when it last had a session. */
@@ -83,7 +87,7 @@ export class Listener implements Link {
     const log = this.#log.child({ peer: connection.peer });
     if (this.#clients.size >= maxClients) {
       log.warn(`rejected a client: ${maxClients} are connected, which is the limit`);
-      connection.start({ onData: () => undefined, onClose: () => undefined });
+      connection.start({ onData: () => undefined, onDrain: () => undefined, onClose: () => undefined });
       connection.close();
       return;
     }
@@ -95,10 +99,13 @@ export class Listener implements Link {
       onData: (chunk) => {
         if (!this.#isForeign(client, chunk)) server.onData(chunk);
         else {
-          log.error("rejected a client of Helix's protocol (HXFR); use the element vsockenc instead");
+          log.error(
+            'rejected a client of Helix\'s protocol (HXFR); use our element vsockenc, or a [[listen]] with protocol = "hxfr"',
+          );
           connection.close();
         }
       },
+      onDrain: () => server.onDrain?.(),
       onClose: () => {
         this.#clients.delete(client);
         log.info("client disconnected");
@@ -109,8 +116,9 @@ export class Listener implements Link {
     server.onConnect();
   }
 
-  /** Whether the first bytes are those of Helix's protocol. */
+  /** Whether the first bytes are those of Helix's protocol, and should not be. */
   #isForeign(client: Client, chunk: Buffer): boolean {
+    if (this.#options.protocol === "hxfr") return false;
     const missing = HELIX_MAGIC.length - client.first.length;
     if (missing === 0) return false;
     client.first = Buffer.concat([client.first, chunk.subarray(0, missing)]);
@@ -134,30 +142,37 @@ type OnConnection = (connection: Connection) => void;
 
 /** @throws SocketError with the reason and the remedy */
 async function openAcceptor(
-  { address, users, cid }: ListenerOptions,
+  { address, users, cid, protocol }: ListenerOptions,
   onConnection: OnConnection,
   log: Logger,
 ): Promise<{ close(): void }> {
+  const maxQueuedBytes = protocol === "hxfr" ? MAX_HXFR_UNSENT_BYTES : undefined;
+  const fromFd = (fd: number, peer: string): void => onConnection(new FdConnection(fd, peer, maxQueuedBytes));
   switch (address.kind) {
     case "unix":
       return listenForUsers(address.path, users, {
-        onConnection: (fd, user) => onConnection(new FdConnection(fd, `user ${user}`)),
+        onConnection: (fd, user) => fromFd(fd, `user ${user}`),
         onRefused: (user) =>
           log.warn({ user }, "rejected a user without access; allow the user id in `users`"),
       });
     case "vsock":
-      return acceptVsock(address.port, cid, onConnection, log);
+      return acceptVsock(address.port, cid, fromFd, log);
     case "tcp":
       return acceptTcp(address, onConnection, log);
   }
 }
 
-function acceptVsock(port: number, cid: number | undefined, onConnection: OnConnection, log: Logger) {
+function acceptVsock(
+  port: number,
+  cid: number | undefined,
+  onConnection: (fd: number, peer: string) => void,
+  log: Logger,
+) {
   return FdListener.adopt(listenVsock(port), (fd) => {
     const peer = identify(fd, os.peerCid);
     if (peer === undefined) return;
     if (cid === undefined || peer === cid) {
-      onConnection(new FdConnection(fd, `CID ${peer}`));
+      onConnection(fd, `CID ${peer}`);
       return;
     }
     closeDescriptor(fd);

@@ -16,12 +16,13 @@ import { createBackend } from "../encoders/index.ts";
 import { VmResources } from "../export/vm-resources.ts";
 import { setRunBudget } from "../native/picture.ts";
 import { ChardevLink } from "./chardev-link.ts";
-import type { Link } from "./connection.ts";
+import type { Link, LinkServer } from "./connection.ts";
+import { HxfrServer } from "./hxfr-session.ts";
 import { Listener, type ListenerOptions } from "./listener.ts";
 import { RelayMetrics } from "./metrics.ts";
 import type { OpenRelayViewer, RelayViewer, StreamObserver } from "./relay-viewer.ts";
 import { offerBody } from "./requests.ts";
-import { SessionServer } from "./session.ts";
+import { type SessionOutput, SessionServer } from "./session.ts";
 import { Stream } from "./stream.ts";
 
 export class Relay {
@@ -129,14 +130,14 @@ export class Relay {
         link.open();
       } else {
         // A chardev stays connected while its VM runs, whether or not a guest has opened the port.
-        const limits = { users: vm.users, maxClients: 1, closeIdle: false };
+        const limits = { users: vm.users, maxClients: 1, closeIdle: false, protocol: "vsockenc" } as const;
         await this.#listen(vm.name, { address: { kind: "unix", path }, ...limits, serve }, log);
       }
     }
   }
 
   async #addListener(listen: Configuration["listen"][number], index: number): Promise<void> {
-    const { address, vm, users, cid, max_clients } = listen;
+    const { address, vm, protocol, users, cid, max_clients } = listen;
     const parsed = parseAddress(address);
     if (parsed === undefined) throw new ConfigurationError(`invalid address ${address}`);
     if (parsed.kind === "tcp" && vm !== undefined) {
@@ -144,8 +145,11 @@ export class Relay {
     }
     const log = vm === undefined ? this.#log : this.#log.child({ vm });
     const observe = () => this.#viewer?.client(vm ?? "", index, address);
-    const serve = (clientLog: Logger): SessionServer => this.#serve(vm, observe, clientLog);
-    const limits = { users, cid, maxClients: max_clients, closeIdle: true };
+    const serve = (clientLog: Logger): LinkServer =>
+      protocol === "hxfr"
+        ? new HxfrServer(this.#streams(vm, observe, clientLog))
+        : this.#serve(vm, observe, clientLog);
+    const limits = { users, cid, protocol, maxClients: max_clients, closeIdle: true };
     await this.#listen(vm, { address: parsed, ...limits, serve }, log);
   }
 
@@ -156,13 +160,24 @@ export class Relay {
   }
 
   /**
-   * Serves sessions with access to the resources of one VM, or of none.
+   * Opens streams with access to the resources of one VM, or of none.
    *
    * @param observe gives the observer of each session
    */
-  #serve(vm: string | undefined, observe: () => StreamObserver | undefined, log: Logger): SessionServer {
+  #streams(vm: string | undefined, observe: () => StreamObserver | undefined, log: Logger) {
     const resources = vm === undefined ? undefined : this.#resources.get(vm);
     const metrics = this.#metrics.forVm(vm ?? "");
+    return {
+      open: (output: SessionOutput) =>
+        new Stream(output, { backend: this.#backend, resources, metrics, observer: observe(), log }),
+      meter: metrics,
+      log,
+    };
+  }
+
+  /** Serves sessions of our own protocol; the parameters are those of #streams. */
+  #serve(vm: string | undefined, observe: () => StreamObserver | undefined, log: Logger): SessionServer {
+    const resources = vm === undefined ? undefined : this.#resources.get(vm);
     return new SessionServer({
       hostBootId: this.#hostBootId,
       welcome: () => ({
@@ -172,10 +187,7 @@ export class Relay {
         software: `vsockenc ${packageVersion}`,
         encoders: this.#offers.slice(0, LIMITS.MAX_ENCODER_OFFERS).map(offerBody),
       }),
-      open: (output) =>
-        new Stream(output, { backend: this.#backend, resources, metrics, observer: observe(), log }),
-      meter: metrics,
-      log,
+      ...this.#streams(vm, observe, log),
     });
   }
 }

@@ -21,7 +21,7 @@ import {
 import { LIMITS } from "../../proto/limits.ts";
 import type { DataMessage, OutgoingMessage, ProtobufMessage } from "../../proto/messages.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
-import type { ByteSink } from "./connection.ts";
+import type { ByteSink, LinkServer } from "./connection.ts";
 import { ReceiveCredit, SendCredit } from "./credits.ts";
 import { SessionError } from "./errors.ts";
 import type { StreamMetrics } from "./metrics.ts";
@@ -92,7 +92,7 @@ interface OpenSession {
 }
 
 /** Serves the sessions of one link, one after the other. */
-export class SessionServer {
+export class SessionServer implements LinkServer {
   readonly #options: SessionOptions;
   readonly #log: Logger;
   readonly #parser = new MessageParser();

@@ -82,7 +82,7 @@ describe("configuration", () => {
 
   it("accepts listeners without a VM, and VMs with a listener only", () => {
     expect(parseConfiguration("[[listen]]\naddress = 'unix:/run/l'", "host.toml").listen).toEqual([
-      { address: "unix:/run/l", users: [], remote: false, max_clients: 16 },
+      { address: "unix:/run/l", protocol: "vsockenc", users: [], remote: false, max_clients: 16 },
     ]);
     const bound = "[[vm]]\nname = 'a'\nexport = '/e'\n[[listen]]\naddress = 'vsock:5000'\nvm = 'a'\ncid = 3";
     expect(parseConfiguration(bound, "host.toml").vm[0]?.ports).toEqual([]);

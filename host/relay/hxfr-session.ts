@@ -1,0 +1,224 @@
+/**
+ * The relay's side of a connection that speaks HXFR (proto/HXFR.md): requests in, replies out in their order.
+ *
+ * HXFR has no credits, so the connection itself is the brake: it is not read while a request is under way and enough bytes
+ * wait, while too many requests are unanswered, and replies are not written while the client does not read.
+ */
+import type { Logger } from "pino";
+import {
+  encodeHxfrError,
+  encodeHxfrPacketHead,
+  encodeHxfrPong,
+  HXFR_ERRORS,
+  type HxfrErrorCode,
+  type HxfrEvent,
+  HxfrFormatError,
+  HxfrParser,
+} from "../../proto/hxfr.ts";
+import { LIMITS } from "../../proto/limits.ts";
+import { vsockenc } from "../../proto/protobuf.ts";
+import type { Connection, LinkServer } from "./connection.ts";
+import { type HxfrAnswer, HxfrStream, RefusedError } from "./hxfr-stream.ts";
+import type { StreamMetrics } from "./metrics.ts";
+import type { SessionHandler, SessionOutput } from "./session.ts";
+
+const { ErrorCode } = vsockenc;
+
+/** Unread bytes beyond which a busy connection is not read; a reception may exceed it once. */
+const MAX_PENDING_BYTES = 65536;
+const MAX_UNANSWERED = LIMITS.MAX_IN_FLIGHT_FRAMES;
+
+/** What a connection may have to hold: a reply follows only when less than a window waits. */
+export const MAX_HXFR_UNSENT_BYTES = LIMITS.HOST_WINDOW_BYTES + 2 * LIMITS.MAX_ACCESS_UNIT_BYTES;
+
+/** Codes by those of the session. */
+const CODES: Partial<Record<vsockenc.ErrorCode, HxfrErrorCode>> = {
+  [ErrorCode.NO_SUCH_RESOURCE]: HXFR_ERRORS.RESOURCE_NOT_FOUND,
+  [ErrorCode.NO_EXPORTER]: HXFR_ERRORS.RESOURCE_NOT_FOUND,
+  [ErrorCode.LAYOUT_OUTSIDE_RESOURCE]: HXFR_ERRORS.INVALID_MESSAGE,
+  [ErrorCode.UNSUPPORTED_FORMAT]: HXFR_ERRORS.INVALID_MESSAGE,
+  [ErrorCode.INVALID_VALUE]: HXFR_ERRORS.INVALID_MESSAGE,
+  [ErrorCode.LIMIT_EXCEEDED]: HXFR_ERRORS.INVALID_MESSAGE,
+  [ErrorCode.ENCODER_UNAVAILABLE]: HXFR_ERRORS.ENCODE_FAILED,
+  [ErrorCode.ENCODER_FAILED]: HXFR_ERRORS.ENCODE_FAILED,
+};
+
+export interface HxfrOptions {
+  readonly open: (output: SessionOutput) => SessionHandler;
+  /** Counts the bytes of the link. */
+  readonly meter?: Pick<StreamMetrics, "bytesReceived" | "bytesSent">;
+  readonly log: Logger;
+}
+
+/** A request that expects a reply; undefined until there is one, empty where none is needed. */
+interface Reply {
+  pieces: readonly Uint8Array[] | undefined;
+}
+
+export class HxfrServer implements LinkServer {
+  readonly #options: HxfrOptions;
+  readonly #log: Logger;
+  readonly #parser = new HxfrParser();
+  readonly #stream: HxfrStream;
+  /** In the order of the requests. */
+  readonly #replies: Reply[] = [];
+  #connection: Connection | undefined;
+  #reading = true;
+  /** A request is under way. */
+  #busy = false;
+  #pumping = false;
+  #open = false;
+  #ended = false;
+
+  constructor(options: HxfrOptions) {
+    this.#options = options;
+    this.#log = options.log;
+    this.#stream = new HxfrStream(options.open, options.log);
+  }
+
+  /** Whether the client has sent a request. It may then be silent for as long as it likes. */
+  get isOpen(): boolean {
+    return this.#open;
+  }
+
+  attach(connection: Connection): void {
+    this.#connection = connection;
+  }
+
+  onConnect(): void {
+    // The client speaks first.
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.#ended) return;
+    this.#options.meter?.bytesReceived(chunk.length);
+    this.#parser.push(chunk);
+    this.#pump();
+  }
+
+  onDrain(): void {
+    this.#flush();
+    this.#pump();
+  }
+
+  onDisconnect(): void {
+    this.close();
+  }
+
+  close(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#stream.end();
+  }
+
+  /** Handles what has arrived, as far as it may. */
+  #pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      while (!this.#ended && !this.#mustWait) {
+        const event = this.#parser.next();
+        if (event === undefined) break;
+        this.#open = true;
+        const work = this.#handle(event);
+        if (work !== undefined) void this.#finish(work);
+      }
+    } catch (error) {
+      if (!(error instanceof HxfrFormatError)) throw error;
+      this.#reject(error);
+    } finally {
+      this.#pumping = false;
+    }
+    this.#setReading(!this.#mustWait || this.#parser.pendingBytes < MAX_PENDING_BYTES);
+  }
+
+  get #mustWait(): boolean {
+    return this.#busy || this.#replies.length >= MAX_UNANSWERED;
+  }
+
+  async #finish(work: Promise<void>): Promise<void> {
+    this.#busy = true;
+    try {
+      await work;
+    } catch (error) {
+      this.#log.error({ err: error }, "internal error in a session; please report it");
+      this.#connection?.close();
+    }
+    this.#busy = false;
+    this.#pump();
+  }
+
+  #handle(event: HxfrEvent): Promise<void> | undefined {
+    if (event.kind === "pixels") return this.#stream.pixels(event.bytes, event.last);
+    const { request, session, pixelBytes } = event;
+    const reply: Reply = { pieces: undefined };
+    this.#replies.push(reply);
+    switch (request.type) {
+      case "frame":
+        return this.#stream.encode(request, pixelBytes, (answer) =>
+          this.#answer(reply, answerPieces(session, request.pts, answer)),
+        );
+      case "config":
+        return this.#stream.configure(request).then(
+          () => this.#answer(reply, []),
+          (error: unknown) => {
+            if (!(error instanceof RefusedError)) throw error;
+            this.#answer(reply, answerPieces(session, 0n, { error }));
+          },
+        );
+      case "ping":
+        this.#answer(reply, [encodeHxfrPong(session)]);
+        return undefined;
+      default: {
+        const text = `scanout ${request.scanout} is not available: scanouts need Helix's QEMU; capture in the guest and send frames`;
+        this.#log.warn(text);
+        this.#answer(reply, [encodeHxfrError(session, HXFR_ERRORS.INVALID_MESSAGE, text)]);
+        return undefined;
+      }
+    }
+  }
+
+  #answer(reply: Reply, pieces: readonly Uint8Array[]): void {
+    reply.pieces = pieces;
+    this.#flush();
+    this.#pump();
+  }
+
+  /** Writes replies in order, as far as the client reads them. */
+  #flush(): void {
+    while (!this.#ended && (this.#connection?.unsentBytes ?? 0) < LIMITS.HOST_WINDOW_BYTES) {
+      const pieces = this.#replies[0]?.pieces;
+      if (pieces === undefined) return;
+      this.#replies.shift();
+      this.#write(pieces);
+    }
+  }
+
+  #write(pieces: readonly Uint8Array[]): void {
+    if (pieces.length === 0) return;
+    this.#options.meter?.bytesSent(pieces.reduce((sum, { length }) => sum + length, 0));
+    this.#connection?.write(pieces);
+  }
+
+  /** Ends the connection after bytes that cannot be understood. */
+  #reject(error: HxfrFormatError): void {
+    this.#log.warn(`rejected a client that does not speak HXFR: ${error.message}`);
+    this.#write([encodeHxfrError(0, HXFR_ERRORS.INVALID_MESSAGE, error.message)]);
+    this.close();
+    this.#connection?.close();
+  }
+
+  #setReading(on: boolean): void {
+    if (this.#ended || this.#reading === on) return;
+    this.#reading = on;
+    this.#connection?.setReading(on);
+  }
+}
+
+function answerPieces(session: number, pts: bigint, answer: HxfrAnswer): Uint8Array[] {
+  if ("error" in answer) {
+    const { code, message } = answer.error;
+    return [encodeHxfrError(session, CODES[code] ?? HXFR_ERRORS.INTERNAL, message)];
+  }
+  return [encodeHxfrPacketHead(session, pts, answer.key, answer.data.length), answer.data];
+}

@@ -73,6 +73,7 @@ export class HxfrStream {
   readonly #openSession: (output: SessionOutput) => SessionHandler;
   readonly #log: Logger;
   #session: SessionHandler | undefined;
+  #ended = false;
   /** By resource and layout, least recently used first. */
   readonly #buffers = new Map<string, number>();
   /** Layout of the inline buffer. */
@@ -148,7 +149,8 @@ export class HxfrStream {
 
   /** The client is gone. */
   end(): void {
-    this.#lose(new RefusedError(ErrorCode.INTERNAL_ERROR, "the client has disconnected"));
+    this.#ended = true;
+    this.#lose(disconnected());
   }
 
   async #encodeResource(request: HxfrFrame, layout: Layout, answer: OnAnswer): Promise<void> {
@@ -261,6 +263,7 @@ export class HxfrStream {
     inlineBytes: number,
     answer: OnAnswer,
   ): Promise<RefusedError | undefined> {
+    if (this.#ended) return disconnected();
     this.#frame += 1;
     const frame = this.#frame;
     const body = new vsockenc.Frame({
@@ -292,6 +295,8 @@ export class HxfrStream {
   }
 
   #send(message: SessionMessage): void {
+    // A request that was under way must not open another session.
+    if (this.#ended) throw disconnected();
     this.#session ??= this.#open();
     this.#session.receive(message, 0);
   }
@@ -375,6 +380,9 @@ export class HxfrStream {
     session?.end();
   }
 }
+
+const disconnected = (): RefusedError =>
+  new RefusedError(ErrorCode.INTERNAL_ERROR, "the client has disconnected");
 
 /** matrix_coefficients of an unknown matrix (ISO/IEC 23091-2). */
 const UNKNOWN_MATRIX = 2;

@@ -293,4 +293,24 @@ describe("a session that fails", () => {
     expect(answers[2]).toEqual({ key: true, data: Buffer.alloc(2) });
     expect(outputs).toHaveLength(2);
   });
+
+  it("is not opened again for a client that has left", async () => {
+    const sessions: { ended: boolean }[] = [];
+    const stream = new HxfrStream((output) => {
+      const session = { ended: false };
+      sessions.push(session);
+      return {
+        receive: ({ type }) => type === "configure" && output.send({ type: "configured", body: {} }),
+        end: () => {
+          session.ended = true;
+        },
+      };
+    }, log);
+    const answers: HxfrAnswer[] = [];
+    const work = stream.encode(request(1), undefined, (one) => void answers.push(one));
+    stream.end();
+    await work;
+    expect(sessions).toEqual([{ ended: true }]);
+    expect(answers).toHaveLength(1);
+  });
 });

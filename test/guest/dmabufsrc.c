@@ -8,7 +8,7 @@
  *     dmabufsrc --allocator dumb --frames 300 --pipeline "vsockenc ! filesink location=a.h264"
  *
  * With --gl, OpenGL draws, also into dumb buffers and resources, RGB or NV12 (a dma-buf for each
- * plane); a frame is pushed right after glFlush.
+ * plane); a frame is pushed right after glFlush. Into plain memory (system) it is read back.
  *
  * SIGINT ends the stream after the current frame. Exit status: 0 at EOS without an error. Memory
  * is released by exiting.
@@ -49,7 +49,7 @@
 static struct {
   gchar *allocator, *planes, *format, *pipeline, *output, *stats_json;
   gint frames, width, height, buffers, fps, passes;
-  gboolean live, drm_caps, gl;
+  gboolean live, drm_caps, gl, still;
 } options = {.allocator = "resource",
              .planes = "together",
              .format = "BGRx",
@@ -100,7 +100,8 @@ struct Source {
   gint64 picture_holds;
 };
 
-static GlPattern *gl; /* NULL: the CPU draws */
+static GlPattern *gl;        /* NULL: the CPU draws */
+static guint read_back_from; /* OpenGL's framebuffer whose pixels are copied; 0: none */
 
 static volatile sig_atomic_t interrupted;
 
@@ -219,6 +220,7 @@ static gboolean parse_options(int *argc, char ***argv) {
       {"gl", 0, 0, G_OPTION_ARG_NONE, &options.gl, "OpenGL draws, instead of the CPU", NULL},
       {"passes", 0, 0, G_OPTION_ARG_INT, &options.passes,
        "how often OpenGL draws each frame, at last with the right number (1)", "N"},
+      {"still", 0, 0, G_OPTION_ARG_NONE, &options.still, "draw each buffer only once", NULL},
       {"live", 0, 0, G_OPTION_ARG_NONE, &options.live, "a live source, paced by the clock", NULL},
       {"drm-caps", 0, 0, G_OPTION_ARG_NONE, &options.drm_caps, "format=DMA_DRM (1.24)", NULL},
       {"pipeline", 0, 0, G_OPTION_ARG_STRING, &options.pipeline, "what follows the source", "TEXT"},
@@ -240,9 +242,7 @@ static gboolean parse_options(int *argc, char ***argv) {
         g_strdup_printf("vsockenc ! h264parse ! filesink location=\"%s\"", options.output);
   for (guint i = 0; i < G_N_ELEMENTS(ALLOCATORS); i++)
     if (g_str_equal(options.allocator, ALLOCATORS[i].name)) allocator = &ALLOCATORS[i];
-  gboolean drawable =
-      options.gl ? g_strcmp0(options.allocator, "udmabuf") && g_strcmp0(options.allocator, "system")
-                 : g_strcmp0(options.allocator, "gbm");
+  gboolean drawable = g_strcmp0(options.allocator, options.gl ? "udmabuf" : "gbm");
   if (!allocator || !drawable || options.passes < 1 || options.buffers < 1 ||
       options.buffers > MAX_BUFFERS || options.fps < 1 || options.frames < 1 ||
       options.width < 16 || options.height < 16 ||
@@ -307,13 +307,13 @@ static gboolean create_slot(Slot *slot, int device) {
   gsize begin = 0;
   for (guint i = 0; i < GST_VIDEO_INFO_N_PLANES(info); i++) {
     gsize size = (gsize)GST_VIDEO_INFO_COMP_HEIGHT(info, i) * (gsize)info->stride[i];
-    if (gl) {
+    if (gl && !read_back_from) {
       if (!create_rendered(slot, device, i)) return FALSE;
     } else if ((i == 0 || !together) && !create_dmabuf(slot, device, together ? info->size : size))
       return FALSE;
     const DmaBuf *dmabuf = &slot->dmabufs[slot->n_dmabufs - 1];
-    if (!gl) slot->planes[i] = dmabuf->pixels + (together ? info->offset[i] : 0);
-    slot->offsets[i] = together && !gl ? info->offset[i] : begin;
+    if (dmabuf->pixels) slot->planes[i] = dmabuf->pixels + (together ? info->offset[i] : 0);
+    slot->offsets[i] = together && dmabuf->pixels ? info->offset[i] : begin;
     begin += dmabuf->size;
   }
   return TRUE;
@@ -371,13 +371,22 @@ static GstBuffer *wrap(Slot *slot, guint number) {
   return buffer;
 }
 
+/* FALSE: failed, printed. */
+static gboolean create_read_back(void) {
+  guint width = (guint)options.width, height = (guint)options.height, stride;
+  int dmabuf = gl_pattern_create(gl, DRM_FORMAT_XRGB8888, width, height, &stride);
+  if (dmabuf >= 0)
+    read_back_from = gl_pattern_import(gl, dmabuf, DRM_FORMAT_XRGB8888, width, height, stride);
+  return read_back_from != 0;
+}
+
 /* FALSE: the pattern cannot be drawn in this format, printed. */
 static gboolean create_pattern(Source *source) {
   guint width = (guint)options.width, height = (guint)options.height;
   if (options.gl) {
     int render_node = open_gpu("/dev/dri/renderD", 128);
     if (render_node >= 0) gl = gl_pattern_new(render_node, width, height);
-    return gl != NULL;
+    return gl && (allocator->create != create_system || create_read_back());
   }
   gboolean yuv = GST_VIDEO_INFO_IS_YUV(&source->info);
   source->pattern = pattern_new(width, height, yuv ? "BGRx" : options.format);
@@ -399,6 +408,11 @@ static void sync_cpu(const Slot *slot, guint64 flag) {
 }
 
 static void draw_by_gl(const Slot *slot, guint number) {
+  if (read_back_from) {
+    gl_pattern_draw(gl, read_back_from, GL_PATTERN_RGB, number, (guint)options.passes);
+    gl_pattern_read(gl, read_back_from, slot->planes[0]);
+    return;
+  }
   for (guint i = 0; i < slot->n_dmabufs; i++) {
     GlPatternPlane plane = slot->n_dmabufs == 1 ? GL_PATTERN_RGB
                            : i == 0             ? GL_PATTERN_LUMA
@@ -421,16 +435,17 @@ static void draw_by_cpu(Source *source, Slot *slot, guint number) {
                  slot->holds);
   }
   sync_cpu(slot, DMA_BUF_SYNC_END);
-  slot->holds = number;
 }
 
 /* Draws frame `number` into the slot. */
 static void draw(Source *source, Slot *slot, guint number) {
+  if (options.still && slot->holds >= 0) return;
   gint64 before = g_get_monotonic_time();
   if (gl)
     draw_by_gl(slot, number);
   else
     draw_by_cpu(source, slot, number);
+  slot->holds = number;
   source->drawing_us += g_get_monotonic_time() - before;
 }
 

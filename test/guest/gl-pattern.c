@@ -240,3 +240,9 @@ void gl_pattern_draw(const GlPattern *gl, unsigned framebuffer, GlPatternPlane p
   glDrawArraysInstanced(GL_TRIANGLES, 0, 3, (GLsizei)passes);
   glFlush();
 }
+
+void gl_pattern_read(const GlPattern *gl, unsigned framebuffer, uint8_t *pixels) {
+  glBindFramebuffer(GL_FRAMEBUFFER, framebuffer);
+  glReadPixels(0, 0, (GLsizei)gl->width, (GLsizei)gl->height, GL_BGRA_EXT, GL_UNSIGNED_BYTE,
+               pixels);
+}

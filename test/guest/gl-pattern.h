@@ -28,4 +28,7 @@ unsigned gl_pattern_import(const GlPattern *gl, int dmabuf, uint32_t fourcc, uns
 void gl_pattern_draw(const GlPattern *gl, unsigned framebuffer, GlPatternPlane plane,
                      unsigned number, unsigned passes);
 
+/* Waits for what was drawn into an RGB framebuffer, and copies it to memory as BGRA. */
+void gl_pattern_read(const GlPattern *gl, unsigned framebuffer, uint8_t *pixels);
+
 #endif

@@ -4,6 +4,7 @@ import { interrupts } from "./interrupts.ts";
 import { pictureSize } from "./picture-size.ts";
 import { relayCpu } from "./relay-cpu.ts";
 import { relayShare } from "./relay-share.ts";
+import { rendered } from "./rendered.ts";
 import { resume } from "./resume.ts";
 import { streams } from "./streams.ts";
 import { throughput } from "./throughput.ts";
@@ -26,4 +27,5 @@ export const CASES: readonly Case[] = [
   vmRelayShare,
   vmBytes,
   vmGuestEncoder,
+  rendered,
 ];

@@ -18,13 +18,11 @@ import { until } from "../support/until.ts";
 import type { Desktop } from "../vm/image.ts";
 import { useVm } from "../vm/use-vm.ts";
 import type { Vm } from "../vm/vm.ts";
-import { decode, FRAME_BYTES, isDesktop, MODE, SIZE } from "./support/desktop-picture.ts";
+import { BUFFERS, decode, FRAME_BYTES, isDesktop, MODE, SIZE } from "./support/desktop-picture.ts";
 import { Screen } from "./support/screen.ts";
 
 /** Below the bit rate's quality, above that of wrong channels, strides or matrices. */
 const MIN_PSNR_DB = 30;
-/** That a compositor draws into in turn. */
-const BUFFERS = 2;
 
 type Outcome = Readonly<Record<"end" | "errors" | "properties" | "stats", unknown>>;
 

@@ -6,6 +6,11 @@ import { upTo } from "../../support/counter.ts";
 export const SIZE = { width: 1280, height: 720 };
 export const MODE = `${SIZE.width}x${SIZE.height}`;
 export const FRAME_BYTES = SIZE.width * SIZE.height * 4;
+/**
+ * That a compositor draws into in turn: by the time the host reads what virtgpusrc has seen on the screen, the compositor
+ * may have drawn the next picture but one there.
+ */
+export const BUFFERS = 2;
 /** The desktops' background as blue, green, red, and pixels most of which show it: weston places windows anywhere. */
 const BACKGROUND = [0x6e, 0x4b, 0x2a] as const;
 const EDGES = [100, SIZE.height / 2, SIZE.height - 10].flatMap((y) => [

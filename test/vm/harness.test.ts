@@ -74,6 +74,12 @@ describe("QEMU's arguments", () => {
     expect(args).not.toMatch(/gpu|payload|vsockenc-in|net/);
     expect(qemuArguments({ ...LAYOUT, gpu: "stock" })).toContain("virtio-gpu-pci,max_outputs=2");
   });
+
+  it("give a GPU that renders its display, and its output's size", () => {
+    const args = qemuArguments({ ...LAYOUT, gpu: "gles", mode: "640x480" }).join(" ");
+    expect(args).toContain("-display sdl,gl=es ");
+    expect(args).toContain("virtio-gpu-gl-pci,max_outputs=2,xres=640,yres=480");
+  });
 });
 
 describe("the Debian mirror", () => {

@@ -45,7 +45,7 @@ function checkDevice(host: GlHost): Check {
   return failure(name, `${host.qemu} has no virtio-gpu-gl-pci`, fix);
 }
 
-/** From the package that has the library: it reports its version to nobody. */
+/** From the package, because the library has no call that returns its version. */
 function checkVirglrenderer(host: GlHost): Check {
   const name = "virglrenderer";
   const text =

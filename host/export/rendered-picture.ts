@@ -29,6 +29,11 @@ export interface ResourceGeometry extends PictureGeometry {
   readonly planes: readonly (PlaneGeometry & { readonly resource: number })[];
 }
 
+/** The same in slots, numbered by the order of the resources: what is mapped depends neither on ids nor on the buffer. */
+interface SlotGeometry extends PictureGeometry {
+  readonly planes: readonly (PlaneGeometry & { readonly slot: number })[];
+}
+
 /** One frame's copy. */
 export interface RenderedFrame {
   /** For the encoder. */
@@ -40,8 +45,8 @@ export interface RenderedFrame {
 
 const MAX_SETS = 3;
 
-/** @param key of the layout that it is mapped for */
 interface SlotSet {
+  /** Of the layout that it is mapped for. */
   readonly key: string;
   readonly slots: Slots;
   readonly numbers: readonly number[];
@@ -137,7 +142,7 @@ export class RenderedPicture {
   readonly runs: number;
   readonly #holds: Holds;
   readonly #sets: SlotSets;
-  readonly #layout: ResourceGeometry;
+  readonly #layout: SlotGeometry;
   readonly #key: string;
   readonly #resources: readonly ReadableResource[];
   readonly #slots: Slots;
@@ -154,19 +159,13 @@ export class RenderedPicture {
     this.#holds = holds;
     this.#sets = sets;
     try {
-      const ids = [...holds.byId.keys()];
       this.#resources = [...holds.byId].map(([id, { bytes }]) => readableOf(id, bytes));
       const first = this.#resources[0];
       if (first === undefined) throw new InvalidLayoutError("the picture has no planes");
       this.#slots = first.slots;
       this.#layout = inSlots(layout, holds.byId);
-      // Planes by the order of their resources: what is mapped does not depend on ids.
-      const planes = this.#layout.planes.map(({ resource, ...plane }) => ({
-        ...plane,
-        slot: ids.indexOf(resource),
-      }));
       const sizes = this.#resources.map(({ readable }) => readable.bytes);
-      this.#key = JSON.stringify([{ ...this.#layout, planes }, sizes]);
+      this.#key = JSON.stringify([this.#layout, sizes]);
     } catch (error) {
       holds.release();
       throw error;
@@ -245,7 +244,6 @@ export class RenderedPicture {
     if (set.mapped?.memories.every((memory, index) => memory === memories[index])) return set.mapped.picture;
     await set.mapped?.picture.close();
     set.mapped = undefined;
-    const ids = [...this.#holds.byId.keys()];
     const extents = memories.map((memory, index) => {
       const bytes = this.#resources[index]?.readable.bytes ?? 0;
       if (memory !== undefined && memory.bytes >= bytes) {
@@ -253,8 +251,8 @@ export class RenderedPicture {
       }
       throw new ExportClosedError("the exporter reports a copy, but has sent no memory that has it");
     });
-    const planes = this.#layout.planes.flatMap(({ resource, offset, stride }) => {
-      const memory = extents[ids.indexOf(resource)];
+    const planes = this.#layout.planes.flatMap(({ slot, offset, stride }) => {
+      const memory = extents[slot];
       return memory === undefined ? [] : [{ memory, offset, stride }];
     });
     const picture = await Picture.map({ ...this.#layout, planes });
@@ -285,13 +283,16 @@ function readableOf(id: number, bytes: HeldResource["bytes"]): ReadableResource 
  *
  * @throws InvalidLayoutError: better than the picture of something else
  */
-function inSlots(layout: ResourceGeometry, held: ReadonlyMap<number, HeldResource>): ResourceGeometry {
+function inSlots(layout: ResourceGeometry, held: ReadonlyMap<number, HeldResource>): SlotGeometry {
+  const { width, height, fourcc, visible } = layout;
+  const ids = [...held.keys()];
   const format = formatOf(layout.fourcc);
   const planes = layout.planes.map((plane, index) => {
     const texture = held.get(plane.resource);
     const stride = texture !== undefined && "readable" in texture.bytes ? texture.bytes.readable.stride : 0;
     const { horizontal, bytes } = format?.planes[index] ?? { horizontal: 1, bytes: 1 };
-    if (texture === undefined || stride === 0) return plane;
+    const slot = ids.indexOf(plane.resource);
+    if (texture === undefined || stride === 0) return { slot, offset: plane.offset, stride: plane.stride };
     if (plane.offset % plane.stride !== 0) {
       throw new InvalidLayoutError(
         `planes[${index}].offset is ${plane.offset}, no whole number of rows of ${plane.stride} bytes, but resource ${plane.resource} is a texture`,
@@ -303,9 +304,9 @@ function inSlots(layout: ResourceGeometry, held: ReadonlyMap<number, HeldResourc
         `resource ${plane.resource} is a texture of ${texture.width}x${texture.height} with format ${texture.format} of virtio-gpu; it does not hold plane ${index} of ${layout.width}x${layout.height} ${format?.name ?? "of an unknown format"}`,
       );
     }
-    return { resource: plane.resource, offset: (plane.offset / plane.stride) * stride, stride };
+    return { slot, offset: (plane.offset / plane.stride) * stride, stride };
   });
-  return { ...layout, planes };
+  return { width, height, fourcc, visible, planes };
 }
 
 /** Whether a texture has a packed picture's size and order of bytes. Planes of others are bytes in any format. */

@@ -2,7 +2,7 @@
  * The slots of one export connection: memories that the exporter copies rendered resources into.
  *
  * The relay numbers them and says which one a Read fills; the exporter makes the memory and sends its descriptor with
- * Slot. Nobody but the taker of a slot reads it or has it filled, so a picture stays in it until it is freed.
+ * Slot. Only the taker of a slot reads it and has it filled, so a picture stays in it until it is freed.
  */
 import { ExportProtocolError } from "../../proto/export.ts";
 import { LIMITS } from "../../proto/limits.ts";
@@ -24,7 +24,7 @@ export class Slots {
     this.#sendFree = sendFree;
   }
 
-  /** Takes slots that nobody uses, all or none; undefined: there are not as many. */
+  /** Takes unused slots, all or none; undefined: there are not as many. */
   take(count: number): readonly number[] | undefined {
     return this.#free.length < count ? undefined : this.#free.splice(0, count);
   }

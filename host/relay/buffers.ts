@@ -2,8 +2,8 @@
  * The attached buffers of one session: numbers that stand for pictures, in the VM's memory, in what the host's GPU has
  * rendered, or (inline) in the bytes that come with each frame.
  *
- * A picture in memory is mapped once, at Attach. On Detach, on a revoked resource and at the end of the session it is closed; a
- * frame that is still being read from it keeps it until then.
+ * A picture in memory is mapped once, at Attach. On Detach, on a revoked resource and at the end of the session it is
+ * closed; a frame that is still being read from it keeps it until then.
  */
 import { LIMITS } from "../../proto/limits.ts";
 import { Holds, type MappedPicture, mapPicture } from "../export/mapped-picture.ts";

@@ -2,8 +2,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { mappedRuns } from "../../host/native/picture.ts";
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { mappedRuns, Picture } from "../../host/native/picture.ts";
 import { fourcc } from "../../proto/formats.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
 import { decodeGray } from "../support/ffmpeg.ts";
@@ -85,6 +85,18 @@ describe("tier resource-read", () => {
     expect(guest.all("packet").every(({ body }) => body.readUs > 0)).toBe(true);
     // Three sets of one slot, each mapped once.
     expect(Math.max(...mapped) - (mapped[0] ?? 0)).toBeLessThanOrEqual(2);
+  });
+
+  it("maps nothing more for further buffers of the same layout", async () => {
+    const map = vi.spyOn(Picture, "map");
+    guest.configure(1);
+    for (const id of [1, 2, 3, 4, 5]) await attachTexture(id);
+    for (let frame = 1; frame <= 15; frame++) {
+      guest.frame(frame, 1 + (frame % 5));
+      await guest.next("packet", frame);
+    }
+    expect(map.mock.calls.length).toBeLessThanOrEqual(3);
+    map.mockRestore();
   });
 
   it("returns the very bytes", async () => {

@@ -57,6 +57,11 @@ export function virtioFormat(virtio: number): PixelFormat | undefined {
   return PIXEL_FORMATS.find((format) => format.virtio === virtio);
 }
 
+/** The format by its DRM_FORMAT_*; undefined: not supported. */
+export function drmFormat(code: number): PixelFormat | undefined {
+  return PIXEL_FORMATS.find(({ drm }) => fourcc(drm) === code);
+}
+
 /** The format with the same bytes in which the alpha byte is unused. */
 export function withoutAlpha({ name }: PixelFormat): PixelFormat | undefined {
   return PIXEL_FORMATS.find((format) => format.name === name.replace("A", "x"));

@@ -110,7 +110,6 @@ export class ExportClient {
   readonly slots = new Slots((slot, discard) => this.#channel.send({ type: "free", slot, discard }));
   readonly #channel: ExportChannel;
   readonly #events: ExportClientEvents;
-  readonly #software: string;
   readonly #memories = new Map<number, ExportedMemory>();
   readonly #pending = new Map<number, Settling<ExportedResource> & { readonly resource: number }>();
   readonly #reads = new Map<number, PendingRead>();
@@ -122,9 +121,8 @@ export class ExportClient {
   #nextRequest = 1;
   #closed = false;
 
-  private constructor(fd: number, events: ExportClientEvents, software: string, opening: Settling<void>) {
+  private constructor(fd: number, events: ExportClientEvents, opening: Settling<void>) {
     this.#events = events;
-    this.#software = software;
     this.#opening = opening;
     this.#channel = new ExportChannel(
       fd,
@@ -143,20 +141,15 @@ export class ExportClient {
   /**
    * Connects and exchanges hellos with the exporter.
    *
-   * @param software program and version, for the exporter's log
    * @throws SocketError, ExportClosedError, ExportProtocolError (another version)
    */
-  static async connect(
-    path: string,
-    events: ExportClientEvents = {},
-    software = `vsockenc relay ${packageVersion}`,
-  ): Promise<ExportClient> {
+  static async connect(path: string, events: ExportClientEvents = {}): Promise<ExportClient> {
     const fd = connectUnix(path);
     return await new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         client.#channel.close(new ExportClosedError(`no message from ${path} within ${HELLO_TIMEOUT_MS} ms`));
       }, HELLO_TIMEOUT_MS);
-      const client: ExportClient = new ExportClient(fd, events, software, {
+      const client: ExportClient = new ExportClient(fd, events, {
         resolve: () => {
           clearTimeout(timer);
           resolve(client);
@@ -288,7 +281,7 @@ export class ExportClient {
         `the exporter has protocol version ${version}, this relay ${LIMITS.EXPORT_VERSION}: update the older one`,
       );
     }
-    this.#channel.send({ type: "hello", version, software: this.#software });
+    this.#channel.send({ type: "hello", version, software: `vsockenc relay ${packageVersion}` });
     this.#opening?.resolve();
     this.#opening = undefined;
   }

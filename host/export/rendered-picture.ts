@@ -5,7 +5,7 @@
  * resource of a picture, and each set is mapped once. All pictures of a stream share three sets: one is being filled
  * while the encoder reads one and has another waiting.
  */
-import { fourcc, PIXEL_FORMATS, type PixelFormat, virtioFormat, withoutAlpha } from "../../proto/formats.ts";
+import { drmFormat, type PixelFormat, virtioFormat, withoutAlpha } from "../../proto/formats.ts";
 import {
   InvalidLayoutError,
   Picture,
@@ -127,7 +127,7 @@ export function usesOf(
   { height, planes, ...layout }: ResourceGeometry,
   content: ResourceUse["content"],
 ): ReadonlyMap<number, ResourceUse> {
-  const format = formatOf(layout.fourcc);
+  const format = drmFormat(layout.fourcc);
   const uses = new Map<number, ResourceUse>();
   planes.forEach(({ resource, offset, stride }, index) => {
     const rows = Math.ceil(height / (format?.planes[index]?.vertical ?? 1));
@@ -261,9 +261,6 @@ export class RenderedPicture {
   }
 }
 
-const formatOf = (drm: number): PixelFormat | undefined =>
-  PIXEL_FORMATS.find((format) => fourcc(format.drm) === drm);
-
 function once(work: () => void): () => void {
   let isDone = false;
   return () => {
@@ -286,7 +283,7 @@ function readableOf(id: number, bytes: HeldResource["bytes"]): ReadableResource 
 function inSlots(layout: ResourceGeometry, held: ReadonlyMap<number, HeldResource>): SlotGeometry {
   const { width, height, fourcc, visible } = layout;
   const ids = [...held.keys()];
-  const format = formatOf(layout.fourcc);
+  const format = drmFormat(layout.fourcc);
   const planes = layout.planes.map((plane, index) => {
     const texture = held.get(plane.resource);
     const stride = texture !== undefined && "readable" in texture.bytes ? texture.bytes.readable.stride : 0;

@@ -42,11 +42,9 @@ function brightness(): number[] {
   return decodeGray(file, WIDTH, HEIGHT).map((frame) => frame[8 * WIDTH + 8] ?? -1);
 }
 
-it("encodes a texture as it was drawn before each frame, though its id is made anew", async () => {
-  const frame = { resource: 1, format: BGRA, width: WIDTH, height: HEIGHT };
-  await host.commands(`texture 1 ${WIDTH} ${HEIGHT} ${B8G8R8A8}`, "paint 1 20");
-  // The relay may not have reached the exporter yet.
-  await until(
+/** Encodes the first frame; the relay may not have reached the exporter yet. */
+const encodeFirst = (frame: Parameters<HelixElement["encode"]>[0]) =>
+  until(
     () =>
       element.encode(frame).then(
         () => true,
@@ -54,6 +52,11 @@ it("encodes a texture as it was drawn before each frame, though its id is made a
       ),
     "the first frame",
   );
+
+it("encodes a texture as it was drawn before each frame, though its id is made anew", async () => {
+  const frame = { resource: 1, format: BGRA, width: WIDTH, height: HEIGHT };
+  await host.commands(`texture 1 ${WIDTH} ${HEIGHT} ${B8G8R8A8}`, "paint 1 20");
+  await encodeFirst(frame);
   for (const seed of [40, 60, 80]) {
     await host.command(`paint 1 ${seed}`);
     await element.encode(frame);
@@ -68,14 +71,7 @@ it("encodes a texture as it was drawn before each frame, though its id is made a
 it("encodes NV12 of one texture, with padded rows", async () => {
   await host.commands(`texture 1 ${WIDTH} ${HEIGHT * 1.5} ${R8}`, "paint 1 90");
   const frame = { resource: 1, format: NV12, width: WIDTH, height: HEIGHT, stride: WIDTH + 64 };
-  await until(
-    () =>
-      element.encode(frame).then(
-        () => true,
-        () => false,
-      ),
-    "the first frame",
-  );
+  await encodeFirst(frame);
   const luma = painted(WIDTH, HEIGHT * 1.5, R8, 90)[8 * WIDTH + 8] ?? 0;
   const [found = 0] = brightness();
   expect(Math.abs(found - Math.min(255, Math.max(0, ((luma - 16) * 255) / 219)))).toBeLessThan(12);

@@ -176,7 +176,7 @@ void virgl_client_send(VirglClient *client, const vsockenc_ExportMessage *messag
 static bool fill(VirglClient *client, size_t wanted) {
   if (client->filled < wanted) {
     uint8_t *end = client->input + client->filled;
-    /* The kernel closes descriptors that come along, as there is no room for them. */
+    /* The kernel closes descriptors that are sent, as there is no room for them. */
     ssize_t got = recv(client->socket, end, wanted - client->filled, MSG_DONTWAIT);
     if (got > 0) {
       client->filled += (size_t)got;

@@ -119,7 +119,7 @@ bool virgl_listener_start(const char *path, const char *users, void (*on_connect
         users, MAX_USERS);
     return false;
   }
-  /* Whoever connects is checked; a mode for one more user does not exist. */
+  /* Each peer is checked; there is no mode for one more user. */
   if (!listen_at(path, allowed_count == 0 ? 0600 : 0666)) {
     virgl_log("cannot listen at VSOCKENC_EXPORT=%s: %s", path, strerror(errno));
     return false;

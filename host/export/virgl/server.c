@@ -40,7 +40,7 @@ static void send_memories(VirglClient *client, const VirglExtents *extents) {
 /* Whether the pixels are to be had by Read, not in the guest's pages. */
 static bool is_read(const VirglResource *resource, vsockenc_Content content) {
   if (resource->kind == VIRGL_KIND_BLOB && !resource->host_memory) {
-    return false; /* its pages are all there is, whoever draws */
+    return false; /* it has no other copy than its pages */
   }
   return content == vsockenc_Content_RENDERED ||
          (content != vsockenc_Content_PAGES && !resource->made_2d);

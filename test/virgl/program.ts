@@ -20,6 +20,8 @@ export interface VirglHostOptions {
   readonly socket: string | undefined;
   /** VSOCKENC_EXPORT_USERS. */
   readonly users?: string;
+  /** More arguments, as QEMU would have them. */
+  readonly args?: readonly string[];
 }
 
 /** A command was answered by "error". */
@@ -69,7 +71,7 @@ export class VirglHost {
 
   /** Starts the program; virglrenderer is initialised when this resolves. */
   static async start(programs: string, options: VirglHostOptions): Promise<VirglHost> {
-    const { loading, api, socket, users } = options;
+    const { loading, api, socket, users, args = [] } = options;
     const name = loading === "sanitized" ? "virgl-host-sanitized" : "virgl-host";
     const env = {
       ...process.env,
@@ -78,7 +80,7 @@ export class VirglHost {
       ...(users === undefined ? {} : { VSOCKENC_EXPORT_USERS: users }),
       ...loadingEnvironment(loading),
     };
-    const host = new VirglHost(spawn(join(programs, name), [api], { env }));
+    const host = new VirglHost(spawn(join(programs, name), [api, ...args], { env }));
     await host.#answer("the start");
     return host;
   }

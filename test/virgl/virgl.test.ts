@@ -517,6 +517,21 @@ describe.each([
   });
 });
 
+describe("the exporter inside QEMU with a display", () => {
+  const folder = temporaryFolder();
+
+  it.each([
+    { args: ["-display", "dbus,gl=on"], warned: true },
+    { args: ["-spice", "port=1,gl=on", "-display", "egl-headless"], warned: true },
+    { args: ["-display", "sdl,gl=on", "-spice", "port=1"], warned: false },
+  ])("warns where it holds back commands: $args", async ({ args, warned }) => {
+    const socket = join(folder, "export");
+    const host = await VirglHost.start(programs, { loading: "sanitized", api: "gl", socket, args });
+    expect(host.log.includes("holds back the guest's commands")).toBe(warned);
+    expect(await host.end(), host.log).toBe(0);
+  });
+});
+
 describe("the socket of the exporter inside QEMU", () => {
   const folder = temporaryFolder();
   const hosts: VirglHost[] = [];

@@ -81,6 +81,9 @@ const BUILD_PACKAGES =
   "gcc g++ cmake ninja-build pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev " +
   "libgstreamer-plugins-bad1.0-dev libdrm-dev libgbm-dev libepoxy-dev libnanopb-dev zlib1g-dev";
 
+/** Debian 13's QEMU and virglrenderer, which run in the build tree (tree-command.ts). */
+const QEMU_PACKAGES = "qemu-system-x86 qemu-system-gui qemu-system-modules-opengl seabios libvirglrenderer1";
+
 /** Loaded in the initrd, with their dependencies. Some are built in. */
 const MODULES = "virtio_pci virtio_console virtio_blk ext4 9p 9pnet_virtio virtio_rng virtio_gpu";
 
@@ -99,7 +102,7 @@ const RECIPES: Readonly<Record<ImageName, Recipe>> = {
   trixie: {
     suite: "trixie",
     runtime: [...BASE_PACKAGES, ...RUNTIME_PACKAGES],
-    build: BUILD_PACKAGES,
+    build: `${BUILD_PACKAGES} ${QEMU_PACKAGES}`,
     cost: "two to four minutes, 3 GB",
   },
   bookworm: {
@@ -207,6 +210,12 @@ export async function removeTree(path: string): Promise<void> {
   if (existsSync(path)) await runAsRoot(["rm", "-rf", "--one-file-system", path], cacheRoot(), {}, () => {});
 }
 
+/** The words before a command that runs as root in namespaces of its own. @param flags unshare(1)'s */
+export function asRoot(...flags: readonly string[]): string[] {
+  const identity = process.getuid?.() === 0 ? [] : ["--map-root-user", "--map-auto"];
+  return ["unshare", ...identity, ...flags, "--"];
+}
+
 /** Runs a command as root in a mount namespace; its "vsockenc-progress:" lines go to `log`. */
 export async function runAsRoot(
   command: string[],
@@ -215,9 +224,8 @@ export async function runAsRoot(
   log: (line: string) => void,
 ): Promise<void> {
   // --kill-child: everything that the script started ends with it.
-  const identity = process.getuid?.() === 0 ? [] : ["--map-root-user", "--map-auto"];
-  const flags = [...identity, "--mount", "--pid", "--fork", "--kill-child"];
-  const child = spawn("unshare", [...flags, "--", ...command], {
+  const [program = "", ...flags] = asRoot("--mount", "--pid", "--fork", "--kill-child");
+  const child = spawn(program, [...flags, ...command], {
     cwd: directory,
     env: { ...process.env, LC_ALL: "C", PATH: `${process.env["PATH"]}:/usr/sbin:/sbin`, ...environment },
     stdio: ["ignore", "pipe", "pipe"],

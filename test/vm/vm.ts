@@ -11,9 +11,11 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { nativeFolder } from "../../common/load-addon.ts";
 import { HANG_MS, TEST_HANG_MS } from "../support/hang.ts";
 import { until } from "../support/until.ts";
 import { type Accelerator, checkQemu, chooseAccelerator, QEMU } from "./accelerator.ts";
+import { cacheRoot } from "./cache.ts";
 import { SupervisedProcess } from "./child.ts";
 import { makeCpio } from "./cpio.ts";
 import { tail, VmError, VmTimeoutError } from "./errors.ts";
@@ -33,6 +35,7 @@ import { type ForwardedPort, type GpuKind, isGl, qemuArguments, STATE_FILES } fr
 import { QmpClient } from "./qmp.ts";
 import { SerialLog } from "./serial-log.ts";
 import { makeStateDir, registerOwner, releaseOwner } from "./state-dir.ts";
+import { treeCommand } from "./tree-command.ts";
 
 export interface VmOptions {
   /** The guest's Debian; default "trixie". Others have no software of ours: payload must be false. */
@@ -43,6 +46,8 @@ export interface VmOptions {
   kernelArgs?: readonly string[];
   /** Default "vsockenc". */
   gpu?: GpuKind;
+  /** Whose QEMU: this machine's (default), or Debian 13's in the guest's build tree, with its virglrenderer and Mesa. */
+  qemuOf?: "machine" | "trixie";
   /** How the exporter gets into a QEMU with gpu "gl" or "gles"; default "preload". */
   exporter?: ExporterLoading;
   /** Whether our relay serves the port; default true. */
@@ -237,6 +242,7 @@ export class Vm {
     mkdirSync(controlDir);
     const environment = isGl(gpu) ? await this.#prepareGl() : [];
     this.#startQemu(
+      options.qemuOf === "trixie" ? this.#inTree(image) : [],
       environment,
       qemuArguments({
         accelerator: this.accelerator,
@@ -298,8 +304,21 @@ export class Vm {
     return [`DISPLAY=${x.display}`, ...exporter];
   }
 
-  #startQemu(environment: readonly string[], args: readonly string[]): void {
-    const qemu = new SupervisedProcess("QEMU", ["env", ...environment, QEMU, ...args]);
+  /** The words before a command that runs in the image's build tree. */
+  #inTree({ buildTree }: GuestImage): string[] {
+    if (buildTree === undefined) throw new VmError("This image has no build tree, hence no QEMU.");
+    const { inDir, outDir } = this.options;
+    const folders = [this.stateDir, cacheRoot(), nativeFolder(), inDir, outDir].filter(
+      (path) => path !== undefined,
+    );
+    return treeCommand(
+      buildTree,
+      folders.map((path) => resolve(path)),
+    );
+  }
+
+  #startQemu(prefix: readonly string[], environment: readonly string[], args: readonly string[]): void {
+    const qemu = new SupervisedProcess("QEMU", [...prefix, "env", ...environment, QEMU, ...args]);
     this.#qemu = qemu;
     qemu.onOutput = this.#output("qemu");
     qemu.onUnexpectedEnd = ({ message }) =>

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client.h"
+#include "display.h"
 #include "extents.h"
 #include "guest-memory.h"
 #include "listener.h"
@@ -205,6 +206,7 @@ void virgl_server_start(const char *path) {
     virgl_log("cannot serve VSOCKENC_EXPORT: QEMU has no descriptors left");
   } else if (virgl_listener_start(path, getenv("VSOCKENC_EXPORT_USERS"), on_connection)) {
     virgl_resources_start(on_resource_ended);
+    virgl_display_check();
     started = true;
   }
 }

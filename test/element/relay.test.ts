@@ -3,6 +3,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { inspectStream } from "../support/ffmpeg.ts";
+import { until } from "../support/until.ts";
 import { buildElement, expectPattern, listTests, passRelayTest } from "./support/programs.ts";
 import { shareRelay } from "./support/relay.ts";
 
@@ -47,7 +48,7 @@ describe.each(["resources", "inline pixels"] as const)("the element with %s", (k
     await shared.relay.idle();
     const before = shared.relay.descriptors;
     await passRelayTest(name, environment());
-    await shared.relay.idle();
-    expect(shared.relay.descriptors).toBeLessThanOrEqual(before);
+    // Requests for the status page may still be open, too; what has leaked stays.
+    await until(() => shared.relay.descriptors <= before, "no more descriptors than before");
   });
 });

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { createLogger } from "../common/log.ts";
 import { readConfiguration } from "../host/config.ts";
+import type { IsolationParts } from "../host/relay/relay.ts";
 import { onTermination } from "./program.ts";
 
 /** `vsockenc relay`: serves the ports of the configuration's VMs until a signal stops it. */
@@ -25,14 +26,17 @@ The relay may be stopped, killed and restarted at any time; streams resume with 
       const configuration = readConfiguration(config);
       const log = createLogger("relay", configuration.log.level);
       // Imported here, so that --help and all other commands work without the addons.
-      const [{ Relay }, { viewerOf }, { onWatchError }] = await Promise.all([
+      const [{ Relay }, { viewerOf }, { WorkerHost }, { onWatchError }] = await Promise.all([
         import("../host/relay/relay.ts"),
         import("../host/heads/browser-viewer.ts"),
+        import("../host/workers/worker-host.ts"),
         import("../host/native/poller.ts"),
       ]);
       // Most likely no descriptors are left; listeners retry by themselves.
       onWatchError((error) => log.error({ err: error }, "cannot accept a connection"));
-      const started = Relay.start(configuration, log, viewerOf(configuration));
+      const isolate =
+        configuration.isolation === "vm" ? (parts: IsolationParts) => new WorkerHost(parts) : undefined;
+      const started = Relay.start(configuration, log, viewerOf(configuration), isolate);
       onTermination(() => void started.then((relay) => relay.stop()));
       await started;
     });

@@ -6,7 +6,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Logger } from "pino";
-import type { Registry } from "prom-client";
+import { Registry } from "prom-client";
 import { z } from "zod";
 import { isLoopback } from "./address.ts";
 import { requestTarget } from "./http-request.ts";
@@ -41,12 +41,16 @@ const REQUEST_MS = 5000;
 
 export class StatusServer {
   readonly #server: Server;
-  readonly #registry: Registry;
+  readonly #metrics: () => Promise<string>;
   readonly #health: () => Health;
 
-  /** Listens; if another program uses the port, warns and serves nothing. */
-  constructor(port: number, registry: Registry, health: () => Health, log: Logger) {
-    this.#registry = registry;
+  /**
+   * Listens; if another program uses the port, warns and serves nothing.
+   *
+   * @param metrics in Prometheus' text format
+   */
+  constructor(port: number, metrics: () => Promise<string>, health: () => Health, log: Logger) {
+    this.#metrics = metrics;
     this.#health = health;
     this.#server = createServer(
       { requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS, keepAliveTimeout: REQUEST_MS },
@@ -73,7 +77,7 @@ export class StatusServer {
     } else if (request.method !== "GET" && request.method !== "HEAD") {
       reply(response, 405, "text/plain", "GET only\n");
     } else if (pathname === "/metrics") {
-      reply(response, 200, this.#registry.contentType, await this.#registry.metrics());
+      reply(response, 200, Registry.PROMETHEUS_CONTENT_TYPE, await this.#metrics());
     } else if (pathname === "/health") {
       const health = this.#health();
       reply(response, health.ok ? 200 : 503, "application/json", `${JSON.stringify(health)}\n`);

@@ -226,6 +226,9 @@ function checkListener(
   }
 }
 
+/** Whose encoding has a process of its own. */
+const ISOLATIONS = ["vm", "none"] as const;
+
 const fields = z.strictObject({
   log: z
     .strictObject({
@@ -243,6 +246,12 @@ const fields = z.strictObject({
         ),
     })
     .prefault({}),
+  isolation: z
+    .enum(ISOLATIONS)
+    .default("vm")
+    .describe(
+      '"vm": a process for each VM with a session, so that a fault in one VM\'s encoding harms no other\'s. "none": the relay encodes for all VMs itself, which needs less memory.',
+    ),
   pictures: z
     .strictObject({
       max_runs: z
@@ -275,6 +284,12 @@ const fields = z.strictObject({
 });
 
 const schema = fields.superRefine(checkConsistency);
+
+/** What a worker gets of the configuration (host/workers). */
+export const workerConfiguration = fields
+  .pick({ log: true, encoder: true, pictures: true })
+  .extend({ vm: vm.optional() });
+export type WorkerConfiguration = z.infer<typeof workerConfiguration>;
 
 type Draft = z.infer<typeof fields>;
 type VmDraft = Draft["vm"][number];

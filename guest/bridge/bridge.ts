@@ -54,7 +54,14 @@ export async function startBridge(
     const range = { minKbps: bitrate.min_kbps, maxKbps: bitrate.max_kbps };
     server.add(source, bitrate.adapt ? { bitrate: range } : {});
     const { enabled, port } = configuration.status;
-    const status = enabled ? new StatusServer(port, registry, () => source.health(), log) : undefined;
+    const status = enabled
+      ? new StatusServer(
+          port,
+          () => registry.metrics(),
+          () => source.health(),
+          log,
+        )
+      : undefined;
     return {
       addresses: () => server.addresses(),
       close: async () => {

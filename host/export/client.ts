@@ -138,16 +138,21 @@ export class ExportClient {
     );
   }
 
+  /** As `open`, with the exporter's socket by its path. @throws SocketError */
+  static async connect(path: string, events?: ExportClientEvents): Promise<ExportClient> {
+    return await ExportClient.open(connectUnix(path), events);
+  }
+
   /**
-   * Connects and exchanges hellos with the exporter.
+   * Takes a connected socket over and exchanges hellos with the exporter.
    *
-   * @throws SocketError, ExportClosedError, ExportProtocolError (another version)
+   * @throws ExportClosedError, ExportProtocolError (another version)
    */
-  static async connect(path: string, events: ExportClientEvents = {}): Promise<ExportClient> {
-    const fd = connectUnix(path);
+  static async open(fd: number, events: ExportClientEvents = {}): Promise<ExportClient> {
     return await new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        client.#channel.close(new ExportClosedError(`no message from ${path} within ${HELLO_TIMEOUT_MS} ms`));
+        const text = `no message from the exporter within ${HELLO_TIMEOUT_MS} ms`;
+        client.#channel.close(new ExportClosedError(text));
       }, HELLO_TIMEOUT_MS);
       const client: ExportClient = new ExportClient(fd, events, {
         resolve: () => {

@@ -45,6 +45,13 @@ export interface HeldResource {
   release(): void;
 }
 
+/**
+ * Gives the descriptor of a new connection to the exporter.
+ *
+ * @throws SocketError, or rejects with it, if nothing answers
+ */
+export type ConnectExporter = () => number | Promise<number>;
+
 /** Where buffers get their pixels from; undefined in a link that belongs to no VM. */
 export interface ResourceSource {
   readonly available: boolean;
@@ -64,7 +71,7 @@ const holdKey = (resource: number, generation: number): string => `${resource}:$
 export class VmResources implements ResourceSource {
   /** What the VM displays. */
   readonly heads = new Heads();
-  readonly #path: string;
+  readonly #connectExporter: ConnectExporter;
   readonly #log: Logger;
   readonly #holds = new Map<string, Users>();
   /** Revoked before the Acquire's answer had reached its caller. Kept only while an Acquire is unanswered. */
@@ -77,9 +84,8 @@ export class VmResources implements ResourceSource {
   #closed = false;
   #reported: string | undefined;
 
-  /** @param path the exporter's socket (`vsockenc gpu --export-path`) */
-  constructor(path: string, log: Logger) {
-    this.#path = path;
+  constructor(connectExporter: ConnectExporter, log: Logger) {
+    this.#connectExporter = connectExporter;
     this.#log = log;
   }
 
@@ -101,7 +107,7 @@ export class VmResources implements ResourceSource {
     const client = this.#client;
     if (client === undefined) {
       throw new ExportClosedError(
-        `nothing answers at the VM's export socket ${this.#path}: is \`vsockenc gpu\`, or QEMU with vsockenc's exporter, running for this VM?`,
+        `nothing answers at the VM's export socket: is \`vsockenc gpu\`, or QEMU with vsockenc's exporter, running for this VM?`,
       );
     }
     const resource = await this.#ask(client, id, use);
@@ -137,7 +143,7 @@ export class VmResources implements ResourceSource {
 
   async #connect(): Promise<void> {
     try {
-      const client = await ExportClient.connect(this.#path, {
+      const client = await ExportClient.open(await this.#connectExporter(), {
         onRevoke: (resource, generation) => this.#revoke(holdKey(resource, generation)),
         onReset: () => {
           this.#resets += 1;
@@ -155,11 +161,11 @@ export class VmResources implements ResourceSource {
       }
       this.#client = client;
       this.#reported = undefined;
-      this.#log.info({ path: this.#path }, "connected to the exporter");
+      this.#log.info("connected to the exporter");
     } catch (error) {
       const reason = errorText(error);
       if (this.#reported !== reason) {
-        this.#log.warn({ path: this.#path }, `no exporter yet, trying again: ${reason}`);
+        this.#log.warn(`no exporter yet, trying again: ${reason}`);
         this.#reported = reason;
       }
       this.#retry();
@@ -169,7 +175,7 @@ export class VmResources implements ResourceSource {
   #disconnected(): void {
     if (this.#client === undefined) return;
     this.#client = undefined;
-    this.#log.warn({ path: this.#path }, "the exporter has gone; its resources are lost");
+    this.#log.warn("the exporter has gone; its resources are lost");
     this.#revokeAll();
     this.heads.lost();
     this.#retry();

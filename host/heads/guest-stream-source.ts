@@ -10,7 +10,9 @@ import type {
 } from "../../viewer/server/source.ts";
 import type { ObservedPacket, StreamObserver } from "../relay/relay-viewer.ts";
 
-const AWAY: SourceState = { code: "away", text: "No program in the guest sends a stream here." };
+/** For viewers of a stream that there is not. */
+export const NO_STREAM = "No program in the guest sends a stream here.";
+const AWAY: SourceState = { code: "away", text: NO_STREAM };
 
 export class GuestStreamSource implements ViewerSource, StreamObserver {
   readonly kind = "stream";

@@ -22,8 +22,10 @@ import { HeadPictures, ScanoutError } from "./head-pictures.ts";
 import { Pacer } from "./pacer.ts";
 
 const RETRY_MS = 1000;
+/** For viewers of a head whose exporter is away. */
+export const HEAD_AWAY = "The VM is off, or its GPU process does not answer.";
 const AWAY = {
-  exporter: "The VM is off, or its GPU process does not answer.",
+  exporter: HEAD_AWAY,
   display: "The display is off.",
 } as const;
 

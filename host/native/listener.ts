@@ -86,6 +86,25 @@ export function listenVsock(port: number): number {
   }
 }
 
+/**
+ * A TCP socket that listens, for FdListener.adopt.
+ *
+ * @param address a number of either family
+ * @throws SocketError
+ */
+export function listenTcp(address: string, port: number): number {
+  try {
+    return os.listenTcp(address, port);
+  } catch (error) {
+    const hint = isSystemError(error, "EADDRINUSE")
+      ? "another program listens there; choose another port"
+      : isSystemError(error, "EACCES")
+        ? "ports below 1024 are reserved for root; choose a higher one"
+        : errorText(error);
+    throw new SocketError(`cannot listen on ${address}, port ${port}: ${hint}`, { cause: error });
+  }
+}
+
 /** A listening socket. */
 export class FdListener {
   readonly #fd: number;
@@ -182,7 +201,7 @@ export function listenForUsers(
 }
 
 /** What `read` finds out about a peer; undefined, and the descriptor closed, if the peer has disconnected already. */
-export function identify(fd: number, read: (fd: number) => number): number | undefined {
+export function identify<Identity>(fd: number, read: (fd: number) => Identity): Identity | undefined {
   try {
     return read(fd);
   } catch {

@@ -94,6 +94,7 @@ export interface Virtqueue {
 interface OsAddon {
   readonly pollRead: number;
   readonly pollWrite: number;
+  readonly pollHangup: number;
   readonly maxPathBytes: number;
   startPoller(dispatch: (reports: readonly number[]) => void): void;
   armWatch(id: number, fd: number, events: number): void;
@@ -108,6 +109,12 @@ interface OsAddon {
   listenVsock(port: number): number;
   /** Context id of the machine at the other end of a connected vsock socket. */
   peerCid(fd: number): number;
+  /** `address` is a number of either family. Connections send without delay (TCP_NODELAY). */
+  listenTcp(address: string, port: number): number;
+  /** "ADDRESS:PORT" of the other end of a TCP connection. */
+  peerAddress(fd: number): string;
+  /** Two connected UNIX sockets. */
+  socketPair(): [number, number];
   send(fd: number, bytes: Uint8Array, offset: number, descriptors: readonly number[]): number | null;
   receive(
     fd: number,

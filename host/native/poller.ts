@@ -12,7 +12,13 @@ export interface Readiness {
   readonly writable: boolean;
 }
 
-type Listener = (ready: Readiness) => void;
+/** What has become ready. */
+export interface Report extends Readiness {
+  /** The other end of a connection has closed. */
+  readonly hangup: boolean;
+}
+
+type Listener = (ready: Report) => void;
 
 const listeners = new Map<number, Listener>();
 let nextId = 1;
@@ -36,6 +42,7 @@ function dispatch(reports: readonly number[]): void {
       listeners.get(reports[i] ?? 0)?.({
         readable: (events & ~os.pollWrite) !== 0,
         writable: (events & os.pollWrite) !== 0,
+        hangup: (events & os.pollHangup) !== 0,
       });
     } catch (error) {
       reportError(error);

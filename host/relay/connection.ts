@@ -1,8 +1,7 @@
 /**
- * One connection as bytes in and bytes out: Node's sockets for TCP and for the chardevs that we connect to, our own for
- * accepted UNIX and vsock connections. Node reports no peer credentials of a UNIX socket and has no vsock.
+ * One connection as bytes in and bytes out, on a descriptor: Node reports no peer credentials of a UNIX socket, has no
+ * vsock, and hands no connection to another process.
  */
-import type { Socket } from "node:net";
 import { LIMITS } from "../../proto/limits.ts";
 import { FdSocket } from "../native/fd-socket.ts";
 import { closeDescriptor } from "../native/os-addon.ts";
@@ -58,8 +57,6 @@ export interface LinkServer {
   close(): void;
 }
 
-/** A peer that does not read would keep a half-closed socket for ever. */
-const CLOSE_MS = 1000;
 const RECEIVE_BYTES = 65536;
 /** Receptions for one report, so that one busy peer does not starve the others. */
 const RECEIVES_PER_TURN = 4;
@@ -69,47 +66,6 @@ const MAX_QUEUED_BYTES =
   2 * LIMITS.CONTROL_RESERVE_BYTES +
   2 * LIMITS.FLUSH_NULS +
   LIMITS.MAX_MESSAGE_BYTES;
-
-/** A connection that is a Node socket. */
-export class NetConnection implements Connection {
-  readonly peer: string;
-  readonly #socket: Socket;
-
-  constructor(socket: Socket) {
-    this.#socket = socket;
-    this.peer = `${socket.remoteAddress}:${socket.remotePort}`;
-    socket.setNoDelay(true);
-    // An error ends the connection, and "close" follows.
-    socket.on("error", () => undefined);
-  }
-
-  start(events: ConnectionEvents): void {
-    this.#socket.on("data", (chunk: Buffer) => events.onData(chunk));
-    this.#socket.on("drain", () => events.onDrain());
-    this.#socket.on("close", () => events.onClose());
-  }
-
-  get unsentBytes(): number {
-    return this.#socket.writableLength;
-  }
-
-  setReading(on: boolean): void {
-    if (on) this.#socket.resume();
-    else this.#socket.pause();
-  }
-
-  write(pieces: readonly Uint8Array[]): void {
-    if (this.#socket.destroyed) return;
-    this.#socket.cork();
-    for (const piece of pieces) this.#socket.write(piece);
-    this.#socket.uncork();
-  }
-
-  close(): void {
-    this.#socket.destroySoon();
-    setTimeout(() => this.#socket.destroy(), CLOSE_MS).unref();
-  }
-}
 
 /** A connection that is a descriptor. */
 export class FdConnection implements Connection {

@@ -1,28 +1,14 @@
 /**
- * A socket on which the relay listens, with a session for each client: guests and programs by UNIX socket, TCP or vsock,
- * and QEMU if its chardev is the client.
- *
- * The cost of a client is bounded: connections are limited, and one without an open session is closed after a while, so
- * that half-open and idle clients do not use up the limit.
+ * A socket on which the relay listens: for guests and programs by UNIX socket, TCP or vsock, and for QEMU if its chardev is
+ * the client. A number of clients is the limit.
  */
-import { createServer, type Server } from "node:net";
+import { lookup } from "node:dns/promises";
 import type { Logger } from "pino";
 import { type Address, formatAddress, isLoopback } from "../../common/address.ts";
-import { HXFR_MAGIC } from "../../proto/hxfr.ts";
-import type { ListenProtocol } from "../config.ts";
-import { FdListener, identify, listenForUsers, listenVsock, SocketError } from "../native/listener.ts";
+import { FdListener, identify, listenForUsers, listenTcp, listenVsock } from "../native/listener.ts";
 import { closeDescriptor, os } from "../native/os-addon.ts";
-import { type Connection, FdConnection, type Link, type LinkServer, NetConnection } from "./connection.ts";
-import { MAX_HXFR_UNSENT_BYTES } from "./hxfr-session.ts";
-
-/** The first bytes of a client of Helix's protocol. */
-const HELIX_MAGIC = Buffer.alloc(4);
-HELIX_MAGIC.writeUInt32LE(HXFR_MAGIC);
-/** Interval of the search for idle clients. */
-const SWEEP_MS = 1000;
-
-/** Maximum time of a connection without a session. */
-export const IDLE_MS = 10_000;
+import type { Link } from "./connection.ts";
+import type { PeerLink, ServedPeer, VmHost } from "./vm-host.ts";
 
 export interface ListenerOptions {
   readonly address: Address;
@@ -31,29 +17,16 @@ export interface ListenerOptions {
   /** vsock: the only machine that may connect; undefined: every machine. */
   readonly cid?: number | undefined;
   readonly maxClients: number;
-  /** Close clients without a session; not for a chardev, which stays connected as long as its VM runs. */
-  readonly closeIdle: boolean;
-  readonly protocol: ListenProtocol;
-  /** Makes the server of a new client. */
-  readonly serve: (log: Logger) => LinkServer;
-}
-
-interface Client {
-  readonly connection: Connection;
-  readonly server: LinkServer;
-  /** Its first bytes, up to the length of HELIX_MAGIC. */
-  first: Buffer;
-  /** Time when it last had a session. */
-  lastOpen: number;
+  readonly link: PeerLink;
+  readonly host: VmHost;
 }
 
 export class Listener implements Link {
   readonly name: string;
   readonly #options: ListenerOptions;
   readonly #log: Logger;
-  readonly #clients = new Set<Client>();
-  #acceptor: { close(): void } | undefined;
-  #sweep: NodeJS.Timeout | undefined;
+  readonly #clients = new Set<ServedPeer>();
+  #acceptor: FdListener | undefined;
 
   constructor(options: ListenerOptions, log: Logger) {
     this.#options = options;
@@ -61,10 +34,9 @@ export class Listener implements Link {
     this.#log = log.child({ listen: this.name });
   }
 
-  /** @throws SocketError */
+  /** @throws SocketError with the reason and the remedy */
   async open(): Promise<void> {
-    this.#acceptor = await openAcceptor(this.#options, (connection) => this.#accept(connection), this.#log);
-    if (this.#options.closeIdle) this.#sweep = setInterval(() => this.#closeIdle(), SWEEP_MS);
+    this.#acceptor = await this.#openAcceptor();
     this.#log.info("listening");
   }
 
@@ -74,134 +46,58 @@ export class Listener implements Link {
 
   /** Says goodbye to every client and stops listening. */
   close(): void {
-    clearInterval(this.#sweep);
     this.#acceptor?.close();
-    for (const { server, connection } of [...this.#clients]) {
-      server.close();
-      connection.close();
-    }
+    for (const client of [...this.#clients]) client.close();
   }
 
-  #accept(connection: Connection): void {
-    const { maxClients, serve } = this.#options;
-    const log = this.#log.child({ peer: connection.peer });
+  #accept(fd: number, name: string): void {
+    const { maxClients, link, host } = this.#options;
     if (this.#clients.size >= maxClients) {
-      log.warn(`rejected a client: ${maxClients} are connected, which is the limit`);
-      connection.start({ onData: () => undefined, onDrain: () => undefined, onClose: () => undefined });
-      connection.close();
+      this.#log.warn({ peer: name }, `rejected a client: ${maxClients} are connected, which is the limit`);
+      closeDescriptor(fd);
       return;
     }
-    const server = serve(log);
-    server.attach(connection);
-    const client: Client = { connection, server, first: Buffer.alloc(0), lastOpen: performance.now() };
+    const client = host.serve(fd, { link, name }, () => this.#clients.delete(client));
     this.#clients.add(client);
-    connection.start({
-      onData: (chunk) => {
-        if (!this.#isForeign(client, chunk)) server.onData(chunk);
-        else {
-          log.error(
-            'rejected a client of Helix\'s protocol (HXFR); use our element vsockenc, or a [[listen]] with protocol = "hxfr"',
-          );
-          connection.close();
-        }
-      },
-      onDrain: () => server.onDrain?.(),
-      onClose: () => {
-        this.#clients.delete(client);
-        log.info("client disconnected");
-        server.onDisconnect();
-      },
-    });
-    log.info("client connected");
-    server.onConnect();
   }
 
-  /** Whether the first bytes are those of Helix's protocol, and should not be. */
-  #isForeign(client: Client, chunk: Buffer): boolean {
-    if (this.#options.protocol === "hxfr") return false;
-    const missing = HELIX_MAGIC.length - client.first.length;
-    if (missing === 0) return false;
-    client.first = Buffer.concat([client.first, chunk.subarray(0, missing)]);
-    return client.first.equals(HELIX_MAGIC);
-  }
-
-  #closeIdle(): void {
-    const now = performance.now();
-    for (const client of [...this.#clients]) {
-      if (client.server.isOpen) client.lastOpen = now;
-      else if (now - client.lastOpen >= IDLE_MS) {
-        const { peer } = client.connection;
-        this.#log.info({ peer }, `closed a client without a session for ${IDLE_MS / 1000} s`);
-        client.connection.close();
-      }
+  async #openAcceptor(): Promise<FdListener> {
+    const { address, users, cid } = this.#options;
+    switch (address.kind) {
+      case "unix":
+        return listenForUsers(address.path, users, {
+          onConnection: (fd, user) => this.#accept(fd, `user ${user}`),
+          onRefused: (user) =>
+            this.#log.warn({ user }, "rejected a user without access; allow the user id in `users`"),
+        });
+      case "vsock":
+        return FdListener.adopt(listenVsock(address.port), (fd) => this.#acceptVsock(fd, cid));
+      case "tcp":
+        return await this.#openTcp(address);
     }
   }
-}
 
-type OnConnection = (connection: Connection) => void;
-
-/** @throws SocketError with the reason and the remedy */
-async function openAcceptor(
-  { address, users, cid, protocol }: ListenerOptions,
-  onConnection: OnConnection,
-  log: Logger,
-): Promise<{ close(): void }> {
-  const maxQueuedBytes = protocol === "hxfr" ? MAX_HXFR_UNSENT_BYTES : undefined;
-  const fromFd = (fd: number, peer: string): void => onConnection(new FdConnection(fd, peer, maxQueuedBytes));
-  switch (address.kind) {
-    case "unix":
-      return listenForUsers(address.path, users, {
-        onConnection: (fd, user) => fromFd(fd, `user ${user}`),
-        onRefused: (user) =>
-          log.warn({ user }, "rejected a user without access; allow the user id in `users`"),
-      });
-    case "vsock":
-      return acceptVsock(address.port, cid, fromFd, log);
-    case "tcp":
-      return acceptTcp(address, onConnection, log);
-  }
-}
-
-function acceptVsock(
-  port: number,
-  cid: number | undefined,
-  onConnection: (fd: number, peer: string) => void,
-  log: Logger,
-) {
-  return FdListener.adopt(listenVsock(port), (fd) => {
+  #acceptVsock(fd: number, cid: number | undefined): void {
     const peer = identify(fd, os.peerCid);
     if (peer === undefined) return;
     if (cid === undefined || peer === cid) {
-      onConnection(fd, `CID ${peer}`);
+      this.#accept(fd, `CID ${peer}`);
       return;
     }
     closeDescriptor(fd);
-    log.warn({ cid: peer }, `rejected a machine without access: only CID ${cid} may connect`);
-  });
-}
-
-async function acceptTcp(
-  address: Extract<Address, { kind: "tcp" }>,
-  onConnection: OnConnection,
-  log: Logger,
-): Promise<Server> {
-  const name = formatAddress(address);
-  if (!isLoopback(address.host)) {
-    log.warn("other machines can use this encoder and read its traffic: no encryption, no authentication");
+    this.#log.warn({ cid: peer }, `rejected a machine without access: only CID ${cid} may connect`);
   }
-  const server = createServer((socket) => onConnection(new NetConnection(socket)));
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      const hint =
-        error.code === "EADDRINUSE"
-          ? "another program listens there; choose another port"
-          : error.code === "EACCES"
-            ? "ports below 1024 are reserved for root; choose a higher one"
-            : error.message;
-      reject(new SocketError(`cannot listen on ${name}: ${hint}`, { cause: error }));
+
+  async #openTcp({ host, port }: Extract<Address, { kind: "tcp" }>): Promise<FdListener> {
+    if (!isLoopback(host)) {
+      this.#log.warn(
+        "other machines can use this encoder and read its traffic: no encryption, no authentication",
+      );
+    }
+    const { address } = await lookup(host);
+    return FdListener.adopt(listenTcp(address, port), (fd) => {
+      const peer = identify(fd, os.peerAddress);
+      if (peer !== undefined) this.#accept(fd, peer);
     });
-    server.listen({ host: address.host, port: address.port }, resolve);
-  });
-  server.on("error", (error) => log.error({ err: error }, "cannot accept a connection"));
-  return server;
+  }
 }

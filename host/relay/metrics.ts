@@ -3,6 +3,7 @@
  * configuration bounds the number of series.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { z } from "zod";
 import type { EncodedPacket, EncoderDescription } from "../encoders/encoder.ts";
 import type { ReadTimes } from "../export/client.ts";
 import type { PictureTier } from "../native/picture.ts";
@@ -17,6 +18,24 @@ export type StreamMetrics = ReturnType<RelayMetrics["forVm"]>;
 /** The metrics of one VM's heads. */
 export type HeadMetrics = ReturnType<RelayMetrics["headsOf"]>;
 
+/** A metric as prom-client's registry reports it, and as workers send theirs. */
+export const metricReport = z.object({
+  name: z.string().regex(/^vsockenc_\w{1,64}$/),
+  help: z.string().max(256),
+  type: z.enum(["counter", "gauge", "histogram"]),
+  aggregator: z.literal("sum"),
+  values: z
+    .array(
+      z.object({
+        value: z.number(),
+        labels: z.record(z.string(), z.union([z.string(), z.number()])),
+        metricName: z.string().optional(),
+      }),
+    )
+    .max(1024),
+});
+export type MetricReport = z.infer<typeof metricReport>;
+
 /** The state of the relay, read at each scrape. */
 export interface RelayState {
   /** Whether the exporter answers, of each VM that has one. */
@@ -26,6 +45,8 @@ export interface RelayState {
 
 export class RelayMetrics {
   readonly registry = new Registry();
+  /** Of this process alone. */
+  readonly process = new Registry();
   readonly #registers = { registers: [this.registry] };
   readonly #sessions = this.#gauge("sessions", "Open sessions.", ["vm"]);
   readonly #sessionsOpened = this.#counter("sessions_opened_total", "Sessions opened.", ["vm"]);
@@ -69,9 +90,9 @@ export class RelayMetrics {
     ...this.#registers,
   });
 
-  /** @param state read at each scrape */
-  constructor(state: RelayState) {
-    collectDefaultMetrics({ register: this.registry });
+  /** Adds the state of the relay, and of this process. */
+  observe(state: RelayState): void {
+    collectDefaultMetrics({ register: this.process });
     new Gauge({
       name: "vsockenc_exporter_up",
       help: "Whether the VM's exporter answers.",
@@ -90,6 +111,11 @@ export class RelayMetrics {
         for (const { vm, link, connections } of state.links()) this.set({ vm, link }, connections);
       },
     });
+  }
+
+  /** For another process's registry. */
+  async report(): Promise<MetricReport[]> {
+    return z.array(metricReport).parse(await this.registry.getMetricsAsJSON());
   }
 
   /** @param vm its name; "" for links without a VM */

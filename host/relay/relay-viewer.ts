@@ -1,9 +1,12 @@
 /**
- * The relay's interfaces to a viewer of its streams and heads; the command connects the two (cli/relay.ts). Guests notice a
+ * The relay's interfaces to a viewer of its streams and heads; the command connects them (cli/relay.ts). Guests notice a
  * viewer only by requests for key frames.
  */
 import type { Logger } from "pino";
+import type { Registry } from "prom-client";
 import type { CodecName } from "../../common/codec.ts";
+import type { ViewerSource } from "../../viewer/server/source.ts";
+import type { SourceOptions } from "../../viewer/server/viewer-server.ts";
 import type { VmConfiguration } from "../config.ts";
 import type { EncodedPacket, EncoderBackend, EncoderDescription } from "../encoders/encoder.ts";
 import type { VmResources } from "../export/vm-resources.ts";
@@ -29,9 +32,8 @@ export interface StreamObserver {
   onEnd(): void;
 }
 
-export interface RelayViewer {
-  /** To open in a browser, with the token. */
-  readonly address: string;
+/** Shows the streams and heads of VMs. */
+export interface VmViewer {
   /** The stream of a VM's port, offered whether or not a guest is streaming. */
   port(vm: string, index: number): StreamObserver;
   /**
@@ -43,14 +45,32 @@ export interface RelayViewer {
   client(vm: string, listener: number, name: string): StreamObserver;
   /** The VM's heads, each once its exporter has announced it. */
   heads(vm: VmConfiguration, resources: VmResources): void;
-  close(): Promise<void>;
 }
 
-/** Parts of the relay that a viewer uses. */
-export interface RelayViewerParts {
+/** Where sources are offered to viewers. */
+export interface SourceOffers {
+  /** @throws ViewerSourceError for a duplicate or invalid id, or too many sources */
+  add(source: ViewerSource, options?: SourceOptions): void;
+  /** Removes a source and stops it. */
+  remove(id: string): void;
+}
+
+/** Parts of the relay, or of a worker, that a VmViewer uses. */
+export interface VmViewerParts {
   readonly backend: EncoderBackend;
   readonly metrics: RelayMetrics;
   readonly log: Logger;
 }
 
-export type OpenRelayViewer = (parts: RelayViewerParts) => Promise<RelayViewer>;
+/** The viewer for browsers. */
+export interface RelayViewer {
+  /** To open in a browser, with the token. */
+  readonly address: string;
+  readonly sources: SourceOffers;
+  /** Shows what this process encodes. */
+  show(parts: VmViewerParts): VmViewer;
+  close(): Promise<void>;
+}
+
+/** Opens the viewer, with its metrics in `registry`. */
+export type OpenRelayViewer = (registry: Registry, log: Logger) => Promise<RelayViewer>;

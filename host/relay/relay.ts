@@ -1,48 +1,73 @@
 /**
- * The relay: for each VM of the configuration its ports' links, the sessions on them, and its exporter.
+ * The relay: for each VM of the configuration its links, and what serves their peers; the viewer, metrics and health of all
+ * together.
  *
- * Only this file binds a port to its VM: a session can use the resources of the VM at the other end of its link, and no
- * others.
+ * Only this file binds a link to its VM: a peer can use the resources of the VM at the other end of its link, and no others.
  */
-import { randomInt } from "node:crypto";
 import type { Logger } from "pino";
+import { AggregatorRegistry } from "prom-client";
 import { parseAddress } from "../../common/address.ts";
-import { packageVersion } from "../../common/package-root.ts";
 import { type Health, StatusServer } from "../../common/status-server.ts";
-import { LIMITS } from "../../proto/limits.ts";
 import { type Configuration, ConfigurationError, type VmConfiguration } from "../config.ts";
 import type { EncoderBackend, EncoderOffer } from "../encoders/encoder.ts";
 import { createBackend } from "../encoders/index.ts";
-import { VmResources } from "../export/vm-resources.ts";
+import { connectUnix } from "../native/listener.ts";
 import { setRunBudget } from "../native/picture.ts";
 import { ChardevLink } from "./chardev-link.ts";
-import type { Link, LinkServer } from "./connection.ts";
-import { HxfrServer } from "./hxfr-session.ts";
+import type { Link } from "./connection.ts";
 import { Listener, type ListenerOptions } from "./listener.ts";
 import { RelayMetrics } from "./metrics.ts";
-import type { OpenRelayViewer, RelayViewer, StreamObserver } from "./relay-viewer.ts";
-import { offerBody } from "./requests.ts";
-import { type SessionOutput, SessionServer } from "./session.ts";
-import { Stream } from "./stream.ts";
+import type { OpenRelayViewer, RelayViewer, SourceOffers } from "./relay-viewer.ts";
+import type { VmHost } from "./vm-host.ts";
+import { VmServer } from "./vm-server.ts";
+
+/** What a VM's server in another process needs. */
+export interface IsolationParts {
+  readonly configuration: Configuration;
+  readonly vm: VmConfiguration | undefined;
+  /** Names the server in logs. */
+  readonly name: string;
+  readonly offers: readonly EncoderOffer[];
+  /** Undefined without a viewer. */
+  readonly sources: SourceOffers | undefined;
+  readonly log: Logger;
+}
+
+/** Serves the peers of a VM, or of a listener without one, in another process. */
+export type Isolate = (parts: IsolationParts) => VmHost;
 
 export class Relay {
   readonly #log: Logger;
+  readonly #configuration: Configuration;
   readonly #backend: EncoderBackend;
   readonly #offers: readonly EncoderOffer[];
-  readonly #hostBootId = randomInt(1, 0xffffffff);
-  /** By name of the VM; only VMs with an exporter. */
-  readonly #resources = new Map<string, VmResources>();
+  readonly #isolate: Isolate | undefined;
+  /** With the VM's name; "" for those of listeners without a VM. */
+  readonly #hosts: { readonly vm: string; readonly host: VmHost }[] = [];
   readonly #links: { readonly vm: string; readonly link: Link }[] = [];
   readonly #metrics: RelayMetrics;
   #viewer: RelayViewer | undefined;
   #status: StatusServer | undefined;
 
-  private constructor(backend: EncoderBackend, offers: readonly EncoderOffer[], log: Logger) {
+  private constructor(
+    configuration: Configuration,
+    backend: EncoderBackend,
+    offers: readonly EncoderOffer[],
+    log: Logger,
+    isolate: Isolate | undefined,
+  ) {
+    this.#configuration = configuration;
     this.#backend = backend;
     this.#offers = offers;
     this.#log = log;
-    this.#metrics = new RelayMetrics({
-      exporters: () => [...this.#resources].map(([vm, { available }]) => ({ vm, up: available })),
+    this.#isolate = isolate;
+    this.#metrics = new RelayMetrics();
+    this.#metrics.observe({
+      exporters: () =>
+        this.#hosts.flatMap(({ vm, host }) => {
+          const up = host.exporterUp();
+          return up === undefined ? [] : [{ vm, up }];
+        }),
       links: () =>
         this.#links.map(({ vm, link }) => ({ vm, link: link.name, connections: link.connections })),
     });
@@ -52,6 +77,7 @@ export class Relay {
    * Probes the encoders and opens every link; links to VMs that are not running are retried for ever.
    *
    * @param openViewer opens the viewer of streams and heads, if there is one
+   * @param isolate without it, this process serves all peers
    * @throws EncoderUnavailableError if no configured encoder works on this machine
    * @throws SocketError if it cannot listen
    * @throws the errors of `openViewer`
@@ -60,17 +86,18 @@ export class Relay {
     configuration: Configuration,
     log: Logger,
     openViewer?: OpenRelayViewer,
+    isolate?: Isolate,
   ): Promise<Relay> {
     setRunBudget(configuration.pictures.max_runs);
     const backend = createBackend(configuration.encoder.order, {
       onUnavailable: (encoder, reason) => log.info({ encoder, reason }, "encoder unavailable"),
     });
     const offers = await backend.offers();
-    const relay = new Relay(backend, offers, log);
+    const relay = new Relay(configuration, backend, offers, log, isolate);
     log.info({ encoders: offers.map(({ name, codec }) => `${name} (${codec})`) }, "encoders");
     try {
       if (openViewer !== undefined) {
-        relay.#viewer = await openViewer({ backend, metrics: relay.#metrics, log });
+        relay.#viewer = await openViewer(relay.#metrics.registry, log);
         log.info({ address: relay.#viewer.address }, "viewer: open this address in a browser");
       }
       for (const vm of configuration.vm) await relay.#addVm(vm);
@@ -81,7 +108,8 @@ export class Relay {
     }
     const { enabled, port } = configuration.status;
     if (enabled) {
-      relay.#status = new StatusServer(port, relay.#metrics.registry, () => relay.health(), log);
+      const metrics = () => relay.#reportMetrics();
+      relay.#status = new StatusServer(port, metrics, () => relay.health(), log);
     }
     return relay;
   }
@@ -90,10 +118,10 @@ export class Relay {
    * Whether the relay works. A VM that is not running is healthy; a running VM whose exporter does not answer is not.
    */
   health(): Health {
-    const reasons = [...this.#resources].flatMap(([vm, { available }]) => {
+    const reasons = this.#hosts.flatMap(({ vm, host }) => {
       const connected = this.#links.some((entry) => entry.vm === vm && entry.link.connections > 0);
       const remedy = "check that `vsockenc gpu` runs for it";
-      return available || !connected
+      return host.exporterUp() !== false || !connected
         ? []
         : [`${vm} is connected, but its exporter does not answer: ${remedy}`];
     });
@@ -110,28 +138,21 @@ export class Relay {
     this.#status?.close();
     void this.#viewer?.close();
     for (const { link } of this.#links) link.close();
-    for (const resources of this.#resources.values()) resources.close();
+    for (const { host } of this.#hosts) host.close();
   }
 
   async #addVm(vm: VmConfiguration): Promise<void> {
-    if (vm.export !== undefined) {
-      const resources = new VmResources(vm.export, this.#log);
-      this.#resources.set(vm.name, resources);
-      this.#viewer?.heads(vm, resources);
-      resources.open();
-    }
+    const host = this.#host(vm, vm.name);
     for (const [index, path] of vm.ports.entries()) {
       const log = this.#log.child({ vm: vm.name, port: index });
-      const observer = this.#viewer?.port(vm.name, index);
-      const serve = (clientLog: Logger): SessionServer => this.#serve(vm.name, () => observer, clientLog);
       if (vm.chardev === "server") {
-        const link = new ChardevLink(path, serve(log), log);
+        const link = new ChardevLink(path, index, host, log);
         this.#links.push({ vm: vm.name, link });
         link.open();
       } else {
-        // A chardev stays connected while its VM runs, whether or not a guest has opened the port.
-        const limits = { users: vm.users, maxClients: 1, closeIdle: false, protocol: "vsockenc" } as const;
-        await this.#listen(vm.name, { address: { kind: "unix", path }, ...limits, serve }, log);
+        const link = { kind: "port", index } as const;
+        const address = { kind: "unix", path } as const;
+        await this.#listen(vm.name, { address, users: vm.users, maxClients: 1, link, host }, log);
       }
     }
   }
@@ -144,50 +165,42 @@ export class Relay {
       this.#log.warn({ address, vm }, "every program on this machine can have this VM's pictures encoded");
     }
     const log = vm === undefined ? this.#log : this.#log.child({ vm });
-    const observe = () => this.#viewer?.client(vm ?? "", index, address);
-    const serve = (clientLog: Logger): LinkServer =>
-      protocol === "hxfr"
-        ? new HxfrServer(this.#streams(vm, observe, clientLog))
-        : this.#serve(vm, observe, clientLog);
-    const limits = { users, cid, protocol, maxClients: max_clients, closeIdle: true };
-    await this.#listen(vm, { address: parsed, ...limits, serve }, log);
+    const bound = this.#hosts.find((entry) => vm !== undefined && entry.vm === vm)?.host;
+    const host = bound ?? this.#host(undefined, `listen${index}`);
+    const link = { kind: "listen", index, address, protocol } as const;
+    await this.#listen(vm ?? "", { address: parsed, users, cid, maxClients: max_clients, link, host }, log);
   }
 
-  async #listen(vm: string | undefined, options: ListenerOptions, log: Logger): Promise<void> {
+  async #listen(vm: string, options: ListenerOptions, log: Logger): Promise<void> {
     const listener = new Listener(options, log);
-    this.#links.push({ vm: vm ?? "", link: listener });
+    this.#links.push({ vm, link: listener });
     await listener.open();
   }
 
-  /**
-   * Opens streams with access to the resources of one VM, or of none.
-   *
-   * @param observe gives the observer of each session
-   */
-  #streams(vm: string | undefined, observe: () => StreamObserver | undefined, log: Logger) {
-    const resources = vm === undefined ? undefined : this.#resources.get(vm);
-    const metrics = this.#metrics.forVm(vm ?? "");
-    return {
-      open: (output: SessionOutput) =>
-        new Stream(output, { backend: this.#backend, resources, metrics, observer: observe(), log }),
-      meter: metrics,
-      log,
-    };
+  #host(vm: VmConfiguration | undefined, name: string): VmHost {
+    const configuration = this.#configuration;
+    const log = vm === undefined ? this.#log : this.#log.child({ vm: vm.name });
+    const [offers, viewer] = [this.#offers, this.#viewer];
+    let host: VmHost;
+    if (this.#isolate !== undefined) {
+      host = this.#isolate({ configuration, vm, name, offers, sources: viewer?.sources, log });
+    } else {
+      const [backend, metrics] = [this.#backend, this.#metrics];
+      const path = vm?.export;
+      host = new VmServer({
+        ...{ vm, backend, offers, metrics, log },
+        viewer: viewer?.show({ backend, metrics, log: this.#log }),
+        connectExporter: path === undefined ? undefined : () => connectUnix(path),
+      });
+    }
+    this.#hosts.push({ vm: vm?.name ?? "", host });
+    return host;
   }
 
-  /** Serves sessions of our own protocol; the parameters are those of #streams. */
-  #serve(vm: string | undefined, observe: () => StreamObserver | undefined, log: Logger): SessionServer {
-    const resources = vm === undefined ? undefined : this.#resources.get(vm);
-    return new SessionServer({
-      hostBootId: this.#hostBootId,
-      welcome: () => ({
-        maxAttached: LIMITS.MAX_ATTACHED_BUFFERS,
-        maxInFlight: LIMITS.MAX_IN_FLIGHT_FRAMES,
-        resources: resources?.available ?? false,
-        software: `vsockenc ${packageVersion}`,
-        encoders: this.#offers.slice(0, LIMITS.MAX_ENCODER_OFFERS).map(offerBody),
-      }),
-      ...this.#streams(vm, observe, log),
-    });
+  async #reportMetrics(): Promise<string> {
+    const { process, registry } = this.#metrics;
+    const reports = [registry.getMetricsAsJSON(), ...this.#hosts.map(({ host }) => host.metrics())];
+    const all = AggregatorRegistry.aggregate(await Promise.all(reports));
+    return `${await process.metrics()}${await all.metrics()}`;
   }
 }

@@ -194,6 +194,7 @@ void RegisterPoller(Napi::Object exports) {
   exports.Env().SetInstanceData(new State);
   exports.Set("pollRead", double{POLLIN});
   exports.Set("pollWrite", double{POLLOUT});
+  exports.Set("pollHangup", double{POLLHUP});
   Export(exports, "startPoller", Start);
   Export(exports, "armWatch", Arm);
   Export(exports, "removeWatch", Remove);

@@ -1,7 +1,10 @@
+#include <netdb.h>
+#include <netinet/tcp.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -97,6 +100,55 @@ uid_t PeerUser(Napi::Env, int fd) {
 // listenVsock(port) → fd, for connections from every guest and from this machine.
 Descriptor ListenVsock(Napi::Env, uint32_t port) {
   return Listening(Descriptor(Check(platform::BindVsock(port), "bind")));
+}
+
+// listenTcp(address, port) → fd. The address is a number of either family; port 0 takes a free one.
+Descriptor ListenTcp(Napi::Env, const std::string &address, uint32_t port) {
+  addrinfo hints{};
+  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo *found = nullptr;
+  if (const int error = getaddrinfo(address.c_str(), std::to_string(port).c_str(), &hints, &found);
+      error != 0) {
+    throw std::runtime_error(gai_strerror(error));
+  }
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, freeaddrinfo);
+  Descriptor fd(Check(platform::OpenSocket(found->ai_family), "socket"));
+  const int on = 1;
+  // An address whose last connections still linger can be taken at once.
+  Check(setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), "SO_REUSEADDR");
+  // Accepted connections inherit it.
+  Check(setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), "TCP_NODELAY");
+  Check(bind(fd.get(), found->ai_addr, found->ai_addrlen), "bind");
+  return Listening(std::move(fd));
+}
+
+// peerAddress(fd) → "ADDRESS:PORT" of the other end of a TCP connection.
+std::string PeerAddress(Napi::Env, int fd) {
+  sockaddr_storage storage{};
+  auto *address = reinterpret_cast<sockaddr *>(&storage);
+  socklen_t length = sizeof storage;
+  Check(getpeername(fd, address, &length), "getpeername");
+  std::array<char, NI_MAXHOST> host{};
+  std::array<char, NI_MAXSERV> port{};
+  if (const int error = getnameinfo(address, length, host.data(), host.size(), port.data(),
+                                    port.size(), NI_NUMERICHOST | NI_NUMERICSERV);
+      error != 0) {
+    throw std::runtime_error(gai_strerror(error));
+  }
+  return std::string(host.data()) + ":" + port.data();
+}
+
+// socketPair() → two connected descriptors.
+Napi::Value SocketPair(Napi::Env env) {
+  std::array<int, 2> ends{};
+  Check(socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()), "socketpair");
+  Napi::Array result = Napi::Array::New(env, ends.size());
+  for (uint32_t i = 0; i < ends.size(); i++) {
+    platform::Adopt(ends[i]);
+    result.Set(i, ends[i]);
+  }
+  return result;
 }
 
 // peerCid(fd) → context id of the machine at the other end of a vsock connection.
@@ -215,6 +267,9 @@ void RegisterSockets(Napi::Object exports) {
   Export(exports, "peerUser", PeerUser);
   Export(exports, "listenVsock", ListenVsock);
   Export(exports, "peerCid", PeerCid);
+  Export(exports, "listenTcp", ListenTcp);
+  Export(exports, "peerAddress", PeerAddress);
+  Export(exports, "socketPair", SocketPair);
   Export(exports, "send", Send);
   Export(exports, "receive", Receive);
   Export(exports, "closeDescriptor", CloseDescriptor);

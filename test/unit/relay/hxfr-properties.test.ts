@@ -26,7 +26,7 @@ import { until } from "../../support/until.ts";
 
 const log = pino({ level: "silent" });
 const backend = createBackend(["null"], { onUnavailable: () => undefined });
-const metrics = new RelayMetrics({ exporters: () => [], links: () => [] }).forVm("");
+const metrics = new RelayMetrics().forVm("");
 const openStream = (output: SessionOutput): Stream =>
   new Stream(output, { backend, resources: undefined, metrics, observer: undefined, log });
 

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { pino } from "pino";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { stagingBytes } from "../../../host/native/picture.ts";
-import { IDLE_MS } from "../../../host/relay/listener.ts";
+import { IDLE_MS } from "../../../host/relay/session-peer.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { decodeGray } from "../../support/ffmpeg.ts";
 import { freePort } from "../../support/free-port.ts";

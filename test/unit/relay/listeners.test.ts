@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { formatAddress, isLoopback, parseAddress } from "../../../common/address.ts";
 import { listenVsock, SocketError } from "../../../host/native/listener.ts";
 import { closeDescriptor } from "../../../host/native/os-addon.ts";
-import { IDLE_MS } from "../../../host/relay/listener.ts";
+import { IDLE_MS } from "../../../host/relay/session-peer.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { freePort } from "../../support/free-port.ts";
 import { relayBench } from "../../support/relay-bench.ts";

@@ -1,0 +1,19 @@
+#!/usr/bin/env node
+/** The process of a VM's worker, which the relay starts with a connection as descriptor 3 (host/workers). */
+import { createLogger } from "../common/log.ts";
+import { VmSources } from "../host/heads/vm-sources.ts";
+import { os } from "../host/native/os-addon.ts";
+import { onWatchError } from "../host/native/poller.ts";
+import { Worker } from "../host/workers/worker.ts";
+
+const CONNECTION = 3;
+
+os.setNonBlocking(CONNECTION);
+const worker = new Worker(CONNECTION, {
+  log: ({ log, vm }) => createLogger("worker", log.level).child(vm === undefined ? {} : { vm: vm.name }),
+  show: (offers, parts) => new VmSources(offers, parts),
+  onEnd: () => worker.close(),
+});
+onWatchError((error) => {
+  throw error;
+});

@@ -22,7 +22,12 @@ const text = z.string().max(LIMITS.MAX_TEXT_BYTES);
 
 export const toWorker = z.discriminatedUnion("type", [
   /** The first message. */
-  z.strictObject({ type: z.literal("start"), configuration: workerConfiguration, viewer: z.boolean() }),
+  z.strictObject({
+    type: z.literal("start"),
+    configuration: workerConfiguration,
+    viewer: z.boolean(),
+    idleMs: z.number(),
+  }),
   /** A peer; with the descriptor of its connection. */
   z.strictObject({ type: z.literal("peer"), descriptor: z.literal(true), id, link, name: z.string() }),
   z.strictObject({ type: z.literal("close-peer"), id }),

@@ -51,6 +51,7 @@ export class WorkerHost implements VmHost {
   readonly #parts: IsolationParts;
   /** Differs from every worker's, so that a guest whose worker has died opens a new session. */
   readonly #bootId = randomInt(1, 0xffffffff);
+  readonly #idleMs: number;
   readonly #peers = new Map<number, HeldPeer>();
   readonly #sources = new Map<string, RemoteSource>();
   #nextPeer = 0;
@@ -63,8 +64,10 @@ export class WorkerHost implements VmHost {
   #metricsWaiting: ((metrics: readonly MetricReport[]) => void)[] = [];
   #closed = false;
 
-  constructor(parts: IsolationParts) {
+  /** @param idleMs how long a worker without a session stays, so that a guest that starts again finds it */
+  constructor(parts: IsolationParts, idleMs = 10_000) {
     this.#parts = parts;
+    this.#idleMs = idleMs;
     const { vm, sources } = parts;
     if (vm === undefined || sources === undefined) return;
     for (const index of vm.ports.keys()) {
@@ -177,6 +180,7 @@ export class WorkerHost implements VmHost {
       type: "start",
       configuration: { log: configuration.log, encoder, pictures, vm },
       viewer: sources !== undefined,
+      idleMs: this.#idleMs,
     });
     // Ports that were asleep are served at once, also those of other programs in the guest.
     for (const held of this.#peers.values()) {

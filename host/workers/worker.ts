@@ -18,9 +18,7 @@ import { Channel, type Incoming } from "./channel.ts";
 import { type FromWorker, type ToWorker, toWorker } from "./messages.ts";
 import { SourceServer } from "./source-server.ts";
 
-/** How long a worker without a session stays, so that a guest that starts again finds it. */
-const IDLE_MS = 10_000;
-const IDLE_CHECK_MS = 1000;
+const CHECK_MS = 500;
 
 /** The exporter cannot be reached; the message is the relay's. */
 class NoExporterError extends Error {
@@ -46,6 +44,7 @@ export class Worker {
   #exporter: { resolve: (fd: number) => void; reject: (error: Error) => void } | undefined;
   /** Number of the next peer. */
   #before = 0;
+  #idleMs = 0;
   #neededMs = performance.now();
   #exporterUp: boolean | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -69,6 +68,7 @@ export class Worker {
   #receive({ message, descriptor }: Incoming<ToWorker>): void {
     switch (message.type) {
       case "start":
+        this.#idleMs = message.idleMs;
         this.#server = this.#start(message.configuration, message.viewer);
         break;
       case "peer":
@@ -111,7 +111,7 @@ export class Worker {
       viewer: viewer ? this.#parts.show(this.#sources, parts) : undefined,
       connectExporter: vm?.export === undefined ? undefined : () => this.#connectExporter(),
     });
-    this.#timer = setInterval(() => this.#check(server), IDLE_CHECK_MS);
+    this.#timer = setInterval(() => this.#check(server), CHECK_MS);
     return server;
   }
 
@@ -143,7 +143,7 @@ export class Worker {
     }
     const now = performance.now();
     if (server.isNeeded) this.#neededMs = now;
-    else if (now - this.#neededMs >= IDLE_MS) {
+    else if (now - this.#neededMs >= this.#idleMs) {
       this.#neededMs = now;
       this.#channel.send({ type: "idle", before: this.#before });
     }

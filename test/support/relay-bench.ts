@@ -2,15 +2,22 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 import { afterEach, beforeEach, expect } from "vitest";
 import { parseConfiguration } from "../../host/config.ts";
-import { Relay } from "../../host/relay/relay.ts";
+import { type Isolate, Relay } from "../../host/relay/relay.ts";
 import { MemfdExporter } from "./memfd/memfd-exporter.ts";
 import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH } from "./relay-guest.ts";
 import { until } from "./until.ts";
 
 const silent = pino({ level: "silent" });
+
+interface StartOptions {
+  readonly encoder?: string;
+  readonly log?: Logger | undefined;
+  /** Default: the relay serves its peers itself. */
+  readonly isolate?: Isolate;
+}
 
 class RelayBench {
   folder = "";
@@ -35,10 +42,10 @@ class RelayBench {
   }
 
   /** Starts a relay, without a status page unless the configuration names it. */
-  async start(text: string, { encoder = "null", log = silent } = {}): Promise<void> {
+  async start(text: string, { encoder = "null", log = silent, isolate }: StartOptions = {}): Promise<void> {
     const status = text.includes("status.") ? "" : "status.enabled = false\n";
     const all = `encoder.order = ["${encoder}"]\n${status}${text}`;
-    this.#relay = await Relay.start(parseConfiguration(all, "test"), log);
+    this.#relay = await Relay.start(parseConfiguration(all, "test"), log, undefined, isolate);
   }
 
   /** Starts a relay that listens at `l`, for guests of a VM with an exporter or of none. */

@@ -1,0 +1,122 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import type { IsolationParts } from "../../../host/relay/relay.ts";
+import { WorkerHost } from "../../../host/workers/worker-host.ts";
+import { relayBench } from "../../support/relay-bench.ts";
+import { HEIGHT, type RelayGuest, WIDTH } from "../../support/relay-guest.ts";
+import { until } from "../../support/until.ts";
+
+/** Ids of this process's workers. */
+function workers(): number[] {
+  return readdirSync("/proc").flatMap((name) => {
+    try {
+      const [, rest = ""] = readFileSync(`/proc/${name}/stat`, "utf8").split(") ");
+      const [state, parent] = rest.split(" ");
+      const isWorker = readFileSync(`/proc/${name}/cmdline`, "utf8").includes("worker-main.js");
+      return isWorker && state !== "Z" && Number(parent) === process.pid ? [Number(name)] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+const isolate = (parts: IsolationParts): WorkerHost => new WorkerHost(parts, 0);
+
+describe("a worker for each VM", () => {
+  const bench = relayBench();
+  const port = (name: string): string => bench.path(`${name}-port`);
+  const vm = (name: string): string =>
+    `[[vm]]\nname = "${name}"\nchardev = "client"\nports = ["${port(name)}"]\nexport = "${bench.path("e")}"\n`;
+
+  const start = async (keep = false): Promise<void> => {
+    bench.resource(1);
+    // One that stays, where the test is not about its end.
+    const staying = (parts: IsolationParts): WorkerHost => new WorkerHost(parts);
+    await bench.start(vm("a") + vm("b"), { isolate: keep ? staying : isolate });
+  };
+
+  const stream = async (guest: RelayGuest): Promise<void> => {
+    await guest.open();
+    guest.configure(1);
+    guest.attach(0, 1);
+    await guest.next("attached");
+  };
+
+  const packet = async (guest: RelayGuest, frame: number) => {
+    guest.frame(frame, 0);
+    return (await guest.next("packet")).body;
+  };
+
+  it("starts with the first bytes of the VM's guest, and ends after its last session", async () => {
+    await start();
+    const guest = bench.guest(port("a"));
+    await guest.next("greeting");
+    expect(workers()).toEqual([]);
+    await stream(guest);
+    expect((await packet(guest, 1)).key).toBe(true);
+    expect(workers()).toHaveLength(1);
+    guest.send({ type: "bye", body: { text: "" } });
+    await until(() => workers().length === 0, "the end of the worker");
+    expect(guest.closed).toBe(false);
+    await stream(guest);
+    expect(workers()).toHaveLength(1);
+  });
+
+  it("costs its VM a key frame when it dies, and the others nothing", async () => {
+    await start(true);
+    const [victim, other] = [bench.guest(port("a")), bench.guest(port("b"))];
+    await stream(victim);
+    const [first] = workers();
+    await stream(other);
+    expect(workers()).toHaveLength(2);
+    expect((await packet(victim, 1)).key).toBe(true);
+    expect((await packet(other, 1)).key).toBe(true);
+    const greetings = victim.all("greeting").length;
+    process.kill(first ?? 0, "SIGKILL");
+    // The port stays connected, and its guest is told of another relay.
+    await victim.next("greeting", greetings + 1);
+    for (let frame = 2; frame <= 20; frame++) expect((await packet(other, frame)).key).toBe(false);
+    await stream(victim);
+    expect(await packet(victim, 1)).toMatchObject({ frame: 1, key: true });
+    expect(other.all("error")).toEqual([]);
+    expect(workers()).not.toContain(first);
+  });
+
+  it("frees the client of a listener when it dies", async () => {
+    bench.resource(1);
+    const listen = `[[listen]]\naddress = "unix:${bench.path("l")}"\nvm = "a"\nmax_clients = 1\n`;
+    await bench.start(vm("a") + listen, { isolate });
+    const guest = await bench.opened();
+    process.kill(workers()[0] ?? 0, "SIGKILL");
+    await until(() => guest.closed, "the client's end");
+    await bench.admitted(bench.path("l"));
+  });
+
+  it("serves clients without a VM, by TCP as well", async () => {
+    const { freePort } = await import("../../support/free-port.ts");
+    const tcp = await freePort();
+    await bench.start(`[[listen]]\naddress = "tcp:127.0.0.1:${tcp}"\n`, { isolate });
+    const guest = await bench.opened(false, tcp);
+    guest.configure(1);
+    await guest.next("configured");
+    guest.send({
+      type: "attach",
+      body: {
+        ...{ buffer: 0, width: WIDTH, height: HEIGHT, fourcc: 0x34325258, inline: true },
+        planes: [{ stride: WIDTH * 4 }],
+      },
+    });
+    await guest.next("attached");
+    await guest.inlineFrame(1, 0, Buffer.alloc(WIDTH * HEIGHT * 4));
+    expect((await guest.next("packet")).body.key).toBe(true);
+  });
+
+  it("ends with the relay, and says goodbye", async () => {
+    await start(true);
+    const guest = bench.guest(port("a"));
+    await stream(guest);
+    bench.stop();
+    await guest.next("bye");
+    await until(() => workers().length === 0, "the end of the worker");
+  });
+});

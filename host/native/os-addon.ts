@@ -128,6 +128,8 @@ interface OsAddon {
   /** False: the other end is closed. */
   clearDoorbell(fd: number): boolean;
   setNonBlocking(fd: number): void;
+  /** Lets every thread make these system calls, and no others, for ever: those fail with EPERM. Throws off Linux. */
+  allowSystemCalls(names: readonly string[]): void;
   /** Maps the regions and takes the descriptors over, one for each. Throws an Error if the table is invalid. */
   readonly GuestMemory: new (
     regions: readonly RegionDescription[],

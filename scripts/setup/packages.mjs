@@ -21,6 +21,7 @@ export const PACKAGES = {
     ["libx264-dev", "the fall-back encoder"],
     ["zlib1g-dev", "CRC-32"],
     ["libvirglrenderer-dev", "the exporter inside QEMU"],
+    ["libseccomp-dev", "sandbox of the workers"],
     ["libepoxy-dev", "its GL calls, and those of the test guest's programs"],
     ["libgbm-dev", "buffers to render into, for the test guest's programs"],
   ],

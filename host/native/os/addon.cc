@@ -191,6 +191,7 @@ Napi::Value StatusOf(Napi::Env env, int fd) {
 Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   RegisterPoller(exports);
   RegisterSockets(exports);
+  RegisterSystemCalls(exports);
   exports.Set("GuestMemory",
               MemoryClass::DefineClass(env, "GuestMemory",
                                        {

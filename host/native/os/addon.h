@@ -122,4 +122,7 @@ void RegisterPoller(Napi::Object exports);
 // doorbells: one non-blocking system call each. Queues, framing and ownership are host/native/*.ts.
 void RegisterSockets(Napi::Object exports);
 
+// A filter of system calls for the process; system_calls.cc.
+void RegisterSystemCalls(Napi::Object exports);
+
 }  // namespace vsockenc

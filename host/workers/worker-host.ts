@@ -21,6 +21,7 @@ import { Channel, type Incoming } from "./channel.ts";
 import { DormantPort } from "./dormant-port.ts";
 import { type FromWorker, fromWorker, type ToWorker } from "./messages.ts";
 import { RemoteSource } from "./remote-source.ts";
+import { confined } from "./sandbox.ts";
 
 const FIRST_PAUSE_MS = 100;
 const LAST_PAUSE_MS = 10_000;
@@ -29,6 +30,7 @@ const GOOD_AFTER_MS = 10_000;
 /** Interval of attempts to reach the exporter of a VM whose heads are shown. */
 const SEEK_MS = 500;
 const METRICS_MS = 1000;
+const IDLE_MS = 10_000;
 /** How long a worker may take to end. */
 const STOP_MS = 1500;
 
@@ -47,11 +49,18 @@ interface RunningWorker {
   readonly startedMs: number;
 }
 
+export interface WorkerOptions {
+  /** Whether workers run confined (sandbox.ts); where the system can, they should. */
+  readonly confine: boolean;
+  /** How long a worker without a session stays, so that a guest that starts again finds it. */
+  readonly idleMs?: number;
+}
+
 export class WorkerHost implements VmHost {
   readonly #parts: IsolationParts;
   /** Differs from every worker's, so that a guest whose worker has died opens a new session. */
   readonly #bootId = randomInt(1, 0xffffffff);
-  readonly #idleMs: number;
+  readonly #options: WorkerOptions;
   readonly #peers = new Map<number, HeldPeer>();
   readonly #sources = new Map<string, RemoteSource>();
   #nextPeer = 0;
@@ -64,10 +73,9 @@ export class WorkerHost implements VmHost {
   #metricsWaiting: ((metrics: readonly MetricReport[]) => void)[] = [];
   #closed = false;
 
-  /** @param idleMs how long a worker without a session stays, so that a guest that starts again finds it */
-  constructor(parts: IsolationParts, idleMs = 10_000) {
+  constructor(parts: IsolationParts, options: WorkerOptions) {
     this.#parts = parts;
-    this.#idleMs = idleMs;
+    this.#options = options;
     const { vm, sources } = parts;
     if (vm === undefined || sources === undefined) return;
     for (const index of vm.ports.keys()) {
@@ -161,10 +169,16 @@ export class WorkerHost implements VmHost {
     const { configuration, vm, sources, log } = this.#parts;
     const [own, theirs] = os.socketPair();
     const main = join(packageRoot, "dist", "cli", "worker-main.js");
+    const { encoder, pictures } = configuration;
+    const { command, args } = this.#options.confine
+      ? confined(main, encoder.order)
+      : { command: process.execPath, args: [main] };
     // In a session of its own: the kernel divides the processors between sessions (autogroup), so between VMs.
-    const child = spawn(process.execPath, [main], {
+    const child = spawn(command, args, {
       stdio: ["ignore", "inherit", "inherit", theirs],
       detached: true,
+      // Nothing here needs OpenSSL's files, which a confined worker cannot read.
+      env: { ...process.env, OPENSSL_CONF: "/dev/null", NODE_EXTRA_CA_CERTS: undefined },
     });
     closeDescriptor(theirs);
     const channel = new Channel<FromWorker, ToWorker>(own, fromWorker, {
@@ -175,12 +189,11 @@ export class WorkerHost implements VmHost {
     this.#worker = worker;
     child.on("error", (error) => log.error({ err: error }, "cannot start the VM's worker"));
     log.info({ pid: child.pid }, "worker started");
-    const { encoder, pictures } = configuration;
     channel.send({
       type: "start",
       configuration: { log: configuration.log, encoder, pictures, vm },
       viewer: sources !== undefined,
-      idleMs: this.#idleMs,
+      idleMs: this.#options.idleMs ?? IDLE_MS,
     });
     // Ports that were asleep are served at once, also those of other programs in the guest.
     for (const held of this.#peers.values()) {

@@ -9,6 +9,7 @@ import { errorText } from "../../common/error-text.ts";
 import type { WorkerConfiguration } from "../config.ts";
 import type { EncoderBackend } from "../encoders/encoder.ts";
 import { createBackend } from "../encoders/index.ts";
+import { os } from "../native/os-addon.ts";
 import { setRunBudget } from "../native/picture.ts";
 import { RelayMetrics } from "../relay/metrics.ts";
 import type { SourceOffers, VmViewer, VmViewerParts } from "../relay/relay-viewer.ts";
@@ -16,6 +17,7 @@ import type { ServedPeer } from "../relay/vm-host.ts";
 import { VmServer } from "../relay/vm-server.ts";
 import { Channel, type Incoming } from "./channel.ts";
 import { type FromWorker, type ToWorker, toWorker } from "./messages.ts";
+import { WORKER_SYSTEM_CALLS } from "./sandbox.ts";
 import { SourceServer } from "./source-server.ts";
 
 const CHECK_MS = 500;
@@ -112,7 +114,17 @@ export class Worker {
       connectExporter: vm?.export === undefined ? undefined : () => this.#connectExporter(),
     });
     this.#timer = setInterval(() => this.#check(server), CHECK_MS);
+    this.#filterSystemCalls(log);
     return server;
+  }
+
+  #filterSystemCalls(log: Logger): void {
+    if (process.platform !== "linux") return;
+    try {
+      os.allowSystemCalls(WORKER_SYSTEM_CALLS);
+    } catch (error) {
+      log.warn({ err: error }, "this worker runs without a filter of system calls");
+    }
   }
 
   async #serve(message: Extract<ToWorker, { type: "peer" }>, fd: number): Promise<void> {

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { IsolationParts } from "../../../host/relay/relay.ts";
+import { whyUnconfined } from "../../../host/workers/sandbox.ts";
 import { WorkerHost } from "../../../host/workers/worker-host.ts";
 import { relayBench } from "../../support/relay-bench.ts";
 import { HEIGHT, type RelayGuest, WIDTH } from "../../support/relay-guest.ts";
@@ -20,7 +21,8 @@ function workers(): number[] {
   });
 }
 
-const isolate = (parts: IsolationParts): WorkerHost => new WorkerHost(parts, 0);
+const confine = whyUnconfined() === undefined;
+const isolate = (parts: IsolationParts): WorkerHost => new WorkerHost(parts, { confine, idleMs: 0 });
 
 describe("a worker for each VM", () => {
   const bench = relayBench();
@@ -31,8 +33,8 @@ describe("a worker for each VM", () => {
   const start = async (keep = false): Promise<void> => {
     bench.resource(1);
     // One that stays, where the test is not about its end.
-    const staying = (parts: IsolationParts): WorkerHost => new WorkerHost(parts);
-    await bench.start(vm("a") + vm("b"), { isolate: keep ? staying : isolate });
+    const staying = (parts: IsolationParts): WorkerHost => new WorkerHost(parts, { confine });
+    await bench.start(`log.level = "error"\n${vm("a")}${vm("b")}`, { isolate: keep ? staying : isolate });
   };
 
   const stream = async (guest: RelayGuest): Promise<void> => {
@@ -85,7 +87,7 @@ describe("a worker for each VM", () => {
   it("frees the client of a listener when it dies", async () => {
     bench.resource(1);
     const listen = `[[listen]]\naddress = "unix:${bench.path("l")}"\nvm = "a"\nmax_clients = 1\n`;
-    await bench.start(vm("a") + listen, { isolate });
+    await bench.start(`log.level = "error"\n${vm("a")}${listen}`, { isolate });
     const guest = await bench.opened();
     process.kill(workers()[0] ?? 0, "SIGKILL");
     await until(() => guest.closed, "the client's end");
@@ -95,7 +97,7 @@ describe("a worker for each VM", () => {
   it("serves clients without a VM, by TCP as well", async () => {
     const { freePort } = await import("../../support/free-port.ts");
     const tcp = await freePort();
-    await bench.start(`[[listen]]\naddress = "tcp:127.0.0.1:${tcp}"\n`, { isolate });
+    await bench.start(`log.level = "error"\n[[listen]]\naddress = "tcp:127.0.0.1:${tcp}"\n`, { isolate });
     const guest = await bench.opened(false, tcp);
     guest.configure(1);
     await guest.next("configured");

@@ -38,7 +38,7 @@ The relay may be stopped, killed and restarted at any time; streams resume with 
       // Most likely no descriptors are left; listeners retry by themselves.
       onWatchError((error) => log.error({ err: error }, "cannot accept a connection"));
       const isolated = configuration.isolation === "vm";
-      const unconfined = isolated ? whyUnconfined() : undefined;
+      const unconfined = isolated ? whyUnconfined(configuration.encoder.order) : undefined;
       if (unconfined !== undefined)
         log.warn({ reason: unconfined }, "workers run without a sandbox for files");
       const isolate = (parts: IsolationParts): VmHost =>

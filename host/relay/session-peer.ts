@@ -75,7 +75,8 @@ export class SessionPeer implements ServedPeer {
     this.#sweep = undefined;
     this.#log.info("disconnected");
     this.#server.onDisconnect();
-    this.#onGone();
+    // A peer may be gone before its constructor returns.
+    queueMicrotask(this.#onGone);
   }
 
   #closeIdle(): void {

@@ -59,28 +59,36 @@ export interface Confined {
   readonly args: readonly string[];
 }
 
-/** Why the workers of this machine are not confined; undefined where they are. */
-export function whyUnconfined(): string | undefined {
+/** The environment of a confined process: nothing here needs OpenSSL's files, which it cannot read. */
+export function confinedEnvironment(): NodeJS.ProcessEnv {
+  return { ...process.env, OPENSSL_CONF: "/dev/null", NODE_EXTRA_CA_CERTS: undefined };
+}
+
+/** Why the workers of this machine are not confined; undefined where they are. Tries it. */
+export function whyUnconfined(encoders: readonly EncoderName[]): string | undefined {
   if (process.platform !== "linux") return "the sandbox needs Linux";
-  const { status, stderr, error } = spawnSync(confine(), ["--read", "/", "--", "/bin/true"], {
+  const { command, args } = confined(["-e", "0"], encoders);
+  const { status, stderr, error } = spawnSync(command, args, {
     encoding: "utf8",
+    env: confinedEnvironment(),
   });
   if (error !== undefined) return error.message;
   return status === 0 ? undefined : stderr.trim() || `vsockenc-confine ended with status ${status}`;
 }
 
-/** Node with a script of this package, confined to what the encoders need. */
-export function confined(script: string, encoders: readonly EncoderName[]): Confined {
+/**
+ * Node, confined to what the encoders need.
+ *
+ * @param nodeArguments a script of this package, and its arguments
+ */
+export function confined(nodeArguments: readonly string[], encoders: readonly EncoderName[]): Confined {
   const node = realpathSync(process.execPath);
   const hardware = [
     ...(encoders.some((name) => name.endsWith("_vaapi")) ? [VAAPI] : []),
     ...(encoders.some((name) => name.endsWith("_nvenc")) ? [NVENC] : []),
   ];
   const read = [
-    ...SYSTEM_FILES,
-    dirname(node),
-    packageRoot,
-    nativeFolder(),
+    ...[...SYSTEM_FILES, dirname(node), packageRoot, nativeFolder()],
     ...hardware.flatMap((each) => each.read),
   ];
   const devices = ["/dev/null", ...hardware.flatMap((each) => each.devices)];
@@ -88,7 +96,7 @@ export function confined(script: string, encoders: readonly EncoderName[]): Conf
     ...read.flatMap((path) => ["--read", path]),
     ...devices.flatMap((path) => ["--device", path]),
   ];
-  return { command: confine(), args: [...rules, "--", node, script] };
+  return { command: confine(), args: [...rules, "--", node, ...nodeArguments] };
 }
 
 function confine(): string {

@@ -21,7 +21,7 @@ import { Channel, type Incoming } from "./channel.ts";
 import { DormantPort } from "./dormant-port.ts";
 import { type FromWorker, fromWorker, type ToWorker } from "./messages.ts";
 import { RemoteSource } from "./remote-source.ts";
-import { confined } from "./sandbox.ts";
+import { confined, confinedEnvironment } from "./sandbox.ts";
 
 const FIRST_PAUSE_MS = 100;
 const LAST_PAUSE_MS = 10_000;
@@ -171,14 +171,13 @@ export class WorkerHost implements VmHost {
     const main = join(packageRoot, "dist", "cli", "worker-main.js");
     const { encoder, pictures } = configuration;
     const { command, args } = this.#options.confine
-      ? confined(main, encoder.order)
+      ? confined([main], encoder.order)
       : { command: process.execPath, args: [main] };
     // In a session of its own: the kernel divides the processors between sessions (autogroup), so between VMs.
     const child = spawn(command, args, {
       stdio: ["ignore", "inherit", "inherit", theirs],
       detached: true,
-      // Nothing here needs OpenSSL's files, which a confined worker cannot read.
-      env: { ...process.env, OPENSSL_CONF: "/dev/null", NODE_EXTRA_CA_CERTS: undefined },
+      env: confinedEnvironment(),
     });
     closeDescriptor(theirs);
     const channel = new Channel<FromWorker, ToWorker>(own, fromWorker, {

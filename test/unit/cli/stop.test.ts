@@ -1,5 +1,5 @@
 /** An ordinary stop of `vsockenc relay` and `vsockenc host` ends with status 0, whatever they are doing. */
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { it, onTestFinished } from "vitest";
 import { expectOrderlyStops, type Program, startProgram } from "../../support/program.ts";
@@ -14,8 +14,7 @@ async function started(command: string, folder: string): Promise<Program> {
   const program = startProgram(command, "--config", join(folder, "host.toml"));
   // The socket file alone is no sign of it: a connection between bind and listen is refused.
   await until(() => program.output.includes('"msg":"listening"'), "the port");
-  if (command === "host")
-    await until(() => program.output.includes("connected to the exporter"), "the exporter");
+  if (command === "host") await until(() => existsSync(join(folder, "e")), "the exporter");
   return program;
 }
 

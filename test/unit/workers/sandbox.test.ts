@@ -4,10 +4,10 @@ import { writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { confined, whyUnconfined } from "../../../host/workers/sandbox.ts";
+import { confined, confinedEnvironment, whyUnconfined } from "../../../host/workers/sandbox.ts";
 import { temporaryFolder } from "../../support/folder.ts";
 
-describe.skipIf(whyUnconfined() !== undefined)("a worker's sandbox", () => {
+describe.skipIf(whyUnconfined(["libx264"]) !== undefined)("a worker's sandbox", () => {
   const folder = temporaryFolder();
 
   /** What forbidden.mjs could do. */
@@ -18,7 +18,6 @@ describe.skipIf(whyUnconfined() !== undefined)("a worker's sandbox", () => {
     unix.listen(join(folder, "socket"));
     tcp.listen(0, "127.0.0.1");
     await Promise.all([once(unix, "listening"), once(tcp, "listening")]);
-    const { command, args } = confined(join(import.meta.dirname, "forbidden.mjs"), ["libx264"]);
     const { port } = tcp.address() as AddressInfo;
     const more = [
       file,
@@ -27,10 +26,8 @@ describe.skipIf(whyUnconfined() !== undefined)("a worker's sandbox", () => {
       String(process.pid),
       filtered ? "filtered" : "",
     ];
-    const child = spawn(command, [...args, ...more], {
-      stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, OPENSSL_CONF: "/dev/null", NODE_EXTRA_CA_CERTS: undefined },
-    });
+    const { command, args } = confined([join(import.meta.dirname, "forbidden.mjs"), ...more], ["libx264"]);
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"], env: confinedEnvironment() });
     let text = "";
     child.stdout.setEncoding("utf8").on("data", (piece: string) => {
       text += piece;

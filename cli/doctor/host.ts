@@ -21,7 +21,7 @@ export async function checkHost(configuration: Configuration | undefined): Promi
   return [
     checkNode(process.versions.node),
     ...addons,
-    ...(working ? [await checkEncoders(configuration)] : []),
+    ...(working ? [await checkEncoders(configuration), await checkSandbox(configuration)] : []),
     ...(process.platform === "darwin"
       ? checkMac(thisMac(configuration))
       : [...checkQemu(), ...checkRendering(configuration), checkKvm("/dev/kvm")]),
@@ -76,6 +76,19 @@ async function checkEncoders(configuration: Configuration | undefined): Promise<
   } catch (error) {
     return failure("encoders", reason(error), fix);
   }
+}
+
+/** @param configuration default: the default encoders, and workers */
+async function checkSandbox(configuration: Configuration | undefined): Promise<Check> {
+  if (configuration?.isolation === "none") {
+    const fix = 'remove isolation = "none" from the configuration';
+    return warning("workers", "all VMs are encoded in one process", fix);
+  }
+  const { whyUnconfined } = await import("../../host/workers/sandbox.ts");
+  const { DEFAULT_ENCODERS } = await import("../../host/encoders/index.ts");
+  const why = whyUnconfined(configuration?.encoder.order ?? DEFAULT_ENCODERS);
+  if (why === undefined) return ok("workers", "confined by Landlock and seccomp");
+  return warning("workers", `not confined: ${why}`, "use Linux 5.13 or newer with Landlock (lsm=landlock,…)");
 }
 
 const QEMU = process.arch === "arm64" ? "qemu-system-aarch64" : "qemu-system-x86_64";

@@ -7,6 +7,7 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { cpus } from "node:os";
+import { processTree } from "../../support/process-tree.ts";
 
 const LAST = cpus().length - 1;
 /** Name of the encoder sessions' threads (host/native/media/encoder/session.cc). */
@@ -27,11 +28,17 @@ export function leaveLastCore(): () => void {
   return () => allow(`0-${LAST}`);
 }
 
-/** @returns nanoseconds on a CPU: threads that encode, and all others (JavaScript, its helpers, the poll thread) */
+/**
+ * CPU time of a process and of those that it has started.
+ *
+ * @returns nanoseconds: threads that encode, and all others (JavaScript, its helpers, the poll thread)
+ */
 export function cpuTime(pid: number): { readonly encoders: number; readonly others: number } {
   const times = { encoders: 0, others: 0 };
-  for (const thread of readdirSync(`/proc/${pid}/task`)) {
-    const folder = `/proc/${pid}/task/${thread}`;
+  const threads = processTree(pid).flatMap((each) =>
+    readdirSync(`/proc/${each}/task`).map((thread) => `/proc/${each}/task/${thread}`),
+  );
+  for (const folder of threads) {
     const name = readFileSync(`${folder}/comm`, "utf8").trim();
     // The first field of schedstat counts nanoseconds; stat counts ticks of 10 ms, too coarse for a few per cent.
     const nanoseconds = Number(readFileSync(`${folder}/schedstat`, "utf8").split(" ")[0]);
@@ -40,8 +47,14 @@ export function cpuTime(pid: number): { readonly encoders: number; readonly othe
   return times;
 }
 
-/** Resident memory in bytes, without shared pages (the guest's pictures, which the relay only maps). */
+/**
+ * Resident memory of a process and of those that it has started, in bytes, without shared pages (the guest's pictures,
+ * which are only mapped).
+ */
 export function privateMemory(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
+  const kilobytes = processTree(pid).map((each) => {
+    const status = readFileSync(`/proc/${each}/status`, "utf8");
+    return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]);
+  });
+  return 1024 * kilobytes.reduce((sum, each) => sum + each, 0);
 }

@@ -6,6 +6,7 @@ import { packageRoot } from "../../../common/package-root.ts";
 import { temporaryFolder } from "../../support/folder.ts";
 import { freePort } from "../../support/free-port.ts";
 import { pageText } from "../../support/page-text.ts";
+import { processTree } from "../../support/process-tree.ts";
 import { until } from "../../support/until.ts";
 import { SupervisedProcess } from "../../vm/child.ts";
 import type { Environment } from "./programs.ts";
@@ -81,11 +82,11 @@ export class TestRelay {
     await until(async () => !inUse.test(await this.metrics()), "a relay without sessions");
   }
 
-  /** Number of open descriptors in its process. */
+  /** Number of open descriptors in its processes. */
   get descriptors(): number {
     const { pid } = this.#process;
     if (pid === undefined) throw new Error(`the relay has exited: ${this.log}`);
-    return readdirSync(`/proc/${pid}/fd`).length;
+    return processTree(pid).flatMap((each) => readdirSync(`/proc/${each}/fd`)).length;
   }
 
   async stop(): Promise<void> {

@@ -24,6 +24,7 @@ describe("configuration", () => {
     const view = { heads: false, rate: 30, min_kbps: 500, max_kbps: 8000 };
     expect(parseConfiguration(VM, "host.toml")).toEqual({
       log: { level: "info" },
+      isolation: "vm",
       pictures: { max_runs: 16384 },
       encoder: { order: [...DEFAULT_ENCODERS] },
       status: { enabled: true, port: 9478 },

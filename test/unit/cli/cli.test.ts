@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -157,7 +157,8 @@ describe("vsockenc", () => {
 
     const start = async (): Promise<Program> => {
       const host = startProgram("host", "--config", oneVm(`gpu = { socket = "${folder}/g" }`));
-      await until(() => host.output.includes("connected to the exporter"), "both processes");
+      const both = (): boolean => host.output.includes('"msg":"encoders"') && existsSync(join(folder, "e"));
+      await until(both, "both processes");
       return host;
     };
 

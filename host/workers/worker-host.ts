@@ -166,10 +166,12 @@ export class WorkerHost implements VmHost {
   /** The worker, started if there is none. */
   #run(): RunningWorker | undefined {
     if (this.#worker !== undefined || this.#closed) return this.#worker;
-    const { configuration, vm, sources, log } = this.#parts;
+    const { configuration, vm, offers, sources, log } = this.#parts;
     const [own, theirs] = os.socketPair();
     const main = join(packageRoot, "dist", "cli", "worker-main.js");
-    const { encoder, pictures } = configuration;
+    const { log: logging, encoder, pictures } = configuration;
+    // Those that work: a worker need not try the others again.
+    const order = encoder.order.filter((name) => offers.some((offer) => offer.name === name));
     const { command, args } = this.#options.confine
       ? confined([main], encoder.order)
       : { command: process.execPath, args: [main] };
@@ -190,7 +192,7 @@ export class WorkerHost implements VmHost {
     log.info({ pid: child.pid }, "worker started");
     channel.send({
       type: "start",
-      configuration: { log: configuration.log, encoder, pictures, vm },
+      configuration: { log: logging, encoder: { ...encoder, order }, pictures, vm },
       viewer: sources !== undefined,
       idleMs: this.#options.idleMs ?? IDLE_MS,
     });

@@ -35,7 +35,7 @@ export const vmRelayShare: Case = {
     try {
       relay.start();
       echo.start();
-      await until(() => relay.log.includes("connected to the exporter"), "the relay's exporter");
+      await until(() => relay.log.includes("connected to QEMU's chardev"), "the relay's port");
       const frames = BLOCK_FRAMES + WARM_UP;
       const ping = async (name: "relay" | "echo", script: Buffer): Promise<number[]> => {
         writeFileSync(join(bench.inDir, name), script);

@@ -89,8 +89,9 @@ export class VmResources implements ResourceSource {
     this.#log = log;
   }
 
-  open(): void {
-    void this.#connect();
+  /** Connects, again and again. Resolves when the first attempt has succeeded or failed. */
+  async open(): Promise<void> {
+    await this.#connect();
   }
 
   close(): void {

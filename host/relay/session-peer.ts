@@ -18,6 +18,8 @@ export class SessionPeer implements ServedPeer {
   readonly #connection: FdConnection;
   readonly #server: LinkServer;
   readonly #log: Logger;
+  /** For the log. */
+  readonly #what: string;
   readonly #onGone: () => void;
   #sweep: NodeJS.Timeout | undefined;
   /** Its first bytes, until they are enough to tell Helix's protocol; undefined: no check is left. */
@@ -37,7 +39,8 @@ export class SessionPeer implements ServedPeer {
       onDrain: () => server.onDrain?.(),
       onClose: () => this.#gone(),
     });
-    log.info("connected");
+    this.#what = link.kind === "listen" ? "client" : "chardev";
+    log.info(`${this.#what} connected`);
     if (link.kind === "listen") this.#sweep = setInterval(() => this.#closeIdle(), SWEEP_MS);
     server.onConnect();
   }
@@ -73,7 +76,7 @@ export class SessionPeer implements ServedPeer {
   #gone(): void {
     clearInterval(this.#sweep);
     this.#sweep = undefined;
-    this.#log.info("disconnected");
+    this.#log.info(`${this.#what} disconnected`);
     this.#server.onDisconnect();
     // A peer may be gone before its constructor returns.
     queueMicrotask(this.#onGone);

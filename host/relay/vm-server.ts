@@ -34,6 +34,8 @@ export interface VmServerOptions {
 }
 
 export class VmServer implements VmHost {
+  /** Resolves when the exporter has been asked for once: a session that opens earlier would have no resources. */
+  readonly ready: Promise<void> = Promise.resolve();
   readonly #options: VmServerOptions;
   readonly #hostBootId = randomInt(1, 0xffffffff);
   readonly #resources: VmResources | undefined;
@@ -50,7 +52,7 @@ export class VmServer implements VmHost {
     if (vm === undefined || connectExporter === undefined) return;
     this.#resources = new VmResources(connectExporter, log);
     viewer?.heads(vm, this.#resources);
-    this.#resources.open();
+    this.ready = this.#resources.open();
   }
 
   /** Whether a peer has a session, or a head is known that viewers may watch. */

@@ -115,6 +115,7 @@ export class Worker {
     });
     this.#timer = setInterval(() => this.#check(server), CHECK_MS);
     this.#filterSystemCalls(log);
+    await server.ready;
     return server;
   }
 

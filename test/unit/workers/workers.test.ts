@@ -54,6 +54,9 @@ describe("a worker for each VM", () => {
     const guest = bench.guest(port("a"));
     await guest.next("greeting");
     expect(workers()).toEqual([]);
+    // The first session has the VM's resources.
+    guest.hello();
+    expect((await guest.next("welcome")).body.resources).toBe(true);
     await stream(guest);
     expect((await packet(guest, 1)).key).toBe(true);
     expect(workers()).toHaveLength(1);

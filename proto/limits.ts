@@ -44,6 +44,7 @@ const LIMIT_TABLE = {
   GREETING_INTERVAL_MS: limit(1000, "ms", "repetition of Greeting while there is no session"),
   PING_INTERVAL_MS: limit(1000, "ms", "without another message for that long, a Ping is sent"),
   SILENCE_MS: limit(3000, "ms", "silence that ends a session"),
+  SESSIONS_PER_SECOND: limit(8, "sessions", "most that a relay opens on a link in a second"),
   FRAME_DONE_TIMEOUT_MS: limit(1000, "ms", "wait for FrameDone after which the guest starts a new epoch"),
   MAX_ATTACHED_BUFFERS: limit(64, "buffers", "attached at one time"),
   MAX_INLINE_BYTES: limit(

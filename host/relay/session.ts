@@ -21,6 +21,7 @@ import {
 import { LIMITS } from "../../proto/limits.ts";
 import type { DataMessage, OutgoingMessage, ProtobufMessage } from "../../proto/messages.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
+import { RateLimit } from "../../viewer/server/rate-limit.ts";
 import type { ByteSink, LinkServer } from "./connection.ts";
 import { ReceiveCredit, SendCredit } from "./credits.ts";
 import { SessionError } from "./errors.ts";
@@ -101,6 +102,7 @@ export class SessionServer implements LinkServer {
   #timer: NodeJS.Timeout | undefined;
   /** Ticks since the last bytes. Not a time: a relay that got no processor for a while did not read what had come. */
   #silentTicks = 0;
+  readonly #openings = new RateLimit(LIMITS.SESSIONS_PER_SECOND);
   #lastSent = 0;
   #pingToken = 0;
 
@@ -210,6 +212,8 @@ export class SessionServer implements LinkServer {
       this.#write([this.#session.welcome]);
       return;
     }
+    // Each costs buffers, an encoder and lines of log. A guest sends Hello again until it is answered.
+    if (!this.#openings.take()) return;
     this.#end("the guest opened another session");
     const { versionMin, versionMax, software } = hello;
     const version = LIMITS.PROTOCOL_VERSION;

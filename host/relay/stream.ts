@@ -27,6 +27,7 @@ import type { ResourceSource } from "../export/vm-resources.ts";
 import { type InlineFrame, InlinePicture } from "../native/inline-picture.ts";
 import type { PictureTier } from "../native/picture.ts";
 import { BufferTable } from "./buffers.ts";
+import type { EncoderGate } from "./encoder-gate.ts";
 import { RequestError, SessionError, wireErrorCode } from "./errors.ts";
 import { IncomingPixels } from "./inline-pixels.ts";
 import type { StreamMetrics } from "./metrics.ts";
@@ -41,6 +42,8 @@ const MAX_WAITING_MESSAGES = 3 * LIMITS.MAX_ATTACHED_BUFFERS + LIMITS.MAX_IN_FLI
 
 export interface StreamOptions {
   readonly backend: EncoderBackend;
+  /** Common to all sessions of the link. */
+  readonly gate: EncoderGate;
   readonly resources: ResourceSource | undefined;
   readonly metrics: StreamMetrics;
   readonly observer: StreamObserver | undefined;
@@ -237,9 +240,12 @@ export class Stream implements SessionHandler {
       await current.session.drain();
       await this.#closeEncoder();
     }
-    const session = await this.#options.backend.open(configuration, (event) => this.#encoderEvent(event));
+    const { backend, gate } = this.#options;
+    const listener = (event: EncoderEvent): void => this.#encoderEvent(event);
+    const session = await gate.open(backend, configuration, listener, () => !this.#ended);
+    if (session === undefined) throw new RequestError("ENCODER_UNAVAILABLE", "the session ended meanwhile");
     if (this.#ended) {
-      await session.close();
+      await gate.close(session);
       return session.description;
     }
     this.#encoder = { session, configuration, serial };
@@ -442,7 +448,7 @@ export class Stream implements SessionHandler {
     this.#encoder = undefined;
     this.#metrics.encoderClosed(encoder.session.description);
     try {
-      await encoder.session.close();
+      await this.#options.gate.close(encoder.session);
     } catch (error) {
       this.#log.error({ err: error }, "cannot close the encoder");
     }

@@ -11,6 +11,7 @@ import type { VmConfiguration } from "../config.ts";
 import type { EncoderBackend, EncoderOffer } from "../encoders/encoder.ts";
 import { type ConnectExporter, VmResources } from "../export/vm-resources.ts";
 import type { LinkServer } from "./connection.ts";
+import { EncoderGate } from "./encoder-gate.ts";
 import { HxfrServer } from "./hxfr-session.ts";
 import type { MetricReport, RelayMetrics, StreamMetrics } from "./metrics.ts";
 import type { StreamObserver, VmViewer } from "./relay-viewer.ts";
@@ -112,10 +113,12 @@ export class VmServer implements VmHost {
   /** @param observe gives the observer of each session */
   #streams(observe: () => StreamObserver | undefined, log: Logger) {
     const { backend } = this.#options;
+    const gate = new EncoderGate();
     return {
       open: (output: SessionOutput) =>
         new Stream(output, {
           backend,
+          gate,
           resources: this.#resources,
           metrics: this.#metrics,
           observer: observe(),

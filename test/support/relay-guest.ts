@@ -16,6 +16,9 @@ export const HEIGHT = 240;
 export const PICTURE_BYTES = WIDTH * HEIGHT * 4;
 export const XR24 = fourcc("XR24");
 
+/** Polls from one Hello to the next. */
+const HELLO_POLLS = 50;
+
 let nextEpoch = 1000;
 
 export class RelayGuest extends GuestPeer {
@@ -32,8 +35,13 @@ export class RelayGuest extends GuestPeer {
       async () => {
         this.epoch = nextEpoch++;
         this.#bulk = 0;
-        this.hello();
-        await this.next("welcome");
+        const before = this.all("welcome").length;
+        let polls = 0;
+        await until(() => {
+          // Again now and then, as a guest does: a relay opens few sessions a second.
+          if (polls++ % HELLO_POLLS === 0) this.hello();
+          return this.all("welcome").length > before;
+        }, "Welcome");
         return this.all("welcome").at(-1)?.body.resources === resources;
       },
       `a session ${resources ? "with" : "without"} resources`,

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { createBackend } from "../../../host/encoders/index.ts";
 import { stagingBytes } from "../../../host/native/picture.ts";
 import type { Connection } from "../../../host/relay/connection.ts";
+import { EncoderGate } from "../../../host/relay/encoder-gate.ts";
 import { SessionError } from "../../../host/relay/errors.ts";
 import { HxfrServer } from "../../../host/relay/hxfr-session.ts";
 import { type HxfrAnswer, HxfrStream } from "../../../host/relay/hxfr-stream.ts";
@@ -28,7 +29,14 @@ const log = pino({ level: "silent" });
 const backend = createBackend(["null"], { onUnavailable: () => undefined });
 const metrics = new RelayMetrics().forVm("");
 const openStream = (output: SessionOutput): Stream =>
-  new Stream(output, { backend, resources: undefined, metrics, observer: undefined, log });
+  new Stream(output, {
+    backend,
+    gate: new EncoderGate(),
+    resources: undefined,
+    metrics,
+    observer: undefined,
+    log,
+  });
 
 /** The relay's end of a connection without a system between: what was written, and whether it is read. */
 class MemoryConnection implements Connection {

@@ -112,6 +112,19 @@ describe("SessionServer", () => {
     expect(guest.received.at(-1)?.envelope.epoch).toBe(guest.epoch);
   });
 
+  it("opens few sessions a second, and a guest that goes on asking gets the next one", () => {
+    for (let count = 0; count < 10 * LIMITS.SESSIONS_PER_SECOND; count++) {
+      guest.epoch += 1;
+      guest.hello();
+    }
+    expect(guest.all("welcome")).toHaveLength(LIMITS.SESSIONS_PER_SECOND);
+    expect(bench.ended).toBe(LIMITS.SESSIONS_PER_SECOND - 1);
+    vi.advanceTimersByTime(1000);
+    guest.hello();
+    expect(guest.received.at(-1)).toMatchObject({ envelope: { epoch: guest.epoch } });
+    expect(guest.all("welcome")).toHaveLength(LIMITS.SESSIONS_PER_SECOND + 1);
+  });
+
   it("rejects a guest of another version and names the remedy", () => {
     const body = { versionMin: LIMITS.PROTOCOL_VERSION + 1, versionMax: LIMITS.PROTOCOL_VERSION + 2 };
     guest.raw(encodeMessage({ type: "hello", body }, { epoch: 5, sequence: 0, stream: 0 }));

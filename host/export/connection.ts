@@ -15,6 +15,20 @@ const NOTHING_RENDERED: LookUp = {
   },
 };
 
+/** What was found, with the extents that the first `bytes` lie in; 0: all. */
+function needed(found: LookUp, bytes: number): LookUp {
+  if (found.kind === "refused" || bytes === 0) return found;
+  const { backing } = found.resource;
+  let covered = 0;
+  const beyond = backing.extents.findIndex(({ length }) => {
+    covered += length;
+    return covered >= bytes;
+  });
+  if (beyond < 0) return found;
+  const extents = backing.extents.slice(0, beyond + 1);
+  return { kind: "found", resource: { ...found.resource, backing: { ...backing, extents } } };
+}
+
 /** Unsent bytes after which the relay counts as dead. */
 const MAX_QUEUED_BYTES = 4 << 20;
 
@@ -154,8 +168,9 @@ export class ExportConnection {
     });
   }
 
-  #answer({ request, resource: id, content }: AcquireMessage): void {
-    const found = content === "RENDERED" ? NOTHING_RENDERED : this.#check(id, this.#source.lookUp(id));
+  #answer({ request, resource: id, content, bytes }: AcquireMessage): void {
+    const found =
+      content === "RENDERED" ? NOTHING_RENDERED : this.#check(id, needed(this.#source.lookUp(id), bytes));
     if (found.kind === "refused") {
       this.send({ type: "refused", request, resource: id, ...found.refusal });
       return;

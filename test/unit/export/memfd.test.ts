@@ -55,6 +55,18 @@ describe("MemfdExporter", () => {
     expect(exporter.held).toBe(1);
   });
 
+  it.each([
+    [1, 1],
+    [PAGE_BYTES, 1],
+    [PAGE_BYTES + 1, 2],
+    [100 * PAGE_BYTES, 5],
+    [0, 5],
+  ])("describes only the runs that the first %i bytes lie in", async (bytes, runs) => {
+    exporter.create(7, { width: 1, height: 1, bytes: 5 * PAGE_BYTES, placement: "scattered" });
+    const { extents } = await (await connect()).acquire(7, { content: "PAGES", bytes });
+    expect(extents).toHaveLength(runs);
+  });
+
   it("gives readers read-only memory, and accepts only our own user", async () => {
     exporter.create(1, { width: 8, height: 8 });
     const { memories } = await (await connect()).acquire(1);

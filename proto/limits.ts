@@ -56,6 +56,7 @@ const LIMIT_TABLE = {
   DEFAULT_IN_FLIGHT_FRAMES: limit(2, "frames", "what the element sends ahead by default"),
   MAX_PLANES: limit(4, "planes", "of one buffer"),
   MAX_DIMENSION: limit(16384, "pixels", "width or height of a picture"),
+  MAX_PICTURE_PIXELS: limit(35651584, "pixels", "of a picture: the most of any level of H.264 and H.265"),
   MIN_DIMENSION: limit(16, "pixels", "width or height of a picture"),
   MAX_ACCESS_UNIT_BYTES: limit(16777216, "bytes", "one Packet"),
   MAX_ENCODER_OFFERS: limit(16, "offers", "in Welcome"),

@@ -158,6 +158,7 @@ export function checkConfigure(body: vsockenc.Configure): EncoderConfiguration {
 export function checkAttach(body: vsockenc.Attach): AttachRequest {
   const width = dimension("width", body.width);
   const height = dimension("height", body.height);
+  inRange("width * height", width * height, 1, LIMITS.MAX_PICTURE_PIXELS, "pixels");
   const content = CONTENTS[body.content];
   if (content === undefined)
     throw invalid(`content is ${body.content}; expected 0 to ${CONTENTS.length - 1}`);

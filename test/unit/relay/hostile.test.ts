@@ -61,6 +61,7 @@ describe("resources", () => {
   const plane = { resource: 1, stride: WIDTH * 4 };
   it.each([
     ["width", { width: LIMITS.MAX_DIMENSION + 1 }],
+    ["width * height", { width: LIMITS.MAX_DIMENSION, height: LIMITS.MAX_DIMENSION }],
     ["height", { height: LIMITS.MIN_DIMENSION - 1 }],
     ["height", { height: 0xffffffff }],
     ["planes", { planes: [] }],

@@ -2,7 +2,7 @@
  * The messages between guest and relay as a discriminated union, and their codecs by type byte.
  */
 import { errorText } from "../common/error-text.ts";
-import { LIMITS } from "./limits.ts";
+import { FIELD_BOUNDS, LIMITS } from "./limits.ts";
 import { vsockenc } from "./protobuf.ts";
 
 const { MessageType } = vsockenc;
@@ -68,6 +68,21 @@ const NAME_BY_ID = new Map<number, keyof Bodies>(
   Object.entries(BODIES).map(([name, { id }]) => [id, name as keyof Bodies]),
 );
 
+/** The texts of a message, with their bounds in bytes. */
+const TEXTS = new Map(
+  Object.keys(BODIES).map((type) => [
+    type,
+    Object.entries(FIELD_BOUNDS).flatMap(([path, bound]) => {
+      const [message = "", field = ""] = path.split(".");
+      const isOwn = message.toLowerCase() === type.toLowerCase() && "max_length" in bound;
+      return isOwn ? [{ field, limit: LIMITS[bound.max_length] }] : [];
+    }),
+  ]),
+);
+
+/** What a terminal or a log would take for more than text: control and format characters, line separators. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
 /** Type byte of a message. */
 export function messageId(type: Message["type"]): number {
   return type === "data" ? MessageType.DATA : BODIES[type].id;
@@ -81,7 +96,7 @@ export function encodeBody(message: OutgoingMessage): Uint8Array {
 }
 
 /**
- * Parses a body.
+ * Parses a body. Texts are within their bounds, and unprintable characters of them are replaced by U+FFFD.
  *
  * @param id type byte of the header
  * @returns undefined for a type that this version does not know; the receiver skips it.
@@ -91,10 +106,22 @@ export function decodeBody(id: number, body: Uint8Array): Message | undefined {
   if (id === MessageType.DATA) return decodeData(body);
   const type = NAME_BY_ID.get(id);
   if (type === undefined) return undefined;
+  let message: ProtobufMessage;
   try {
-    return { type, body: BODIES[type].codec.decode(body) } as ProtobufMessage;
+    message = { type, body: BODIES[type].codec.decode(body) } as ProtobufMessage;
   } catch (error) {
     throw new MessageFormatError(`${type}: ${errorText(error)}`);
+  }
+  checkTexts(message);
+  return message;
+}
+
+function checkTexts({ type, body }: ProtobufMessage): void {
+  for (const { field, limit } of TEXTS.get(type) ?? []) {
+    const text = String(Reflect.get(body, field));
+    const bytes = Buffer.byteLength(text);
+    if (bytes > limit) throw new MessageFormatError(`${type}.${field} has ${bytes} bytes, limit ${limit}`);
+    Reflect.set(body, field, text.replace(UNPRINTABLE, "\uFFFD"));
   }
 }
 

@@ -1,7 +1,7 @@
 /** One run of a pipeline: from PLAYING until an error, EOS or close(). */
 import type { Logger } from "pino";
 import type { CodecName } from "../../common/codec.ts";
-import { RateLimit } from "../../viewer/server/rate-limit.ts";
+import { RateLimit } from "../../common/rate-limit.ts";
 import type { SourceAccessUnit, SourceState } from "../../viewer/server/source.ts";
 import { type EncoderNumbers, hostChange, NO_NUMBERS, PipelineEncoder } from "./encoders.ts";
 import { type ElementMessage, Pipeline, PipelineError, type PipelineEvent, type Sample } from "./gst.ts";

@@ -1,8 +1,9 @@
 /** Forwards one viewer's pointer and keyboard to the source that it watches. */
+
+import { RateLimit } from "../../common/rate-limit.ts";
 import { ViewerProtocolError } from "../../proto/viewer-closing.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import type { SourceMetrics } from "./metrics.ts";
-import { RateLimit } from "./rate-limit.ts";
 import type { KeyInput, PointerInput, ViewerSource } from "./source.ts";
 
 const MAX_COORDINATE = 65_535;

@@ -2,6 +2,7 @@
 import type { Logger } from "pino";
 import type { RawData, WebSocket } from "ws";
 import type { CodecName } from "../../common/codec.ts";
+import { RateLimit } from "../../common/rate-limit.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
 import { CLOSE_CODES, type CloseName, ViewerProtocolError } from "../../proto/viewer-closing.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
@@ -17,7 +18,6 @@ import { CursorFeed } from "./cursor-feed.ts";
 import type { Hub, Watcher } from "./hub.ts";
 import { checkRange, InputForwarder } from "./input-forwarder.ts";
 import type { ViewerMetrics } from "./metrics.ts";
-import { RateLimit } from "./rate-limit.ts";
 import type { SourceCursor } from "./source.ts";
 import { type SourceCatalog, truncateText } from "./source-catalog.ts";
 import { absentState, type WatchState } from "./source-state.ts";

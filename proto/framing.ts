@@ -5,6 +5,7 @@
  * and searches for the next magic. So it resynchronises after half a message, a predecessor's leftovers, or noise.
  */
 import { crc32 } from "node:zlib";
+import type { ByteQueue } from "./byte-queue.ts";
 import { HEADER_OFFSET, LIMITS } from "./limits.ts";
 import {
   decodeBody,
@@ -86,95 +87,73 @@ export interface Received {
   readonly bytes: number;
 }
 
-/** A message, one of a type that only a later version knows, or one that is complete but malformed. */
+/** A message, one of a type that only a later version knows, one that is complete but malformed, or bytes that are none. */
 export type ParserEvent =
   | ({ readonly kind: "message" } & Received)
   | { readonly kind: "unknown"; readonly envelope: Envelope }
-  | { readonly kind: "malformed"; readonly envelope: Envelope; readonly error: MessageFormatError };
+  | { readonly kind: "malformed"; readonly envelope: Envelope; readonly error: MessageFormatError }
+  | { readonly kind: "noise"; readonly bytes: number };
 
-/** Finds messages in a byte stream that arrives in pieces. Holds at most one message's bytes. */
-export class MessageParser {
-  #pending: Buffer = Buffer.alloc(0);
-  #skippedBytes = 0;
+/**
+ * Takes the next message from a byte stream, or some bytes ahead of it that are none, NULs included.
+ *
+ * @returns undefined until there are more bytes. Its bytes are views of those in `input`.
+ */
+export function takeMessage(input: ByteQueue): ParserEvent | undefined {
+  const { bytes } = input;
+  const start = findMagic(bytes);
+  if (start > 0) return takeNoise(input, start);
+  const total = messageBytes(bytes);
+  if (total === "incomplete") return undefined;
+  if (total === "impossible") return takeNoise(input, 1);
+  input.drop(total);
+  return readMessage(bytes.subarray(0, total));
+}
 
-  /** Bytes so far that were not part of a message, NULs included. */
-  get skippedBytes(): number {
-    return this.#skippedBytes;
-  }
+function takeNoise(input: ByteQueue, bytes: number): ParserEvent {
+  input.drop(bytes);
+  return { kind: "noise", bytes };
+}
 
-  /** Takes the next piece and yields what it completes. The events' bytes are views of `chunk`'s memory. */
-  *push(chunk: Buffer): Generator<ParserEvent, void, void> {
-    const input = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
-    let at = 0;
-    try {
-      for (;;) {
-        const start = this.#findMagic(input, at);
-        this.#skippedBytes += start - at;
-        at = start;
-        const total = this.#messageBytes(input, at);
-        if (total === "incomplete") return;
-        if (total === "impossible") {
-          at += 1;
-          this.#skippedBytes += 1;
-          continue;
-        }
-        const event = this.#read(input, at, total);
-        at += total;
-        yield event;
-      }
-    } finally {
-      // Copied, so that a few bytes do not keep a large chunk alive or change when the caller reuses it.
-      this.#pending = Buffer.from(input.subarray(at));
+/** Where the next header may begin: at a magic, or at a tail that is the start of one. */
+function findMagic(bytes: Buffer): number {
+  const found = bytes.indexOf(MAGIC_BYTES);
+  if (found !== -1) return found;
+  for (let length = Math.min(MAGIC_BYTES.length - 1, bytes.length); length > 0; length--) {
+    if (bytes.subarray(bytes.length - length).equals(MAGIC_BYTES.subarray(0, length))) {
+      return bytes.length - length;
     }
   }
+  return bytes.length;
+}
 
-  /** Forgets half a message, because the stream starts again. */
-  reset(): void {
-    this.#pending = Buffer.alloc(0);
+/** Length of the message at the front, CRC checked. */
+function messageBytes(bytes: Buffer): number | "incomplete" | "impossible" {
+  if (bytes.length < HEADER_BYTES) return "incomplete";
+  const length = bytes.readUInt32LE(HEADER_OFFSET.length);
+  if (bytes[HEADER_OFFSET.version] !== LIMITS.PROTOCOL_VERSION || length > MAX_BODY_BYTES) {
+    return "impossible";
   }
+  const total = HEADER_BYTES + length;
+  if (bytes.length < total) return "incomplete";
+  const head = Buffer.from(bytes.subarray(0, HEADER_BYTES));
+  head.writeUInt32LE(0, HEADER_OFFSET.crc);
+  const crc = crc32(bytes.subarray(HEADER_BYTES, total), crc32(head));
+  return crc === bytes.readUInt32LE(HEADER_OFFSET.crc) ? total : "impossible";
+}
 
-  /** Where the next header may begin: at a magic, or at a tail that is the start of one. */
-  #findMagic(input: Buffer, from: number): number {
-    const found = input.indexOf(MAGIC_BYTES, from);
-    if (found !== -1) return found;
-    for (let length = Math.min(MAGIC_BYTES.length - 1, input.length - from); length > 0; length--) {
-      if (input.subarray(input.length - length).equals(MAGIC_BYTES.subarray(0, length))) {
-        return input.length - length;
-      }
-    }
-    return input.length;
-  }
-
-  /** Length of the message at `at`, CRC checked. */
-  #messageBytes(input: Buffer, at: number): number | "incomplete" | "impossible" {
-    if (input.length - at < HEADER_BYTES) return "incomplete";
-    const version = input[at + HEADER_OFFSET.version];
-    const length = input.readUInt32LE(at + HEADER_OFFSET.length);
-    if (version !== LIMITS.PROTOCOL_VERSION || length > MAX_BODY_BYTES) return "impossible";
-    const total = HEADER_BYTES + length;
-    if (input.length - at < total) return "incomplete";
-    const head = Buffer.from(input.subarray(at, at + HEADER_BYTES));
-    head.writeUInt32LE(0, HEADER_OFFSET.crc);
-    const crc = crc32(input.subarray(at + HEADER_BYTES, at + total), crc32(head));
-    return crc === input.readUInt32LE(at + HEADER_OFFSET.crc) ? total : "impossible";
-  }
-
-  #read(input: Buffer, at: number, total: number): ParserEvent {
-    const envelope: Envelope = {
-      stream: input[at + HEADER_OFFSET.stream] ?? 0,
-      epoch: input.readUInt32LE(at + HEADER_OFFSET.epoch),
-      sequence: input.readUInt32LE(at + HEADER_OFFSET.sequence),
-    };
-    try {
-      const message = decodeBody(
-        input[at + HEADER_OFFSET.type] ?? 0,
-        input.subarray(at + HEADER_BYTES, at + total),
-      );
-      if (message === undefined) return { kind: "unknown", envelope };
-      return { kind: "message", envelope, message, bytes: total };
-    } catch (error) {
-      if (error instanceof MessageFormatError) return { kind: "malformed", envelope, error };
-      throw error;
-    }
+function readMessage(bytes: Buffer): ParserEvent {
+  const envelope: Envelope = {
+    stream: bytes[HEADER_OFFSET.stream] ?? 0,
+    epoch: bytes.readUInt32LE(HEADER_OFFSET.epoch),
+    sequence: bytes.readUInt32LE(HEADER_OFFSET.sequence),
+  };
+  try {
+    const message = decodeBody(bytes[HEADER_OFFSET.type] ?? 0, bytes.subarray(HEADER_BYTES));
+    if (message === undefined) return { kind: "unknown", envelope };
+    return { kind: "message", envelope, message, bytes: bytes.length };
+  } catch (error) {
+    if (error instanceof MessageFormatError) return { kind: "malformed", envelope, error };
+    throw error;
   }
 }

@@ -4,6 +4,7 @@
  * Source: gstvsockenc.h and helix-frame-export.h of github.com/helixml/helix, commit 68f96d7. Everything is packed and
  * little-endian. Nothing protects the stream, so the first byte that is not what it should be ends it.
  */
+import type { ByteQueue } from "./byte-queue.ts";
 import { fourcc, PIXEL_FORMATS } from "./formats.ts";
 import { LIMITS } from "./limits.ts";
 
@@ -178,46 +179,35 @@ const FORMATS: readonly (readonly [keyof Requests, HxfrMessageFormat])[] = [
 
 const hex = (value: number): string => `0x${value.toString(16)}`;
 
-/** Finds requests in a byte stream that arrives in pieces. Holds what it was given and has not returned, and no more. */
+/** Finds requests in a byte stream. */
 export class HxfrParser {
-  #pending: Buffer = Buffer.alloc(0);
   /** Pixels of the last frame that have not been returned yet. */
   #pixelsLeft = 0;
 
-  /** Bytes that `next` has not returned. */
-  get pendingBytes(): number {
-    return this.#pending.length;
-  }
-
-  /** Adds bytes, which are copied. */
-  push(chunk: Uint8Array): void {
-    this.#pending = Buffer.concat([this.#pending, chunk]);
-  }
-
   /**
-   * The next complete request, or some pixels of the last one.
+   * Takes the next complete request, or some pixels of the last one, which are a view of the bytes in `input`.
    *
    * @returns undefined until there are more bytes
    * @throws HxfrFormatError, and again at every later call
    */
-  next(): HxfrEvent | undefined {
-    if (this.#pixelsLeft > 0) return this.#pixels();
-    const bytes = this.#pending;
+  next(input: ByteQueue): HxfrEvent | undefined {
+    if (this.#pixelsLeft > 0) return this.#pixels(input);
+    const { bytes } = input;
     if (bytes.length < HXFR_HEADER_BYTES) return undefined;
     const { name, format, session, pixelBytes } = readHeader(bytes);
     const size = hxfrMessageBytes(format);
     if (bytes.length < size) return undefined;
-    this.#pending = bytes.subarray(size);
+    input.drop(size);
     this.#pixelsLeft = pixelBytes ?? 0;
     // Name and fields belong together in the union, but TypeScript cannot follow that through the table.
     const request = { type: name, ...readFields(format, bytes) } as HxfrRequest;
     return { kind: "request", session, request, pixelBytes };
   }
 
-  #pixels(): HxfrEvent | undefined {
-    if (this.#pending.length === 0) return undefined;
-    const bytes = this.#pending.subarray(0, this.#pixelsLeft);
-    this.#pending = this.#pending.subarray(bytes.length);
+  #pixels(input: ByteQueue): HxfrEvent | undefined {
+    const bytes = input.bytes.subarray(0, this.#pixelsLeft);
+    if (bytes.length === 0) return undefined;
+    input.drop(bytes.length);
     this.#pixelsLeft -= bytes.length;
     return { kind: "pixels", bytes, last: this.#pixelsLeft === 0 };
   }

@@ -1,9 +1,12 @@
 /** UNIX and vsock sockets that are opened by address: listening, with a choice of users, and connecting. */
 import { chmodSync, lstatSync, unlinkSync } from "node:fs";
 import { errorText } from "../../common/error-text.ts";
+import { RateLimit } from "../../common/rate-limit.ts";
 import { closeDescriptor, isSystemError, os } from "./os-addon.ts";
 import { Watch } from "./poller.ts";
 
+/** More connections wait in the system's queue. */
+export const ACCEPTS_PER_SECOND = 50;
 const ACCEPT_RETRY_MS = 100;
 
 /** A socket cannot be opened; the message says what to do. */
@@ -116,7 +119,12 @@ export class FdListener {
   private constructor(fd: number, path: string | undefined, onConnection: (fd: number) => void) {
     this.#fd = fd;
     this.#path = path;
+    const accepts = new RateLimit(ACCEPTS_PER_SECOND);
     this.#watch = new Watch(fd, () => {
+      if (!accepts.take()) {
+        this.#retry = setTimeout(() => this.#arm(), ACCEPT_RETRY_MS);
+        return;
+      }
       // One for each report: the next connection is reported at once.
       let connection: number | null;
       try {

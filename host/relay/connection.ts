@@ -2,9 +2,12 @@
  * One connection as bytes in and bytes out, on a descriptor: Node reports no peer credentials of a UNIX socket, has no
  * vsock, and hands no connection to another process.
  */
+import type { ByteQueue } from "../../proto/byte-queue.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { FdSocket } from "../native/fd-socket.ts";
 import { closeDescriptor } from "../native/os-addon.ts";
+import type { SessionError } from "./errors.ts";
+import type { StreamMetrics } from "./metrics.ts";
 
 /** A chardev to which the relay connects, or a socket on which it listens for guests. */
 export interface Link {
@@ -41,25 +44,43 @@ export interface Connection extends ByteSink {
   close(): void;
 }
 
-/** Serves the peers of a link, one after the other, in a protocol. */
+/** A connected peer, as its server sees it. */
+export interface ServedLink extends ByteSink {
+  /** Has `step` called again: what it waited for has happened. */
+  resume(): void;
+  /** Ends the session after an error that the peer did not cause, and logs it; for work that no call waits for. */
+  fail(error: unknown): void;
+  disconnect(): void;
+}
+
+/** Serves the peers of a link, one after the other, in a protocol. An exception of any of its methods ends the session. */
 export interface LinkServer {
   /** Whether the peer makes use of the link; one that does not for long may be disconnected. */
   readonly isOpen: boolean;
-  /** Sets the connection of the next peer; to be called before onConnect. */
-  attach(connection: Connection): void;
-  onConnect(): void;
-  /** Processes received bytes; valid until it returns. */
-  onData(chunk: Buffer): void;
+  /** Counts the bytes of the link. */
+  readonly meter?: Pick<StreamMetrics, "bytesReceived" | "bytesSent"> | undefined;
+  /** A peer is connected. */
+  onConnect(link: ServedLink): void;
+  /**
+   * Processes one message, or some bytes that are none, and removes it from `input`.
+   *
+   * @returns false, with nothing done, if there is no whole message or the next one has to wait
+   */
+  step(input: ByteQueue): boolean;
   /** As of ConnectionEvents. */
   onDrain?(): void;
+  /** Called twice in each PING_INTERVAL_MS. */
+  onTick?(): void;
   onDisconnect(): void;
+  /** Ends the session with an error, which it tells the peer. */
+  fail(error: SessionError): void;
   /** The relay is stopping. */
   close(): void;
 }
 
 const RECEIVE_BYTES = 65536;
-/** Receptions for one report, so that one busy peer does not starve the others. */
-const RECEIVES_PER_TURN = 4;
+/** Receptions for one report. A peer whose turn is over (turns.ts) is not read before. */
+const RECEIVES_PER_REPORT = 4;
 /** What a session may leave unsent (it ends itself beyond that), and the NULs of an opening. */
 const MAX_QUEUED_BYTES =
   LIMITS.HOST_WINDOW_BYTES +
@@ -114,7 +135,7 @@ export class FdConnection implements Connection {
 
   #receive(events: ConnectionEvents): void {
     const socket = this.#socket;
-    for (let turn = 0; turn < RECEIVES_PER_TURN && socket !== undefined; turn++) {
+    for (let count = 0; count < RECEIVES_PER_REPORT && socket !== undefined; count++) {
       const received = socket.receive(this.#buffer, 0, RECEIVE_BYTES);
       if (received.kind === "nothing") return;
       // Guests send no descriptors, so a peer that does is rejected.

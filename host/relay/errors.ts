@@ -1,3 +1,4 @@
+import { errorText } from "../../common/error-text.ts";
 import type { vsockenc } from "../../proto/protobuf.ts";
 import { EncoderBusyError, EncoderError, EncoderUnavailableError } from "../encoders/encoder.ts";
 import { ExportClosedError, ExportRefusedError } from "../export/client.ts";
@@ -30,6 +31,11 @@ export class RequestError extends WireError {
 /** The guest violated the protocol: answered with a fatal Error, which ends the session. */
 export class SessionError extends WireError {
   override readonly name = "SessionError";
+}
+
+/** What the guest is told of an error that it did not cause. */
+export function internalError(error: unknown): SessionError {
+  return new SessionError("INTERNAL_ERROR", `internal error of the relay: ${errorText(error)}; see its log`);
 }
 
 /** The first class of an error decides its code. */

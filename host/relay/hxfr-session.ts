@@ -1,10 +1,11 @@
 /**
  * The relay's side of a connection that speaks HXFR (proto/HXFR.md): requests in, replies out in their order.
  *
- * HXFR has no credits, so the connection itself is the brake: it is not read while a request is under way and enough bytes
- * wait, while too many requests are unanswered, and replies are not written while the client does not read.
+ * HXFR has no credits, so the connection itself is the brake: no request is taken while another is under way or too many
+ * are unanswered, and then the client is not read either; replies are not written while it does not read.
  */
 import type { Logger } from "pino";
+import type { ByteQueue } from "../../proto/byte-queue.ts";
 import {
   encodeHxfrError,
   encodeHxfrPacketHead,
@@ -17,15 +18,13 @@ import {
 } from "../../proto/hxfr.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
-import type { Connection, LinkServer } from "./connection.ts";
+import type { LinkServer, ServedLink } from "./connection.ts";
+import type { SessionError } from "./errors.ts";
 import { type HxfrAnswer, HxfrStream, RefusedError } from "./hxfr-stream.ts";
-import type { StreamMetrics } from "./metrics.ts";
 import type { SessionHandler, SessionOutput } from "./session.ts";
 
 const { ErrorCode } = vsockenc;
 
-/** Unread bytes beyond which a busy connection is not read; a reception may exceed it once. */
-const MAX_PENDING_BYTES = 65536;
 const MAX_UNANSWERED = LIMITS.MAX_IN_FLIGHT_FRAMES;
 
 /** What a connection may have to hold: a reply follows only when less than a window waits. */
@@ -45,8 +44,8 @@ const CODES: Partial<Record<vsockenc.ErrorCode, HxfrErrorCode>> = {
 
 export interface HxfrOptions {
   readonly open: (output: SessionOutput) => SessionHandler;
-  /** Counts the bytes of the link. */
-  readonly meter?: Pick<StreamMetrics, "bytesReceived" | "bytesSent">;
+  /** As of LinkServer. */
+  readonly meter?: LinkServer["meter"];
   readonly log: Logger;
 }
 
@@ -62,11 +61,9 @@ export class HxfrServer implements LinkServer {
   readonly #stream: HxfrStream;
   /** In the order of the requests. */
   readonly #replies: Reply[] = [];
-  #connection: Connection | undefined;
-  #reading = true;
+  #link: ServedLink | undefined;
   /** A request is under way. */
   #busy = false;
-  #pumping = false;
   #open = false;
   #ended = false;
 
@@ -81,28 +78,43 @@ export class HxfrServer implements LinkServer {
     return this.#open;
   }
 
-  attach(connection: Connection): void {
-    this.#connection = connection;
+  get meter(): LinkServer["meter"] {
+    return this.#options.meter;
   }
 
-  onConnect(): void {
+  onConnect(link: ServedLink): void {
     // The client speaks first.
+    this.#link = link;
   }
 
-  onData(chunk: Buffer): void {
-    if (this.#ended) return;
-    this.#options.meter?.bytesReceived(chunk.length);
-    this.#parser.push(chunk);
-    this.#pump();
+  step(input: ByteQueue): boolean {
+    if (this.#ended || this.#busy || this.#replies.length >= MAX_UNANSWERED) return false;
+    try {
+      const event = this.#parser.next(input);
+      if (event === undefined) return false;
+      this.#open = true;
+      const work = this.#handle(event);
+      if (work !== undefined) void this.#finish(work);
+      return true;
+    } catch (error) {
+      if (!(error instanceof HxfrFormatError)) throw error;
+      this.#log.warn(`rejected a client that does not speak HXFR: ${error.message}`);
+      this.#end(HXFR_ERRORS.INVALID_MESSAGE, error.message);
+      return false;
+    }
   }
 
   onDrain(): void {
     this.#flush();
-    this.#pump();
+    this.#link?.resume();
   }
 
   onDisconnect(): void {
     this.close();
+  }
+
+  fail(error: SessionError): void {
+    this.#end(HXFR_ERRORS.INTERNAL, error.message);
   }
 
   close(): void {
@@ -111,41 +123,15 @@ export class HxfrServer implements LinkServer {
     this.#stream.end();
   }
 
-  /** Handles what has arrived, as far as it may. */
-  #pump(): void {
-    if (this.#pumping) return;
-    this.#pumping = true;
-    try {
-      while (!this.#ended && !this.#mustWait) {
-        const event = this.#parser.next();
-        if (event === undefined) break;
-        this.#open = true;
-        const work = this.#handle(event);
-        if (work !== undefined) void this.#finish(work);
-      }
-    } catch (error) {
-      if (!(error instanceof HxfrFormatError)) throw error;
-      this.#reject(error);
-    } finally {
-      this.#pumping = false;
-    }
-    this.#setReading(!this.#mustWait || this.#parser.pendingBytes < MAX_PENDING_BYTES);
-  }
-
-  get #mustWait(): boolean {
-    return this.#busy || this.#replies.length >= MAX_UNANSWERED;
-  }
-
   async #finish(work: Promise<void>): Promise<void> {
     this.#busy = true;
     try {
       await work;
     } catch (error) {
-      this.#log.error({ err: error }, "internal error in a session; please report it");
-      this.#connection?.close();
+      this.#link?.fail(error);
     }
     this.#busy = false;
-    this.#pump();
+    this.#link?.resume();
   }
 
   #handle(event: HxfrEvent): Promise<void> | undefined {
@@ -181,12 +167,12 @@ export class HxfrServer implements LinkServer {
   #answer(reply: Reply, pieces: readonly Uint8Array[]): void {
     reply.pieces = pieces;
     this.#flush();
-    this.#pump();
+    this.#link?.resume();
   }
 
   /** Writes replies in order, as far as the client reads them. */
   #flush(): void {
-    while (!this.#ended && (this.#connection?.unsentBytes ?? 0) < LIMITS.HOST_WINDOW_BYTES) {
+    while (!this.#ended && (this.#link?.unsentBytes ?? 0) < LIMITS.HOST_WINDOW_BYTES) {
       const pieces = this.#replies[0]?.pieces;
       if (pieces === undefined) return;
       this.#replies.shift();
@@ -195,23 +181,15 @@ export class HxfrServer implements LinkServer {
   }
 
   #write(pieces: readonly Uint8Array[]): void {
-    if (pieces.length === 0) return;
-    this.#options.meter?.bytesSent(pieces.reduce((sum, { length }) => sum + length, 0));
-    this.#connection?.write(pieces);
+    if (pieces.length > 0) this.#link?.write(pieces);
   }
 
-  /** Ends the connection after bytes that cannot be understood. */
-  #reject(error: HxfrFormatError): void {
-    this.#log.warn(`rejected a client that does not speak HXFR: ${error.message}`);
-    this.#write([encodeHxfrError(0, HXFR_ERRORS.INVALID_MESSAGE, error.message)]);
+  /** Ends the connection with an error; the client's bytes cannot be understood any more, or not be trusted. */
+  #end(code: HxfrErrorCode, text: string): void {
+    if (this.#ended) return;
+    this.#write([encodeHxfrError(0, code, text)]);
     this.close();
-    this.#connection?.close();
-  }
-
-  #setReading(on: boolean): void {
-    if (this.#ended || this.#reading === on) return;
-    this.#reading = on;
-    this.#connection?.setReading(on);
+    this.#link?.disconnect();
   }
 }
 

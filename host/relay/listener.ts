@@ -1,6 +1,6 @@
 /**
  * A socket on which the relay listens: for guests and programs by UNIX socket, TCP or vsock, and for QEMU if its chardev is
- * the client. A number of clients is the limit.
+ * the client. The number of clients is limited, and the connections of a second are (FdListener).
  */
 import { lookup } from "node:dns/promises";
 import type { Logger } from "pino";

@@ -16,6 +16,7 @@ import { setRunBudget } from "../native/picture.ts";
 import { ChardevLink } from "./chardev-link.ts";
 import type { Link } from "./connection.ts";
 import { Listener, type ListenerOptions } from "./listener.ts";
+import { limitLines } from "./log-limit.ts";
 import { RelayMetrics } from "./metrics.ts";
 import type { OpenRelayViewer, RelayViewer, SourceOffers } from "./relay-viewer.ts";
 import type { VmHost } from "./vm-host.ts";
@@ -144,7 +145,7 @@ export class Relay {
   async #addVm(vm: VmConfiguration): Promise<void> {
     const host = this.#host(vm, vm.name);
     for (const [index, path] of vm.ports.entries()) {
-      const log = this.#log.child({ vm: vm.name, port: index });
+      const log = limitLines(this.#log.child({ vm: vm.name, port: index }));
       if (vm.chardev === "server") {
         const link = new ChardevLink(path, index, host, log);
         this.#links.push({ vm: vm.name, link });
@@ -164,7 +165,7 @@ export class Relay {
     if (parsed.kind === "tcp" && vm !== undefined) {
       this.#log.warn({ address, vm }, "every program on this machine can have this VM's pictures encoded");
     }
-    const log = vm === undefined ? this.#log : this.#log.child({ vm });
+    const log = limitLines(this.#log.child(vm === undefined ? {} : { vm }));
     const bound = this.#hosts.find((entry) => vm !== undefined && entry.vm === vm)?.host;
     const host = bound ?? this.#host(undefined, `listen${index}`);
     const link = { kind: "listen", index, address, protocol } as const;

@@ -8,24 +8,24 @@
  * allows them. Everything else is sent at once.
  */
 import type { Logger } from "pino";
+import { RateLimit } from "../../common/rate-limit.ts";
+import type { ByteQueue } from "../../proto/byte-queue.ts";
 import {
   type Envelope,
   encodeDataHead,
   encodeMessage,
   FLUSH_BYTES,
   MAX_DATA_BYTES,
-  MessageParser,
   type ParserEvent,
   type Received,
+  takeMessage,
 } from "../../proto/framing.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import type { DataMessage, OutgoingMessage, ProtobufMessage } from "../../proto/messages.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
-import { RateLimit } from "../../viewer/server/rate-limit.ts";
-import type { ByteSink, LinkServer } from "./connection.ts";
+import type { LinkServer, ServedLink } from "./connection.ts";
 import { ReceiveCredit, SendCredit } from "./credits.ts";
-import { SessionError } from "./errors.ts";
-import type { StreamMetrics } from "./metrics.ts";
+import { internalError, SessionError } from "./errors.ts";
 
 /** The messages for a handler: all that the session does not process itself. */
 export type SessionMessage = Exclude<
@@ -63,8 +63,8 @@ export interface SessionOptions {
   /** Contents of Welcome; this class adds version, boot id and window. */
   readonly welcome: () => Partial<vsockenc.Welcome>;
   readonly open: (output: SessionOutput) => SessionHandler;
-  /** Counts the bytes of the link. */
-  readonly meter?: Pick<StreamMetrics, "bytesReceived" | "bytesSent">;
+  /** As of LinkServer. */
+  readonly meter?: LinkServer["meter"];
   readonly log: Logger;
 }
 
@@ -96,10 +96,8 @@ interface OpenSession {
 export class SessionServer implements LinkServer {
   readonly #options: SessionOptions;
   readonly #log: Logger;
-  readonly #parser = new MessageParser();
-  #sink: ByteSink | undefined;
+  #link: ServedLink | undefined;
   #session: OpenSession | undefined;
-  #timer: NodeJS.Timeout | undefined;
   /** Ticks since the last bytes. Not a time: a relay that got no processor for a while did not read what had come. */
   #silentTicks = 0;
   readonly #openings = new RateLimit(LIMITS.SESSIONS_PER_SECOND);
@@ -111,9 +109,8 @@ export class SessionServer implements LinkServer {
     this.#log = options.log;
   }
 
-  /** Sets the sink of outgoing bytes; to be called before onConnect. */
-  attach(sink: ByteSink): void {
-    this.#sink = sink;
+  get meter(): LinkServer["meter"] {
+    return this.#options.meter;
   }
 
   /** Whether a guest has an open session. */
@@ -121,33 +118,51 @@ export class SessionServer implements LinkServer {
     return this.#session !== undefined;
   }
 
-  onConnect(): void {
-    this.#parser.reset();
+  onConnect(link: ServedLink): void {
+    this.#link = link;
     this.#write([FLUSH_BYTES]);
     this.#greet();
-    this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
   onDisconnect(): void {
-    clearInterval(this.#timer);
     this.#end("the link was disconnected");
   }
 
-  /** Processes received bytes; valid until it returns. */
-  onData(chunk: Buffer): void {
-    this.#options.meter?.bytesReceived(chunk.length);
-    for (const event of this.#parser.push(chunk)) this.#receive(event);
+  step(input: ByteQueue): boolean {
+    const event = takeMessage(input);
+    if (event === undefined) return false;
+    if (event.kind !== "noise") this.#receive(event);
+    return true;
+  }
+
+  onTick(): void {
+    const now = performance.now();
+    const session = this.#session;
+    if (session === undefined) {
+      if (now - this.#lastSent >= LIMITS.GREETING_INTERVAL_MS) this.#greet();
+      return;
+    }
+    this.#silentTicks += 1;
+    if (this.#silentTicks * TICK_MS >= LIMITS.SILENCE_MS) {
+      this.#end(`the guest was silent for ${LIMITS.SILENCE_MS / 1000} s`);
+    } else if (now - this.#lastSent >= LIMITS.PING_INTERVAL_MS) {
+      this.#pingToken = (this.#pingToken + 1) >>> 0;
+      this.#sendNow(session, { type: "ping", body: { token: this.#pingToken } });
+    }
+  }
+
+  fail(error: SessionError): void {
+    if (this.#session !== undefined) this.#fail(this.#session, error);
   }
 
   /** Ends the session with a Bye, because the relay is stopping. */
   close(): void {
-    clearInterval(this.#timer);
     if (this.#session === undefined) return;
     this.#sendNow(this.#session, { type: "bye", body: { text: "the relay is stopping" } });
     this.#end("the relay is stopping");
   }
 
-  #receive(event: ParserEvent): void {
+  #receive(event: Exclude<ParserEvent, { kind: "noise" }>): void {
     if (event.kind === "message" && event.message.type === "hello") {
       this.#hello(event.envelope.epoch, event.message.body);
       return;
@@ -218,13 +233,22 @@ export class SessionServer implements LinkServer {
     const { versionMin, versionMax, software } = hello;
     const version = LIMITS.PROTOCOL_VERSION;
     if (version >= versionMin && version <= versionMax) {
-      this.#open(epoch, hello);
+      try {
+        this.#open(epoch, hello);
+      } catch (error) {
+        if (this.#session === undefined) this.#refuse(epoch, internalError(error));
+        throw error;
+      }
       return;
     }
     const text = `the guest supports protocol ${versionMin} to ${versionMax}, the relay ${version}: install the same vsockenc version on both sides`;
     this.#log.error({ epoch, software }, text);
-    const body = { code: vsockenc.ErrorCode.VERSION_MISMATCH, text, fatal: true };
-    this.#write([encodeMessage({ type: "error", body }, { epoch, sequence: 1, stream: 0 })]);
+    this.#refuse(epoch, new SessionError("VERSION_MISMATCH", text));
+  }
+
+  /** Answers a Hello with an Error. */
+  #refuse(epoch: number, error: SessionError): void {
+    this.#write([encodeMessage(fatalMessage(error), { epoch, sequence: 1, stream: 0 })]);
   }
 
   #open(epoch: number, hello: vsockenc.Hello): void {
@@ -241,8 +265,15 @@ export class SessionServer implements LinkServer {
         const grantedBytes = session.receiveCredit.consume(credit);
         if (grantedBytes !== undefined) this.#sendNow(session, { type: "credit", body: { grantedBytes } });
       },
-      fail: (error) => this.#fail(session, error),
+      fail: (error) => {
+        try {
+          this.#fail(session, error);
+        } catch (second) {
+          this.#link?.fail(second);
+        }
+      },
     };
+    const welcome = encodeMessage({ type: "welcome", body }, { epoch, sequence: 0, stream: 0 });
     const session: OpenSession = {
       epoch,
       handler: this.#options.open(output),
@@ -252,7 +283,7 @@ export class SessionServer implements LinkServer {
       bulkSent: -1,
       sequenceOut: 0,
       sequenceIn: 0,
-      welcome: encodeMessage({ type: "welcome", body }, { epoch, sequence: 0, stream: 0 }),
+      welcome,
     };
     this.#session = session;
     this.#silentTicks = 0;
@@ -263,8 +294,7 @@ export class SessionServer implements LinkServer {
   #fail(session: OpenSession, error: SessionError): void {
     if (this.#session !== session) return;
     this.#log.warn({ epoch: session.epoch, code: error.code }, `rejected a session: ${error.message}`);
-    const code = vsockenc.ErrorCode[error.code];
-    this.#sendNow(session, { type: "error", body: { code, text: truncate(error.message), fatal: true } });
+    this.#sendNow(session, fatalMessage(error));
     this.#end("a fatal error");
   }
 
@@ -325,7 +355,7 @@ export class SessionServer implements LinkServer {
   #writeMessage(session: OpenSession, pieces: readonly Uint8Array[]): void {
     session.sequenceOut += 1;
     this.#write(pieces);
-    if ((this.#sink?.unsentBytes ?? 0) > LIMITS.HOST_WINDOW_BYTES + LIMITS.CONTROL_RESERVE_BYTES) {
+    if ((this.#link?.unsentBytes ?? 0) > LIMITS.HOST_WINDOW_BYTES + LIMITS.CONTROL_RESERVE_BYTES) {
       // Bulk obeys the guest's credit, so the guest does not read what it has requested.
       if (this.#session === session) this.#end("the guest does not read");
     }
@@ -333,32 +363,20 @@ export class SessionServer implements LinkServer {
 
   #write(pieces: readonly Uint8Array[]): void {
     this.#lastSent = performance.now();
-    this.#options.meter?.bytesSent(pieces.reduce((sum, { length }) => sum + length, 0));
-    this.#sink?.write(pieces);
+    this.#link?.write(pieces);
   }
 
   #greet(): void {
     // Unread Greetings would pile up for the next guest that opens the port.
-    if ((this.#sink?.unsentBytes ?? 0) > 0) return;
+    if ((this.#link?.unsentBytes ?? 0) > 0) return;
     const body = { hostBootId: this.#options.hostBootId };
     this.#write([encodeMessage({ type: "greeting", body }, { epoch: 0, sequence: 0, stream: 0 })]);
   }
+}
 
-  #tick(): void {
-    const now = performance.now();
-    const session = this.#session;
-    if (session === undefined) {
-      if (now - this.#lastSent >= LIMITS.GREETING_INTERVAL_MS) this.#greet();
-      return;
-    }
-    this.#silentTicks += 1;
-    if (this.#silentTicks * TICK_MS >= LIMITS.SILENCE_MS) {
-      this.#end(`the guest was silent for ${LIMITS.SILENCE_MS / 1000} s`);
-    } else if (now - this.#lastSent >= LIMITS.PING_INTERVAL_MS) {
-      this.#pingToken = (this.#pingToken + 1) >>> 0;
-      this.#sendNow(session, { type: "ping", body: { token: this.#pingToken } });
-    }
-  }
+function fatalMessage({ code, message }: SessionError): OutgoingMessage {
+  const body = { code: vsockenc.ErrorCode[code], text: truncate(message), fatal: true };
+  return { type: "error", body };
 }
 
 /** Envelope of the next outgoing message. */

@@ -28,7 +28,7 @@ import { type InlineFrame, InlinePicture } from "../native/inline-picture.ts";
 import type { PictureTier } from "../native/picture.ts";
 import { BufferTable } from "./buffers.ts";
 import type { EncoderGate } from "./encoder-gate.ts";
-import { RequestError, SessionError, wireErrorCode } from "./errors.ts";
+import { internalError, RequestError, SessionError, wireErrorCode } from "./errors.ts";
 import { IncomingPixels } from "./inline-pixels.ts";
 import type { StreamMetrics } from "./metrics.ts";
 import type { StreamObserver } from "./relay-viewer.ts";
@@ -164,8 +164,7 @@ export class Stream implements SessionHandler {
       return;
     }
     this.#log.error({ err: error }, "internal error in a session; please report it");
-    const text = `internal error of the relay: ${errorText(error)}; see its log`;
-    this.#output.fail(new SessionError("INTERNAL_ERROR", text));
+    this.#output.fail(internalError(error));
   }
 
   /** @returns a promise when the message takes time */
@@ -241,7 +240,7 @@ export class Stream implements SessionHandler {
       await this.#closeEncoder();
     }
     const { backend, gate } = this.#options;
-    const listener = (event: EncoderEvent): void => this.#encoderEvent(event);
+    const listener = (event: EncoderEvent): void => this.#onEncoderEvent(event);
     const session = await gate.open(backend, configuration, listener, () => !this.#ended);
     if (session === undefined) throw new RequestError("ENCODER_UNAVAILABLE", "the session ended meanwhile");
     if (this.#ended) {
@@ -364,6 +363,15 @@ export class Stream implements SessionHandler {
     encoder.session.encode(source, { frame, ptsNs, durationNs, forceKeyFrame });
     this.#lastPtsNs = ptsNs;
     this.#needKeyFrame = false;
+  }
+
+  /** No call waits for what an encoder reports. */
+  #onEncoderEvent(event: EncoderEvent): void {
+    try {
+      this.#encoderEvent(event);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   #encoderEvent(event: EncoderEvent): void {

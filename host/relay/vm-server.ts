@@ -10,9 +10,10 @@ import { LIMITS } from "../../proto/limits.ts";
 import type { VmConfiguration } from "../config.ts";
 import type { EncoderBackend, EncoderOffer } from "../encoders/encoder.ts";
 import { type ConnectExporter, VmResources } from "../export/vm-resources.ts";
-import type { LinkServer } from "./connection.ts";
+import { FdConnection, type LinkServer } from "./connection.ts";
 import { EncoderGate } from "./encoder-gate.ts";
-import { HxfrServer } from "./hxfr-session.ts";
+import { HxfrServer, MAX_HXFR_UNSENT_BYTES } from "./hxfr-session.ts";
+import { limitLines } from "./log-limit.ts";
 import type { MetricReport, RelayMetrics, StreamMetrics } from "./metrics.ts";
 import type { StreamObserver, VmViewer } from "./relay-viewer.ts";
 import { offerBody } from "./requests.ts";
@@ -41,6 +42,8 @@ export class VmServer implements VmHost {
   readonly #hostBootId = randomInt(1, 0xffffffff);
   readonly #resources: VmResources | undefined;
   readonly #metrics: StreamMetrics;
+  /** Of all peers: what a VM's guest causes, it may do on any of its links. */
+  readonly #log: Logger;
   readonly #peers = new Set<SessionPeer>();
   /** Of the VM's ports: each is offered to viewers whether or not a guest is streaming. */
   readonly #portObservers: readonly (StreamObserver | undefined)[];
@@ -49,6 +52,7 @@ export class VmServer implements VmHost {
     const { vm, metrics, viewer, connectExporter, log } = options;
     this.#options = options;
     this.#metrics = metrics.forVm(vm?.name ?? "");
+    this.#log = limitLines(log);
     this.#portObservers = vm?.ports.map((_, index) => viewer?.port(vm.name, index)) ?? [];
     if (vm === undefined || connectExporter === undefined) return;
     this.#resources = new VmResources(connectExporter, log);
@@ -65,12 +69,22 @@ export class VmServer implements VmHost {
   serve(fd: number, peer: Peer, onGone: () => void): SessionPeer {
     const { link, name } = peer;
     const details = link.kind === "port" ? { port: link.index } : { listen: link.address, peer: name };
-    const log = this.#options.log.child(details);
-    const served = new SessionPeer(fd, peer, this.#server(link, log), log, () => {
-      this.#peers.delete(served);
-      onGone();
+    const log = this.#log.child(details);
+    const isHxfr = link.kind === "listen" && link.protocol === "hxfr";
+    const served = new SessionPeer({
+      connection: new FdConnection(fd, name, isHxfr ? MAX_HXFR_UNSENT_BYTES : undefined),
+      server: this.#server(link, log),
+      kind: link.kind === "listen" ? "client" : "chardev",
+      rejectHelix: !isHxfr,
+      log,
+      onGone: () => {
+        this.#peers.delete(served);
+        // The peer may be gone before this returns.
+        queueMicrotask(onGone);
+      },
     });
     this.#peers.add(served);
+    served.open();
     return served;
   }
 

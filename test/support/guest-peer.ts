@@ -3,22 +3,17 @@
  *
  * It only sends what a test requests, so that it can also misbehave.
  */
-import {
-  type Envelope,
-  encodeMessage,
-  FLUSH_BYTES,
-  MessageParser,
-  type Received,
-} from "../../proto/framing.ts";
+import { type Envelope, encodeMessage, FLUSH_BYTES, type Received } from "../../proto/framing.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import type { Message, OutgoingMessage } from "../../proto/messages.ts";
+import { MessageReader } from "./message-reader.ts";
 
 /** Where the guest's bytes go. */
 export type Write = (bytes: Uint8Array) => void;
 
 export class GuestPeer {
   readonly #write: Write;
-  readonly #parser = new MessageParser();
+  readonly #parser = new MessageReader();
   /** Everything received, oldest first. */
   readonly received: Received[] = [];
   epoch: number;
@@ -31,7 +26,7 @@ export class GuestPeer {
 
   /** Bytes from the relay. */
   push(bytes: Uint8Array): void {
-    for (const event of this.#parser.push(Buffer.from(bytes))) {
+    for (const event of this.#parser.push(bytes)) {
       if (event.kind === "malformed") throw event.error;
       if (event.kind === "message") this.received.push(event);
     }

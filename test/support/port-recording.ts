@@ -1,6 +1,6 @@
 /** What a recording of the port's guest-to-host direction holds. */
 import { createReadStream } from "node:fs";
-import { MessageParser } from "../../proto/framing.ts";
+import { MessageReader } from "./message-reader.ts";
 
 /**
  * Counts Frame messages, and the bytes in Data messages: pixels.
@@ -8,7 +8,7 @@ import { MessageParser } from "../../proto/framing.ts";
  * @param file as PortCounter records it
  */
 export async function portBulk(file: string) {
-  const parser = new MessageParser();
+  const parser = new MessageReader();
   let frames = 0;
   let dataBytes = 0;
   for await (const chunk of createReadStream(file)) {

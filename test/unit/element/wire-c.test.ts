@@ -5,9 +5,10 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { beforeAll, describe, expect, it } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
-import { encodeMessage, MAX_DATA_BYTES, MessageParser, type ParserEvent } from "../../../proto/framing.ts";
+import { encodeMessage, MAX_DATA_BYTES, type ParserEvent } from "../../../proto/framing.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { buildElement, programPath } from "../../element/support/programs.ts";
+import { MessageReader } from "../../support/message-reader.ts";
 
 type Vectors = readonly { readonly name: string; readonly hex: string }[];
 const vectors = JSON.parse(
@@ -46,7 +47,7 @@ describe("the C codec", () => {
   });
 
   it("writes what TypeScript reads", () => {
-    const parse = (hex: string): ParserEvent[] => [...new MessageParser().push(Buffer.from(hex, "hex"))];
+    const parse = (hex: string): ParserEvent[] => new MessageReader().push(Buffer.from(hex, "hex"));
     expect(parse(echo([all]).messages.map(hexOf).join(""))).toEqual(parse(all));
   });
 });

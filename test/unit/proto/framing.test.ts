@@ -1,13 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { encodeDataHead, encodeMessage, MAX_DATA_BYTES, MessageParser } from "../../../proto/framing.ts";
+import { encodeDataHead, encodeMessage, MAX_DATA_BYTES } from "../../../proto/framing.ts";
 import { HEADER_FIELDS, LIMITS } from "../../../proto/limits.ts";
 import { MessageFormatError } from "../../../proto/messages.ts";
+import { MessageReader } from "../../support/message-reader.ts";
 
 const envelope = { epoch: 0xdeadbeef, sequence: 7, stream: 0 };
 const ping = (token: number): Buffer => encodeMessage({ type: "ping", body: { token } }, envelope);
 
 /** Tokens of the Pings that a parser finds when the bytes arrive in these pieces. */
-function tokens(pieces: readonly Buffer[], parser = new MessageParser()): number[] {
+function tokens(pieces: readonly Buffer[], parser = new MessageReader()): number[] {
   const found: number[] = [];
   for (const piece of pieces) {
     for (const event of parser.push(piece)) {
@@ -28,12 +29,12 @@ describe("header", () => {
   });
 
   it("carries epoch and sequence", () => {
-    const [event] = new MessageParser().push(ping(1));
+    const [event] = new MessageReader().push(ping(1));
     expect(event).toMatchObject({ kind: "message", envelope, bytes: ping(1).length });
   });
 });
 
-describe("MessageParser", () => {
+describe("takeMessage", () => {
   it("finds a message split at every offset", () => {
     const bytes = Buffer.concat([ping(1), ping(2)]);
     for (let at = 0; at <= bytes.length; at++) {
@@ -57,7 +58,7 @@ describe("MessageParser", () => {
       Buffer.from("VEN"),
       Buffer.alloc(40, 0xff),
     ]);
-    const parser = new MessageParser();
+    const parser = new MessageReader();
     expect(tokens([garbage, ping(5), garbage, ping(6)], parser)).toEqual([5, 6]);
     expect(parser.skippedBytes).toBe(2 * garbage.length);
   });
@@ -88,14 +89,14 @@ describe("MessageParser", () => {
   ])("does not wait for a forged length of %i", (length) => {
     const forged = ping(1);
     forged.writeUInt32LE(length, 16);
-    const parser = new MessageParser();
+    const parser = new MessageReader();
     expect(tokens([forged, Buffer.alloc(32), ping(2)], parser)).toEqual([2]);
   });
 
   it("takes the longest message and no longer one", () => {
     const bytes = Buffer.alloc(MAX_DATA_BYTES, 0xab);
     const head = encodeDataHead(3, 99, bytes, envelope);
-    const [event] = new MessageParser().push(Buffer.concat([head, bytes]));
+    const [event] = new MessageReader().push(Buffer.concat([head, bytes]));
     expect(event).toMatchObject({ kind: "message", message: { type: "data", frame: 3, offset: 99 } });
     expect(head.length + bytes.length).toBe(LIMITS.MAX_MESSAGE_BYTES);
     const long = { type: "bye", body: { text: "x".repeat(LIMITS.MAX_MESSAGE_BYTES) } } as const;
@@ -114,7 +115,7 @@ describe("MessageParser", () => {
       padded.writeUInt32LE(body.length, 16);
       padded.writeUInt32LE(0, 20);
       padded.writeUInt32LE(crc(padded), 20);
-      return [...new MessageParser().push(padded)];
+      return new MessageReader().push(padded);
     };
     expect(parse(200, unknown)).toMatchObject([{ kind: "unknown", envelope: { epoch: envelope.epoch } }]);
     expect(parse(4, Buffer.from([0x0a, 0xff]))).toMatchObject([{ kind: "malformed" }]);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { encodeDataHead, encodeMessage, MessageParser } from "../../../proto/framing.ts";
+import { encodeDataHead, encodeMessage } from "../../../proto/framing.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
+import { MessageReader } from "../../support/message-reader.ts";
 import { readVectors } from "../../vectors/messages.ts";
 
 describe("golden vectors", () => {
@@ -24,7 +25,7 @@ describe("golden vectors", () => {
   });
 
   it.each(vectors)("$name is decoded from the committed bytes", ({ message, envelope, hex }) => {
-    const [event] = new MessageParser().push(Buffer.from(hex, "hex"));
+    const [event] = new MessageReader().push(Buffer.from(hex, "hex"));
     if (event?.kind !== "message") throw new Error(`not a message: ${event?.kind}`);
     expect(event.envelope).toEqual(envelope);
     const decoded = event.message;

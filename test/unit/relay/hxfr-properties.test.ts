@@ -4,14 +4,16 @@ import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { createBackend } from "../../../host/encoders/index.ts";
 import { stagingBytes } from "../../../host/native/picture.ts";
-import type { Connection } from "../../../host/relay/connection.ts";
 import { EncoderGate } from "../../../host/relay/encoder-gate.ts";
 import { SessionError } from "../../../host/relay/errors.ts";
 import { HxfrServer } from "../../../host/relay/hxfr-session.ts";
 import { type HxfrAnswer, HxfrStream } from "../../../host/relay/hxfr-stream.ts";
 import { RelayMetrics } from "../../../host/relay/metrics.ts";
 import type { SessionOutput } from "../../../host/relay/session.ts";
+import { SessionPeer } from "../../../host/relay/session-peer.ts";
 import { Stream } from "../../../host/relay/stream.ts";
+import { Turns } from "../../../host/relay/turns.ts";
+import { ByteQueue } from "../../../proto/byte-queue.ts";
 import { type HxfrEvent, HxfrFormatError, type HxfrFrame, HxfrParser } from "../../../proto/hxfr.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
@@ -23,6 +25,7 @@ import {
   helixPing,
   helixSubscribe,
 } from "../../support/helix-element.ts";
+import { MemoryConnection } from "../../support/memory-connection.ts";
 import { until } from "../../support/until.ts";
 
 const log = pino({ level: "silent" });
@@ -38,56 +41,22 @@ const openStream = (output: SessionOutput): Stream =>
     log,
   });
 
-/** The relay's end of a connection without a system between: what was written, and whether it is read. */
-class MemoryConnection implements Connection {
-  readonly peer = "test";
-  readonly server: HxfrServer;
-  readonly #pieces: Uint8Array[] = [];
-  unsentBytes = 0;
-  reading = true;
-  closed = false;
-  /** Whether the peer reads. */
-  drains = true;
-
+/** The relay's end of a client's connection. */
+class HxfrBench extends MemoryConnection {
   constructor() {
-    this.server = new HxfrServer({ open: openStream, log });
-    this.server.attach(this);
+    super();
+    const server = new HxfrServer({ open: openStream, log });
+    new SessionPeer({
+      ...{ connection: this, server, kind: "chardev", rejectHelix: false },
+      ...{ onGone: () => undefined, log, turns: new Turns(() => 0) },
+    }).open();
   }
 
-  start(): void {}
-
-  write(pieces: readonly Uint8Array[]): void {
-    for (const piece of pieces) {
-      this.#pieces.push(piece);
-      if (!this.drains) this.unsentBytes += piece.length;
-    }
-  }
-
-  get written(): Buffer {
-    return Buffer.concat(this.#pieces);
-  }
-
-  drain(): void {
-    this.drains = true;
-    this.unsentBytes = 0;
-    this.server.onDrain();
-  }
-
-  setReading(on: boolean): void {
-    this.reading = on;
-  }
-
-  close(): void {
-    this.closed = true;
-  }
-
-  /** Delivers bytes as a socket does: when they are wanted, in memory that is used again. */
+  /** Delivers bytes as a socket does, when they are wanted. */
   async deliver(chunks: readonly Buffer[]): Promise<void> {
     for (const chunk of chunks) {
       await until(() => this.reading || this.closed, "that the relay reads on");
-      const reused = Buffer.from(chunk);
-      if (!this.closed) this.server.onData(reused);
-      reused.fill(0xaa);
+      this.receive(chunk);
     }
   }
 
@@ -133,12 +102,12 @@ const places = fc.array(fc.nat(), { maxLength: 30 });
 /** All events, with the pixels of a frame in one. */
 function parse(chunks: readonly Buffer[]): HxfrEvent[] {
   const parser = new HxfrParser();
+  const input = new ByteQueue();
   const events: HxfrEvent[] = [];
   for (const chunk of chunks) {
-    const before = parser.pendingBytes;
-    expect(before).toBeLessThan(56);
-    parser.push(chunk);
-    for (let event = parser.next(); event !== undefined; event = parser.next()) {
+    expect(input.length).toBeLessThan(56);
+    input.add(chunk);
+    for (let event = parser.next(input); event !== undefined; event = parser.next(input)) {
       const last = events.at(-1);
       if (event.kind === "pixels" && last?.kind === "pixels" && !last.last) {
         events[events.length - 1] = { ...event, bytes: Buffer.concat([last.bytes, event.bytes]) };
@@ -185,10 +154,10 @@ describe("a connection that speaks HXFR", () => {
       fc.asyncProperty(fc.array(message, { maxLength: 15 }), places, async (messages, at) => {
         const stream = Buffer.concat([...messages, helixPing(0xabcd)]);
         const conversations = [[stream], cut(stream, at)].map(async (chunks) => {
-          const connection = new MemoryConnection();
+          const connection = new HxfrBench();
           await connection.deliver(chunks);
           await until(() => connection.replies().at(-1) === `17 ${0xabcd} false`, "the last reply");
-          connection.server.onDisconnect();
+          connection.close();
           return connection.replies();
         });
         const [whole, pieces] = await Promise.all(conversations);
@@ -210,10 +179,10 @@ describe("a connection that speaks HXFR", () => {
         async (messages, noises, at) => {
           const stream = Buffer.concat(messages);
           for (const { at: place, byte } of noises) stream[place % Math.min(stream.length, 80)] = byte;
-          const connection = new MemoryConnection();
+          const connection = new HxfrBench();
           await connection.deliver(cut(stream, at));
           if (connection.closed) expect(connection.replies().at(-1)).toMatch(/^255 0 -1$/);
-          connection.server.onDisconnect();
+          connection.close();
         },
       ),
       { numRuns: 100 },
@@ -222,7 +191,7 @@ describe("a connection that speaks HXFR", () => {
   });
 
   it("is read no further while its client does not read, and goes on later", async () => {
-    const connection = new MemoryConnection();
+    const connection = new HxfrBench();
     connection.drains = false;
     const count = 100_000;
     const chunks = Array.from({ length: count / 1000 }, () =>
@@ -231,7 +200,7 @@ describe("a connection that speaks HXFR", () => {
     let fed = 0;
     for (const chunk of chunks) {
       if (!connection.reading) break;
-      connection.server.onData(chunk);
+      connection.receive(chunk);
       fed += 1;
     }
     expect(connection.reading).toBe(false);
@@ -243,16 +212,16 @@ describe("a connection that speaks HXFR", () => {
   });
 
   it("is not read while a frame is under way and much has arrived", async () => {
-    const connection = new MemoryConnection();
+    const connection = new HxfrBench();
     const picture = Buffer.alloc(1024 * 1024 * 4);
-    connection.server.onData(helixFrame({ width: 1024, height: 1024, pixels: picture }).subarray(0, 200_000));
+    connection.receive(helixFrame({ width: 1024, height: 1024, pixels: picture }).subarray(0, 200_000));
     // Its buffer and its encoder are not there yet.
     expect(connection.reading).toBe(false);
     await until(() => connection.reading, "that the relay reads on");
     await connection.deliver([helixFrame({ width: 1024, height: 1024, pixels: picture }).subarray(200_000)]);
     await until(() => connection.replies().length === 1, "the reply");
     expect(connection.replies()).toEqual(["2 1 false"]);
-    connection.server.onDisconnect();
+    connection.close();
   });
 });
 

@@ -4,9 +4,10 @@ import { connect, createServer } from "node:net";
 import { pino } from "pino";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { formatAddress, isLoopback, parseAddress } from "../../../common/address.ts";
-import { listenVsock, SocketError } from "../../../host/native/listener.ts";
+import { ACCEPTS_PER_SECOND, FdListener, listenVsock, SocketError } from "../../../host/native/listener.ts";
 import { closeDescriptor } from "../../../host/native/os-addon.ts";
 import { IDLE_MS } from "../../../host/relay/session-peer.ts";
+import { LIMITS } from "../../../proto/limits.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { freePort } from "../../support/free-port.ts";
 import { relayBench } from "../../support/relay-bench.ts";
@@ -137,6 +138,47 @@ describe("a listener", () => {
       });
     }
     await bench.admitted(path);
+  });
+
+  it("accepts a bounded number of connections in a second, and the others later", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    const path = bench.path("bounded");
+    let accepted = 0;
+    const listener = FdListener.listen(path, (fd) => {
+      accepted += 1;
+      closeDescriptor(fd);
+    });
+    /** Connects; false if the system's queue is full. */
+    const attempt = (): Promise<boolean> =>
+      new Promise((resolve) => {
+        const socket = connect({ path });
+        socket.on("error", () => resolve(false));
+        socket.on("connect", () => resolve(true));
+      });
+    await until(async () => !(await attempt()), "a full queue");
+    expect(accepted).toBe(ACCEPTS_PER_SECOND);
+    vi.advanceTimersByTime(100);
+    const more = ACCEPTS_PER_SECOND / 10;
+    await until(() => accepted >= ACCEPTS_PER_SECOND + more, "those that have waited");
+    await until(async () => !(await attempt()), "a full queue");
+    expect(accepted).toBe(ACCEPTS_PER_SECOND + more);
+    listener.close();
+  });
+
+  it("logs a bounded number of lines, whatever its clients do", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    const lines: string[] = [];
+    const path = await listen("", pino({ level: "info" }, { write: (line) => lines.push(line) }));
+    for (let round = 0; round < 10; round++) {
+      const guest = await bench.opened(false, path);
+      const text = "x".repeat(LIMITS.MAX_TEXT_BYTES);
+      for (let n = 0; n < 20; n++) guest.send({ type: "error", body: { text } });
+      guest.send({ type: "ping", body: { token: 1 } });
+      await guest.next("pong", 1);
+      guest.socket.destroy();
+    }
+    expect(lines.length).toBeLessThan(30);
+    expect(Math.max(...lines.map(({ length }) => length))).toBeLessThan(1000);
   });
 
   it("names the remedy when it cannot listen", async () => {

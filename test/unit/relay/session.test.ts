@@ -8,23 +8,27 @@ import {
   SessionServer,
   truncate,
 } from "../../../host/relay/session.ts";
+import { SessionPeer } from "../../../host/relay/session-peer.ts";
+import { Turns } from "../../../host/relay/turns.ts";
 import { encodeDataHead, encodeMessage, MAX_DATA_BYTES } from "../../../proto/framing.ts";
 import { HEADER_OFFSET, LIMITS } from "../../../proto/limits.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { GuestPeer } from "../../support/guest-peer.ts";
+import { MemoryConnection } from "../../support/memory-connection.ts";
 
 /** A server whose link is a function call, and a guest at the other end of it. */
 class Bench {
-  unsentBytes = 0;
+  readonly connection = new MemoryConnection((piece) => this.guest.push(piece));
   readonly handled: SessionMessage[] = [];
   /** Of each handled message. */
   readonly credits: number[] = [];
   ended = 0;
   output: SessionOutput | undefined;
-  readonly guest: GuestPeer;
+  readonly guest = new GuestPeer((bytes) => this.connection.receive(bytes));
   readonly server: SessionServer;
 
   constructor() {
+    const log = pino({ level: "silent" });
     this.server = new SessionServer({
       hostBootId: 42,
       welcome: () => ({ maxAttached: 64, maxInFlight: 8, resources: true }),
@@ -42,19 +46,12 @@ class Bench {
           },
         };
       },
-      log: pino({ level: "silent" }),
+      log,
     });
-    this.guest = new GuestPeer((bytes) => this.server.onData(Buffer.from(bytes)));
-    const bench = this;
-    this.server.attach({
-      write: (pieces) => {
-        for (const piece of pieces) this.guest.push(piece);
-      },
-      get unsentBytes() {
-        return bench.unsentBytes;
-      },
-    });
-    this.server.onConnect();
+    new SessionPeer({
+      ...{ connection: this.connection, server: this.server, kind: "chardev", rejectHelix: false },
+      ...{ onGone: () => undefined, log, turns: new Turns(() => 0) },
+    }).open();
   }
 
   get session(): SessionOutput {
@@ -72,7 +69,7 @@ describe("SessionServer", () => {
     guest = bench.guest;
   });
   afterEach(() => {
-    bench.server.onDisconnect();
+    bench.connection.close();
     vi.useRealTimers();
   });
 
@@ -86,7 +83,7 @@ describe("SessionServer", () => {
   });
 
   it("sends no Greetings while earlier ones are unread", () => {
-    bench.unsentBytes = 1;
+    bench.connection.unsentBytes = 1;
     vi.advanceTimersByTime(60_000);
     expect(guest.all("greeting").length).toBe(1);
   });
@@ -216,7 +213,7 @@ describe("SessionServer", () => {
 
   it("ends a session whose guest does not read", () => {
     guest.hello();
-    bench.unsentBytes = LIMITS.HOST_WINDOW_BYTES + LIMITS.CONTROL_RESERVE_BYTES + 1;
+    bench.connection.unsentBytes = LIMITS.HOST_WINDOW_BYTES + LIMITS.CONTROL_RESERVE_BYTES + 1;
     bench.session.send({ type: "frameDone", body: { frame: 2 } });
     expect(bench.server.isOpen).toBe(false);
   });
@@ -245,6 +242,20 @@ describe("SessionServer", () => {
     send();
     expect(guest.all("error")).toMatchObject([
       { body: { fatal: true, code: vsockenc.ErrorCode.LIMIT_EXCEEDED } },
+    ]);
+    expect(bench.server.isOpen).toBe(false);
+  });
+
+  it("opens no session for a name beyond its bound, and ends one for a text beyond its bound", () => {
+    const body = { versionMin: 1, versionMax: 99, software: "\x07".repeat(32_000) };
+    guest.raw(encodeMessage({ type: "hello", body }, { epoch: 5, sequence: 0, stream: 0 }));
+    expect(bench.server.isOpen).toBe(false);
+    guest.hello();
+    guest.send({ type: "error", body: { text: "\x07".repeat(32_000) } });
+    expect(guest.all("error")).toMatchObject([
+      {
+        body: { code: vsockenc.ErrorCode.PROTOCOL_VIOLATION, text: "error.text has 32000 bytes, limit 255" },
+      },
     ]);
     expect(bench.server.isOpen).toBe(false);
   });

@@ -16,7 +16,7 @@ const TABLE = {
   SPARE_CONNECTIONS: limit(
     64,
     "connections",
-    "besides the viewers', for the page's files and rejected requests",
+    "besides the viewers', for the page's files and rejected requests; a new one replaces the longest silent one",
   ),
   REFUSALS_LOGGED_PER_SECOND: limit(2, "1/s", "log lines about rejected viewers"),
   PAGE_FILES: limit(256, "files", "of the page"),

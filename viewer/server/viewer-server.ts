@@ -12,6 +12,7 @@ import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import { Access, type Refusal } from "./http/access.ts";
 import { readCertificate } from "./http/certificate.ts";
 import { answerText, PageFiles } from "./http/page-files.ts";
+import { PlainConnections } from "./http/plain-connections.ts";
 import { reachableHosts } from "./http/reachable-hosts.ts";
 import type { SourceOptions } from "./hub.ts";
 import { ViewerMetrics } from "./metrics.ts";
@@ -53,6 +54,7 @@ export class ViewerServer {
   readonly #catalog: SourceCatalog;
   readonly #thumbnails: Thumbnails;
   readonly #viewers = new Set<Viewer>();
+  readonly #plain = new PlainConnections(VIEWER_LIMITS.SPARE_CONNECTIONS);
   /** Rejections must not flood the log; the metrics count them all. */
   readonly #refusalLogs = new RateLimit(VIEWER_LIMITS.REFUSALS_LOGGED_PER_SECOND);
   #announcing: NodeJS.Immediate | undefined;
@@ -65,7 +67,7 @@ export class ViewerServer {
     this.#catalog = new SourceCatalog(this.#metrics, setup.log);
     this.#thumbnails = new Thumbnails(this.#catalog);
     this.#server = server;
-    server.maxConnections = setup.options.max_viewers + VIEWER_LIMITS.SPARE_CONNECTIONS;
+    server.on("connection", (socket) => this.#plain.add(socket));
     server.on("request", (request, response) => this.#answer(request, response));
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket as Socket, head));
   }
@@ -167,6 +169,7 @@ export class ViewerServer {
   }
 
   #answer(request: http.IncomingMessage, response: http.ServerResponse): void {
+    this.#plain.touch(request.socket);
     const { pathname } = requestTarget(request);
     if (pathname === WATCH_PATH) {
       // Browsers hide why a WebSocket was rejected, so a page requests the reason without an upgrade.
@@ -197,6 +200,7 @@ export class ViewerServer {
     }
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
       log.info("viewer connected");
+      this.#plain.remove(request.socket);
       const viewer = new Viewer(webSocket, {
         software: this.#setup.software,
         catalog: this.#catalog,

@@ -127,3 +127,26 @@ describe("a viewer that violates the protocol", () => {
     expect(source.stops).toBe(1);
   });
 });
+
+describe("programs that connect and say nothing", () => {
+  const serve = servers();
+
+  it("keep no page and no viewer out, and are bounded in number", async () => {
+    const { address, connect: connectViewer } = await serve();
+    const early = await connectViewer();
+    const { hostname, port } = new URL(address);
+    let closed = 0;
+    const silent = Array.from({ length: 3 * VIEWER_LIMITS.SPARE_CONNECTIONS }, () => {
+      const socket = connect({ host: hostname, port: Number(port) });
+      socket.on("error", () => undefined).on("close", () => (closed += 1));
+      return socket;
+    });
+    onTestFinished(() => {
+      for (const socket of silent) socket.destroy();
+    });
+    for (let count = 0; count < 10; count++) expect((await fetch(address)).status).toBe(200);
+    await until(() => closed >= 2 * VIEWER_LIMITS.SPARE_CONNECTIONS, "the end of those beyond the limit");
+    await (await connectViewer()).settled();
+    await early.settled();
+  });
+});

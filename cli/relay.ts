@@ -1,8 +1,6 @@
 import { Command } from "commander";
 import { createLogger } from "../common/log.ts";
 import { readConfiguration } from "../host/config.ts";
-import type { IsolationParts } from "../host/relay/relay.ts";
-import type { VmHost } from "../host/relay/vm-host.ts";
 import { onTermination } from "./program.ts";
 
 /** `vsockenc relay`: serves the ports of the configuration's VMs until a signal stops it. */
@@ -27,29 +25,20 @@ The relay may be stopped, killed and restarted at any time; streams resume with 
       const configuration = readConfiguration(config);
       const log = createLogger("relay", configuration.log.level);
       // Imported here, so that --help and all other commands work without the addons.
-      const [{ Relay }, { viewerOf }, { WorkerHost }, { whyUnconfined }, { onWatchError }] =
-        await Promise.all([
-          import("../host/relay/relay.ts"),
-          import("../host/heads/browser-viewer.ts"),
-          import("../host/workers/worker-host.ts"),
-          import("../host/workers/sandbox.ts"),
-          import("../host/native/poller.ts"),
-        ]);
+      const [{ Relay }, { viewerOf }, { isolationOf }, { onWatchError }] = await Promise.all([
+        import("../host/relay/relay.ts"),
+        import("../host/heads/browser-viewer.ts"),
+        import("../host/workers/isolation.ts"),
+        import("../host/native/poller.ts"),
+      ]);
       // Most likely no descriptors are left; listeners retry by themselves.
       onWatchError((error) => log.error({ err: error }, "cannot accept a connection"));
-      const isolated = configuration.isolation === "vm";
-      const unconfined = isolated ? whyUnconfined(configuration.encoder.order) : undefined;
-      if (unconfined !== undefined)
-        log.warn({ reason: unconfined }, "workers run without a sandbox for files");
-      const isolate = (parts: IsolationParts): VmHost =>
-        new WorkerHost(parts, { confine: unconfined === undefined });
-      const started = Relay.start(
-        configuration,
-        log,
-        viewerOf(configuration),
-        isolated ? isolate : undefined,
-      );
-      onTermination(() => void started.then((relay) => relay.stop()));
+      const isolation = isolationOf(configuration, log);
+      const started = Relay.start(configuration, log, viewerOf(configuration), isolation?.isolate);
+      onTermination(() => {
+        isolation?.close();
+        void started.then((relay) => relay.stop());
+      });
       await started;
     });
 }

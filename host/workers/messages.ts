@@ -3,6 +3,7 @@ import { z } from "zod";
 import { type CodecName, PROFILES } from "../../common/codec.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { LISTEN_PROTOCOLS, workerConfiguration } from "../config.ts";
+import type { EncoderOffer } from "../encoders/encoder.ts";
 import { metricReport } from "../relay/metrics.ts";
 
 const id = z.int().min(0);
@@ -25,6 +26,7 @@ export const toWorker = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("start"),
     configuration: workerConfiguration,
+    offers: z.array(z.custom<EncoderOffer>()),
     viewer: z.boolean(),
     idleMs: z.number(),
   }),

@@ -3,25 +3,23 @@
  * its pictures to viewers. A worker that dies costs its VM a key frame: its ports stay connected here, and the next bytes of
  * the guest start another one.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { randomInt } from "node:crypto";
-import { join } from "node:path";
 import { errorText } from "../../common/error-text.ts";
-import { packageRoot } from "../../common/package-root.ts";
 import { ViewerSourceError } from "../../viewer/server/viewer-server.ts";
 import { NO_STREAM } from "../heads/guest-stream-source.ts";
 import { HEAD_AWAY } from "../heads/head-run.ts";
 import { portSource } from "../heads/vm-sources.ts";
 import { connectUnix } from "../native/listener.ts";
-import { closeDescriptor, os } from "../native/os-addon.ts";
+import { closeDescriptor } from "../native/os-addon.ts";
 import type { MetricReport } from "../relay/metrics.ts";
 import type { IsolationParts } from "../relay/relay.ts";
 import type { Peer, ServedPeer, VmHost } from "../relay/vm-host.ts";
 import { Channel, type Incoming } from "./channel.ts";
 import { DormantPort } from "./dormant-port.ts";
+import type { WorkerLauncher } from "./launcher.ts";
 import { type FromWorker, fromWorker, type ToWorker } from "./messages.ts";
 import { RemoteSource } from "./remote-source.ts";
-import { confined, confinedEnvironment } from "./sandbox.ts";
 
 const FIRST_PAUSE_MS = 100;
 const LAST_PAUSE_MS = 10_000;
@@ -50,8 +48,7 @@ interface RunningWorker {
 }
 
 export interface WorkerOptions {
-  /** Whether workers run confined (sandbox.ts); where the system can, they should. */
-  readonly confine: boolean;
+  readonly launcher: WorkerLauncher;
   /** How long a worker without a session stays, so that a guest that starts again finds it. */
   readonly idleMs?: number;
 }
@@ -167,32 +164,21 @@ export class WorkerHost implements VmHost {
   #run(): RunningWorker | undefined {
     if (this.#worker !== undefined || this.#closed) return this.#worker;
     const { configuration, vm, offers, sources, log } = this.#parts;
-    const [own, theirs] = os.socketPair();
-    const main = join(packageRoot, "dist", "cli", "worker-main.js");
     const { log: logging, encoder, pictures } = configuration;
     // Those that work: a worker need not try the others again.
     const order = encoder.order.filter((name) => offers.some((offer) => offer.name === name));
-    const { command, args } = this.#options.confine
-      ? confined([main], encoder.order)
-      : { command: process.execPath, args: [main] };
-    // In a session of its own: the kernel divides the processors between sessions (autogroup), so between VMs.
-    const child = spawn(command, args, {
-      stdio: ["ignore", "inherit", "inherit", theirs],
-      detached: true,
-      env: confinedEnvironment(),
-    });
-    closeDescriptor(theirs);
-    const channel = new Channel<FromWorker, ToWorker>(own, fromWorker, {
+    const { child, fd } = this.#options.launcher.take();
+    const channel = new Channel<FromWorker, ToWorker>(fd, fromWorker, {
       onMessage: (incoming) => this.#receive(incoming),
       onClose: (error) => this.#ended(worker, error),
     });
     const worker: RunningWorker = { child, channel, startedMs: performance.now() };
     this.#worker = worker;
-    child.on("error", (error) => log.error({ err: error }, "cannot start the VM's worker"));
     log.info({ pid: child.pid }, "worker started");
     channel.send({
       type: "start",
       configuration: { log: logging, encoder: { ...encoder, order }, pictures, vm },
+      offers: [...offers],
       viewer: sources !== undefined,
       idleMs: this.#options.idleMs ?? IDLE_MS,
     });

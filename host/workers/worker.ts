@@ -71,7 +71,7 @@ export class Worker {
     switch (message.type) {
       case "start":
         this.#idleMs = message.idleMs;
-        this.#server = this.#start(message.configuration, message.viewer);
+        this.#server = this.#start(message);
         break;
       case "peer":
         if (descriptor !== undefined) void this.#serve(message, descriptor);
@@ -100,7 +100,7 @@ export class Worker {
     }
   }
 
-  async #start(configuration: WorkerConfiguration, viewer: boolean): Promise<VmServer> {
+  async #start({ configuration, offers, viewer }: Extract<ToWorker, { type: "start" }>): Promise<VmServer> {
     const { vm, encoder, pictures } = configuration;
     const log = this.#parts.log(configuration);
     setRunBudget(pictures.max_runs);
@@ -109,7 +109,7 @@ export class Worker {
     const server = new VmServer({
       ...parts,
       vm,
-      offers: await backend.offers(),
+      offers,
       viewer: viewer ? this.#parts.show(this.#sources, parts) : undefined,
       connectExporter: vm?.export === undefined ? undefined : () => this.#connectExporter(),
     });

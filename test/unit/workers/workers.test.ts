@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { pino } from "pino";
+import { describe, expect, it, onTestFinished } from "vitest";
 import type { IsolationParts } from "../../../host/relay/relay.ts";
+import { WorkerLauncher } from "../../../host/workers/launcher.ts";
 import { whyUnconfined } from "../../../host/workers/sandbox.ts";
 import { WorkerHost } from "../../../host/workers/worker-host.ts";
 import { relayBench } from "../../support/relay-bench.ts";
@@ -22,7 +24,9 @@ function workers(): number[] {
 }
 
 const confine = whyUnconfined(["libx264"]) === undefined;
-const isolate = (parts: IsolationParts): WorkerHost => new WorkerHost(parts, { confine, idleMs: 0 });
+const log = pino({ level: "silent" });
+const launcher = new WorkerLauncher({ confine, encoders: ["null"], ahead: false, log });
+const isolate = (parts: IsolationParts): WorkerHost => new WorkerHost(parts, { launcher, idleMs: 0 });
 
 describe("a worker for each VM", () => {
   const bench = relayBench();
@@ -33,7 +37,7 @@ describe("a worker for each VM", () => {
   const start = async (keep = false): Promise<void> => {
     bench.resource(1);
     // One that stays, where the test is not about its end.
-    const staying = (parts: IsolationParts): WorkerHost => new WorkerHost(parts, { confine });
+    const staying = (parts: IsolationParts): WorkerHost => new WorkerHost(parts, { launcher });
     await bench.start(`log.level = "error"\n${vm("a")}${vm("b")}`, { isolate: keep ? staying : isolate });
   };
 
@@ -65,6 +69,23 @@ describe("a worker for each VM", () => {
     expect(guest.closed).toBe(false);
     await stream(guest);
     expect(workers()).toHaveLength(1);
+  });
+
+  it("is there ahead of the first guest, and the process ahead ends with the relay", async () => {
+    const ahead = new WorkerLauncher({ confine, encoders: ["null"], ahead: true, log });
+    onTestFinished(() => ahead.close());
+    bench.resource(1);
+    await bench.start(`log.level = "error"\n${vm("a")}`, {
+      isolate: (parts) => new WorkerHost(parts, { launcher: ahead }),
+    });
+    const before = workers();
+    expect(before).toHaveLength(1);
+    await stream(bench.guest(port("a")));
+    expect(workers()).toEqual(before);
+    await until(() => workers().length === 2, "the next process");
+    bench.stop();
+    ahead.close();
+    await until(() => workers().length === 0, "the end of both");
   });
 
   it("costs its VM a key frame when it dies, and the others nothing", async () => {

@@ -1,9 +1,9 @@
 /**
- * A connected port that no worker serves: greets the guest now and then, as PROTOCOL.md's "Opening" wants it, and waits for
- * its first bytes without reading them.
+ * A connected port that no worker serves: greets the guest, so that one with a lost session opens another, and waits for the
+ * guest's first bytes without reading them. Once is enough: nothing gets lost on a port that stays connected, and a guest
+ * repeats Hello at each Greeting.
  */
 import { encodeMessage, FLUSH_BYTES } from "../../proto/framing.ts";
-import { LIMITS } from "../../proto/limits.ts";
 import { os } from "../native/os-addon.ts";
 import { Watch } from "../native/poller.ts";
 
@@ -16,30 +16,23 @@ export interface DormantPortEvents {
 
 export class DormantPort {
   readonly #fd: number;
-  readonly #greeting: Buffer;
   readonly #watch: Watch;
-  readonly #timer: NodeJS.Timeout;
 
   /** @param fd stays the caller's, who closes it after `end` */
   constructor(fd: number, hostBootId: number, { onBytes, onHangup }: DormantPortEvents) {
     this.#fd = fd;
-    this.#greeting = encodeMessage(
-      { type: "greeting", body: { hostBootId } },
-      { epoch: 0, sequence: 0, stream: 0 },
-    );
     this.#watch = new Watch(fd, ({ hangup }) => {
       this.end();
       if (hangup) onHangup();
       else onBytes();
     });
     this.#watch.arm({ readable: true, writable: false });
+    const greeting = { type: "greeting", body: { hostBootId } } as const;
     this.#send(FLUSH_BYTES);
-    this.#send(this.#greeting);
-    this.#timer = setInterval(() => this.#send(this.#greeting), LIMITS.GREETING_INTERVAL_MS);
+    this.#send(encodeMessage(greeting, { epoch: 0, sequence: 0, stream: 0 }));
   }
 
   end(): void {
-    clearInterval(this.#timer);
     this.#watch.close();
   }
 

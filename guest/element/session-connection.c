@@ -64,11 +64,6 @@ static guint32 random_epoch(void) {
 }
 
 static void send_hello(VencConnection *connection) {
-  if (connection->hellos++ == 2) {
-    /* Two have no answer: perhaps they were taken for the rest of a predecessor's message. */
-    static const guint8 nuls[VSOCKENC_FLUSH_NULS];
-    g_byte_array_append(connection->out, nuls, sizeof nuls);
-  }
   vsockenc_Hello *hello = &venc_connection_begin(connection, vsockenc_MessageType_HELLO)->u.hello;
   hello->version_min = hello->version_max = VSOCKENC_PROTOCOL_VERSION;
   hello->window_bytes = VSOCKENC_HOST_WINDOW_BYTES;
@@ -81,7 +76,7 @@ void venc_connection_begin_epoch(VencConnection *connection) {
   connection->epoch = random_epoch();
   connection->state = VENC_STATE_OPENING;
   connection->last_received = g_get_monotonic_time();
-  connection->hellos = 0;
+  connection->repetitions = 0;
   send_hello(connection);
 }
 
@@ -177,10 +172,20 @@ gsize venc_connection_send_bulk(VencConnection *connection) {
 }
 
 void venc_connection_repeat_hello(VencConnection *connection) {
-  if (connection->out->len == 0)
-    send_hello(connection);
-  else
+  if (connection->out->len > 0) {
     connection->hello_at = g_get_monotonic_time() + VENC_MS(VSOCKENC_HELLO_INTERVAL_MS);
+    return;
+  }
+  if (++connection->repetitions == 2) {
+    /* Two have no answer: perhaps they were taken for the rest of a predecessor's message. */
+    static const guint8 nuls[VSOCKENC_FLUSH_NULS];
+    g_byte_array_append(connection->out, nuls, sizeof nuls);
+  }
+  send_hello(connection);
+}
+
+void venc_connection_greeted(VencConnection *connection) {
+  if (connection->out->len == 0) send_hello(connection);
 }
 
 void venc_connection_send_ping(VencConnection *connection) {

@@ -37,7 +37,7 @@ typedef struct {
 
   VencState state;
   guint32 epoch, boot_id;
-  guint hellos; /* sent in this epoch */
+  guint repetitions; /* of Hello in this epoch, because there was no answer */
   guint32 sequence_out, sequence_in, last_token;
   guint backoff_ms;
   gint64 retry_at, hello_at, ping_at, link_opened_at, last_received, last_sent;
@@ -89,8 +89,10 @@ static inline gboolean venc_connection_has_credit(const VencConnection *connecti
 static inline guint32 venc_connection_next_token(VencConnection *connection) {
   return ++connection->last_token;
 }
-/* Hello, or nothing while the one before has not been taken. */
+/* Hello again, because there is no answer; nothing while the one before has not been taken. */
 void venc_connection_repeat_hello(VencConnection *connection);
+/* Hello again, because a relay is there now that may not have had the one before. */
+void venc_connection_greeted(VencConnection *connection);
 void venc_connection_send_ping(VencConnection *connection);
 void venc_connection_send_credit(VencConnection *connection);
 /* Also writes it, as the link is closed next. */

@@ -97,7 +97,7 @@ static void on_greeting(VencSession *session, const vsockenc_Greeting *greeting)
                           ? "the relay has forgotten the session"
                           : "the relay was replaced by another");
   else if (connection->state == VENC_STATE_OPENING)
-    venc_connection_repeat_hello(&session->connection);
+    venc_connection_greeted(&session->connection);
 }
 
 static void on_packet(VencSession *session, const vsockenc_Packet *packet) {

@@ -94,6 +94,7 @@ void Session::Run() {
                      },
                      [this](MarkJob &job) {
                        Finish();
+                       Tend();  // reports a failure first
                        events_.On(event::Passed{job.token});
                      },
                      [&open](CloseJob &) { open = false; },

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { createLogger } from "../common/log.ts";
 import { readConfiguration } from "../host/config.ts";
+import { relayEncoders } from "../host/relay/encoders.ts";
 import { onTermination } from "./program.ts";
 
 /** `vsockenc relay`: serves the ports of the configuration's VMs until a signal stops it. */
@@ -24,6 +25,8 @@ The relay may be stopped, killed and restarted at any time; streams resume with 
     .action(async ({ config }: { config: string }) => {
       const configuration = readConfiguration(config);
       const log = createLogger("relay", configuration.log.level);
+      // Encoders are probed while the rest of the program loads.
+      const backend = relayEncoders(configuration.encoder, log);
       // Imported here, so that --help and all other commands work without the addons.
       const [{ Relay }, { viewerOf }, { isolationOf }, { onWatchError }] = await Promise.all([
         import("../host/relay/relay.ts"),
@@ -34,7 +37,7 @@ The relay may be stopped, killed and restarted at any time; streams resume with 
       // Most likely no descriptors are left; listeners retry by themselves.
       onWatchError((error) => log.error({ err: error }, "cannot accept a connection"));
       const isolation = isolationOf(configuration, log);
-      const started = Relay.start(configuration, log, viewerOf(configuration), isolation?.isolate);
+      const started = Relay.start(configuration, log, viewerOf(configuration), isolation?.isolate, backend);
       onTermination(() => {
         isolation?.close();
         void started.then((relay) => relay.stop());

@@ -16,15 +16,19 @@ export function nativeFolder(): string {
   return resolve(process.env["VSOCKENC_ADDONS"] ?? join(packageRoot, "build", "addon", "Release"));
 }
 
+/** Path of a native addon. */
+export function addonFile(addon: "os" | "media" | "gst"): string {
+  return join(nativeFolder(), `${addon}.node`);
+}
+
 /**
  * Loads one of the native addons; the caller gives the result its type.
  *
  * @throws NativeAddonError with the possible causes and the command that fixes each
  */
 export function loadAddon(addon: "os" | "media" | "gst"): unknown {
-  const file = join(nativeFolder(), `${addon}.node`);
   try {
-    return createRequire(import.meta.url)(file);
+    return createRequire(import.meta.url)(addonFile(addon));
   } catch (error) {
     const reason = errorText(error);
     throw new NativeAddonError(

@@ -25,6 +25,12 @@ const socketPath = z
     message: `exceeds ${MAX_SOCKET_PATH_BYTES} bytes, the limit for a UNIX socket's path; use a shorter folder`,
   });
 
+/** DRM gives render nodes the minor numbers 128 to 191; udev's names by path stay the same when a card is added. */
+const RENDER_NODE = /^\/dev\/dri\/(renderD(12[89]|1[3-8]\d|19[01])|by-path\/[\w.:-]+-render)$/;
+
+/** NVIDIA's driver supports no more. */
+export const MAX_NVIDIA_GPUS = 32;
+
 const users = z.array(z.int().min(0).max(0xffff_fffe)).max(16).default([]);
 
 /** What the guest's GPU is, and with it the VM's exporter. */
@@ -242,8 +248,30 @@ const fields = z.strictObject({
         .min(1)
         .default([...DEFAULT_ENCODERS])
         .describe(
-          'Encoders to try, best first. Those that do not work on this machine are skipped, as videotoolbox is on Linux. "null" encodes nothing, for measurements of everything else.',
+          'Encoders to try, best first. Those that do not work on this machine are skipped, as videotoolbox is on Linux. A stream whose encoder fails continues with the next (docs/deployment.md). "null" encodes nothing, for measurements of everything else.',
         ),
+      device: z
+        .strictObject({
+          vaapi: z
+            .string()
+            .regex(
+              RENDER_NODE,
+              "must be a render node, /dev/dri/renderD128 to /dev/dri/renderD191 or /dev/dri/by-path/…-render",
+            )
+            .optional()
+            .describe(
+              "Render node of the GPU for h264_vaapi and hevc_vaapi, such as /dev/dri/renderD129. By default libva chooses.",
+            ),
+          nvenc: z
+            .int()
+            .min(0)
+            .max(MAX_NVIDIA_GPUS - 1)
+            .optional()
+            .describe(
+              "Number of the GPU for h264_nvenc and hevc_nvenc, as `nvidia-smi -L` lists them. By default the first that can encode.",
+            ),
+        })
+        .prefault({}),
     })
     .prefault({}),
   isolation: z

@@ -21,7 +21,7 @@ export async function checkHost(configuration: Configuration | undefined): Promi
   return [
     checkNode(process.versions.node),
     ...addons,
-    ...(working ? [await checkEncoders(configuration), await checkSandbox(configuration)] : []),
+    ...(working ? [...(await checkEncoders(configuration?.encoder)), await checkSandbox(configuration)] : []),
     ...(process.platform === "darwin"
       ? checkMac(thisMac(configuration))
       : [...checkQemu(), ...checkRendering(configuration), checkKvm("/dev/kvm")]),
@@ -64,18 +64,33 @@ async function checkAddons(): Promise<Check[]> {
   ];
 }
 
-async function checkEncoders(configuration: Configuration | undefined): Promise<Check> {
+/** Probes the encoders as the relay does, and names the GPU that they are configured for. */
+export async function checkEncoders(encoder: Configuration["encoder"] | undefined): Promise<Check[]> {
   const { createBackend } = await import("../../host/encoders/index.ts");
+  const unavailable = new Map<string, { readonly why: string; readonly fix: string | undefined }>();
+  const onUnavailable = (name: string, why: string, fix?: string) => void unavailable.set(name, { why, fix });
+  const device = encoder?.device ?? {};
+  const offers = await createBackend(encoder?.order, { device, onUnavailable }).offers();
+  const names = offers.map(
+    ({ name, codec, hardware }) => `${name} (${codec}${hardware ? ", hardware" : ""})`,
+  );
+  const faults = [...unavailable].flatMap(([name, { why, fix }]) =>
+    fix === undefined ? [] : [warning(`encoder ${name}`, why, fix)],
+  );
+  const devices = Object.entries(device).map(([kind, value]): Check => {
+    const [name, ofKind] = [
+      `encoder.device.${kind}`,
+      (encoderName: string) => encoderName.endsWith(`_${kind}`),
+    ];
+    const users = offers.flatMap((offer) => (ofKind(offer.name) ? [offer.name] : []));
+    if (users.length > 0) return ok(name, `${value}: ${users.join(", ")}`);
+    const reasons = [...unavailable].flatMap(([encoderName, { why }]) => (ofKind(encoderName) ? [why] : []));
+    const why = reasons.join("; ") || "encoder.order has no encoder for it";
+    return warning(name, `${value}: ${why}`, `correct ${name} (see docs/configuration.md), or remove it`);
+  });
   const fix = "change encoder.order; libx264 always works";
-  try {
-    const offers = await createBackend(configuration?.encoder.order).offers();
-    const names = offers.map(
-      ({ name, codec, hardware }) => `${name} (${codec}${hardware ? ", hardware" : ""})`,
-    );
-    return offers.length > 0 ? ok("encoders", names.join(", ")) : failure("encoders", "none works", fix);
-  } catch (error) {
-    return failure("encoders", reason(error), fix);
-  }
+  const works = offers.length > 0 ? ok("encoders", names.join(", ")) : failure("encoders", "none works", fix);
+  return [works, ...faults, ...devices];
 }
 
 /** @param configuration default: the default encoders, and workers */

@@ -110,6 +110,7 @@ export interface EncodedPacket {
  * - dropped: the encoder returned no access unit, or flush() or close() removed the frame.
  * - frame-failed: this frame cannot be encoded; the session continues.
  * - failed: the session as a whole has failed; it takes no more frames.
+ * - replaced: another encoder, or the same one opened again, continues the stream with a key frame.
  * - note: for the log: the encoder's name, what it rejected, what has been recovered.
  */
 export type EncoderEvent =
@@ -118,6 +119,7 @@ export type EncoderEvent =
   | { readonly kind: "dropped"; readonly frame: number; readonly reason: "flushed" | "encoder" }
   | { readonly kind: "frame-failed"; readonly frame: number; readonly message: string }
   | { readonly kind: "failed"; readonly message: string }
+  | { readonly kind: "replaced"; readonly from: EncoderDescription; readonly to: EncoderDescription }
   | { readonly kind: "note"; readonly message: string };
 
 /** Receives the events of a session, never from within a call of its methods. */
@@ -127,7 +129,8 @@ export interface EncoderSession {
   /** Of the configuration in force: it changes with `reconfigure`. */
   readonly description: EncoderDescription;
   /**
-   * Queues one frame. Its pixels stay until "read", even if their owner closes the source meanwhile.
+   * Queues one frame. Its pixels stay until "read", even if their owner closes the source meanwhile (while a failed
+   * encoder is replaced, such a frame is dropped).
    *
    * "frame-failed" answers a frame of another size than the session's, of RGB where YUV is configured or the reverse,
    * or with a time stamp that does not exceed the last one.
@@ -153,11 +156,15 @@ export interface EncoderSession {
 
 export interface EncoderBackend {
   readonly name: string;
-  /** The encoders that open on this machine, best first. Probed once, within bounded time; never rejects. */
+  /**
+   * The encoders that work on this machine, best first. Probed once, within bounded time.
+   *
+   * @throws NativeAddonError
+   */
   offers(): Promise<readonly EncoderOffer[]>;
   /** The reason why `offers` is empty. */
   readonly unavailable?: string | undefined;
-  /** @throws EncoderUnavailableError, EncoderFailedError */
+  /** @throws EncoderUnavailableError, EncoderFailedError, EncoderFullError */
   open(configuration: EncoderConfiguration, listener: EncoderListener): Promise<EncoderSession>;
 }
 
@@ -174,6 +181,11 @@ export class EncoderUnavailableError extends EncoderError {
 /** The encoder rejected something or failed; the message includes its own. */
 export class EncoderFailedError extends EncoderError {
   override readonly name = "EncoderFailedError";
+}
+
+/** The encoder works, but has no room for another session now. */
+export class EncoderFullError extends EncoderError {
+  override readonly name = "EncoderFullError";
 }
 
 /** More frames are unanswered than a session allows. */

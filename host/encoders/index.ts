@@ -1,13 +1,12 @@
 /** The encoders of this machine as one back end, in the order of a preference list. */
-import { errorText } from "../../common/error-text.ts";
-import {
-  type EncoderBackend,
-  type EncoderConfiguration,
-  type EncoderListener,
-  type EncoderOffer,
-  type EncoderSession,
-  EncoderUnavailableError,
+import type {
+  EncoderBackend,
+  EncoderConfiguration,
+  EncoderListener,
+  EncoderOffer,
+  EncoderSession,
 } from "./encoder.ts";
+import { FallbackSession } from "./fallback-session.ts";
 import {
   LIBAVCODEC_ENCODERS,
   LibavcodecBackend,
@@ -15,6 +14,7 @@ import {
   type LibavcodecOptions,
 } from "./libavcodec.ts";
 import { NullBackend } from "./null.ts";
+import { EncoderOrder, type OrderOptions } from "./order.ts";
 import { VideoToolboxBackend } from "./videotoolbox.ts";
 
 /** The names in a preference list. */
@@ -23,7 +23,7 @@ export type EncoderName = "videotoolbox" | LibavcodecEncoderName | "null";
 /** All names. `null` encodes nothing, so it is only used when configured. */
 export const ENCODER_NAMES: readonly EncoderName[] = ["videotoolbox", ...LIBAVCODEC_ENCODERS, "null"];
 
-/** Without configuration. The same on every system, as encoders that do not open are skipped. */
+/** Without configuration. The same on every system, as encoders that do not work are skipped. */
 export const DEFAULT_ENCODERS: readonly EncoderName[] = ["videotoolbox", ...LIBAVCODEC_ENCODERS];
 
 /** Whether a preference list may include the name. */
@@ -38,22 +38,25 @@ export function isEncoderName(name: string): name is EncoderName {
  */
 export function createBackend(
   preference: readonly EncoderName[] = DEFAULT_ENCODERS,
-  options: LibavcodecOptions = {},
+  options: LibavcodecOptions & OrderOptions = {},
 ): PreferredBackend {
   const backends = preference.map((name) => {
     if (name === "null") return new NullBackend();
     return name === "videotoolbox" ? new VideoToolboxBackend(options) : new LibavcodecBackend(name, options);
   });
-  return new PreferredBackend(backends);
+  return new PreferredBackend(backends, options);
 }
 
-/** Several back ends as one: all their offers in order; `open` uses the first that succeeds. */
+/** Several back ends as one: all their offers in order, and sessions that change to the next when one fails. */
 export class PreferredBackend implements EncoderBackend {
   readonly name = "preferred";
   readonly #backends: readonly EncoderBackend[];
+  readonly #order: EncoderOrder;
 
-  constructor(backends: readonly EncoderBackend[]) {
+  /** @param backends best first */
+  constructor(backends: readonly EncoderBackend[], options: OrderOptions = {}) {
     this.#backends = backends;
+    this.#order = new EncoderOrder(backends, options);
   }
 
   async offers(): Promise<readonly EncoderOffer[]> {
@@ -62,25 +65,8 @@ export class PreferredBackend implements EncoderBackend {
 
   /** @throws EncoderUnavailableError with the reason of each back end. */
   async open(configuration: EncoderConfiguration, listener: EncoderListener): Promise<EncoderSession> {
-    const rejections: string[] = [];
-    const absences: string[] = [];
-    for (const backend of this.#backends) {
-      // An encoder that failed its probe is not tried again for every stream.
-      if ((await backend.offers()).length === 0) {
-        absences.push(`${backend.name}: ${backend.unavailable ?? "no encoder opens"}`);
-        continue;
-      }
-      try {
-        return await backend.open(configuration, listener);
-      } catch (error) {
-        rejections.push(`${backend.name}: ${errorText(error)}`);
-      }
-    }
-    const { codec, width, height } = configuration;
-    // The wire has room for one or two reasons: the ones that another configuration avoids come first.
-    const reasons = [...rejections, ...absences];
-    throw new EncoderUnavailableError(
-      `no encoder for ${codec} ${width}x${height}: ${reasons.join("; ") || "none is configured"}`,
-    );
+    // One probe for all.
+    await this.offers();
+    return await FallbackSession.open(this.#order, configuration, listener);
   }
 }

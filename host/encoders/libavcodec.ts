@@ -5,8 +5,7 @@
 import { PROFILES, type ProfileName } from "../../common/codec.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import type { EncoderOffer, RateControl } from "./encoder.ts";
-import type { LibavcodecSettings } from "./native.ts";
-import { NativeBackend, type NativeBackendOptions } from "./native.ts";
+import { type LibavcodecSettings, NativeBackend, type NativeBackendOptions } from "./native.ts";
 import type { StreamPlan } from "./plan.ts";
 
 interface EncoderProfile extends Omit<EncoderOffer, "name"> {
@@ -17,7 +16,20 @@ interface EncoderProfile extends Omit<EncoderOffer, "name"> {
    * Private options (`ffmpeg -h encoder=NAME`). With them it must return each access unit at once, make an IDR of each
    * forced key frame, insert no key frame by itself, and declare exactly the profile and level.
    */
-  readonly options: (plan: StreamPlan, threads: number) => Readonly<Record<string, string>>;
+  readonly options: (plan: StreamPlan, own: OwnOptions) => Readonly<Record<string, string>>;
+}
+
+interface OwnOptions {
+  readonly threads: number;
+  readonly device: EncoderDevice;
+}
+
+/** The GPU of the hardware encoders, where a machine has several. */
+export interface EncoderDevice {
+  /** Path of the render node; without it, libva chooses. */
+  readonly vaapi?: string | undefined;
+  /** CUDA's number of the GPU; without it, the first that can encode. */
+  readonly nvenc?: number | undefined;
 }
 
 /** A GPU may support less; its driver reports that when the encoder opens. */
@@ -47,7 +59,8 @@ const NVENC = {
   hardware: true,
   input: "nv12",
   liveRate: ["cbr", "vbr"],
-  options: ({ profile, level, rateControl }: StreamPlan) => ({
+  options: ({ profile, level, rateControl }: StreamPlan, { device: { nvenc } }: OwnOptions) => ({
+    ...(nvenc === undefined ? {} : { gpu: String(nvenc) }),
     preset: "p4",
     tune: "ull",
     rc: rateControl,
@@ -102,7 +115,7 @@ const ENCODER_PROFILES = {
     liveRate: [],
     // Its VUI is its own except for the options below: it needs no bitstream_restriction, as the SPS itself forbids
     // reordering (sps_max_num_reorder_pics), and has no flag for a fixed frame rate without an HRD.
-    options: ({ level, fixedRate }, threads) => ({
+    options: ({ level, fixedRate }, { threads }) => ({
       preset: "ultrafast",
       tune: "zerolatency",
       "forced-idr": "1",
@@ -137,6 +150,7 @@ export interface LibavcodecOptions extends NativeBackendOptions {
   readonly threads?: number;
   /** Added to the encoder's private options, or replacing them. */
   readonly options?: Readonly<Record<string, string>>;
+  readonly device?: EncoderDevice;
 }
 
 const MAX_THREADS = 64;
@@ -145,12 +159,12 @@ export class LibavcodecBackend extends NativeBackend {
   readonly name: LibavcodecEncoderName;
   protected readonly candidates: readonly EncoderOffer[];
   readonly #profile: EncoderProfile;
-  readonly #threads: number;
+  readonly #own: OwnOptions;
   readonly #options: Readonly<Record<string, string>>;
 
   /** @throws RangeError for a number of threads that is not 1 … 64. */
   constructor(name: LibavcodecEncoderName, options: LibavcodecOptions = {}) {
-    const { threads = 1 } = options;
+    const { threads = 1, device = {} } = options;
     if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
       throw new RangeError(`threads is ${threads}, expected a whole number from 1 to ${MAX_THREADS}`);
     }
@@ -159,20 +173,21 @@ export class LibavcodecBackend extends NativeBackend {
     this.#profile = ENCODER_PROFILES[name];
     const { codec, hardware, maxWidth, maxHeight, profiles } = this.#profile;
     this.candidates = [{ name, codec, hardware, maxWidth, maxHeight, profiles }];
-    this.#threads = threads;
+    this.#own = { threads, device };
     this.#options = options.options ?? {};
   }
 
   protected settings(plan: StreamPlan): LibavcodecSettings {
     const { input, liveRate, options } = this.#profile;
-    const threads = this.#threads;
+    const { threads, device } = this.#own;
     return {
       backend: "libavcodec",
       name: this.name,
       input,
       liveRate: liveRate.includes(plan.rateControl),
+      device: device.vaapi ?? "",
       threads,
-      options: { ...options(plan, threads), ...this.#options },
+      options: { ...options(plan, this.#own), ...this.#options },
     };
   }
 }

@@ -1,9 +1,8 @@
 /**
  * Native encoders, in media.node (host/native/media/binding/session_binding.cc). Their sessions reject frames that must
  * not reach the encoder, limit the unanswered frames, and pass the native events on. Their back ends find out, once, which
- * encoders open.
+ * encoders work.
  */
-import type { CodecName } from "../../common/codec.ts";
 import { errorText } from "../../common/error-text.ts";
 import { loadAddon } from "../../common/load-addon.ts";
 import { fourcc, PIXEL_FORMATS } from "../../proto/formats.ts";
@@ -16,6 +15,7 @@ import {
   type EncoderDescription,
   type EncoderEvent,
   EncoderFailedError,
+  EncoderFullError,
   type EncoderListener,
   type EncoderOffer,
   type EncoderSession,
@@ -24,9 +24,10 @@ import {
   type FrameSource,
 } from "./encoder.ts";
 import { describeStream, planStream, type Rates, type StreamPlan, sameStream } from "./plan.ts";
+import { type ProbeFailure, probeEncoder } from "./probe.ts";
 
 /** All numbers are checked by the caller and below 2^31, a peak bit rate below 2^53. */
-type NativeSettings = StreamPlan & BackendSettings;
+export type NativeSettings = StreamPlan & BackendSettings;
 export type BackendSettings = LibavcodecSettings | { readonly backend: "videotoolbox" };
 
 export interface LibavcodecSettings {
@@ -35,6 +36,8 @@ export interface LibavcodecSettings {
   readonly name: string;
   /** The encoder's pixel format; "vaapi" is NV12 that is uploaded to a surface. */
   readonly input: "i420" | "nv12" | "vaapi";
+  /** Of input "vaapi": the render node; "": libva's choice. */
+  readonly device: string;
   /** The encoder can change its bit rate in mid-stream; otherwise it is re-opened for that. */
   readonly liveRate: boolean;
   readonly threads: number;
@@ -142,7 +145,9 @@ class NativeEncoderSession implements EncoderSession {
     return describeStream(this.#encoder.offer, this.#plan);
   }
 
-  /** @throws EncoderUnavailableError from `plan`; EncoderFailedError when the encoder does not open. */
+  /**
+   * @throws EncoderUnavailableError from `plan`; EncoderFailedError, EncoderFullError when the encoder does not open.
+   */
   static async open(
     encoder: NativeEncoder,
     configuration: EncoderConfiguration,
@@ -236,7 +241,9 @@ class NativeEncoderSession implements EncoderSession {
         this.#opening.resolve();
         return;
       case "open-failed":
-        this.#opening.reject(new EncoderFailedError(event.message));
+        this.#opening.reject(
+          new (isFull(event.message) ? EncoderFullError : EncoderFailedError)(event.message),
+        );
         return;
       case "passed":
         this.#marks.get(event.token)?.();
@@ -281,13 +288,20 @@ function withResolvers() {
   return { promise, resolve, reject };
 }
 
-/** A driver that has not opened by then hangs. */
-const PROBE_MS = 5000;
+/**
+ * Whether an encoder that does not open has no room for another session. Codes do not say: NVENC's limit of sessions is
+ * "out of memory (10)" behind "Generic error in an external library"; VAAPI and VideoToolbox have texts of their own.
+ */
+function isFull(message: string): boolean {
+  return /out of memory|cannot allocate memory|resource allocation failed|busy|temporarily unavailable|-12915|-12907/i.test(
+    message,
+  );
+}
 
-/** Large enough for the minimum size of any encoder. */
+/** Large enough for any encoder: the hardware of Intel Macs takes no H.264 below 640x480. */
 const PROBE: Omit<EncoderConfiguration, "codec"> = {
-  width: 256,
-  height: 256,
+  width: 640,
+  height: 480,
   framerate: { numerator: 30, denominator: 1 },
   profile: undefined,
   levels: [],
@@ -301,13 +315,15 @@ const PROBE: Omit<EncoderConfiguration, "codec"> = {
 export interface NativeBackendOptions {
   /** Encode RGB as 0 … 255 instead of 16 … 235 (NV12 and I420 keep their range). Default false. */
   readonly fullRange?: boolean;
-  /** Called once, with the reason, when `offers` finds that an encoder does not open for one of its codecs. */
-  readonly onUnavailable?: (encoder: string, reason: string) => void;
+  /** What another process has found: `offers` probes nothing. */
+  readonly offers?: readonly EncoderOffer[] | undefined;
+  /** Called once when `offers` finds that an encoder does not work for one of its codecs; `remedy` as in ProbeFailure. */
+  readonly onUnavailable?: (encoder: string, reason: string, remedy?: string) => void;
 }
 
 export abstract class NativeBackend implements EncoderBackend {
   abstract readonly name: string;
-  /** The offers if everything opens, best first, each codec once. */
+  /** The offers if everything works, best first, each codec once. */
   protected abstract readonly candidates: readonly EncoderOffer[];
   readonly #options: NativeBackendOptions;
   #offers: Promise<readonly EncoderOffer[]> | undefined;
@@ -320,63 +336,65 @@ export abstract class NativeBackend implements EncoderBackend {
   /** The settings of this back end alone. */
   protected abstract settings(plan: StreamPlan): BackendSettings;
 
+  /** The reason why this system cannot have the encoder; undefined if it can. */
+  protected get absence(): string | undefined {
+    return undefined;
+  }
+
   get unavailable(): string | undefined {
     return this.#unavailable;
   }
 
   offers(): Promise<readonly EncoderOffer[]> {
-    this.#offers ??= this.#probe();
+    this.#offers ??= this.#find();
     return this.#offers;
   }
 
   async open(configuration: EncoderConfiguration, listener: EncoderListener): Promise<EncoderSession> {
+    if (this.absence !== undefined) throw new EncoderUnavailableError(this.absence);
     const offer = this.candidates.find(({ codec }) => codec === configuration.codec);
     if (offer === undefined) {
       const codecs = this.candidates.map(({ codec }) => codec).join(", ");
       throw new EncoderUnavailableError(`it makes ${codecs}, not ${configuration.codec}`);
     }
-    const plan = (wanted: EncoderConfiguration, currentLevel?: number) =>
-      planStream(wanted, offer, this.#options.fullRange, currentLevel);
-    const settings = (planned: StreamPlan) => this.settings(planned);
-    return await NativeEncoderSession.open({ offer, plan, settings }, configuration, listener);
+    return await NativeEncoderSession.open(this.#encoder(offer), configuration, listener);
   }
 
-  async #probe(): Promise<readonly EncoderOffer[]> {
-    const offers: EncoderOffer[] = [];
-    const reasons = new Set<string>();
-    // One after the other: hardware encoders allow few sessions.
-    for (const candidate of this.candidates) {
-      try {
-        await this.#tryCodec(candidate.codec);
-        offers.push(candidate);
-      } catch (error) {
-        reasons.add(errorText(error));
-      }
-    }
-    if (reasons.size > 0) {
-      const reason = [...reasons].join("; ");
-      if (offers.length === 0) this.#unavailable = reason;
-      this.#options.onUnavailable?.(this.name, reason);
-    }
-    return offers;
+  #encoder(offer: EncoderOffer): NativeEncoder {
+    return {
+      offer,
+      plan: (wanted, currentLevel) => planStream(wanted, offer, this.#options.fullRange, currentLevel),
+      settings: (plan) => this.settings(plan),
+    };
   }
 
-  /**
-   * Opens a session and closes it, within PROBE_MS. Nothing can stop a driver that hangs; its end is ignored.
-   *
-   * @throws EncoderError with the reason why it does not open
-   */
-  async #tryCodec(codec: CodecName): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      const error = new EncoderUnavailableError(`it did not open within ${PROBE_MS} ms`);
-      timer = setTimeout(() => reject(error), PROBE_MS);
-    });
-    const opened = this.open({ ...PROBE, codec }, () => {}).then((session) => session.close());
-    try {
-      await Promise.race([opened, late]);
-    } finally {
-      clearTimeout(timer);
+  async #find(): Promise<readonly EncoderOffer[]> {
+    const { offers } = this.#options;
+    if (offers !== undefined) {
+      const found = ({ name, codec }: EncoderOffer): boolean =>
+        offers.some((offer) => offer.name === name && offer.codec === codec);
+      return this.candidates.filter(found);
     }
+    // An addon that cannot be loaded is no fault of an encoder.
+    native();
+    const results = await Promise.all(this.candidates.map((offer) => this.#probe(offer)));
+    const failures = results.filter((result) => result !== undefined);
+    const works = this.candidates.filter((_, index) => results[index] === undefined);
+    if (failures.length > 0) {
+      const reason = [...new Set(failures.map((failure) => failure.reason))].join("; ");
+      if (works.length === 0) this.#unavailable = reason;
+      const remedy = failures.find((failure) => failure.remedy !== undefined)?.remedy;
+      this.#options.onUnavailable?.(this.name, reason, remedy);
+    }
+    return works;
+  }
+
+  /** @returns undefined if it works, also if it is full now */
+  async #probe(offer: EncoderOffer): Promise<ProbeFailure | undefined> {
+    if (this.absence !== undefined) return { reason: this.absence };
+    const { plan, settings } = this.#encoder(offer);
+    const planned = plan({ ...PROBE, codec: offer.codec });
+    const failure = await probeEncoder(this.name, { ...planned, ...settings(planned) });
+    return failure === undefined || isFull(failure.reason) ? undefined : failure;
   }
 }

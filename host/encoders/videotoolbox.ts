@@ -4,13 +4,7 @@
  * encoders are never used.
  */
 import { PROFILES } from "../../common/codec.ts";
-import {
-  type EncoderConfiguration,
-  type EncoderListener,
-  type EncoderOffer,
-  type EncoderSession,
-  EncoderUnavailableError,
-} from "./encoder.ts";
+import type { EncoderOffer } from "./encoder.ts";
 import { type BackendSettings, hasVideoToolbox, NativeBackend } from "./native.ts";
 
 /** The largest sizes, in pixels, are those of an M1 Pro's engine in real time. */
@@ -24,12 +18,8 @@ export class VideoToolboxBackend extends NativeBackend {
     { ...ENGINE, codec: "h265", profiles: PROFILES.h265, maxWidth: 8192, maxHeight: 4352 },
   ];
 
-  override async open(
-    configuration: EncoderConfiguration,
-    listener: EncoderListener,
-  ): Promise<EncoderSession> {
-    if (hasVideoToolbox()) return await super.open(configuration, listener);
-    throw new EncoderUnavailableError("it needs macOS: this host's native addon was built without it");
+  protected override get absence(): string | undefined {
+    return hasVideoToolbox() ? undefined : "it needs macOS: this host's native addon was built without it";
   }
 
   protected settings(): BackendSettings {

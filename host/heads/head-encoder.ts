@@ -21,7 +21,6 @@ type Size = Pick<EncoderConfiguration, "width" | "height">;
 
 interface Current {
   readonly session: EncoderSession;
-  readonly opened: EncoderDescription;
   configuration: EncoderConfiguration;
   /** The settings need a new session, or this one has failed. */
   stale: boolean;
@@ -66,10 +65,9 @@ export class HeadEncoder {
       await session.close();
       throw new EncoderFailedError("the head is no longer watched");
     }
-    const opened = session.description;
-    this.#current = { session, opened, configuration, stale: false };
-    this.#options.metrics.encoderOpened(opened);
-    this.#options.log.info(opened, "encoder opened");
+    this.#current = { session, configuration, stale: false };
+    this.#options.metrics.encoderOpened(session.description);
+    this.#options.log.info(session.description, "encoder opened");
     return true;
   }
 
@@ -139,6 +137,11 @@ export class HeadEncoder {
         if (event.kind === "failed" && this.#current !== undefined) this.#current.stale = true;
         this.#take()?.reject(new EncoderFailedError(event.message));
         break;
+      case "replaced":
+        this.#options.metrics.encoderClosed(event.from);
+        this.#options.metrics.encoderOpened(event.to);
+        this.#options.log.info(event.to, "encoder replaced");
+        break;
       case "note":
         this.#options.log.info(`encoder: ${event.message}`);
         break;
@@ -155,7 +158,7 @@ export class HeadEncoder {
     const current = this.#current;
     if (current === undefined) return;
     this.#current = undefined;
-    this.#options.metrics.encoderClosed(current.opened);
+    this.#options.metrics.encoderClosed(current.session.description);
     try {
       await current.session.close();
     } catch (error) {

@@ -10,11 +10,11 @@ import { parseAddress } from "../../common/address.ts";
 import { type Health, StatusServer } from "../../common/status-server.ts";
 import { type Configuration, ConfigurationError, type VmConfiguration } from "../config.ts";
 import type { EncoderBackend, EncoderOffer } from "../encoders/encoder.ts";
-import { createBackend } from "../encoders/index.ts";
 import { connectUnix } from "../native/listener.ts";
 import { setRunBudget } from "../native/picture.ts";
 import { ChardevLink } from "./chardev-link.ts";
 import type { Link } from "./connection.ts";
+import { relayEncoders } from "./encoders.ts";
 import { Listener, type ListenerOptions } from "./listener.ts";
 import { limitLines } from "./log-limit.ts";
 import { RelayMetrics } from "./metrics.ts";
@@ -79,6 +79,7 @@ export class Relay {
    *
    * @param openViewer opens the viewer of streams and heads, if there is one
    * @param isolate without it, this process serves all peers
+   * @param backend by default those of the configuration
    * @throws EncoderUnavailableError if no configured encoder works on this machine
    * @throws SocketError if it cannot listen
    * @throws the errors of `openViewer`
@@ -88,11 +89,9 @@ export class Relay {
     log: Logger,
     openViewer?: OpenRelayViewer,
     isolate?: Isolate,
+    backend: EncoderBackend = relayEncoders(configuration.encoder, log),
   ): Promise<Relay> {
     setRunBudget(configuration.pictures.max_runs);
-    const backend = createBackend(configuration.encoder.order, {
-      onUnavailable: (encoder, reason) => log.info({ encoder, reason }, "encoder unavailable"),
-    });
     const offers = await backend.offers();
     const relay = new Relay(configuration, backend, offers, log, isolate);
     log.info({ encoders: offers.map(({ name, codec }) => `${name} (${codec})`) }, "encoders");

@@ -394,6 +394,11 @@ export class Stream implements SessionHandler {
       case "failed":
         this.#output.fail(new SessionError("ENCODER_FAILED", event.message));
         break;
+      case "replaced":
+        this.#metrics.encoderClosed(event.from);
+        this.#metrics.encoderOpened(event.to);
+        this.#log.info(event.to, "encoder replaced");
+        break;
       case "note":
         this.#log.info(`encoder: ${event.message}`);
         break;

@@ -26,6 +26,7 @@ export const toWorker = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("start"),
     configuration: workerConfiguration,
+    /** The encoders that work: a worker probes none. */
     offers: z.array(z.custom<EncoderOffer>()),
     viewer: z.boolean(),
     idleMs: z.number(),

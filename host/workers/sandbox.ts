@@ -9,6 +9,7 @@ import { realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { nativeFolder } from "../../common/load-addon.ts";
 import { packageRoot } from "../../common/package-root.ts";
+import { MAX_NVIDIA_GPUS } from "../config.ts";
 import type { EncoderName } from "../encoders/index.ts";
 
 /** Own files of the process: a later path of the same number belongs to another. */
@@ -17,7 +18,10 @@ const SYSTEM_FILES = ["/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/proc/self"
 const VAAPI = { read: ["/sys/dev/char", "/sys/devices", "/etc/vulkan"], devices: ["/dev/dri"] };
 const NVENC = {
   read: ["/sys/devices", "/proc/driver/nvidia"],
-  devices: ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"],
+  devices: [
+    ...["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"],
+    ...Array.from({ length: MAX_NVIDIA_GPUS }, (_, index) => `/dev/nvidia${index}`),
+  ],
 };
 
 /** System calls of Node, libx264 and libavcodec with its hardware, once they run. */

@@ -165,8 +165,6 @@ export class WorkerHost implements VmHost {
     if (this.#worker !== undefined || this.#closed) return this.#worker;
     const { configuration, vm, offers, sources, log } = this.#parts;
     const { log: logging, encoder, pictures } = configuration;
-    // Those that work: a worker need not try the others again.
-    const order = encoder.order.filter((name) => offers.some((offer) => offer.name === name));
     const { child, fd } = this.#options.launcher.take();
     const channel = new Channel<FromWorker, ToWorker>(fd, fromWorker, {
       onMessage: (incoming) => this.#receive(incoming),
@@ -177,7 +175,7 @@ export class WorkerHost implements VmHost {
     log.info({ pid: child.pid }, "worker started");
     channel.send({
       type: "start",
-      configuration: { log: logging, encoder: { ...encoder, order }, pictures, vm },
+      configuration: { log: logging, encoder, pictures, vm },
       offers: [...offers],
       viewer: sources !== undefined,
       idleMs: this.#options.idleMs ?? IDLE_MS,

@@ -7,10 +7,9 @@
 import type { Logger } from "pino";
 import { errorText } from "../../common/error-text.ts";
 import type { WorkerConfiguration } from "../config.ts";
-import type { EncoderBackend } from "../encoders/encoder.ts";
-import { createBackend } from "../encoders/index.ts";
 import { os } from "../native/os-addon.ts";
 import { setRunBudget } from "../native/picture.ts";
+import { relayEncoders } from "../relay/encoders.ts";
 import { RelayMetrics } from "../relay/metrics.ts";
 import type { SourceOffers, VmViewer, VmViewerParts } from "../relay/relay-viewer.ts";
 import type { ServedPeer } from "../relay/vm-host.ts";
@@ -104,7 +103,7 @@ export class Worker {
     const { vm, encoder, pictures } = configuration;
     const log = this.#parts.log(configuration);
     setRunBudget(pictures.max_runs);
-    const backend: EncoderBackend = createBackend(encoder.order);
+    const backend = relayEncoders(encoder, log, offers);
     const parts = { backend, metrics: this.#metrics, log };
     const server = new VmServer({
       ...parts,

@@ -6,7 +6,13 @@ import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { formatChecks } from "../../../cli/doctor/check.ts";
 import { checkGuest, looksLikeGuest } from "../../../cli/doctor/guest.ts";
-import { checkConfiguration, checkHost, checkKvm, checkNode } from "../../../cli/doctor/host.ts";
+import {
+  checkConfiguration,
+  checkEncoders,
+  checkHost,
+  checkKvm,
+  checkNode,
+} from "../../../cli/doctor/host.ts";
 import { parseConfiguration } from "../../../host/config.ts";
 import { encodeExportMessage } from "../../../proto/export.ts";
 import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
@@ -24,6 +30,20 @@ describe("doctor on a host", () => {
       expect(checks).toContainEqual(expect.objectContaining({ name, status: "ok" }));
     }
     for (const { status, fix } of checks) expect(fix === undefined).toBe(status === "ok");
+  });
+
+  it("names the GPU of each kind of encoder, and why none uses it", async () => {
+    const device = { vaapi: "/dev/dri/renderD191", nvenc: 31 };
+    const checks = await checkEncoders({ order: ["libx264", "h264_vaapi"], device });
+    expect(checks).toMatchObject([
+      { name: "encoders", status: "ok", detail: "libx264 (h264)" },
+      {
+        name: "encoder.device.vaapi",
+        status: "warning",
+        detail: expect.stringMatching(/^\/dev\/dri\/renderD191: .*no VAAPI device \/dev\/dri\/renderD191/),
+      },
+      { name: "encoder.device.nvenc", detail: "31: encoder.order has no encoder for it" },
+    ]);
   });
 
   it("knows the oldest Node, and what KVM needs", () => {

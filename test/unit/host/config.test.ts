@@ -26,7 +26,7 @@ describe("configuration", () => {
       log: { level: "info" },
       isolation: "vm",
       pictures: { max_runs: 16384 },
-      encoder: { order: [...DEFAULT_ENCODERS] },
+      encoder: { order: [...DEFAULT_ENCODERS], device: {} },
       status: { enabled: true, port: 9478 },
       viewer: { enabled: false, host: "127.0.0.1", port: 8844, remote: false, names: [], max_viewers: 32 },
       vm: [{ name: "desk", ports: ["/run/a.sock"], chardev: "server", users: [], view }],
@@ -76,9 +76,33 @@ describe("configuration", () => {
     [`${VM}[viewer]\ntoken = 'short'`, "viewer.token"],
     [`[log]\nlevel = 'loud'\n${VM}`, "log.level"],
     [`[encoder]\norder = ['h262']\n${VM}`, "encoder.order[0]"],
+    ...[
+      "/dev/dri/card0",
+      "renderD128",
+      "/dev/dri/renderD127",
+      "/dev/dri/renderD192",
+      "/dev/dri/by-path/x-card",
+    ].map((path) => [
+      `encoder.device.vaapi = '${path}'\n${VM}`,
+      "encoder.device.vaapi: must be a render node, /dev/dri/renderD128 to /dev/dri/renderD191",
+    ]),
+    [`encoder.device.nvenc = 32\n${VM}`, "encoder.device.nvenc"],
+    [`encoder.device.nvenc = '0'\n${VM}`, "encoder.device.nvenc"],
+    [`encoder.device.cuda = 0\n${VM}`, "encoder.device"],
   ])("refuses %j and names %s", (text, field) => {
     expect(refusal(text)).toContain("host.toml");
     expect(refusal(text)).toContain(field);
+  });
+
+  it.each([
+    ["vaapi", "/dev/dri/renderD128"],
+    ["vaapi", "/dev/dri/renderD191"],
+    ["vaapi", "/dev/dri/by-path/pci-0000:03:00.0-render"],
+    ["nvenc", 0],
+    ["nvenc", 31],
+  ])("accepts the encoders' device %s = %j", (kind, value) => {
+    const text = `encoder.device.${kind} = ${JSON.stringify(value)}\n${VM}`;
+    expect(parseConfiguration(text, "test").encoder.device).toEqual({ [kind]: value });
   });
 
   it("accepts listeners without a VM, and VMs with a listener only", () => {

@@ -70,6 +70,7 @@ LavcSettings ReadLavc(const Napi::Object &from) {
   ReadStream(from, settings);
   settings.name = Text(from, "name");
   settings.input = ReadInput(from);
+  settings.device = Text(from, "device");
   settings.live_rate = from.Get("liveRate").ToBoolean();
   settings.threads = Integer(from, "threads");
   const auto options = from.Get("options").As<Napi::Object>();

@@ -122,7 +122,7 @@ AccessUnit UnitOf(PacketPointer packet) {
 // unit at once holds one and its reference.
 constexpr int kSurfaces = 4;
 
-void Check(int result, const char *what) {
+void Check(int result, const std::string &what) {
   if (result < 0) throw EncoderError(what + (": " + AvError(result)));
 }
 
@@ -132,12 +132,13 @@ void Check(int result, const char *what) {
 // Only the absence of a device is tested: the upload is untested (no such GPU available).
 class HardwareFrames {
  public:
-  // Opens the default device and makes `context` take its surfaces; call it before avcodec_open2.
-  // Throws EncoderError.
-  explicit HardwareFrames(AVCodecContext &context) {
+  // Opens the device, by default libva's choice, and makes `context` take its surfaces; call it
+  // before avcodec_open2. Throws EncoderError.
+  HardwareFrames(AVCodecContext &context, const std::string &path) {
     AVBufferRef *device = nullptr;
-    Check(av_hwdevice_ctx_create(&device, AV_HWDEVICE_TYPE_VAAPI, nullptr, nullptr, 0),
-          "no VAAPI device");
+    const int result = av_hwdevice_ctx_create(&device, AV_HWDEVICE_TYPE_VAAPI,
+                                              path.empty() ? nullptr : path.c_str(), nullptr, 0);
+    Check(result, path.empty() ? "no VAAPI device" : "no VAAPI device " + path);
     device_.reset(device);
     frames_.reset(av_hwframe_ctx_alloc(device));
     if (!frames_) throw EncoderError("out of memory for surfaces");
@@ -270,7 +271,7 @@ class LavcEncoder : public SessionEncoder {
     SetRate(context, settings_.rates);
     try {
       if (settings_.input == EncoderInput::kVaapi) {
-        hardware_ = std::make_unique<HardwareFrames>(context);
+        hardware_ = std::make_unique<HardwareFrames>(context, settings_.device);
       }
       OpenCodec(&context, codec, settings_);
     } catch (const EncoderError &error) {

@@ -14,7 +14,8 @@ enum class EncoderInput { kI420, kNv12, kVaapi };
 struct LavcSettings : StreamSettings {
   std::string name;  // libavcodec's, e.g. "libx264"
   EncoderInput input;
-  bool live_rate;  // the encoder can change its bit rate in mid-stream
+  std::string device;  // of kVaapi: the render node; empty: libva's choice
+  bool live_rate;      // the encoder can change its bit rate in mid-stream
   int threads;
   std::vector<std::pair<std::string, std::string>> options;  // of the codec itself
 };

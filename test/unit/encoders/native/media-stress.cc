@@ -117,6 +117,7 @@ LavcSettings Settings(const std::string &preset, bool live_rate) {
            .keyframe_interval = 5},
           "libx264",
           EncoderInput::kI420,
+          {},
           live_rate,
           1,
           {{"preset", preset}, {"tune", "zerolatency"}, {"forced-idr", "1"}}};

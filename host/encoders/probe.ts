@@ -1,0 +1,80 @@
+/**
+ * Finds out whether encoders work, in a process of their own (probe-child.mjs): a driver that crashes or hangs ends that
+ * process alone.
+ *
+ * Encoders that are asked about in one turn share a process, where they are probed side by side. If several have no answer
+ * when it ends, each is asked again in a process of its own, so the one at fault is found.
+ */
+import { fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { addonFile } from "../../common/load-addon.ts";
+import type { NativeSettings } from "./native.ts";
+
+/** A driver that has not answered by then hangs. */
+const PROBE_MS = 5000;
+
+/** Why an encoder does not work. */
+export interface ProbeFailure {
+  readonly reason: string;
+  /** Where its driver crashes or hangs; otherwise the reason is the driver's own. */
+  readonly remedy?: string | undefined;
+}
+
+interface Question {
+  readonly name: string;
+  readonly settings: NativeSettings;
+  readonly resolve: (failure: ProbeFailure | undefined) => void;
+}
+
+/** Of the current turn. */
+const questions: Question[] = [];
+
+/**
+ * Opens an encoder and encodes a few frames.
+ *
+ * @param name as in encoder.order, for the reason
+ * @returns undefined if it works
+ */
+export function probeEncoder(name: string, settings: NativeSettings): Promise<ProbeFailure | undefined> {
+  if (questions.length === 0) queueMicrotask(() => ask(questions.splice(0)));
+  return new Promise((resolve) => questions.push({ name, settings, resolve }));
+}
+
+/** What the child sends. */
+interface Answer {
+  readonly index: number;
+  readonly reason?: string;
+}
+
+function ask(asked: readonly Question[]): void {
+  const waiting = new Map(asked.entries());
+  const child = fork(fileURLToPath(new URL("probe-child.mjs", import.meta.url)), [addonFile("media")], {
+    execArgv: [],
+    stdio: ["ignore", "ignore", "ignore", "ipc"],
+  });
+  /** @param how the process has ended, where there is no answer */
+  const end = (how = "", remedy?: string): void => {
+    clearTimeout(timer);
+    child.kill("SIGKILL");
+    // A process that the kernel cannot kill must not keep this one.
+    child.unref();
+    if (child.connected) child.disconnect();
+    const unanswered = [...waiting.values()];
+    waiting.clear();
+    for (const question of unanswered) {
+      if (unanswered.length > 1) ask([question]);
+      else question.resolve({ reason: `${question.name} ${how}`, remedy });
+    }
+  };
+  const fault = (how: string): void =>
+    end(`${how} when it was probed`, "update its driver, or leave it out of encoder.order");
+  const timer = setTimeout(() => fault(`did not answer within ${PROBE_MS / 1000} s`), PROBE_MS);
+  child.on("message", ({ index, reason }: Answer) => {
+    waiting.get(index)?.resolve(reason === undefined ? undefined : { reason });
+    waiting.delete(index);
+    if (waiting.size === 0) end();
+  });
+  child.on("exit", (status, signal) => fault(`crashed (${signal ?? `status ${status}`})`));
+  child.on("error", (error) => end(`has no process to be probed in: ${error.message}`));
+  child.send(asked.map(({ settings }) => settings));
+}

@@ -42,6 +42,8 @@ afterEach(async () => {
 async function start(script: string): Promise<TestRelay> {
   relay = await TestRelay.start(folder, {
     encoders: ["videotoolbox"],
+    // The shim counts, and reports, for a process.
+    isolation: "none",
     environment: {
       ...SANITIZER_RUNTIME,
       VSOCKENC_ADDONS: SANITIZED_ADDONS,
@@ -81,17 +83,17 @@ describe("the element with VideoToolbox", () => {
     expect(await counters()).toMatchObject({ frames_failed: 0, untagged_frames: 0, live_objects: 0 });
   });
 
-  // The relay's probes submit two frames, and each session submits one to warm up.
+  // Each session submits a frame to warm up.
   it("loses no frame when sessions are lost, hang, malfunction and find no encoder", async () => {
     const file = await encode(
-      "fail:50:-12903:async;fail:100:-12912:sync;late:150:-17691;fail:200:-12915:async;silent:250;refuse:4:-12915",
+      "fail:50:-12903:async;fail:100:-12912:sync;late:150:-17691;fail:200:-12915:async;silent:250;refuse:2:-12915",
     );
     const { frames, keyFrames } = inspectStream(file);
     expect(frames).toBe(FRAMES);
     expect(keyFrames).toBeGreaterThanOrEqual(1 + 5);
     await expectPattern(file, FRAMES, SIZE);
     const counted = await counters();
-    expect(counted["sessions_created"]).toBeGreaterThanOrEqual(2 + 1 + 5);
+    expect(counted["sessions_created"]).toBeGreaterThanOrEqual(1 + 5);
     expect(counted).toMatchObject({ sessions_refused: 1, live_objects: 0 });
   });
 

@@ -22,7 +22,18 @@ export interface Program {
 
 /** Starts `vsockenc` with these arguments; it is killed when the test has finished. */
 export function startProgram(...args: readonly string[]): Program {
-  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  return startProgramWith({}, ...args);
+}
+
+/** @param environment added to our own */
+export function startProgramWith(
+  environment: Readonly<Record<string, string>>,
+  ...args: readonly string[]
+): Program {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...environment },
+  });
   onTestFinished(() => void child.kill("SIGKILL"));
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += String(data)));

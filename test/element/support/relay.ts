@@ -13,7 +13,11 @@ import type { Environment } from "./programs.ts";
 import { ResourceMemory } from "./resource-memory.ts";
 
 /** Differences from the default relay; `encoders` is its encoder.order. */
-type RelayOptions = { readonly encoders?: readonly string[]; readonly environment?: Environment };
+type RelayOptions = {
+  readonly encoders?: readonly string[];
+  readonly isolation?: "vm" | "none";
+  readonly environment?: Environment;
+};
 
 export class TestRelay {
   /** UNIX listener without a VM: pixels are sent over the socket. */
@@ -27,7 +31,7 @@ export class TestRelay {
   readonly #memory: ResourceMemory;
 
   private constructor(folder: string, tcpPort: number, statusPort: number, options: RelayOptions) {
-    const { encoders = ["libx264", "libx265"], environment = {} } = options;
+    const { encoders = ["libx264", "libx265"], isolation = "vm", environment = {} } = options;
     this.inlineSocket = join(folder, "inline.sock");
     const resourceSocket = join(folder, "resource.sock");
     const memorySocket = join(folder, "memory.sock");
@@ -38,6 +42,7 @@ export class TestRelay {
     const config = join(folder, "relay.toml");
     const settings = `
       encoder.order = ${JSON.stringify(encoders)}
+      isolation = "${isolation}"
       status.port = ${statusPort}
       log.level = "debug"
       vm = [{ name = "vm", export = ${JSON.stringify(exportPath)} }]

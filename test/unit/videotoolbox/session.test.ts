@@ -5,6 +5,7 @@ import { loadAddon } from "../../../common/load-addon.ts";
 import {
   type EncoderConfiguration,
   EncoderFailedError,
+  EncoderFullError,
   type EncoderSession,
 } from "../../../host/encoders/encoder.ts";
 import { createBackend } from "../../../host/encoders/index.ts";
@@ -15,8 +16,9 @@ import { until } from "../../support/until.ts";
 import { hevcNalTypes, NAL, nalTypes } from "../encoders/support/annexb.ts";
 import { decode, spsOf } from "../encoders/support/decode.ts";
 import { Canvas, configurationOf } from "../encoders/support/encode.ts";
-import { drawPattern, psnr } from "../encoders/support/pattern.ts";
+import { drawPattern, psnr, type RgbImage } from "../encoders/support/pattern.ts";
 import { Recorder } from "../encoders/support/recorder.ts";
+import { SANITIZER_RUNTIME } from "./support/sanitized.ts";
 import { shim } from "./support/shim.ts";
 
 const [WIDTH, HEIGHT] = [320, 240];
@@ -54,6 +56,17 @@ async function open(changes: Partial<EncoderConfiguration> = {}, script = ""): P
   return session;
 }
 
+/** Has the processes of probes load the addons of this one, with a script for the shim in them. */
+async function probing<T>(script: string, body: () => Promise<T>): Promise<T> {
+  const variables = { ...SANITIZER_RUNTIME, VT_SHIM_SCRIPT: script };
+  Object.assign(process.env, variables);
+  try {
+    return await body();
+  } finally {
+    for (const name of Object.keys(variables)) delete process.env[name];
+  }
+}
+
 /** Draws and encodes the frames `from` … `to - 1`, one at a time. */
 async function encode(session: EncoderSession, from: number, to: number): Promise<void> {
   for (let frame = from; frame < to; frame += 1) {
@@ -67,7 +80,7 @@ const range = (count: number): number[] => Array.from({ length: count }, (_, ind
 
 describe("the videotoolbox back end", () => {
   it("offers the codecs that open", async () => {
-    expect(await createBackend(["videotoolbox"]).offers()).toMatchObject([
+    expect(await probing("", () => createBackend(["videotoolbox"]).offers())).toMatchObject([
       {
         name: "videotoolbox",
         codec: "h264",
@@ -79,23 +92,45 @@ describe("the videotoolbox back end", () => {
   });
 
   it("comes first by default", async () => {
-    const session = await createBackend().open(configurationOf(), recorder.listener);
+    const session = await probing("", () => createBackend().open(configurationOf(), recorder.listener));
     expect(session.description).toMatchObject({ encoder: "videotoolbox", hardware: true });
     await session.close();
   });
 
   it("never uses a software encoder, and reports that no other is available", async () => {
-    shim.setScript("no-hardware");
     const reported: string[] = [];
     const backend = createBackend(["videotoolbox", "libx264"], {
       onUnavailable: (encoder, reason) => reported.push(`${encoder}: ${reason}`),
     });
-    expect((await backend.offers()).map(({ name }) => name)).toEqual(["libx264"]);
+    const offers = await probing("no-hardware", () => backend.offers());
+    expect(offers.map(({ name }) => name)).toEqual(["libx264"]);
     expect(reported).toHaveLength(1);
     expect(reported[0]).toMatch(/^videotoolbox: .*-12908/);
     const session = await backend.open(configurationOf(), recorder.listener);
     expect(session.description.encoder).toBe("libx264");
     await session.close();
+  });
+
+  it("that fails in mid-stream is followed by the next encoder, with a key frame and no wrong picture", async () => {
+    const backend = createBackend(["videotoolbox", "libx264"]);
+    const configuration = configurationOf({ width: WIDTH, height: HEIGHT });
+    const session = await probing("", () => backend.open(configuration, recorder.listener));
+    opened.push(session);
+    // Its media engine is gone: every later session fails at its first frame.
+    shim.setScript("fail:6+:-12903:async");
+    await encode(session, 0, 12);
+    expect(session.description.encoder).toBe("libx264");
+    expect(recorder.errors).toEqual([{ frame: 5, message: expect.stringContaining("-12903") }]);
+    expect(recorder.keys).toEqual([0, 6]);
+    const shown = range(12).filter((frame) => frame !== 5);
+    expect(recorder.packets.map(({ frame }) => frame)).toEqual(shown);
+    const images = decode(recorder.stream, WIDTH, HEIGHT, "h264");
+    expect(images).toHaveLength(shown.length);
+    for (const [index, frame] of shown.entries()) {
+      expect(psnr(drawPattern(WIDTH, HEIGHT, frame), images[index] as RgbImage)).toBeGreaterThan(
+        LEAST_QUALITY,
+      );
+    }
   });
 
   it("rejects unsupported settings with their limit", async () => {
@@ -221,7 +256,7 @@ describe("a videotoolbox session that is disturbed", () => {
   });
 
   it("does not open when every encoder stays busy", async () => {
-    await expect(open({}, "refuse:*:-12915")).rejects.toThrow(EncoderFailedError);
+    await expect(open({}, "refuse:*:-12915")).rejects.toThrow(EncoderFullError);
     await expect(open({}, "refuse:*:-12915")).rejects.toThrow(/-12915/);
   });
 });

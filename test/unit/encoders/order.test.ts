@@ -1,0 +1,389 @@
+/** When a stream leaves an encoder, and which one a new stream tries first, by a clock that the tests set. */
+import { beforeEach, describe, expect, it } from "vitest";
+import {
+  type EncoderBackend,
+  type EncoderConfiguration,
+  type EncoderDescription,
+  EncoderFailedError,
+  EncoderFullError,
+  type EncoderListener,
+  type EncoderOffer,
+  type EncoderSession,
+  EncoderUnavailableError,
+  type FrameRequest,
+  type FrameSource,
+} from "../../../host/encoders/encoder.ts";
+import { PreferredBackend } from "../../../host/encoders/index.ts";
+import { configurationOf, requestOf } from "./support/encode.ts";
+import { Recorder } from "./support/recorder.ts";
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+
+let now: number;
+let passedOver: string[];
+beforeEach(() => {
+  now = 1e6;
+  passedOver = [];
+});
+
+/** A session that answers a frame when it is told to. */
+class ScriptedSession implements EncoderSession {
+  readonly description: EncoderDescription;
+  readonly #listener: EncoderListener;
+  readonly waiting: FrameRequest[] = [];
+  closed = false;
+  #failed = false;
+
+  constructor(encoder: string, listener: EncoderListener) {
+    const colorimetry = { primaries: 1, transfer: 1, matrix: 1, fullRange: false };
+    const size = { width: 320, height: 240 };
+    this.description = { encoder, hardware: true, ...size, colorimetry, bitrateKbps: 1, keyframeInterval: 1 };
+    this.#listener = listener;
+  }
+
+  encode(_source: FrameSource, request: FrameRequest): void {
+    if (this.closed || this.#failed) throw new EncoderFailedError("the session is closed, or has failed");
+    this.waiting.push(request);
+  }
+
+  /** Answers all frames. */
+  packets(): void {
+    const times = { queueUs: 0, convertUs: 0, encodeUs: 0 };
+    for (const { frame } of this.waiting.splice(0)) {
+      this.#listener({ kind: "read", frame });
+      this.#listener({ kind: "packet", frame, key: true, data: new Uint8Array(1), ...times });
+    }
+  }
+
+  /** As native sessions do: the frames behind the failed one are dropped later. */
+  fail(message = "no luck"): void {
+    this.#failed = true;
+    const failed = this.waiting.shift()?.frame;
+    if (failed !== undefined) {
+      this.#listener({ kind: "read", frame: failed });
+      this.#listener({ kind: "frame-failed", frame: failed, message });
+    }
+    this.#listener({ kind: "failed", message });
+  }
+
+  #drop(reason: "encoder" | "flushed"): void {
+    for (const { frame } of this.waiting.splice(0)) {
+      this.#listener({ kind: "read", frame });
+      this.#listener({ kind: "dropped", frame, reason });
+    }
+  }
+
+  reconfigure(): boolean {
+    return !this.closed;
+  }
+
+  async drain(): Promise<void> {
+    this.packets();
+  }
+
+  async flush(): Promise<void> {
+    this.#drop("flushed");
+  }
+
+  async close(): Promise<void> {
+    await new Promise(setImmediate);
+    this.#drop("encoder");
+    this.closed = true;
+  }
+}
+
+class ScriptedBackend implements EncoderBackend {
+  readonly name: string;
+  readonly sessions: ScriptedSession[] = [];
+  /** Thrown by the next openings. */
+  error: Error | undefined;
+  /** Openings settle when it does. */
+  gate: Promise<void> = Promise.resolve();
+  /** Called by each opening. */
+  onOpen: () => void = () => undefined;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  get last(): ScriptedSession {
+    const session = this.sessions.at(-1);
+    if (session === undefined) throw new Error(`${this.name} was not opened`);
+    return session;
+  }
+
+  async offers(): Promise<readonly EncoderOffer[]> {
+    const size = { maxWidth: 4096, maxHeight: 4096 };
+    return [{ name: this.name, codec: "h264", hardware: true, profiles: ["high"], ...size }];
+  }
+
+  async open(_configuration: EncoderConfiguration, listener: EncoderListener): Promise<EncoderSession> {
+    this.onOpen();
+    await this.gate;
+    if (this.error !== undefined) throw this.error;
+    const session = new ScriptedSession(this.name, listener);
+    this.sessions.push(session);
+    return session;
+  }
+}
+
+const source = { closed: false } as FrameSource;
+
+function setUp() {
+  const [card, software] = [new ScriptedBackend("card"), new ScriptedBackend("software")];
+  const backend = new PreferredBackend([card, software], {
+    now: () => now,
+    onPassedOver: (encoder, reason, pauseMs) =>
+      passedOver.push(`${encoder}: ${reason}, ${pauseMs / SECOND} s`),
+  });
+  const recorder = new Recorder();
+  const open = () => backend.open(configurationOf(), recorder.listener);
+  /** The encoder of a new stream, which is closed again. */
+  const first = async (): Promise<string> => {
+    const session = await open();
+    await session.close();
+    return session.description.encoder;
+  };
+  return { card, software, recorder, open, first };
+}
+
+/** Lets a session change its encoder. */
+const settled = (session: EncoderSession): Promise<void> => session.drain();
+
+async function encodeAll(session: EncoderSession, from: number, to: number): Promise<void> {
+  for (let frame = from; frame < to; frame++) session.encode(source, requestOf(frame));
+  await session.drain();
+}
+
+/** Has a new stream leave the card at its first frame. */
+async function disappoint({ card, open }: ReturnType<typeof setUp>): Promise<void> {
+  const session = await open();
+  expect(session.description.encoder).toBe("card");
+  card.last.fail();
+  await settled(session);
+  expect(session.description.encoder).toBe("software");
+  await session.close();
+}
+
+describe("an encoder that a stream has left", () => {
+  it("is asked again after ten seconds, then twenty, and so on up to ten minutes", async () => {
+    const scene = setUp();
+    const pauses = [10, 20, 40, 80, 160, 320, 600, 600];
+    for (const pause of pauses) {
+      await disappoint(scene);
+      now += pause * SECOND - 1;
+      expect(await scene.first()).toBe("software");
+      now += 1;
+    }
+    expect(passedOver).toEqual(pauses.map((pause) => `card: no luck, ${pause} s`));
+    expect(await scene.first()).toBe("card");
+  });
+
+  it("starts over after ten good minutes", async () => {
+    const scene = setUp();
+    await disappoint(scene);
+    now += 10 * SECOND;
+    await disappoint(scene);
+    now += 20 * SECOND + 10 * MINUTE;
+    await disappoint(scene);
+    expect(passedOver.at(-1)).toBe("card: no luck, 10 s");
+  });
+
+  it("is reported once, whatever number of streams leave it", async () => {
+    const scene = setUp();
+    const sessions = [await scene.open(), await scene.open(), await scene.open()];
+    for (const session of scene.card.sessions.slice()) session.fail();
+    await Promise.all(sessions.map(settled));
+    expect(sessions.map(({ description }) => description.encoder)).toEqual(Array(3).fill("software"));
+    expect(passedOver).toHaveLength(1);
+  });
+
+  it("is tried last during its pause, where the others cannot", async () => {
+    const scene = setUp();
+    await disappoint(scene);
+    scene.software.error = new EncoderUnavailableError("it makes h265, not h264");
+    expect(await scene.first()).toBe("card");
+  });
+
+  it("is not opened again by the same stream", async () => {
+    const scene = setUp();
+    const session = await scene.open();
+    scene.card.last.fail();
+    await settled(session);
+    now += MINUTE;
+    scene.software.last.fail("no luck either");
+    await settled(session);
+    expect(scene.recorder.errors).toEqual([{ frame: undefined, message: "no luck either" }]);
+    expect(() => session.encode(source, requestOf(9))).toThrow(EncoderFailedError);
+    expect(scene.card.sessions).toHaveLength(1);
+  });
+});
+
+describe("an encoder that has worked for a stream", () => {
+  /** Has the card fail after three access units, so many times. */
+  async function fail(
+    scene: ReturnType<typeof setUp>,
+    session: EncoderSession,
+    times: number,
+    everyMs: number,
+  ) {
+    for (let count = 0; count < times; count++) {
+      const frame = scene.recorder.answered;
+      await encodeAll(session, frame, frame + 3);
+      now += everyMs;
+      scene.card.last.fail();
+      await settled(session);
+    }
+  }
+
+  it("is opened again, and left at the third failure within a minute", async () => {
+    const scene = setUp();
+    const session = await scene.open();
+    await fail(scene, session, 2, 29 * SECOND);
+    expect(session.description.encoder).toBe("card");
+    expect(passedOver).toEqual([]);
+    await fail(scene, session, 1, 29 * SECOND);
+    expect(session.description.encoder).toBe("software");
+    expect(scene.card.sessions).toHaveLength(3);
+    expect(passedOver).toHaveLength(1);
+  });
+
+  it("is kept if it fails less often", async () => {
+    const scene = setUp();
+    const session = await scene.open();
+    await fail(scene, session, 10, 30 * SECOND);
+    expect(session.description.encoder).toBe("card");
+    expect(passedOver).toEqual([]);
+  });
+
+  it("is left if it then fails at its first frames", async () => {
+    const scene = setUp();
+    const session = await scene.open();
+    await fail(scene, session, 1, SECOND);
+    await encodeAll(session, 3, 5);
+    scene.card.last.fail();
+    await settled(session);
+    expect(session.description.encoder).toBe("software");
+  });
+
+  it("is followed by the next where it does not open again", async () => {
+    const scene = setUp();
+    const session = await scene.open();
+    await encodeAll(session, 0, 3);
+    scene.card.error = new EncoderFailedError("the card has gone");
+    scene.card.last.fail();
+    await settled(session);
+    expect(session.description.encoder).toBe("software");
+    expect(scene.recorder.notes).toEqual(["card: the card has gone; the next one is used"]);
+  });
+});
+
+describe("an encoder that does not open", () => {
+  it("for lack of room is asked again after a second, without a report", async () => {
+    const { card, first, recorder } = setUp();
+    card.error = new EncoderFullError("out of memory (10)");
+    expect(await first()).toBe("software");
+    expect(recorder.notes).toEqual(["card: out of memory (10); the next one is used"]);
+    card.error = undefined;
+    now += SECOND - 1;
+    expect(await first()).toBe("software");
+    now += 1;
+    expect(await first()).toBe("card");
+    expect(passedOver).toEqual([]);
+  });
+
+  it("for another reason, which may be the stream's own, is asked by the next stream", async () => {
+    const { card, first } = setUp();
+    card.error = new EncoderFailedError("too large");
+    expect(await first()).toBe("software");
+    card.error = undefined;
+    expect(await first()).toBe("card");
+  });
+});
+
+describe("a session that changes its encoder", () => {
+  /** Opens a session whose card fails, and whose next encoder opens when `proceed` is called. */
+  async function failing() {
+    const scene = setUp();
+    const session = await scene.open();
+    let proceed: () => void = () => undefined;
+    scene.software.gate = new Promise((resolve) => {
+      proceed = resolve;
+    });
+    // An old session could still answer, and hold what the new one needs.
+    scene.software.onOpen = () => expect(scene.card.last.closed).toBe(true);
+    for (const frame of [0, 1, 2]) session.encode(source, requestOf(frame));
+    scene.card.last.fail();
+    session.encode(source, requestOf(3));
+    return { ...scene, session, proceed };
+  }
+
+  it("loses the frames of the old one, and holds new ones for the next", async () => {
+    const { session, recorder, software, proceed } = await failing();
+    expect(session.reconfigure(configurationOf())).toBe(false);
+    proceed();
+    await session.drain();
+    expect(recorder.errors.map(({ frame }) => frame)).toEqual([0]);
+    expect(recorder.dropped).toEqual([1, 2].map((frame) => ({ frame, reason: "encoder" })));
+    expect(recorder.packets.map(({ frame }) => frame)).toEqual([3]);
+    expect(software.sessions).toHaveLength(1);
+    expect(session.reconfigure(configurationOf())).toBe(true);
+    expect(recorder.broken).toEqual([]);
+  });
+
+  it("drops a frame whose picture is closed before that", async () => {
+    const { session, recorder, proceed } = await failing();
+    session.encode({ closed: true } as FrameSource, requestOf(4));
+    proceed();
+    await session.drain();
+    expect(recorder.packets.map(({ frame }) => frame)).toEqual([3]);
+    expect(recorder.dropped.at(-1)).toEqual({ frame: 4, reason: "encoder" });
+  });
+
+  it("may be flushed", async () => {
+    const { session, recorder, proceed } = await failing();
+    const flushed = session.flush();
+    proceed();
+    await flushed;
+    expect(recorder.dropped.at(-1)).toEqual({ frame: 3, reason: "flushed" });
+  });
+
+  it("may be closed: every frame is answered, and the new encoder is closed too", async () => {
+    const { session, recorder, software, proceed } = await failing();
+    const closed = session.close();
+    proceed();
+    await closed;
+    expect(recorder.answered).toBe(4);
+    expect(recorder.errors.map(({ frame }) => frame)).toEqual([0]);
+    expect(software.sessions.every((each) => each.closed)).toBe(true);
+    expect(() => session.encode(source, requestOf(5))).toThrow("the session is closed");
+  });
+
+  it("fails where no encoder opens, and says why", async () => {
+    const { session, recorder, software, proceed } = await failing();
+    software.error = new EncoderFailedError("no memory");
+    proceed();
+    await session.drain();
+    expect(recorder.answered).toBe(4);
+    expect(recorder.errors.at(-1)).toEqual({
+      frame: undefined,
+      message: "no luck; no encoder for h264 320x240: software: no memory",
+    });
+  });
+
+  it("survives a second failure before the first frame of the new one", async () => {
+    const { session, recorder, software, proceed } = await failing();
+    const wasOpened = software.open.bind(software);
+    software.open = async (...args) => {
+      const opened = await wasOpened(...args);
+      software.last.fail("at once");
+      return opened;
+    };
+    proceed();
+    await session.drain();
+    await session.drain();
+    expect(recorder.answered).toBe(4);
+    expect(recorder.errors.at(-1)).toEqual({ frame: undefined, message: "at once" });
+  });
+});

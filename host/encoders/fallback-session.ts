@@ -127,8 +127,7 @@ export class FallbackSession implements EncoderSession {
       try {
         await this.#openNext(reason);
       } catch (error) {
-        this.#failure =
-          error instanceof EncoderFailedError ? error : new EncoderFailedError(errorText(error));
+        this.#failure = new EncoderFailedError(errorText(error));
       }
     }
     this.#replacing = undefined;

@@ -1,5 +1,5 @@
 /**
- * Finds out whether encoders work, in a process of their own (probe-child.mjs): a driver that crashes or hangs ends that
+ * Finds out whether encoders work, in a process of their own (probe-child.cjs): a driver that crashes or hangs ends that
  * process alone.
  *
  * Encoders that are asked about in one turn share a process, where they are probed side by side. If several have no answer
@@ -48,7 +48,7 @@ interface Answer {
 
 function ask(asked: readonly Question[]): void {
   const waiting = new Map(asked.entries());
-  const child = fork(fileURLToPath(new URL("probe-child.mjs", import.meta.url)), [addonFile("media")], {
+  const child = fork(fileURLToPath(new URL("probe-child.cjs", import.meta.url)), [addonFile("media")], {
     execArgv: [],
     stdio: ["ignore", "ignore", "ignore", "ipc"],
   });

@@ -1,8 +1,8 @@
 /**
  * The process in which encoders are probed (probe.ts): a driver that crashes or hangs here harms nobody else.
  *
- * Arguments: the path of media.node. It receives one message, an array of NativeSettings (native.ts), and answers each
- * with { index, reason }, without a reason if the encoder works. JavaScript, as it also runs in an uncompiled checkout, and
+ * Arguments: the path of media.node. It receives one message, an array of NativeSettings (native.ts), sends { started: true },
+ * and answers each with { index, reason }, without a reason if the encoder works. JavaScript, as it also runs in an uncompiled checkout, and
  * CommonJS, which starts faster.
  */
 const { NativeSession, inlinePicture } = require(process.argv[2]);
@@ -57,6 +57,7 @@ function probe(settings) {
 }
 
 process.on("message", (all) => {
+  process.send({ started: true });
   all.forEach(async (settings, index) => {
     process.send({ index, reason: await probe(settings) });
   });

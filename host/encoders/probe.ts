@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { addonFile } from "../../common/load-addon.ts";
 import type { NativeSettings } from "./native.ts";
 
-/** A driver that has not answered by then hangs. */
+/** A driver hangs if no answer comes for so long; the child's start, which may be slow on a busy machine, counts apart. */
 const PROBE_MS = 5000;
 
 /** Why an encoder does not work. */
@@ -40,9 +40,9 @@ export function probeEncoder(name: string, settings: NativeSettings): Promise<Pr
   return new Promise((resolve) => questions.push({ name, settings, resolve }));
 }
 
-/** What the child sends. */
+/** What the child sends: at first that it has started, without an index. */
 interface Answer {
-  readonly index: number;
+  readonly index?: number;
   readonly reason?: string;
 }
 
@@ -70,6 +70,8 @@ function ask(asked: readonly Question[]): void {
     end(`${how} when it was probed`, "update its driver, or leave it out of encoder.order");
   const timer = setTimeout(() => fault(`did not answer within ${PROBE_MS / 1000} s`), PROBE_MS);
   child.on("message", ({ index, reason }: Answer) => {
+    timer.refresh();
+    if (index === undefined) return;
     waiting.get(index)?.resolve(reason === undefined ? undefined : { reason });
     waiting.delete(index);
     if (waiting.size === 0) end();

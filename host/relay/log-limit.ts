@@ -2,7 +2,10 @@
 import type { Logger } from "pino";
 import { RateLimit } from "../../common/rate-limit.ts";
 
-const LINES_PER_SECOND = 20;
+/** Of one link. */
+export const LINES_PER_SECOND = 30;
+/** About requests that are answered with an error: they must not take the place of the lines about their session. */
+export const ANSWER_LINES_PER_SECOND = 5;
 /** Time from the first line that was left out to the line that says how many were. */
 export const SUMMARY_MS = 5000;
 
@@ -10,11 +13,11 @@ export const SUMMARY_MS = 5000;
 const LIMITED: readonly (string | symbol)[] = ["fatal", "error", "warn", "info"];
 
 /** A logger, with its children, that writes a bounded number of lines and counts the others in one. */
-export function limitLines(log: Logger): Logger {
-  const rate = new RateLimit(LINES_PER_SECOND);
+export function limitLines(log: Logger, perSecond = LINES_PER_SECOND): Logger {
+  const rate = new RateLimit(perSecond);
   let suppressed = 0;
   const summarise = (): void => {
-    log.warn({ suppressed }, `suppressed lines of this link: more than ${LINES_PER_SECOND} in a second`);
+    log.warn({ suppressed }, `suppressed lines of this link: more than ${perSecond} in a second`);
     suppressed = 0;
   };
   const isWithin = (): boolean => {

@@ -30,6 +30,7 @@ import { BufferTable } from "./buffers.ts";
 import type { EncoderGate } from "./encoder-gate.ts";
 import { internalError, RequestError, SessionError, wireErrorCode } from "./errors.ts";
 import { IncomingPixels } from "./inline-pixels.ts";
+import { ANSWER_LINES_PER_SECOND, limitLines } from "./log-limit.ts";
 import type { StreamMetrics } from "./metrics.ts";
 import type { StreamObserver } from "./relay-viewer.ts";
 import { checkAttach, checkConfigure, configuredBody, TIERS } from "./requests.ts";
@@ -73,6 +74,7 @@ export class Stream implements SessionHandler {
   readonly #output: SessionOutput;
   readonly #options: StreamOptions;
   readonly #log: Logger;
+  readonly #answerLog: Logger;
   readonly #metrics: StreamMetrics;
   readonly #buffers: BufferTable;
   /** Messages behind an earlier, slow one, with the credit to return for each. */
@@ -94,6 +96,7 @@ export class Stream implements SessionHandler {
     this.#output = output;
     this.#options = options;
     this.#log = options.log;
+    this.#answerLog = limitLines(options.log, ANSWER_LINES_PER_SECOND);
     this.#metrics = options.metrics;
     this.#buffers = new BufferTable(options.resources, options.metrics);
     this.#metrics.sessionOpened();
@@ -451,7 +454,7 @@ export class Stream implements SessionHandler {
     if (code === undefined) throw error;
     if (subject === ErrorSubject.FRAME_NUMBER) this.#metrics.frameFailed(code);
     const text = truncate(errorText(error));
-    this.#log.warn({ subject: ErrorSubject[subject], id, code }, text);
+    this.#answerLog.warn({ subject: ErrorSubject[subject], id, code }, text);
     this.#output.answer({ type: "error", body: { code: ErrorCode[code], text, fatal: false, subject, id } });
   }
 

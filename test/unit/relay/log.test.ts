@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
-import { limitLines, SUMMARY_MS } from "../../../host/relay/log-limit.ts";
+import { ANSWER_LINES_PER_SECOND, limitLines, SUMMARY_MS } from "../../../host/relay/log-limit.ts";
 import { until } from "../../support/until.ts";
 
 describe("the log of a program", () => {
@@ -69,6 +69,15 @@ describe("the log of a link", () => {
     expect(lines.at(-1)).toMatchObject({ msg: "later" });
     vi.advanceTimersByTime(10 * SUMMARY_MS);
     expect(lines).toHaveLength(written + 2);
+  });
+
+  it("has the line about a session, however many of its requests were answered with errors", () => {
+    const link = limitLines(log);
+    const answers = limitLines(link, ANSWER_LINES_PER_SECOND);
+    for (let n = 0; n < 1000; n++) answers.warn("frame refused");
+    link.warn("session rejected");
+    expect(lines).toHaveLength(ANSWER_LINES_PER_SECOND + 1);
+    expect(lines.at(-1)).toMatchObject({ msg: "session rejected" });
   });
 
   it("takes no lines from another link, and leaves out none for debugging", () => {

@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { crc32 } from "node:zlib";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { stagingBytes } from "../../../host/native/picture.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
@@ -13,6 +13,7 @@ const { ErrorCode, ErrorSubject, SourceTier } = vsockenc;
 const grey = (level: number): Buffer => Buffer.alloc(PICTURE_BYTES, level);
 
 const bench = relayBench();
+afterEach(() => void vi.useRealTimers());
 let guest: ConnectedGuest;
 
 async function start(encoder = "null"): Promise<void> {
@@ -76,7 +77,8 @@ describe("inline pixels", () => {
     const rest = pixels.length - 1000;
     guest.frame(1, 0, { inlineBytes: pixels.length });
     await send(1, pixels, 0, rest);
-    // In one write, so that the relay has both before the encoder's thread can say that it has read the first.
+    // In one write and one turn, so that the relay has both before the encoder's thread can say that it has read the first.
+    vi.useFakeTimers({ toFake: ["performance"] });
     guest.socket.cork();
     await guest.data(1, rest, pixels.subarray(rest));
     guest.frame(2, 0, { inlineBytes: PICTURE_BYTES });

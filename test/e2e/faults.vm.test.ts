@@ -189,8 +189,9 @@ describe("a hostile guest does not disturb another's stream", () => {
       },
     ],
     [
+      // A relay that keeps up with it answers each with an error; one that does not ends the session.
       "a flood of frames without a configuration",
-      "rejected a session",
+      '"code":',
       async () => forge([attach(0, await anyId()), ...upTo(5000).map((n) => frame(n + 1, 0))]),
     ],
     [

@@ -7,12 +7,17 @@ import { onWatchError } from "../host/native/poller.ts";
 import { Worker } from "../host/workers/worker.ts";
 
 const CONNECTION = 3;
+/** How long an orderly end may take. */
+const GRACE_MS = 1000;
 
 os.setNonBlocking(CONNECTION);
 const worker = new Worker(CONNECTION, {
   log: ({ log, vm }) => createLogger("worker", log.level).child(vm === undefined ? {} : { vm: vm.name }),
   show: (offers, parts) => new VmSources(offers, parts),
-  onEnd: () => worker.close(),
+  onEnd: () => {
+    worker.close();
+    setTimeout(() => process.exit(), GRACE_MS).unref();
+  },
 });
 onWatchError((error) => {
   throw error;

@@ -54,8 +54,12 @@ export class WorkerLauncher {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
-    if (this.#spare !== undefined) closeDescriptor(this.#spare.fd);
+    const spare = this.#spare;
+    if (spare === undefined) return;
     this.#spare = undefined;
+    closeDescriptor(spare.fd);
+    // It may still be starting, and has nothing to lose.
+    spare.child.kill("SIGKILL");
   }
 
   #prepare(): void {
@@ -84,6 +88,8 @@ export class WorkerLauncher {
       env: confinedEnvironment(),
     });
     closeDescriptor(theirs);
+    // A relay that stops does not wait for its workers: the end of their connections ends them.
+    child.unref();
     child.on("error", (error) => log.error({ err: error }, "cannot start a worker"));
     return { child, fd: own };
   }

@@ -194,7 +194,7 @@ export class WorkerHost implements VmHost {
     if (this.#worker !== worker) return;
     this.#worker = undefined;
     const { child, startedMs } = worker;
-    const kill = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
+    const kill = setTimeout(() => child.kill("SIGKILL"), STOP_MS).unref();
     child.once("exit", (code, signal) => {
       clearTimeout(kill);
       const { log } = this.#parts;

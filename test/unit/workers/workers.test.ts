@@ -75,14 +75,17 @@ describe("a worker for each VM", () => {
     const ahead = new WorkerLauncher({ confine, encoders: ["null"], ahead: true, log });
     onTestFinished(() => ahead.close());
     bench.resource(1);
+    const lines: string[] = [];
     await bench.start(`log.level = "error"\n${vm("a")}`, {
+      log: pino({ level: "info" }, { write: (line) => lines.push(line) }),
       isolate: (parts) => new WorkerHost(parts, { launcher: ahead }),
     });
     // Those of earlier tests end in their own time.
     await until(() => workers().length === 1, "the process ahead alone");
-    const before = workers();
+    const [before] = workers();
     await stream(bench.guest(port("a")));
-    expect(workers()).toEqual(before);
+    const started = lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === "worker started");
+    expect(started).toMatchObject([{ vm: "a", pid: before }]);
     await until(() => workers().length === 2, "the next process");
     bench.stop();
     ahead.close();

@@ -18,7 +18,7 @@ import { decode, spsOf } from "../encoders/support/decode.ts";
 import { Canvas, configurationOf } from "../encoders/support/encode.ts";
 import { drawPattern, psnr, type RgbImage } from "../encoders/support/pattern.ts";
 import { Recorder } from "../encoders/support/recorder.ts";
-import { SANITIZER_RUNTIME } from "./support/sanitized.ts";
+import { probing } from "./support/probing.ts";
 import { shim } from "./support/shim.ts";
 
 const [WIDTH, HEIGHT] = [320, 240];
@@ -54,17 +54,6 @@ async function open(changes: Partial<EncoderConfiguration> = {}, script = ""): P
   const session = await new VideoToolboxBackend().open(configuration, recorder.listener);
   opened.push(session);
   return session;
-}
-
-/** Has the processes of probes load the addons of this one, with a script for the shim in them. */
-async function probing<T>(script: string, body: () => Promise<T>): Promise<T> {
-  const variables = { ...SANITIZER_RUNTIME, VT_SHIM_SCRIPT: script };
-  Object.assign(process.env, variables);
-  try {
-    return await body();
-  } finally {
-    for (const name of Object.keys(variables)) delete process.env[name];
-  }
 }
 
 /** Draws and encodes the frames `from` … `to - 1`, one at a time. */

@@ -18,6 +18,7 @@ import { until } from "../../support/until.ts";
 import { decode } from "../encoders/support/decode.ts";
 import { placement } from "../encoders/support/encode.ts";
 import { drawPattern, pack, psnr } from "../encoders/support/pattern.ts";
+import { probing } from "./support/probing.ts";
 import { shim } from "./support/shim.ts";
 
 const { ErrorCode } = vsockenc;
@@ -56,7 +57,7 @@ class Bench {
       `[[vm]]\nname = "t"\nexport = "${join(this.folder, "export")}"`,
       `[[listen]]\naddress = "unix:${socket}"\nvm = "t"`,
     ].join("\n");
-    this.#relay = await Relay.start(parseConfiguration(text, "test"), silent);
+    this.#relay = await probing("", () => Relay.start(parseConfiguration(text, "test"), silent));
     this.#guest = new ConnectedGuest(socket);
     await this.#guest.open();
     return this.#guest;

@@ -163,13 +163,12 @@ describe("the bridge in a guest, with its own choice of pipeline", () => {
   it("shows pictures in order, also to a viewer that joins between key frames", async () => {
     await withCounter(async () => {
       const first = await watch();
-      await untilMore(first, 20);
+      await first.untilCounted(6);
       const second = await watch();
-      await untilMore(second, 15);
+      await second.untilCounted(6);
       for (const page of [first, second]) {
         expectRising((await page.paints()).map(({ number }) => number));
         const counters = (await page.counters()).filter((counter) => counter !== undefined);
-        expect(new Set(counters).size).toBeGreaterThan(5);
         counters.forEach((counter, at) => {
           expect(counter).toBeGreaterThanOrEqual(Math.max(...counters.slice(0, at + 1)) - BUFFERS);
         });

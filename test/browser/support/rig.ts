@@ -194,6 +194,12 @@ export class ViewedPage {
     await until(async () => (await this.paints()).length >= count, `${count} paints`);
   }
 
+  /** Waits for pictures with `count` different counters: on a slow guest, many pictures may show the same one. */
+  async untilCounted(count: number): Promise<void> {
+    const different = async () => new Set((await this.counters()).filter((counter) => counter !== undefined));
+    await until(async () => (await different()).size >= count, `${count} different counters`);
+  }
+
   /** Sends a frame, and returns after it was painted: a decoder that holds it back until the next one hangs here. */
   async sendAndSee(source: PlayedSource): Promise<void> {
     source.send();

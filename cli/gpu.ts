@@ -46,9 +46,17 @@ function endpoint(flags: Flags, command: Command): VhostEndpoint {
 
 /** Serves the VM until QEMU ends (exit status 0) or a signal arrives. */
 async function serve(flags: Flags, command: Command): Promise<void> {
-  const log = createLogger("gpu", flags.logLevel);
   const { heads, mode, exportPath, exportUid, record } = flags;
+  const served = endpoint(flags, command);
   // Imported here, so that --help and --print-capabilities work without the addon.
+  const [{ confineSelf, filterSystemCalls }, { GPU_SYSTEM_CALLS, gpuRules }] = await Promise.all([
+    import("../host/native/sandbox.ts"),
+    import("../host/gpu/sandbox.ts"),
+  ]);
+  const paths = [served.kind === "path" ? served.path : [], exportPath ?? []].flat();
+  const unconfined = confineSelf(gpuRules(paths, record), served.kind === "descriptor" ? [served.fd] : []);
+  const log = createLogger("gpu", flags.logLevel);
+  if (unconfined !== undefined) log.warn({ reason: unconfined }, "runs without a sandbox for files");
   const [{ GpuService: Service }, { onWatchError }] = await Promise.all([
     import("../host/gpu/service.ts"),
     import("../host/native/poller.ts"),
@@ -60,8 +68,9 @@ async function serve(flags: Flags, command: Command): Promise<void> {
   let service: GpuService | undefined;
   // First, so that a signal that arrives at once leaves no socket file behind.
   onTermination(() => service?.close());
-  const sockets = { endpoint: endpoint(flags, command), exportPath, exportUsers: exportUid };
+  const sockets = { endpoint: served, exportPath, exportUsers: exportUid };
   service = new Service({ ...sockets, heads, mode, recordPath: record }, log);
+  filterSystemCalls(GPU_SYSTEM_CALLS, log);
   await service.ended;
 }
 

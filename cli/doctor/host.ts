@@ -21,7 +21,9 @@ export async function checkHost(configuration: Configuration | undefined): Promi
   return [
     checkNode(process.versions.node),
     ...addons,
-    ...(working ? [...(await checkEncoders(configuration?.encoder)), await checkSandbox(configuration)] : []),
+    ...(working
+      ? [...(await checkEncoders(configuration?.encoder)), ...(await checkSandboxes(configuration))]
+      : []),
     ...(process.platform === "darwin"
       ? checkMac(thisMac(configuration))
       : [...checkQemu(), ...checkRendering(configuration), checkKvm("/dev/kvm")]),
@@ -93,17 +95,29 @@ export async function checkEncoders(encoder: Configuration["encoder"] | undefine
   return [works, ...faults, ...devices];
 }
 
-/** @param configuration default: the default encoders, and workers */
-async function checkSandbox(configuration: Configuration | undefined): Promise<Check> {
-  if (configuration?.isolation === "none") {
-    const fix = 'remove isolation = "none" from the configuration';
-    return warning("workers", "all VMs are encoded in one process", fix);
-  }
-  const { whyUnconfined } = await import("../../host/workers/sandbox.ts");
+/** @param configuration default: the default encoders, workers, and a GPU process */
+async function checkSandboxes(configuration: Configuration | undefined): Promise<Check[]> {
+  const { whyUnconfined, whyUnfiltered } = await import("../../host/native/sandbox.ts");
+  const { workerRules } = await import("../../host/workers/sandbox.ts");
   const { DEFAULT_ENCODERS } = await import("../../host/encoders/index.ts");
-  const why = whyUnconfined(configuration?.encoder.order ?? DEFAULT_ENCODERS);
-  if (why === undefined) return ok("workers", "confined by Landlock and seccomp");
-  return warning("workers", `not confined: ${why}`, "use Linux 5.13 or newer with Landlock (lsm=landlock,…)");
+  const unfiltered = whyUnfiltered();
+  const check = (name: string, why: string | undefined): Check => {
+    const fix = "use Linux 5.13 or newer with Landlock (lsm=landlock,…) and seccomp";
+    if (why !== undefined) return warning(name, `not confined: ${why}`, fix);
+    if (unfiltered !== undefined) return warning(name, `system calls are not filtered: ${unfiltered}`, fix);
+    return ok(name, "confined by Landlock and seccomp");
+  };
+  const order = configuration?.encoder.order ?? DEFAULT_ENCODERS;
+  const workers =
+    configuration?.isolation === "none"
+      ? warning(
+          "workers",
+          "all VMs are encoded in one process",
+          'remove isolation = "none" from the configuration',
+        )
+      : check("workers", whyUnconfined(workerRules(order)));
+  const hasGpus = configuration?.vm.some(({ gpu }) => gpu?.socket !== undefined) ?? true;
+  return [workers, ...(hasGpus ? [check("GPU processes", whyUnconfined({}))] : [])];
 }
 
 const QEMU = process.arch === "arm64" ? "qemu-system-aarch64" : "qemu-system-x86_64";

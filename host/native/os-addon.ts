@@ -130,6 +130,8 @@ interface OsAddon {
   setNonBlocking(fd: number): void;
   /** Lets every thread make these system calls, and no others, for ever: those fail with EPERM. Throws off Linux. */
   allowSystemCalls(names: readonly string[]): void;
+  /** Becomes another program, which gets these descriptors; returns only by an error. */
+  execute(path: string, args: readonly string[], descriptors: readonly number[]): never;
   /** Maps the regions and takes the descriptors over, one for each. Throws an Error if the table is invalid. */
   readonly GuestMemory: new (
     regions: readonly RegionDescription[],

@@ -1,8 +1,9 @@
 import type { Logger } from "pino";
 import type { Configuration } from "../config.ts";
+import { whyUnconfined } from "../native/sandbox.ts";
 import type { Isolate } from "../relay/relay.ts";
 import { WorkerLauncher } from "./launcher.ts";
-import { whyUnconfined } from "./sandbox.ts";
+import { workerRules } from "./sandbox.ts";
 import { WorkerHost } from "./worker-host.ts";
 
 /** Workers for a relay's VMs. */
@@ -14,7 +15,7 @@ export interface Isolation {
 /** The isolation of a configuration; undefined for "none". Logs what this system cannot do. */
 export function isolationOf({ isolation, encoder }: Configuration, log: Logger): Isolation | undefined {
   if (isolation === "none") return undefined;
-  const reason = whyUnconfined(encoder.order);
+  const reason = whyUnconfined(workerRules(encoder.order));
   if (reason !== undefined) log.warn({ reason }, "workers run without a sandbox for files");
   const options = { confine: reason === undefined, encoders: encoder.order, ahead: true, log };
   const launcher = new WorkerLauncher(options);

@@ -9,7 +9,8 @@ import type { Logger } from "pino";
 import { packageRoot } from "../../common/package-root.ts";
 import type { EncoderName } from "../encoders/index.ts";
 import { closeDescriptor, os } from "../native/os-addon.ts";
-import { confined, confinedEnvironment } from "./sandbox.ts";
+import { confined, confinedEnvironment } from "../native/sandbox.ts";
+import { workerRules } from "./sandbox.ts";
 
 /** The next process starts when the stream that took the last one runs. */
 const SPARE_DELAY_MS = 2000;
@@ -79,7 +80,7 @@ export class WorkerLauncher {
     const [own, theirs] = os.socketPair();
     const main = join(packageRoot, "dist", "cli", "worker-main.js");
     const { command, args } = confine
-      ? confined([main], encoders)
+      ? confined([main], workerRules(encoders))
       : { command: process.execPath, args: [main] };
     // In a session of its own: the kernel divides the processors between sessions (autogroup), so between VMs.
     const child = spawn(command, args, {

@@ -7,8 +7,8 @@
 import type { Logger } from "pino";
 import { errorText } from "../../common/error-text.ts";
 import type { WorkerConfiguration } from "../config.ts";
-import { os } from "../native/os-addon.ts";
 import { setRunBudget } from "../native/picture.ts";
+import { filterSystemCalls } from "../native/sandbox.ts";
 import { relayEncoders } from "../relay/encoders.ts";
 import { RelayMetrics } from "../relay/metrics.ts";
 import type { SourceOffers, VmViewer, VmViewerParts } from "../relay/relay-viewer.ts";
@@ -113,18 +113,9 @@ export class Worker {
       connectExporter: vm?.export === undefined ? undefined : () => this.#connectExporter(),
     });
     this.#timer = setInterval(() => this.#check(server), CHECK_MS);
-    this.#filterSystemCalls(log);
+    filterSystemCalls(WORKER_SYSTEM_CALLS, log);
     await server.ready;
     return server;
-  }
-
-  #filterSystemCalls(log: Logger): void {
-    if (process.platform !== "linux") return;
-    try {
-      os.allowSystemCalls(WORKER_SYSTEM_CALLS);
-    } catch (error) {
-      log.warn({ err: error }, "this worker runs without a filter of system calls");
-    }
   }
 
   async #serve(message: Extract<ToWorker, { type: "peer" }>, fd: number): Promise<void> {

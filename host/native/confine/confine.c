@@ -1,15 +1,18 @@
 /*
  * vsockenc-confine: runs a command that sees few files and no network (Landlock, Linux 5.13).
  *
- *   vsockenc-confine [--read PATH | --device PATH]... -- COMMAND [ARGUMENT]...
+ *   vsockenc-confine [--read PATH | --device PATH | --sockets FOLDER | --memory FOLDER |
+ *     --write FILE]... -- COMMAND [ARGUMENT]...
  *
  * Landlock binds the thread that asks for it and what it starts, so a program with threads, as
  * Node is, cannot confine itself: this program does, and becomes the command. --read: files below
- * PATH may be read and executed; --device: PATH may be opened for reading and writing. A PATH that
- * does not exist is left out. Everything else is refused by the kernel: other files, TCP (ABI 4),
- * ioctls of other devices (ABI 5), abstract sockets and signals to other processes (ABI 6).
+ * PATH may be read and executed; --device: PATH may be opened for reading and writing; --sockets:
+ * sockets may be created in FOLDER, and files removed; --memory: files below FOLDER may be read;
+ * --write: FILE may be overwritten. A PATH that cannot be opened is left out. Everything else is
+ * refused by the kernel: other files, TCP (ABI 4), ioctls of other devices (ABI 5), abstract
+ * sockets and signals to other processes (ABI 6).
  *
- * Exit status 126: the kernel has no Landlock, or refuses it. The relay then runs the command
+ * Exit status 126: the kernel has no Landlock, or refuses it. The caller then runs the command
  * without, and says so.
  */
 #define _GNU_SOURCE /* O_PATH */
@@ -32,6 +35,9 @@ enum {
   FS_WRITE_FILE = 1 << 1,
   FS_READ_FILE = 1 << 2,
   FS_READ_DIR = 1 << 3,
+  FS_REMOVE_FILE = 1 << 5,
+  FS_MAKE_SOCKET = 1 << 9,
+  FS_TRUNCATE = 1 << 14,
   FS_IOCTL_DEV = 1 << 15,
 };
 enum { NET_BIND_TCP = 1 << 0, NET_CONNECT_TCP = 1 << 1 };
@@ -47,6 +53,27 @@ typedef struct {
   uint64_t allowed_access;
   int32_t parent_fd;
 } __attribute__((packed)) PathBeneath;
+
+static const struct {
+  const char *name;
+  uint64_t access;
+} options[] = {
+    {"--read", FS_EXECUTE | FS_READ_FILE | FS_READ_DIR},
+    {"--device", FS_READ_FILE | FS_WRITE_FILE | FS_IOCTL_DEV},
+    {"--sockets", FS_MAKE_SOCKET | FS_REMOVE_FILE},
+    {"--memory", FS_READ_FILE},
+    {"--write", FS_WRITE_FILE | FS_TRUNCATE},
+};
+
+/* What an option of the command line allows; 0 for none. */
+static uint64_t access_of(const char *option) {
+  for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+    if (strcmp(options[i].name, option) == 0) {
+      return options[i].access;
+    }
+  }
+  return 0;
+}
 
 /* What ABI `version` can refuse. */
 static Ruleset everything(long version) {
@@ -67,7 +94,7 @@ static size_t ruleset_size(long version) {
 static int allow(int ruleset, const char *path, uint64_t access) {
   PathBeneath rule = {.allowed_access = access, .parent_fd = open(path, O_PATH | O_CLOEXEC)};
   if (rule.parent_fd < 0) {
-    return errno == ENOENT ? 0 : -1;
+    return 0;
   }
   long result = syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0);
   if (result != 0 && errno == EINVAL) {
@@ -96,10 +123,8 @@ int main(int argc, char **argv) {
   }
   int at = 1;
   for (; at + 1 < argc && strcmp(argv[at], "--") != 0; at += 2) {
-    uint64_t access = FS_EXECUTE | FS_READ_FILE | FS_READ_DIR;
-    if (strcmp(argv[at], "--device") == 0) {
-      access = FS_READ_FILE | FS_WRITE_FILE | FS_IOCTL_DEV;
-    } else if (strcmp(argv[at], "--read") != 0) {
+    uint64_t access = access_of(argv[at]);
+    if (access == 0) {
       fprintf(stderr, "vsockenc-confine: invalid option %s\n", argv[at]);
       return STATUS_FAILED;
     }

@@ -1,7 +1,12 @@
-// A filter of system calls for this whole process, by libseccomp. Linux only.
+// What this whole process is: a filter of its system calls, by libseccomp (Linux only), and the
+// program that it runs.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "addon.h"
 #ifdef VSOCKENC_SECCOMP
@@ -40,10 +45,27 @@ void AllowSystemCalls(Napi::Env, Napi::Array names) {
   Check(Allow(names), "seccomp");
 }
 
+// execute(path, args, descriptors): becomes another program, which gets these descriptors.
+void Execute(Napi::Env, std::string path, Napi::Array args, Napi::Array descriptors) {
+  std::vector<std::string> words{path};
+  for (uint32_t i = 0; i < args.Length(); i++) {
+    words.push_back(Argument<std::string>(args.Get(i)));
+  }
+  std::vector<char *> argv;
+  for (std::string &word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  // Node closes every descriptor on exec.
+  for (uint32_t i = 0; i < descriptors.Length(); i++) {
+    fcntl(Argument<int>(descriptors.Get(i)), F_SETFD, 0);
+  }
+  Check(execv(path.c_str(), argv.data()), path.c_str());
+}
+
 }  // namespace
 
 void RegisterSystemCalls(Napi::Object exports) {
   Export(exports, "allowSystemCalls", AllowSystemCalls);
+  Export(exports, "execute", Execute);
 }
 
 }  // namespace vsockenc

@@ -66,8 +66,9 @@ export interface Played {
 }
 
 export class SessionPlayer {
-  readonly service: GpuService;
   readonly exportPath: string;
+  /** Undefined: another process's. */
+  readonly #service: GpuService | undefined;
   readonly #folder: string;
   readonly #socket: VhostSocket;
   readonly #memories = new Map<number, number>();
@@ -77,21 +78,19 @@ export class SessionPlayer {
   #files: readonly number[] = [];
   #asked = 0;
 
-  constructor({ heads, mode }: SessionHead) {
+  /** @param running sockets of a GPU process; by default a service is started in this one */
+  constructor(
+    { heads, mode: [width, height] }: SessionHead,
+    running?: { readonly path: string; readonly exportPath: string },
+  ) {
     this.#folder = mkdtempSync(join(tmpdir(), "vsockenc-play-"));
-    this.exportPath = join(this.#folder, "export");
-    const path = join(this.#folder, "gpu");
-    const [width, height] = mode;
-    this.service = new GpuService(
-      {
-        endpoint: { kind: "path", path },
-        exportPath: this.exportPath,
-        exportUsers: [],
-        heads,
-        mode: { width, height },
-      },
-      pino({ level: "silent" }),
-    );
+    const path = running?.path ?? join(this.#folder, "gpu");
+    const exportPath = running?.exportPath ?? join(this.#folder, "export");
+    const options = { exportPath, exportUsers: [], heads, mode: { width, height } };
+    const service = () =>
+      new GpuService({ endpoint: { kind: "path", path }, ...options }, pino({ level: "silent" }));
+    this.#service = running === undefined ? service() : undefined;
+    this.exportPath = exportPath;
     this.#socket = new VhostSocket(path);
   }
 
@@ -128,8 +127,8 @@ export class SessionPlayer {
 
   async close(): Promise<void> {
     this.#socket.close();
-    this.service.close();
-    await this.service.ended;
+    this.#service?.close();
+    await this.#service?.ended;
     for (const fd of [...this.#bells, ...this.#memories.values()]) closeDescriptor(fd);
     rmSync(this.#folder, { recursive: true });
   }

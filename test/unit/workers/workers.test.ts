@@ -1,9 +1,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { pino } from "pino";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { whyUnconfined } from "../../../host/native/sandbox.ts";
 import type { IsolationParts } from "../../../host/relay/relay.ts";
 import { WorkerLauncher } from "../../../host/workers/launcher.ts";
-import { whyUnconfined } from "../../../host/workers/sandbox.ts";
+import { workerRules } from "../../../host/workers/sandbox.ts";
 import { WorkerHost } from "../../../host/workers/worker-host.ts";
 import { relayBench } from "../../support/relay-bench.ts";
 import { HEIGHT, type RelayGuest, WIDTH } from "../../support/relay-guest.ts";
@@ -23,7 +24,7 @@ function workers(): number[] {
   });
 }
 
-const confine = whyUnconfined(["libx264"]) === undefined;
+const confine = whyUnconfined(workerRules(["libx264"])) === undefined;
 const log = pino({ level: "silent" });
 const launcher = new WorkerLauncher({ confine, encoders: ["null"], ahead: false, log });
 const isolate = (parts: IsolationParts): WorkerHost => new WorkerHost(parts, { launcher, idleMs: 0 });

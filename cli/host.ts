@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { createLogger } from "../common/log.ts";
+import { Cgroups } from "../host/cgroup.ts";
 import { readConfiguration } from "../host/config.ts";
 import { Supervisor } from "../host/supervisor.ts";
 import { onTermination } from "./program.ts";
@@ -29,7 +30,10 @@ configuration) is not restarted.`,
     )
     .action(({ config }: { config: string }) => {
       const configuration = readConfiguration(config);
-      const supervisor = new Supervisor(configuration, config, createLogger("host", configuration.log.level));
+      const log = createLogger("host", configuration.log.level);
+      const hasGpus = configuration.vm.some(({ gpu }) => gpu?.socket !== undefined);
+      const cgroups = Cgroups.open(hasGpus ? "GPU processes" : "workers", log);
+      const supervisor = new Supervisor(configuration, config, log, cgroups);
       supervisor.start();
       onTermination(() => supervisor.stop());
     });

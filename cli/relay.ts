@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { createLogger } from "../common/log.ts";
+import { Cgroups } from "../host/cgroup.ts";
 import { readConfiguration } from "../host/config.ts";
 import { relayEncoders } from "../host/relay/encoders.ts";
 import { onTermination } from "./program.ts";
@@ -25,6 +26,8 @@ The relay may be stopped, killed and restarted at any time; streams resume with 
     .action(async ({ config }: { config: string }) => {
       const configuration = readConfiguration(config);
       const log = createLogger("relay", configuration.log.level);
+      // Before any other process is started.
+      const cgroups = configuration.isolation === "vm" ? Cgroups.open("workers", log) : undefined;
       // Encoders are probed while the rest of the program loads.
       const backend = relayEncoders(configuration.encoder, log);
       // Imported here, so that --help and all other commands work without the addons.
@@ -36,7 +39,7 @@ The relay may be stopped, killed and restarted at any time; streams resume with 
       ]);
       // Most likely no descriptors are left; listeners retry by themselves.
       onWatchError((error) => log.error({ err: error }, "cannot accept a connection"));
-      const isolation = isolationOf(configuration, log);
+      const isolation = isolationOf(configuration, log, cgroups);
       const started = Relay.start(configuration, log, viewerOf(configuration), isolation?.isolate, backend);
       onTermination(() => {
         isolation?.close();

@@ -280,6 +280,26 @@ const fields = z.strictObject({
     .describe(
       '"vm": a process for each VM with a session, so that a fault in one VM\'s encoding harms no other\'s. "none": the relay encodes for all VMs itself, which needs less memory.',
     ),
+  limits: z
+    .strictObject({
+      worker_mib: z
+        .int()
+        .min(128)
+        .max(1 << 20)
+        .default(2048)
+        .describe(
+          "Memory of each worker in MiB, without swap. The kernel ends a worker that needs more; its VM's stream continues with a key frame. Linux with a delegated cgroup only (docs/deployment.md).",
+        ),
+      gpu_mib: z
+        .int()
+        .min(128)
+        .max(1 << 20)
+        .default(512)
+        .describe(
+          "Likewise for each GPU process that `vsockenc host` starts. It needs some 50 MiB; the guest's own memory does not count. Its end costs the VM its GPU.",
+        ),
+    })
+    .prefault({}),
   pictures: z
     .strictObject({
       max_runs: z

@@ -10,17 +10,21 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { packageRoot } from "../common/package-root.ts";
 import { USAGE_ERROR_STATUS } from "../common/toml-file.ts";
+import type { Cgroups, ProcessLimits } from "./cgroup.ts";
 import type { Configuration } from "./config.ts";
 
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 10_000;
 const GOOD_AFTER_MS = 10_000;
+/** Node has about a dozen. */
+const MAX_GPU_TASKS = 64;
 /** How long a process may take to stop before it is killed. */
 const STOP_MS = 1500;
 
 interface Supervised {
   readonly name: string;
   readonly args: readonly string[];
+  readonly limits?: ProcessLimits;
   child: ChildProcess | undefined;
   retryMs: number;
   timer: NodeJS.Timeout | undefined;
@@ -29,11 +33,22 @@ interface Supervised {
 export class Supervisor {
   readonly #log: Logger;
   readonly #processes: Supervised[];
+  readonly #cgroups: Cgroups | undefined;
   #stopping = false;
 
-  /** @param configurationFile passed to the relay, which reads its own part of it */
-  constructor(configuration: Configuration, configurationFile: string, log: Logger) {
+  /**
+   * @param configurationFile passed to the relay, which reads its own part of it
+   * @param cgroups undefined: nothing is limited
+   */
+  constructor(
+    configuration: Configuration,
+    configurationFile: string,
+    log: Logger,
+    cgroups: Cgroups | undefined,
+  ) {
     this.#log = log;
+    this.#cgroups = cgroups;
+    const limits = { memoryMiB: configuration.limits.gpu_mib, tasks: MAX_GPU_TASKS };
     const level = configuration.log.level;
     const gpus = configuration.vm.flatMap(({ name, gpu, export: exportPath }) => {
       // Only a vhost-user GPU has a socket.
@@ -41,7 +56,7 @@ export class Supervisor {
       const paths = ["--socket-path", gpu.socket, "--export-path", exportPath];
       const users = gpu.users.flatMap((user) => ["--export-uid", String(user)]);
       const shape = ["--heads", String(gpu.heads), "--mode", gpu.mode, "--log-level", level];
-      return [{ name: `gpu ${name}`, args: ["gpu", ...paths, ...users, ...shape] }];
+      return [{ name: `gpu ${name}`, args: ["gpu", ...paths, ...users, ...shape], limits }];
     });
     const relay = { name: "relay", args: ["relay", "--config", configurationFile] };
     const fresh = { child: undefined, retryMs: FIRST_RETRY_MS, timer: undefined };
@@ -66,8 +81,11 @@ export class Supervisor {
     const started = performance.now();
     const child = spawn(process.execPath, [main, ...supervised.args], {
       stdio: ["ignore", "inherit", "inherit"],
+      env: { ...process.env, ...this.#cgroups?.environment },
     });
     supervised.child = child;
+    const { name, limits } = supervised;
+    if (limits !== undefined) this.#cgroups?.limit(child, name.replace(" ", "-"), limits);
     this.#log.info({ process: supervised.name, pid: child.pid }, "started");
     child.on("error", (error) => this.#log.error({ process: supervised.name, err: error }, "cannot start"));
     child.on("close", (code, signal) => {

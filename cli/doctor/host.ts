@@ -8,6 +8,7 @@ import { dirname } from "node:path";
 import { parseAddress } from "../../common/address.ts";
 import { loadAddon } from "../../common/load-addon.ts";
 import { minimumNode, minimumQemu } from "../../common/package-root.ts";
+import { whyUnlimited } from "../../host/cgroup.ts";
 import type { Configuration, VmConfiguration } from "../../host/config.ts";
 import { virglLibrary } from "../virgl.ts";
 import { type Check, failure, isAtLeast, mayAccess, ok, qemuVersion, reason, run, warning } from "./check.ts";
@@ -22,7 +23,11 @@ export async function checkHost(configuration: Configuration | undefined): Promi
     checkNode(process.versions.node),
     ...addons,
     ...(working
-      ? [...(await checkEncoders(configuration?.encoder)), ...(await checkSandboxes(configuration))]
+      ? [
+          ...(await checkEncoders(configuration?.encoder)),
+          ...(await checkSandboxes(configuration)),
+          checkLimits(),
+        ]
       : []),
     ...(process.platform === "darwin"
       ? checkMac(thisMac(configuration))
@@ -118,6 +123,15 @@ async function checkSandboxes(configuration: Configuration | undefined): Promise
       : check("workers", whyUnconfined(workerRules(order)));
   const hasGpus = configuration?.vm.some(({ gpu }) => gpu?.socket !== undefined) ?? true;
   return [workers, ...(hasGpus ? [check("GPU processes", whyUnconfined({}))] : [])];
+}
+
+/** Whether the processes of VMs can have limits; whether a cgroup is delegated is known to the relay alone. */
+function checkLimits(): Check {
+  const why = whyUnlimited();
+  const name = "limits of memory and processors";
+  if (why === undefined) return ok(name, "available where a cgroup is delegated");
+  const fix = "use Linux with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1), and the systemd units";
+  return warning(name, `none: ${why}`, fix);
 }
 
 const QEMU = process.arch === "arm64" ? "qemu-system-aarch64" : "qemu-system-x86_64";

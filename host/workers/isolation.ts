@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { type Cgroups, WORKER } from "../cgroup.ts";
 import type { Configuration } from "../config.ts";
 import { whyUnconfined } from "../native/sandbox.ts";
 import type { Isolate } from "../relay/relay.ts";
@@ -12,13 +13,26 @@ export interface Isolation {
   close(): void;
 }
 
-/** The isolation of a configuration; undefined for "none". Logs what this system cannot do. */
-export function isolationOf({ isolation, encoder }: Configuration, log: Logger): Isolation | undefined {
+/** An encoder has up to one and a half threads for each processor, and a VM several streams. */
+const MAX_TASKS = 4096;
+
+/**
+ * The isolation of a configuration; undefined for "none". Logs what this system cannot do.
+ *
+ * @param cgroups undefined: nothing is limited
+ */
+export function isolationOf(
+  { isolation, encoder, limits }: Configuration,
+  log: Logger,
+  cgroups: Cgroups | undefined,
+): Isolation | undefined {
   if (isolation === "none") return undefined;
   const reason = whyUnconfined(workerRules(encoder.order));
   if (reason !== undefined) log.warn({ reason }, "workers run without a sandbox for files");
-  const options = { confine: reason === undefined, encoders: encoder.order, ahead: true, log };
-  const launcher = new WorkerLauncher(options);
+  const launcher = new WorkerLauncher({
+    ...{ confine: reason === undefined, encoders: encoder.order, ahead: true, log },
+    onStart: (child) => cgroups?.limit(child, WORKER, { memoryMiB: limits.worker_mib, tasks: MAX_TASKS }),
+  });
   return {
     isolate: (parts) => new WorkerHost(parts, { launcher }),
     close: () => launcher.close(),

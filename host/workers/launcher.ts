@@ -23,6 +23,8 @@ export interface LaunchOptions {
   /** Whether a process is kept ahead. */
   readonly ahead: boolean;
   readonly log: Logger;
+  /** Gets each process as soon as it is there. */
+  readonly onStart?: (child: ChildProcess) => void;
 }
 
 /** A process, and the descriptor of the connection to it. */
@@ -76,7 +78,7 @@ export class WorkerLauncher {
   }
 
   #launch(): Launched {
-    const { confine, encoders, log } = this.#options;
+    const { confine, encoders, log, onStart } = this.#options;
     const [own, theirs] = os.socketPair();
     const main = join(packageRoot, "dist", "cli", "worker-main.js");
     const { command, args } = confine
@@ -89,6 +91,7 @@ export class WorkerLauncher {
       env: confinedEnvironment(),
     });
     closeDescriptor(theirs);
+    onStart?.(child);
     // A relay that stops does not wait for its workers: the end of their connections ends them.
     child.unref();
     child.on("error", (error) => log.error({ err: error }, "cannot start a worker"));

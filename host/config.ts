@@ -308,7 +308,7 @@ const fields = z.strictObject({
         .max(1_000_000)
         .default(16384)
         .describe(
-          "Maximum runs of guest memory mapped at one time, by each process that encodes. Further pictures are gathered at each frame (tier resource-gather). Keep it well below the kernel's vm.max_map_count.",
+          "Maximum runs of guest memory mapped at one time, by each process that encodes. Further pictures are gathered at each frame (tier resource-gather). Keep it well below the kernel's vm.max_map_count. With isolation = \"none\", VMs have equal parts of it, and none can take another's.",
         ),
     })
     .prefault({}),

@@ -60,6 +60,8 @@ export interface AcquiredResource {
   readonly surface?: number | undefined;
   /** There are neither extents nor a surface: the pixels come by Read. */
   readonly readable?: Readable | undefined;
+  /** There are none of them, because the relay has the extents of this generation. */
+  readonly known?: boolean | undefined;
 }
 
 export type ExportMessage =
@@ -73,6 +75,8 @@ export type ExportMessage =
       readonly content: ResourceContent;
       /** How many bytes from the resource's first on are needed; 0: all. */
       readonly bytes: number;
+      /** Generation of which the relay has extents for these bytes; without or 0: none. */
+      readonly known?: number;
     }
   | ({ readonly type: "acquired"; readonly request: number } & AcquiredResource)
   | {
@@ -139,9 +143,9 @@ function toProtobuf(message: ExportMessage): vsockenc.ExportMessage.$Properties 
     case "acquire":
       return { acquire: { ...message, content: vsockenc.Content[message.content] } };
     case "acquired": {
-      const { surface: id, readable = null } = message;
+      const { surface: id, readable = null, known = false } = message;
       const surface = id === undefined ? null : { id };
-      return { acquired: { ...message, extents: [...message.extents], surface, readable } };
+      return { acquired: { ...message, extents: [...message.extents], surface, readable, known } };
     }
     case "readDone":
       return {
@@ -202,6 +206,12 @@ function readableOf({ surface, extents, readable }: vsockenc.Acquired.$Propertie
   return { stride, bytes };
 }
 
+function knownOf({ known, extents, surface, readable }: vsockenc.Acquired.$Properties): true | undefined {
+  if (!known) return undefined;
+  if ((extents ?? []).length > 0 || surface || readable) fail("a known resource that is described again");
+  return true;
+}
+
 function contentName(content: number | null | undefined): ResourceContent {
   const name = vsockenc.Content[content ?? 0];
   return name !== undefined ? (name as ResourceContent) : fail(`content ${content} is unknown`);
@@ -239,7 +249,7 @@ const DECODERS: {
   }),
   acquire: (sent) => ({
     type: "acquire",
-    ...numbers(sent, "request", "resource", "bytes"),
+    ...numbers(sent, "request", "resource", "bytes", "known"),
     content: contentName(sent.content),
   }),
   acquired: (sent) => ({
@@ -248,6 +258,7 @@ const DECODERS: {
     extents: extentsOf(sent.extents ?? []),
     surface: surfaceOf(sent),
     readable: readableOf(sent),
+    known: knownOf(sent),
   }),
   refused: (sent) => ({
     type: "refused",

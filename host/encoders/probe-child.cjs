@@ -5,7 +5,7 @@
  * and answers each with { index, reason }, without a reason if the encoder works. JavaScript, as it also runs in an uncompiled checkout, and
  * CommonJS, which starts faster.
  */
-const { NativeSession, inlinePicture } = require(process.argv[2]);
+const { NativeSession, inlinePicture, newBudget } = require(process.argv[2]);
 
 const FRAMES = 3;
 /** Whether the frame shall be a key frame: the first, and one that is forced. */
@@ -15,7 +15,8 @@ const XR24 = 0x34325258;
 /** Black RGB. */
 function picture({ width, height }) {
   const planes = [{ resource: 0, offset: 0, stride: width * 4 }];
-  return inlinePicture({ width, height, fourcc: XR24, planes, visible: { x: 0, y: 0, width, height } });
+  const visible = { x: 0, y: 0, width, height };
+  return inlinePicture({ width, height, fourcc: XR24, planes, visible }, newBudget(0));
 }
 
 /** Opens the encoder and encodes a few frames. Settles with the reason why it does not work, if it does not. */

@@ -17,7 +17,9 @@ import {
 import { LIMITS } from "../../proto/limits.ts";
 import { connectUnix } from "../native/listener.ts";
 import { closeDescriptor, memoryStatus } from "../native/os-addon.ts";
+import type { ResourceBytes } from "../native/picture.ts";
 import { ExportChannel } from "./channel.ts";
+import { Descriptions } from "./descriptions.ts";
 import { Slots } from "./slots.ts";
 
 /** A memory that resources lie in. */
@@ -34,6 +36,8 @@ export interface ExportedMemory {
 export interface ExportedResource extends AcquiredResource {
   /** The memories that the extents name; each extent lies inside its memory. */
   readonly memories: ReadonlyMap<number, ExportedMemory>;
+  /** The extents, by their memories' descriptors. */
+  readonly pages: ResourceBytes;
 }
 
 /** What a resource is acquired for. */
@@ -105,13 +109,21 @@ interface PendingRead extends Settling<ReadTimes> {
   readonly timer: NodeJS.Timeout;
 }
 
+/** An Acquire that is unanswered. */
+interface PendingAcquire extends Settling<ExportedResource> {
+  readonly resource: number;
+  readonly bytes: number;
+  readonly known: ExportedResource | undefined;
+}
+
 export class ExportClient {
   /** Where rendered resources are copied to. */
   readonly slots = new Slots((slot, discard) => this.#channel.send({ type: "free", slot, discard }));
   readonly #channel: ExportChannel;
   readonly #events: ExportClientEvents;
   readonly #memories = new Map<number, ExportedMemory>();
-  readonly #pending = new Map<number, Settling<ExportedResource> & { readonly resource: number }>();
+  readonly #pending = new Map<number, PendingAcquire>();
+  readonly #descriptions = new Descriptions();
   readonly #reads = new Map<number, PendingRead>();
   /** Releases that wait, by resource: the generations. */
   readonly #deferred = new Map<number, Set<number>>();
@@ -179,8 +191,10 @@ export class ExportClient {
         return;
       }
       const request = this.#newRequest();
-      this.#pending.set(request, { resource, resolve, reject });
-      this.#channel.send({ type: "acquire", request, resource, content, bytes });
+      const known = this.#descriptions.find(resource, bytes);
+      this.#pending.set(request, { resource, bytes, known, resolve, reject });
+      const generation = known?.generation ?? 0;
+      this.#channel.send({ type: "acquire", request, resource, content, bytes, known: generation });
     });
   }
 
@@ -252,6 +266,7 @@ export class ExportClient {
         break;
       case "revoke":
         this.#revoked.set(message.resource, message.generation);
+        this.#descriptions.forget(message.resource);
         this.#events.onRevoke?.(message.resource, message.generation);
         break;
       case "reset":
@@ -330,17 +345,27 @@ export class ExportClient {
     }
   }
 
-  #describe(message: Extract<ExportMessage, { type: "acquired" }>): ExportedResource {
+  #describe(
+    message: Extract<ExportMessage, { type: "acquired" }>,
+    { bytes, known }: PendingAcquire,
+  ): ExportedResource {
+    if (message.known) {
+      if (known?.generation === message.generation) return known;
+      throw new ExportProtocolError(`resource ${message.resource} is not known, and is not described`);
+    }
     const memories = new Map<number, ExportedMemory>();
-    for (const { memory: id, offset, length } of message.extents) {
+    const extents = message.extents.map(({ memory: id, offset, length }) => {
       const memory = this.#memories.get(id);
       if (memory === undefined || offset + length > memory.size) {
         throw new ExportProtocolError(`resource ${message.resource} reaches outside memory ${id}`);
       }
       memories.set(id, memory);
-    }
+      return { fd: memory.descriptor, offset, length };
+    });
     const { type: _, request: __, ...resource } = message;
-    return { ...resource, memories };
+    const described = { ...resource, memories, pages: { extents } };
+    if (extents.length > 0) this.#descriptions.add(described, bytes);
+    return described;
   }
 
   #settle(message: Extract<ExportMessage, { type: "acquired" | "refused" }>): void {
@@ -349,7 +374,7 @@ export class ExportClient {
     if (pending === undefined || pending.resource !== resource) {
       throw new ExportProtocolError(`an answer to the unknown request ${request}`);
     }
-    if (message.type === "acquired") pending.resolve(this.#describe(message));
+    if (message.type === "acquired") pending.resolve(this.#describe(message, pending));
     else pending.reject(new ExportRefusedError(resource, message.code, message.text));
     this.#pending.delete(request);
     const deferred = this.#deferred.get(resource);

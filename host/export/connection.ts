@@ -2,7 +2,13 @@
 import { type ExportMessage, ExportProtocolError, type Extent } from "../../proto/export.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { ExportChannel } from "./channel.ts";
-import { type ExportSource, type LookUp, NOT_SHAREABLE, type Refusal } from "./source.ts";
+import {
+  type ExportableResource,
+  type ExportSource,
+  type LookUp,
+  NOT_SHAREABLE,
+  type Refusal,
+} from "./source.ts";
 
 type AcquireMessage = Extract<ExportMessage, { type: "acquire" }>;
 
@@ -28,6 +34,12 @@ function needed(found: LookUp, bytes: number): LookUp {
   const extents = backing.extents.slice(0, beyond + 1);
   return { kind: "found", resource: { ...found.resource, backing: { ...backing, extents } } };
 }
+
+/** A resource whose extents the relay has: to describe 16,384 again would take milliseconds. */
+const undescribed = ({ backing, ...resource }: ExportableResource): LookUp => ({
+  kind: "found",
+  resource: { ...resource, backing: { generation: backing.generation, extents: [] } },
+});
 
 /** Unsent bytes after which the relay counts as dead. */
 const MAX_QUEUED_BYTES = 4 << 20;
@@ -168,9 +180,10 @@ export class ExportConnection {
     });
   }
 
-  #answer({ request, resource: id, content, bytes }: AcquireMessage): void {
-    const found =
-      content === "RENDERED" ? NOTHING_RENDERED : this.#check(id, needed(this.#source.lookUp(id), bytes));
+  #answer({ request, resource: id, content, bytes, known }: AcquireMessage): void {
+    const looked = content === "RENDERED" ? NOTHING_RENDERED : this.#source.lookUp(id);
+    const isKnown = looked.kind === "found" && looked.resource.backing.generation === known;
+    const found = this.#check(id, isKnown ? undescribed(looked.resource) : needed(looked, bytes));
     if (found.kind === "refused") {
       this.send({ type: "refused", request, resource: id, ...found.refusal });
       return;
@@ -181,7 +194,7 @@ export class ExportConnection {
     this.#held.add(generation);
     this.send({
       type: "acquired",
-      ...{ request, resource: id, generation, width, height, format, extents, surface },
+      ...{ request, resource: id, generation, width, height, format, extents, surface, known: isKnown },
     });
   }
 

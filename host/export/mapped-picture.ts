@@ -4,7 +4,7 @@
  * The picture ends when its user closes it or when a resource is revoked, whichever comes first. An encoder may still
  * be reading it then. It stays mapped until the last read, and only after that do the resources go back to the exporter.
  */
-import { Picture, type PictureLayout } from "../native/picture.ts";
+import { Picture, type PictureBudget, type PictureLayout } from "../native/picture.ts";
 import { ExportRefusedError, type ResourceUse } from "./client.ts";
 import type { HeldResource, ResourceSource } from "./vm-resources.ts";
 
@@ -18,8 +18,14 @@ export interface MappedPicture {
 /** Resources that are acquired, and end, together. */
 export class Holds {
   readonly byId = new Map<number, HeldResource>();
+  /** For pictures in them. */
+  readonly budget: PictureBudget;
   #revoked: number | undefined;
   #onRevoked: (() => void) | undefined;
+
+  private constructor(budget: PictureBudget) {
+    this.budget = budget;
+  }
 
   /**
    * Acquires all, or none.
@@ -31,7 +37,7 @@ export class Holds {
     source: ResourceSource,
     uses: ReadonlyMap<number, ResourceUse | undefined>,
   ): Promise<Holds> {
-    const holds = new Holds();
+    const holds = new Holds(source.budget);
     try {
       for (const [id, use] of uses) {
         holds.byId.set(id, await source.acquire(id, () => holds.#revoke(id), use));
@@ -81,7 +87,7 @@ export async function mapPicture(holds: Holds, layoutOf: () => PictureLayout): P
   };
   holds.onRevoked(close);
   try {
-    picture = await Picture.map(layoutOf());
+    picture = await Picture.map(layoutOf(), holds.budget);
     holds.throwIfRevoked();
     return { picture, close };
   } catch (error) {

@@ -255,7 +255,7 @@ export class RenderedPicture {
       const memory = extents[slot];
       return memory === undefined ? [] : [{ memory, offset, stride }];
     });
-    const picture = await Picture.map({ ...this.#layout, planes });
+    const picture = await Picture.map({ ...this.#layout, planes }, this.#holds.budget);
     set.mapped = { picture, memories };
     return picture;
   }

@@ -9,7 +9,7 @@
 import type { Logger } from "pino";
 import { errorText } from "../../common/error-text.ts";
 import type { Readable } from "../../proto/export.ts";
-import type { ResourceBytes, ResourceSurface } from "../native/picture.ts";
+import type { PictureBudget, ResourceBytes, ResourceSurface } from "../native/picture.ts";
 import {
   ExportClient,
   ExportClosedError,
@@ -55,6 +55,8 @@ export type ConnectExporter = () => number | Promise<number>;
 /** Where buffers get their pixels from; undefined in a link that belongs to no VM. */
 export interface ResourceSource {
   readonly available: boolean;
+  /** The VM's, for pictures in its resources. */
+  readonly budget: PictureBudget;
   /**
    * @param onRevoked the guest frees the resource, or the exporter has gone: unmap and release soon.
    * @param use without it: the exporter decides by how the resource was made, and all bytes are needed
@@ -71,6 +73,7 @@ const holdKey = (resource: number, generation: number): string => `${resource}:$
 export class VmResources implements ResourceSource {
   /** What the VM displays. */
   readonly heads = new Heads();
+  readonly budget: PictureBudget;
   readonly #connectExporter: ConnectExporter;
   readonly #log: Logger;
   readonly #holds = new Map<string, Users>();
@@ -84,7 +87,8 @@ export class VmResources implements ResourceSource {
   #closed = false;
   #reported: string | undefined;
 
-  constructor(connectExporter: ConnectExporter, log: Logger) {
+  constructor(connectExporter: ConnectExporter, budget: PictureBudget, log: Logger) {
+    this.budget = budget;
     this.#connectExporter = connectExporter;
     this.#log = log;
   }
@@ -203,15 +207,10 @@ export class VmResources implements ResourceSource {
 }
 
 function bytesOf(client: ExportClient, resource: ExportedResource): HeldResource["bytes"] {
-  const { extents, memories, surface, readable } = resource;
+  const { pages, surface, readable } = resource;
   if (readable !== undefined) {
     return { readable, slots: client.slots, read: (slot) => client.read(resource, slot) };
   }
   if (surface !== undefined) return { surface };
-  return {
-    extents: extents.flatMap(({ memory, offset, length }) => {
-      const descriptor = memories.get(memory)?.descriptor;
-      return descriptor === undefined ? [] : [{ fd: descriptor, offset, length }];
-    }),
-  };
+  return pages;
 }

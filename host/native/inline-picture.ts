@@ -4,12 +4,14 @@
  * Theory of operation. An InlinePicture is a layout and up to MAX_IN_FLIGHT_FRAMES slots of staging memory, allocated
  * when they are first needed. `beginFrame` takes an idle slot, `write` fills it, a session's `encode` reads it, `close`
  * returns it; it is reused only after that read. So one frame can be received while others are converted, and none is
- * ever overwritten. The limits are 256 MiB for each slot and 1 GiB of staging memory for the process.
+ * ever overwritten. The limits are 256 MiB for each slot, and the VM's
+ * PictureBudget.
  */
 import { LIMITS } from "../../proto/limits.ts";
 import {
   createInline,
   type NativePicture,
+  type PictureBudget,
   type PictureChecksum,
   PictureError,
   type PictureGeometry,
@@ -95,6 +97,7 @@ export class InlinePicture {
   readonly bytes: number;
   /** It uses no guest memory. */
   readonly runs = 0;
+  readonly #budget: PictureBudget;
   readonly #slots: Slot[];
   #last: Slot;
   #closed: Promise<void> | undefined;
@@ -104,9 +107,10 @@ export class InlinePicture {
    *
    * @throws InvalidLayoutError, UnsupportedFormatError, LayoutOutsideResourceError, PictureStagingError
    */
-  constructor(layout: PictureGeometry) {
+  constructor(layout: PictureGeometry, budget: PictureBudget) {
     this.layout = layout;
-    const native = createInline(layout);
+    this.#budget = budget;
+    const native = createInline(layout, budget);
     this.bytes = native.bytes;
     this.#last = { native, taken: false };
     this.#slots = [this.#last];
@@ -130,7 +134,7 @@ export class InlinePicture {
         `${LIMITS.MAX_IN_FLIGHT_FRAMES} frames of the picture have not been read yet; wait for one`,
       );
     }
-    const slot = { native: createInline(this.layout), taken: false };
+    const slot = { native: createInline(this.layout, this.#budget), taken: false };
     this.#slots.push(slot);
     return slot;
   }

@@ -147,14 +147,20 @@ export interface NativePicture {
   close(): Promise<void>;
 }
 
+declare const nativeBudget: unique symbol;
+/** The addon's part of a PictureBudget. */
+interface NativeBudget {
+  readonly [nativeBudget]: true;
+}
+
 interface PictureAddon {
-  inlinePicture(layout: NativeLayout): NativePicture;
+  newBudget(runs: number): NativeBudget;
+  inlinePicture(layout: NativeLayout, budget: NativeBudget): NativePicture;
   /** Only if built with VideoToolbox (videotoolbox/videotoolbox_binding.cc). */
-  readonly surfacePicture?: (layout: NativeLayout, id: number) => NativePicture;
-  mapPicture(layout: NativeLayout, extents: BigUint64Array[]): Promise<NativePicture>;
+  readonly surfacePicture?: (layout: NativeLayout, id: number, budget: NativeBudget) => NativePicture;
+  mapPicture(layout: NativeLayout, extents: BigUint64Array[], budget: NativeBudget): Promise<NativePicture>;
   pixelFormats(): PixelFormat[];
   mappedRuns(): number;
-  setRunBudget(runs: number): void;
   stagingBytes(): number;
 }
 
@@ -174,20 +180,28 @@ export function mappedRuns(): number {
   return native().mappedRuns();
 }
 
-/**
- * Limits the runs of pages that this process maps from now on; pictures over the limit are gathered. Each run costs one
- * of the kernel's vm.max_map_count. Default 16,384.
- *
- * @throws RangeError unless it is a whole number from 0 to 2^31-1
- */
-export function setRunBudget(runs: number): void {
-  if (!Number.isInteger(runs) || runs < 0 || runs > 0x7fffffff) {
-    throw new RangeError(`the run budget is ${runs}, expected a whole number from 0 to ${0x7fffffff}`);
+/** Staging memory of one VM's pictures, in bytes. */
+export const MAX_STAGING_BYTES = 2 ** 30;
+
+/** Bounds the pictures of one VM, so that none takes another's: mapped runs, and MAX_STAGING_BYTES. */
+export class PictureBudget {
+  /** For the native side. @internal */
+  readonly handle: NativeBudget;
+
+  /**
+   * @param runs of pages that may be mapped; pictures over the limit are gathered. Each run costs one of the kernel's
+   *   vm.max_map_count, which is the process's
+   * @throws RangeError unless it is a whole number from 0 to 2^31-1
+   */
+  constructor(runs: number) {
+    if (!Number.isInteger(runs) || runs < 0 || runs > 0x7fffffff) {
+      throw new RangeError(`the run budget is ${runs}, expected a whole number from 0 to ${0x7fffffff}`);
+    }
+    this.handle = native().newBudget(runs);
   }
-  native().setRunBudget(runs);
 }
 
-/** Bytes of staging memory in use in this process, at most 1 GiB. */
+/** Bytes of staging memory in use in this process. */
 export function stagingBytes(): number {
   return native().stagingBytes();
 }
@@ -197,13 +211,13 @@ export function stagingBytes(): number {
  *
  * @throws InvalidLayoutError, UnsupportedFormatError, LayoutOutsideResourceError, PictureStagingError
  */
-export function createInline(layout: PictureGeometry): NativePicture {
+export function createInline(layout: PictureGeometry, budget: PictureBudget): NativePicture {
   const numbers = checkNumbers(
     layout,
     layout.planes.map(() => 0),
   );
   try {
-    return native().inlinePicture(numbers);
+    return native().inlinePicture(numbers, budget.handle);
   } catch (error) {
     throw pictureError(error);
   }
@@ -238,7 +252,7 @@ export class Picture {
    * The promise rejects with InvalidLayoutError, UnsupportedFormatError, LayoutOutsideResourceError,
    * PictureUnstitchableError, PictureStagingError, PictureMapError or SurfaceUnsupportedError.
    */
-  static async map(layout: PictureLayout): Promise<Picture> {
+  static async map(layout: PictureLayout, { handle }: PictureBudget): Promise<Picture> {
     const resources: (ResourceBytes | ResourceSurface)[] = [];
     const indices = layout.planes.map(({ memory }) => {
       const known = resources.indexOf(memory);
@@ -252,10 +266,10 @@ export class Picture {
     }
     try {
       if (surface === undefined) {
-        return new Picture(layout, await native().mapPicture(numbers, memories.map(packExtents)));
+        return new Picture(layout, await native().mapPicture(numbers, memories.map(packExtents), handle));
       }
       const { surfacePicture } = native();
-      if (surfacePicture !== undefined) return new Picture(layout, surfacePicture(numbers, surface));
+      if (surfacePicture !== undefined) return new Picture(layout, surfacePicture(numbers, surface, handle));
     } catch (error) {
       throw pictureError(error);
     }
@@ -322,8 +336,14 @@ function whole(field: string, value: number): number {
   throw new InvalidLayoutError(`${field} is ${value}, expected a whole number from 0 to 2^53-1`);
 }
 
+/** Resources that are mapped again and again are packed once. */
+const packedExtents = new WeakMap<ResourceBytes, BigUint64Array>();
+
 /** Three numbers an extent: descriptor, offset, length. */
-function packExtents({ extents }: ResourceBytes): BigUint64Array {
+function packExtents(memory: ResourceBytes): BigUint64Array {
+  const known = packedExtents.get(memory);
+  if (known !== undefined) return known;
+  const { extents } = memory;
   if (extents.length > LIMITS.MAX_EXTENTS) {
     throw new PictureUnstitchableError(
       `the resource has ${extents.length} extents, at most ${LIMITS.MAX_EXTENTS} can be mapped`,
@@ -338,5 +358,6 @@ function packExtents({ extents }: ResourceBytes): BigUint64Array {
     packed[index * 3 + 1] = BigInt(whole(`extents[${index}].offset`, offset));
     packed[index * 3 + 2] = BigInt(whole(`extents[${index}].length`, length));
   });
+  packedExtents.set(memory, packed);
   return packed;
 }

@@ -10,7 +10,7 @@ import { Holds, type MappedPicture, mapPicture } from "../export/mapped-picture.
 import { RenderedPicture, SlotSets, usesOf } from "../export/rendered-picture.ts";
 import type { ResourceSource } from "../export/vm-resources.ts";
 import { InlinePicture } from "../native/inline-picture.ts";
-import type { Picture, PicturePlane } from "../native/picture.ts";
+import type { Picture, PictureBudget, PicturePlane } from "../native/picture.ts";
 import { RequestError, SessionError } from "./errors.ts";
 import type { StreamMetrics } from "./metrics.ts";
 import type { AttachRequest } from "./requests.ts";
@@ -22,14 +22,19 @@ type Entry = MappedPicture | { readonly picture: RenderedPicture | InlinePicture
 
 export class BufferTable {
   readonly #source: ResourceSource | undefined;
+  readonly #budget: PictureBudget;
   readonly #entries = new Map<number, Entry>();
   readonly #metrics: StreamMetrics;
   readonly #slots = new SlotSets();
   #closed = false;
 
-  /** @param source undefined in a link that belongs to no VM */
-  constructor(source: ResourceSource | undefined, metrics: StreamMetrics) {
+  /**
+   * @param source undefined in a link that belongs to no VM
+   * @param budget of the VM, or of the listener without one
+   */
+  constructor(source: ResourceSource | undefined, budget: PictureBudget, metrics: StreamMetrics) {
     this.#source = source;
+    this.#budget = budget;
     this.#metrics = metrics;
   }
 
@@ -58,9 +63,9 @@ export class BufferTable {
     return entry.picture;
   }
 
-  /** An inline buffer: memory of this process, bounded for each guest. */
+  /** An inline buffer: memory of this process, bounded for each session, and by the VM's budget. */
   #stage(request: AttachRequest): Entry {
-    const picture = new InlinePicture(request);
+    const picture = new InlinePicture(request, this.#budget);
     let total = picture.bytes;
     for (const { picture: other } of this.#entries.values())
       if (other.tier === "inline") total += other.bytes;

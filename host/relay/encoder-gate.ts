@@ -1,6 +1,6 @@
 /**
  * Bounds the encoders that a guest can make the host hold: one for each link, counting those that are being opened or
- * closed, and few at a time that a process opens. A guest that opens session after session waits for itself.
+ * closed. A VM opens one at a time, and a process a few, so that no VM waits for all links of another. A guest that opens session after session waits for itself.
  */
 import type {
   EncoderBackend,
@@ -8,35 +8,21 @@ import type {
   EncoderListener,
   EncoderSession,
 } from "../encoders/encoder.ts";
+import { Turnstile } from "./turnstile.ts";
 
 /** Opening one takes memory and, for hardware, its driver; a few at a time keep all processors busy. */
 const MAX_OPENING = 2;
-
-/** Lets a number of tasks run at a time, in the order in which they came. */
-class Turnstile {
-  #free: number;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(places: number) {
-    this.#free = places;
-  }
-
-  async enter(): Promise<void> {
-    if (this.#free > 0) this.#free -= 1;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-  }
-
-  leave(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#free += 1;
-    else next();
-  }
-}
 
 const openings = new Turnstile(MAX_OPENING);
 
 export class EncoderGate {
   readonly #link = new Turnstile(1);
+  readonly #vm: Turnstile;
+
+  /** @param vm common to all links of the VM, with one place */
+  constructor(vm: Turnstile) {
+    this.#vm = vm;
+  }
 
   /**
    * Opens an encoder when the link's last one has been closed.
@@ -54,11 +40,13 @@ export class EncoderGate {
     await this.#link.enter();
     let session: EncoderSession | undefined;
     try {
+      await this.#vm.enter();
       await openings.enter();
       try {
         if (isWanted()) session = await backend.open(configuration, listener);
       } finally {
         openings.leave();
+        this.#vm.leave();
       }
     } finally {
       if (session === undefined) this.#link.leave();

@@ -11,7 +11,6 @@ import { type Health, StatusServer } from "../../common/status-server.ts";
 import { type Configuration, ConfigurationError, type VmConfiguration } from "../config.ts";
 import type { EncoderBackend, EncoderOffer } from "../encoders/encoder.ts";
 import { connectUnix } from "../native/listener.ts";
-import { setRunBudget } from "../native/picture.ts";
 import { ChardevLink } from "./chardev-link.ts";
 import type { Link } from "./connection.ts";
 import { relayEncoders } from "./encoders.ts";
@@ -91,7 +90,6 @@ export class Relay {
     isolate?: Isolate,
     backend: EncoderBackend = relayEncoders(configuration.encoder, log),
   ): Promise<Relay> {
-    setRunBudget(configuration.pictures.max_runs);
     const offers = await backend.offers();
     const relay = new Relay(configuration, backend, offers, log, isolate);
     log.info({ encoders: offers.map(({ name, codec }) => `${name} (${codec})`) }, "encoders");
@@ -187,8 +185,12 @@ export class Relay {
     } else {
       const [backend, metrics] = [this.#backend, this.#metrics];
       const path = vm?.export;
+      // vm.max_map_count is the process's, so what is below it is divided: no VM can use up another's part.
+      const servers =
+        configuration.vm.length + configuration.listen.filter((one) => one.vm === undefined).length;
+      const maxRuns = Math.floor(configuration.pictures.max_runs / servers);
       host = new VmServer({
-        ...{ vm, backend, offers, metrics, log },
+        ...{ vm, backend, offers, maxRuns, metrics, log },
         viewer: viewer?.show({ backend, metrics, log: this.#log }),
         connectExporter: path === undefined ? undefined : () => connectUnix(path),
       });

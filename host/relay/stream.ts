@@ -25,7 +25,7 @@ import {
 import { type RenderedFrame, RenderedPicture } from "../export/rendered-picture.ts";
 import type { ResourceSource } from "../export/vm-resources.ts";
 import { type InlineFrame, InlinePicture } from "../native/inline-picture.ts";
-import type { PictureTier } from "../native/picture.ts";
+import type { PictureBudget, PictureTier } from "../native/picture.ts";
 import { BufferTable } from "./buffers.ts";
 import type { EncoderGate } from "./encoder-gate.ts";
 import { internalError, RequestError, SessionError, wireErrorCode } from "./errors.ts";
@@ -35,16 +35,24 @@ import type { StreamMetrics } from "./metrics.ts";
 import type { StreamObserver } from "./relay-viewer.ts";
 import { checkAttach, checkConfigure, configuredBody, TIERS } from "./requests.ts";
 import { type SessionHandler, type SessionMessage, type SessionOutput, truncate } from "./session.ts";
+import type { Turnstile } from "./turnstile.ts";
 
 const { ErrorCode, ErrorSubject, DropReason } = vsockenc;
 
 /** An honest guest has at most Attach, Detach and Frame for every buffer, and some configuration, waiting. */
 const MAX_WAITING_MESSAGES = 3 * LIMITS.MAX_ATTACHED_BUFFERS + LIMITS.MAX_IN_FLIGHT_FRAMES;
 
+/** Probes of a VM that may wait for the one that reads its buffer. */
+const MAX_WAITING_PROBES = 32;
+
 export interface StreamOptions {
   readonly backend: EncoderBackend;
   /** Common to all sessions of the link. */
   readonly gate: EncoderGate;
+  /** Common to all sessions of the VM, with one place: a Probe takes a thread of the pool that all VMs share. */
+  readonly probes: Turnstile;
+  /** The VM's. */
+  readonly budget: PictureBudget;
   readonly resources: ResourceSource | undefined;
   readonly metrics: StreamMetrics;
   readonly observer: StreamObserver | undefined;
@@ -98,7 +106,7 @@ export class Stream implements SessionHandler {
     this.#log = options.log;
     this.#answerLog = limitLines(options.log, ANSWER_LINES_PER_SECOND);
     this.#metrics = options.metrics;
-    this.#buffers = new BufferTable(options.resources, options.metrics);
+    this.#buffers = new BufferTable(options.resources, options.budget, options.metrics);
     this.#metrics.sessionOpened();
     options.observer?.onOpen(() => {
       this.#needKeyFrame = true;
@@ -208,9 +216,20 @@ export class Stream implements SessionHandler {
   }
 
   async #probe(buffer: number): Promise<void> {
+    const { probes } = this.#options;
     try {
-      const { crc, bytes } = await this.#buffers.get(buffer).checksum();
-      this.#output.send({ type: "probed", body: { buffer, crc, bytes } });
+      if (probes.waiting >= MAX_WAITING_PROBES) {
+        const text = `${MAX_WAITING_PROBES} Probes of this VM wait already, which is the limit: probe again later`;
+        throw new RequestError("LIMIT_EXCEEDED", text);
+      }
+      await probes.enter();
+      try {
+        if (this.#ended) return;
+        const { crc, bytes } = await this.#buffers.get(buffer).checksum();
+        this.#output.send({ type: "probed", body: { buffer, crc, bytes } });
+      } finally {
+        probes.leave();
+      }
     } catch (error) {
       this.#answerError(ErrorSubject.BUFFER, buffer, error);
     }

@@ -10,6 +10,7 @@ import { LIMITS } from "../../proto/limits.ts";
 import type { VmConfiguration } from "../config.ts";
 import type { EncoderBackend, EncoderOffer } from "../encoders/encoder.ts";
 import { type ConnectExporter, VmResources } from "../export/vm-resources.ts";
+import { PictureBudget } from "../native/picture.ts";
 import { FdConnection, type LinkServer } from "./connection.ts";
 import { EncoderGate } from "./encoder-gate.ts";
 import { HxfrServer, MAX_HXFR_UNSENT_BYTES } from "./hxfr-session.ts";
@@ -20,6 +21,7 @@ import { offerBody } from "./requests.ts";
 import { type SessionOutput, SessionServer } from "./session.ts";
 import { SessionPeer } from "./session-peer.ts";
 import { Stream } from "./stream.ts";
+import { Turnstile } from "./turnstile.ts";
 import type { Peer, PeerLink, VmHost } from "./vm-host.ts";
 
 export interface VmServerOptions {
@@ -27,6 +29,8 @@ export interface VmServerOptions {
   readonly vm: VmConfiguration | undefined;
   readonly backend: EncoderBackend;
   readonly offers: readonly EncoderOffer[];
+  /** Runs of guest memory that this server's pictures may have mapped. */
+  readonly maxRuns: number;
   readonly metrics: RelayMetrics;
   /** Shows the VM's streams and heads. */
   readonly viewer: VmViewer | undefined;
@@ -42,6 +46,9 @@ export class VmServer implements VmHost {
   readonly #hostBootId = randomInt(1, 0xffffffff);
   readonly #resources: VmResources | undefined;
   readonly #metrics: StreamMetrics;
+  readonly #budget: PictureBudget;
+  readonly #openings = new Turnstile(1);
+  readonly #probes = new Turnstile(1);
   /** Of all peers: what a VM's guest causes, it may do on any of its links. */
   readonly #log: Logger;
   readonly #peers = new Set<SessionPeer>();
@@ -53,9 +60,10 @@ export class VmServer implements VmHost {
     this.#options = options;
     this.#metrics = metrics.forVm(vm?.name ?? "");
     this.#log = limitLines(log);
+    this.#budget = new PictureBudget(options.maxRuns);
     this.#portObservers = vm?.ports.map((_, index) => viewer?.port(vm.name, index)) ?? [];
     if (vm === undefined || connectExporter === undefined) return;
-    this.#resources = new VmResources(connectExporter, log);
+    this.#resources = new VmResources(connectExporter, this.#budget, log);
     viewer?.heads(vm, this.#resources);
     this.ready = this.#resources.open();
   }
@@ -127,12 +135,14 @@ export class VmServer implements VmHost {
   /** @param observe gives the observer of each session */
   #streams(observe: () => StreamObserver | undefined, log: Logger) {
     const { backend } = this.#options;
-    const gate = new EncoderGate();
+    const gate = new EncoderGate(this.#openings);
     return {
       open: (output: SessionOutput) =>
         new Stream(output, {
           backend,
           gate,
+          probes: this.#probes,
+          budget: this.#budget,
           resources: this.#resources,
           metrics: this.#metrics,
           observer: observe(),

@@ -7,7 +7,6 @@
 import type { Logger } from "pino";
 import { errorText } from "../../common/error-text.ts";
 import type { WorkerConfiguration } from "../config.ts";
-import { setRunBudget } from "../native/picture.ts";
 import { filterSystemCalls } from "../native/sandbox.ts";
 import { relayEncoders } from "../relay/encoders.ts";
 import { RelayMetrics } from "../relay/metrics.ts";
@@ -102,13 +101,13 @@ export class Worker {
   async #start({ configuration, offers, viewer }: Extract<ToWorker, { type: "start" }>): Promise<VmServer> {
     const { vm, encoder, pictures } = configuration;
     const log = this.#parts.log(configuration);
-    setRunBudget(pictures.max_runs);
     const backend = relayEncoders(encoder, log, offers);
     const parts = { backend, metrics: this.#metrics, log };
     const server = new VmServer({
       ...parts,
       vm,
       offers,
+      maxRuns: pictures.max_runs,
       viewer: viewer ? this.#parts.show(this.#sources, parts) : undefined,
       connectExporter: vm?.export === undefined ? undefined : () => this.#connectExporter(),
     });

@@ -108,6 +108,15 @@ describe.each([
       expect(relay.pages(acquired)).toEqual(written(bytes, 5));
       await host.command("write 7 6");
       expect(relay.pages(acquired)).toEqual(written(bytes, 6));
+      const again = {
+        request: 99,
+        resource: 7,
+        content: "PAGES",
+        bytes: 0,
+        known: acquired.generation,
+      } as const;
+      relay.send({ type: "acquire", ...again });
+      expect(await relay.next("acquired")).toMatchObject({ known: true, extents: [] });
       // Another one lies in the same memory, which is not sent again.
       await host.commands("dumb 8 16 16 1", "write 8 9");
       expect(relay.pages(await relay.acquire(8, "PAGES"))).toEqual(written(16 * 16 * 4, 9));

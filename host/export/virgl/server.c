@@ -66,9 +66,11 @@ static void on_acquire(VirglClient *client, const vsockenc_Acquire *acquire) {
   VirglRefusal refusal;
   VirglExtents extents = {0};
   acquired.has_readable = is_read(resource, acquire->content);
-  bool found = acquired.has_readable
-                   ? virgl_pixels_describe(resource, &acquired.readable, &refusal)
-                   : virgl_extents_find(resource, acquire->bytes, &extents, &refusal);
+  acquired.known = !acquired.has_readable && acquire->known == resource->generation;
+  bool found =
+      acquired.known ||
+      (acquired.has_readable ? virgl_pixels_describe(resource, &acquired.readable, &refusal)
+                             : virgl_extents_find(resource, acquire->bytes, &extents, &refusal));
   if (!found) {
     refuse(client, acquire, refusal);
     return;

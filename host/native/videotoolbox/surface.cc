@@ -140,13 +140,14 @@ const uint8_t *SurfaceMemory::Read(uint8_t *staging) const {
   return staging;
 }
 
-std::shared_ptr<Picture> PictureOfSurface(PictureLayout layout, uint32_t id) {
+std::shared_ptr<Picture> PictureOfSurface(PictureLayout layout, uint32_t id,
+                                          std::shared_ptr<Budget> budget) {
   auto memory = std::make_unique<SurfaceMemory>(std::make_unique<const Surface>(id));
   const Surface &surface = memory->surface();
   CheckAgrees(layout, CheckLayout(layout), surface);
   layout.planes = memory->planes();
   const Surface *whole = IsWhole(layout) ? &surface : nullptr;
-  return std::make_shared<Picture>(layout, std::move(memory), whole);
+  return std::make_shared<Picture>(layout, std::move(memory), whole, std::move(budget));
 }
 
 }  // namespace vsockenc

@@ -67,6 +67,7 @@ class SurfaceMemory : public PixelMemory {
 // The picture in the surface of this id. The layout must have the surface's size and format (alpha
 // or none is the same). Its rows are those of the guest's memory and are replaced by the surface's.
 // Throws PictureError.
-std::shared_ptr<Picture> PictureOfSurface(PictureLayout layout, uint32_t id);
+std::shared_ptr<Picture> PictureOfSurface(PictureLayout layout, uint32_t id,
+                                          std::shared_ptr<Budget> budget);
 
 }  // namespace vsockenc

@@ -15,7 +15,7 @@ Napi::Value SurfacePicture(const Napi::CallbackInfo &info) {
   try {
     PictureLayout layout = ReadLayout(info[0].As<Napi::Object>());
     const uint32_t id = info[1].As<Napi::Number>().Uint32Value();
-    return PictureBinding::Wrap(env, PictureOfSurface(std::move(layout), id));
+    return PictureBinding::Wrap(env, PictureOfSurface(std::move(layout), id, BudgetOf(info[2])));
   } catch (const PictureError &error) {
     throw PictureErrorObject(env, error);
   }

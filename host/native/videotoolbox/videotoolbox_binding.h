@@ -6,7 +6,7 @@ namespace vsockenc::vt {
 
 // Exports of media.node when it is built with VideoToolbox, in addition to the encoder
 // (session_settings_binding.h):
-//   surfacePicture(layout, id): NativePicture      (host/native/picture.ts)
+//   surfacePicture(layout, id, budget): NativePicture  (host/native/picture.ts)
 //   videoToolboxEncoders(): VideoToolboxEncoder[]  (cli/doctor/macos.ts)
 void Register(Napi::Env env, Napi::Object exports);
 

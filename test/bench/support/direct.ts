@@ -2,7 +2,7 @@
 import type { EncodedPacket, EncoderConfiguration, EncoderSession } from "../../../host/encoders/encoder.ts";
 import { createBackend, isEncoderName } from "../../../host/encoders/index.ts";
 import { ExportClient } from "../../../host/export/client.ts";
-import { Picture } from "../../../host/native/picture.ts";
+import { Picture, PictureBudget } from "../../../host/native/picture.ts";
 import { fourcc } from "../../../proto/formats.ts";
 import { KEYFRAME_INTERVAL, type StreamSize } from "./guest.ts";
 
@@ -151,7 +151,10 @@ async function mapPictures(
     const planes = layouts.map((plane) => ({ memory, ...plane }));
     const visible = { x: 0, y: 0, ...size };
     pictures.push(
-      await Picture.map({ ...size, fourcc: fourcc(format === "BGRx" ? "XR24" : format), planes, visible }),
+      await Picture.map(
+        { ...size, fourcc: fourcc(format === "BGRx" ? "XR24" : format), planes, visible },
+        new PictureBudget(16384),
+      ),
     );
   }
   // The mappings stay valid, because these resources are not revoked.

@@ -11,7 +11,15 @@ import {
 } from "../../../host/native/picture.ts";
 import { fourcc } from "../../../proto/formats.ts";
 import { configurationOf, encodeSources, openSession, placement, requestOf } from "./support/encode.ts";
-import { geometryOf, linearPicture, mapPicture, PAGE, releaseAll, TestMemory } from "./support/memory.ts";
+import {
+  budget,
+  geometryOf,
+  linearPicture,
+  mapPicture,
+  PAGE,
+  releaseAll,
+  TestMemory,
+} from "./support/memory.ts";
 import { drawPattern, pack } from "./support/pattern.ts";
 
 const [WIDTH, HEIGHT, STRIDE] = [160, 90, 700];
@@ -105,7 +113,7 @@ describe("a picture that cannot be stitched", () => {
     const memory = new TestMemory(16384 * 20000);
     const shifted = { extents: [{ fd: memory.fd, offset: 1, length: memory.size - 1 }] };
     const planes = [{ memory: shifted, offset: 0, stride: 20000 - 16 }];
-    const rejected = Picture.map({ ...geometryOf(fourcc("XR24"), 4096, 16384), planes });
+    const rejected = Picture.map({ ...geometryOf(fourcc("XR24"), 4096, 16384), planes }, budget);
     await expect(rejected).rejects.toBeInstanceOf(PictureStagingError);
     await expect(rejected).rejects.toThrow(/327\d+ bytes of staging memory, at most 268435456/);
   });

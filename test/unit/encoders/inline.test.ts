@@ -12,7 +12,7 @@ import {
 import { fourcc } from "../../../proto/formats.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { configurationOf, encodeSources, openSession, placement, requestOf } from "./support/encode.ts";
-import { atEnd, geometryOf, linearPicture, releaseAll } from "./support/memory.ts";
+import { atEnd, budget, geometryOf, linearPicture, releaseAll } from "./support/memory.ts";
 import { drawPattern, pack } from "./support/pattern.ts";
 import { packYuv, yuvFourcc } from "./support/yuv.ts";
 
@@ -26,7 +26,7 @@ const PLACE = placement(CONFIGURATION, { format: "BX24", offset: 3, stride: STRI
 const draw = (frame: number): Buffer => pack(drawPattern(WIDTH, HEIGHT, frame), PLACE);
 
 function create(changes: Partial<PictureGeometry> = {}): InlinePicture {
-  const picture = new InlinePicture({ ...GEOMETRY, ...changes });
+  const picture = new InlinePicture({ ...GEOMETRY, ...changes }, budget);
   atEnd(() => picture.close());
   return picture;
 }
@@ -160,7 +160,7 @@ describe("an inline picture", () => {
     const four = Array.from({ length: 4 }, () => create(large));
     expect(stagingBytes()).toBe(2 ** 30);
     expect(() => create(large)).toThrow(PictureStagingError);
-    expect(() => create(large)).toThrow(/1073741824 of at most 1073741824 are in use already/);
+    expect(() => create(large)).toThrow(/this VM uses 1073741824 of at most 1073741824 already/);
     await four[0]?.close();
     create(large);
   });

@@ -16,7 +16,15 @@ import {
   UnsupportedFormatError,
 } from "../../../host/native/picture.ts";
 import { fourcc, PIXEL_FORMATS } from "../../../proto/formats.ts";
-import { geometryOf, mapPicture, PAGE, releaseAll, ScatteredMemory, TestMemory } from "./support/memory.ts";
+import {
+  budget,
+  geometryOf,
+  mapPicture,
+  PAGE,
+  releaseAll,
+  ScatteredMemory,
+  TestMemory,
+} from "./support/memory.ts";
 import { FORMATS } from "./support/pattern.ts";
 
 afterEach(releaseAll);
@@ -67,7 +75,7 @@ describe("Picture.map", () => {
     const scattered = new ScatteredMemory(64 * 256);
     const maps = (): number => readFileSync("/proc/self/maps", "utf8").split("vsockenc-memory-").length - 1;
     const before = maps();
-    const picture = await Picture.map(layoutOf(scattered.resource));
+    const picture = await Picture.map(layoutOf(scattered.resource), budget);
     expect(maps()).toBe(before + picture.runs);
     await Promise.all([picture.close(), picture.close()]);
     await picture.close();
@@ -123,7 +131,7 @@ describe("a hostile layout", () => {
 
 describe("hostile extents", () => {
   async function rejectionOf(extents: ResourceBytes["extents"]): Promise<unknown> {
-    return Picture.map(layoutOf({ extents })).then(
+    return Picture.map(layoutOf({ extents }), budget).then(
       () => undefined,
       (error: unknown) => error,
     );
@@ -174,7 +182,7 @@ describe("hostile extents", () => {
     const one = (index: number) => ({ fd, offset: (index % 2) * 2 * PAGE, length: PAGE });
     const extents = Array.from({ length: 16384 }, (_, index) => one(index));
     const all = layoutOf({ extents }, { width: 1024, height: 16384, stride: PAGE });
-    const picture = await Picture.map(all);
+    const picture = await Picture.map(all, budget);
     expect(picture.runs).toBe(16384);
     expect(await mapPicture(layoutOf({ extents }))).toMatchObject({ tier: "resource-gather", runs: 4 });
     expect(mappedRuns()).toBe(16384);

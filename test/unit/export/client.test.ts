@@ -5,7 +5,7 @@ import { ExportChannel } from "../../../host/export/channel.ts";
 import { ExportClient, type ExportedResource } from "../../../host/export/client.ts";
 import { FdListener } from "../../../host/native/listener.ts";
 import { closeDescriptor, createMemory } from "../../../host/native/os-addon.ts";
-import type { ExportMessage } from "../../../proto/export.ts";
+import type { ExportMessage, Extent } from "../../../proto/export.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { temporaryFolder } from "../../support/folder.ts";
 import { until } from "../../support/until.ts";
@@ -19,11 +19,13 @@ let channel: ExportChannel | undefined;
 let received: ExportMessage[];
 let ended: Error | undefined | "open";
 let resets: number;
+let revoked: number[];
 
 beforeEach(() => {
   received = [];
   ended = "open";
   resets = 0;
+  revoked = [];
   listener = FdListener.listen(path, (fd) => {
     const limits = {
       maxMessageBytes: LIMITS.MAX_EXPORT_REQUEST_BYTES,
@@ -47,6 +49,7 @@ afterEach(() => {
 /** Connects, with an exporter that says Hello. */
 async function connect(hello: ExportMessage = HELLO): Promise<ExportClient> {
   const connecting = ExportClient.connect(path, {
+    onRevoke: (resource) => revoked.push(resource),
     onReset: () => {
       resets += 1;
     },
@@ -107,6 +110,39 @@ describe("the relay's hello", () => {
 
   it("comes before anything else", async () => {
     await expect(connect({ type: "reset" })).rejects.toThrow("expected hello from the exporter, got reset");
+  });
+});
+
+describe("a resource that was described", () => {
+  const size = { resource: 5, generation: 7, width: 64, height: 32, format: 1 };
+
+  /** Sends what `answer` makes of the newest Acquire, and returns that Acquire with its result. */
+  async function acquired(client: ExportClient, count: number, answer: { extents?: Extent[]; known?: true }) {
+    const acquiring = client.acquire(5, { content: "PAGES", bytes: count === 3 ? 2 * BYTES : BYTES });
+    const asked = await sent("acquire", count);
+    send({ type: "acquired", request: asked.request, ...size, extents: [], ...answer });
+    return { asked, resource: await acquiring };
+  }
+
+  it("is remembered beyond its release, for as many bytes and by its generation", async () => {
+    const client = await connect();
+    const descriptor = createMemory("memory", 2 * BYTES);
+    send({ type: "memory", memory: 1, size: 2 * BYTES, descriptor });
+    const extents = [{ memory: 1, offset: 0, length: BYTES }];
+    const first = await acquired(client, 1, { extents });
+    client.release(5, 7);
+    const second = await acquired(client, 2, { known: true });
+    const third = await acquired(client, 3, { extents: [{ memory: 1, offset: 0, length: 2 * BYTES }] });
+    expect([first, second, third].map(({ asked }) => asked.known)).toEqual([0, 7, 0]);
+    expect(second.resource).toBe(first.resource);
+    send({ type: "revoke", resource: 5, generation: 7 });
+    await until(() => revoked.length > 0, "the revocation");
+    const lie = client.acquire(5, { content: "PAGES", bytes: BYTES });
+    const { request, known } = await sent("acquire", 4);
+    expect(known).toBe(0);
+    send({ type: "acquired", request, ...size, extents: [], known: true });
+    await expect(lie).rejects.toThrow("resource 5 is not known, and is not described");
+    closeDescriptor(descriptor);
   });
 });
 

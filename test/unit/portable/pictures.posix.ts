@@ -12,7 +12,7 @@ import { mappedRuns, Picture, type ResourceBytes, stagingBytes } from "../../../
 import { fourcc } from "../../../proto/formats.ts";
 import { temporaryFolder } from "../../support/folder.ts";
 import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
-import { geometryOf } from "../encoders/support/memory.ts";
+import { budget, geometryOf } from "../encoders/support/memory.ts";
 
 const GUEST_PAGE = 4096;
 const HOST_PAGE = 16384;
@@ -37,7 +37,7 @@ afterEach(async () => {
 
 async function map(resource: ResourceBytes): Promise<Picture> {
   const planes = [{ memory: resource, offset: 0, stride: STRIDE }];
-  picture = await Picture.map({ ...geometryOf(fourcc("XR24"), WIDTH, HEIGHT), planes });
+  picture = await Picture.map({ ...geometryOf(fourcc("XR24"), WIDTH, HEIGHT), planes }, budget);
   return picture;
 }
 

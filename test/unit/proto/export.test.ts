@@ -23,8 +23,9 @@ describe("the codec of the export protocol", () => {
   const messages: readonly ExportMessage[] = [
     { type: "hello", version: 2, software: "test" },
     { type: "memory", memory: 1, size: 2 ** 40, descriptor: 77 },
-    { type: "acquire", request: 1, resource: 2, content: "RENDERED", bytes: 2 ** 33 },
+    { type: "acquire", request: 1, resource: 2, content: "RENDERED", bytes: 2 ** 33, known: 2 ** 50 },
     inMemory,
+    { ...inMemory, extents: [], known: true },
     { ...inMemory, extents: [], surface: 0xffffffff },
     { ...inMemory, extents: [], readable: { stride: 5464, bytes: 2 ** 33 } },
     { type: "refused", request: 1, resource: 2, code: "DEVICE_NOT_READY", text: "no" },
@@ -60,6 +61,7 @@ describe("the codec of the export protocol", () => {
     ["without a number", { surface: {} }, "Acquired.surface has no id"],
     ["with extents", { surface: { id: 1 }, extents: [{ memory: 1, length: 1 }] }, "a surface with extents"],
     ["without bytes", { readable: { stride: 4 } }, "Acquired.readable has no bytes"],
+    ["that is known", { readable: { bytes: 4 }, known: true }, "a known resource that is described again"],
     ["with a surface", { readable: { bytes: 4 }, surface: { id: 1 } }, "a readable resource with extents"],
   ])("refuses a surface or a readable resource %s", (_what, acquired, text) => {
     const body = vsockenc.ExportMessage.encode({ acquired }).finish();

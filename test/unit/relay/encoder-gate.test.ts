@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { EncoderBackend, EncoderConfiguration, EncoderSession } from "../../../host/encoders/encoder.ts";
 import { EncoderGate } from "../../../host/relay/encoder-gate.ts";
+import { Turnstile } from "../../../host/relay/turnstile.ts";
 import { configurationOf } from "../encoders/support/encode.ts";
 
 /** Encoders that open and close when the test says so. */
@@ -40,13 +41,14 @@ class SlowBackend implements EncoderBackend {
 }
 
 const configuration = configurationOf();
+const linkOf = (vm = new Turnstile(1)): EncoderGate => new EncoderGate(vm);
 const ignore = (): void => undefined;
 const wanted = (): boolean => true;
 
 describe("a link's encoders", () => {
   it("are one at a time, closing ones included, however often a guest opens", async () => {
     const backend = new SlowBackend();
-    const gate = new EncoderGate();
+    const gate = linkOf();
     const use = async (): Promise<void> => {
       const session = await gate.open(backend, configuration, ignore, wanted);
       if (session !== undefined) await gate.close(session);
@@ -59,7 +61,7 @@ describe("a link's encoders", () => {
 
   it("are not opened for a session that has ended while it waited", async () => {
     const backend = new SlowBackend();
-    const gate = new EncoderGate();
+    const gate = linkOf();
     const first = gate.open(backend, configuration, ignore, wanted);
     const others = Array.from({ length: 50 }, () => gate.open(backend, configuration, ignore, () => false));
     await backend.settle();
@@ -73,7 +75,7 @@ describe("a link's encoders", () => {
     expect(backend.most).toBe(1);
   });
 
-  it("are opened two at a time for all links, and one that fails to open holds nobody up", async () => {
+  it("are opened two at a time for all VMs, and one that fails to open holds nobody up", async () => {
     const backend = new SlowBackend();
     const failing = {
       ...backend,
@@ -81,19 +83,33 @@ describe("a link's encoders", () => {
       offers: backend.offers,
       open: () => Promise.reject(new Error("full")),
     };
-    const gates = Array.from({ length: 8 }, () => new EncoderGate());
+    const gates = Array.from({ length: 8 }, () => linkOf());
     const opened = gates.map((gate) => gate.open(backend, configuration, ignore, wanted));
     await new Promise(setImmediate);
     expect(backend.held).toBe(2);
     await backend.settle();
     expect(await Promise.all(opened)).toHaveLength(8);
     expect(backend.held).toBe(8);
-    const gate = new EncoderGate();
+    const gate = linkOf();
     for (let count = 0; count < 3; count++) {
       await expect(gate.open(failing, configuration, ignore, wanted)).rejects.toThrow("full");
     }
     const next = gate.open(backend, configuration, ignore, wanted);
     await backend.settle();
     expect(await next).toBeDefined();
+  });
+
+  it("of one VM are opened one at a time, so another's does not wait for all its links", async () => {
+    const backend = new SlowBackend();
+    const vm = new Turnstile(1);
+    const many = Array.from({ length: 20 }, () => linkOf(vm).open(backend, configuration, ignore, wanted));
+    await new Promise(setImmediate);
+    expect(backend.held).toBe(1);
+    const other = linkOf().open(backend, configuration, ignore, wanted);
+    await new Promise(setImmediate);
+    expect(backend.held).toBe(2);
+    await backend.settle();
+    expect(await other).toBeDefined();
+    expect(await Promise.all(many)).toHaveLength(20);
   });
 });

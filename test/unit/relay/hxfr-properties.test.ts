@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { createBackend } from "../../../host/encoders/index.ts";
-import { stagingBytes } from "../../../host/native/picture.ts";
+import { PictureBudget, stagingBytes } from "../../../host/native/picture.ts";
 import { EncoderGate } from "../../../host/relay/encoder-gate.ts";
 import { SessionError } from "../../../host/relay/errors.ts";
 import { HxfrServer } from "../../../host/relay/hxfr-session.ts";
@@ -13,6 +13,7 @@ import type { SessionOutput } from "../../../host/relay/session.ts";
 import { SessionPeer } from "../../../host/relay/session-peer.ts";
 import { Stream } from "../../../host/relay/stream.ts";
 import { Turns } from "../../../host/relay/turns.ts";
+import { Turnstile } from "../../../host/relay/turnstile.ts";
 import { ByteQueue } from "../../../proto/byte-queue.ts";
 import { type HxfrEvent, HxfrFormatError, type HxfrFrame, HxfrParser } from "../../../proto/hxfr.ts";
 import { LIMITS } from "../../../proto/limits.ts";
@@ -34,7 +35,9 @@ const metrics = new RelayMetrics().forVm("");
 const openStream = (output: SessionOutput): Stream =>
   new Stream(output, {
     backend,
-    gate: new EncoderGate(),
+    gate: new EncoderGate(new Turnstile(1)),
+    probes: new Turnstile(1),
+    budget: new PictureBudget(16384),
     resources: undefined,
     metrics,
     observer: undefined,

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { createBackend } from "../../../host/encoders/index.ts";
 import { hasVideoToolbox } from "../../../host/encoders/native.ts";
-import { Picture, SurfaceUnsupportedError } from "../../../host/native/picture.ts";
+import { Picture, PictureBudget, SurfaceUnsupportedError } from "../../../host/native/picture.ts";
 import { configurationOf } from "../encoders/support/encode.ts";
 import { Recorder } from "../encoders/support/recorder.ts";
 
@@ -22,7 +22,10 @@ describe.skipIf(hasVideoToolbox())("without VideoToolbox", () => {
   it("a surface is rejected", async () => {
     const planes = [{ memory: { surface: 5 }, offset: 0, stride: 256 }];
     const visible = { x: 0, y: 0, width: 64, height: 64 };
-    const map = Picture.map({ width: 64, height: 64, fourcc: 0x34325258, planes, visible });
+    const map = Picture.map(
+      { width: 64, height: 64, fourcc: 0x34325258, planes, visible },
+      new PictureBudget(0),
+    );
     await expect(map).rejects.toThrow(SurfaceUnsupportedError);
     await expect(map).rejects.toThrow(/IOSurface 5, which needs macOS/);
   });

@@ -120,7 +120,15 @@ Napi::Promise InBackground(Napi::Env env, Work work, Wrap wrap) {
   return (new Worker(env, std::move(work), std::move(wrap)))->Start();
 }
 
-// mapPicture(layout, extents): Promise<NativePicture>
+// newBudget(runs): NativeBudget; checked in picture.ts.
+Napi::Value NewBudget(const Napi::CallbackInfo &info) {
+  using Shared = std::shared_ptr<Budget>;
+  const uint32_t runs = info[0].As<Napi::Number>().Uint32Value();
+  return Napi::External<Shared>::New(info.Env(), new Shared(std::make_shared<Budget>(runs)),
+                                     [](Napi::Env, Shared *budget) { delete budget; });
+}
+
+// mapPicture(layout, extents, budget): Promise<NativePicture>
 Napi::Value MapPicture(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
   try {
@@ -135,8 +143,8 @@ Napi::Value MapPicture(const Napi::CallbackInfo &info) {
     return InBackground(
         env,
         [layout = std::move(layout), resources = std::move(resources),
-         descriptors = std::move(descriptors)] {
-          return std::make_shared<Picture>(layout, resources);
+         descriptors = std::move(descriptors), budget = BudgetOf(info[2])] {
+          return std::make_shared<Picture>(layout, resources, budget);
         },
         PictureBinding::Wrap);
   } catch (const PictureError &error) {
@@ -146,11 +154,12 @@ Napi::Value MapPicture(const Napi::CallbackInfo &info) {
   }
 }
 
-// inlinePicture(layout): NativePicture
+// inlinePicture(layout, budget): NativePicture
 Napi::Value InlinePicture(const Napi::CallbackInfo &info) {
   try {
-    return PictureBinding::Wrap(info.Env(),
-                                std::make_shared<Picture>(ReadLayout(info[0].As<Napi::Object>())));
+    return PictureBinding::Wrap(
+        info.Env(),
+        std::make_shared<Picture>(ReadLayout(info[0].As<Napi::Object>()), BudgetOf(info[1])));
   } catch (const PictureError &error) {
     throw PictureErrorObject(info.Env(), error);
   }
@@ -174,16 +183,11 @@ Napi::Value ListFormats(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value RunsInUse(const Napi::CallbackInfo &info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(LinearMapping::RunsInUse()));
-}
-
-// setRunBudget(runs); checked in picture.ts.
-void SetRunBudget(const Napi::CallbackInfo &info) {
-  LinearMapping::SetRunBudget(info[0].As<Napi::Number>().Uint32Value());
+  return Napi::Number::New(info.Env(), static_cast<double>(Budget::AllRuns()));
 }
 
 Napi::Value StagingBytes(const Napi::CallbackInfo &info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(Staging::BytesInUse()));
+  return Napi::Number::New(info.Env(), static_cast<double>(Budget::AllStaging()));
 }
 
 }  // namespace
@@ -215,6 +219,10 @@ PictureLayout ReadLayout(const Napi::Object &from) {
   return layout;
 }
 
+std::shared_ptr<Budget> BudgetOf(const Napi::Value &value) {
+  return *value.As<Napi::External<std::shared_ptr<Budget>>>().Data();
+}
+
 Napi::Error PictureErrorObject(Napi::Env env, const PictureError &error) {
   const auto object = Napi::Error::New(env, error.what());
   object.Value().Set("code", FaultCode(error.fault()));
@@ -235,7 +243,7 @@ void PictureBinding::Register(Napi::Env env, Napi::Object exports) {
   exports.Set("inlinePicture", Napi::Function::New<InlinePicture>(env, "inlinePicture"));
   exports.Set("pixelFormats", Napi::Function::New<ListFormats>(env, "pixelFormats"));
   exports.Set("mappedRuns", Napi::Function::New<RunsInUse>(env, "mappedRuns"));
-  exports.Set("setRunBudget", Napi::Function::New<SetRunBudget>(env, "setRunBudget"));
+  exports.Set("newBudget", Napi::Function::New<NewBudget>(env, "newBudget"));
   exports.Set("stagingBytes", Napi::Function::New<StagingBytes>(env, "stagingBytes"));
 }
 

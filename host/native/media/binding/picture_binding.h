@@ -12,6 +12,9 @@ namespace vsockenc {
 // NativeLayout of host/native/picture.ts. Throws PictureError.
 PictureLayout ReadLayout(const Napi::Object &from);
 
+// The budget in a value of newBudget(). On the JavaScript thread only.
+std::shared_ptr<Budget> BudgetOf(const Napi::Value &value);
+
 // An Error with the code by which host/native/picture.ts finds the class.
 Napi::Error PictureErrorObject(Napi::Env env, const PictureError &error);
 

@@ -5,11 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "staging.h"
 
@@ -76,10 +76,6 @@ void CheckMemories(std::span<const Extent> runs) {
   }
 }
 
-std::atomic<size_t> runs_in_use{0};
-// A quarter of Linux's default limit for a process; SetRunBudget changes it.
-std::atomic<size_t> run_budget{16384};
-
 uint64_t PageSize() {
   static const auto size = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   return size;
@@ -97,18 +93,6 @@ void CheckPages(std::span<const Extent> runs) {
   }
 }
 
-void TakeRuns(size_t count) {
-  const size_t budget = run_budget.load();
-  size_t used = runs_in_use.load();
-  do {
-    if (used + count > budget) {
-      throw PictureError(PictureFault::kUnstitchable, "the picture consists of ", count,
-                         " runs of pages, and ", used, " of at most ", budget,
-                         " are mapped already; attach fewer buffers at a time");
-    }
-  } while (!runs_in_use.compare_exchange_weak(used, used + count));
-}
-
 }  // namespace
 
 uint64_t TotalBytes(std::span<const Extent> extents) {
@@ -124,7 +108,9 @@ uint64_t TotalBytes(std::span<const Extent> extents) {
   return total;
 }
 
-LinearMapping::LinearMapping(std::span<const Extent> extents, uint64_t bytes) : bytes_(bytes) {
+LinearMapping::LinearMapping(std::span<const Extent> extents, uint64_t bytes,
+                             std::shared_ptr<Budget> budget)
+    : budget_(std::move(budget)), bytes_(bytes) {
   TotalBytes(extents);
   if (bytes == 0 || bytes > kMaxBytes) {
     throw PictureError(PictureFault::kUnstitchable, "the layout needs ", bytes,
@@ -134,14 +120,14 @@ LinearMapping::LinearMapping(std::span<const Extent> extents, uint64_t bytes) : 
   // Everything is checked before anything is mapped.
   CheckMemories(runs);
   CheckPages(runs);
-  TakeRuns(runs.size());
+  budget_->TakeRuns(runs.size());
   runs_ = runs.size();
   try {
     MapRuns(runs);
   } catch (...) {
     // The destructor does not run for an object whose constructor throws.
     if (data_ != nullptr) munmap(data_, reserved_);
-    runs_in_use -= runs_;
+    budget_->GiveRuns(runs_);
     throw;
   }
 }
@@ -175,15 +161,7 @@ void LinearMapping::MapRuns(std::span<const Extent> runs) {
 
 LinearMapping::~LinearMapping() {
   munmap(data_, reserved_);
-  runs_in_use -= runs_;
-}
-
-size_t LinearMapping::RunsInUse() {
-  return runs_in_use.load();
-}
-
-void LinearMapping::SetRunBudget(size_t runs) {
-  run_budget = runs;
+  budget_->GiveRuns(runs_);
 }
 
 MemoryReader::MemoryReader(int fd, ByteRange range) : begin_(range.begin) {

@@ -3,11 +3,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "../../platform/platform.h"
+#include "budget.h"
 #include "pixel_memory.h"
 
 namespace vsockenc {
@@ -33,8 +35,7 @@ uint64_t TotalBytes(std::span<const Extent> extents);
 //
 // It reserves address space first, then maps each run of adjacent extents over its part of it with
 // MAP_FIXED, so it never replaces another mapping. Each run costs the kernel one of its
-// vm.max_map_count (65,530 by default) mappings, so all LinearMappings of the process share a
-// budget of runs.
+// vm.max_map_count (65,530 by default) mappings, so a VM's LinearMappings have a Budget.
 //
 // Reading a page beyond the end of its file raises SIGBUS: extents are checked against the size of
 // the file. The file must not shrink afterwards; QEMU seals its memfd against that.
@@ -45,7 +46,7 @@ class LinearMapping : public PixelMemory {
 
   // Maps the first `bytes` bytes (at least 1) of the extents. The descriptors may be closed
   // afterwards. Throws PictureError.
-  LinearMapping(std::span<const Extent> extents, uint64_t bytes);
+  LinearMapping(std::span<const Extent> extents, uint64_t bytes, std::shared_ptr<Budget> budget);
   ~LinearMapping() override;
   LinearMapping(const LinearMapping &) = delete;
   LinearMapping &operator=(const LinearMapping &) = delete;
@@ -57,14 +58,10 @@ class LinearMapping : public PixelMemory {
   uint64_t staging_bytes() const override { return 0; }
   const uint8_t *Read(uint8_t *) const override { return data_; }
 
-  // Number of runs mapped in this process.
-  static size_t RunsInUse();
-  // Sets the limit of their sum from now on; existing mappings stay.
-  static void SetRunBudget(size_t runs);
-
  private:
   void MapRuns(std::span<const Extent> runs);
 
+  std::shared_ptr<Budget> budget_;
   uint8_t *data_ = nullptr;
   uint64_t bytes_;
   uint64_t reserved_ = 0;

@@ -2,8 +2,10 @@
 
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 
+#include "budget.h"
 #include "pixel_memory.h"
 
 namespace vsockenc {
@@ -11,34 +13,30 @@ namespace vsockenc {
 // Memory for pixels that cannot be read in place: a gathered picture is copied together in it, and
 // inline pixels arrive in it.
 //
-// Guests decide how much of it is needed, so each area and the sum of all areas of the process are
-// limited. It starts as zeros: unwritten bytes hold no data of the host.
+// Guests decide how much of it is needed, so each area is limited, and all areas of a VM are by its
+// Budget. It starts as zeros: unwritten bytes hold no data of the host.
 class Staging {
  public:
   // Limit of one area: H.264 and H.265 allow 139,264 macroblocks a picture, which is 143 MB at four
   // bytes a pixel; the rest allows for padded rows.
   static constexpr uint64_t kMaxBytes = uint64_t{256} << 20;
-  // Limit of all areas together.
-  static constexpr uint64_t kBudget = uint64_t{1} << 30;
 
   Staging() = default;
   ~Staging();
   Staging(const Staging &) = delete;
   Staging &operator=(const Staging &) = delete;
 
-  // Returns at least `bytes` bytes, at an address that stays until more are reserved; their content
-  // may be lost. Throws PictureError.
-  uint8_t *Reserve(uint64_t bytes);
+  // Returns at least `bytes` bytes of the budget's, at an address that stays until more are
+  // reserved, or for another budget; their content may be lost. Throws PictureError.
+  uint8_t *Reserve(uint64_t bytes, const std::shared_ptr<Budget> &budget);
 
   // Throws PictureError if the size exceeds the limit of one area.
   static void CheckSize(uint64_t bytes);
 
-  // Bytes of all areas.
-  static uint64_t BytesInUse();
-
  private:
   void Free();
 
+  std::shared_ptr<Budget> budget_;
   uint8_t *data_ = nullptr;
   uint64_t bytes_ = 0;
 };
@@ -47,7 +45,8 @@ class Staging {
 class InlineMemory : public PixelMemory {
  public:
   // Throws PictureError.
-  explicit InlineMemory(uint64_t bytes) : data_(staging_.Reserve(bytes)), bytes_(bytes) {}
+  InlineMemory(uint64_t bytes, const std::shared_ptr<Budget> &budget)
+      : data_(staging_.Reserve(bytes, budget)), bytes_(bytes) {}
 
   // False when the memory does not have all of those bytes.
   bool Write(uint64_t offset, std::span<const uint8_t> bytes) {

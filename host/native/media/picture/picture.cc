@@ -114,9 +114,9 @@ uint64_t PlaneEnd(const PictureLayout &layout, const PixelFormat &format, size_t
 }
 
 std::unique_ptr<PixelMemory> Reach(std::span<const Extent> extents, uint64_t needed,
-                                   ByteRange visible) {
+                                   ByteRange visible, const std::shared_ptr<Budget> &budget) {
   try {
-    return std::make_unique<LinearMapping>(extents, needed);
+    return std::make_unique<LinearMapping>(extents, needed, budget);
   } catch (const PictureError &error) {
     if (error.fault() != PictureFault::kUnstitchable) throw;
   }
@@ -186,28 +186,33 @@ ByteRange VisibleBytes(const PictureLayout &layout, const PixelFormat &format, s
   return range;
 }
 
-Picture::Picture(const PictureLayout &layout, const std::vector<std::vector<Extent>> &resources)
-    : layout_(layout), format_(&CheckLayout(layout)) {
+Picture::Picture(const PictureLayout &layout, const std::vector<std::vector<Extent>> &resources,
+                 std::shared_ptr<Budget> budget)
+    : layout_(layout), format_(&CheckLayout(layout)), budget_(std::move(budget)) {
   std::vector<uint64_t> available;
   for (const auto &extents : resources) available.push_back(TotalBytes(extents));
   const std::vector<uint64_t> needed = NeededBytes(layout, *format_, available);
   for (size_t i = 0; i < resources.size(); ++i) {
-    memories_.push_back(Reach(resources[i], needed[i], VisibleBytes(layout, *format_, i)));
+    memories_.push_back(Reach(resources[i], needed[i], VisibleBytes(layout, *format_, i), budget_));
   }
 }
 
 Picture::Picture(const PictureLayout &layout, std::unique_ptr<PixelMemory> memory,
-                 const Surface *surface)
-    : layout_(layout), format_(&CheckLayout(layout)), surface_(surface) {
+                 const Surface *surface, std::shared_ptr<Budget> budget)
+    : layout_(layout),
+      format_(&CheckLayout(layout)),
+      budget_(std::move(budget)),
+      surface_(surface) {
   const uint64_t available = memory->bytes();
   NeededBytes(layout, *format_, {&available, 1});
   memories_.push_back(std::move(memory));
 }
 
-Picture::Picture(const PictureLayout &layout) : layout_(layout), format_(&CheckLayout(layout)) {
+Picture::Picture(const PictureLayout &layout, std::shared_ptr<Budget> budget)
+    : layout_(layout), format_(&CheckLayout(layout)), budget_(std::move(budget)) {
   const uint64_t most = Staging::kMaxBytes;
   const std::vector<uint64_t> needed = NeededBytes(layout, *format_, {&most, 1});
-  auto memory = std::make_unique<InlineMemory>(needed[0]);
+  auto memory = std::make_unique<InlineMemory>(needed[0], budget_);
   inline_ = memory.get();
   memories_.push_back(std::move(memory));
 }
@@ -220,7 +225,7 @@ Picture::~Picture() {
 Pixels Picture::Read(Staging &staging) const {
   uint64_t staged = 0;
   for (const auto &memory : memories_) staged += memory->staging_bytes();
-  uint8_t *free = staged == 0 ? nullptr : staging.Reserve(staged);
+  uint8_t *free = staged == 0 ? nullptr : staging.Reserve(staged, budget_);
   std::vector<const uint8_t *> begins;
   for (const auto &memory : memories_) {
     begins.push_back(memory->Read(free));

@@ -131,16 +131,18 @@ Checksum ChecksumOf(const Pixels &pixels);
 // share it by shared_ptr; the last user unmaps it. Immutable except for Write().
 //
 // Each resource is mapped (LinearMapping) if possible, otherwise gathered at each read
-// (GatheredMemory).
+// (GatheredMemory). Its runs and the staging memory of its reads are the budget's.
 class Picture {
  public:
   // `resources` holds the extents of each resource that the planes name. Throws PictureError.
-  Picture(const PictureLayout &layout, const std::vector<std::vector<Extent>> &resources);
+  Picture(const PictureLayout &layout, const std::vector<std::vector<Extent>> &resources,
+          std::shared_ptr<Budget> budget);
   // A picture in the given memory, which every plane names as resource 0. `surface` is null or an
   // IOSurface with exactly this picture that lives as long as the memory. Throws PictureError.
-  Picture(const PictureLayout &layout, std::unique_ptr<PixelMemory> memory, const Surface *surface);
+  Picture(const PictureLayout &layout, std::unique_ptr<PixelMemory> memory, const Surface *surface,
+          std::shared_ptr<Budget> budget);
   // An inline picture, filled by Write(): every plane names resource 0. Throws PictureError.
-  explicit Picture(const PictureLayout &layout);
+  Picture(const PictureLayout &layout, std::shared_ptr<Budget> budget);
   ~Picture();
   Picture(const Picture &) = delete;
   Picture &operator=(const Picture &) = delete;
@@ -166,6 +168,7 @@ class Picture {
  private:
   PictureLayout layout_;
   const PixelFormat *format_;
+  std::shared_ptr<Budget> budget_;
   std::vector<std::unique_ptr<PixelMemory>> memories_;
   InlineMemory *inline_ = nullptr;  // memories_[0] of an inline picture
   const Surface *surface_ = nullptr;

@@ -64,10 +64,11 @@ bool OneSize(const Memory &memory, const PixelFormat &format, uint64_t width, ui
   const PictureLayout layout = Layout(format, width, height, 0, offset);
 
   void *guard = mmap(nullptr, kGuard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  const Picture stitched(layout, {{{memory.fd(), 0, kMapped}}});
+  const auto budget = std::make_shared<Budget>(16384);
+  const Picture stitched(layout, {{{memory.fd(), 0, kMapped}}}, budget);
   Staging none;
   const Pixels pixels = stitched.Read(none);
-  Check(Staging::BytesInUse() == 0, "a stitched picture was copied");
+  Check(Budget::AllStaging() == 0, "a stitched picture was copied");
   const bool guarded = pixels.planes[0].data + size == guard;
   Converter converter(full_range);
   const FramePointer i420 = NewFrame(pixels.width, pixels.height);
@@ -81,7 +82,7 @@ bool OneSize(const Memory &memory, const PixelFormat &format, uint64_t width, ui
   // Behind a byte that is not the picture's, so no run begins at a page.
   PictureLayout shifted = layout;
   for (PlaneLayout &plane : shifted.planes) plane.offset -= 1;
-  const Picture gathered(shifted, {{{memory.fd(), 1, kMapped - 1}}});
+  const Picture gathered(shifted, {{{memory.fd(), 1, kMapped - 1}}}, budget);
   Check(gathered.tier() == Tier::kResourceGather, "an unaligned run was stitched");
   Staging staging;
   const FramePointer other = NewFrame(pixels.width, pixels.height, AV_PIX_FMT_NV12);
@@ -89,7 +90,7 @@ bool OneSize(const Memory &memory, const PixelFormat &format, uint64_t width, ui
   Check(SameSamples(*other, *i420), "a gathered picture differs");
   Check(ChecksumOf(gathered.Read(staging)).crc == checksum.crc, "a gathered checksum differs");
 
-  Picture received(Layout(format, width, height, 0, 0));
+  Picture received(Layout(format, width, height, 0, 0), budget);
   static const std::vector<uint8_t> all = Noise(kMapped);
   Check(received.Write(0, {all.data() + offset, received.bytes()}), "inline bytes are refused");
   Check(!received.Write(1, {all.data(), received.bytes()}), "a byte too many is taken");
@@ -111,5 +112,5 @@ void Conversions() {
     }
   }
   std::printf("guarded conversions: %d\n", guarded);
-  Check(Staging::BytesInUse() == 0, "staging memory is still counted");
+  Check(Budget::AllStaging() == 0, "staging memory is still counted");
 }

@@ -41,6 +41,7 @@ uint64_t Nasty(std::mt19937_64 &random) {
 void HostileLayouts() {
   std::mt19937_64 random(1);
   const Memory memory(64 * kPage);
+  const auto budget = std::make_shared<Budget>(16384);
   int mapped = 0;
   int gathered = 0;
   Staging staging;
@@ -63,7 +64,7 @@ void HostileLayouts() {
       if (random() % 4 == 0) extents.back().offset += random() % 100;
     }
     try {
-      const Picture picture(layout, {extents});
+      const Picture picture(layout, {extents}, budget);
       const Pixels pixels = picture.Read(staging);
       Converter converter(round % 2 == 0);
       converter.Convert(pixels, *NewFrame(pixels.width, pixels.height,
@@ -74,7 +75,7 @@ void HostileLayouts() {
     }
     try {
       for (PlaneLayout &plane : layout.planes) plane.offset %= 1 << 20;
-      Picture picture(layout);
+      Picture picture(layout, budget);
       const std::vector<uint8_t> bytes(random() % 300);
       picture.Write(Nasty(random), bytes);
       picture.Write(picture.bytes() - std::min<uint64_t>(picture.bytes(), bytes.size()), bytes);
@@ -83,7 +84,7 @@ void HostileLayouts() {
     }
   }
   Check(mapped > 1000 && gathered > 300, "hardly any layout was legal: nothing has been tested");
-  Check(LinearMapping::RunsInUse() == 0, "runs are still counted");
+  Check(Budget::AllRuns() == 0, "runs are still counted");
 }
 
 class Counter : public EventSink {
@@ -172,6 +173,7 @@ void Sessions() {
   constexpr int kRounds = 150;
   std::mt19937_64 random(2);
   const Memory memory(32 * kPage);
+  const auto budget = std::make_shared<Budget>(16384);
   for (int round = 0; round < kRounds; ++round) {
     Counter counter;
     const bool opens = round % 10 != 9;
@@ -186,7 +188,8 @@ void Sessions() {
       for (int step = static_cast<int>(random() % 24); step > 0; --step) {
         auto picture = std::make_shared<Picture>(
             Layout(Bgrx(), other_size ? 99 : 161, 121, 700, 12),
-            std::vector<std::vector<Extent>>{{{memory.fd(), step % 3 == 0 ? 1u : 0u, 31 * kPage}}});
+            std::vector<std::vector<Extent>>{{{memory.fd(), step % 3 == 0 ? 1u : 0u, 31 * kPage}}},
+            budget);
         picture->OnUnmapped([&unmapped] { ++unmapped; });
         session.Encode(static_cast<uint32_t>(frames++), std::move(picture), random() % 5 == 0);
         if (random() % 6 == 0) session.CancelFrames();
@@ -206,8 +209,8 @@ void Sessions() {
           "a frame or mark without answer");
     Check(unmapped == frames, "a picture outlives its session");
   }
-  Check(LinearMapping::RunsInUse() == 0, "runs are still counted");
-  Check(Staging::BytesInUse() == 0, "staging memory is still counted");
+  Check(Budget::AllRuns() == 0, "runs are still counted");
+  Check(Budget::AllStaging() == 0, "staging memory is still counted");
   RateChanges();
   std::printf("sessions: %d\n", kRounds);
 }

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import {
   mappedRuns,
   Picture,
+  PictureBudget,
   type PictureGeometry,
   type PictureLayout,
   type PlaneGeometry,
@@ -32,9 +33,12 @@ export async function releaseAll(): Promise<void> {
   if (used.some(Boolean)) throw new Error(`${used.join(" runs and ")} bytes of staging are still in use`);
 }
 
+/** Of all pictures of a file. */
+export const budget = new PictureBudget(16384);
+
 /** Picture.map; releaseAll closes it. */
 export async function mapPicture(layout: PictureLayout): Promise<Picture> {
-  const picture = await Picture.map(layout);
+  const picture = await Picture.map(layout, budget);
   atEnd(() => picture.close());
   return picture;
 }

@@ -169,7 +169,7 @@ Patience Hasty(std::chrono::milliseconds silence) {
 std::shared_ptr<const Picture> Draw(const PixelFormat &format, int width, int height, int number) {
   const auto layout =
       stress::Layout(format, static_cast<uint64_t>(width), static_cast<uint64_t>(height), 0, 0);
-  auto picture = std::make_shared<Picture>(layout);
+  auto picture = std::make_shared<Picture>(layout, std::make_shared<Budget>(0));
   for (size_t plane = 0; plane < format.planes; ++plane) {
     const PlaneShape &shape = format.shapes[plane];
     std::vector<uint8_t> bytes;

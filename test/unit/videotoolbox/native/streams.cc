@@ -86,7 +86,7 @@ TEST(a_source_is_free_after_its_read_event) {
     const uint8_t *pixels = drawn->Read(staging).planes[0].data;
     memory.Write(0, {pixels, pixels + kBytes});
     const std::vector<std::vector<Extent>> extents{{{memory.fd(), 0, kBytes}}};
-    stream.Encode(i, std::make_shared<const Picture>(layout, extents));
+    stream.Encode(i, std::make_shared<const Picture>(layout, extents, std::make_shared<Budget>(1)));
     Expect(stream.events().read.size() == i + 1, "Encode returns with a frame that is not read");
   }
   stream.ExpectWhole(8);

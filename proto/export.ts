@@ -227,6 +227,12 @@ function cursorImageOf(sent: vsockenc.CursorImage.$Properties): CursorImage | un
   return pixels.length === 0 ? undefined : { width, height, pixels };
 }
 
+function text(given: string | null | undefined, field: string): string {
+  const sent = given ?? "";
+  const limit = LIMITS.MAX_TEXT_BYTES;
+  return Buffer.byteLength(sent) <= limit ? sent : fail(`${field} has more than ${limit} bytes`);
+}
+
 function codeName(code: number | null | undefined): ExportErrorCode {
   const name = vsockenc.ExportErrorCode[code ?? 0];
   return name !== undefined ? (name as ExportErrorCode) : "EXPORT_ERROR_UNSPECIFIED";
@@ -241,7 +247,11 @@ const DECODERS: {
     takeDescriptor: () => number,
   ) => Extract<ExportMessage, { type: type }>;
 } = {
-  hello: (sent) => ({ type: "hello", ...numbers(sent, "version"), software: sent.software ?? "" }),
+  hello: (sent) => ({
+    type: "hello",
+    ...numbers(sent, "version"),
+    software: text(sent.software, "software"),
+  }),
   memory: (sent, takeDescriptor) => ({
     type: "memory",
     ...numbers(sent, "memory", "size"),
@@ -264,7 +274,7 @@ const DECODERS: {
     type: "refused",
     ...numbers(sent, "request", "resource"),
     code: codeName(sent.code),
-    text: sent.text ?? "",
+    text: text(sent.text, "text"),
   }),
   release: (sent) => ({ type: "release", ...numbers(sent, "resource", "generation") }),
   revoke: (sent) => ({ type: "revoke", ...numbers(sent, "resource", "generation") }),
@@ -291,7 +301,7 @@ const DECODERS: {
     type: "readDone",
     ...numbers(sent, "request", "slot", "waitUs", "copyUs"),
     code: sent.code ? codeName(sent.code) : undefined,
-    text: sent.text ?? "",
+    text: text(sent.text, "text"),
   }),
   free: (sent) => ({ type: "free", ...numbers(sent, "slot"), discard: sent.discard ?? false }),
   reset: () => ({ type: "reset" }),

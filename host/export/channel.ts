@@ -23,21 +23,20 @@ export interface ExportChannelLimits {
   readonly maxDescriptors: number;
   /** Bytes that may wait to be sent. */
   readonly maxQueuedBytes: number;
+  /** Bytes received in one iteration of the event loop, so that one busy peer does not delay the others. */
+  readonly turnBytes: number;
 }
-
-const RECEIVE_BYTES = 65536;
-/** Receptions for one report, so that one busy peer does not delay the others. */
-const RECEIVES_PER_TURN = 16;
 
 export class ExportChannel {
   readonly #socket: FdSocket;
   readonly #decoder: ExportDecoder;
   readonly #events: ExportChannelEvents;
-  readonly #buffer = Buffer.allocUnsafe(RECEIVE_BYTES);
+  readonly #buffer: Buffer;
 
   /** Takes a connected socket over. */
   constructor(fd: number, limits: ExportChannelLimits, events: ExportChannelEvents) {
     this.#events = events;
+    this.#buffer = Buffer.allocUnsafe(limits.turnBytes);
     this.#decoder = new ExportDecoder(limits.maxMessageBytes, limits.maxDescriptors, closeDescriptor);
     this.#socket = new FdSocket(
       fd,
@@ -61,24 +60,25 @@ export class ExportChannel {
   }
 
   #receive(): void {
-    for (let turn = 0; turn < RECEIVES_PER_TURN; turn++) {
-      const received = this.#socket.receive(this.#buffer, 0, RECEIVE_BYTES);
-      if (received.kind === "nothing") return;
-      if (received.kind === "end") {
-        this.#socket.close();
-        return;
+    const received = this.#socket.receive(this.#buffer, 0, this.#buffer.length);
+    if (received.kind === "end") this.#socket.close();
+    if (received.kind !== "bytes") return;
+    if (received.count === this.#buffer.length) this.#endTurn();
+    try {
+      const bytes = this.#buffer.subarray(0, received.count);
+      for (const message of this.#decoder.push(bytes, received.descriptors)) {
+        this.#events.onMessage(message);
+        if (this.#socket.closed) return;
       }
-      try {
-        const bytes = this.#buffer.subarray(0, received.count);
-        for (const message of this.#decoder.push(bytes, received.descriptors)) {
-          this.#events.onMessage(message);
-          if (this.#socket.closed) return;
-        }
-      } catch (error) {
-        if (!(error instanceof ExportProtocolError)) throw error;
-        this.#socket.close(error);
-        return;
-      }
+    } catch (error) {
+      if (!(error instanceof ExportProtocolError)) throw error;
+      this.#socket.close(error);
     }
+  }
+
+  /** There may be more: other events come first. Reports alone may follow one another without any between. */
+  #endTurn(): void {
+    this.#socket.setReading(false);
+    setImmediate(() => this.#socket.setReading(true));
   }
 }

@@ -100,7 +100,9 @@ const HELLO_TIMEOUT_MS = 3000;
 /** Behind a guest's unfinished draws a read may take seconds; an exporter that takes longer than this is stuck. */
 const READ_TIMEOUT_MS = 30_000;
 /** Requests are small and few; an exporter that leaves that many bytes unread is stuck. */
-const MAX_QUEUED_BYTES = 1 << 16;
+export const MAX_UNSENT_REQUEST_BYTES = 1 << 16;
+/** Received in a turn: a VM's exporter must not delay the links of others. */
+export const RELAY_TURN_BYTES = 1 << 16;
 
 /** A Read that is unanswered. */
 interface PendingRead extends Settling<ReadTimes> {
@@ -141,7 +143,8 @@ export class ExportClient {
       {
         maxMessageBytes: LIMITS.MAX_EXPORT_MESSAGE_BYTES,
         maxDescriptors: LIMITS.MAX_MEMORIES + LIMITS.MAX_SLOTS,
-        maxQueuedBytes: MAX_QUEUED_BYTES,
+        maxQueuedBytes: MAX_UNSENT_REQUEST_BYTES,
+        turnBytes: RELAY_TURN_BYTES,
       },
       {
         onMessage: (message) => this.#receive(message),
@@ -265,8 +268,7 @@ export class ExportClient {
         this.#settle(message);
         break;
       case "revoke":
-        this.#revoked.set(message.resource, message.generation);
-        this.#descriptions.forget(message.resource);
+        this.#noteRevoked(message.resource, message.generation);
         this.#events.onRevoke?.(message.resource, message.generation);
         break;
       case "reset":
@@ -304,6 +306,17 @@ export class ExportClient {
     this.#channel.send({ type: "hello", version, software: `vsockenc relay ${packageVersion}` });
     this.#opening?.resolve();
     this.#opening = undefined;
+  }
+
+  /** @throws ExportProtocolError */
+  #noteRevoked(resource: number, generation: number): void {
+    this.#revoked.set(resource, generation);
+    this.#descriptions.forget(resource);
+    if (this.#revoked.size > LIMITS.MAX_ACQUIRED_RESOURCES) {
+      throw new ExportProtocolError(
+        `more than ${LIMITS.MAX_ACQUIRED_RESOURCES} resources are revoked, which is as many as a connection can hold`,
+      );
+    }
   }
 
   #finishRead({

@@ -42,7 +42,9 @@ const undescribed = ({ backing, ...resource }: ExportableResource): LookUp => ({
 });
 
 /** Unsent bytes after which the relay counts as dead. */
-const MAX_QUEUED_BYTES = 4 << 20;
+export const MAX_UNSENT_ANSWER_BYTES = 4 << 20;
+/** Received in a turn: a few requests, as an answer may take milliseconds. */
+export const EXPORTER_TURN_BYTES = 64;
 
 export interface ExportConnectionEvents {
   /** The relay has not released a revoked resource within REVOKE_HOLD_MS. */
@@ -74,7 +76,8 @@ export class ExportConnection {
       {
         maxMessageBytes: LIMITS.MAX_EXPORT_REQUEST_BYTES,
         maxDescriptors: 0,
-        maxQueuedBytes: MAX_QUEUED_BYTES,
+        maxQueuedBytes: MAX_UNSENT_ANSWER_BYTES,
+        turnBytes: EXPORTER_TURN_BYTES,
       },
       {
         onMessage: (message) => this.#receive(message),

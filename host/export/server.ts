@@ -14,7 +14,7 @@ import { ExportConnection } from "./connection.ts";
 import type { ExportSource, Scanout } from "./source.ts";
 
 /** Connections at one time. */
-const MAX_CLIENTS = 16;
+export const MAX_CLIENTS = 16;
 
 export interface ExportServerOptions {
   /** Of the socket. */

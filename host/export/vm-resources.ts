@@ -9,6 +9,7 @@
 import type { Logger } from "pino";
 import { errorText } from "../../common/error-text.ts";
 import type { Readable } from "../../proto/export.ts";
+import { LIMITS } from "../../proto/limits.ts";
 import type { PictureBudget, ResourceBytes, ResourceSurface } from "../native/picture.ts";
 import {
   ExportClient,
@@ -198,7 +199,9 @@ export class VmResources implements ResourceSource {
   #revoke(key: string): void {
     const users = this.#holds.get(key);
     if (users === undefined) {
-      if (this.#asking > 0) this.#revokedEarly.add(key);
+      // An exporter revokes only what is held.
+      const isBounded = this.#revokedEarly.size < LIMITS.MAX_ACQUIRED_RESOURCES;
+      if (this.#asking > 0 && isBounded) this.#revokedEarly.add(key);
       return;
     }
     this.#holds.delete(key);

@@ -17,7 +17,7 @@ export const Queue = { CONTROL: 0, CURSOR: 1 } as const;
 export const QUEUE_COUNT = 2;
 
 /** enum virtio_gpu_ctrl_type, 5.7.6.7: the commands of a 2D device with EDID. */
-const Command = {
+export const Command = {
   GET_DISPLAY_INFO: 0x0100,
   RESOURCE_CREATE_2D: 0x0101,
   RESOURCE_UNREF: 0x0102,

@@ -8,6 +8,7 @@
  * would only leave a process and its sockets behind; a restarted VM needs a restarted GPU.
  */
 import type { Logger } from "pino";
+import { limitLines } from "../../common/log-limit.ts";
 import { ExportServer } from "../export/server.ts";
 import { FdListener, SocketError } from "../native/listener.ts";
 import { closeDescriptor, os } from "../native/os-addon.ts";
@@ -20,7 +21,7 @@ import { VhostUserBackend } from "./vhost-user-backend.ts";
 import { Vring } from "./vring.ts";
 
 /** Connections that have sent nothing yet. */
-const MAX_SILENT_CONNECTIONS = 8;
+export const MAX_SILENT_CONNECTIONS = 8;
 
 /** Where QEMU is found: a path to listen on, or a descriptor of a socket (connected, or listening). */
 export type VhostEndpoint =
@@ -54,7 +55,7 @@ export class GpuService {
 
   /** Listens. @throws SocketError */
   constructor(options: GpuServiceOptions, log: Logger) {
-    this.#log = log;
+    this.#log = limitLines(log);
     this.ended = new Promise((resolve, reject) => {
       this.#settle = (error) => (error === undefined ? resolve() : reject(error));
     });

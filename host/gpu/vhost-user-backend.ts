@@ -50,7 +50,7 @@ const OFFERED_PROTOCOL_FEATURES = bits(Object.values(ProtocolFeature));
 /** Replies are small and QEMU reads them at once; more unsent bytes mean that it has stopped reading. */
 const MAX_QUEUED_BYTES = 1 << 16;
 /** Messages handled for one report of readiness. */
-const MESSAGES_PER_TURN = 64;
+export const MESSAGES_PER_TURN = 64;
 
 /** The device that a connection drives, and the recorder of the connection. */
 export interface VhostUserTarget {

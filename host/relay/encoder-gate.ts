@@ -11,7 +11,7 @@ import type {
 import { Turnstile } from "./turnstile.ts";
 
 /** Opening one takes memory and, for hardware, its driver; a few at a time keep all processors busy. */
-const MAX_OPENING = 2;
+export const MAX_OPENING = 2;
 
 const openings = new Turnstile(MAX_OPENING);
 

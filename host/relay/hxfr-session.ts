@@ -25,7 +25,7 @@ import type { SessionHandler, SessionOutput } from "./session.ts";
 
 const { ErrorCode } = vsockenc;
 
-const MAX_UNANSWERED = LIMITS.MAX_IN_FLIGHT_FRAMES;
+export const MAX_UNANSWERED = LIMITS.MAX_IN_FLIGHT_FRAMES;
 
 /** What a connection may have to hold: a reply follows only when less than a window waits. */
 export const MAX_HXFR_UNSENT_BYTES = LIMITS.HOST_WINDOW_BYTES + 2 * LIMITS.MAX_ACCESS_UNIT_BYTES;

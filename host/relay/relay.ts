@@ -7,6 +7,7 @@
 import type { Logger } from "pino";
 import { AggregatorRegistry } from "prom-client";
 import { parseAddress } from "../../common/address.ts";
+import { limitLines } from "../../common/log-limit.ts";
 import { type Health, StatusServer } from "../../common/status-server.ts";
 import { type Configuration, ConfigurationError, type VmConfiguration } from "../config.ts";
 import type { EncoderBackend, EncoderOffer } from "../encoders/encoder.ts";
@@ -15,7 +16,6 @@ import { ChardevLink } from "./chardev-link.ts";
 import type { Link } from "./connection.ts";
 import { relayEncoders } from "./encoders.ts";
 import { Listener, type ListenerOptions } from "./listener.ts";
-import { limitLines } from "./log-limit.ts";
 import { RelayMetrics } from "./metrics.ts";
 import type { OpenRelayViewer, RelayViewer, SourceOffers } from "./relay-viewer.ts";
 import type { VmHost } from "./vm-host.ts";

@@ -21,7 +21,7 @@ HELIX_MAGIC.writeUInt32LE(HXFR_MAGIC);
 export const IDLE_MS = 10_000;
 
 /** Unprocessed bytes beyond which a peer is not read; one reception may exceed it. */
-const MAX_PENDING_BYTES = 65536;
+export const MAX_PENDING_BYTES = 65536;
 
 export interface SessionPeerOptions {
   readonly connection: Connection;

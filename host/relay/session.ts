@@ -69,7 +69,7 @@ export interface SessionOptions {
 }
 
 /** Answers about frames, and some Drained and Flushed among them. */
-const MAX_WAITING_ANSWERS = 2 * LIMITS.MAX_IN_FLIGHT_FRAMES;
+export const MAX_WAITING_ANSWERS = 2 * LIMITS.MAX_IN_FLIGHT_FRAMES;
 const TICK_MS = LIMITS.PING_INTERVAL_MS / 2;
 
 interface Answer {

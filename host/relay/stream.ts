@@ -10,6 +10,7 @@
 
 import type { Logger } from "pino";
 import { errorText } from "../../common/error-text.ts";
+import { ANSWER_LINES_PER_SECOND, limitLines } from "../../common/log-limit.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import type { DataMessage } from "../../proto/messages.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
@@ -30,7 +31,6 @@ import { BufferTable } from "./buffers.ts";
 import type { EncoderGate } from "./encoder-gate.ts";
 import { internalError, RequestError, SessionError, wireErrorCode } from "./errors.ts";
 import { IncomingPixels } from "./inline-pixels.ts";
-import { ANSWER_LINES_PER_SECOND, limitLines } from "./log-limit.ts";
 import type { StreamMetrics } from "./metrics.ts";
 import type { StreamObserver } from "./relay-viewer.ts";
 import { checkAttach, checkConfigure, configuredBody, TIERS } from "./requests.ts";
@@ -40,10 +40,10 @@ import type { Turnstile } from "./turnstile.ts";
 const { ErrorCode, ErrorSubject, DropReason } = vsockenc;
 
 /** An honest guest has at most Attach, Detach and Frame for every buffer, and some configuration, waiting. */
-const MAX_WAITING_MESSAGES = 3 * LIMITS.MAX_ATTACHED_BUFFERS + LIMITS.MAX_IN_FLIGHT_FRAMES;
+export const MAX_WAITING_MESSAGES = 3 * LIMITS.MAX_ATTACHED_BUFFERS + LIMITS.MAX_IN_FLIGHT_FRAMES;
 
 /** Probes of a VM that may wait for the one that reads its buffer. */
-const MAX_WAITING_PROBES = 32;
+export const MAX_WAITING_PROBES = 32;
 
 export interface StreamOptions {
   readonly backend: EncoderBackend;

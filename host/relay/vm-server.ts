@@ -5,6 +5,7 @@
  */
 import { randomInt } from "node:crypto";
 import type { Logger } from "pino";
+import { limitLines } from "../../common/log-limit.ts";
 import { packageVersion } from "../../common/package-root.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import type { VmConfiguration } from "../config.ts";
@@ -14,7 +15,6 @@ import { PictureBudget } from "../native/picture.ts";
 import { FdConnection, type LinkServer } from "./connection.ts";
 import { EncoderGate } from "./encoder-gate.ts";
 import { HxfrServer, MAX_HXFR_UNSENT_BYTES } from "./hxfr-session.ts";
-import { limitLines } from "./log-limit.ts";
 import type { MetricReport, RelayMetrics, StreamMetrics } from "./metrics.ts";
 import type { StreamObserver, VmViewer } from "./relay-viewer.ts";
 import { offerBody } from "./requests.ts";
@@ -63,7 +63,7 @@ export class VmServer implements VmHost {
     this.#budget = new PictureBudget(options.maxRuns);
     this.#portObservers = vm?.ports.map((_, index) => viewer?.port(vm.name, index)) ?? [];
     if (vm === undefined || connectExporter === undefined) return;
-    this.#resources = new VmResources(connectExporter, this.#budget, log);
+    this.#resources = new VmResources(connectExporter, this.#budget, this.#log);
     viewer?.heads(vm, this.#resources);
     this.ready = this.#resources.open();
   }

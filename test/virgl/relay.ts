@@ -31,6 +31,7 @@ export class TestRelay {
         maxMessageBytes: LIMITS.MAX_EXPORT_MESSAGE_BYTES,
         maxDescriptors: LIMITS.MAX_MEMORIES,
         maxQueuedBytes: 1 << 20,
+        turnBytes: 1 << 16,
       },
       { onMessage: (message) => this.#receive(message), onClose: () => this.#end() },
     );

@@ -7,6 +7,7 @@ import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { WebSocketServer } from "ws";
 import { requestTarget } from "../../common/http-request.ts";
+import { limitLines } from "../../common/log-limit.ts";
 import { RateLimit } from "../../common/rate-limit.ts";
 import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import { Access, type Refusal } from "./http/access.ts";
@@ -57,12 +58,14 @@ export class ViewerServer {
   readonly #plain = new PlainConnections(VIEWER_LIMITS.SPARE_CONNECTIONS);
   /** Rejections must not flood the log; the metrics count them all. */
   readonly #refusalLogs = new RateLimit(VIEWER_LIMITS.REFUSALS_LOGGED_PER_SECOND);
+  readonly #connectionLog: Logger;
   #announcing: NodeJS.Immediate | undefined;
 
   private constructor(setup: ViewerServerSetup, page: PageFiles, access: Access, server: http.Server) {
     this.#setup = setup;
     this.#page = page;
     this.#access = access;
+    this.#connectionLog = limitLines(setup.log);
     this.#metrics = new ViewerMetrics(setup.registry);
     this.#catalog = new SourceCatalog(this.#metrics, setup.log);
     this.#thumbnails = new Thumbnails(this.#catalog);
@@ -184,7 +187,7 @@ export class ViewerServer {
   }
 
   #upgrade(request: http.IncomingMessage, socket: Socket, head: Buffer): void {
-    const log = this.#setup.log.child({ from: request.socket.remoteAddress });
+    const log = this.#connectionLog.child({ from: request.socket.remoteAddress });
     socket.on("error", (error) => log.debug({ reason: error.message }, "upgrade"));
     const refusal = this.#refuse(request);
     if (refusal !== undefined) {

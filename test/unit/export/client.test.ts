@@ -31,6 +31,7 @@ beforeEach(() => {
       maxMessageBytes: LIMITS.MAX_EXPORT_REQUEST_BYTES,
       maxDescriptors: 0,
       maxQueuedBytes: 1 << 20,
+      turnBytes: 1 << 16,
     };
     channel = new ExportChannel(fd, limits, {
       onMessage: (message) => {
@@ -143,6 +144,16 @@ describe("a resource that was described", () => {
     send({ type: "acquired", request, ...size, extents: [], known: true });
     await expect(lie).rejects.toThrow("resource 5 is not known, and is not described");
     closeDescriptor(descriptor);
+  });
+});
+
+describe("an exporter", () => {
+  it("that revokes what was never held is disconnected", async () => {
+    await connect();
+    for (let n = 1; n <= LIMITS.MAX_ACQUIRED_RESOURCES + 1; n++)
+      send({ type: "revoke", resource: n, generation: n });
+    const error = await until(() => ended !== "open" && ended, "the end");
+    expect(String(error)).toContain("more than 1024 resources are revoked");
   });
 });
 

@@ -1,9 +1,12 @@
 import { mkdtempSync, rmSync, statSync, writeSync } from "node:fs";
+import { connect as netConnect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ExportClient } from "../../../host/export/client.ts";
+import { ExportConnection } from "../../../host/export/connection.ts";
+import { encodeExportMessage } from "../../../proto/export.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { exportedBytes } from "../../support/exported.ts";
 import { MemfdExporter, PAGE_BYTES } from "../../support/memfd/memfd-exporter.ts";
@@ -118,5 +121,29 @@ describe("MemfdExporter", () => {
     await until(() => revoked.length > 0, "the revoke");
     expect(revoked).toEqual([1]);
     exporter.create(2, { width: 8, height: 8, bytes: PAGES * PAGE_BYTES });
+  });
+
+  it("answers a few requests of a relay at a time, however many have come", async () => {
+    const requests = 1000;
+    let answers = 0;
+    let inFirstTurn = 0;
+    const { send } = ExportConnection.prototype;
+    vi.spyOn(ExportConnection.prototype, "send").mockImplementation(function (
+      this: ExportConnection,
+      message,
+    ) {
+      if (message.type === "refused" && ++answers === 1) setImmediate(() => (inFirstTurn = answers));
+      send.call(this, message);
+    });
+    const hello = { type: "hello", version: LIMITS.EXPORT_VERSION, software: "test" } as const;
+    const acquire = { type: "acquire", request: 1, resource: 9, content: "PAGES", bytes: 0 } as const;
+    const all = [hello, ...Array.from({ length: requests }, () => acquire)].map(encodeExportMessage);
+    const relay = netConnect(join(folder, "export"));
+    relay.resume().write(Buffer.concat(all));
+    await until(() => answers === requests, "all answers");
+    expect(inFirstTurn).toBeGreaterThan(0);
+    expect(inFirstTurn).toBeLessThan(requests / 2);
+    relay.destroy();
+    vi.restoreAllMocks();
   });
 });

@@ -57,6 +57,15 @@ describe("the codec of the export protocol", () => {
     expect(() => [...decoder.push(bytes, [])]).toThrow("generation 1152921504606847000 is not below 2^53");
   });
 
+  it("refuses a text that is too long for a log", () => {
+    const decoder = new ExportDecoder(LIMITS.MAX_EXPORT_MESSAGE_BYTES, 1, () => undefined);
+    const refused = { type: "refused", request: 1, resource: 2, code: "RESOURCE_UNKNOWN" } as const;
+    const text = "é".repeat((LIMITS.MAX_TEXT_BYTES + 1) / 2);
+    expect([...decoder.push(encodeExportMessage({ ...refused, text: text.slice(1) }), [])]).toHaveLength(1);
+    const long = encodeExportMessage({ ...refused, text });
+    expect(() => [...decoder.push(long, [])]).toThrow("text has more than 255 bytes");
+  });
+
   it.each([
     ["without a number", { surface: {} }, "Acquired.surface has no id"],
     ["with extents", { surface: { id: 1 }, extents: [{ memory: 1, length: 1 }] }, "a surface with extents"],

@@ -90,7 +90,7 @@ class SlowExporter {
 
   constructor(vm: string) {
     const listener = FdListener.listen(bench.path(`e${vm}`), (fd) => {
-      const limits = { maxMessageBytes: 512, maxDescriptors: 0, maxQueuedBytes: 1 << 20 };
+      const limits = { maxMessageBytes: 512, maxDescriptors: 0, maxQueuedBytes: 1 << 20, turnBytes: 4096 };
       this.#channel = new ExportChannel(fd, limits, {
         onMessage: (message) => this.#receive(message),
         onClose: () => undefined,

@@ -2,8 +2,8 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { ANSWER_LINES_PER_SECOND, limitLines, SUMMARY_MS } from "../../../common/log-limit.ts";
 import { packageRoot } from "../../../common/package-root.ts";
-import { ANSWER_LINES_PER_SECOND, limitLines, SUMMARY_MS } from "../../../host/relay/log-limit.ts";
 import { until } from "../../support/until.ts";
 
 describe("the log of a program", () => {

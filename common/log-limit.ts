@@ -1,8 +1,8 @@
-/** Bounds what one link can write to the log: guests cause most of its lines, and choose some of their words. */
+/** Bounds what peers can write to the log: they cause most of its lines, and choose some of their words. */
 import type { Logger } from "pino";
-import { RateLimit } from "../../common/rate-limit.ts";
+import { RateLimit } from "./rate-limit.ts";
 
-/** Of one link. */
+/** Of one link, VM, GPU process or viewer server. */
 export const LINES_PER_SECOND = 30;
 /** About requests that are answered with an error: they must not take the place of the lines about their session. */
 export const ANSWER_LINES_PER_SECOND = 5;
@@ -17,7 +17,7 @@ export function limitLines(log: Logger, perSecond = LINES_PER_SECOND): Logger {
   const rate = new RateLimit(perSecond);
   let suppressed = 0;
   const summarise = (): void => {
-    log.warn({ suppressed }, `suppressed lines of this link: more than ${perSecond} in a second`);
+    log.warn({ suppressed }, `suppressed lines: more than ${perSecond} in a second`);
     suppressed = 0;
   };
   const isWithin = (): boolean => {

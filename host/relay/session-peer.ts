@@ -1,16 +1,17 @@
 /**
  * One peer of a link, from its connection to its end, and the server of its sessions.
  *
- * Everything that happens to a peer enters its server here: bytes (in turns, turns.ts), drains, ticks, the end. So this is
+ * Everything that happens to a peer enters its server here: bytes (in turns, common/turns.ts), drains, ticks, the end. So this is
  * also where an exception of the server stops: it ends the session of this peer, and nothing else.
  */
 import type { Logger } from "pino";
+import type { Turns, TurnTaker } from "../../common/turns.ts";
 import { ByteQueue } from "../../proto/byte-queue.ts";
 import { HXFR_MAGIC } from "../../proto/hxfr.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import type { Connection, LinkServer, ServedLink } from "./connection.ts";
 import { internalError } from "./errors.ts";
-import { type Turns, type TurnTaker, turns } from "./turns.ts";
+import { turns } from "./turns.ts";
 import type { ServedPeer } from "./vm-host.ts";
 
 /** The first bytes of a client of Helix's protocol. */

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
+import { Turns } from "../../../common/turns.ts";
 import { createBackend } from "../../../host/encoders/index.ts";
 import { PictureBudget, stagingBytes } from "../../../host/native/picture.ts";
 import { EncoderGate } from "../../../host/relay/encoder-gate.ts";
@@ -12,7 +13,7 @@ import { RelayMetrics } from "../../../host/relay/metrics.ts";
 import type { SessionOutput } from "../../../host/relay/session.ts";
 import { SessionPeer } from "../../../host/relay/session-peer.ts";
 import { Stream } from "../../../host/relay/stream.ts";
-import { Turns } from "../../../host/relay/turns.ts";
+import { TURN_MS } from "../../../host/relay/turns.ts";
 import { Turnstile } from "../../../host/relay/turnstile.ts";
 import { ByteQueue } from "../../../proto/byte-queue.ts";
 import { type HxfrEvent, HxfrFormatError, type HxfrFrame, HxfrParser } from "../../../proto/hxfr.ts";
@@ -51,7 +52,7 @@ class HxfrBench extends MemoryConnection {
     const server = new HxfrServer({ open: openStream, log });
     new SessionPeer({
       ...{ connection: this, server, kind: "chardev", rejectHelix: false },
-      ...{ onGone: () => undefined, log, turns: new Turns(() => 0) },
+      ...{ onGone: () => undefined, log, turns: new Turns(TURN_MS, () => 0) },
     }).open();
   }
 

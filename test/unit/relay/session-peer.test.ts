@@ -1,10 +1,11 @@
 /** Peers that share the thread: turns, exceptions, and what is left of a peer that leaves. */
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Turns } from "../../../common/turns.ts";
 import { HxfrServer } from "../../../host/relay/hxfr-session.ts";
 import { type SessionHandler, type SessionOutput, SessionServer } from "../../../host/relay/session.ts";
 import { SessionPeer } from "../../../host/relay/session-peer.ts";
-import { TURN_MS, Turns } from "../../../host/relay/turns.ts";
+import { TURN_MS } from "../../../host/relay/turns.ts";
 import { encodeMessage } from "../../../proto/framing.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
@@ -74,7 +75,7 @@ describe("turns", () => {
     vi.useRealTimers();
     vi.useFakeTimers({ toFake: ["setImmediate"] });
     clock = new StepClock();
-    turns = new Turns(clock.now);
+    turns = new Turns(TURN_MS, clock.now);
   });
 
   function guests(count: number): PeerBench[] {
@@ -193,7 +194,7 @@ describe("an exception", () => {
   const broken = (): never => {
     throw new RangeError("as the test wants it");
   };
-  const still = new Turns(() => 0);
+  const still = new Turns(TURN_MS, () => 0);
 
   /** The peer is told, the log has it, and both this guest and another go on. */
   function expectContained(bench: PeerBench, cause: (neighbour: PeerBench) => void, errors = 1): void {

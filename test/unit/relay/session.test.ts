@@ -1,6 +1,7 @@
 import { crc32 } from "node:zlib";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Turns } from "../../../common/turns.ts";
 import { SessionError } from "../../../host/relay/errors.ts";
 import {
   type SessionMessage,
@@ -9,7 +10,7 @@ import {
   truncate,
 } from "../../../host/relay/session.ts";
 import { SessionPeer } from "../../../host/relay/session-peer.ts";
-import { Turns } from "../../../host/relay/turns.ts";
+import { TURN_MS } from "../../../host/relay/turns.ts";
 import { encodeDataHead, encodeMessage, MAX_DATA_BYTES } from "../../../proto/framing.ts";
 import { HEADER_OFFSET, LIMITS } from "../../../proto/limits.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
@@ -50,7 +51,7 @@ class Bench {
     });
     new SessionPeer({
       ...{ connection: this.connection, server: this.server, kind: "chardev", rejectHelix: false },
-      ...{ onGone: () => undefined, log, turns: new Turns(() => 0) },
+      ...{ onGone: () => undefined, log, turns: new Turns(TURN_MS, () => 0) },
     }).open();
   }
 

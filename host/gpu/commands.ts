@@ -6,7 +6,7 @@
 import type { Rectangle } from "../../proto/export.ts";
 import { virtioFormat } from "../../proto/formats.ts";
 import { LIMITS } from "../../proto/limits.ts";
-import type { AddressRange } from "../native/guest-memory.ts";
+import { RANGE_NUMBERS } from "../native/guest-memory.ts";
 import { GPU_LIMITS } from "./limits.ts";
 
 /** Feature bits, 5.7.3 and 6. */
@@ -68,7 +68,8 @@ export type ControlCommand =
     }
   | { readonly type: "flush"; readonly resource: number; readonly rectangle: Rectangle }
   | { readonly type: "transfer"; readonly resource: number; readonly rectangle: Rectangle }
-  | { readonly type: "attachBacking"; readonly resource: number; readonly ranges: readonly AddressRange[] }
+  /** The ranges as GuestMemory.locate takes them. */
+  | { readonly type: "attachBacking"; readonly resource: number; readonly ranges: Float64Array }
   | { readonly type: "detachBacking"; readonly resource: number };
 
 /** A command of the cursor queue. The position is the image's first pixel; it may lie left of the picture or above. */
@@ -238,17 +239,21 @@ function decodeAttach(command: Buffer): ControlCommand {
   const [resource, count] = [start.u32(0), start.u32(4)];
   const { BACKING_ENTRIES } = GPU_LIMITS;
   if (count === 0 || count > BACKING_ENTRIES) {
-    const text = `invalid backing of ${count} entries for resource ${resource}, from 1 to ${BACKING_ENTRIES}`;
+    const text = `invalid nr_entries ${count} of resource ${resource}, from 1 to BACKING_ENTRIES ${BACKING_ENTRIES}: use a smaller buffer, or larger runs of pages`;
     throw new CommandError("ERR_INVALID_PARAMETER", text);
   }
   const fields = new Fields(command, ATTACH_BYTES + count * MEM_ENTRY_BYTES);
-  const ranges = Array.from({ length: count }, (_, index) => {
+  const ranges = new Float64Array(count * RANGE_NUMBERS);
+  for (let index = 0; index < count; index++) {
     const at = ATTACH_BYTES + index * MEM_ENTRY_BYTES;
     const address = fields.u32(at + 4) * 2 ** 32 + fields.u32(at);
-    if (Number.isSafeInteger(address)) return { address, length: fields.u32(at + 8) };
-    const text = `invalid backing of resource ${resource}: address 0x${address.toString(16)} is not below 2^53`;
-    throw new CommandError("ERR_INVALID_PARAMETER", text);
-  });
+    if (!Number.isSafeInteger(address)) {
+      const text = `invalid backing of resource ${resource}: address 0x${address.toString(16)} is not below 2^53`;
+      throw new CommandError("ERR_INVALID_PARAMETER", text);
+    }
+    ranges[index * RANGE_NUMBERS] = address;
+    ranges[index * RANGE_NUMBERS + 1] = fields.u32(at + 8);
+  }
   return { type: "attachBacking", resource, ranges };
 }
 

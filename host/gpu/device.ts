@@ -9,7 +9,8 @@ import { errorText } from "../../common/error-text.ts";
 import type { Rectangle } from "../../proto/export.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import type { Cursor, Scanout } from "../export/source.ts";
-import type { AddressRange, GuestMemory } from "../native/guest-memory.ts";
+import type { GuestMemory } from "../native/guest-memory.ts";
+import type { Backing } from "./backing.ts";
 import {
   CommandError,
   type ControlCommand,
@@ -27,7 +28,7 @@ import { generateEdid } from "./edid.ts";
 import type { SharedMemories } from "./export-source.ts";
 import type { GuestWarnings } from "./limits.ts";
 import { GPU_LIMITS } from "./limits.ts";
-import { type Backing, type Resource, ResourceTable } from "./resources.ts";
+import { type Resource, ResourceTable } from "./resources.ts";
 
 /** The reader of the pictures: the export server. */
 export interface PictureReader {
@@ -254,23 +255,18 @@ export class GpuDevice {
     throw new CommandError("ERR_UNSPEC", `resource ${resource.id} has no backing to transfer from`);
   }
 
-  #attachBacking(resource: Resource, ranges: readonly AddressRange[]): void {
+  #attachBacking(resource: Resource, ranges: Float64Array): void {
     if (resource.backing !== undefined) {
       throw new CommandError("ERR_UNSPEC", `resource ${resource.id} already has a backing`);
     }
-    const found = this.#memory?.locate(ranges, GPU_LIMITS.BACKING_ENTRIES);
-    if (found === undefined) {
+    const runs = this.#memory?.locate(ranges, GPU_LIMITS.BACKING_ENTRIES);
+    if (runs === undefined) {
       throw new CommandError(
         "ERR_INVALID_PARAMETER",
         `the backing of resource ${resource.id} reaches outside the guest's memory`,
       );
     }
-    const extents = found.map(({ memory, offset, length }) => ({
-      memory: this.#memoryIds[memory] ?? 0,
-      offset,
-      length,
-    }));
-    this.#resources.attach(resource, extents, ranges);
+    this.#resources.attach(resource, ranges, { runs, memoryIds: this.#memoryIds });
   }
 
   #revoke({ id, backing }: Resource): Promise<unknown> | undefined {

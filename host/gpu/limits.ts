@@ -1,19 +1,27 @@
 import type { Logger } from "pino";
 
 /**
- * Bounds of what one guest can make this process keep. They are far beyond what a desktop needs; a guest that
+ * Bounds of what one guest can make this process do and keep. They are far beyond what a desktop needs; a guest that
  * exceeds one gets the error of the virtio specification.
  */
 export const GPU_LIMITS = {
+  /**
+   * Time of a ring in one iteration of the event loop; a command that has begun is finished. The largest take about as
+   * long. QEMU waits for replies with the whole VM stopped, so its messages must not wait for a guest's commands.
+   */
+  RING_TURN_MS: 4,
   /** Resources at one time. */
   RESOURCES: 16384,
   /** Width or height of a resource, in pixels. */
   DIMENSION: 16384,
-  /** Entries of one ATTACH_BACKING: 16384 x 16384 pixels with not two pages adjacent. */
-  BACKING_ENTRIES: 262144,
   /**
-   * Runs of guest memory of all resources together. A run costs this process memory (its bytes are the guest's own):
-   * all of them about 80 MB.
+   * Entries of one ATTACH_BACKING. Linux sends one for each run of pages: these are its largest framebuffer, 8192 x 8192
+   * pixels, with not two pages adjacent. Desktops exceed the 16384 that QEMU's own devices accept.
+   */
+  BACKING_ENTRIES: 65536,
+  /**
+   * Runs of guest memory of all resources together. A run costs this process memory (its bytes are the guest's own): all
+   * of them 25 MB, and 80 MB when a relay has asked for them.
    */
   TOTAL_EXTENTS: 1 << 20,
   /** Guest memory of all resources together; reached only by a guest that attaches its memory many times over. */

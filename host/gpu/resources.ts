@@ -5,20 +5,11 @@
  * The guest chooses the ids and reuses them. Readers hold pages, so every backing gets a generation that is never used
  * again.
  */
-import type { Extent } from "../../proto/export.ts";
 import { LIMITS } from "../../proto/limits.ts";
-import type { AddressRange } from "../native/guest-memory.ts";
+import { type AddressRange, RANGE_NUMBERS } from "../native/guest-memory.ts";
+import { Backing } from "./backing.ts";
 import { CommandError, type ControlCommand } from "./commands.ts";
 import { GPU_LIMITS } from "./limits.ts";
-
-export interface Backing {
-  readonly generation: number;
-  /** In order. Memory 0: not shareable. */
-  readonly extents: readonly Extent[];
-  readonly bytes: number;
-  /** Guest addresses of the bytes; only of a resource that can be a pointer, in at most MAX_POINTER_RANGES. */
-  readonly addresses: readonly AddressRange[] | undefined;
-}
 
 export interface Resource {
   readonly id: number;
@@ -33,8 +24,16 @@ export interface Resource {
 /** A pointer's image takes four pages; some drivers attach page by page. */
 const MAX_POINTER_RANGES = 16;
 
-const canBePointer = ({ width, height }: Resource): boolean =>
-  width === LIMITS.CURSOR_SIDE && height === LIMITS.CURSOR_SIDE;
+/** The ranges of a resource that can be a pointer, if they are few enough. */
+function pointerRanges({ width, height }: Resource, ranges: Float64Array): AddressRange[] | undefined {
+  const count = ranges.length / RANGE_NUMBERS;
+  const canBePointer = width === LIMITS.CURSOR_SIDE && height === LIMITS.CURSOR_SIDE;
+  if (!canBePointer || count > MAX_POINTER_RANGES) return undefined;
+  return Array.from({ length: count }, (_, i) => ({
+    address: ranges[i * RANGE_NUMBERS] ?? 0,
+    length: ranges[i * RANGE_NUMBERS + 1] ?? 0,
+  }));
+}
 
 export class ResourceTable {
   readonly #resources = new Map<number, Resource>();
@@ -71,20 +70,29 @@ export class ResourceTable {
     this.#resources.set(id, { id, width, height, format, backing: undefined });
   }
 
-  /** @throws CommandError when the bounds of all resources together are reached */
-  attach(resource: Resource, extents: readonly Extent[], ranges: readonly AddressRange[]): void {
-    const bytes = extents.reduce((sum, { length }) => sum + length, 0);
+  /**
+   * @param ranges the driver's, as GuestMemory.locate takes them
+   * @param runs what it has found, in memories of these numbers
+   * @throws CommandError when the bounds of all resources together are reached
+   */
+  attach(
+    resource: Resource,
+    ranges: Float64Array,
+    { runs, memoryIds }: { readonly runs: Float64Array; readonly memoryIds: readonly number[] },
+  ): void {
+    const backing = new Backing(this.#generations + 1, runs, memoryIds, pointerRanges(resource, ranges));
     const { TOTAL_EXTENTS, TOTAL_BACKING_BYTES } = GPU_LIMITS;
-    if (this.#extents + extents.length > TOTAL_EXTENTS || this.#bytes + bytes > TOTAL_BACKING_BYTES) {
+    const extents = this.#extents + backing.count;
+    const bytes = this.#bytes + backing.bytes;
+    if (extents > TOTAL_EXTENTS || bytes > TOTAL_BACKING_BYTES) {
       throw new CommandError(
         "ERR_OUT_OF_MEMORY",
-        `all backings together: more than ${TOTAL_EXTENTS} runs or ${TOTAL_BACKING_BYTES} bytes`,
+        `with the backing of resource ${resource.id}, all resources have ${extents} runs of memory and ${bytes} bytes, at most TOTAL_EXTENTS ${TOTAL_EXTENTS} and TOTAL_BACKING_BYTES ${TOTAL_BACKING_BYTES}: free some`,
       );
     }
-    this.#extents += extents.length;
-    this.#bytes += bytes;
-    const addresses = canBePointer(resource) && ranges.length <= MAX_POINTER_RANGES ? ranges : undefined;
-    const backing = { generation: ++this.#generations, extents, bytes, addresses };
+    this.#generations++;
+    this.#extents = extents;
+    this.#bytes = bytes;
     this.#resources.set(resource.id, { ...resource, backing });
   }
 
@@ -100,7 +108,7 @@ export class ResourceTable {
 
   #account({ backing }: Resource): void {
     if (backing === undefined) return;
-    this.#extents -= backing.extents.length;
+    this.#extents -= backing.count;
     this.#bytes -= backing.bytes;
   }
 }

@@ -7,32 +7,21 @@ export interface AddressRange {
   readonly length: number;
 }
 
-/** Consecutive bytes of one memory, an index into `GuestMemory.memories()`. */
-export interface FileRange {
-  readonly memory: number;
-  readonly offset: number;
-  readonly length: number;
-}
+/** Of a guest physical range in a list of numbers: address and length. */
+export const RANGE_NUMBERS = 2;
+/** Of a run in a list of numbers: memory (an index into `GuestMemory.memories()`), offset and length. */
+export const RUN_NUMBERS = 3;
 
 export class GuestMemory extends os.GuestMemory {
   /**
-   * Where ranges lie in the memories, in order; adjacent results are merged.
+   * Where ranges lie in the memories, in order; adjacent runs are merged. Lists of numbers, because a list has tens of
+   * thousands and an object for each would take tens of milliseconds.
    *
-   * @param limit most results
-   * @returns undefined if a byte is outside or there are more results
+   * @param ranges RANGE_NUMBERS each
+   * @param limit most runs
+   * @returns RUN_NUMBERS each; undefined if a byte is outside or there are more runs
    */
-  locate(ranges: readonly AddressRange[], limit: number): readonly FileRange[] | undefined {
-    const flat = new Float64Array(ranges.length * 2);
-    ranges.forEach(({ address, length }, i) => {
-      flat[i * 2] = address;
-      flat[i * 2 + 1] = length;
-    });
-    const found = this.translate(flat, limit);
-    if (found === null) return undefined;
-    return Array.from({ length: found.length / 3 }, (_, i) => ({
-      memory: found[i * 3] ?? 0,
-      offset: found[i * 3 + 1] ?? 0,
-      length: found[i * 3 + 2] ?? 0,
-    }));
+  locate(ranges: Float64Array, limit: number): Float64Array | undefined {
+    return this.translate(ranges, limit) ?? undefined;
   }
 }

@@ -9,13 +9,14 @@
  */
 import type { Logger } from "pino";
 import { limitLines } from "../../common/log-limit.ts";
+import { Turns } from "../../common/turns.ts";
 import { ExportServer } from "../export/server.ts";
 import { FdListener, SocketError } from "../native/listener.ts";
 import { closeDescriptor, os } from "../native/os-addon.ts";
 import { Queue } from "./commands.ts";
 import { GpuDevice, type GpuOptions } from "./device.ts";
 import { exportSource, SharedMemories } from "./export-source.ts";
-import { GuestWarnings } from "./limits.ts";
+import { GPU_LIMITS, GuestWarnings } from "./limits.ts";
 import { SessionRecorder } from "./session-recording.ts";
 import { VhostUserBackend } from "./vhost-user-backend.ts";
 import { Vring } from "./vring.ts";
@@ -63,8 +64,9 @@ export class GpuService {
     const device = new GpuDevice(options, this.#memories, warnings);
     const { recordPath } = options;
     const recorder = recordPath === undefined ? undefined : new SessionRecorder(recordPath, options, log);
+    const turns = new Turns(GPU_LIMITS.RING_TURN_MS);
     const ring = (name: "control" | "cursor", queue: number) =>
-      new Vring(name, (command) => device[name](command), warnings, recorder?.ring(queue));
+      new Vring(name, (command) => device[name](command), turns, warnings, recorder?.ring(queue));
     const control = ring("control", Queue.CONTROL);
     this.#recorder = recorder;
     this.#device = device;

@@ -3,9 +3,11 @@
  * piece, started by its kick descriptor, disabled or enabled, stopped by GET_VRING_BASE.
  *
  * Commands are carried out in order and answered at once. While one waits for readers to release pages, those behind it
- * stay in the ring. One turn takes the commands that were queued at its start, so a guest that queues without end cannot
- * occupy the event loop.
+ * stay in the ring. They are carried out in turns of RING_TURN_MS, so a guest cannot occupy the event loop: messages of
+ * the front end and of relays are handled between two turns. A turn ends between two commands, and those that are left
+ * stay in the ring, so the ring can be stopped there.
  */
+import type { Turns, TurnTaker } from "../../common/turns.ts";
 import { Doorbell, DoorbellListener } from "../native/doorbell.ts";
 import type { GuestMemory } from "../native/guest-memory.ts";
 import { os, type Popped, type Virtqueue, type VirtqueueSetup } from "../native/os-addon.ts";
@@ -36,9 +38,17 @@ type Chain = Extract<Popped, { kind: "chain" }>;
 
 const NO_ANSWER = Buffer.alloc(0);
 
-export class Vring {
+/** A caller of whenSettled. */
+interface Waiter {
+  /** Number of commands, of all ever carried out, after which it is called. */
+  readonly commands: number;
+  readonly listener: () => void;
+}
+
+export class Vring implements TurnTaker {
   readonly #name: string;
   readonly #execute: (command: Buffer) => Outcome;
+  readonly #turns: Turns;
   readonly #warnings: GuestWarnings;
   readonly #observer: RingObserver | undefined;
   #size = 0;
@@ -50,19 +60,22 @@ export class Vring {
   #wasStarted = false;
   #queue: Virtqueue | undefined;
   #held: HeldCommand | undefined;
-  /** Called when the commands that were queued at the time of the call have been carried out. */
-  #settled: (() => void)[] = [];
-  #continuation: NodeJS.Immediate | undefined;
+  /** Chains given back, of all starts. */
+  #commands = 0;
+  /** In the order of their commands. */
+  readonly #waiters: Waiter[] = [];
 
   /** @param execute carries out one command; must not throw */
   constructor(
     name: string,
     execute: (command: Buffer) => Outcome,
+    turns: Turns,
     warnings: GuestWarnings,
     observer?: RingObserver,
   ) {
     this.#name = name;
     this.#execute = execute;
+    this.#turns = turns;
     this.#warnings = warnings;
     this.#observer = observer;
   }
@@ -88,7 +101,7 @@ export class Vring {
   setEnabled(enabled: boolean): void {
     this.#enabled = enabled;
     // Kicks that came before had no effect.
-    this.drain();
+    this.#turns.run(this);
   }
 
   /**
@@ -98,7 +111,7 @@ export class Vring {
    */
   start(kick: number, memory: GuestMemory | undefined, features: RingFeatures): void {
     this.#kick?.close();
-    this.#kick = new DoorbellListener(kick, () => this.drain());
+    this.#kick = new DoorbellListener(kick, () => this.#turns.run(this));
     if (this.#queue !== undefined) return;
     if (memory === undefined || this.#addresses === undefined) {
       throw new Error(`the ${this.#name} ring was started before its memory and addresses were set`);
@@ -110,7 +123,7 @@ export class Vring {
       ...features,
     });
     this.#wasStarted = true;
-    this.drain();
+    this.#turns.run(this);
   }
 
   /** SET_MEM_TABLE while the ring runs. @throws Error if the rings are not in it; the ring is stopped then */
@@ -123,7 +136,11 @@ export class Vring {
     }
   }
 
-  /** GET_VRING_BASE: a held command is answered at once. Returns the base for the next start. */
+  /**
+   * GET_VRING_BASE: a held command is answered at once; those that are still in the ring stay there.
+   *
+   * @returns the base for the next start
+   */
   stop(): number {
     this.#finishHeld();
     this.#kick?.close();
@@ -133,7 +150,7 @@ export class Vring {
       this.#queue.close();
       this.#queue = undefined;
     }
-    this.#runSettled();
+    this.#callWaiters();
     return this.#base;
   }
 
@@ -149,7 +166,6 @@ export class Vring {
   /** Ends everything. */
   close(): void {
     this.reset();
-    clearImmediate(this.#continuation);
     this.setCall(undefined);
   }
 
@@ -160,30 +176,34 @@ export class Vring {
 
   /** Calls `listener` when every command now in the ring has been carried out; at once if the ring is stopped. */
   whenSettled(listener: () => void): void {
-    this.#settled.push(listener);
-    this.drain();
+    const held = this.#held === undefined ? 0 : 1;
+    const commands = this.#commands + held + (this.#queue?.pending() ?? 0);
+    this.#waiters.push({ commands, listener });
+    this.#turns.run(this);
   }
 
-  /** Carries out the queued commands. */
-  drain(): void {
-    if (this.#held !== undefined) return;
+  /** Carries out one command. */
+  step(): boolean {
+    if (this.#held !== undefined) return false;
     const queue = this.#queue;
     if (queue === undefined || !this.#enabled) {
-      this.#runSettled();
-      return;
+      this.#callWaiters();
+      return false;
     }
-    for (let waiting = queue.pending(); waiting > 0 && this.#held === undefined; waiting--) {
-      const popped = queue.pop(MAX_COMMAND_BYTES);
-      if (popped === null || !this.#take(queue, popped)) break;
+    const popped = queue.pop(MAX_COMMAND_BYTES);
+    if (popped !== null) {
+      this.#take(queue, popped);
+      return true;
     }
-    this.#notify(queue);
-    if (this.#held !== undefined) return;
-    this.#runSettled();
-    if (this.#queue === queue && queue.enableKicks()) this.#continueLater();
+    this.#callWaiters();
+    return this.#queue === queue && queue.enableKicks();
   }
 
-  /** False if nothing more can come from the ring. */
-  #take(queue: Virtqueue, popped: Popped): boolean {
+  afterTurn(): void {
+    if (this.#queue !== undefined) this.#notify(this.#queue);
+  }
+
+  #take(queue: Virtqueue, popped: Popped): void {
     if (popped.kind !== "chain") {
       const { kind, reason } = popped;
       this.#observer?.fault(reason);
@@ -192,20 +212,21 @@ export class Vring {
         fault: "rejected an invalid descriptor chain",
       }[kind];
       this.#warnings.warn({ ring: this.#name, reason }, text);
-      if (kind === "fault") queue.push(popped.head, NO_ANSWER);
-      return kind === "fault";
+      if (kind === "fault") this.#giveBack(queue, popped.head, NO_ANSWER);
+      return;
     }
     const { response, released } = this.#execute(popped.readable);
     const held = { popped, response };
     if (released === undefined) {
-      this.#push(queue, held);
-      return true;
+      this.#answer(queue, held);
+      return;
     }
     this.#held = held;
     void released.then(() => {
-      if (this.#held === held) this.#finishHeld();
+      if (this.#held !== held) return;
+      this.#finishHeld();
+      this.#turns.run(this);
     });
-    return true;
   }
 
   #finishHeld(): void {
@@ -213,30 +234,31 @@ export class Vring {
     const queue = this.#queue;
     this.#held = undefined;
     if (held === undefined || queue === undefined) return;
-    this.#push(queue, held);
+    this.#answer(queue, held);
     this.#notify(queue);
-    this.#continueLater();
   }
 
-  #push(queue: Virtqueue, { popped: { head, readable, writableLength }, response }: HeldCommand): void {
+  #answer(queue: Virtqueue, { popped: { head, readable, writableLength }, response }: HeldCommand): void {
     this.#observer?.command(readable, writableLength, response);
-    if (queue.push(head, response)) return;
+    if (this.#giveBack(queue, head, response)) return;
     this.#warnings.warn({ ring: this.#name }, "the buffer for a response is outside the guest's memory");
+  }
+
+  #giveBack(queue: Virtqueue, head: number, answer: Buffer): boolean {
+    const stored = queue.push(head, answer);
+    this.#commands++;
+    this.#callWaiters(this.#commands);
+    return stored;
   }
 
   #notify(queue: Virtqueue): void {
     if (queue.takeNotification()) this.#call?.ring();
   }
 
-  /** Lets the event loop handle other events first. */
-  #continueLater(): void {
-    this.#continuation ??= setImmediate(() => {
-      this.#continuation = undefined;
-      this.drain();
-    });
-  }
-
-  #runSettled(): void {
-    for (const listener of this.#settled.splice(0)) listener();
+  /** Calls those that wait for no more than this number of commands; by default all. */
+  #callWaiters(commands = Number.POSITIVE_INFINITY): void {
+    const later = this.#waiters.findIndex((waiter) => waiter.commands > commands);
+    const due = this.#waiters.splice(0, later < 0 ? this.#waiters.length : later);
+    for (const { listener } of due) listener();
   }
 }

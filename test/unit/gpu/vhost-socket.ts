@@ -11,6 +11,9 @@ const VERSION = 1;
 const REPLY = 5;
 const NEED_REPLY = 9;
 
+/** The real one, also while timers are faked. */
+const nextIteration = setImmediate;
+
 /** Like until() of test/support, but polls on every turn of the event loop and works while timers are faked. */
 export async function until<Value>(what: string, get: () => Value | undefined | false): Promise<Value> {
   const end = performance.now() + HANG_MS;
@@ -18,7 +21,7 @@ export async function until<Value>(what: string, get: () => Value | undefined | 
     const value = get();
     if (value !== undefined && value !== false) return value;
     if (performance.now() > end) throw new Error(`timed out: ${what}`);
-    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => nextIteration(resolve));
   }
 }
 

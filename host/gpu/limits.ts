@@ -6,8 +6,8 @@ import type { Logger } from "pino";
  */
 export const GPU_LIMITS = {
   /**
-   * Time of a ring in one iteration of the event loop; a command that has begun is finished. The largest take about as
-   * long. QEMU waits for replies with the whole VM stopped, so its messages must not wait for a guest's commands.
+   * Time of a ring in one iteration of the event loop; a command that has begun is finished. QEMU waits for replies with
+   * the whole VM stopped, so its messages must not wait for a guest's commands.
    */
   RING_TURN_MS: 4,
   /** Resources at one time. */
@@ -16,7 +16,7 @@ export const GPU_LIMITS = {
   DIMENSION: 16384,
   /**
    * Entries of one ATTACH_BACKING. Linux sends one for each run of pages: these are its largest framebuffer, 8192 x 8192
-   * pixels, with not two pages adjacent. Desktops exceed the 16384 that QEMU's own devices accept.
+   * pixels, with not two pages adjacent. Desktops have exceeded the 16384 that QEMU's own devices accept.
    */
   BACKING_ENTRIES: 65536,
   /**

@@ -11,6 +11,7 @@ import { HXFR_PIXEL_FORMATS, type HxfrConfig, type HxfrFrame } from "../../proto
 import { LIMITS } from "../../proto/limits.ts";
 import type { OutgoingMessage } from "../../proto/messages.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
+import { nextSerial } from "../../proto/serial-numbers.ts";
 import type { SessionHandler, SessionMessage, SessionOutput } from "./session.ts";
 
 const { ErrorCode, ErrorSubject } = vsockenc;
@@ -210,7 +211,7 @@ export class HxfrStream {
     if (this.#active === key) return;
     this.#active = undefined;
     this.#rgb = rgb;
-    this.#serial += 1;
+    this.#serial = nextSerial(this.#serial);
     const body = new vsockenc.Configure({ ...wanted, serial: this.#serial });
     await this.#request({ type: "configure", body });
     this.#active = key;
@@ -264,7 +265,7 @@ export class HxfrStream {
     answer: OnAnswer,
   ): Promise<RefusedError | undefined> {
     if (this.#ended) return disconnected();
-    this.#frame += 1;
+    this.#frame = nextSerial(this.#frame);
     const frame = this.#frame;
     const body = new vsockenc.Frame({
       frame,

@@ -14,6 +14,7 @@ import { ANSWER_LINES_PER_SECOND, limitLines } from "../../common/log-limit.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import type { DataMessage } from "../../proto/messages.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
+import { isSerialAfter } from "../../proto/serial-numbers.ts";
 import {
   type EncodedPacket,
   type EncoderBackend,
@@ -95,7 +96,7 @@ export class Stream implements SessionHandler {
   #ended = false;
   #encoder: Encoder | undefined;
   #lastSerial = 0;
-  #lastFrame = -1;
+  #lastFrame: number | undefined;
   #lastPtsNs = -1;
   /** The next frame must be a key frame: the encoder is new or has failed, or an observer needs one. */
   #needKeyFrame = true;
@@ -236,7 +237,7 @@ export class Stream implements SessionHandler {
   }
 
   async #configure(body: vsockenc.Configure): Promise<void> {
-    if (body.serial <= this.#lastSerial) {
+    if (!isSerialAfter(body.serial, this.#lastSerial)) {
       const text = `configuration ${body.serial} after ${this.#lastSerial}; serials must increase`;
       throw new SessionError("PROTOCOL_VIOLATION", text);
     }
@@ -283,7 +284,7 @@ export class Stream implements SessionHandler {
 
   #frame(body: vsockenc.Frame): Promise<void> | undefined {
     const { frame } = body;
-    if (frame <= this.#lastFrame) {
+    if (this.#lastFrame !== undefined && !isSerialAfter(frame, this.#lastFrame)) {
       const text = `frame ${frame} after frame ${this.#lastFrame}; numbers must increase`;
       throw new SessionError("PROTOCOL_VIOLATION", text);
     }

@@ -90,6 +90,29 @@ describe("Relay", () => {
     expect((await guest.next("packet")).body.key).toBe(true);
   });
 
+  it("takes frames and configurations whose numbers wrap, and none from before", async () => {
+    await start("libx264");
+    bench.resource(1);
+    guest.attach(0, 1);
+    const last = 2 ** 32 - 1;
+    for (const serial of [1, 2 ** 31 - 1, last - 1, last, 0]) guest.configure(serial);
+    await guest.next("configured", 5);
+    const frames = [2 ** 31 - 1, last - 1, last, 0, 1];
+    for (const [index, frame] of frames.entries()) {
+      guest.frame(frame, 0, { ptsNs: 1 + index, configuration: 0 });
+      await guest.next("packet", 1 + index);
+    }
+    expect(guest.all("packet").map(({ body }) => body.frame)).toEqual(frames);
+    expect(guest.all("frameDone").map(({ body }) => body.frame)).toEqual(frames);
+    expect(guest.all("error")).toEqual([]);
+    guest.frame(last, 0, { ptsNs: 1000, configuration: 0 });
+    const { body } = await guest.next("error", 1);
+    expect(body).toMatchObject({
+      fatal: true,
+      text: "frame 4294967295 after frame 1; numbers must increase",
+    });
+  });
+
   it("refuses a resource that does not exist, and the frames that would have used it", async () => {
     await start();
     guest.configure(1);

@@ -11,6 +11,7 @@ export class ByteQueue {
   #end = 0;
   /** The memory is this queue's, not a caller's. */
   #isOwn = false;
+  #awaited = 0;
 
   get length(): number {
     return this.#end - this.#begin;
@@ -19,6 +20,16 @@ export class ByteQueue {
   /** The bytes, oldest first: a view, valid as long as the piece that was added last. */
   get bytes(): Buffer {
     return this.#memory.subarray(this.#begin, this.#end);
+  }
+
+  /** The length that await() has named, until something is removed; else 0. */
+  get awaited(): number {
+    return this.#awaited;
+  }
+
+  /** Notes that the oldest bytes begin something of this length, so that they need not be looked at before. */
+  await(length: number): void {
+    this.#awaited = length;
   }
 
   /** Adds a piece, which must not change before keep(). */
@@ -38,11 +49,13 @@ export class ByteQueue {
 
   /** Removes the oldest bytes. */
   drop(count: number): void {
+    this.#awaited = 0;
     this.#begin += count;
     if (this.#begin >= this.#end) this.clear();
   }
 
   clear(): void {
+    this.#awaited = 0;
     this.#use(NOTHING, 0, false);
   }
 

@@ -15,7 +15,12 @@ export interface Limit {
 const limit = (value: number, unit: string, why: string): Limit => ({ value, unit, why });
 
 const LIMIT_TABLE = {
-  PROTOCOL_VERSION: limit(2, "version", "newest version; it is also in every header"),
+  PROTOCOL_VERSION: limit(3, "version", "newest version; it is also in every header"),
+  OLDER_OPENING_BYTES: limit(
+    128,
+    "bytes",
+    "body of a Greeting or Hello of an older version, whose header has no check",
+  ),
   MAGIC: limit(0x434e4556, "u32", 'the bytes "VENC" at the start of every header'),
   HEADER_BYTES: limit(24, "bytes", "size of the fixed header"),
   MAX_MESSAGE_BYTES: limit(32768, "bytes", "header and body: one write of a virtserialport moves no more"),
@@ -116,10 +121,17 @@ export const HEADER_FIELDS = [
     name: "sequence",
     offset: 12,
     bytes: 4,
-    meaning: "0 in Greeting, Hello and Welcome; else counts from 1 in each direction of an epoch",
+    meaning:
+      "0 in Greeting, Hello and Welcome; else counts from 1 in each direction of an epoch, modulo 2^32",
   },
-  { name: "length", offset: 16, bytes: 4, meaning: "bytes of body that follow the header" },
-  { name: "crc", offset: 20, bytes: 4, meaning: "CRC-32 (IEEE 802.3) of header and body, this field as 0" },
+  { name: "length", offset: 16, bytes: 2, meaning: "bytes of body that follow the header" },
+  {
+    name: "check",
+    offset: 18,
+    bytes: 2,
+    meaning: "the low 16 bits of the CRC-32 (IEEE 802.3) of the header's bytes before this field",
+  },
+  { name: "crc", offset: 20, bytes: 4, meaning: "CRC-32 of header and body, this field as 0" },
 ] as const satisfies readonly HeaderField[];
 
 /** Byte offset of each header field by its name. */

@@ -46,6 +46,19 @@ static uint32_t get_u32(const uint8_t *at) {
   return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
+static void put_u16(uint8_t *at, uint16_t value) {
+  at[0] = (uint8_t)value;
+  at[1] = (uint8_t)(value >> 8);
+}
+
+static uint16_t get_u16(const uint8_t *at) {
+  return (uint16_t)(at[0] | at[1] << 8);
+}
+
+static uint16_t header_check(const uint8_t *header) {
+  return (uint16_t)crc32(0, header, VSOCKENC_HEADER_CHECK);
+}
+
 static uint32_t message_crc(const uint8_t *bytes, size_t size) {
   static const uint8_t no_crc[CRC_BYTES] = {0};
   uLong crc = crc32(0, bytes, VSOCKENC_HEADER_CRC);
@@ -67,7 +80,7 @@ const char *venc_wire_name(uint8_t type) {
 }
 
 void venc_parser_reset(VencParser *parser) {
-  parser->begin = parser->end = 0;
+  parser->begin = parser->end = parser->awaited = 0;
   parser->skipped = 0;
 }
 
@@ -112,7 +125,22 @@ static bool find_magic(VencParser *parser) {
   return false;
 }
 
+/* Length of the message that a header begins, or 0 if it is not one. */
+static size_t announced_bytes(const uint8_t *header) {
+  uint8_t version = header[VSOCKENC_HEADER_VERSION];
+  size_t length = get_u16(header + VSOCKENC_HEADER_LENGTH);
+  uint16_t check = get_u16(header + VSOCKENC_HEADER_CHECK);
+  bool is_header = version == VSOCKENC_PROTOCOL_VERSION
+                       ? length <= MAX_BODY_BYTES && check == header_check(header)
+                       /* Versions before the third have a length of four bytes and no check. */
+                       : version > 0 && version < VSOCKENC_PROTOCOL_VERSION &&
+                             header[VSOCKENC_HEADER_TYPE] == vsockenc_MessageType_GREETING &&
+                             length <= VSOCKENC_OLDER_OPENING_BYTES && check == 0;
+  return is_header ? VSOCKENC_HEADER_BYTES + length : 0;
+}
+
 static VencWireResult read_body(const uint8_t *body, size_t length, VencMessage *message) {
+  if (message->header.version != VSOCKENC_PROTOCOL_VERSION) return VENC_WIRE_OLDER;
   if (message->header.type == vsockenc_MessageType_DATA) {
     if (length < VSOCKENC_DATA_PREFIX_BYTES) return VENC_WIRE_MALFORMED;
     message->u.data = (VencData){
@@ -130,22 +158,29 @@ static VencWireResult read_body(const uint8_t *body, size_t length, VencMessage 
 }
 
 VencWireResult venc_parser_next(VencParser *parser, VencMessage *message) {
+  if (parser->end - parser->begin < parser->awaited) return VENC_WIRE_INCOMPLETE;
+  parser->awaited = 0;
   while (find_magic(parser)) {
     const uint8_t *bytes = parser->buffer + parser->begin;
     size_t left = parser->end - parser->begin;
     if (left < VSOCKENC_HEADER_BYTES) return VENC_WIRE_INCOMPLETE;
-    uint32_t length = get_u32(bytes + VSOCKENC_HEADER_LENGTH);
-    if (bytes[VSOCKENC_HEADER_VERSION] != VSOCKENC_PROTOCOL_VERSION || length > MAX_BODY_BYTES) {
+    size_t total = announced_bytes(bytes);
+    if (total == 0) {
       skip(parser, 1);
       continue;
     }
-    size_t total = VSOCKENC_HEADER_BYTES + length;
-    if (left < total) return VENC_WIRE_INCOMPLETE;
+    if (left < total) {
+      parser->awaited = total;
+      return VENC_WIRE_INCOMPLETE;
+    }
     if (message_crc(bytes, total) != get_u32(bytes + VSOCKENC_HEADER_CRC)) {
-      skip(parser, 1);
+      /* As a whole: messages within a false one could be false as well, and each byte would be
+       * hashed again for each of them. */
+      skip(parser, total);
       continue;
     }
     message->header = (VencHeader){
+        .version = bytes[VSOCKENC_HEADER_VERSION],
         .type = bytes[VSOCKENC_HEADER_TYPE],
         .flags = bytes[VSOCKENC_HEADER_FLAGS],
         .stream = bytes[VSOCKENC_HEADER_STREAM],
@@ -154,7 +189,7 @@ VencWireResult venc_parser_next(VencParser *parser, VencMessage *message) {
     };
     message->wire_bytes = total;
     parser->begin += total;
-    return read_body(bytes + VSOCKENC_HEADER_BYTES, length, message);
+    return read_body(bytes + VSOCKENC_HEADER_BYTES, total - VSOCKENC_HEADER_BYTES, message);
   }
   return VENC_WIRE_INCOMPLETE;
 }
@@ -189,7 +224,8 @@ size_t venc_wire_encode(const VencMessage *message, uint8_t *bytes, size_t capac
   bytes[VSOCKENC_HEADER_STREAM] = message->header.stream;
   put_u32(bytes + VSOCKENC_HEADER_EPOCH, message->header.epoch);
   put_u32(bytes + VSOCKENC_HEADER_SEQUENCE, message->header.sequence);
-  put_u32(bytes + VSOCKENC_HEADER_LENGTH, (uint32_t)length);
+  put_u16(bytes + VSOCKENC_HEADER_LENGTH, (uint16_t)length);
+  put_u16(bytes + VSOCKENC_HEADER_CHECK, header_check(bytes));
   size_t total = VSOCKENC_HEADER_BYTES + length;
   put_u32(bytes + VSOCKENC_HEADER_CRC, message_crc(bytes, total));
   return total;

@@ -2,9 +2,10 @@
  * Messages between guest and relay as C structs, and their bytes (proto/PROTOCOL.md, "Framing").
  *
  * Theory of operation: the parser owns a fixed buffer. The caller reads from the port straight into
- * it, then takes messages until there are no more. The CRC is checked before anything else is
- * trusted, and nothing is allocated: strings and lists have the static bounds of
- * limits.ts. After bytes that are not a message the parser continues at the next magic.
+ * it, then takes messages until there are no more. A header is checked before its length is
+ * trusted, the CRC before anything else is, and nothing is allocated: strings and lists have the
+ * static bounds of limits.ts. After bytes that are not a message the parser continues at the next
+ * magic. What it hashes is bounded by what it is given: a header for each magic, a message once.
  *
  * Neither GLib nor GStreamer is needed, so that this file can be tested and fuzzed by itself.
  */
@@ -23,7 +24,8 @@
 #include "wire.pb.h"
 
 typedef struct {
-  uint8_t type; /* vsockenc_MessageType, or one of a later version */
+  uint8_t version; /* set by the parser */
+  uint8_t type;    /* vsockenc_MessageType, or one of a later version */
   uint8_t flags;
   uint8_t stream;
   uint32_t epoch;
@@ -74,6 +76,7 @@ typedef enum {
   VENC_WIRE_MESSAGE,
   VENC_WIRE_UNKNOWN,   /* whole, of a type of a later version: only the header is set */
   VENC_WIRE_MALFORMED, /* whole, but the body does not match its type: only the header is set */
+  VENC_WIRE_OLDER,     /* a Greeting in the form of an older version: only the header is set */
 } VencWireResult;
 
 /* A whole message and the beginning of the next one always fit. */
@@ -81,6 +84,7 @@ typedef enum {
 
 typedef struct {
   size_t begin, end;
+  size_t awaited;   /* length of the message at `begin`, once its header has been checked */
   uint64_t skipped; /* bytes that belonged to no message, NULs included */
   uint8_t buffer[VENC_PARSER_BYTES];
 } VencParser;

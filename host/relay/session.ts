@@ -23,6 +23,7 @@ import {
 import { LIMITS } from "../../proto/limits.ts";
 import type { DataMessage, OutgoingMessage, ProtobufMessage } from "../../proto/messages.ts";
 import { vsockenc } from "../../proto/protobuf.ts";
+import { nextSerial } from "../../proto/serial-numbers.ts";
 import type { LinkServer, ServedLink } from "./connection.ts";
 import { ReceiveCredit, SendCredit } from "./credits.ts";
 import { internalError, SessionError } from "./errors.ts";
@@ -164,19 +165,24 @@ export class SessionServer implements LinkServer {
 
   #receive(event: Exclude<ParserEvent, { kind: "noise" }>): void {
     if (event.kind === "message" && event.message.type === "hello") {
-      this.#hello(event.envelope.epoch, event.message.body);
+      this.#hello(event.envelope.epoch, event.message.body, LIMITS.PROTOCOL_VERSION);
+      return;
+    }
+    if (event.kind === "older") {
+      this.#hello(event.epoch, event.hello, event.version);
       return;
     }
     const session = this.#session;
     if (session === undefined || event.envelope.epoch !== session.epoch) return;
     this.#silentTicks = 0;
     try {
-      if (event.envelope.sequence !== session.sequenceIn + 1) {
+      const expected = nextSerial(session.sequenceIn);
+      if (event.envelope.sequence !== expected) {
         // Bytes were lost on the way. The guest recovers with a new epoch, without an Error.
-        this.#end(`message ${session.sequenceIn + 1} is missing`);
+        this.#end(`message ${expected} is missing`);
         return;
       }
-      session.sequenceIn += 1;
+      session.sequenceIn = expected;
       // A message of a later version: it counts, and is ignored.
       if (event.kind === "unknown") return;
       if (event.kind === "malformed") throw new SessionError("PROTOCOL_VIOLATION", event.error.message);
@@ -221,7 +227,8 @@ export class SessionServer implements LinkServer {
     }
   }
 
-  #hello(epoch: number, hello: vsockenc.Hello): void {
+  /** @param form version whose form the Hello has, and the answer to it if there is no session */
+  #hello(epoch: number, hello: vsockenc.Hello, form: number): void {
     if (epoch === 0) return;
     if (this.#session?.epoch === epoch) {
       this.#write([this.#session.welcome]);
@@ -232,23 +239,30 @@ export class SessionServer implements LinkServer {
     this.#end("the guest opened another session");
     const { versionMin, versionMax, software } = hello;
     const version = LIMITS.PROTOCOL_VERSION;
-    if (version >= versionMin && version <= versionMax) {
+    if (form === version && version >= versionMin && version <= versionMax) {
       try {
         this.#open(epoch, hello);
       } catch (error) {
-        if (this.#session === undefined) this.#refuse(epoch, internalError(error));
+        if (this.#session === undefined) this.#refuse(epoch, internalError(error), form);
         throw error;
       }
       return;
     }
-    const text = `the guest supports protocol ${versionMin} to ${versionMax}, the relay ${version}: install the same vsockenc version on both sides`;
+    const [theirs, behind] =
+      form < version
+        ? [`protocol version ${form}`, "in the guest"]
+        : [
+            `protocol versions ${versionMin} to ${versionMax}`,
+            versionMax < version ? "in the guest" : "on the host",
+          ];
+    const text = `the guest speaks ${theirs}, the relay version ${version}: upgrade vsockenc ${behind}, so that both sides have the same vsockenc version`;
     this.#log.error({ epoch, software }, text);
-    this.#refuse(epoch, new SessionError("VERSION_MISMATCH", text));
+    this.#refuse(epoch, new SessionError("VERSION_MISMATCH", text), form);
   }
 
-  /** Answers a Hello with an Error. */
-  #refuse(epoch: number, error: SessionError): void {
-    this.#write([encodeMessage(fatalMessage(error), { epoch, sequence: 1, stream: 0 })]);
+  /** Answers a Hello with an Error, in the form of its version. */
+  #refuse(epoch: number, error: SessionError, form: number): void {
+    this.#write([encodeMessage(fatalMessage(error), { epoch, sequence: 1, stream: 0 }, form)]);
   }
 
   #open(epoch: number, hello: vsockenc.Hello): void {
@@ -353,7 +367,7 @@ export class SessionServer implements LinkServer {
 
   /** Writes a message that was encoded with `nextEnvelope`. */
   #writeMessage(session: OpenSession, pieces: readonly Uint8Array[]): void {
-    session.sequenceOut += 1;
+    session.sequenceOut = nextSerial(session.sequenceOut);
     this.#write(pieces);
     if ((this.#link?.unsentBytes ?? 0) > LIMITS.HOST_WINDOW_BYTES + LIMITS.CONTROL_RESERVE_BYTES) {
       // Bulk obeys the guest's credit, so the guest does not read what it has requested.
@@ -381,7 +395,7 @@ function fatalMessage({ code, message }: SessionError): OutgoingMessage {
 
 /** Envelope of the next outgoing message. */
 function nextEnvelope(session: OpenSession): Envelope {
-  return { epoch: session.epoch, sequence: session.sequenceOut + 1, stream: 0 };
+  return { epoch: session.epoch, sequence: nextSerial(session.sequenceOut), stream: 0 };
 }
 
 /** Cuts a text to MAX_TEXT_BYTES of UTF-8. */

@@ -10,11 +10,12 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { fourcc } from "../../proto/formats.ts";
 import { encodeMessage, FLUSH_BYTES } from "../../proto/framing.ts";
-import { LIMITS } from "../../proto/limits.ts";
+import { HEADER_OFFSET, LIMITS } from "../../proto/limits.ts";
 import type { OutgoingMessage } from "../../proto/messages.ts";
 import { countersOf, dmabufsrc, upTo } from "../support/counter.ts";
 import { inspectStream } from "../support/ffmpeg.ts";
 import { temporaryFolder } from "../support/folder.ts";
+import { sealHeader } from "../support/sealed.ts";
 import { until } from "../support/until.ts";
 import type { SupervisedProcess } from "../vm/child.ts";
 import { startRelay, vmSection } from "../vm/host-processes.ts";
@@ -155,8 +156,11 @@ describe("a hostile guest does not disturb another's stream", () => {
       async () => {
         const bytes = noise(1 << 18, 2);
         for (let at = 0; at + 24 < bytes.length; at += 512) {
-          bytes.write("VENC\u0001", at, "latin1");
-          bytes.writeUInt32LE([0, 1, 32744, 32745, 0xffffffff][(at / 512) % 5] ?? 0, at + 16);
+          const header = bytes.subarray(at, at + LIMITS.HEADER_BYTES);
+          header.writeUInt32LE(LIMITS.MAGIC, HEADER_OFFSET.magic);
+          header[HEADER_OFFSET.version] = LIMITS.PROTOCOL_VERSION;
+          header.writeUInt16LE([0, 1, 32744, 32745, 0xffff][(at / 512) % 5] ?? 0, HEADER_OFFSET.length);
+          if ((at / 512) % 2 === 0) sealHeader(header);
         }
         return bytes;
       },

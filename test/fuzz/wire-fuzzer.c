@@ -2,8 +2,9 @@
  * The element's parser and decoder against a hostile host.
  *
  * The first byte chooses. 0: the rest is the stream itself, in pieces of which the second byte says
- * the size. Else: the rest is a type and a body, and gets the header and CRC that a random stream
- * would never have; what can be decoded must survive being encoded and decoded again.
+ * the size; the parser may hash no more than a few times its bytes. Else: the rest is a type and a
+ * body, and gets the header and CRC that a random stream would never have; what can be decoded must
+ * survive being encoded and decoded again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,19 @@
 
 #include "wire.h"
 
+#define MAX_HASHED_PER_BYTE 4u
+
 static VencParser parser;
+static size_t hashed;
+
+/* The linker has zlib called through this (CMakeLists.txt). */
+uLong __real_crc32(uLong crc, const Bytef *bytes, uInt size);
+uLong __wrap_crc32(uLong crc, const Bytef *bytes, uInt size);
+
+uLong __wrap_crc32(uLong crc, const Bytef *bytes, uInt size) {
+  hashed += size;
+  return __real_crc32(crc, bytes, size);
+}
 
 static void require(bool truth) {
   if (!truth) abort();
@@ -19,6 +32,11 @@ static void require(bool truth) {
 
 static void put_u32(uint8_t *at, uint32_t value) {
   for (unsigned i = 0; i < 4; i++) at[i] = (uint8_t)(value >> (8 * i));
+}
+
+static void put_u16(uint8_t *at, uint16_t value) {
+  at[0] = (uint8_t)value;
+  at[1] = (uint8_t)(value >> 8);
 }
 
 static void feed(const uint8_t *bytes, size_t size) {
@@ -40,6 +58,7 @@ static void touch(const VencMessage *message) {
 static void parse_stream(const uint8_t *bytes, size_t size, size_t piece) {
   static VencMessage message;
   size_t consumed = 0;
+  hashed = 0;
   for (size_t done = 0; done < size;) {
     size_t part = size - done < piece ? size - done : piece;
     feed(bytes + done, part);
@@ -54,6 +73,7 @@ static void parse_stream(const uint8_t *bytes, size_t size, size_t piece) {
     venc_parser_space(&parser, &space);
     require(space >= VSOCKENC_MAX_MESSAGE_BYTES);
     require(parser.skipped + consumed + parser.end - parser.begin == done);
+    require(hashed <= MAX_HASHED_PER_BYTE * done);
   }
 }
 
@@ -62,7 +82,8 @@ static size_t wrap(uint8_t *message, uint8_t type, const uint8_t *body, size_t s
   put_u32(message, VSOCKENC_MAGIC);
   message[VSOCKENC_HEADER_VERSION] = VSOCKENC_PROTOCOL_VERSION;
   message[VSOCKENC_HEADER_TYPE] = type;
-  put_u32(message + VSOCKENC_HEADER_LENGTH, (uint32_t)size);
+  put_u16(message + VSOCKENC_HEADER_LENGTH, (uint16_t)size);
+  put_u16(message + VSOCKENC_HEADER_CHECK, (uint16_t)crc32(0, message, VSOCKENC_HEADER_CHECK));
   memcpy(message + VSOCKENC_HEADER_BYTES, body, size);
   uint32_t crc = (uint32_t)crc32(0, message, (uInt)(VSOCKENC_HEADER_BYTES + size));
   put_u32(message + VSOCKENC_HEADER_CRC, crc);

@@ -188,7 +188,7 @@ export class BenchGuest {
         at += 1;
         continue;
       }
-      const end = at + HEADER_BYTES + input.readUInt32LE(at + HEADER_OFFSET.length);
+      const end = at + HEADER_BYTES + input.readUInt16LE(at + HEADER_OFFSET.length);
       if (end > input.length) break;
       if (input.readUInt32LE(at + HEADER_OFFSET.epoch) === this.#open?.epoch) {
         const type = input[at + HEADER_OFFSET.type] ?? 0;

@@ -2,13 +2,15 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { crc32 } from "node:zlib";
 import { beforeAll, describe, expect, it } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
 import { encodeMessage, MAX_DATA_BYTES, type ParserEvent } from "../../../proto/framing.ts";
-import { LIMITS } from "../../../proto/limits.ts";
+import { HEADER_OFFSET, LIMITS } from "../../../proto/limits.ts";
 import { buildElement, programPath } from "../../element/support/programs.ts";
+import { falseHeaders, MAX_HASHED_PER_BYTE } from "../../support/false-headers.ts";
 import { MessageReader } from "../../support/message-reader.ts";
+import { OLDER_ERROR, OLDER_GREETING, OLDER_HELLO } from "../../support/older-version.ts";
+import { sealed, sealHeader } from "../../support/sealed.ts";
 
 type Vectors = readonly { readonly name: string; readonly hex: string }[];
 const vectors = JSON.parse(
@@ -18,22 +20,24 @@ const whole = vectors.map(({ hex }) => hex);
 const all = whole.join("");
 const vector = (wanted: string): string => vectors.find(({ name }) => name === wanted)?.hex ?? "";
 
-/** The C parser's output for lines of bytes: one line for each message, and the number of skipped bytes. */
-function echo(lines: readonly string[], ...options: string[]): { messages: string[]; skipped: number } {
+interface Parsed {
+  readonly messages: readonly string[];
+  readonly skipped: number;
+  readonly hashed: number;
+}
+
+/** The C parser's output for lines of bytes: one line for each message, and the numbers of skipped and hashed bytes. */
+function echo(lines: readonly string[], ...options: string[]): Parsed {
   const input = `${lines.join("\n")}\n`;
   const limits = { encoding: "utf8", maxBuffer: 64 * 1024 * 1024 } as const;
   const output = execFileSync(programPath("wire-echo"), options, { input, ...limits });
   const messages = output.trimEnd().split("\n");
-  const skipped = Number(/^skipped (\d+)$/.exec(messages.pop() ?? "")?.[1]);
-  return { messages, skipped };
+  const [skipped, hashed] = /^skipped (\d+), hashed (\d+)$/.exec(messages.pop() ?? "")?.slice(1) ?? [];
+  return { messages, skipped: Number(skipped), hashed: Number(hashed) };
 }
 
-/** The bytes with a valid checksum. */
-function withCrc(bytes: Buffer): string {
-  bytes.writeUInt32LE(0, 20);
-  bytes.writeUInt32LE(crc32(bytes), 20);
-  return bytes.toString("hex");
-}
+/** The bytes with a valid header and checksum. */
+const withCrc = (bytes: Buffer): string => sealed(bytes).toString("hex");
 
 const hexOf = (line: string): string => line.split(" ")[3] ?? "";
 
@@ -99,7 +103,7 @@ describe("the C parser", () => {
     const tooLong = encodeMessage({ type: "bye", body: { text: "x".repeat(256) } }, envelope).toString("hex");
     expect(echo([tooLong]).messages).toEqual(["malformed 6"]);
     const unknown = encodeMessage({ type: "ping", body: { token: 1 } }, envelope);
-    unknown[5] = 200;
+    unknown[HEADER_OFFSET.type] = 200;
     expect(echo([withCrc(unknown)]).messages).toEqual(["unknown 200"]);
   });
 
@@ -107,14 +111,53 @@ describe("the C parser", () => {
     const size = LIMITS.DATA_PREFIX_BYTES + MAX_DATA_BYTES;
     const longest = Buffer.alloc(LIMITS.HEADER_BYTES + size, 0x11);
     longest.set(Buffer.from("56454e430140000009000000010000000000000000000000", "hex"));
-    longest.writeUInt8(LIMITS.PROTOCOL_VERSION, 4);
-    longest.writeUInt32LE(size, 16);
+    longest.writeUInt8(LIMITS.PROTOCOL_VERSION, HEADER_OFFSET.version);
+    longest.writeUInt16LE(size, HEADER_OFFSET.length);
     const hex = withCrc(longest);
     expect(echo([hex]).messages.map(hexOf)).toEqual([hex]);
-    for (const length of [size + 1, 0x7fffffff, 0xffffffff]) {
+    for (const length of [size + 1, 0xffff]) {
       const bytes = Buffer.from(hex, "hex");
-      bytes.writeUInt32LE(length, 16);
-      expect(echo([bytes.toString("hex") + (whole[0] ?? "")]).messages.map(hexOf)).toEqual([whole[0]]);
+      bytes.writeUInt16LE(length, HEADER_OFFSET.length);
+      const lines = [sealHeader(bytes).toString("hex") + (whole[0] ?? "")];
+      expect(echo(lines).messages.map(hexOf)).toEqual([whole[0]]);
     }
+  });
+
+  it("waits for no length that a header's check does not confirm", () => {
+    const hex = whole[0] ?? "";
+    const forged = Buffer.from(hex, "hex").subarray(0, LIMITS.HEADER_BYTES);
+    forged.writeUInt16LE(30_000, HEADER_OFFSET.length);
+    expect(echo([forged.toString("hex") + hex]).messages.map(hexOf)).toEqual([hex]);
+    expect(echo([sealHeader(forged).toString("hex") + hex]).messages).toEqual([]);
+  });
+
+  it("drops a message with a wrong body as a whole", () => {
+    const hex = whole[1] ?? "";
+    const outer = Buffer.alloc(LIMITS.HEADER_BYTES + hex.length / 2);
+    outer.set(Buffer.from(whole[0] ?? "", "hex").subarray(0, LIMITS.HEADER_BYTES));
+    outer.set(Buffer.from(hex, "hex"), LIMITS.HEADER_BYTES);
+    outer.writeUInt16LE(hex.length / 2, HEADER_OFFSET.length);
+    expect(echo([sealHeader(outer).toString("hex") + hex]).messages.map(hexOf)).toEqual([hex]);
+  });
+
+  it("recognises a relay of version 2 by its Greeting, and nothing else of it", () => {
+    const hex = whole[0] ?? "";
+    for (const size of ["1", "4096"]) expect(echo([OLDER_GREETING], size).messages).toEqual(["older 2"]);
+    for (const other of [OLDER_HELLO, OLDER_ERROR]) {
+      expect(echo([other + hex]).messages.map(hexOf)).toEqual([hex]);
+    }
+    const long = Buffer.from(OLDER_GREETING, "hex");
+    long.writeUInt16LE(LIMITS.OLDER_OPENING_BYTES + 1, HEADER_OFFSET.length);
+    expect(echo([long.toString("hex") + hex]).messages.map(hexOf)).toEqual([hex]);
+  });
+
+  const attacks = Object.entries(falseHeaders(4 * LIMITS.MAX_MESSAGE_BYTES));
+  describe.each([1, 23, 4096])("in pieces of %i bytes", (size) => {
+    it.each(attacks)("hashes no more of false headers %s than they have", (_name, attack) => {
+      const hex = whole[0] ?? "";
+      const { messages, hashed } = echo([attack.toString("hex") + hex], String(size));
+      expect(messages.map(hexOf)).toEqual([hex]);
+      expect(hashed).toBeLessThan(MAX_HASHED_PER_BYTE * attack.length);
+    });
   });
 });

@@ -32,6 +32,19 @@ describe("ByteQueue", () => {
     );
   });
 
+  it("forgets what it awaits when anything is removed", () => {
+    const queue = new ByteQueue();
+    receive(queue, Buffer.alloc(10));
+    queue.await(20);
+    receive(queue, Buffer.alloc(5));
+    expect(queue.awaited).toBe(20);
+    queue.drop(1);
+    expect(queue.awaited).toBe(0);
+    queue.await(20);
+    queue.clear();
+    expect(queue.awaited).toBe(0);
+  });
+
   it("copies nothing of a piece that is processed at once", () => {
     const copy = vi.spyOn(Buffer.prototype, "copy");
     const queue = new ByteQueue();

@@ -1,8 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { encodeDataHead, encodeMessage, MAX_DATA_BYTES } from "../../../proto/framing.ts";
-import { HEADER_FIELDS, LIMITS } from "../../../proto/limits.ts";
+import { HEADER_FIELDS, HEADER_OFFSET, LIMITS } from "../../../proto/limits.ts";
 import { MessageFormatError } from "../../../proto/messages.ts";
 import { MessageReader } from "../../support/message-reader.ts";
+import {
+  OLDER_EPOCH,
+  OLDER_ERROR,
+  OLDER_GREETING,
+  OLDER_HELLO,
+  OLDER_VERSION,
+} from "../../support/older-version.ts";
+import { sealed, sealHeader } from "../../support/sealed.ts";
 
 const envelope = { epoch: 0xdeadbeef, sequence: 7, stream: 0 };
 const ping = (token: number): Buffer => encodeMessage({ type: "ping", body: { token } }, envelope);
@@ -82,15 +90,39 @@ describe("takeMessage", () => {
   });
 
   it.each([
-    0,
-    1,
-    LIMITS.MAX_MESSAGE_BYTES - LIMITS.HEADER_BYTES + 1,
-    0xffffffff,
+    ...[0, 1, 3, 300, LIMITS.MAX_MESSAGE_BYTES - LIMITS.HEADER_BYTES],
+    ...[LIMITS.MAX_MESSAGE_BYTES - LIMITS.HEADER_BYTES + 1, 0xffff],
   ])("does not wait for a forged length of %i", (length) => {
     const forged = ping(1);
-    forged.writeUInt32LE(length, 16);
-    const parser = new MessageReader();
-    expect(tokens([forged, Buffer.alloc(32), ping(2)], parser)).toEqual([2]);
+    forged.writeUInt16LE(length, HEADER_OFFSET.length);
+    expect(tokens([forged, ping(2)])).toEqual([2]);
+  });
+
+  it("does not wait for a length beyond the limit, whatever its header's check", () => {
+    const forged = ping(1);
+    forged.writeUInt16LE(LIMITS.MAX_MESSAGE_BYTES - LIMITS.HEADER_BYTES + 1, HEADER_OFFSET.length);
+    expect(tokens([sealHeader(forged), ping(2)])).toEqual([2]);
+  });
+
+  it("rejects a header in which any one or two bits are wrong, before its body has come", () => {
+    const good = encodeDataHead(3, 99, Buffer.alloc(1000), envelope).subarray(0, LIMITS.HEADER_BYTES);
+    const bits = (HEADER_OFFSET.check + 2) * 8;
+    for (let one = 0; one < bits; one++) {
+      for (let two = one; two < bits; two++) {
+        const bad = Buffer.from(good);
+        for (const bit of new Set([one, two])) bad[bit >> 3] = (bad[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+        const parser = new MessageReader();
+        parser.push(bad);
+        expect(parser.pendingBytes).toBeLessThan(LIMITS.HEADER_BYTES);
+      }
+    }
+  });
+
+  it("drops a message with a wrong body as a whole", () => {
+    const inner = ping(1);
+    const outer = encodeDataHead(3, 0, inner, envelope);
+    outer[LIMITS.HEADER_BYTES] = 4;
+    expect(tokens([Buffer.concat([outer, inner]), ping(2)])).toEqual([2]);
   });
 
   it("takes the longest message and no longer one", () => {
@@ -111,11 +143,9 @@ describe("takeMessage", () => {
         encodeDataHead(0, 0, body, envelope).subarray(0, LIMITS.HEADER_BYTES),
         body,
       ]);
-      padded[5] = type;
-      padded.writeUInt32LE(body.length, 16);
-      padded.writeUInt32LE(0, 20);
-      padded.writeUInt32LE(crc(padded), 20);
-      return new MessageReader().push(padded);
+      padded[HEADER_OFFSET.type] = type;
+      padded.writeUInt16LE(body.length, HEADER_OFFSET.length);
+      return new MessageReader().push(sealed(padded));
     };
     expect(parse(200, unknown)).toMatchObject([{ kind: "unknown", envelope: { epoch: envelope.epoch } }]);
     expect(parse(4, Buffer.from([0x0a, 0xff]))).toMatchObject([{ kind: "malformed" }]);
@@ -123,12 +153,46 @@ describe("takeMessage", () => {
   });
 });
 
-/** CRC-32 by its definition, independent of zlib's. */
-function crc(bytes: Uint8Array): number {
-  let value = 0xffffffff;
-  for (const byte of bytes) {
-    value ^= byte;
-    for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
-  }
-  return (value ^ 0xffffffff) >>> 0;
-}
+describe("version 2", () => {
+  const parse = (bytes: Buffer) => new MessageReader().push(bytes);
+  const hello = (): Buffer => Buffer.from(OLDER_HELLO, "hex");
+
+  it("is recognised by its Hello, however it is cut", () => {
+    const event = {
+      kind: "older",
+      version: OLDER_VERSION,
+      epoch: OLDER_EPOCH,
+      hello: { versionMax: 3, software: "vsockenc 1" },
+    };
+    expect(parse(hello())).toMatchObject([event]);
+    for (let at = 0; at < hello().length; at++) {
+      const parser = new MessageReader();
+      expect(parser.push(hello().subarray(0, at))).toEqual([]);
+      expect(parser.push(hello().subarray(at))).toMatchObject([event]);
+    }
+  });
+
+  it("is noise where it is wrong, or another message", () => {
+    for (let bit = 0; bit < hello().length * 8; bit++) {
+      const bad = hello();
+      bad[bit >> 3] = (bad[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      expect(tokens([bad, Buffer.alloc(LIMITS.OLDER_OPENING_BYTES), ping(4)])).toEqual([4]);
+      expect(parse(Buffer.concat([bad, Buffer.alloc(LIMITS.OLDER_OPENING_BYTES)]))).toEqual([]);
+    }
+    for (const hex of [OLDER_GREETING, OLDER_ERROR]) {
+      expect(tokens([Buffer.from(hex, "hex"), ping(4)])).toEqual([4]);
+    }
+    const body = { software: "x".repeat(LIMITS.MAX_NAME_BYTES + 1) };
+    expect(parse(encodeMessage({ type: "hello", body }, envelope, OLDER_VERSION))).toEqual([]);
+  });
+
+  it("is written as its own encoder does", () => {
+    const body = { code: 4, text: "resource 9 does not exist", fatal: true, subject: 2, id: 63 };
+    const written = encodeMessage(
+      { type: "error", body },
+      { epoch: OLDER_EPOCH, sequence: 8, stream: 0 },
+      OLDER_VERSION,
+    );
+    expect(written.toString("hex")).toBe(OLDER_ERROR);
+  });
+});

@@ -1,4 +1,3 @@
-import { crc32 } from "node:zlib";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Turns } from "../../../common/turns.ts";
@@ -16,6 +15,17 @@ import { HEADER_OFFSET, LIMITS } from "../../../proto/limits.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { GuestPeer } from "../../support/guest-peer.ts";
 import { MemoryConnection } from "../../support/memory-connection.ts";
+import { OLDER_EPOCH, OLDER_HELLO, OLDER_VERSION } from "../../support/older-version.ts";
+import { crcOf, sealed } from "../../support/sealed.ts";
+
+/** A test may have sequence numbers jump, because nobody can wait for 2^32 messages. */
+const jump = vi.hoisted(() => ({ on: false, from: 3, to: 0xffffffff }));
+vi.mock("../../../proto/serial-numbers.ts", async (original) => {
+  const serials = await original<typeof import("../../../proto/serial-numbers.ts")>();
+  const nextSerial = (serial: number) =>
+    jump.on && serial === jump.from ? jump.to : serials.nextSerial(serial);
+  return { ...serials, nextSerial };
+});
 
 /** A server whose link is a function call, and a guest at the other end of it. */
 class Bench {
@@ -72,6 +82,7 @@ describe("SessionServer", () => {
   afterEach(() => {
     bench.connection.close();
     vi.useRealTimers();
+    jump.on = false;
   });
 
   it("greets on connecting and every second without a session", () => {
@@ -128,8 +139,34 @@ describe("SessionServer", () => {
     guest.raw(encodeMessage({ type: "hello", body }, { epoch: 5, sequence: 0, stream: 0 }));
     const [error] = guest.all("error");
     expect(error?.body).toMatchObject({ code: vsockenc.ErrorCode.VERSION_MISMATCH, fatal: true });
-    expect(error?.body.text).toContain("same vsockenc version");
+    expect(error?.body.text).toContain("upgrade vsockenc on the host");
     expect(bench.server.isOpen).toBe(false);
+  });
+
+  it("answers a Hello of version 2 in the form of version 2, and names the remedy", () => {
+    guest.hello();
+    const before = bench.connection.written.length;
+    guest.raw(Buffer.from(OLDER_HELLO, "hex"));
+    const answer = bench.connection.written.subarray(before);
+    const { HEADER_BYTES } = LIMITS;
+    const crc = answer.readUInt32LE(20);
+    answer.writeUInt32LE(0, 20);
+    expect(crcOf(answer)).toBe(crc);
+    expect(answer.readUInt32LE(0)).toBe(LIMITS.MAGIC);
+    expect([answer[4], answer[5]]).toEqual([OLDER_VERSION, vsockenc.MessageType.ERROR]);
+    expect([8, 12, 16].map((at) => answer.readUInt32LE(at))).toEqual([
+      ...[OLDER_EPOCH, 1, answer.length - HEADER_BYTES],
+    ]);
+    const error = vsockenc.Error.decode(answer.subarray(HEADER_BYTES));
+    expect(error).toMatchObject({ code: vsockenc.ErrorCode.VERSION_MISMATCH, fatal: true });
+    expect(error.text).toMatch(/version 2, .* version 3: upgrade vsockenc in the guest/);
+    // It is another guest at the same port.
+    expect(bench.ended).toBe(1);
+    expect(bench.server.isOpen).toBe(false);
+    // An upgraded one can follow.
+    guest.epoch += 1;
+    guest.hello();
+    expect(bench.server.isOpen).toBe(true);
   });
 
   it("skips what belongs to another epoch, and epoch 0", () => {
@@ -146,11 +183,31 @@ describe("SessionServer", () => {
     guest.hello();
     const later = encodeMessage({ type: "ping", body: { token: 1 } }, guest.nextEnvelope());
     later[HEADER_OFFSET.type] = 200;
-    later.writeUInt32LE(0, HEADER_OFFSET.crc);
-    later.writeUInt32LE(crc32(later), HEADER_OFFSET.crc);
-    guest.raw(later);
+    guest.raw(sealed(later));
     guest.send({ type: "ping", body: { token: 2 } });
     expect(guest.all("pong")).toMatchObject([{ body: { token: 2 } }]);
+  });
+
+  it("counts on from 0 after 2^32 - 1, in both directions, and notices a gap there, too", () => {
+    jump.on = true;
+    guest.hello();
+    const ping = (sequence: number) =>
+      guest.raw(
+        encodeMessage(
+          { type: "ping", body: { token: sequence } },
+          { epoch: guest.epoch, sequence, stream: 0 },
+        ),
+      );
+    const numbers = [1, 2, jump.from, jump.to, 0, 1, 2];
+    numbers.forEach(ping);
+    expect(guest.all("pong").map(({ body }) => body.token)).toEqual(numbers);
+    const sent = guest.received.flatMap(({ message, envelope }) =>
+      message.type === "pong" ? [envelope.sequence] : [],
+    );
+    expect(sent).toEqual(numbers);
+    expect(bench.server.isOpen).toBe(true);
+    ping(jump.from + 1);
+    expect(bench.server.isOpen).toBe(false);
   });
 
   it("ends a session in which a message is missing", () => {

@@ -42,6 +42,7 @@ gboolean venc_connection_open_link(VencConnection *connection) {
       return FALSE;
     }
     venc_parser_reset(&connection->parser);
+    connection->older_at = 0;
     connection->link_opened_at = g_get_monotonic_time();
   }
   /* A socket is still connecting: the last error may occur again. */
@@ -96,6 +97,7 @@ void venc_connection_opened(VencConnection *connection, const vsockenc_Welcome *
   connection->bulk_granted = VSOCKENC_HOST_WINDOW_BYTES;
   connection->last_received = connection->last_sent = connection->ping_at = now;
   connection->openings++;
+  connection->older_at = 0;
   g_clear_error(&connection->error);
 }
 
@@ -185,7 +187,18 @@ void venc_connection_repeat_hello(VencConnection *connection) {
 }
 
 void venc_connection_greeted(VencConnection *connection) {
+  connection->older_at = 0;
   if (connection->out->len == 0) send_hello(connection);
+}
+
+gboolean venc_connection_greeted_older(VencConnection *connection, const gchar *text) {
+  gint64 now = g_get_monotonic_time();
+  if (connection->older_at == 0) connection->older_at = now;
+  g_clear_error(&connection->error);
+  connection->error = g_error_new_literal(VENC_ERROR, VENC_ERROR_REFUSED, text);
+  /* What a port still holds of a relay that was replaced comes at once; a relay goes on greeting.
+   */
+  return now - connection->older_at >= VENC_MS(VSOCKENC_GREETING_INTERVAL_MS) / 2;
 }
 
 void venc_connection_send_ping(VencConnection *connection) {

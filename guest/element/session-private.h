@@ -40,6 +40,7 @@ typedef struct {
   guint repetitions; /* of Hello in this epoch, because there was no answer */
   guint32 sequence_out, sequence_in, last_token;
   guint backoff_ms;
+  gint64 older_at; /* first Greeting of an older relay on this link; 0: none */
   gint64 retry_at, hello_at, ping_at, link_opened_at, last_received, last_sent;
   /* Credits: totals of this epoch. */
   guint64 bulk_sent, bulk_allowed, bulk_received, bulk_granted;
@@ -93,6 +94,8 @@ static inline guint32 venc_connection_next_token(VencConnection *connection) {
 void venc_connection_repeat_hello(VencConnection *connection);
 /* Hello again, because a relay is there now that may not have had the one before. */
 void venc_connection_greeted(VencConnection *connection);
+/* A Greeting of an older version; TRUE: the relay speaks no other. */
+gboolean venc_connection_greeted_older(VencConnection *connection, const gchar *text);
 void venc_connection_send_ping(VencConnection *connection);
 void venc_connection_send_credit(VencConnection *connection);
 /* Also writes it, as the link is closed next. */
@@ -220,11 +223,12 @@ static inline void venc_source_was_read(VencSource *source, vsockenc_SourceTier 
 
 /* Frames that have no last answer yet: when each may be sent, and whose turn it is. */
 typedef struct {
-  GQueue frames; /* oldest first */
-  guint limit;   /* of frames in flight, the host's */
-  guint32 last_number;
-  guint64 last_pts; /* on the wire */
-  gint64 pts_shift; /* wire time minus stream time; grows when the stream jumps back */
+  GQueue frames;       /* oldest first */
+  guint limit;         /* of frames in flight, the host's */
+  guint32 last_number; /* wraps, as do sequence numbers and serials */
+  guint64 last_pts;    /* on the wire, */
+  gboolean has_pts;    /* if a frame has been sent in this epoch */
+  gint64 pts_shift;    /* wire time minus stream time; grows when the stream jumps back */
   gboolean force_next_key;
   guint draining; /* threads waiting for everything to be out */
   gboolean drain_sent;

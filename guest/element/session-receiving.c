@@ -100,6 +100,22 @@ static void on_greeting(VencSession *session, const vsockenc_Greeting *greeting)
     venc_connection_greeted(&session->connection);
 }
 
+/* A relay of an older version does not understand this one's Hello, and answers nothing. */
+static void on_older_greeting(VencSession *session, guint version) {
+  VencConnection *connection = &session->connection;
+  g_autofree gchar *text = g_strdup_printf(
+      "the relay speaks protocol version %u, the element version %u: upgrade vsockenc on the host, "
+      "so that both sides have the same vsockenc version",
+      version, VSOCKENC_PROTOCOL_VERSION);
+  if (connection->state == VENC_STATE_OPEN) {
+    venc_session_lose(session, "%s", text);
+  } else if (connection->state == VENC_STATE_OPENING &&
+             venc_connection_greeted_older(connection, text)) {
+    venc_session_give_up(session, VENC_ERROR_REFUSED, text);
+    venc_session_lose(session, "%s", text);
+  }
+}
+
 static void on_packet(VencSession *session, const vsockenc_Packet *packet) {
   VencReceiving *receiving = &session->receiving;
   if (receiving->unit) {
@@ -241,6 +257,10 @@ void venc_receiving_pump(VencSession *session) {
   VencWireResult result;
   const VencMessage *message;
   while ((result = venc_connection_next(connection, &message)) != VENC_WIRE_INCOMPLETE) {
+    if (result == VENC_WIRE_OLDER) {
+      on_older_greeting(session, message->header.version);
+      continue;
+    }
     if (message->header.type == vsockenc_MessageType_GREETING && message->header.epoch == 0) {
       if (result == VENC_WIRE_MESSAGE) on_greeting(session, &message->u.greeting);
       continue;

@@ -3,6 +3,7 @@
 
 void venc_sending_end_epoch(VencSending *sending) {
   sending->last_number = 0;
+  sending->has_pts = FALSE;
   sending->pts_shift = 0;
   sending->drain_sent = FALSE;
   sending->force_next_key = TRUE;
@@ -57,12 +58,13 @@ void venc_sending_on_frame_done(VencSession *session, guint32 number) {
 /* Times on the wire rise strictly within an epoch, also when the stream jumps back. */
 static guint64 wire_pts(VencSending *sending, const VencFrame *frame) {
   guint64 pts = frame->pts + (guint64)sending->pts_shift;
-  if (frame->number > 1 && pts <= sending->last_pts) {
+  if (sending->has_pts && pts <= sending->last_pts) {
     guint64 step = CLAMP(frame->duration, G_TIME_SPAN_MILLISECOND * 1000, 1000000000u);
     sending->pts_shift += (gint64)(sending->last_pts + step - pts);
     pts = sending->last_pts + step;
   }
   sending->last_pts = pts;
+  sending->has_pts = TRUE;
   return pts;
 }
 

@@ -188,7 +188,7 @@ gboolean venc_session_open(VencSession *session, guint timeout_ms, GError **erro
     g_propagate_error(error, g_error_copy(session->failure));
   } else if (!opened && connection->error) {
     g_propagate_error(error, g_error_copy(connection->error));
-    if (is_socket)
+    if (is_socket && !g_error_matches(connection->error, VENC_ERROR, VENC_ERROR_REFUSED))
       g_prefix_error(error, "no relay answered within %u ms; is `vsockenc relay` running? ",
                      timeout_ms);
   } else if (!opened && is_socket) {

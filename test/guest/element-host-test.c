@@ -1,5 +1,7 @@
 /* The element with a host that is absent, hung, lost, rejecting, hostile or slow. */
 #include "fixture.h"
+#include "gstvsockenc-private.h"
+#include "session-private.h"
 
 static void test_no_host(Fixture *f, gconstpointer data) {
   peer_kill(g_steal_pointer(&f->peer));
@@ -12,6 +14,63 @@ static void test_deaf_host(Fixture *f, gconstpointer data) {
   peer_set(f->peer, faults, PEER_DEAF);
   fixture_element(f, "connect-timeout=400");
   g_assert_cmpint(gst_element_set_state(f->element, GST_STATE_READY), ==, GST_STATE_CHANGE_FAILURE);
+}
+
+/* A clear error instead of a hang: after the second Greeting, or when the time to connect is over.
+ */
+static void test_older_host(Fixture *f, gconstpointer fault) {
+  peer_set(f->peer, faults, GPOINTER_TO_UINT(fault));
+  fixture_element(f, GPOINTER_TO_UINT(fault) == PEER_OLDER_ONCE ? "connect-timeout=2000" : NULL);
+  g_assert_cmpint(gst_element_set_state(f->element, GST_STATE_READY), ==, GST_STATE_CHANGE_FAILURE);
+  fixture_expect(f, GST_MESSAGE_ERROR, "version 2, the element version 3", "upgrade vsockenc");
+}
+
+/* A host that is replaced by an older one. */
+static void test_host_becomes_older(Fixture *f, gconstpointer data) {
+  fixture_harness(f, NULL);
+  fixture_encode(f, 0, 1);
+  peer_set(f->peer, faults, PEER_OLDER);
+  peer_hang_up(f->peer);
+  GThread *pusher = g_thread_new("pusher", fixture_push_forever, f);
+  fixture_expect(f, GST_MESSAGE_ERROR, "version 2, the element version 3", "upgrade vsockenc");
+  g_thread_join(pusher);
+}
+
+/* What is left in a port of an older host, which has been replaced, does no harm. */
+static void test_older_leftovers(Fixture *f, gconstpointer data) {
+  peer_set(f->peer, faults, PEER_LEFTOVERS);
+  fixture_harness(f, NULL);
+  fixture_encode(f, 0, 5);
+  g_assert_cmpuint(fixture_stat(f, "sessions"), ==, 1);
+}
+
+/* Gives the session and its peer numbers that wrap soon, as soon as nothing is under way. */
+static void renumber(Fixture *f) {
+  const PeerNumbers numbers = {G_MAXUINT32 - 3, G_MAXUINT32 - 2, G_MAXUINT32 - 1, G_MAXUINT32};
+  VencSession *session = GST_VSOCK_ENC(f->element)->session;
+  VencConnection *connection = &session->connection;
+  for (gboolean done = FALSE; !done; g_usleep(1000)) {
+    g_autoptr(VencLocked) locked = venc_session_lock(session);
+    const PeerNumbers present = {connection->sequence_in, connection->sequence_out,
+                                 session->sending.last_number, session->negotiation.serial};
+    done = peer_renumber(f->peer, &present, &numbers);
+    if (!done) continue;
+    connection->sequence_in = numbers.to_guest;
+    connection->sequence_out = numbers.from_guest;
+    session->sending.last_number = numbers.frame;
+    session->negotiation.serial = numbers.serial;
+  }
+}
+
+/* A session lives longer than 2^32 messages, frames and configurations. */
+static void test_wrap(Fixture *f, gconstpointer data) {
+  fixture_harness(f, "bitrate=1000");
+  fixture_encode(f, 0, 3);
+  renumber(f);
+  g_object_set(f->element, "bitrate", 3000, NULL);
+  fixture_encode(f, 3, 10);
+  g_assert_cmpuint(peer_counts(f->peer).configure.serial, ==, 0);
+  g_assert_cmpuint(fixture_stat(f, "sessions"), ==, 1);
 }
 
 static void test_refused_configuration(Fixture *f, gconstpointer data) {
@@ -228,6 +287,11 @@ static void test_unreachable(Fixture *f, gconstpointer data) {
 static void add(void) {
   TEST("/element/no-host", test_no_host);
   TEST("/element/deaf-host", test_deaf_host);
+  TEST_FAULT("/element/older-host/opening", test_older_host, OLDER);
+  TEST_FAULT("/element/older-host/once", test_older_host, OLDER_ONCE);
+  TEST("/element/older-host/later", test_host_becomes_older);
+  TEST("/element/older-host/leftovers", test_older_leftovers);
+  TEST("/element/wrap", test_wrap);
   TEST("/element/refused-configuration", test_refused_configuration);
   TEST("/element/hung-host", test_hung_host);
   TEST("/element/hung-drain", test_hung_drain);

@@ -46,8 +46,14 @@ struct _Peer {
   Session s;
   guint32 pixel_crc, pixel_offset; /* of the inline frame being received */
   GArray *pending;
+  gint64 greet_at;                    /* PEER_OLDER: the next time */
   guint32 early_frame, early_missing; /* already dropped; missing pixels */
 };
+
+/* Serial numbers (RFC 1982). */
+static gboolean is_after(guint32 serial, guint32 other) {
+  return (gint32)(serial - other) > 0;
+}
 
 static void write_all(Peer *peer, const guint8 *bytes, gsize size) {
   gsize step = peer->script.faults & PEER_SHORT_READS ? 1 : size;
@@ -80,6 +86,20 @@ static void finish(Peer *peer) {
   gsize size = venc_wire_encode(&peer->out, bytes, sizeof bytes);
   if (type == vsockenc_MessageType_PACKET || type == vsockenc_MessageType_DATA)
     peer->s.bulk_sent += size;
+  write_all(peer, bytes, size);
+}
+
+/* As version 2 writes it: no check in the header. */
+static void greet_as_older(Peer *peer) {
+  guint8 bytes[VSOCKENC_MAX_MESSAGE_BYTES];
+  VencMessage *message = begin(peer, vsockenc_MessageType_GREETING);
+  message->header.epoch = 0;
+  message->u.greeting.host_boot_id = peer->boot_id;
+  gsize size = venc_wire_encode(message, bytes, sizeof bytes);
+  bytes[VSOCKENC_HEADER_VERSION] = 2;
+  memset(bytes + VSOCKENC_HEADER_CHECK, 0, VSOCKENC_HEADER_BYTES - VSOCKENC_HEADER_CHECK);
+  guint32 crc = GUINT32_TO_LE((guint32)crc32(0, bytes, (uInt)size));
+  memcpy(bytes + VSOCKENC_HEADER_CRC, &crc, sizeof crc);
   write_all(peer, bytes, size);
 }
 
@@ -133,7 +153,7 @@ static void refuse(Peer *peer, vsockenc_ErrorSubject subject, guint id, const gc
 static void on_configure(Peer *peer, const vsockenc_Configure *configure) {
   peer->counts.configures++;
   peer->counts.configure = *configure;
-  if (configure->serial <= peer->s.serial) peer->counts.violations++;
+  if (!is_after(configure->serial, peer->s.serial)) peer->counts.violations++;
   peer->s.serial = configure->serial;
   if (peer->script.faults & PEER_NO_CONFIGURED) return;
   if ((peer->script.faults & PEER_REFUSE) ||
@@ -286,8 +306,9 @@ static void on_frame(Peer *peer, const vsockenc_Frame *frame) {
   const Pending *last = last_pending(peer);
   peer->counts.frames++;
   if (frame->force_key) peer->counts.forced++;
-  if (frame->frame <= peer->s.last_frame || (!peer->s.first && frame->pts_ns <= peer->s.last_pts) ||
-      frame->buffer >= 64 || !((peer->s.attached | peer->s.refused) >> frame->buffer & 1) ||
+  if (!is_after(frame->frame, peer->s.last_frame) ||
+      (!peer->s.first && frame->pts_ns <= peer->s.last_pts) || frame->buffer >= 64 ||
+      !((peer->s.attached | peer->s.refused) >> frame->buffer & 1) ||
       frame->configuration != peer->s.serial)
     peer->counts.violations++;
   /* Inline buffers have pixels, others have none, and all arrive before the next frame. */
@@ -418,7 +439,8 @@ static void read_client(Peer *peer) {
     VencWireResult result = venc_parser_next(&peer->parser, &peer->in);
     if (result == VENC_WIRE_INCOMPLETE) break;
     if (result != VENC_WIRE_MESSAGE) peer->counts.violations++;
-    if (result == VENC_WIRE_MESSAGE && !(peer->script.faults & PEER_DEAF))
+    if (result == VENC_WIRE_MESSAGE &&
+        !(peer->script.faults & (PEER_DEAF | PEER_OLDER | PEER_OLDER_ONCE)))
       on_message(peer, &peer->in);
     if (peer->script.hang_up_after > 0 && --peer->script.hang_up_after == 0) hang_up(peer);
   }
@@ -438,10 +460,20 @@ static gpointer run(gpointer data) {
     if (fds[1].revents & POLLIN) {
       peer->client = accept(peer->listener, NULL, NULL);
       venc_parser_reset(&peer->parser);
+      peer->greet_at = 0;
+      for (guint i = 0; i < 20 && (peer->script.faults & PEER_LEFTOVERS); i++) greet_as_older(peer);
     } else if (fds[2].revents) {
       read_client(peer);
     }
     if (peer->client >= 0) answer(peer);
+    gint64 now = g_get_monotonic_time();
+    if (peer->client >= 0 && (peer->script.faults & (PEER_OLDER | PEER_OLDER_ONCE)) &&
+        now >= peer->greet_at) {
+      greet_as_older(peer);
+      peer->greet_at = peer->script.faults & PEER_OLDER_ONCE
+                           ? G_MAXINT64
+                           : now + VSOCKENC_GREETING_INTERVAL_MS * G_TIME_SPAN_MILLISECOND;
+    }
   }
   hang_up(peer);
   g_mutex_unlock(&peer->lock);
@@ -529,4 +561,16 @@ void peer_grant(Peer *peer) {
 PeerCounts peer_counts(Peer *peer) {
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&peer->lock);
   return peer->counts;
+}
+
+gboolean peer_renumber(Peer *peer, const PeerNumbers *expected, const PeerNumbers *numbers) {
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&peer->lock);
+  Session *s = &peer->s;
+  const PeerNumbers present = {s->sequence_out, s->sequence_in, s->last_frame, s->serial};
+  if (memcmp(&present, expected, sizeof present) != 0) return FALSE;
+  s->sequence_out = numbers->to_guest;
+  s->sequence_in = numbers->from_guest;
+  s->last_frame = numbers->frame;
+  s->serial = numbers->serial;
+  return TRUE;
 }

@@ -34,6 +34,9 @@ typedef enum {
   PEER_NO_CREDIT = 1 << 14,     /* grants no credit beyond the first window */
   PEER_NO_ATTACHED = 1 << 16,   /* never answers Attach */
   PEER_READ = 1 << 17,          /* copies what its GPU rendered */
+  PEER_OLDER = 1 << 18,         /* speaks version 2 only: greets, and understands no Hello */
+  PEER_OLDER_ONCE = 1 << 20,    /* the same, and greets once */
+  PEER_LEFTOVERS = 1 << 19,     /* Greetings of a relay of version 2 precede what it sends */
 } PeerFault;
 
 typedef struct {
@@ -75,5 +78,17 @@ void peer_unlock(Peer *peer);
 /* Grants the credit that the guest has used, after PEER_NO_CREDIT. */
 void peer_grant(Peer *peer);
 PeerCounts peer_counts(Peer *peer);
+
+/* Numbers of the session, each of the last one. */
+typedef struct {
+  guint32 to_guest, from_guest; /* sequence */
+  guint32 frame, serial;
+} PeerNumbers;
+
+/*
+ * Makes them `numbers`, with the guest, which holds `expected`; FALSE: they differ, so something is
+ * under way.
+ */
+gboolean peer_renumber(Peer *peer, const PeerNumbers *expected, const PeerNumbers *numbers);
 
 #endif

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
+import { ConfigurationError, USAGE_ERROR_STATUS } from "../common/configuration-error.ts";
 import { errorText } from "../common/error-text.ts";
-import { ConfigurationError, USAGE_ERROR_STATUS } from "../common/toml-file.ts";
 
 /**
  * Runs a command line. Wrong arguments and a wrong configuration become a message and USAGE_ERROR_STATUS, other errors a

@@ -3,15 +3,8 @@
 import { readFileSync } from "node:fs";
 import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
+import { ConfigurationError } from "./configuration-error.ts";
 import { errorText } from "./error-text.ts";
-
-/** The configuration is missing or invalid; the message names the file, the field and the accepted values. */
-export class ConfigurationError extends Error {
-  override readonly name = "ConfigurationError";
-}
-
-/** Exit status for wrong arguments or a wrong configuration: starting the program again cannot help. */
-export const USAGE_ERROR_STATUS = 2;
 
 /** One row of the reference of a configuration's fields. */
 export interface ConfigurationField {

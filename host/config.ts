@@ -10,10 +10,10 @@ import { statusOptions } from "../common/status-server.ts";
 import { type ConfigurationField, describeFields, parseToml, readToml } from "../common/toml-file.ts";
 import { LIMITS } from "../proto/limits.ts";
 import { viewerOptions } from "../viewer/server/options.ts";
-import { DEFAULT_ENCODERS, ENCODER_NAMES } from "./encoders/index.ts";
+import { DEFAULT_ENCODERS, ENCODER_NAMES, MAX_NVIDIA_GPUS } from "./encoders/index.ts";
 import { DISPLAY_MODE_RULE, parseDisplayMode } from "./gpu/display-mode.ts";
 
-export { ConfigurationError } from "../common/toml-file.ts";
+export { ConfigurationError } from "../common/configuration-error.ts";
 
 /** sun_path of a UNIX socket holds 107 bytes and a NUL on Linux, 103 on macOS; the smaller limit works on both. */
 const MAX_SOCKET_PATH_BYTES = 103;
@@ -27,9 +27,6 @@ const socketPath = z
 
 /** DRM gives render nodes the minor numbers 128 to 191; udev's names by path stay the same when a card is added. */
 const RENDER_NODE = /^\/dev\/dri\/(renderD(12[89]|1[3-8]\d|19[01])|by-path\/[\w.:-]+-render)$/;
-
-/** NVIDIA's driver supports no more. */
-export const MAX_NVIDIA_GPUS = 32;
 
 const users = z.array(z.int().min(0).max(0xffff_fffe)).max(16).default([]);
 
@@ -333,17 +330,16 @@ const fields = z.strictObject({
 
 const schema = fields.superRefine(checkConsistency);
 
-/** What a worker gets of the configuration (host/workers). */
-export const workerConfiguration = fields
-  .pick({ log: true, encoder: true, pictures: true })
-  .extend({ vm: vm.optional() });
-export type WorkerConfiguration = z.infer<typeof workerConfiguration>;
-
 type Draft = z.infer<typeof fields>;
 type VmDraft = Draft["vm"][number];
 
 export type Configuration = z.infer<typeof schema>;
 export type VmConfiguration = Configuration["vm"][number];
+
+/** What a worker gets of the configuration (host/workers). */
+export interface WorkerConfiguration extends Pick<Configuration, "log" | "encoder" | "pictures"> {
+  readonly vm?: VmConfiguration | undefined;
+}
 
 /** Every field of the configuration, from the schema. */
 export function configurationFields(): ConfigurationField[] {

@@ -8,8 +8,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import type { Logger } from "pino";
+import { USAGE_ERROR_STATUS } from "../common/configuration-error.ts";
 import { packageRoot } from "../common/package-root.ts";
-import { USAGE_ERROR_STATUS } from "../common/toml-file.ts";
 import type { Cgroups, ProcessLimits } from "./cgroup.ts";
 import type { Configuration } from "./config.ts";
 
@@ -23,6 +23,8 @@ const STOP_MS = 1500;
 
 interface Supervised {
   readonly name: string;
+  /** A file of dist/cli. */
+  readonly script: string;
   readonly args: readonly string[];
   readonly limits?: ProcessLimits;
   child: ChildProcess | undefined;
@@ -56,9 +58,10 @@ export class Supervisor {
       const paths = ["--socket-path", gpu.socket, "--export-path", exportPath];
       const users = gpu.users.flatMap((user) => ["--export-uid", String(user)]);
       const shape = ["--heads", String(gpu.heads), "--mode", gpu.mode, "--log-level", level];
-      return [{ name: `gpu ${name}`, args: ["gpu", ...paths, ...users, ...shape], limits }];
+      // Not main.js, whose other commands would take half of the process's memory.
+      return [{ name: `gpu ${name}`, script: "gpu-main.js", args: [...paths, ...users, ...shape], limits }];
     });
-    const relay = { name: "relay", args: ["relay", "--config", configurationFile] };
+    const relay = { name: "relay", script: "main.js", args: ["relay", "--config", configurationFile] };
     const fresh = { child: undefined, retryMs: FIRST_RETRY_MS, timer: undefined };
     this.#processes = [...gpus, relay].map((process) => ({ ...process, ...fresh }));
   }
@@ -77,9 +80,9 @@ export class Supervisor {
   }
 
   #spawn(supervised: Supervised): void {
-    const main = join(packageRoot, "dist", "cli", "main.js");
+    const script = join(packageRoot, "dist", "cli", supervised.script);
     const started = performance.now();
-    const child = spawn(process.execPath, [main, ...supervised.args], {
+    const child = spawn(process.execPath, [script, ...supervised.args], {
       stdio: ["ignore", "inherit", "inherit"],
       env: { ...process.env, ...this.#cgroups?.environment },
     });

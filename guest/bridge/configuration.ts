@@ -1,13 +1,9 @@
 /** The configuration of `vsockenc bridge`: TOML, checked by a schema from which the table in docs/bridge.md is generated. */
 import { z } from "zod";
+import { ConfigurationError } from "../../common/configuration-error.ts";
 import { LOG_LEVELS } from "../../common/log.ts";
 import { statusOptions } from "../../common/status-server.ts";
-import {
-  ConfigurationError,
-  type ConfigurationField,
-  describeFields,
-  readToml,
-} from "../../common/toml-file.ts";
+import { type ConfigurationField, describeFields, readToml } from "../../common/toml-file.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { viewerOptions } from "../../viewer/server/options.ts";
 import type { ElementProperties } from "../element/gen/element.ts";

@@ -26,6 +26,9 @@ export const ENCODER_NAMES: readonly EncoderName[] = ["videotoolbox", ...LIBAVCO
 /** Without configuration. The same on every system, as encoders that do not work are skipped. */
 export const DEFAULT_ENCODERS: readonly EncoderName[] = ["videotoolbox", ...LIBAVCODEC_ENCODERS];
 
+/** NVIDIA's driver supports no more. */
+export const MAX_NVIDIA_GPUS = 32;
+
 /** Whether a preference list may include the name. */
 export function isEncoderName(name: string): name is EncoderName {
   return (ENCODER_NAMES as readonly string[]).includes(name);

@@ -2,8 +2,8 @@
  * What viewers can watch of VMs: guests' streams, which are encoded anyway, and VMs' heads, which are encoded only while a
  * viewer watches. Each has an id: "desk/port0", "desk/head0", "desk/listen1.0", "listen0.2".
  */
-import type { ViewerSource } from "../../viewer/server/source.ts";
-import { type SourceOptions, ViewerSourceError } from "../../viewer/server/viewer-server.ts";
+import { type ViewerSource, ViewerSourceError } from "../../viewer/server/source.ts";
+import type { SourceOptions } from "../../viewer/server/viewer-server.ts";
 import type { VmConfiguration } from "../config.ts";
 import type { VmResources } from "../export/vm-resources.ts";
 import type { SourceOffers, StreamObserver, VmViewer, VmViewerParts } from "../relay/relay-viewer.ts";

@@ -2,9 +2,8 @@
  * The connection between the relay and a worker: messages as JSON, each with bytes and at most one descriptor.
  *
  * A message is its JSON's length and its bytes' length (4 bytes each, little-endian), then both. A descriptor comes with a
- * message's first byte. Each end checks every message against its schema: a worker is exposed to a guest.
+ * message's first byte. The relay checks every message against its schema: a worker is exposed to a guest.
  */
-import type { z } from "zod";
 import { errorText } from "../../common/error-text.ts";
 import { FdSocket } from "../native/fd-socket.ts";
 import { closeDescriptor } from "../native/os-addon.ts";
@@ -34,6 +33,13 @@ export interface Incoming<Message> {
   readonly descriptor: number | undefined;
 }
 
+/** A schema of zod, or what takes its place. */
+export interface MessageSchema<Message> {
+  safeParse(
+    message: unknown,
+  ): { readonly success: true; readonly data: Message } | { readonly success: false; readonly error: Error };
+}
+
 export interface ChannelEvents<Message> {
   onMessage(incoming: Incoming<Message>): void;
   /** The connection is over; `error` is the reason unless one side simply closed it. Called once. */
@@ -42,7 +48,7 @@ export interface ChannelEvents<Message> {
 
 export class Channel<Received extends object, Sent> {
   readonly #socket: FdSocket;
-  readonly #schema: z.ZodType<Received>;
+  readonly #schema: MessageSchema<Received>;
   readonly #events: ChannelEvents<Received>;
   readonly #buffer = Buffer.allocUnsafe(RECEIVE_BYTES);
   readonly #pending: Buffer[] = [];
@@ -51,7 +57,7 @@ export class Channel<Received extends object, Sent> {
   readonly #descriptors: number[] = [];
 
   /** Takes a connected socket over. */
-  constructor(fd: number, schema: z.ZodType<Received>, events: ChannelEvents<Received>) {
+  constructor(fd: number, schema: MessageSchema<Received>, events: ChannelEvents<Received>) {
     this.#schema = schema;
     this.#events = events;
     this.#socket = new FdSocket(

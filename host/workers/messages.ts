@@ -1,47 +1,62 @@
-/** The messages between the relay and a worker; channel.ts carries them. */
+/**
+ * The messages between the relay and a worker; channel.ts carries them. Only the relay loads this file: a worker needs its
+ * types alone, and zod would be half of its memory.
+ */
 import { z } from "zod";
 import { type CodecName, PROFILES } from "../../common/codec.ts";
 import { LIMITS } from "../../proto/limits.ts";
-import { LISTEN_PROTOCOLS, workerConfiguration } from "../config.ts";
+import type { WorkerConfiguration } from "../config.ts";
 import type { EncoderOffer } from "../encoders/encoder.ts";
-import { metricReport } from "../relay/metrics.ts";
+import type { PeerLink } from "../relay/vm-host.ts";
 
 const id = z.int().min(0);
-const index = z.int().min(0);
-const link = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("port"), index }),
-  z.strictObject({
-    kind: z.literal("listen"),
-    index,
-    address: z.string(),
-    protocol: z.enum(LISTEN_PROTOCOLS),
-  }),
-]);
 /** A source's id in the viewer's list. */
 const source = z.string().max(256);
 const text = z.string().max(LIMITS.MAX_TEXT_BYTES);
 
-export const toWorker = z.discriminatedUnion("type", [
-  /** The first message. */
-  z.strictObject({
-    type: z.literal("start"),
-    configuration: workerConfiguration,
-    /** The encoders that work: a worker probes none. */
-    offers: z.array(z.custom<EncoderOffer>()),
-    viewer: z.boolean(),
-    idleMs: z.number(),
-  }),
+/** A metric, as a worker sends it. */
+const metricReport = z.object({
+  name: z.string().regex(/^vsockenc_\w{1,64}$/),
+  help: z.string().max(256),
+  type: z.enum(["counter", "gauge", "histogram"]),
+  aggregator: z.literal("sum"),
+  values: z
+    .array(
+      z.object({
+        value: z.number(),
+        labels: z.record(z.string(), z.union([z.string(), z.number()])),
+        metricName: z.string().optional(),
+      }),
+    )
+    .max(1024),
+});
+
+/** Not checked: a worker trusts the relay, which has started it. */
+export type ToWorker =
+  | {
+      /** The first message. */
+      readonly type: "start";
+      readonly configuration: WorkerConfiguration;
+      /** The encoders that work: a worker probes none. */
+      readonly offers: readonly EncoderOffer[];
+      readonly viewer: boolean;
+      readonly idleMs: number;
+    }
   /** A peer; with the descriptor of its connection. */
-  z.strictObject({ type: z.literal("peer"), descriptor: z.literal(true), id, link, name: z.string() }),
-  z.strictObject({ type: z.literal("close-peer"), id }),
+  | {
+      readonly type: "peer";
+      readonly descriptor: true;
+      readonly id: number;
+      readonly link: PeerLink;
+      readonly name: string;
+    }
+  | { readonly type: "close-peer"; readonly id: number }
   /** Answers "want-exporter"; with the descriptor of a connection, or the reason why there is none. */
-  z.strictObject({ type: z.literal("exporter"), descriptor: z.boolean(), reason: z.string().optional() }),
-  z.strictObject({ type: z.literal("watch"), source, on: z.boolean() }),
-  z.strictObject({ type: z.literal("key-frame"), source }),
-  z.strictObject({ type: z.literal("bitrate"), source, kbps: z.int() }),
-  z.strictObject({ type: z.literal("metrics") }),
-]);
-export type ToWorker = z.infer<typeof toWorker>;
+  | { readonly type: "exporter"; readonly descriptor: boolean; readonly reason?: string }
+  | { readonly type: "watch"; readonly source: string; readonly on: boolean }
+  | { readonly type: "key-frame"; readonly source: string }
+  | { readonly type: "bitrate"; readonly source: string; readonly kbps: number }
+  | { readonly type: "metrics" };
 
 const micros = z.number().min(0);
 const state = z.discriminatedUnion("code", [

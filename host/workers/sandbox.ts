@@ -2,8 +2,7 @@
  * What a worker may do (Linux): it reads the files of the system, Node and this package, opens the device nodes of its
  * encoders, and uses the descriptors that the relay sends it (host/native/sandbox.ts).
  */
-import { MAX_NVIDIA_GPUS } from "../config.ts";
-import type { EncoderName } from "../encoders/index.ts";
+import { type EncoderName, MAX_NVIDIA_GPUS } from "../encoders/index.ts";
 import { ENCODER_SYSTEM_CALLS, type FileRules, NODE_SYSTEM_CALLS } from "../native/sandbox.ts";
 
 /** Which render nodes there are, by libdrm. */

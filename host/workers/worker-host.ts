@@ -6,7 +6,7 @@
 import type { ChildProcess } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { errorText } from "../../common/error-text.ts";
-import { ViewerSourceError } from "../../viewer/server/viewer-server.ts";
+import { ViewerSourceError } from "../../viewer/server/source.ts";
 import { NO_STREAM } from "../heads/guest-stream-source.ts";
 import { HEAD_AWAY } from "../heads/head-run.ts";
 import { portSource } from "../heads/vm-sources.ts";

@@ -13,12 +13,16 @@ import { RelayMetrics } from "../relay/metrics.ts";
 import type { SourceOffers, VmViewer, VmViewerParts } from "../relay/relay-viewer.ts";
 import type { ServedPeer } from "../relay/vm-host.ts";
 import { VmServer } from "../relay/vm-server.ts";
-import { Channel, type Incoming } from "./channel.ts";
-import { type FromWorker, type ToWorker, toWorker } from "./messages.ts";
+import { Channel, type Incoming, type MessageSchema } from "./channel.ts";
+import type { FromWorker, ToWorker } from "./messages.ts";
 import { WORKER_SYSTEM_CALLS } from "./sandbox.ts";
 import { SourceServer } from "./source-server.ts";
 
 const CHECK_MS = 500;
+
+const fromRelay: MessageSchema<ToWorker> = {
+  safeParse: (message) => ({ success: true, data: message as ToWorker }),
+};
 
 /** The exporter cannot be reached; the message is the relay's. */
 class NoExporterError extends Error {
@@ -52,7 +56,7 @@ export class Worker {
   /** @param fd the connection to the relay */
   constructor(fd: number, parts: WorkerParts) {
     this.#parts = parts;
-    this.#channel = new Channel<ToWorker, FromWorker>(fd, toWorker, {
+    this.#channel = new Channel<ToWorker, FromWorker>(fd, fromRelay, {
       onMessage: (incoming) => this.#receive(incoming),
       onClose: () => parts.onEnd(),
     });

@@ -6,12 +6,7 @@ import { VIEWER_LIMITS } from "../../proto/viewer-limits.ts";
 import type { OutgoingServerMessage } from "../../proto/viewer-messages.ts";
 import { Hub, type SourceOptions } from "./hub.ts";
 import type { ViewerMetrics } from "./metrics.ts";
-import type { ViewerSource } from "./source.ts";
-
-/** A source was rejected; the message gives the reason. */
-export class ViewerSourceError extends Error {
-  override readonly name = "ViewerSourceError";
-}
+import { type ViewerSource, ViewerSourceError } from "./source.ts";
 
 /** For use in URLs. */
 const SOURCE_ID = /^[\w.\-/]+$/;

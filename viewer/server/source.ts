@@ -8,6 +8,11 @@
 import type { CodecName } from "../../common/codec.ts";
 import type { CursorImage } from "../../proto/export.ts";
 
+/** A source was rejected; the message gives the reason. */
+export class ViewerSourceError extends Error {
+  override readonly name = "ViewerSourceError";
+}
+
 /** Durations of a frame's stages before the server, in microseconds; 0 where unknown. */
 export interface SourceStages {
   readonly captureUs: number;

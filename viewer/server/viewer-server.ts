@@ -24,7 +24,6 @@ import { Thumbnails } from "./thumbnails.ts";
 import { Viewer } from "./viewer.ts";
 
 export type { SourceOptions } from "./hub.ts";
-export { ViewerSourceError } from "./source-catalog.ts";
 
 export interface ViewerServerSetup {
   readonly options: ViewerOptions;

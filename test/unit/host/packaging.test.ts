@@ -16,7 +16,7 @@ const MAX_EXPOSURE = 30;
 function analyze(unit: string, instance: string, args: readonly string[]) {
   const file = join(temporary, unit.replace("@", `@${instance}`));
   const text = readFileSync(join(folder, "systemd", unit), "utf8");
-  writeFileSync(file, text.replace("/usr/bin/vsockenc", "/usr/bin/env"));
+  writeFileSync(file, text.replace(/\/usr\/bin\/vsockenc[\w-]*/, "/usr/bin/env"));
   const { status, stdout, stderr, error } = spawnSync("systemd-analyze", [...args, file], {
     encoding: "utf8",
   });

@@ -45,6 +45,29 @@ it("imports point down only", () => {
   expect(wrong).toEqual([]);
 });
 
+/** Packages that a file loads, and what it imports in turn. */
+function packagesOf(file: string, seen = new Set<string>()): Set<string> {
+  const packages = new Set<string>();
+  const text = readFileSync(join(packageRoot, file), "utf8");
+  seen.add(file);
+  for (const [, path = ""] of text.matchAll(
+    /(?:^(?:import|export) (?!type )[^;]*?from |^import |import\()"([^"]+)"/gm,
+  )) {
+    const imported = relative(packageRoot, join(packageRoot, dirname(file), path));
+    if (!path.startsWith(".")) packages.add(path);
+    else if (imported.endsWith(".ts") && !seen.has(imported)) {
+      for (const name of packagesOf(imported, seen)) packages.add(name);
+    }
+  }
+  return packages;
+}
+
+it.each(["cli/worker-main.ts", "cli/gpu-main.ts"])("%s, a process for each VM, is small", (file) => {
+  const packages = packagesOf(file);
+  expect(packages).toContain("pino");
+  for (const large of ["zod", "smol-toml", "ws"]) expect(packages).not.toContain(large);
+});
+
 it("the folders of the host import each other in no circle", () => {
   const edges = arrows();
   const reachable = (from: string, seen = new Set<string>()): Set<string> => {

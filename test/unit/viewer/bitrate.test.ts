@@ -7,7 +7,7 @@ import {
   nextBitrate,
   type ViewerObservation,
 } from "../../../viewer/server/bitrate.ts";
-import { ViewerSourceError } from "../../../viewer/server/viewer-server.ts";
+import { ViewerSourceError } from "../../../viewer/server/source.ts";
 import { until } from "../../support/until.ts";
 import { servers } from "./support/test-server.ts";
 import { TestSource } from "./support/test-source.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { vsockenc } from "../../../proto/protobuf.ts";
 import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
-import { ViewerSourceError } from "../../../viewer/server/viewer-server.ts";
+import { ViewerSourceError } from "../../../viewer/server/source.ts";
 import { until } from "../../support/until.ts";
 import { servers, stopClock } from "./support/test-server.ts";
 import { longGroup, smallStream, TestSource } from "./support/test-source.ts";

@@ -85,9 +85,10 @@ class RenderedBench {
     return JSON.parse(readFileSync(join(this.#folder, `${name}.json`), "utf8")) as Statistics;
   }
 
-  /** Milliseconds from Frame to Packet. */
+  /** Milliseconds from Frame to Packet, with one frame in flight: a second one would wait for the first. */
   async frameMs(size: Size, frames: number, { draw, tier }: { draw: string; tier: string }): Promise<number> {
-    const statistics = await this.draw(size, frames, draw, "vsockenc name=encoder ! fakesink", "frame");
+    const pipeline = "vsockenc name=encoder max-in-flight=1 ! fakesink";
+    const statistics = await this.draw(size, frames, draw, pipeline, "frame");
     if (statistics.tier !== tier) throw new Error(`the source tier was ${statistics.tier}, not ${tier}`);
     const drawing = tier === INLINE.tier ? statistics["drawing-us"] / statistics.frames : 0;
     return (statistics["round-trip-us-p50"] + drawing) / 1000;

@@ -8,6 +8,8 @@ export interface CaseContext {
   readonly frames: number;
   /** The encoder of cases that need a real one. */
   readonly encoder: string;
+  /** Attacks of the case hostile; undefined: all. */
+  readonly attacks: readonly string[] | undefined;
   /** The shared VM of cases inside one, booted at the first call. */
   readonly vm: () => Promise<VmBench>;
 }

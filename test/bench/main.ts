@@ -15,6 +15,7 @@ import { wholeNumber } from "../support/whole-number.ts";
 import type { Case } from "./case.ts";
 import { CASES } from "./cases/index.ts";
 import { type Chart, renderSvg } from "./charts.ts";
+import { ATTACKS } from "./hostile/attacks.ts";
 import {
   describeCommit,
   describeMachine,
@@ -32,6 +33,7 @@ const ENCODERS = [...ENCODER_NAMES, ...CASES.flatMap(({ encoder }) => encoder ??
 interface Options extends Partial<Record<"json" | "markdown" | "charts", string>> {
   readonly only?: readonly string[];
   readonly frames?: number;
+  readonly attacks?: readonly string[];
   readonly encoder: string;
   readonly vm: boolean;
   readonly quick?: true;
@@ -47,7 +49,7 @@ function write(file: string, content: string): void {
 }
 
 async function bench(options: Options): Promise<void> {
-  const { encoder } = options;
+  const { encoder, attacks } = options;
   const frames = options.frames ?? (options.quick === true ? QUICK_FRAMES : FRAMES);
   const chosen = CASES.filter(({ name }) => options.only?.includes(name) ?? true);
   const machine = describeMachine();
@@ -65,7 +67,7 @@ async function bench(options: Options): Promise<void> {
     if (each.encoder !== ownEncoder) return void skipped.push({ name, why: `--encoder ${encoder}` });
     if (each.inVm === true && !options.vm) return void skipped.push({ name, why: "--no-vm" });
     say(`${name}: ${each.what}`);
-    const findings = await each.run({ frames, encoder, vm });
+    const findings = await each.run({ frames, encoder, attacks, vm });
     rows.push(...findings.rows.map((row) => ({ name, ...row })));
     charts.push(...(findings.charts ?? []));
   };
@@ -95,6 +97,11 @@ const program = new Command("npm run bench --")
     wholeNumber(1, 1_000_000),
   )
   .addOption(new Option("--encoder <name>", "the real encoder").choices(ENCODERS).default("libx264"))
+  .addOption(
+    new Option("--attacks <names...>", "attacks of the case hostile (default: all, and fairness)").choices(
+      ATTACKS.map(({ name }) => name),
+    ),
+  )
   .option("--no-vm", "skip cases that boot a VM")
   .option("--quick", "few frames: checks that the bench works, measures nothing")
   .option("--json <file>", "file for the report")

@@ -91,6 +91,15 @@ export class SupervisedProcess {
     throw this.#endedError(await this.#ended);
   }
 
+  /** Reads no output until resumeOutput(), as a slow reader of a log. */
+  pauseOutput(): void {
+    for (const stream of [this.#child?.stdout, this.#child?.stderr]) stream?.pause();
+  }
+
+  resumeOutput(): void {
+    for (const stream of [this.#child?.stdout, this.#child?.stderr]) stream?.resume();
+  }
+
   /** Sends a signal. */
   kill(signal: NodeJS.Signals = "SIGTERM"): void {
     this.#asked ||= FATAL_SIGNALS.includes(signal);

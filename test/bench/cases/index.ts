@@ -1,5 +1,6 @@
 import type { Case } from "../case.ts";
 import { flood } from "./flood.ts";
+import { hostile } from "./hostile.ts";
 import { interrupts } from "./interrupts.ts";
 import { pictureSize } from "./picture-size.ts";
 import { relayCpu } from "./relay-cpu.ts";
@@ -24,6 +25,7 @@ export const CASES: readonly Case[] = [
   flood,
   resume,
   interrupts,
+  hostile,
   vmRelayShare,
   vmBytes,
   vmGuestEncoder,

@@ -55,7 +55,7 @@ export const INDIRECT = 4;
 export class FrontEnd {
   readonly folder: string;
   readonly memory = createMemory("guest", 2 * REGION_BYTES);
-  readonly service: GpuService;
+  readonly #service: GpuService | undefined;
   readonly #socket: VhostSocket;
   /** Of each ring; the device has the reading ends of the kicks, and the writing ends of the calls. */
   readonly kicks: readonly Pipe[];
@@ -64,10 +64,10 @@ export class FrontEnd {
   readonly #closed = new Set<number>();
   readonly #clients: ExportClient[] = [];
 
-  private constructor(folder: string, service: GpuService) {
+  private constructor(folder: string, gpu: string, service?: GpuService) {
     this.folder = folder;
-    this.service = service;
-    this.#socket = new VhostSocket(join(folder, "gpu"));
+    this.#service = service;
+    this.#socket = new VhostSocket(gpu);
     const bells = pipes(folder, 2 * RINGS.length);
     this.kicks = bells.slice(0, RINGS.length);
     this.calls = bells.slice(RINGS.length);
@@ -87,7 +87,18 @@ export class FrontEnd {
       pino({ level: "silent" }),
     );
     service.ended.catch(() => undefined);
-    return new FrontEnd(folder, service);
+    return new FrontEnd(folder, join(folder, "gpu"), service);
+  }
+
+  /** For a GPU process that listens at `gpu`; clients connect to its export socket, not by client(). */
+  static connect(gpu: string): FrontEnd {
+    return new FrontEnd(mkdtempSync(join(tmpdir(), "vsockenc-gpu-")), gpu);
+  }
+
+  /** @throws Error for a GPU in another process */
+  get service(): GpuService {
+    if (this.#service === undefined) throw new Error("the GPU is in another process");
+    return this.#service;
   }
 
   get ended(): boolean {
@@ -102,12 +113,12 @@ export class FrontEnd {
   async close(): Promise<void> {
     for (const client of this.#clients) client.close();
     this.#socket.close();
-    this.service.close();
+    this.#service?.close();
     for (const { read, write } of [...this.kicks, ...this.calls]) {
       for (const fd of [read, write]) if (!this.#closed.has(fd)) closeDescriptor(fd);
     }
     closeDescriptor(this.memory);
-    await this.service.ended.catch(() => undefined);
+    await this.#service?.ended.catch(() => undefined);
     rmSync(this.folder, { recursive: true });
   }
 

@@ -1,0 +1,34 @@
+/**
+ * The process of one attack: `attacker.ts NAME TARGET`, with TARGET as JSON. It prints "attacking" as soon as it is
+ * connected, and at SIGTERM how many bytes it has sent.
+ *
+ * What is measured is the relay's work, not the attacker's. So the attacker gives way to everything else: by its own nice
+ * value, and where the kernel shares the processors between sessions, by that of its session.
+ */
+import { writeFileSync } from "node:fs";
+import { constants, setPriority } from "node:os";
+import { ATTACKS } from "./attacks.ts";
+import type { Target } from "./target.ts";
+
+const [name = "", target = ""] = process.argv.slice(2);
+const attack = ATTACKS.find((each) => each.name === name);
+if (attack === undefined) throw new Error(`unknown attack ${name}`);
+
+setPriority(constants.priority.PRIORITY_LOW);
+try {
+  writeFileSync("/proc/self/autogroup", String(constants.priority.PRIORITY_LOW));
+} catch {
+  // A kernel without autogroups shares the processors between threads, by their nice values.
+}
+
+const tally = { bytes: 0 };
+process.on("SIGTERM", () => {
+  console.log(`sent ${tally.bytes}`);
+  process.exit();
+});
+// Also for one that only waits.
+setInterval(() => undefined, 1000);
+// An attacker goes on, whatever becomes of its connections.
+process.on("uncaughtException", (error) => console.log(`attacker: ${error.message}`));
+await attack.start(JSON.parse(target) as Target, tally);
+console.log("attacking");

@@ -10,6 +10,11 @@ export interface CaseContext {
   readonly encoder: string;
   /** Attacks of the case hostile; undefined: all. */
   readonly attacks: readonly string[] | undefined;
+  /** What the case faults kills; undefined: each. */
+  readonly faults: readonly string[] | undefined;
+  /** The case faults: kills of each process, and the seed of their moments. */
+  readonly kills: number;
+  readonly seed: number;
   /** The shared VM of cases inside one, booted at the first call. */
   readonly vm: () => Promise<VmBench>;
 }

@@ -15,6 +15,7 @@ import { wholeNumber } from "../support/whole-number.ts";
 import type { Case } from "./case.ts";
 import { CASES } from "./cases/index.ts";
 import { type Chart, renderSvg } from "./charts.ts";
+import { FAULTS } from "./faults/faults.ts";
 import { ATTACKS } from "./hostile/attacks.ts";
 import {
   describeCommit,
@@ -28,12 +29,17 @@ import { bootVmBench, type VmBench } from "./support/vm-bench.ts";
 
 const FRAMES = 1000;
 const QUICK_FRAMES = 20;
+const KILLS = 100;
+const QUICK_KILLS = 2;
 const ENCODERS = [...ENCODER_NAMES, ...CASES.flatMap(({ encoder }) => encoder ?? [])];
 
 interface Options extends Partial<Record<"json" | "markdown" | "charts", string>> {
   readonly only?: readonly string[];
   readonly frames?: number;
   readonly attacks?: readonly string[];
+  readonly faults?: readonly string[];
+  readonly kills?: number;
+  readonly seed: number;
   readonly encoder: string;
   readonly vm: boolean;
   readonly quick?: true;
@@ -49,8 +55,9 @@ function write(file: string, content: string): void {
 }
 
 async function bench(options: Options): Promise<void> {
-  const { encoder, attacks } = options;
+  const { encoder, attacks, faults, seed } = options;
   const frames = options.frames ?? (options.quick === true ? QUICK_FRAMES : FRAMES);
+  const kills = options.kills ?? (options.quick === true ? QUICK_KILLS : KILLS);
   const chosen = CASES.filter(({ name }) => options.only?.includes(name) ?? true);
   const machine = describeMachine();
   const rows: Row[] = [];
@@ -67,7 +74,7 @@ async function bench(options: Options): Promise<void> {
     if (each.encoder !== ownEncoder) return void skipped.push({ name, why: `--encoder ${encoder}` });
     if (each.inVm === true && !options.vm) return void skipped.push({ name, why: "--no-vm" });
     say(`${name}: ${each.what}`);
-    const findings = await each.run({ frames, encoder, attacks, vm });
+    const findings = await each.run({ frames, encoder, attacks, faults, kills, seed, vm });
     rows.push(...findings.rows.map((row) => ({ name, ...row })));
     charts.push(...(findings.charts ?? []));
   };
@@ -102,6 +109,17 @@ const program = new Command("npm run bench --")
       ATTACKS.map(({ name }) => name),
     ),
   )
+  .addOption(
+    new Option("--faults <names...>", "what the case faults kills (default: each)").choices(
+      FAULTS.map(({ name }) => name),
+    ),
+  )
+  .option(
+    "--kills <n>",
+    `kills of each process in the case faults (default: ${KILLS}, quick: ${QUICK_KILLS})`,
+    wholeNumber(1, 10_000),
+  )
+  .option("--seed <n>", "of the moments of kills", wholeNumber(1, 0xffffffff), 1)
   .option("--no-vm", "skip cases that boot a VM")
   .option("--quick", "few frames: checks that the bench works, measures nothing")
   .option("--json <file>", "file for the report")

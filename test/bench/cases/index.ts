@@ -1,4 +1,5 @@
 import type { Case } from "../case.ts";
+import { faults } from "./faults.ts";
 import { flood } from "./flood.ts";
 import { hostile } from "./hostile.ts";
 import { interrupts } from "./interrupts.ts";
@@ -26,6 +27,7 @@ export const CASES: readonly Case[] = [
   resume,
   interrupts,
   hostile,
+  faults,
   vmRelayShare,
   vmBytes,
   vmGuestEncoder,

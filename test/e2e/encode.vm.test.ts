@@ -118,6 +118,26 @@ describe("a real guest", () => {
     });
   });
 
+  // In a guest of its own, whose port comes back as another device.
+  it("loses no frame of a non-live pipeline when its port is unplugged and plugged in again", async () => {
+    await Vm.use({ outDir: folder, relayConfig }, async (own) => {
+      const size = { width: 640, height: 480 };
+      const frames = 200;
+      const pipeline = "vsockenc keyframe-interval=1000 ! h264parse ! filesink location=/out/plugged.h264";
+      const job = own.start(dmabufsrc(size, frames, pipeline, "--allocator resource --format BGRx"));
+      await until(() => packets(own) > 30, "packets before the port is unplugged");
+      const unplugged = own.qmp.waitForEvent("DEVICE_DELETED");
+      await own.qmp.execute("device_del", { id: "port0" });
+      await unplugged;
+      const port = { driver: "virtserialport", id: "port0", chardev: "vport0", name: "org.vsockenc.0" };
+      await own.qmp.execute("device_add", port);
+      const { status, stderr } = await job.done;
+      expect(status, stderr).toBe(0);
+      expect(countersOf(out("plugged.h264"), size)).toEqual(upTo(frames));
+      expect(inspectStream(out("plugged.h264")).keyFrames).toBe(2);
+    });
+  });
+
   it.each([
     ["the device without a host", "connect-timeout=2000", ["org.vsockenc.0", "vsockenc relay"]],
     [

@@ -46,8 +46,8 @@ export function readCounters(frames: readonly Uint8Array[], width: number): (num
 }
 
 /** Counters of all frames of an H.264 file. */
-export function countersOf(file: string, { width, height }: Size): (number | undefined)[] {
-  return readCounters(decodeGray(file, width, height), width);
+export function countersOf(file: string, { width }: Size): (number | undefined)[] {
+  return readCounters(decodeGray(file, width, 2 * BLOCK), width);
 }
 
 /** 0, 1, … below `count`. */

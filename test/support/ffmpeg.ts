@@ -17,10 +17,12 @@ function ffmpeg(args: readonly string[], maxBuffer = 1 << 30): Buffer {
   return stdout;
 }
 
-/** Decodes a stream to 8-bit grey frames, one Buffer each, `width`×`height` bytes. */
-export function decodeGray(file: string, width: number, height: number): Buffer[] {
-  const raw = ffmpeg(["-i", file, "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-"]);
-  const size = width * height;
+/** Decodes the upper rows of a stream to 8-bit grey frames, one Buffer each, `width`×`rows` bytes. */
+export function decodeGray(file: string, width: number, rows: number): Buffer[] {
+  const crop = ["-vf", `crop=${width}:${rows}:0:0`];
+  const output = ["-f", "rawvideo", "-pix_fmt", "gray", "-"];
+  const raw = ffmpeg(["-i", file, "-fps_mode", "passthrough", ...crop, ...output]);
+  const size = width * rows;
   return Array.from({ length: Math.floor(raw.length / size) }, (_, n) =>
     raw.subarray(n * size, (n + 1) * size),
   );

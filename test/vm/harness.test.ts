@@ -47,7 +47,7 @@ describe("QEMU's arguments", () => {
   it("share the guest's memory and name the port", () => {
     const args = qemuArguments(LAYOUT);
     expect(args).toContain("memory-backend-memfd,id=mem,size=512M,share=on");
-    expect(args).toContain("virtserialport,chardev=vport0,name=org.vsockenc.0");
+    expect(args).toContain("virtserialport,chardev=vport0,name=org.vsockenc.0,id=port0");
     expect(args).toContain("vhost-user-gpu-pci,chardev=vgpu,max_outputs=2");
     expect(args[args.indexOf("-append") + 1]).toMatch(/ virtio_gpu.virglhack=0$/);
     expect(args.slice(-2)).toEqual(["-device", "edu"]);

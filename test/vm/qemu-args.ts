@@ -148,7 +148,7 @@ export function qemuArguments(layout: QemuLayout): string[] {
     ...serverSocket("agent", state("agent")),
     ...["-device", `virtserialport,chardev=agent,name=${AGENT_PORT}`],
     ...serverSocket("vport0", state("port")),
-    ...["-device", `virtserialport,chardev=vport0,name=${VSOCKENC_PORT}`],
+    ...["-device", `virtserialport,chardev=vport0,name=${VSOCKENC_PORT},id=port0`],
     ...share("vsockenc-control", state("control"), false),
     ...(layout.inDir === undefined ? [] : share("vsockenc-in", layout.inDir, true)),
     ...(layout.outDir === undefined ? [] : share("vsockenc-out", layout.outDir, false)),

@@ -1,6 +1,13 @@
 /** Processes that are killed, and how soon the next right picture is there. */
 import { spawnSync } from "node:child_process";
 import { closeSync, existsSync, openSync, readSync, writeFileSync } from "node:fs";
+import {
+  encoding,
+  NumberedStream,
+  RATE,
+  type Received,
+  SIZE,
+} from "../../element/support/numbered-stream.ts";
 import { programPath } from "../../element/support/programs.ts";
 import { countersOf } from "../../support/counter.ts";
 import { freePort } from "../../support/free-port.ts";
@@ -11,7 +18,6 @@ import { TestViewer } from "../../unit/viewer/support/test-viewer.ts";
 import { SupervisedProcess } from "../../vm/child.ts";
 import { BenchGuest } from "../support/guest.ts";
 import { type Holdings, leftovers, settled } from "./leftovers.ts";
-import { encoding, NumberedStream, RATE, type Received, SIZE } from "./numbered-stream.ts";
 import { FaultRig, program } from "./rig.ts";
 
 /** The moments of kills lie so long behind the picture that followed the last one. */

@@ -87,11 +87,15 @@ export class TestRelay {
     await until(async () => !inUse.test(await this.metrics()), "a relay without sessions");
   }
 
-  /** Number of open descriptors in its processes. */
-  get descriptors(): number {
+  get pid(): number {
     const { pid } = this.#process;
     if (pid === undefined) throw new Error(`the relay has exited: ${this.log}`);
-    return processTree(pid).flatMap((each) => readdirSync(`/proc/${each}/fd`)).length;
+    return pid;
+  }
+
+  /** Number of open descriptors in its processes. */
+  get descriptors(): number {
+    return processTree(this.pid).flatMap((each) => readdirSync(`/proc/${each}/fd`)).length;
   }
 
   async stop(): Promise<void> {

@@ -6,17 +6,16 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import type { Readable } from "node:stream";
-import { GST_ENVIRONMENT, programPath } from "../../element/support/programs.ts";
 import { countersOf, type Size } from "../../support/counter.ts";
+import { HANG_MS } from "../../support/hang.ts";
 import { within } from "../../vm/wait.ts";
+import { GST_ENVIRONMENT, programPath } from "./programs.ts";
 
 /** The smallest with a counter, nearly. */
 export const SIZE: Size = { width: 512, height: 288 };
 export const RATE = 30;
 /** More than any run has; counters are modulo 65,536. */
 const FRAMES = 60_000;
-/** Of the access units that were received. */
-const UNANSWERED_MS = 30_000;
 /** A sequence parameter set, which is ahead of each key frame and nowhere else. */
 const PARAMETER_SET = { prefix: Buffer.from([0, 0, 1]), type: 7 };
 
@@ -61,15 +60,17 @@ export class NumberedStream {
   constructor(socketPath: string) {
     this.#pictures = drawPictures(FRAMES);
     const elements = `${encoding("fdsrc", socketPath)} ! fdsink fd=3 sync=false`.split(" ");
-    this.#pipeline = spawn("setpriv", [...alive, "gst-launch-1.0", "-q", ...elements], {
-      stdio: [this.#pictures.stdout, "ignore", "pipe", "pipe"],
+    this.#pipeline = spawn("setpriv", [...alive, "gst-launch-1.0", ...elements], {
+      stdio: [this.#pictures.stdout, "pipe", "pipe", "pipe"],
       env: { ...process.env, ...GST_ENVIRONMENT },
     });
     // The pipeline alone reads it, and its end is the program's.
     this.#pictures.stdout?.destroy();
-    this.#pipeline.stderr?.on("data", (text: Buffer) => {
-      this.#log = (this.#log + text.toString()).slice(-4000);
-    });
+    for (const output of [this.#pipeline.stdout, this.#pipeline.stderr]) {
+      output?.on("data", (text: Buffer) => {
+        this.#log = (this.#log + text.toString()).slice(-4000);
+      });
+    }
     (this.#pipeline.stdio[3] as Readable).on("data", (piece: Buffer) => this.#receive(piece));
   }
 
@@ -86,9 +87,19 @@ export class NumberedStream {
       };
       this.#onKeyFrame();
     });
-    const late = () => new Error(`no key frame for ${UNANSWERED_MS} ms: ${this.#log}`);
-    await within(arrived, UNANSWERED_MS, late);
+    const late = () => new Error(`no key frame for ${HANG_MS} ms: ${this.#log}`);
+    await within(arrived, HANG_MS, late);
     return this.#keyFrames[count] ?? Number.NaN;
+  }
+
+  /** What the pipeline has said, its end at least. */
+  get log(): string {
+    return this.#log;
+  }
+
+  /** Stops the pipeline, or has it continue. */
+  signal(signal: "SIGSTOP" | "SIGCONT"): void {
+    this.#pipeline.kill(signal);
   }
 
   kill(): void {
@@ -100,7 +111,7 @@ export class NumberedStream {
   async end(file: string): Promise<Received> {
     const ended = once(this.#pipeline, "close");
     this.#pictures.kill("SIGKILL");
-    await within(ended, UNANSWERED_MS, () => new Error(`the pipeline does not end: ${this.#log}`));
+    await within(ended, HANG_MS, () => new Error(`the pipeline does not end: ${this.#log}`));
     return this.check(file);
   }
 

@@ -2,6 +2,7 @@ import { pino } from "pino";
 import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
 import { until } from "../../support/until.ts";
 import type { Case, Figure } from "../case.ts";
+import type { Tally } from "../hostile/assailant.ts";
 import { ATTACKS, type Attack } from "../hostile/attacks.ts";
 import { SIZE } from "../hostile/target.ts";
 import { median, quantile } from "../statistics.ts";
@@ -61,11 +62,12 @@ function describe({ openMs, usage, failure }: Run): string {
   return `opened in ${openMs.toFixed(0)} ms; ${host}${failure === undefined ? "" : `; ${failure}`}`;
 }
 
-function row({ name, what }: Attack, run: Run, frames: number, sent: number, undisturbed: Run): Figure {
+function row({ name, what }: Attack, run: Run, frames: number, tally: Tally, undisturbed: Run): Figure {
   const delivered = run.latencies.length;
   const ratio = p95(run) / p95(undisturbed);
+  const attacker = `${(tally.bytes / 1e6).toFixed(1)} MB sent, ${tally.answers} answers`;
   const figure = {
-    what: `${name}: ${what}; ${delivered} of ${frames} frames; ${describe(run)}; ${(sent / 1e6).toFixed(1)} MB sent`,
+    what: `${name}: ${what}; ${delivered} of ${frames} frames; ${describe(run)}; ${attacker}`,
     unit: "ms",
     // JSON has no NaN.
     measured: delivered === 0 ? 0 : median(run.latencies),
@@ -173,13 +175,13 @@ export const hostile: Case = {
         console.error(`[bench] hostile: ${attack.name}`);
         const run = () => stream(rig, frames);
         if (attack.name !== "silent-viewers") {
-          const { result, sent } = await rig.during(attack, run);
-          rows.push(row(attack, result, frames, sent, undisturbed));
+          const { result, tally } = await rig.during(attack, run);
+          rows.push(row(attack, result, frames, tally, undisturbed));
           continue;
         }
-        const { result, sent } = await rig.during(attack, () => servedDuring(rig, run));
+        const { result, tally } = await rig.during(attack, () => servedDuring(rig, run));
         const { asked, served } = result;
-        rows.push(row(attack, result.result, frames, sent, undisturbed), {
+        rows.push(row(attack, result.result, frames, tally, undisturbed), {
           what: `${attack.name}: how often the viewer's page was served to one who asked ${asked} times`,
           unit: "times",
           measured: served,

@@ -1,6 +1,6 @@
 /**
  * The process of one attack: `attacker.ts NAME TARGET`, with TARGET as JSON. It prints "attacking" as soon as it is
- * connected, and at SIGTERM how many bytes it has sent.
+ * connected, and at SIGTERM how many bytes it has sent and how many answers it got.
  *
  * What is measured is the relay's work, not the attacker's. So the attacker gives way to everything else: by its own nice
  * value, and where the kernel shares the processors between sessions, by that of its session.
@@ -21,9 +21,9 @@ try {
   // A kernel without autogroups shares the processors between threads, by their nice values.
 }
 
-const tally = { bytes: 0 };
+const tally = { bytes: 0, answers: 0 };
 process.on("SIGTERM", () => {
-  console.log(`sent ${tally.bytes}`);
+  console.log(`sent ${tally.bytes} ${tally.answers}`);
   process.exit();
 });
 // Also for one that only waits.

@@ -4,10 +4,11 @@ import { connect, type Socket } from "node:net";
 import { pino } from "pino";
 import { WebSocket } from "ws";
 import { ExportChannel } from "../../../host/export/channel.ts";
+import { GPU_LIMITS } from "../../../host/gpu/limits.ts";
 import { FdListener } from "../../../host/native/listener.ts";
 import { fourcc } from "../../../proto/formats.ts";
 import { encodeDataHead, MAX_DATA_BYTES } from "../../../proto/framing.ts";
-import { LIMITS } from "../../../proto/limits.ts";
+import { HEADER_OFFSET, LIMITS } from "../../../proto/limits.ts";
 import type { OutgoingMessage } from "../../../proto/messages.ts";
 import { encodeViewerMessage } from "../../../proto/viewer-messages.ts";
 import { helixFrame, helixPing } from "../../support/helix-element.ts";
@@ -22,12 +23,11 @@ import {
   FrontEnd,
   HIGH_ADDRESS,
   NEXT,
-  REGION_BYTES,
   WRITE,
 } from "../../unit/gpu/front-end.ts";
 import { BenchGuest } from "../support/guest.ts";
 import { scrollingText } from "../support/pixels.ts";
-import { Assailant, configure, listenAsQemu, pour, type Tally } from "./assailant.ts";
+import { Assailant, ask, configure, listenAsQemu, pour, type Tally } from "./assailant.ts";
 import { SIZE, type Target } from "./target.ts";
 
 export interface Attack {
@@ -44,11 +44,16 @@ const XR24 = fourcc("XR24");
 /** The largest picture that every limit allows. */
 const LARGEST = { width: 8192, height: 4320 };
 const MOST_EXTENTS = LIMITS.MAX_EXTENTS;
+const MOST_ENTRIES = GPU_LIMITS.BACKING_ENTRIES;
 /** In the guest's memory of front-end.ts: its first ring's descriptors, and what is behind its buffers. */
 const CONTROL_DESCRIPTORS = 0x1000;
 const [COMMAND_ADDRESS, UNDO_ADDRESS, ANSWER_ADDRESS] = [0x30_0000, 0x30_1000, 0x30_2000];
 /** Of nr_entries in RESOURCE_ATTACH_BACKING. */
 const ENTRIES_OFFSET = 28;
+/** Longer than any attack. */
+const WHOLE_MS = 3_600_000;
+/** VIRTIO_GPU_RESP_OK_NODATA. */
+const OK = 0x1100;
 /** As many as the ring's 64 descriptors make. */
 const PAIRS = 12;
 
@@ -57,27 +62,33 @@ const attach = (buffer: number, resource: number, size = SIZE, offset = 0): Outg
   body: { buffer, ...size, fourcc: XR24, planes: [{ resource, stride: size.width * 4, offset }] },
 });
 
-/** Floods each port of the VM with what `pieces` makes for its connection. Settles when the relay has connected to all. */
-async function onPorts(
-  { ports }: Target,
-  tally: Tally,
-  pieces: (assailant: Assailant, socket: Socket, port: number) => () => Uint8Array,
-): Promise<void> {
+/** Calls `begin` for each connection of the relay to a port of the VM. Settles when there is one to each. */
+async function onPorts({ ports }: Target, begin: (socket: Socket) => void): Promise<void> {
   const connected = new Set<string>();
-  for (const [index, port] of ports.entries()) {
+  for (const port of ports) {
     listenAsQemu(port, (socket) => {
       connected.add(port);
-      pour(socket, tally, pieces(new Assailant(socket), socket, index));
+      begin(socket);
     });
   }
   await until(() => connected.size === ports.length, "the relay's connections to all ports");
 }
 
-/** Floods the ports with messages of one kind. */
-const messages =
-  (next: () => OutgoingMessage, opening: readonly OutgoingMessage[] = []): Attack["start"] =>
+/** Floods the ports with what `pieces` makes for a connection. */
+const flood =
+  (pieces: (assailant: Assailant) => () => Uint8Array): Attack["start"] =>
   (target, tally) =>
-    onPorts(target, tally, (assailant) => () => assailant.piece(next, opening));
+    onPorts(target, (socket) => pour(socket, tally, pieces(new Assailant(socket, tally))));
+
+/** Floods the ports with messages of one kind, as fast as they are taken. */
+const messages = (next: () => OutgoingMessage): Attack["start"] =>
+  flood((assailant) => () => assailant.piece(next));
+
+/** Has the relay work at requests that take long, on all ports. */
+const requests =
+  (chosen: Parameters<typeof ask>[2]): Attack["start"] =>
+  (target, tally) =>
+    onPorts(target, (socket) => ask(socket, tally, chosen));
 
 /** Keeps `count` clients of a socket connected, with `begin` called for each. */
 function clients(where: string, count: number, begin: (socket: Socket) => void): void {
@@ -112,14 +123,24 @@ async function encode(target: Target, tally: Tally): Promise<void> {
   memory.create(1, SIZE);
   const [page] = scrollingText(SIZE.width, SIZE.height, 1);
   if (page !== undefined) memory.write(1, page);
-  for (const guest of target.ports.map((port) => new BenchGuest(port))) {
+  for (const port of target.ports) void keepBusy(new BenchGuest(port), tally);
+  await until(() => tally.answers > 0, "an encoded frame");
+}
+
+/** One session after the other: this process has the lowest priority, and the relay ends those that read too slowly. */
+async function keepBusy(guest: BenchGuest, tally: Tally): Promise<void> {
+  const send = (): void => {
+    guest.sendFrame();
+    tally.bytes += LIMITS.HEADER_BYTES;
+  };
+  guest.onAnswered = () => {
+    tally.answers += 1;
+    send();
+  };
+  for (;;) {
     await guest.open(SIZE, [1]);
-    const send = (): void => {
-      guest.sendFrame();
-      tally.bytes += LIMITS.HEADER_BYTES;
-    };
-    guest.onAnswered = send;
     for (let ahead = 0; ahead < LIMITS.MAX_IN_FLIGHT_FRAMES; ahead += 1) send();
+    await until(() => guest.received.some(({ type }) => type === "greeting"), "the session's end", WHOLE_MS);
   }
 }
 
@@ -130,34 +151,25 @@ async function exhaust(target: Target, tally: Tally): Promise<void> {
   const memory = exporter(target, 2 * runs);
   for (const id of [1, 2]) memory.create(id, { ...size, bytes: runs, placement: "scattered" });
   const inline = attach(2, 0, SIZE, LIMITS.MAX_INLINE_BYTES - SIZE.width * SIZE.height * 4);
-  const held = [configure(1), attach(0, 1, size), attach(1, 2, size), inline];
-  const takeAll = (assailant: Assailant): (() => Uint8Array) => {
-    let n = 0;
-    const next = (): OutgoingMessage => {
-      n += 1;
-      return n % 2 === 0 ? { ...attach(3, 2, size) } : { type: "detach", body: { buffer: 3 } };
-    };
-    return () => assailant.piece(next, held);
-  };
-  clients(target.listen, 8, (socket) => pour(socket, tally, takeAll(new Assailant(socket))));
-  await onPorts(target, tally, takeAll);
+  const opening = [configure(1), attach(0, 1, size), attach(1, 2, size), inline];
+  const next = (): OutgoingMessage[] => [attach(3, 2, size), { type: "detach", body: { buffer: 3 } }];
+  const chosen = { opening, resources: true, next };
+  clients(target.listen, 8, (socket) => ask(socket, tally, chosen));
+  await requests(chosen)(target, tally);
 }
 
 /** A resource of as many extents as there can be, attached for a picture of 16x16, again and again. */
 async function describe(target: Target, tally: Tally): Promise<void> {
   const memory = exporter(target, MOST_EXTENTS * PAGE_BYTES);
   memory.create(1, { width: 4096, height: 4096, placement: "scattered" });
-  let n = 0;
-  const next = (): OutgoingMessage => {
-    n += 1;
-    return n % 2 === 0 ? { type: "detach", body: { buffer: 0 } } : attach(0, 1, { width: 16, height: 16 });
-  };
-  await messages(next)(target, tally);
+  const pair = [attach(0, 1, { width: 16, height: 16 }), { type: "detach", body: { buffer: 0 } } as const];
+  await requests({ resources: true, next: () => pair })(target, tally);
 }
 
 async function probe(target: Target, tally: Tally): Promise<void> {
   exporter(target, LARGEST.width * LARGEST.height * 4).create(1, LARGEST);
-  await messages(() => ({ type: "probe", body: { buffer: 0 } }), [attach(0, 1, LARGEST)])(target, tally);
+  const next = (): OutgoingMessage[] => [{ type: "probe", body: { buffer: 0 } }];
+  await requests({ opening: [attach(0, 1, LARGEST)], resources: true, next })(target, tally);
 }
 
 /** An exporter that reports changes of its heads as fast as the relay reads. */
@@ -175,6 +187,7 @@ async function report(target: Target, tally: Tally): Promise<void> {
     });
     channel.send({ type: "hello", version: LIMITS.EXPORT_VERSION, software: "hostile" });
     connected = true;
+    tally.answers += 1;
     const flood = (): void => {
       if (!open) return;
       for (let n = 0; n < 256; n += 1) {
@@ -204,23 +217,22 @@ async function fillRing({ gpu }: Target, tally: Tally): Promise<void> {
   await front.negotiate();
   await front.startDevice();
   await front.answer(create(1));
-  const entries = REGION_BYTES / 16;
-  const table = Buffer.alloc(REGION_BYTES);
+  const table = Buffer.alloc(MOST_ENTRIES * 16);
   // No entry continues the one before.
-  for (let n = 0; n < entries; n += 1) {
+  for (let n = 0; n < MOST_ENTRIES; n += 1) {
     table.writeUInt32LE((n % 512) * 2 * PAGE_BYTES, n * 16);
     table.writeUInt32LE(PAGE_BYTES, n * 16 + 8);
   }
   front.write(HIGH_ADDRESS, table);
   const [command, undo] = [attachBacking(1, []), detach(1)];
-  command.writeUInt32LE(entries, ENTRIES_OFFSET);
+  command.writeUInt32LE(MOST_ENTRIES, ENTRIES_OFFSET);
   front.write(COMMAND_ADDRESS, command);
   front.write(UNDO_ADDRESS, undo);
   const answer = { address: ANSWER_ADDRESS, length: 24, flags: WRITE, next: 0 };
   const chains: Descriptor[][] = [
     [
       { address: COMMAND_ADDRESS, length: command.length, flags: NEXT, next: 1 },
-      { address: HIGH_ADDRESS, length: REGION_BYTES, flags: NEXT, next: 2 },
+      { address: HIGH_ADDRESS, length: table.length, flags: NEXT, next: 2 },
       answer,
     ],
     [{ address: UNDO_ADDRESS, length: undo.length, flags: NEXT, next: 1 }, answer],
@@ -237,16 +249,24 @@ async function fillRing({ gpu }: Target, tally: Tally): Promise<void> {
       at += chain.length;
     }
   }
-  const flood = async (): Promise<void> => {
+  const carriedOut = async (chosen: readonly number[]): Promise<void> => {
+    const before = front.usedIndex(0);
+    for (const head of chosen) front.queue(0, [], head);
+    front.kick(0);
+    await until(() => ((front.usedIndex(0) - before) & 0xffff) === chosen.length, "the end of a ring");
+    tally.answers += chosen.length;
+  };
+  // A command that is refused would be no attack.
+  await carriedOut(heads.slice(0, 1));
+  const code = front.read(ANSWER_ADDRESS, 4).readUInt32LE();
+  if (code !== OK) throw new Error(`the GPU answers 0x${code.toString(16)} to ATTACH_BACKING`);
+  const repeat = async (): Promise<void> => {
     for (;;) {
-      const before = front.usedIndex(0);
-      for (const head of heads) front.queue(0, [], head);
-      front.kick(0);
-      await until(() => ((front.usedIndex(0) - before) & 0xffff) === heads.length, "the end of a full ring");
-      tally.bytes += PAIRS * REGION_BYTES;
+      await carriedOut(heads);
+      tally.bytes += PAIRS * table.length;
     }
   };
-  void flood();
+  void repeat();
 }
 
 /** Connections to the viewer that say nothing; those that are closed are replaced. */
@@ -293,13 +313,16 @@ async function chatter({ viewer }: Target, tally: Tally): Promise<void> {
 }
 
 /** Requests to the status page, one after the other on each of some connections. */
-async function ask({ statusPort }: Target, tally: Tally): Promise<void> {
+async function scrape({ statusPort }: Target, tally: Tally): Promise<void> {
   const one = (): void => {
     const asked = request({ host: "127.0.0.1", port: statusPort, path: "/metrics" }, (response) => {
       response.on("data", (piece: Buffer) => {
         tally.bytes += piece.length;
       });
-      response.on("close", one);
+      response.on("close", () => {
+        tally.answers += 1;
+        one();
+      });
     });
     asked.on("error", () => setTimeout(one, 10));
     asked.end();
@@ -329,11 +352,10 @@ export const ATTACKS: readonly Attack[] = [
   {
     name: "sessions",
     what: `Hello with a new epoch and Configure ${LARGEST.width}x${LARGEST.height}, repeated on four ports`,
-    start: (target, tally) =>
-      onPorts(target, tally, (assailant) => () => {
-        const pair = (): Buffer[] => [assailant.hello(), assailant.message(configure(1, LARGEST))];
-        return Buffer.concat(Array.from({ length: 64 }, pair).flat());
-      }),
+    start: flood((assailant) => () => {
+      const pair = (): Buffer[] => [assailant.hello(), assailant.message(configure(1, LARGEST))];
+      return Buffer.concat(Array.from({ length: 64 }, pair).flat());
+    }),
   },
   {
     name: "budgets",
@@ -345,9 +367,10 @@ export const ATTACKS: readonly Attack[] = [
     what: "ten bytes that claim a message of 32 KiB, repeated",
     start: (target, tally) => {
       const head = Buffer.from(dataHeader().subarray(0, 10));
-      head.writeUInt32LE(MAX_DATA_BYTES, 6);
+      // Where the header ten bytes before has its length.
+      head.writeUInt16LE(MAX_DATA_BYTES, HEADER_OFFSET.length - 10);
       const bytes = repeated(head);
-      return onPorts(target, tally, () => () => bytes);
+      return flood(() => () => bytes)(target, tally);
     },
   },
   {
@@ -355,7 +378,7 @@ export const ATTACKS: readonly Attack[] = [
     what: "whole headers that claim a message of 32 KiB, repeated",
     start: (target, tally) => {
       const bytes = repeated(dataHeader());
-      return onPorts(target, tally, () => () => bytes);
+      return flood(() => () => bytes)(target, tally);
     },
   },
   {
@@ -363,7 +386,7 @@ export const ATTACKS: readonly Attack[] = [
     what: "random bytes",
     start: (target, tally) => {
       const bytes = Buffer.from(Uint8Array.from({ length: 65_521 }, () => Math.random() * 256));
-      return onPorts(target, tally, () => () => bytes);
+      return flood(() => () => bytes)(target, tally);
     },
   },
   {
@@ -381,20 +404,18 @@ export const ATTACKS: readonly Attack[] = [
     name: "control-characters",
     what: "Hello and Error with 32,000 control characters, while the log is not read",
     logUnread: true,
-    start: (target, tally) =>
-      onPorts(target, tally, (assailant) => {
-        const text = "\u001b".repeat(32_000);
-        return () =>
-          Buffer.concat([assailant.hello(text), assailant.message({ type: "error", body: { text } })]);
-      }),
+    start: flood((assailant) => {
+      const text = "\u001b".repeat(32_000);
+      return () =>
+        Buffer.concat([assailant.hello(text), assailant.message({ type: "error", body: { text } })]);
+    }),
   },
   {
     name: "hellos",
     what: "Hello at full speed on four ports",
-    start: (target, tally) =>
-      onPorts(target, tally, (assailant) => () => {
-        return Buffer.concat(Array.from({ length: 256 }, () => assailant.hello()));
-      }),
+    start: flood((assailant) => () => {
+      return Buffer.concat(Array.from({ length: 256 }, () => assailant.hello()));
+    }),
   },
   {
     name: "pings",
@@ -405,16 +426,15 @@ export const ATTACKS: readonly Attack[] = [
     name: "unread-pings",
     what: "Ping at full speed on four ports, without reading an answer",
     start: (target, tally) =>
-      onPorts(target, tally, (_assailant, socket) => {
+      onPorts(target, (socket) => {
         socket.pause();
         const blind = new Assailant();
         let pieces = 0;
-        // It cannot see the end of its session.
-        return () =>
-          Buffer.concat([
-            pieces++ % 8 === 0 ? blind.hello() : Buffer.alloc(0),
-            blind.piece(() => ({ type: "ping", body: {} })),
-          ]);
+        pour(socket, tally, () => {
+          // It cannot see the end of its session.
+          if (pieces++ % 8 === 0) blind.forget();
+          return blind.piece(() => ({ type: "ping", body: {} }));
+        });
       }),
   },
   {
@@ -442,10 +462,11 @@ export const ATTACKS: readonly Attack[] = [
     what: "Configure of another size, again and again in one session, on four ports",
     start: (target, tally) => {
       let serial = 0;
-      return messages(() => {
+      const next = (): OutgoingMessage[] => {
         serial += 1;
-        return configure(serial, serial % 2 === 0 ? SIZE : LARGEST);
-      })(target, tally);
+        return [configure(serial, serial % 2 === 0 ? SIZE : LARGEST)];
+      };
+      return requests({ resources: false, next })(target, tally);
     },
   },
   {
@@ -479,7 +500,7 @@ export const ATTACKS: readonly Attack[] = [
   },
   {
     name: "gpu-ring",
-    what: "a virtio-gpu ring full of ATTACH_BACKING with 262,144 entries and DETACH",
+    what: `a virtio-gpu ring full of ATTACH_BACKING with ${MOST_ENTRIES.toLocaleString("en")} entries and DETACH`,
     start: fillRing,
   },
   {
@@ -495,6 +516,6 @@ export const ATTACKS: readonly Attack[] = [
   {
     name: "metrics",
     what: "requests for /metrics, one after the other on eight connections",
-    start: ask,
+    start: scrape,
   },
 ];

@@ -126,7 +126,7 @@ listen = [
     for (const path of [...this.target.ports, this.target.export]) rmSync(path, { force: true });
   }
 
-  /** Runs `body` during an attack. @returns also how many bytes the attacker has sent */
+  /** Runs `body` during an attack. @returns also what the attacker has sent and received */
   async during<T>({ name, logUnread }: Attack, body: () => Promise<T>) {
     const program = [process.execPath, "--import", "tsx", ATTACKER, name, JSON.stringify(this.target)];
     const attacker = new SupervisedProcess(`attacker ${name}`, ["setsid", "nice", "-n", "19", ...program]);
@@ -138,11 +138,11 @@ listen = [
       if (logUnread === true) this.host.pauseOutput();
       const result = await body();
       await attacker.stop();
-      const sent = Number(/^sent (\d+)$/m.exec(attacker.log)?.[1]);
-      if (Number.isNaN(sent)) throw new Error(`the attacker did not report: ${attacker.log}`);
+      const [, bytes, answers] = /^sent (\d+) (\d+)$/m.exec(attacker.log) ?? [];
+      if (bytes === undefined) throw new Error(`the attacker did not report: ${attacker.log}`);
       const trouble = /^attacker: .*$/m.exec(attacker.log)?.[0];
       if (trouble !== undefined) console.error(`[bench] ${name}: ${trouble}`);
-      return { result, sent };
+      return { result, tally: { bytes: Number(bytes), answers: Number(answers) } };
     } finally {
       this.host.resumeOutput();
       await attacker.stop();

@@ -394,7 +394,7 @@ export abstract class NativeBackend implements EncoderBackend {
     if (this.absence !== undefined) return { reason: this.absence };
     const { plan, settings } = this.#encoder(offer);
     const planned = plan({ ...PROBE, codec: offer.codec });
-    const failure = await probeEncoder(this.name, { ...planned, ...settings(planned) });
+    const failure = await probeEncoder(this.name, offer.hardware, { ...planned, ...settings(planned) });
     return failure === undefined || isFull(failure.reason) ? undefined : failure;
   }
 }

@@ -10,8 +10,11 @@ import { fileURLToPath } from "node:url";
 import { addonFile } from "../../common/load-addon.ts";
 import type { NativeSettings } from "./native.ts";
 
-/** A driver hangs if no answer comes for so long; the child's start, which may be slow on a busy machine, counts apart. */
-const PROBE_MS = 5000;
+/**
+ * An encoder hangs if its process sends nothing for so long; the process's start, which may be slow on a busy machine, counts
+ * apart. Streams wait for hardware that hangs; software does not hang, but is slow on such a machine.
+ */
+const HANG_MS = { hardware: 5000, software: 60_000 } as const;
 
 /** Why an encoder does not work. */
 export interface ProbeFailure {
@@ -22,6 +25,7 @@ export interface ProbeFailure {
 
 interface Question {
   readonly name: string;
+  readonly hardware: boolean;
   readonly settings: NativeSettings;
   readonly resolve: (failure: ProbeFailure | undefined) => void;
 }
@@ -35,9 +39,13 @@ const questions: Question[] = [];
  * @param name as in encoder.order, for the reason
  * @returns undefined if it works
  */
-export function probeEncoder(name: string, settings: NativeSettings): Promise<ProbeFailure | undefined> {
+export function probeEncoder(
+  name: string,
+  hardware: boolean,
+  settings: NativeSettings,
+): Promise<ProbeFailure | undefined> {
   if (questions.length === 0) queueMicrotask(() => ask(questions.splice(0)));
-  return new Promise((resolve) => questions.push({ name, settings, resolve }));
+  return new Promise((resolve) => questions.push({ name, hardware, settings, resolve }));
 }
 
 /** What the child sends: at first that it has started, without an index. */
@@ -68,13 +76,21 @@ function ask(asked: readonly Question[]): void {
   };
   const fault = (how: string): void =>
     end(`${how} when it was probed`, "update its driver, or leave it out of encoder.order");
-  const timer = setTimeout(() => fault(`did not answer within ${PROBE_MS / 1000} s`), PROBE_MS);
+  let timer: NodeJS.Timeout | undefined;
+  const listen = (): void => {
+    clearTimeout(timer);
+    const isSoftware = [...waiting.values()].some(({ hardware }) => !hardware);
+    const ms = HANG_MS[isSoftware ? "software" : "hardware"];
+    timer = setTimeout(() => fault(`did not answer within ${ms / 1000} s`), ms);
+  };
+  listen();
   child.on("message", ({ index, reason }: Answer) => {
-    timer.refresh();
-    if (index === undefined) return;
-    waiting.get(index)?.resolve(reason === undefined ? undefined : { reason });
-    waiting.delete(index);
+    if (index !== undefined) {
+      waiting.get(index)?.resolve(reason === undefined ? undefined : { reason });
+      waiting.delete(index);
+    }
     if (waiting.size === 0) end();
+    else listen();
   });
   child.on("exit", (status, signal) => fault(`crashed (${signal ?? `status ${status}`})`));
   child.on("error", (error) => end(`has no process to be probed in: ${error.message}`));

@@ -1,6 +1,7 @@
 /**
  * Bounds the encoders that a guest can make the host hold: one for each link, counting those that are being opened or
- * closed. A VM opens one at a time, and a process a few, so that no VM waits for all links of another. A guest that opens session after session waits for itself.
+ * closed. A VM opens one at a time, and a process a few, so that no VM waits for all links of another. A guest that opens
+ * session after session waits for itself.
  */
 import type {
   EncoderBackend,

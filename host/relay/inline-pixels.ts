@@ -47,7 +47,7 @@ export class IncomingPixels {
     return this.#received === inlineBytes;
   }
 
-  /** Releases the pixels, after an encoder that reads them has finished. */
+  /** Releases the pixels. A second call does nothing. */
   close(): void {
     this.#target?.close();
   }

@@ -66,8 +66,10 @@ interface InFlight {
   readonly ptsNs: number;
   readonly tier: PictureTier;
   readonly encoder: Encoder;
-  /** The exporter's copy, to be returned once the encoder has read it. */
-  readonly rendered: RenderedFrame | undefined;
+  /** Of the exporter's copy. */
+  readonly times: RenderedFrame["times"] | undefined;
+  /** Called once the encoder has read the frame: frees the exporter's copy, or the inline pixels. */
+  readonly release: () => void;
   /** FrameDone was sent. */
   done: boolean;
 }
@@ -303,7 +305,7 @@ export class Stream implements SessionHandler {
       }
       if (picture instanceof RenderedPicture) return this.#encodeRendered(body, picture);
       if (picture instanceof InlinePicture) pixels = this.#beginInline(body, picture);
-      else this.#encode(body, picture);
+      else this.#encode(body, picture, { tier: picture.tier });
     } catch (error) {
       this.#rejectFrame(frame, error);
     }
@@ -318,7 +320,8 @@ export class Stream implements SessionHandler {
       this.#encoderFor(body);
       rendered = await picture.read();
       if (this.#ended) throw new RequestError("NO_SUCH_RESOURCE", "the session ended meanwhile");
-      this.#encode(body, rendered.picture, rendered);
+      const { times } = rendered;
+      this.#encode(body, rendered.picture, { tier: "resource-read", times, release: () => rendered?.done() });
       this.#frameDone(body.frame);
     } catch (error) {
       rendered?.done();
@@ -350,11 +353,10 @@ export class Stream implements SessionHandler {
       if (pixels === undefined) {
         throw new RequestError("UNKNOWN_BUFFER", `buffer ${frame.buffer} is no longer attached`);
       }
-      this.#encode(frame, pixels);
+      this.#encode(frame, pixels, { tier: "inline", release: () => incoming.close() });
     } catch (error) {
-      this.#rejectFrame(frame.frame, error);
-    } finally {
       incoming.close();
+      this.#rejectFrame(frame.frame, error);
     }
   }
 
@@ -377,11 +379,14 @@ export class Stream implements SessionHandler {
     return encoder;
   }
 
-  #encode(body: vsockenc.Frame, source: FrameSource, rendered?: RenderedFrame): void {
+  #encode(
+    body: vsockenc.Frame,
+    source: FrameSource,
+    { tier, times, release = () => undefined }: Pick<InFlight, "tier"> & Partial<InFlight>,
+  ): void {
     const encoder = this.#encoderFor(body);
     const { frame, buffer, ptsNs, durationNs } = body;
-    const tier = rendered !== undefined ? "resource-read" : "tier" in source ? source.tier : "inline";
-    this.#inFlight.set(frame, { buffer, ptsNs, tier, encoder, rendered, done: false });
+    this.#inFlight.set(frame, { buffer, ptsNs, tier, encoder, times, release, done: false });
     const forceKeyFrame = body.forceKey || this.#needKeyFrame;
     encoder.session.encode(source, { frame, ptsNs, durationNs, forceKeyFrame });
     this.#lastPtsNs = ptsNs;
@@ -439,7 +444,7 @@ export class Stream implements SessionHandler {
 
   /** The encoder has read the frame, or never will. */
   #frameRead(frame: number): void {
-    this.#inFlight.get(frame)?.rendered?.done();
+    this.#inFlight.get(frame)?.release();
     this.#frameDone(frame);
   }
 
@@ -455,7 +460,7 @@ export class Stream implements SessionHandler {
     this.#frameRead(frame);
     const inFlight = this.#inFlight.get(frame);
     this.#inFlight.delete(frame);
-    const times = inFlight?.rendered?.times;
+    const times = inFlight?.times;
     const readUs = times === undefined ? 0 : times.waitUs + times.copyUs;
     const body = { frame, size: packet.data.length, key, readUs, queueUs, convertUs, encodeUs };
     this.#log.trace(body, "packet");

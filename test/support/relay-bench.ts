@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { type Logger, pino } from "pino";
 import { afterEach, beforeEach, expect } from "vitest";
 import { parseConfiguration } from "../../host/config.ts";
+import type { EncoderBackend } from "../../host/encoders/encoder.ts";
 import { type Isolate, Relay } from "../../host/relay/relay.ts";
 import { MemfdExporter } from "./memfd/memfd-exporter.ts";
 import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH } from "./relay-guest.ts";
@@ -17,6 +18,8 @@ interface StartOptions {
   readonly log?: Logger | undefined;
   /** Default: the relay serves its peers itself. */
   readonly isolate?: Isolate;
+  /** In the place of the encoder. */
+  readonly backend?: EncoderBackend;
 }
 
 class RelayBench {
@@ -42,18 +45,19 @@ class RelayBench {
   }
 
   /** Starts a relay, without a status page unless the configuration names it. */
-  async start(text: string, { encoder = "null", log = silent, isolate }: StartOptions = {}): Promise<void> {
+  async start(text: string, options: StartOptions = {}): Promise<void> {
+    const { encoder = "null", log = silent, isolate, backend } = options;
     const status = text.includes("status.") ? "" : "status.enabled = false\n";
     const all = `encoder.order = ["${encoder}"]\n${status}${text}`;
-    this.#relay = await Relay.start(parseConfiguration(all, "test"), log, undefined, isolate);
+    this.#relay = await Relay.start(parseConfiguration(all, "test"), log, undefined, isolate, backend);
   }
 
   /** Starts a relay that listens at `l`, for guests of a VM with an exporter or of none. */
-  async listen(bound: boolean, encoder = "null"): Promise<void> {
+  async listen(bound: boolean, encoder = "null", backend?: EncoderBackend): Promise<void> {
     if (bound) expect(this.exporter.held).toBe(0);
     const vm = bound ? `[[vm]]\nname = "a"\nexport = "${this.path("e")}"\n` : "";
     const listen = `[[listen]]\naddress = "unix:${this.path("l")}"\n${bound ? 'vm = "a"' : ""}`;
-    await this.start(vm + listen, { encoder });
+    await this.start(vm + listen, { encoder, ...(backend === undefined ? {} : { backend }) });
   }
 
   stop(): void {

@@ -189,6 +189,8 @@ describe("floods", () => {
       guest.raw(Buffer.concat(Array.from({ length: 1000 }, ping)));
       await other();
     }
+    // Else a slow relay would still have most of them before it.
+    await until(() => guest.socket.writableLength === 0, "the pings' way to the relay");
     await other();
     expect(process.memoryUsage.rss() - before).toBeLessThan(100 << 20);
     guest.socket.resume();

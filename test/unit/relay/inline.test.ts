@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { PreferredBackend } from "../../../host/encoders/index.ts";
 import { stagingBytes } from "../../../host/native/picture.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
@@ -8,6 +9,7 @@ import { decodeGray } from "../../support/ffmpeg.ts";
 import { relayBench } from "../../support/relay-bench.ts";
 import { type ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH, XR24 } from "../../support/relay-guest.ts";
 import { until } from "../../support/until.ts";
+import { ScriptedBackend } from "../encoders/support/scripted.ts";
 
 const { ErrorCode, ErrorSubject, SourceTier } = vsockenc;
 const grey = (level: number): Buffer => Buffer.alloc(PICTURE_BYTES, level);
@@ -57,6 +59,35 @@ describe("inline pixels", () => {
     for (const [index, level] of levels.entries()) {
       expect(Math.abs((means[index] ?? 0) - level)).toBeLessThan(3);
     }
+  });
+
+  it("that arrive while an encoder is replaced are encoded by the next one, and their memory is used again", async () => {
+    const [card, software] = [new ScriptedBackend("card"), new ScriptedBackend("software")];
+    await bench.listen(false, "null", new PreferredBackend([card, software]));
+    guest = await bench.opened(false);
+    guest.configure(1);
+    await guest.next("configured");
+    guest.attach(0, 0);
+    guest.attach(1, 0);
+    let open = (): void => undefined;
+    software.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    await guest.inlineFrame(1, 0, grey(1));
+    await until(() => card.last.waiting.length === 1, "the first frame");
+    card.last.fail();
+    await guest.next("error");
+    await guest.inlineFrame(2, 1, grey(2));
+    guest.send({ type: "ping", body: {} });
+    await guest.next("pong");
+    open();
+    for (let frame = 2; frame < 2 + 3 * LIMITS.MAX_IN_FLIGHT_FRAMES; frame++) {
+      if (frame > 2) await guest.inlineFrame(frame, 1, grey(frame));
+      await until(() => software.sessions.at(-1)?.waiting.length === 1, `frame ${frame}`);
+      software.last.packets();
+      await guest.next("packet", frame - 1);
+    }
+    expect(guest.all("dropped")).toEqual([]);
   });
 
   it("may be several frames ahead of the encoder, and may mix with resources", async () => {

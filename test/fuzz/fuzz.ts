@@ -1,13 +1,11 @@
-/** Builds the fuzz targets with clang and runs one. */
+/** Builds the native fuzz targets with clang, runs targets of both kinds, and keeps what they found. */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../common/package-root.ts";
-import { virtqueueSeeds, wireSeeds } from "./seeds.ts";
-
-const SEEDS = { wire: wireSeeds, virtqueue: virtqueueSeeds } as const;
-export type Target = keyof typeof SEEDS;
-export const TARGETS = Object.keys(SEEDS) as Target[];
+import { formatBytes, parseBytes } from "../../host/gpu/session-recording.ts";
+import { TARGETS } from "./targets.ts";
+import { Finding, fuzzTypescript } from "./typescript-fuzzer.ts";
 
 /** A target failed, or could not be built. */
 export class FuzzError extends Error {
@@ -15,8 +13,30 @@ export class FuzzError extends Error {
 }
 
 const BUILD = join(packageRoot, "build", "fuzz");
+const CORPUS = join(import.meta.dirname, "corpus");
 /** The largest message; a guest's page is smaller. */
 const MAX_INPUT_BYTES = 40_000;
+
+export interface FuzzOptions {
+  /** One of both, or the first that is reached. */
+  readonly runs?: number | undefined;
+  readonly seconds?: number | undefined;
+  /** The same seed gives the same inputs, if only `runs` ends them. */
+  readonly seed: number;
+  /** Writes the inputs that reach more code into the committed corpus, as few as possible. */
+  readonly keep?: boolean;
+  /** Shows libFuzzer's progress, or our own. */
+  readonly show?: boolean;
+}
+
+/** What a run did. */
+export interface FuzzResult {
+  readonly runs: number;
+  readonly seconds: number;
+  readonly corpus: number;
+  /** "ran of all" in edges (native) or bytes of code (TypeScript). */
+  readonly coverage: string;
+}
 
 function run(command: string, args: readonly string[], show: boolean): string {
   const result = spawnSync(command, args, {
@@ -36,25 +56,99 @@ export function buildTargets(show = false): void {
   run("cmake", ["--build", BUILD], show);
 }
 
-/**
- * Runs a target until a limit. New inputs stay in build/fuzz/corpus-TARGET for the next run with `seconds`, which shows
- * libFuzzer's progress; a run with `runs` starts from the vectors alone and a fixed seed, so it is reproducible.
- *
- * @returns libFuzzer's report
- * @throws FuzzError with the sanitizer's report; the input is in build/fuzz then
- */
-export function fuzz(
-  target: Target,
-  limit: { readonly runs: number } | { readonly seconds: number },
-): string {
-  const seeds = join(BUILD, `seeds-${target}`);
-  const corpus = join(BUILD, `corpus-${target}`);
-  rmSync(seeds, { recursive: true, force: true });
-  for (const folder of [seeds, corpus]) mkdirSync(folder, { recursive: true });
-  for (const [i, bytes] of SEEDS[target]().entries()) writeFileSync(join(seeds, String(i)), bytes);
-  const timed = "seconds" in limit;
-  const limits = timed ? [`-max_total_time=${limit.seconds}`] : [`-runs=${limit.runs}`, "-seed=1"];
-  const options = [`-max_len=${MAX_INPUT_BYTES}`, `-artifact_prefix=${BUILD}/${target}-`];
-  const folders = timed ? [corpus, seeds] : [seeds];
-  return run(join(BUILD, target), [...limits, ...options, "-print_final_stats=1", ...folders], timed);
+/** The committed corpus of a target: a text with one input a line, in the notation of session recordings. */
+function committed(name: string): Buffer[] {
+  const file = join(CORPUS, `${name}.txt`);
+  if (!existsSync(file)) return [];
+  return readFileSync(file, "utf8").split("\n").filter(Boolean).map(parseBytes);
+}
+
+function commit(name: string, inputs: readonly Buffer[]): void {
+  mkdirSync(CORPUS, { recursive: true });
+  const lines = inputs.map(formatBytes).sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
+  writeFileSync(join(CORPUS, `${name}.txt`), lines.map((line) => `${line}\n`).join(""));
+}
+
+function emptyFolder(name: string, inputs: readonly Buffer[] = []): string {
+  const folder = join(BUILD, name);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  for (const [i, bytes] of inputs.entries()) writeFileSync(join(folder, String(i)), bytes);
+  return folder;
+}
+
+function fuzzNative(name: string, seeds: readonly Buffer[], options: FuzzOptions): FuzzResult {
+  const { runs = -1, seconds = 0, seed, keep = false, show = false } = options;
+  const executable = join(BUILD, name);
+  const first = emptyFolder(`seeds-${name}`, [...seeds, ...committed(name)]);
+  const found = emptyFolder(`found-${name}`);
+  const limits = [`-runs=${runs}`, `-max_total_time=${seconds}`, `-seed=${seed}`];
+  const reporting = ["-print_final_stats=1", `-artifact_prefix=${BUILD}/${name}-`, "-verbosity=1"];
+  const report = run(
+    executable,
+    [...limits, `-max_len=${MAX_INPUT_BYTES}`, ...reporting, found, first],
+    false,
+  );
+  if (show) console.log(report.split("\n").slice(-12).join("\n"));
+  const number = (pattern: RegExp): number => Number([...report.matchAll(pattern)].at(-1)?.[1] ?? 0);
+  if (keep) {
+    const merged = emptyFolder(`merged-${name}`);
+    run(executable, ["-merge=1", `-max_len=${MAX_INPUT_BYTES}`, merged, first, found], false);
+    commit(
+      name,
+      readdirSync(merged).map((file) => readFileSync(join(merged, file))),
+    );
+  }
+  return {
+    runs: number(/number_of_executed_units: (\d+)/g),
+    seconds: number(/ in (\d+) second/g),
+    corpus: number(/corp: (\d+)/g),
+    coverage: `${number(/cov: (\d+)/g)} of ${number(/\((\d+) inline 8-bit counters/g)} edges`,
+  };
+}
+
+/** @throws FuzzError with the sanitizer's report or the broken property; the input is in build/fuzz then */
+export async function fuzz(name: string, options: FuzzOptions): Promise<FuzzResult> {
+  const target = TARGETS.get(name);
+  if (target === undefined)
+    throw new FuzzError(`no target ${name}; there are ${[...TARGETS.keys()].join(", ")}`);
+  if (target.kind === "native") return fuzzNative(name, target.seeds(), options);
+  const { runs, seconds, seed, keep = false, show = false } = options;
+  const progress = show
+    ? steadily((done, size) => console.log(`${name}: ${done} runs, corpus ${size}`))
+    : undefined;
+  try {
+    const limits = {
+      ...(runs && { runs }),
+      ...(seconds && { seconds }),
+      ...(progress && { progress }),
+      seed,
+    };
+    const report = await fuzzTypescript(target.target, committed(name), limits);
+    if (keep) commit(name, report.corpus);
+    const files = [...report.coverage.values()];
+    const sum = (key: "ran" | "of"): number => files.reduce((total, file) => total + file[key], 0);
+    const coverage = `${sum("ran")} of ${sum("of")} bytes of code`;
+    return { runs: report.runs, seconds: report.seconds, corpus: report.corpus.length, coverage };
+  } catch (error) {
+    if (!(error instanceof Finding)) throw error;
+    mkdirSync(BUILD, { recursive: true });
+    const file = join(BUILD, `${name}-crash`);
+    writeFileSync(file, error.input);
+    throw new FuzzError(
+      `${name}: an input broke the property; it is in ${file}: ${formatBytes(error.input)}\n${error.message}`,
+    );
+  }
+}
+
+const PROGRESS_MS = 10_000;
+
+/** Calls on at most every PROGRESS_MS. */
+function steadily<Args extends unknown[]>(call: (...args: Args) => void): (...args: Args) => void {
+  let next = performance.now() + PROGRESS_MS;
+  return (...args) => {
+    if (performance.now() < next) return;
+    next = performance.now() + PROGRESS_MS;
+    call(...args);
+  };
 }

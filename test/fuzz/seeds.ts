@@ -52,3 +52,26 @@ function writeDescriptor(page: Buffer, at: number, [address, length, flags, next
   page.writeUInt16LE(flags, at + 12);
   page.writeUInt16LE(next, at + 14);
 }
+
+/** Of libx264: baseline, high with HRD in fields, main with 4:3 pixels, 4:4:4 with colours. */
+const SPS = [
+  "6742c014d90150878888c044000003000400000300c83c50a920",
+  "674d4014eca0a843c4447fe03c803c62000003000200000300641e28532c",
+  "67f4000d919b282a10f1f1f80b50101014000003000400000300c83c50a658",
+];
+const START_CODE = Buffer.from([0, 0, 0, 1]);
+const PPS = Buffer.from("68ebe3cb22c0", "hex");
+/** The beginning of one is enough: parameter sets after it are left alone. */
+const SLICE = Buffer.from("65888400", "hex");
+
+/** Parameter sets of libx264 with several options, alone and in an access unit (sps-fuzzer.cc). */
+export function spsSeeds(): Buffer[] {
+  return SPS.flatMap((hex) => {
+    const unit = Buffer.from(hex, "hex");
+    const accessUnit = Buffer.concat([START_CODE, unit, START_CODE, PPS, START_CODE, SLICE]);
+    return [0, 15].flatMap((options) => [
+      Buffer.concat([Buffer.from([0, options]), unit]),
+      Buffer.concat([Buffer.from([1, options]), accessUnit]),
+    ]);
+  });
+}

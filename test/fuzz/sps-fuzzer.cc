@@ -1,0 +1,42 @@
+// Parameter sets and access units of an encoder that is not trusted (a driver's). The first byte
+// chooses: even, the rest is one sequence parameter set; odd, an access unit in Annex B. The second
+// has the VUI's options. What was rewritten must be parsed, and rewritten into itself.
+
+#include <cstdlib>
+#include <optional>
+
+#include "bitstream/sps_vui.h"
+
+namespace {
+
+void Require(bool truth) {
+  if (!truth) std::abort();
+}
+
+vsockenc::H264Vui Vui(uint8_t options) {
+  std::optional<vsockenc::Fraction> framerate;
+  if ((options & 1) != 0) framerate = {60000, 1001};
+  return {{(options & 2) != 0 ? 4 : 1, (options & 2) != 0 ? 3 : 1},
+          {1, 1, (options & 4) != 0 ? 0 : 1, (options & 4) != 0},
+          (options & 8) != 0 ? 2 : 0,
+          framerate};
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  if (size < 2) return 0;
+  const vsockenc::H264Vui vui = Vui(data[1]);
+  const std::span<const uint8_t> bytes(data + 2, size - 2);
+  if (data[0] % 2 == 0) {
+    const auto once = vsockenc::RewriteSps(bytes, vui);
+    if (!once) return 0;
+    const auto twice = vsockenc::RewriteSps(*once, vui);
+    Require(twice.has_value());
+    Require(*twice == *once);
+  } else {
+    const auto once = vsockenc::RewriteAccessUnit(bytes, vui);
+    if (once) Require(!vsockenc::RewriteAccessUnit(*once, vui).has_value());
+  }
+  return 0;
+}

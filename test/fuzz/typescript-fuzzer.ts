@@ -1,0 +1,243 @@
+/**
+ * A fuzzer for TypeScript, led by coverage.
+ *
+ * V8 counts which blocks run (precise coverage of the inspector, taken from within the process). Taking the counts costs
+ * far more than most inputs do, so inputs run in batches, and only a batch that reached new code is run again one by one,
+ * to find the inputs that are worth keeping. Batches grow while nothing new is found.
+ *
+ * All is decided by the seed: the same seed, runs and corpus give the same inputs.
+ */
+import { Session } from "node:inspector/promises";
+import { pathToFileURL } from "node:url";
+import { packageRoot } from "../../common/package-root.ts";
+
+/** Runs one input; what it throws is a finding. */
+export type Property = (input: Buffer) => void;
+
+export interface TypescriptTarget {
+  /** Files whose coverage leads the search and is reported, from the package's root. */
+  readonly files: readonly string[];
+  seeds(): Buffer[];
+  /** Made once a run, so that it may prepare what inputs share. */
+  property(): Property;
+}
+
+export interface FuzzReport {
+  readonly runs: number;
+  readonly seconds: number;
+  /** Inputs that each reach something which those before do not: a minimal corpus. */
+  readonly corpus: readonly Buffer[];
+  /** Of the code in the functions that ran, as V8 sees it (types stripped), by file. */
+  readonly coverage: ReadonlyMap<string, { readonly ran: number; readonly of: number }>;
+}
+
+/** An input broke the property. */
+export class Finding extends Error {
+  override readonly name = "Finding";
+  readonly input: Buffer;
+
+  constructor(input: Buffer, cause: unknown) {
+    super(cause instanceof Error ? (cause.stack ?? cause.message) : String(cause), { cause });
+    this.input = input;
+  }
+}
+
+const LEAST_BATCH = 32;
+const MOST_BATCH = 4096;
+const MAX_INPUT_BYTES = 4096;
+
+/** Marsaglia's xorshift32. */
+export class Random {
+  #state: number;
+
+  constructor(seed: number) {
+    this.#state = seed | 1;
+  }
+
+  /** 0 ≤ number < limit */
+  below(limit: number): number {
+    this.#state ^= this.#state << 13;
+    this.#state ^= this.#state >>> 17;
+    this.#state ^= this.#state << 5;
+    return (this.#state >>> 0) % limit;
+  }
+
+  pick<Item>(items: readonly Item[]): Item {
+    return items[this.below(items.length)] as Item;
+  }
+}
+
+/** Where lengths, sizes and ids go wrong. */
+const NUMBERS = [
+  0, 1, 2, 3, 4, 7, 8, 15, 16, 24, 31, 63, 64, 127, 128, 255, 256, 4095, 4096, 16384, 16385, 32767, 65535,
+].concat([65536, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff]);
+
+/** One small change. */
+function changed(input: Buffer, corpus: readonly Buffer[], random: Random): Buffer {
+  const at = random.below(input.length + 1);
+  const length = 1 + random.below(1 << random.below(8));
+  const other = random.pick(corpus);
+  const from = random.below(other.length + 1);
+  switch (random.below(7)) {
+    case 0: {
+      const copy = Buffer.from(input);
+      if (at < copy.length) copy[at] = (copy[at] ?? 0) ^ (1 << random.below(8));
+      return copy;
+    }
+    case 1: {
+      const copy = Buffer.from(input);
+      if (at < copy.length) copy[at] = random.below(256);
+      return copy;
+    }
+    case 2: {
+      const bytes = 1 << random.below(4);
+      if (at + bytes > input.length) return input;
+      const copy = Buffer.from(input);
+      const number = BigInt(random.pick(NUMBERS));
+      for (let i = 0; i < bytes; i++) copy[at + i] = Number((number >> BigInt(8 * i)) & 255n);
+      return copy;
+    }
+    case 3:
+      return Buffer.concat([input.subarray(0, at), input.subarray(at + length)]);
+    case 4:
+      return Buffer.concat([input.subarray(0, at), other.subarray(from, from + length), input.subarray(at)]);
+    case 5:
+      return Buffer.concat([
+        input.subarray(0, at),
+        other.subarray(from, from + length),
+        input.subarray(at + length),
+      ]);
+    default:
+      return Buffer.concat([input.subarray(0, at), other.subarray(from)]);
+  }
+}
+
+function mutated(corpus: readonly Buffer[], random: Random): Buffer {
+  let input = random.pick(corpus);
+  for (let changes = 1 + random.below(4); changes > 0; changes -= 1) input = changed(input, corpus, random);
+  return input.length > MAX_INPUT_BYTES ? input.subarray(0, MAX_INPUT_BYTES) : input;
+}
+
+/** Which bytes of the files' code have run. */
+class Coverage {
+  readonly #session = new Session();
+  readonly #files: ReadonlyMap<string, string>;
+  /** By file; a byte is 1 if it lies in a function that has run, 2 if it has run itself. */
+  readonly #seen = new Map<string, Uint8Array>();
+
+  constructor(files: readonly string[]) {
+    this.#files = new Map(files.map((file) => [pathToFileURL(`${packageRoot}/${file}`).href, file]));
+  }
+
+  async start(): Promise<void> {
+    this.#session.connect();
+    await this.#session.post("Profiler.enable");
+    await this.#session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: true });
+  }
+
+  async stop(): Promise<void> {
+    await this.#session.post("Profiler.stopPreciseCoverage");
+    this.#session.disconnect();
+  }
+
+  /** Takes what ran since the last time. @returns whether any of it is new. @param keep notes it as seen */
+  async take(keep: boolean): Promise<boolean> {
+    const { result } = await this.#session.post("Profiler.takePreciseCoverage");
+    let isNew = false;
+    for (const { url, functions } of result) {
+      const file = this.#files.get(url);
+      if (file === undefined) continue;
+      for (const { ranges } of functions) {
+        const whole = ranges[0];
+        if (whole === undefined || whole.count === 0) continue;
+        const seen = this.#room(file, whole.endOffset);
+        const ran = new Uint8Array(whole.endOffset - whole.startOffset);
+        // Outer ranges come first, and inner ones say where the count is another.
+        for (const { startOffset, endOffset, count } of ranges) {
+          ran.fill(count > 0 ? 2 : 1, startOffset - whole.startOffset, endOffset - whole.startOffset);
+        }
+        for (let i = 0; i < ran.length; i++) {
+          const now = ran[i] ?? 0;
+          if (now <= (seen[whole.startOffset + i] ?? 0)) continue;
+          isNew ||= now === 2;
+          if (keep) seen[whole.startOffset + i] = now;
+        }
+      }
+    }
+    return isNew;
+  }
+
+  #room(file: string, bytes: number): Uint8Array {
+    const seen = this.#seen.get(file);
+    if (seen !== undefined && seen.length >= bytes) return seen;
+    const larger = new Uint8Array(2 * bytes);
+    if (seen !== undefined) larger.set(seen);
+    this.#seen.set(file, larger);
+    return larger;
+  }
+
+  get report(): Map<string, { ran: number; of: number }> {
+    const count = (seen: Uint8Array, least: number): number =>
+      seen.reduce((sum, b) => sum + Number(b >= least), 0);
+    return new Map(
+      [...this.#seen].map(([file, seen]) => [file, { ran: count(seen, 2), of: count(seen, 1) }]),
+    );
+  }
+}
+
+export interface FuzzLimits {
+  readonly runs?: number;
+  readonly seconds?: number;
+  readonly seed: number;
+  /** Told after every batch; a new input of the corpus is told at once. */
+  progress?(runs: number, corpus: number): void;
+}
+
+/** @throws Finding */
+export async function fuzzTypescript(
+  target: TypescriptTarget,
+  kept: readonly Buffer[],
+  { runs: most = Number.POSITIVE_INFINITY, seconds = Number.POSITIVE_INFINITY, seed, progress }: FuzzLimits,
+): Promise<FuzzReport> {
+  const property = target.property();
+  const run = (input: Buffer): void => {
+    try {
+      property(input);
+    } catch (error) {
+      throw new Finding(input, error);
+    }
+  };
+  const coverage = new Coverage(target.files);
+  const begin = performance.now();
+  const elapsed = (): number => (performance.now() - begin) / 1000;
+  const random = new Random(seed);
+  const corpus: Buffer[] = [];
+  let runs = 0;
+  await coverage.start();
+  try {
+    const first = [...target.seeds(), ...kept];
+    for (const input of first) {
+      run(input);
+      runs += 1;
+      if (await coverage.take(true)) corpus.push(input);
+    }
+    if (corpus.length === 0) corpus.push(...first.slice(0, 1));
+    for (let size = LEAST_BATCH; runs < most && elapsed() < seconds; ) {
+      const batch = Array.from({ length: Math.min(size, most - runs) }, () => mutated(corpus, random));
+      batch.forEach(run);
+      runs += batch.length;
+      const found = await coverage.take(false);
+      if (found) {
+        for (const input of batch) {
+          run(input);
+          if (await coverage.take(true)) corpus.push(input);
+        }
+      }
+      size = found ? LEAST_BATCH : Math.min(2 * size, MOST_BATCH);
+      progress?.(runs, corpus.length);
+    }
+  } finally {
+    await coverage.stop();
+  }
+  return { runs, seconds: elapsed(), corpus, coverage: coverage.report };
+}

@@ -83,7 +83,7 @@ function fuzzNative(name: string, seeds: readonly Buffer[], options: FuzzOptions
   const first = emptyFolder(`seeds-${name}`, [...seeds, ...committed(name)]);
   const found = emptyFolder(`found-${name}`);
   const limits = [`-runs=${runs}`, `-max_total_time=${seconds}`, `-seed=${seed}`];
-  const reporting = ["-print_final_stats=1", `-artifact_prefix=${BUILD}/${name}-`, "-verbosity=1"];
+  const reporting = ["-print_final_stats=1", `-artifact_prefix=${BUILD}/${name}-`, "-print_funcs=0"];
   const report = run(
     executable,
     [...limits, `-max_len=${MAX_INPUT_BYTES}`, ...reporting, found, first],

@@ -75,3 +75,19 @@ export function spsSeeds(): Buffer[] {
     ]);
   });
 }
+
+/** virgl-fuzzer.c: kind of step, relay, resource, value; then what some steps take. */
+export function virglSeeds(): Buffer[] {
+  const connect = [0, 0, 0, 0, 3, 0, 0, 0];
+  const texture = [8, 0, 0, 0, 0, 0, 0, 63, 63, 0];
+  const pages = [9, 0, 0, 0, 0, 2, 0, 128, 4, 128];
+  const acquire = [4, 0, 0, 1];
+  const read = [5, 0, 0, 2, 12, 0, 0, 0];
+  const free = [6, 0, 0, 2, 7, 0, 0, 0, 10, 0, 0, 0];
+  const leave = [12, 0, 0, 255];
+  return [
+    Buffer.from([...connect, ...texture, ...pages, ...acquire, ...read, ...free, ...leave]),
+    Buffer.from([...connect, ...texture, 11, 0, 0, 1, ...acquire, ...read, 11, 0, 0, 255, ...leave]),
+    Buffer.from([...connect, 2, 0, 0, 3, 0x1a, 1, 0, 1, 0, 0, 2, 9, 9]),
+  ];
+}

@@ -1,5 +1,5 @@
 /** What is fuzzed: docs/fuzzing.md has the table. */
-import { spsSeeds, virtqueueSeeds, wireSeeds } from "./seeds.ts";
+import { spsSeeds, virglSeeds, virtqueueSeeds, wireSeeds } from "./seeds.ts";
 import { configuration } from "./typescript/configuration.ts";
 import { exporting } from "./typescript/export.ts";
 import { framing } from "./typescript/framing.ts";
@@ -28,6 +28,7 @@ export const TARGETS: ReadonlyMap<string, Target> = new Map([
   ["wire", native("the element's parser and decoders, against the host", wireSeeds)],
   ["virtqueue", native("rings, descriptor chains and the guest's memory, against the guest", virtqueueSeeds)],
   ["sps", native("parameter sets and access units, against an encoder's driver", spsSeeds)],
+  ["virgl", native("the exporter inside QEMU, against relays and the guest", virglSeeds)],
   ["framing", typescript("the relay's parser and decoders, against the guest", framing)],
   ["export", typescript("both ends of the export protocol, against each other", exporting)],
   ["virtio-gpu", typescript("the GPU's commands and its resources, against the guest", virtioGpu)],

@@ -1,0 +1,417 @@
+/*
+ * The exporter inside QEMU between hostile relays and a hostile guest. The input is a list of
+ * steps: relays connect, send bytes or requests that are well-formed but for their numbers, read or
+ * not, and leave; the guest makes, backs and frees resources; the GPU is slow or fails. After each
+ * step every ready descriptor has one turn, as in QEMU's main loop.
+ *
+ * Everything of host/export/virgl runs but what speaks to the system: the listener and the loop are
+ * replaced here, and GL and virglrenderer by functions that do as little as they may. In the end of
+ * each input no client is open, and no descriptor either.
+ */
+#include <assert.h>
+#include <epoxy/gl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "listener.h"
+#include "loop.h"
+#include "pb_encode.h"
+#include "resources.h"
+#include "server.h"
+#include "virgl.h"
+
+enum {
+  PEERS = 6, /* two more than may be open */
+  IDS = 8,
+  PAGE = 4096,
+  MEMORY_BYTES = 64 * PAGE,
+  MAX_WATCHES = 32,
+  MAX_STEPS = 256,
+  MAX_TURNS = 4096,
+};
+
+/* What is left of the input; past its end all is 0. */
+static const uint8_t *input;
+static size_t left;
+
+static uint8_t take(void) {
+  if (left == 0) return 0;
+  left--;
+  return *input++;
+}
+
+/* The loop: descriptors and their watches. */
+static struct {
+  struct pollfd waits;
+  VirglWatch *watch;
+} watches[MAX_WATCHES];
+static unsigned watch_count;
+static int timer = -1;
+static bool timer_runs;
+
+bool virgl_loop_start(void) {
+  return true;
+}
+
+/* EPOLLIN and EPOLLOUT are POLLIN and POLLOUT (epoll_ctl(2), <sys/epoll.h>). */
+bool virgl_loop_add(int descriptor, uint32_t events, VirglWatch *watch) {
+  assert(watch_count < MAX_WATCHES);
+  if (timer < 0) timer = descriptor; /* reads.c's comes first */
+  watches[watch_count].waits = (struct pollfd){.fd = descriptor, .events = (short)events};
+  watches[watch_count++].watch = watch;
+  return true;
+}
+
+static unsigned find_watch(int descriptor) {
+  for (unsigned i = 0; i < watch_count; i++) {
+    if (watches[i].waits.fd == descriptor) return i;
+  }
+  abort();
+}
+
+void virgl_loop_change(int descriptor, uint32_t events, VirglWatch *watch) {
+  unsigned i = find_watch(descriptor);
+  assert(watches[i].watch == watch);
+  watches[i].waits.events = (short)events;
+}
+
+void virgl_loop_remove(int descriptor) {
+  watches[find_watch(descriptor)] = watches[--watch_count];
+}
+
+/* One turn: the first ready descriptor at or after `first`. False: none is ready. */
+static bool turn(unsigned first) {
+  for (unsigned step = 0; step < watch_count; step++) {
+    unsigned i = (first + step) % watch_count;
+    bool waits = watches[i].waits.fd == timer && timer_runs;
+    if (poll(&watches[i].waits, 1, waits ? 1000 : 0) > 0) {
+      if (waits) timer_runs = false;
+      watches[i].watch->on_ready(watches[i].watch);
+      return true;
+    }
+  }
+  return false;
+}
+
+/* The linker has reads.c call this (CMakeLists.txt): a timer rings at once. */
+int __real_timerfd_settime(int fd, int flags, const struct itimerspec *after,
+                           struct itimerspec *before);
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *after,
+                           struct itimerspec *before);
+
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *after,
+                           struct itimerspec *before) {
+  timer_runs = after->it_value.tv_nsec > 0;
+  const struct itimerspec soon = {.it_value.tv_nsec = timer_runs};
+  return __real_timerfd_settime(fd, flags, &soon, before);
+}
+
+/* GL and virglrenderer, as the input has them. */
+static uint8_t gpu; /* bits: the fence is not passed, reading fails, mapping fails, not cached */
+static unsigned fences;
+static uint8_t mapped_bytes[PAGE];
+static unsigned maps;
+
+static GLsync fence_sync(GLenum condition, GLbitfield flags) {
+  (void)condition, (void)flags;
+  fences++;
+  return (GLsync)&fences;
+}
+
+static GLenum wait_sync(GLsync sync, GLbitfield flags, GLuint64 timeout) {
+  (void)sync, (void)flags, (void)timeout;
+  assert(fences == 1);
+  return (gpu & 1) != 0 ? GL_TIMEOUT_EXPIRED : GL_ALREADY_SIGNALED;
+}
+
+static void delete_sync(GLsync sync) {
+  (void)sync;
+  assert(fences-- == 1);
+}
+
+static void nothing(void) {}
+
+static int read_iov(uint32_t id, uint32_t context, uint32_t level, uint32_t stride, uint32_t layer,
+                    struct virgl_box *box, uint64_t offset, struct iovec *to, int count) {
+  (void)context, (void)level, (void)layer, (void)offset;
+  assert(virgl_resources_find(id) != NULL && count == 1);
+  assert((uint64_t)stride * box->h == to->iov_len);
+  if ((gpu & 2) != 0) return -1;
+  if (to->iov_len > 0) {
+    memset(to->iov_base, 1, 1);
+    memset((uint8_t *)to->iov_base + to->iov_len - 1, 1, 1);
+  }
+  return 0;
+}
+
+static int map(uint32_t id, void **address, uint64_t *size) {
+  assert(virgl_resources_find(id) != NULL);
+  if ((gpu & 4) != 0) return -1;
+  *address = mapped_bytes;
+  *size = sizeof mapped_bytes;
+  maps++;
+  return 0;
+}
+
+static int unmap(uint32_t id) {
+  (void)id;
+  assert(maps-- > 0);
+  return 0;
+}
+
+static int map_info(uint32_t id, uint32_t *info) {
+  (void)id;
+  *info = (gpu & 8) != 0 ? VIRGL_RENDERER_MAP_CACHE_WC : VIRGL_RENDERER_MAP_CACHE_CACHED;
+  return 0;
+}
+
+const VirglApi *virgl_api(void) {
+  static const VirglApi api = {nothing, read_iov, map, unmap, map_info};
+  return &api;
+}
+
+/* The listener: connections come from the input. */
+static void (*connected)(int socket);
+
+bool virgl_listener_start(const char *path, const char *users, void (*on_connection)(int socket)) {
+  (void)path, (void)users;
+  connected = on_connection;
+  return true;
+}
+
+/* The relays' ends of the sockets; -1: not connected. */
+static int peers[PEERS];
+
+static void peer_connect(unsigned peer) {
+  int pair[2];
+  if (peers[peer] >= 0) return;
+  assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
+  peers[peer] = pair[0];
+  connected(pair[1]);
+}
+
+static void peer_send(unsigned peer, const void *bytes, size_t size) {
+  if (peers[peer] >= 0) (void)!send(peers[peer], bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void peer_request(unsigned peer, const vsockenc_ExportMessage *message) {
+  uint8_t bytes[VIRGL_LENGTH_BYTES + VSOCKENC_MAX_EXPORT_REQUEST_BYTES];
+  pb_ostream_t stream =
+      pb_ostream_from_buffer(bytes + VIRGL_LENGTH_BYTES, sizeof bytes - VIRGL_LENGTH_BYTES);
+  assert(pb_encode(&stream, vsockenc_ExportMessage_fields, message));
+  uint32_t length = (uint32_t)stream.bytes_written;
+  memcpy(bytes, &length, VIRGL_LENGTH_BYTES);
+  peer_send(peer, bytes, VIRGL_LENGTH_BYTES + length);
+}
+
+/* Reads what was sent to a relay, and closes its descriptors. */
+static void peer_receive(unsigned peer) {
+  static uint8_t bytes[65536];
+  union {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(8 * sizeof(int))];
+  } control;
+  while (peers[peer] >= 0) {
+    struct iovec part = {bytes, sizeof bytes};
+    struct msghdr header = {.msg_iov = &part,
+                            .msg_iovlen = 1,
+                            .msg_control = &control,
+                            .msg_controllen = sizeof control};
+    if (recvmsg(peers[peer], &header, MSG_DONTWAIT) <= 0) return;
+    for (struct cmsghdr *rights = CMSG_FIRSTHDR(&header); rights != NULL;
+         rights = CMSG_NXTHDR(&header, rights)) {
+      for (size_t at = CMSG_LEN(0); at + sizeof(int) <= rights->cmsg_len; at += sizeof(int)) {
+        int descriptor;
+        memcpy(&descriptor, (uint8_t *)rights + at, sizeof descriptor);
+        close(descriptor);
+      }
+    }
+  }
+}
+
+static void peer_leave(unsigned peer) {
+  if (peers[peer] >= 0) close(peers[peer]);
+  peers[peer] = -1;
+}
+
+/* The guest. */
+static uint8_t *memory;       /* shared, as QEMU has it */
+static uint8_t private[PAGE]; /* not shared */
+
+static void guest_add(void) {
+  static const uint32_t formats[] = {1, 2, 67, 64, 65, 177};
+  VirglResource resource = {.id = 1 + take() % IDS, .kind = (VirglKind)(take() % 3)};
+  uint8_t flags = take();
+  resource.width = (1u + take()) << ((flags & 1) != 0 ? 6 : 0);
+  resource.height = 1u + take();
+  resource.format = formats[take() % (sizeof formats / sizeof *formats)];
+  resource.made_2d = (flags & 2) != 0;
+  resource.host_memory = (flags & 4) != 0;
+  resource.blob_size = (uint64_t)take() << ((flags & 8) != 0 ? 56 : 5);
+  virgl_resources_add(&resource);
+}
+
+static void guest_back(void) {
+  static struct iovec pages[IDS + 1][4];
+  uint32_t id = 1 + take() % IDS;
+  unsigned runs = take() % 5;
+  for (unsigned i = 0; i < runs; i++) {
+    uint8_t where = take();
+    size_t length = (size_t)take() * 64;
+    /* At the end of the memory, and beyond it. */
+    pages[id][i] = where == 255 ? (struct iovec){private, length}
+                                : (struct iovec){memory + where % 65 * PAGE, length};
+  }
+  virgl_resources_set_pages(id, runs == 0 ? NULL : pages[id], runs);
+}
+
+static uint64_t generation(uint32_t id) {
+  const VirglResource *resource = virgl_resources_find(id);
+  return resource == NULL ? 0 : resource->generation;
+}
+
+static void step(void) {
+  uint8_t kind = take() % 13;
+  unsigned peer = take() % PEERS;
+  uint32_t id = 1 + take() % IDS;
+  uint8_t value = take();
+  switch (kind) {
+    case 0:
+      peer_connect(peer);
+      break;
+    case 1: {
+      size_t size = value < left ? value : left;
+      peer_send(peer, input, size);
+      input += size;
+      left -= size;
+      break;
+    }
+    case 2: {
+      uint32_t size = value < left ? value : (uint32_t)left;
+      peer_send(peer, &size, VIRGL_LENGTH_BYTES);
+      peer_send(peer, input, size);
+      input += size;
+      left -= size;
+      break;
+    }
+    case 3:
+      peer_request(peer,
+                   VIRGL_MESSAGE(hello, {.version = VSOCKENC_EXPORT_VERSION - (value == 255)}));
+      break;
+    case 4:
+      peer_request(peer, VIRGL_MESSAGE(acquire, {.request = value,
+                                                 .resource = id,
+                                                 .content = (vsockenc_Content)(value % 3),
+                                                 .bytes = (uint64_t)(value >> 3) * 100,
+                                                 .known = value % 5 == 0 ? generation(id) : 0}));
+      break;
+    case 5:
+      peer_request(peer, VIRGL_MESSAGE(read, {.request = value,
+                                              .resource = id,
+                                              .generation = generation(id) + (value > 250),
+                                              .slot = value % (VSOCKENC_MAX_SLOTS + 1)}));
+      break;
+    case 6:
+      peer_request(peer, VIRGL_MESSAGE(free, {value % (VSOCKENC_MAX_SLOTS + 1), id > IDS / 2}));
+      break;
+    case 7:
+      peer_request(peer, VIRGL_MESSAGE(release, {id, generation(id)}));
+      break;
+    case 8:
+      guest_add();
+      break;
+    case 9:
+      guest_back();
+      break;
+    case 10:
+      virgl_resources_remove(id);
+      break;
+    case 11:
+      gpu = value;
+      if (value > 240) virgl_server_reset();
+      break;
+    default:
+      if (value < 200)
+        peer_receive(peer);
+      else
+        peer_leave(peer);
+  }
+}
+
+static bool any_open(void) {
+  for (unsigned i = 0; i < VIRGL_MAX_CLIENTS; i++) {
+    assert(virgl_clients[i].held_count <= VSOCKENC_MAX_ACQUIRED_RESOURCES);
+    assert(virgl_clients[i].read_count <= VSOCKENC_MAX_SLOTS);
+    if (virgl_clients[i].open) return true;
+  }
+  return false;
+}
+
+/* The number that the next descriptor would get: it tells whether one was left open. (fuzz.ts has
+ * libFuzzer name no functions: it would start a symbolizer behind pipes.) */
+static int next_descriptor(void) {
+  int descriptor = dup(STDERR_FILENO);
+  assert(descriptor >= 0);
+  close(descriptor);
+  return descriptor;
+}
+
+static void start(void) {
+  epoxy_glFenceSync = fence_sync;
+  epoxy_glClientWaitSync = wait_sync;
+  epoxy_glDeleteSync = delete_sync;
+  epoxy_glFlush = nothing;
+  int descriptor = memfd_create("guest", MFD_CLOEXEC);
+  assert(descriptor >= 0 && ftruncate(descriptor, MEMORY_BYTES) == 0);
+  memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+  assert(memory != MAP_FAILED);
+  virgl_server_start("");
+  /* The exporter opens the memory once, and keeps it. */
+  static struct iovec page;
+  page = (struct iovec){memory, PAGE};
+  for (unsigned i = 0; i < PEERS; i++) peers[i] = -1;
+  virgl_resources_add(&(VirglResource){
+      .id = 1, .kind = VIRGL_KIND_TEXTURE, .width = 16, .height = 16, .format = 1});
+  virgl_resources_set_pages(1, &page, 1);
+  peer_connect(0);
+  peer_request(0, VIRGL_MESSAGE(hello, {.version = VSOCKENC_EXPORT_VERSION}));
+  peer_request(0, VIRGL_MESSAGE(acquire, {.resource = 1, .content = vsockenc_Content_PAGES}));
+  while (turn(0)) {
+  }
+}
+
+static void finish(void) {
+  for (unsigned i = 0; i < PEERS; i++) peer_leave(i);
+  gpu = 0;
+  unsigned turns = 0;
+  while (turn(turns) || any_open()) assert(++turns < MAX_TURNS);
+  virgl_server_reset();
+  assert(fences == 0 && maps == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  static int first_free;
+  if (memory == NULL) {
+    start();
+    finish();
+    first_free = next_descriptor();
+  }
+  input = data;
+  left = size;
+  for (unsigned steps = 0; left > 0 && steps < MAX_STEPS; steps++) {
+    step();
+    unsigned turns = watch_count;
+    for (unsigned i = 0; i < turns && turn(i); i++) any_open();
+  }
+  finish();
+  assert(next_descriptor() == first_free);
+  return 0;
+}

@@ -78,16 +78,23 @@ export function spsSeeds(): Buffer[] {
 
 /** virgl-fuzzer.c: kind of step, relay, resource, value; then what some steps take. */
 export function virglSeeds(): Buffer[] {
-  const connect = [0, 0, 0, 0, 3, 0, 0, 0];
-  const texture = [8, 0, 0, 0, 0, 0, 0, 63, 63, 0];
+  const turns = [12, 0, 0, 0];
+  const connect = [0, 0, 0, 0, 3, 0, 0, 0, ...turns];
+  const texture = (id: number) => [8, 0, 0, 0, id, 0, 0, 63, 63, 0, 0];
+  const blob = [8, 0, 0, 0, 0, 1, 4, 63, 63, 0, 64];
   const pages = [9, 0, 0, 0, 0, 2, 0, 128, 4, 128];
-  const acquire = [4, 0, 0, 1];
-  const read = [5, 0, 0, 2, 12, 0, 0, 0];
+  const acquire = (id: number) => [4, 0, id, 1];
+  const read = [5, 0, 0, 2, ...turns, ...turns, ...turns];
   const free = [6, 0, 0, 2, 7, 0, 0, 0, 10, 0, 0, 0];
   const leave = [12, 0, 0, 255];
+  const gpu = (bits: number) => [11, 0, 0, bits];
+  const many = Array.from({ length: 80 }, (_, id) => id);
   return [
-    Buffer.from([...connect, ...texture, ...pages, ...acquire, ...read, ...free, ...leave]),
-    Buffer.from([...connect, ...texture, 11, 0, 0, 1, ...acquire, ...read, 11, 0, 0, 255, ...leave]),
-    Buffer.from([...connect, 2, 0, 0, 3, 0x1a, 1, 0, 1, 0, 0, 2, 9, 9]),
-  ];
+    [...texture(0), ...pages, ...acquire(0), ...read, ...free, ...leave],
+    [...texture(0), ...gpu(1), ...acquire(0), ...read, ...gpu(0), ...turns, ...gpu(255), ...leave],
+    [...blob, ...acquire(0), ...read, ...free, ...pages, ...acquire(0)],
+    [2, 0, 0, 3, 0x1a, 1, 0, 1, 0, 0, 2, 9, 9],
+    many.flatMap((id) => [...texture(id), ...acquire(id)]),
+    many.slice(0, 4).flatMap(() => [1, 0, 0, 255, ...new Array<number>(255).fill(1)]),
+  ].map((steps) => Buffer.from([...connect, ...steps]));
 }

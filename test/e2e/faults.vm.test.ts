@@ -5,6 +5,7 @@
  * One relay serves two guests. Forged messages are encoded here and written to the port by root in the guest, which has
  * no other means of attack.
  */
+
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -15,6 +16,7 @@ import type { OutgoingMessage } from "../../proto/messages.ts";
 import { countersOf, dmabufsrc, upTo } from "../support/counter.ts";
 import { inspectStream } from "../support/ffmpeg.ts";
 import { temporaryFolder } from "../support/folder.ts";
+import { randomNumbers } from "../support/random-numbers.ts";
 import { sealHeader } from "../support/sealed.ts";
 import { until } from "../support/until.ts";
 import type { SupervisedProcess } from "../vm/child.ts";
@@ -132,18 +134,9 @@ async function idsOf(vm: Vm): Promise<number[]> {
 
 const anyId = async (): Promise<number> => (await idsOf(hostile))[0] ?? 0;
 
-/** The same numbers in every run, below 2 ** 32. */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state;
-  };
-}
-
 function noise(bytes: number, seed: number): Buffer {
   const random = randomNumbers(seed);
-  return Buffer.from(Uint8Array.from({ length: bytes }, () => random() >>> 24));
+  return Buffer.from(Uint8Array.from({ length: bytes }, () => Math.floor(random() * 256)));
 }
 
 describe("a hostile guest does not disturb another's stream", () => {
@@ -249,7 +242,7 @@ describe("the next program can use the port", () => {
   it("after programs were killed at random moments", async () => {
     const random = randomNumbers(7);
     for (let round = 0; round < KILLS; round++) {
-      const delay = (50 + (random() % 1200)) / 1000;
+      const delay = (50 + random() * 1200) / 1000;
       const { status } = await hostile.run(
         `timeout -s KILL ${delay} ${draw(10_000, "victim").replace("'vsockenc", "'vsockenc drop=never")}`,
       );

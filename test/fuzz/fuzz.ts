@@ -1,11 +1,11 @@
 /** Builds the native fuzz targets with clang, runs targets of both kinds, and keeps what they found. */
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../common/package-root.ts";
 import { formatBytes, parseBytes } from "../../host/gpu/session-recording.ts";
 import { TARGETS } from "./targets.ts";
-import { Finding, fuzzTypescript } from "./typescript-fuzzer.ts";
+import { Finding, type FuzzLimits, fuzzTypescript } from "./typescript-fuzzer.ts";
 
 /** A target failed, or could not be built. */
 export class FuzzError extends Error {
@@ -17,12 +17,7 @@ const CORPUS = join(import.meta.dirname, "corpus");
 /** The largest message; a guest's page is smaller. */
 const MAX_INPUT_BYTES = 40_000;
 
-export interface FuzzOptions {
-  /** One of both, or the first that is reached. */
-  readonly runs?: number | undefined;
-  readonly seconds?: number | undefined;
-  /** The same seed gives the same inputs, if only `runs` ends them. */
-  readonly seed: number;
+export interface FuzzOptions extends Omit<FuzzLimits, "progress"> {
   /** Writes the inputs that reach more code into the committed corpus, as few as possible. */
   readonly keep?: boolean;
   /** Shows libFuzzer's progress, or our own. */
@@ -38,22 +33,28 @@ export interface FuzzResult {
   readonly coverage: string;
 }
 
-function run(command: string, args: readonly string[], show: boolean): string {
-  const result = spawnSync(command, args, {
-    cwd: packageRoot,
-    encoding: "utf8",
-    maxBuffer: 1 << 28,
-    stdio: ["ignore", "pipe", show ? "inherit" : "pipe"],
+/** Runs a program. @param show shows what it writes to standard error, too. @returns all that it wrote */
+async function run(command: string, args: readonly string[], show: boolean): Promise<string> {
+  const child = spawn(command, args, { cwd: packageRoot, stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    output += text;
   });
-  const output = `${result.stdout}${result.stderr ?? ""}${result.error?.message ?? ""}`;
-  if (result.status === 0) return output;
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    output += text;
+    if (show) process.stderr.write(text);
+  });
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.on("error", reject).on("close", resolve);
+  });
+  if (status === 0) return output;
   throw new FuzzError(`${command} ${args.join(" ")} failed:\n${output.slice(-8000)}`);
 }
 
-export function buildTargets(show = false): void {
+export async function buildTargets(show = false): Promise<void> {
   const compilers = ["-DCMAKE_C_COMPILER=clang", "-DCMAKE_CXX_COMPILER=clang++"];
-  run("cmake", ["-S", import.meta.dirname, "-B", BUILD, "-G", "Ninja", ...compilers], show);
-  run("cmake", ["--build", BUILD], show);
+  await run("cmake", ["-S", import.meta.dirname, "-B", BUILD, "-G", "Ninja", ...compilers], show);
+  await run("cmake", ["--build", BUILD], show);
 }
 
 /** The committed corpus of a target: a text with one input a line, in the notation of session recordings. */
@@ -77,23 +78,22 @@ function emptyFolder(name: string, inputs: readonly Buffer[] = []): string {
   return folder;
 }
 
-function fuzzNative(name: string, seeds: readonly Buffer[], options: FuzzOptions): FuzzResult {
+async function fuzzNative(name: string, seeds: readonly Buffer[], options: FuzzOptions): Promise<FuzzResult> {
   const { runs = -1, seconds = 0, seed, keep = false, show = false } = options;
   const executable = join(BUILD, name);
   const first = emptyFolder(`seeds-${name}`, [...seeds, ...committed(name)]);
   const found = emptyFolder(`found-${name}`);
   const limits = [`-runs=${runs}`, `-max_total_time=${seconds}`, `-seed=${seed}`];
   const reporting = ["-print_final_stats=1", `-artifact_prefix=${BUILD}/${name}-`, "-print_funcs=0"];
-  const report = run(
+  const report = await run(
     executable,
     [...limits, `-max_len=${MAX_INPUT_BYTES}`, ...reporting, found, first],
-    false,
+    show,
   );
-  if (show) console.log(report.split("\n").slice(-12).join("\n"));
   const number = (pattern: RegExp): number => Number([...report.matchAll(pattern)].at(-1)?.[1] ?? 0);
   if (keep) {
     const merged = emptyFolder(`merged-${name}`);
-    run(executable, ["-merge=1", `-max_len=${MAX_INPUT_BYTES}`, merged, first, found], false);
+    await run(executable, ["-merge=1", `-max_len=${MAX_INPUT_BYTES}`, merged, first, found], false);
     commit(
       name,
       readdirSync(merged).map((file) => readFileSync(join(merged, file))),
@@ -113,23 +113,20 @@ export async function fuzz(name: string, options: FuzzOptions): Promise<FuzzResu
   if (target === undefined)
     throw new FuzzError(`no target ${name}; there are ${[...TARGETS.keys()].join(", ")}`);
   if (target.kind === "native") return fuzzNative(name, target.seeds(), options);
-  const { runs, seconds, seed, keep = false, show = false } = options;
-  const progress = show
-    ? steadily((done, size) => console.log(`${name}: ${done} runs, corpus ${size}`))
-    : undefined;
+  const { keep = false, show = false } = options;
+  const progress = steadily((done: number, size: number) => {
+    if (show) console.log(`${name}: ${done} runs, corpus ${size}`);
+  });
   try {
-    const limits = {
-      ...(runs && { runs }),
-      ...(seconds && { seconds }),
-      ...(progress && { progress }),
-      seed,
-    };
-    const report = await fuzzTypescript(target.target, committed(name), limits);
+    const report = await fuzzTypescript(target.target, committed(name), { ...options, progress });
     if (keep) commit(name, report.corpus);
-    const files = [...report.coverage.values()];
-    const sum = (key: "ran" | "of"): number => files.reduce((total, file) => total + file[key], 0);
-    const coverage = `${sum("ran")} of ${sum("of")} bytes of code`;
-    return { runs: report.runs, seconds: report.seconds, corpus: report.corpus.length, coverage };
+    const { runs, seconds, corpus, coverage } = report;
+    return {
+      runs,
+      seconds,
+      corpus: corpus.length,
+      coverage: `${coverage.ran} of ${coverage.of} bytes of code`,
+    };
   } catch (error) {
     if (!(error instanceof Finding)) throw error;
     mkdirSync(BUILD, { recursive: true });

@@ -39,7 +39,7 @@ async function fuzzAll({
       console.log(`${name.padEnd(14)} ${kind.padEnd(11)} ${what}`);
     return;
   }
-  if (target.some((name) => TARGETS.get(name)?.kind === "native")) buildTargets(true);
+  if (target.some((name) => TARGETS.get(name)?.kind === "native")) await buildTargets(true);
   const seconds = hours ?? (runs === undefined ? DEFAULT_HOURS : undefined);
   const limits = {
     runs: runs && Math.ceil(runs),
@@ -60,7 +60,7 @@ const program = new Command("npm run fuzz --")
   .option("--hours <number>", "for so long, divided among the targets", positive)
   .option("--runs <number>", "so many inputs of each target", positive)
   .option("--seed <number>", "decides the inputs", positive, 1)
-  .option("--keep", "write the smallest corpus with this coverage to test/fuzz/corpus")
+  .option("--keep", "write a small corpus with this coverage to test/fuzz/corpus")
   .action(async (options: Options) => {
     try {
       await fuzzAll(options);

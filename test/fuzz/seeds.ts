@@ -1,10 +1,8 @@
 /** The fuzzers' first inputs: the vectors, in each target's own form. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { packageRoot } from "../../common/package-root.ts";
-import { type DescriptorFields, parseBytes, parseSession } from "../../host/gpu/session-recording.ts";
+import { type DescriptorFields, parseBytes } from "../../host/gpu/session-recording.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { readVectors } from "../vectors/messages.ts";
+import { readRecording } from "../vectors/vhost/recordings.ts";
 
 const TYPE_OFFSET = 5;
 
@@ -29,9 +27,8 @@ const EVENT_IDX_AND_INDIRECT = 3;
 
 /** The hostile descriptor chains, and an honest one. */
 export function virtqueueSeeds(): Buffer[] {
-  const file = join(packageRoot, "test", "vectors", "vhost", "hostile-chains.jsonl");
   const honest = { chain: [[VECTOR_BUFFERS, 24, 1, 1] as const, [VECTOR_BUFFERS + 64, 24, 2, 0] as const] };
-  const faults = parseSession(readFileSync(file, "utf8")).filter((entry) => "fault" in entry);
+  const faults = readRecording("hostile-chains.jsonl").filter((entry) => "fault" in entry);
   return [honest, ...faults].map((entry) => {
     const page = Buffer.alloc(4096);
     ("chain" in entry ? (entry.chain ?? []) : []).forEach((descriptor, i) => {

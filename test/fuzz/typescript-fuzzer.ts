@@ -10,6 +10,7 @@
 import { Session } from "node:inspector/promises";
 import { pathToFileURL } from "node:url";
 import { packageRoot } from "../../common/package-root.ts";
+import { randomNumbers } from "../support/random-numbers.ts";
 
 /** Runs one input; what it throws is a finding. */
 export type Property = (input: Buffer) => void;
@@ -25,10 +26,10 @@ export interface TypescriptTarget {
 export interface FuzzReport {
   readonly runs: number;
   readonly seconds: number;
-  /** Inputs that each reach something which those before do not: a minimal corpus. */
+  /** Inputs that each reach something which those before do not: a small corpus. */
   readonly corpus: readonly Buffer[];
-  /** Of the code in the functions that ran, as V8 sees it (types stripped), by file. */
-  readonly coverage: ReadonlyMap<string, { readonly ran: number; readonly of: number }>;
+  /** Bytes of code (types stripped) that ran, and of the functions that ran, over all files. */
+  readonly coverage: { readonly ran: number; readonly of: number };
 }
 
 /** An input broke the property. */
@@ -46,20 +47,16 @@ const LEAST_BATCH = 32;
 const MOST_BATCH = 4096;
 const MAX_INPUT_BYTES = 4096;
 
-/** Marsaglia's xorshift32. */
-export class Random {
-  #state: number;
+class Random {
+  readonly #next: () => number;
 
   constructor(seed: number) {
-    this.#state = seed | 1;
+    this.#next = randomNumbers(seed);
   }
 
   /** 0 ≤ number < limit */
   below(limit: number): number {
-    this.#state ^= this.#state << 13;
-    this.#state ^= this.#state >>> 17;
-    this.#state ^= this.#state << 5;
-    return (this.#state >>> 0) % limit;
+    return Math.floor(this.#next() * limit);
   }
 
   pick<Item>(items: readonly Item[]): Item {
@@ -70,7 +67,8 @@ export class Random {
 /** Where lengths, sizes and ids go wrong. */
 const NUMBERS = [
   0, 1, 2, 3, 4, 7, 8, 15, 16, 24, 31, 63, 64, 127, 128, 255, 256, 4095, 4096, 16384, 16385, 32767, 65535,
-].concat([65536, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff]);
+  65536, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff,
+];
 
 /** One small change. */
 function changed(input: Buffer, corpus: readonly Buffer[], random: Random): Buffer {
@@ -176,20 +174,26 @@ class Coverage {
     return larger;
   }
 
-  get report(): Map<string, { ran: number; of: number }> {
-    const count = (seen: Uint8Array, least: number): number =>
-      seen.reduce((sum, b) => sum + Number(b >= least), 0);
-    return new Map(
-      [...this.#seen].map(([file, seen]) => [file, { ran: count(seen, 2), of: count(seen, 1) }]),
-    );
+  /** Bytes of code that ran, and of the functions that ran. */
+  get total(): { ran: number; of: number } {
+    let [ran, of] = [0, 0];
+    for (const seen of this.#seen.values()) {
+      for (const byte of seen) {
+        ran += Number(byte === 2);
+        of += Number(byte > 0);
+      }
+    }
+    return { ran, of };
   }
 }
 
 export interface FuzzLimits {
-  readonly runs?: number;
-  readonly seconds?: number;
+  /** One of both, or the first that is reached. */
+  readonly runs?: number | undefined;
+  readonly seconds?: number | undefined;
+  /** The same seed gives the same inputs, if only `runs` ends them. */
   readonly seed: number;
-  /** Told after every batch; a new input of the corpus is told at once. */
+  /** Called after every batch with the inputs so far and the size of the corpus. */
   progress?(runs: number, corpus: number): void;
 }
 
@@ -239,5 +243,5 @@ export async function fuzzTypescript(
   } finally {
     await coverage.stop();
   }
-  return { runs, seconds: elapsed(), corpus, coverage: coverage.report };
+  return { runs, seconds: elapsed(), corpus, coverage: coverage.total };
 }

@@ -346,10 +346,15 @@ static void step(void) {
   }
 }
 
-static bool any_open(void) {
+static void check_clients(void) {
   for (unsigned i = 0; i < VIRGL_MAX_CLIENTS; i++) {
     assert(virgl_clients[i].held_count <= VSOCKENC_MAX_ACQUIRED_RESOURCES);
     assert(virgl_clients[i].read_count <= VSOCKENC_MAX_SLOTS);
+  }
+}
+
+static bool any_open(void) {
+  for (unsigned i = 0; i < VIRGL_MAX_CLIENTS; i++) {
     if (virgl_clients[i].open) return true;
   }
   return false;
@@ -412,7 +417,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   for (unsigned steps = 0; left > 0 && steps < MAX_STEPS; steps++) {
     step();
     unsigned turns = watch_count;
-    for (unsigned i = 0; i < turns && turn(i); i++) any_open();
+    for (unsigned i = 0; i < turns && turn(i); i++) check_clients();
   }
   finish();
   assert(open_descriptors() == at_rest);

@@ -1,4 +1,5 @@
 import { buildElement, GST_ENVIRONMENT } from "../../element/support/programs.ts";
+import { randomNumbers } from "../../support/random-numbers.ts";
 import type { Case, Figure } from "../case.ts";
 import { FAULTS, type Outcome } from "../faults/faults.ts";
 import { spread } from "../statistics.ts";
@@ -6,15 +7,6 @@ import { spread } from "../statistics.ts";
 const MOST_SECONDS = 2;
 /** Of a relay's private memory. */
 const MOST_GROWTH = 1.1;
-
-/** The same numbers for the same seed (constants of Numerical Recipes). */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 function row(what: string, seed: number, outcome: Outcome): Figure {
   const { times, lost, wrong, left, memory } = outcome;

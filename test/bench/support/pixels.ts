@@ -1,27 +1,20 @@
 /** Pictures for encoders: scrolling pages of text. */
+import { randomNumbers } from "../../support/random-numbers.ts";
 
 const CELL = { width: 8, height: 16 };
 /** Pixels that the text moves from picture to picture. */
 const SCROLL = 8;
 
-/** Repeatable (constants of Numerical Recipes), so every run encodes the same. */
-function* randomNumbers(seed: number): Generator<number, never, void> {
-  for (let state = seed; ; ) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    yield state / 2 ** 32;
-  }
-}
-
 /** A page of made-up glyphs, one byte a pixel, `height` rows and as many as the scrolling needs. */
 function textPage(width: number, height: number): Uint8Array {
   const random = randomNumbers(1);
   const glyphs = Array.from({ length: 64 }, (_, glyph) =>
-    Array.from({ length: CELL.width * CELL.height }, () => glyph > 16 && random.next().value < 0.3),
+    Array.from({ length: CELL.width * CELL.height }, () => glyph > 16 && random() < 0.3),
   );
   const page = new Uint8Array(width * height).fill(0xf0);
   for (let top = 0; top + CELL.height <= height; top += CELL.height) {
     for (let left = 0; left + CELL.width <= width; left += CELL.width) {
-      const glyph = glyphs[Math.floor(random.next().value * glyphs.length)] ?? [];
+      const glyph = glyphs[Math.floor(random() * glyphs.length)] ?? [];
       glyph.forEach((ink, at) => {
         if (ink) page[(top + Math.floor(at / CELL.width)) * width + left + (at % CELL.width)] = 0x20;
       });

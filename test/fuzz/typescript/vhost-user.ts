@@ -3,10 +3,6 @@
  * right only the request says; a memory table is mapped.
  */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { packageRoot } from "../../../common/package-root.ts";
-import { parseSession } from "../../../host/gpu/session-recording.ts";
 import {
   MAX_PAYLOAD_BYTES,
   MAX_REGIONS,
@@ -21,15 +17,15 @@ import {
 } from "../../../host/gpu/vhost-user-protocol.ts";
 import { GuestMemory } from "../../../host/native/guest-memory.ts";
 import { createMemory, duplicateDescriptor } from "../../../host/native/os-addon.ts";
+import { readRecordings } from "../../vectors/vhost/recordings.ts";
 import type { TypescriptTarget } from "../typescript-fuzzer.ts";
 
 const MEMORY_BYTES = 1 << 20;
 
 function seeds(): Buffer[] {
-  const folder = join(packageRoot, "test", "vectors", "vhost");
-  const files = readdirSync(folder).filter((name) => name.endsWith(".jsonl"));
-  const entries = files.flatMap((name) => parseSession(readFileSync(join(folder, name), "utf8")));
-  const messages = entries.flatMap((entry) => ("message" in entry ? [entry] : []));
+  const messages = readRecordings()
+    .flat()
+    .flatMap((entry) => ("message" in entry ? [entry] : []));
   const inputs = messages.map(({ message, payload }) => {
     const header = Buffer.alloc(MESSAGE_HEADER_BYTES);
     header.writeUInt32LE(message, 0);

@@ -15,7 +15,7 @@ it.each([...TARGETS.keys()])(`%s survives ${RUNS} inputs`, { timeout: BUILD_HANG
 });
 
 describe("the fuzzer for TypeScript", () => {
-  /** Whoever sees only whether it throws needs 2^32 inputs; coverage leads there step by step. */
+  /** Without coverage, 2^32 inputs would be needed to get to the end. */
   function maze(input: Buffer): number {
     if (input[0] !== 0x76) return 0;
     if (input[1] !== 0x65) return 1;

@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
-import { BUILD_HANG_MS, TEST_HANG_MS } from "./test/support/hang.ts";
+import { BUILD_HANG_MS, HANG_MS, TEST_HANG_MS } from "./test/support/hang.ts";
 import { SANITIZED_ADDONS, SANITIZER_RUNTIME } from "./test/unit/videotoolbox/support/sanitized.ts";
 
 /** Test files that compile or wait for programs for half a minute or more. */
@@ -16,8 +16,10 @@ class LongFirst extends BaseSequencer {
   }
 }
 
+/** By default expect.poll gives up after a second, which a busy machine needs for a single answer of a browser. */
+const POLL = { expect: { poll: { timeout: HANG_MS } } };
 /** Hooks may compile. */
-const LIMITS = { testTimeout: TEST_HANG_MS, hookTimeout: BUILD_HANG_MS };
+const LIMITS = { testTimeout: TEST_HANG_MS, hookTimeout: BUILD_HANG_MS, ...POLL };
 
 /** The VideoToolbox back end against its stand-in: built, and run, with sanitizers. */
 const VIDEOTOOLBOX = [
@@ -96,6 +98,7 @@ export default defineConfig({
           // A test may boot a guest, whose image may have to be built first.
           testTimeout: BUILD_HANG_MS,
           hookTimeout: BUILD_HANG_MS,
+          ...POLL,
           fileParallelism: false,
         },
       },

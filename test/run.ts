@@ -2,7 +2,7 @@
  * `npm test`: runs every suite, one after the other, and ends with the line `N passed, N failed`.
  *
  * The numbers come from the runners' own result files (vitest's and ctest's); a runner that fails without a failed test
- * counts as one failure.
+ * counts as one failure. The failed tests are named again at the end, because the log of all suites is long.
  */
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -14,7 +14,29 @@ import { packageRoot } from "../common/package-root.ts";
 interface Counts {
   readonly passed: number;
   readonly failed: number;
+  /** Names and messages of failed tests; absent: the runner gives none. */
+  readonly failures?: readonly string[];
 }
+
+/** Of vitest's JSON report. */
+interface VitestReport {
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    /** Of the file itself, e.g. of an import. */
+    readonly message: string;
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly fullName: string;
+      readonly failureMessages: readonly string[];
+    }[];
+  }[];
+}
+
+/** Of a message at the end. */
+const MESSAGE_CHARACTERS = 2000;
 
 interface Suite {
   readonly name: string;
@@ -51,9 +73,27 @@ async function check(...commands: readonly (readonly string[])[]): Promise<Count
 async function vitest(project: string, scratch: string): Promise<Counts> {
   const file = join(scratch, "vitest.json");
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
-  const status = await run("npx", ["vitest", "run", "--project", project, ...reporters]);
-  const report = readJson(file) as { numPassedTests: number; numFailedTests: number } | undefined;
-  return counted(status, { passed: report?.numPassedTests ?? 0, failed: report?.numFailedTests ?? 0 });
+  const ended = await run("npx", ["vitest", "run", "--project", project, ...reporters]);
+  const report = readJson(file) as VitestReport | undefined;
+  if (report === undefined) return counted(ended, { passed: 0, failed: 0 });
+  return counted(ended, {
+    passed: report.numPassedTests,
+    failed: report.numFailedTests,
+    failures: report.testResults.flatMap(({ name, status, message, assertionResults }) => {
+      const failed = assertionResults.filter((result) => result.status === "failed");
+      // A hook's error is not in the report.
+      if (status === "failed" && failed.length === 0)
+        return [failure(name, message || "see this file's part of the log")];
+      return failed.map(({ fullName, failureMessages }) =>
+        failure(`${name} > ${fullName}`, ...failureMessages),
+      );
+    }),
+  });
+}
+
+function failure(name: string, ...messages: readonly string[]): string {
+  const where = name.replace(`${packageRoot}/`, "");
+  return `FAILED ${where}\n${messages.join("\n").slice(0, MESSAGE_CHARACTERS)}`;
 }
 
 function readJson(file: string): unknown {
@@ -80,12 +120,16 @@ async function ctest(scratch: string, sanitizers: string): Promise<Counts> {
     junit,
   ];
   const status = await run("ctest", ["--test-dir", build, ...options]);
-  const suite = /<testsuite[^>]*>/.exec(readFileSync(junit, "utf8"))?.[0] ?? "";
+  const report = readFileSync(junit, "utf8");
+  const suite = /<testsuite[^>]*>/.exec(report)?.[0] ?? "";
   const number = (name: string): number => Number(new RegExp(`${name}="(\\d+)"`).exec(suite)?.[1] ?? 0);
   const failed = number("failures") + number("errors");
   return counted(status, {
     passed: number("tests") - failed - number("skipped") - number("disabled"),
     failed,
+    failures: [...report.matchAll(/<testcase name="([^"]*)"[^>]*status="fail"/g)].map(([, name = ""]) =>
+      failure(name),
+    ),
   });
 }
 
@@ -145,7 +189,7 @@ async function main(): Promise<void> {
   const unknown = only?.filter((name) => !SUITES.some((suite) => suite.name === name)) ?? [];
   if (unknown.length > 0) program.error(`unknown suite: ${unknown.join(", ")}`);
 
-  const rows: { name: string; passed: number; failed: number; seconds: number }[] = [];
+  const rows: (Counts & { name: string; seconds: number })[] = [];
   for (const suite of SUITES.filter(({ name }) => only === undefined || only.includes(name))) {
     console.log(`\n== ${suite.name}: ${suite.what}`);
     const scratch = mkdtempSync(join(tmpdir(), "vsockenc-test-"));
@@ -155,6 +199,7 @@ async function main(): Promise<void> {
   }
   const sum = (key: "passed" | "failed"): number => rows.reduce((total, row) => total + row[key], 0);
   console.log("");
+  for (const text of rows.flatMap(({ failures = [] }) => failures)) console.log(`${text}\n`);
   for (const { name, passed, failed, seconds } of rows) {
     console.log(`${name.padEnd(12)} ${passed} passed, ${failed} failed in ${seconds} s`);
   }

@@ -115,7 +115,7 @@ test("the statistics show rates, stages, encoder, tier and dropped frames", asyn
   await viewer.untilPainted(5);
   await button(viewer, "Statistics").click();
   const text = () => viewer.page.locator("#statistics").innerText();
-  await expect.poll(text, { timeout: 10_000 }).toMatch(/Guest: newest\s+3/);
+  await expect.poll(text).toMatch(/Guest: newest\s+3/);
   const shown = await text();
   for (const part of [
     /paints per second/,

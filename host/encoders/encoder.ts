@@ -109,7 +109,7 @@ export interface EncodedPacket {
  * - read: the picture's pixels will not be read again for this frame.
  * - dropped: the encoder returned no access unit, or flush() or close() removed the frame.
  * - frame-failed: this frame cannot be encoded; the session continues.
- * - failed: the session as a whole has failed; it takes no more frames.
+ * - failed: the session as a whole has failed; it takes no more frames. hung: its driver did not answer.
  * - replaced: another encoder, or the same one opened again, continues the stream with a key frame.
  * - note: for the log: the encoder's name, what it rejected, what has been recovered.
  */
@@ -118,7 +118,7 @@ export type EncoderEvent =
   | ({ readonly kind: "packet" } & EncodedPacket)
   | { readonly kind: "dropped"; readonly frame: number; readonly reason: "flushed" | "encoder" }
   | { readonly kind: "frame-failed"; readonly frame: number; readonly message: string }
-  | { readonly kind: "failed"; readonly message: string }
+  | { readonly kind: "failed"; readonly message: string; readonly hung?: true }
   | { readonly kind: "replaced"; readonly from: EncoderDescription; readonly to: EncoderDescription }
   | { readonly kind: "note"; readonly message: string };
 
@@ -150,7 +150,11 @@ export interface EncoderSession {
   drain(): Promise<void>;
   /** Drops every queued frame (those being encoded may still become packets), then settles. */
   flush(): Promise<void>;
-  /** Flushes and ends the session. No event follows. */
+  /**
+   * Flushes and ends the session. No event follows.
+   *
+   * @throws EncoderHungError when the driver does not answer; the session has ended all the same.
+   */
   close(): Promise<void>;
 }
 
@@ -164,7 +168,7 @@ export interface EncoderBackend {
   offers(): Promise<readonly EncoderOffer[]>;
   /** The reason why `offers` is empty. */
   readonly unavailable?: string | undefined;
-  /** @throws EncoderUnavailableError, EncoderFailedError, EncoderFullError */
+  /** @throws EncoderUnavailableError, EncoderFailedError, EncoderFullError, EncoderHungError */
   open(configuration: EncoderConfiguration, listener: EncoderListener): Promise<EncoderSession>;
 }
 
@@ -186,6 +190,11 @@ export class EncoderFailedError extends EncoderError {
 /** The encoder works, but has no room for another session now. */
 export class EncoderFullError extends EncoderError {
   override readonly name = "EncoderFullError";
+}
+
+/** The driver does not answer. What it has keeps a thread and its memory until the process ends. */
+export class EncoderHungError extends EncoderError {
+  override readonly name = "EncoderHungError";
 }
 
 /** More frames are unanswered than a session allows. */

@@ -14,6 +14,7 @@ import {
   type EncoderEvent,
   EncoderFailedError,
   EncoderFullError,
+  EncoderHungError,
   type EncoderListener,
   type EncoderSession,
   EncoderUnavailableError,
@@ -28,6 +29,8 @@ interface Opened {
   readonly session: EncoderSession;
 }
 
+type Loss = EncoderEvent & { readonly kind: "failed" };
+
 export class FallbackSession implements EncoderSession {
   readonly #order: EncoderOrder;
   readonly #listener: EncoderListener;
@@ -37,7 +40,7 @@ export class FallbackSession implements EncoderSession {
   /** Encoders that the stream has left. */
   readonly #left = new Set<EncoderBackend>();
   /** Why the open encoder has failed. */
-  #loss: string | undefined;
+  #loss: Loss | undefined;
   /** While no encoder is open; settles when one is, or when the session has failed. */
   #replacing: Promise<void> | undefined;
   readonly #held: { readonly source: FrameSource; readonly request: FrameRequest }[] = [];
@@ -105,7 +108,17 @@ export class FallbackSession implements EncoderSession {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#replacing;
-    await this.#opened.session.close();
+    await this.#closeOpened();
+  }
+
+  /** Closes the encoder, also one whose driver does not answer. */
+  async #closeOpened(): Promise<void> {
+    try {
+      await this.#opened.session.close();
+    } catch (error) {
+      if (!(error instanceof EncoderHungError)) throw error;
+      this.#order.hung(this.#opened.backend, error.message);
+    }
   }
 
   #onEvent(event: EncoderEvent): void {
@@ -113,7 +126,8 @@ export class FallbackSession implements EncoderSession {
     if (event.kind !== "failed") {
       this.#listener(event);
     } else if (!this.#closed) {
-      this.#loss = event.message;
+      if (event.hung) this.#order.hung(this.#opened.backend, event.message);
+      this.#loss = event;
       this.#replacing ??= this.#replace();
     }
   }
@@ -122,10 +136,10 @@ export class FallbackSession implements EncoderSession {
   async #replace(): Promise<void> {
     // A new encoder may fail before its first frame.
     while (this.#loss !== undefined && this.#failure === undefined && !this.#closed) {
-      const reason = this.#loss;
+      const loss = this.#loss;
       this.#loss = undefined;
       try {
-        await this.#openNext(reason);
+        await this.#openNext(loss);
       } catch (error) {
         this.#failure = new EncoderFailedError(errorText(error));
       }
@@ -138,15 +152,15 @@ export class FallbackSession implements EncoderSession {
   }
 
   /** @throws EncoderFailedError with the reasons, the last encoder's first */
-  async #openNext(reason: string): Promise<void> {
+  async #openNext({ message: reason, hung }: Loss): Promise<void> {
     const { backend, session } = this.#opened;
-    const again = this.#trial.failed(reason);
+    const again = hung === undefined && this.#trial.failed(reason);
     if (!again) this.#left.add(backend);
     const others = this.#order.encoders.filter((other) => other !== backend && !this.#left.has(other));
     const next = again ? [backend, ...others] : others;
     if (next.length === 0) throw new EncoderFailedError(reason);
     // Answers the frames of the failed encoder, and frees what the next one may need.
-    await session.close();
+    await this.#closeOpened();
     const onEvent = (event: EncoderEvent): void => this.#onEvent(event);
     try {
       this.#opened = await openFirst(next, this.#order, this.#configuration, onEvent);
@@ -200,6 +214,7 @@ async function openFirst(
       if (error instanceof EncoderUnavailableError) rejections.push(reason);
       else failures.push(reason);
       if (error instanceof EncoderFullError) order.full(backend);
+      if (error instanceof EncoderHungError) order.hung(backend, error.message);
     }
   }
   const { codec, width, height } = configuration;

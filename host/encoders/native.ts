@@ -1,7 +1,7 @@
 /**
  * Native encoders, in media.node (host/native/media/binding/session_binding.cc). Their sessions reject frames that must
- * not reach the encoder, limit the unanswered frames, and pass the native events on. Their back ends find out, once, which
- * encoders work.
+ * not reach the encoder, limit the unanswered frames, pass the native events on, and give hardware up whose driver does not
+ * answer. Their back ends find out, once, which encoders work.
  */
 import { errorText } from "../../common/error-text.ts";
 import { loadAddon } from "../../common/load-addon.ts";
@@ -16,6 +16,7 @@ import {
   type EncoderEvent,
   EncoderFailedError,
   EncoderFullError,
+  EncoderHungError,
   type EncoderListener,
   type EncoderOffer,
   type EncoderSession,
@@ -23,6 +24,7 @@ import {
   type FrameRequest,
   type FrameSource,
 } from "./encoder.ts";
+import { HangWatch } from "./hang-watch.ts";
 import { describeStream, planStream, type Rates, type StreamPlan, sameStream } from "./plan.ts";
 import { type ProbeFailure, probeEncoder } from "./probe.ts";
 
@@ -68,6 +70,8 @@ interface NativeSession {
   close(): void;
   /** Call it once, after "closed"; settles when the thread has ended. */
   join(): Promise<void>;
+  /** Gives up a session whose thread does not return: no event follows, and the thread is not waited for. */
+  abandon(): void;
 }
 
 interface SessionAddon {
@@ -109,7 +113,12 @@ class NativeEncoderSession implements EncoderSession {
   /** Resolvers of the "passed" events, by token. */
   readonly #marks = new Map<number, () => void>();
   #nextMark = 1;
-  #unanswered = 0;
+  /** Frames, and whether their pixels have been read. */
+  readonly #unanswered = new Map<number, { read: boolean }>();
+  /** Of hardware; software does not hang, but is slow on a busy machine. */
+  readonly #watch: HangWatch | undefined;
+  #isOpen = false;
+  #abandoned = false;
   #lastPtsNs = -1;
   /** An access unit is missing in the stream: the next frame must not refer to it. */
   #keyDue = false;
@@ -134,11 +143,17 @@ class NativeEncoderSession implements EncoderSession {
         });
       }
     };
+    if (encoder.offer.hardware) {
+      const isOwed = (): boolean =>
+        !this.#isOpen || this.#closed || this.#unanswered.size > 0 || this.#marks.size > 0;
+      this.#watch = new HangWatch(isOwed, (seconds) => this.#abandon(seconds));
+    }
     try {
       this.#native = new (native().NativeSession)(settings, rethrowing);
     } catch (error) {
       throw new EncoderFailedError(`${encoder.offer.name}: ${errorText(error)}`);
     }
+    this.#watch?.asked();
   }
 
   get description(): EncoderDescription {
@@ -146,7 +161,8 @@ class NativeEncoderSession implements EncoderSession {
   }
 
   /**
-   * @throws EncoderUnavailableError from `plan`; EncoderFailedError, EncoderFullError when the encoder does not open.
+   * @throws EncoderUnavailableError from `plan`; EncoderFailedError, EncoderFullError, EncoderHungError when the encoder does
+   *   not open.
    */
   static async open(
     encoder: NativeEncoder,
@@ -167,8 +183,8 @@ class NativeEncoderSession implements EncoderSession {
     const { frame } = request;
     if (this.#closed) throw new EncoderFailedError("the session is closed");
     if (this.#failure !== undefined) throw this.#failure;
-    checkInFlight(frame, this.#unanswered);
-    this.#unanswered++;
+    checkInFlight(frame, this.#unanswered.size);
+    this.#unanswered.set(frame, { read: false });
     const message = this.#rejection(source, request);
     if (message !== undefined) {
       queueMicrotask(() => {
@@ -178,6 +194,7 @@ class NativeEncoderSession implements EncoderSession {
       return;
     }
     this.#lastPtsNs = request.ptsNs;
+    this.#watch?.asked();
     this.#native.encode(source.handle, frame, request.forceKeyFrame || this.#keyDue);
     this.#keyDue = false;
   }
@@ -218,6 +235,7 @@ class NativeEncoderSession implements EncoderSession {
     const token = this.#nextMark++;
     const { promise, resolve } = withResolvers();
     this.#marks.set(token, resolve);
+    this.#watch?.asked();
     this.#native.mark(token);
     return promise;
   }
@@ -230,17 +248,22 @@ class NativeEncoderSession implements EncoderSession {
   close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = true;
+      this.#watch?.asked();
       this.#native.close();
     }
     return this.#closing.promise;
   }
 
   #onEvent(event: SessionEvent): void {
+    if (this.#abandoned) return;
+    this.#watch?.answered();
     switch (event.kind) {
       case "opened":
+        this.#isOpen = true;
         this.#opening.resolve();
         return;
       case "open-failed":
+        this.#isOpen = true;
         this.#opening.reject(
           new (isFull(event.message) ? EncoderFullError : EncoderFailedError)(event.message),
         );
@@ -252,19 +275,55 @@ class NativeEncoderSession implements EncoderSession {
       case "closed":
         this.#closing.resolve(this.#native.join());
         return;
+      case "read": {
+        const frame = this.#unanswered.get(event.frame);
+        if (frame !== undefined) frame.read = true;
+        break;
+      }
       case "packet":
-        this.#unanswered--;
+        this.#unanswered.delete(event.frame);
         this.#listener(this.#checkSize(event));
         return;
       case "dropped":
       case "frame-failed":
-        this.#unanswered--;
+        this.#unanswered.delete(event.frame);
         break;
       case "failed":
         this.#failure = new EncoderFailedError(event.message);
         break;
     }
     this.#listener(event);
+  }
+
+  /** Answers, in the place of a driver that does not, everything that is unanswered. */
+  #abandon(seconds: number): void {
+    const message = `the driver has not answered for ${seconds} s`;
+    this.#abandoned = true;
+    this.#native.abandon();
+    for (const [frame, { read }] of this.#unanswered) {
+      if (!read) this.#listener({ kind: "read", frame });
+      this.#listener(
+        this.#closed
+          ? { kind: "dropped", frame, reason: "flushed" }
+          : { kind: "frame-failed", frame, message },
+      );
+    }
+    this.#unanswered.clear();
+    for (const passed of this.#marks.values()) passed();
+    this.#marks.clear();
+    const error = new EncoderHungError(`${this.#encoder.offer.name}: ${message}`);
+    this.#failure = new EncoderFailedError(error.message);
+    if (!this.#isOpen) {
+      this.#closing.resolve();
+      this.#closed = true;
+      this.#opening.reject(error);
+    } else if (this.#closed) {
+      this.#closing.reject(error);
+    } else {
+      this.#closing.resolve();
+      this.#closed = true;
+      this.#listener({ kind: "failed", message, hung: true });
+    }
   }
 
   #checkSize(packet: EncoderEvent & { kind: "packet" }): EncoderEvent {

@@ -3,8 +3,9 @@
  *
  * A stream leaves an encoder that fails at its first frames, or three times within a minute; after any other failure it
  * opens the same encoder again. An encoder that a stream has left is passed over by new streams: for ten seconds, and for
- * twice as long each time that it disappoints again, up to ten minutes. One that had no room for a session is passed over
- * for a second. Passed over means tried last, so that a host with one encoder uses that one.
+ * twice as long each time that it disappoints again, up to ten minutes. One whose driver hangs is passed over for ten minutes
+ * at once, because each attempt costs a thread. One that had no room for a session is passed over for a second. Passed over
+ * means tried last, so that a host with one encoder uses that one.
  */
 import type { EncoderBackend } from "./encoder.ts";
 
@@ -59,18 +60,23 @@ export class EncoderOrder {
     this.#fullUntilMs.set(backend, this.#now() + FULL_PAUSE_MS);
   }
 
-  /** A stream begins to use the encoder. */
-  trial(backend: EncoderBackend): EncoderTrial {
-    return new EncoderTrial(this.#now, (reason) => this.#left(backend, reason));
+  /** The encoder's driver does not answer. */
+  hung(backend: EncoderBackend, reason: string): void {
+    this.#left(backend, reason, LAST_PAUSE_MS);
   }
 
-  #left(backend: EncoderBackend, reason: string): void {
+  /** A stream begins to use the encoder. */
+  trial(backend: EncoderBackend): EncoderTrial {
+    return new EncoderTrial(this.#now, (reason) => this.#left(backend, reason, FIRST_PAUSE_MS));
+  }
+
+  #left(backend: EncoderBackend, reason: string, leastMs: number): void {
     const now = this.#now();
     const last = this.#pauses.get(backend);
     // The encoder's other streams leave it too.
-    if (last !== undefined && now < last.untilMs) return;
+    if (last !== undefined && now < last.untilMs && last.ms >= leastMs) return;
     const isRecent = last !== undefined && now < last.untilMs + LAST_PAUSE_MS;
-    const ms = isRecent ? Math.min(2 * last.ms, LAST_PAUSE_MS) : FIRST_PAUSE_MS;
+    const ms = Math.max(isRecent ? Math.min(2 * last.ms, LAST_PAUSE_MS) : 0, leastMs);
     this.#pauses.set(backend, { ms, untilMs: now + ms });
     this.#onPassedOver(backend.name, reason, ms);
   }

@@ -141,6 +141,55 @@ describe("an encoder that fails in the stream", () => {
   });
 });
 
+describe("an encoder that hangs", () => {
+  /** The log has it once, and the relay ends in order although a thread never does. */
+  async function passedOverAndEnds(reason: RegExp): Promise<void> {
+    expect(logged("passed over")).toMatchObject([
+      { encoder: "h264_nvenc", reason: expect.stringMatching(reason), pauseS: 600 },
+    ]);
+    relay.child.kill("SIGTERM");
+    await relay.ended;
+    expect(relay.child.exitCode).toBe(0);
+  }
+
+  it("in the stream is left for the next one in the same session", async () => {
+    await startRelay("");
+    const { guest, encoder } = await stream();
+    expect(encoder).toBe("h264_nvenc");
+    expect(await encode(guest, 1, 4)).toEqual(["key", ...deltas(2)]);
+    setFault("hang 4");
+    // The second one waits behind the first.
+    guest.frame(4, 0);
+    guest.frame(5, 0);
+    await until(() => guest.all("error").length === 2, "the frames' answers");
+    expect(await encode(guest, 6, 9)).toEqual(["key", ...deltas(2)]);
+    expect((await stream()).encoder).toBe("libx264");
+    expect(uses("relay")).toEqual(["open any", "opened", "hangs"]);
+    await passedOverAndEnds(/has not answered for 5 s/);
+  });
+
+  it("while it opens is left for the next one", async () => {
+    await startRelay("");
+    setFault("open hang");
+    const { guest, encoder } = await stream();
+    expect(encoder).toBe("libx264");
+    expect(await encode(guest, 1, 4)).toEqual(["key", ...deltas(2)]);
+    await passedOverAndEnds(/h264_nvenc: the driver has not answered/);
+  });
+
+  it("while it is closed holds the link's next stream up no longer than that", async () => {
+    await startRelay("");
+    const { guest } = await stream();
+    expect(await encode(guest, 1, 4)).toEqual(["key", ...deltas(2)]);
+    setFault("close hang");
+    // Another size needs a new encoder.
+    const configured = guest.next("configured");
+    guest.configure(2, { width: 32 });
+    expect((await configured).body.encoder).toBe("libx264");
+    await passedOverAndEnds(/h264_nvenc: the driver has not answered/);
+  });
+});
+
 it("a worker leaves an encoder too, and has nothing to probe", async () => {
   // A worker may read the package, and write nothing.
   const folder = mkdtempSync(join(dirname(library), "fault-"));
@@ -188,8 +237,8 @@ describe("an encoder that is probed", () => {
       }),
     );
     expect((await stream()).encoder).toBe("libx264");
-    const pids = readFileSync(`${faultFile}.log`, "utf8").match(/^\d+/gm) ?? [];
-    expect(pids).toHaveLength(1);
+    const pids = new Set(readFileSync(`${faultFile}.log`, "utf8").match(/^\d+/gm));
+    expect(pids.size).toBe(1);
     for (const pid of pids) await until(() => !isRunning(Number(pid)), "the end of the probe's process");
   });
 

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import {
   EncoderFailedError,
   EncoderFullError,
+  EncoderHungError,
   type EncoderSession,
   EncoderUnavailableError,
   type FrameSource,
@@ -170,6 +171,62 @@ describe("an encoder that has worked for a stream", () => {
     await settled(session);
     expect(session.description.encoder).toBe("software");
     expect(scene.recorder.notes).toEqual(["card: the card has gone; the next one is used"]);
+  });
+});
+
+describe("an encoder whose driver hangs", () => {
+  /** How it hangs, and the stream's encoder afterwards. */
+  const HANGS: [string, (scene: ReturnType<typeof setUp>) => Promise<string>][] = [
+    [
+      "at a frame",
+      async ({ card, open }) => {
+        const session = await open();
+        await encodeAll(session, 0, 5);
+        card.last.hang();
+        await settled(session);
+        const { encoder } = session.description;
+        await session.close();
+        return encoder;
+      },
+    ],
+    [
+      "while it opens",
+      async ({ card, first }) => {
+        card.error = new EncoderHungError("no answer");
+        const encoder = await first();
+        card.error = undefined;
+        return encoder;
+      },
+    ],
+    [
+      "while it is closed",
+      async ({ card, open }) => {
+        const session = await open();
+        card.last.closingError = new EncoderHungError("no answer");
+        await session.close();
+        return "software";
+      },
+    ],
+  ];
+
+  it.each(HANGS)("%s is passed over for ten minutes at once", async (_, hang) => {
+    const scene = setUp();
+    expect(await hang(scene)).toBe("software");
+    expect(passedOver).toEqual(["card: no answer, 600 s"]);
+    now += 10 * MINUTE - 1;
+    expect(await scene.first()).toBe("software");
+    now += 1;
+    expect(await scene.first()).toBe("card");
+  });
+
+  it("is passed over for longer than one that fails", async () => {
+    const scene = setUp();
+    const streams = [await scene.open(), await scene.open()];
+    const [fails, hangs] = scene.card.sessions;
+    fails?.fail();
+    hangs?.hang();
+    await Promise.all(streams.map(settled));
+    expect(passedOver).toEqual(["card: no luck, 10 s", "card: no answer, 600 s"]);
   });
 });
 

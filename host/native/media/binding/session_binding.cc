@@ -205,6 +205,7 @@ class EventPoster : public EventSink {
   void Release() {
     const std::lock_guard lock(mutex_);
     if (reachable_) listener_.Release();
+    reachable_ = false;
   }
 
  private:
@@ -224,10 +225,11 @@ class SessionBinding : public Napi::ObjectWrap<SessionBinding> {
                            InstanceMethod<&SessionBinding::Flush>("flush"),
                            InstanceMethod<&SessionBinding::Close>("close"),
                            InstanceMethod<&SessionBinding::Join>("join"),
+                           InstanceMethod<&SessionBinding::Abandon>("abandon"),
                        });
   }
 
-  // new (settings, onEvent). The object keeps itself alive until join() has settled.
+  // new (settings, onEvent). The object keeps itself alive until join() has settled or abandon().
   explicit SessionBinding(const Napi::CallbackInfo &info) : ObjectWrap(info) {
     const auto settings = info[0].As<Napi::Object>();
     EncoderFactory open = ReadEncoder(settings);
@@ -305,6 +307,15 @@ class SessionBinding : public Napi::ObjectWrap<SessionBinding> {
     const Napi::Promise promise = worker->Promise();
     worker->Queue();  // it deletes itself
     return promise;
+  }
+
+  // abandon(): neither this object's end nor the environment's waits for the thread. What the
+  // thread uses stays until the process ends.
+  void Abandon(const Napi::CallbackInfo &) {
+    if (!session_) return;
+    poster_.release()->Release();
+    session_.release()->Abandon();
+    Unref();
   }
 
   bool takes_surfaces_ = false;  // its encoder reads IOSurfaces as they are

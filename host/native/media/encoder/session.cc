@@ -80,6 +80,17 @@ void Session::Close() {
   Push(CloseJob{});
 }
 
+void Session::Abandon() {
+  std::list<Job> dropped;  // destroyed without the lock
+  {
+    const std::lock_guard lock(mutex_);
+    dropped.swap(jobs_);
+    closing_ = true;
+    jobs_.push_back(CloseJob{});
+  }
+  wake_.notify_one();
+}
+
 void Session::Run() {
 #ifdef __linux__
   pthread_setname_np(pthread_self(), "vsockenc-encode");  // shown by top -H and perf

@@ -45,6 +45,9 @@ class Session : private EventSink {
   void Mark(uint32_t token);
   void CancelFrames();
   void Close();
+  // Instead of Close() if the encoder does not return; the session must not be deleted then. Lets
+  // go of the frames that are queued; the thread ends if it ever returns.
+  void Abandon();
 
  private:
   struct FrameJob {

@@ -8,11 +8,13 @@
  *   open hang      opening it never ends
  *   open full      it has no room for another session, in NVENC's words
  *   frame N        the Nth frame of each session fails, counted from 1
+ *   hang N         the Nth frame of each session never ends
+ *   close hang     closing it never ends
  *   (empty)        none
  *
  * Each use is a line of the file with ".log" behind its name, or on stderr where the process may
- * not write it: the process id, a space, and "open" with the number of the GPU, "opened" or
- * "failed".
+ * not write it: the process id, a space, and "open" with the number of the GPU, "opened", "failed"
+ * or "hangs".
  */
 #define _GNU_SOURCE /* RTLD_NEXT */
 #include <dlfcn.h>
@@ -55,6 +57,11 @@ static void record(const char *what, const char *detail) {
   if (file) fclose(file);
 }
 
+static void hang(void) {
+  record("hangs", "");
+  for (;;) sleep(1);
+}
+
 const AVCodec *avcodec_find_encoder_by_name(const char *name) {
   const AVCodec *(*real)(const char *) = dlsym(RTLD_NEXT, "avcodec_find_encoder_by_name");
   return real(strcmp(name, "h264_nvenc") == 0 ? "libx264" : name);
@@ -73,7 +80,7 @@ int avcodec_open2(AVCodecContext *context, const AVCodec *codec, AVDictionary **
   const char *gpu = option(*options, "gpu");
   record("open ", gpu ? gpu : "any");
   if (told("open crash")) __builtin_trap();
-  while (told("open hang")) pause();
+  if (told("open hang")) hang();
   if (told("open full")) {
     av_log(context, AV_LOG_ERROR, "OpenEncodeSessionEx failed: out of memory (10): (no details)\n");
     return AVERROR_EXTERNAL;
@@ -103,6 +110,14 @@ int avcodec_send_frame(AVCodecContext *context, const AVFrame *frame) {
       record("failed", "");
       return AVERROR_EXTERNAL;
     }
+    snprintf(fault, sizeof fault, "hang %d", session->frames);
+    if (told(fault)) hang();
   }
   return real(context, frame);
+}
+
+void avcodec_free_context(AVCodecContext **context) {
+  void (*real)(AVCodecContext **) = dlsym(RTLD_NEXT, "avcodec_free_context");
+  if (*context && (*context)->opaque && told("close hang")) hang();
+  real(context);
 }

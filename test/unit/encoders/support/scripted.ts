@@ -17,6 +17,8 @@ class ScriptedSession implements EncoderSession {
   readonly #listener: EncoderListener;
   readonly waiting: FrameRequest[] = [];
   closed = false;
+  /** Thrown by close. */
+  closingError: Error | undefined;
   #failed = false;
 
   constructor(encoder: string, listener: EncoderListener) {
@@ -51,6 +53,13 @@ class ScriptedSession implements EncoderSession {
     this.#listener({ kind: "failed", message });
   }
 
+  /** As a native session whose driver does not answer. */
+  hang(message = "no answer"): void {
+    this.#failed = true;
+    this.#drop("encoder");
+    this.#listener({ kind: "failed", message, hung: true });
+  }
+
   #drop(reason: "encoder" | "flushed"): void {
     for (const { frame } of this.waiting.splice(0)) {
       this.#listener({ kind: "read", frame });
@@ -74,6 +83,7 @@ class ScriptedSession implements EncoderSession {
     await new Promise(setImmediate);
     this.#drop("encoder");
     this.closed = true;
+    if (this.closingError !== undefined) throw this.closingError;
   }
 }
 

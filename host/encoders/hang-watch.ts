@@ -5,14 +5,14 @@
  * driver that hangs.
  */
 
-const TICK_MS = 1000;
 /** Hardware answers within some frames' time. */
-const HANG_TICKS = 5;
+const HANG_S = 5;
 
 export class HangWatch {
   readonly #isOwed: () => boolean;
   readonly #onHang: (seconds: number) => void;
-  #silentTicks = 0;
+  /** Since the last answer; the first may have begun before it. */
+  #ticks = 0;
   #timer: NodeJS.Timeout | undefined;
 
   /**
@@ -27,20 +27,20 @@ export class HangWatch {
   /** The driver has been asked for something. */
   asked(): void {
     if (this.#timer !== undefined) return;
-    this.#silentTicks = 0;
-    this.#timer = setInterval(() => this.#tick(), TICK_MS).unref();
+    this.#ticks = 0;
+    this.#timer = setInterval(() => this.#tick(), 1000).unref();
   }
 
   /** The driver has answered something. */
   answered(): void {
-    this.#silentTicks = 0;
+    this.#ticks = 0;
   }
 
   #tick(): void {
     const isOwed = this.#isOwed();
-    if (isOwed && ++this.#silentTicks < HANG_TICKS) return;
+    if (isOwed && ++this.#ticks <= HANG_S) return;
     clearInterval(this.#timer);
     this.#timer = undefined;
-    if (isOwed) this.#onHang((HANG_TICKS * TICK_MS) / 1000);
+    if (isOwed) this.#onHang(HANG_S);
   }
 }

@@ -3,6 +3,9 @@
  *
  * What a peer sends is processed as it arrives. A peer that has used up its time waits while all others go on: in each
  * iteration of the event loop one of those that wait gets a turn, in order.
+ *
+ * With rests, this process leaves its processor to others for as long as the last turn took before it serves those that
+ * wait, so that a peer that floods it takes half a processor, in pieces of a turn.
  */
 
 /** A peer with work in small steps. */
@@ -13,21 +16,34 @@ export interface TurnTaker {
   afterTurn(waits: boolean): void;
 }
 
+export interface TurnOptions {
+  /** Whether this process rests between turns. Default false. */
+  readonly rests?: boolean;
+  /** A clock in ms. */
+  readonly now?: () => number;
+}
+
+/** A step may take long once, such as one in which code is compiled. */
+const MAX_REST_MS = 10;
+
 export class Turns {
   readonly #turnMs: number;
+  readonly #rests: boolean;
   readonly #now: () => number;
   /** In this iteration of the event loop, in ms. */
   readonly #spent = new Map<TurnTaker, number>();
   /** In the order of their turns. */
   readonly #waiting = new Set<TurnTaker>();
   #scheduled = false;
+  /** Of the turns since the last rest that were used up, the longest. */
+  #restMs = 0;
 
   /**
    * @param turnMs time of a peer in one iteration of the event loop; a step that has begun is finished
-   * @param now a clock in ms
    */
-  constructor(turnMs: number, now: () => number = () => performance.now()) {
+  constructor(turnMs: number, { rests = false, now = () => performance.now() }: TurnOptions = {}) {
     this.#turnMs = turnMs;
+    this.#rests = rests;
     this.#now = now;
   }
 
@@ -47,14 +63,23 @@ export class Turns {
       spent = this.#now() - start;
     } while (more && spent < this.#turnMs);
     this.#spent.set(peer, spent);
-    if (more) this.#waiting.add(peer);
+    if (more) {
+      this.#waiting.add(peer);
+      if (this.#rests) this.#restMs = Math.max(this.#restMs, spent);
+    }
     peer.afterTurn(more);
   }
 
   #nextIteration(): void {
-    this.#scheduled = false;
     this.#spent.clear();
     const [next] = this.#waiting;
+    const rest = this.#restMs;
+    this.#restMs = 0;
+    if (next !== undefined && rest > 0) {
+      setTimeout(() => this.#nextIteration(), Math.min(rest, MAX_REST_MS));
+      return;
+    }
+    this.#scheduled = false;
     if (next === undefined) return;
     this.#waiting.delete(next);
     this.#turn(next);

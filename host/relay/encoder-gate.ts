@@ -1,7 +1,7 @@
 /**
  * Bounds the encoders that a guest can make the host hold: one for each link, counting those that are being opened or
- * closed. A VM opens one at a time, and a process a few, so that no VM waits for all links of another. A guest that opens
- * session after session waits for itself.
+ * closed. A VM opens one at a time (openings.ts), and a process a few, so that no VM waits for all links of another. A guest
+ * that opens session after session waits for itself.
  */
 import type {
   EncoderBackend,
@@ -9,6 +9,7 @@ import type {
   EncoderListener,
   EncoderSession,
 } from "../encoders/encoder.ts";
+import type { Openings } from "./openings.ts";
 import { Turnstile } from "./turnstile.ts";
 
 /** Opening one takes memory and, for hardware, its driver; a few at a time keep all processors busy. */
@@ -18,10 +19,10 @@ const openings = new Turnstile(MAX_OPENING);
 
 export class EncoderGate {
   readonly #link = new Turnstile(1);
-  readonly #vm: Turnstile;
+  readonly #vm: Openings;
 
-  /** @param vm common to all links of the VM, with one place */
-  constructor(vm: Turnstile) {
+  /** @param vm common to all links of the VM */
+  constructor(vm: Openings) {
     this.#vm = vm;
   }
 

@@ -16,6 +16,7 @@ import { FdConnection, type LinkServer } from "./connection.ts";
 import { EncoderGate } from "./encoder-gate.ts";
 import { HxfrServer, MAX_HXFR_UNSENT_BYTES } from "./hxfr-session.ts";
 import type { MetricReport, RelayMetrics, StreamMetrics } from "./metrics.ts";
+import { Openings } from "./openings.ts";
 import type { StreamObserver, VmViewer } from "./relay-viewer.ts";
 import { offerBody } from "./requests.ts";
 import { type SessionOutput, SessionServer } from "./session.ts";
@@ -47,7 +48,7 @@ export class VmServer implements VmHost {
   readonly #resources: VmResources | undefined;
   readonly #metrics: StreamMetrics;
   readonly #budget: PictureBudget;
-  readonly #openings = new Turnstile(1);
+  readonly #openings = new Openings();
   readonly #probes = new Turnstile(1);
   /** Of all peers: what a VM's guest causes, it may do on any of its links. */
   readonly #log: Logger;

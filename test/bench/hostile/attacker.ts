@@ -2,11 +2,12 @@
  * The process of one attack: `attacker.ts NAME TARGET`, with TARGET as JSON. It prints "attacking" as soon as it is
  * connected, and at SIGTERM how many bytes it has sent and how many answers it got.
  *
- * What is measured is the relay's work, not the attacker's. So the attacker gives way to everything else: by its own nice
- * value, and where the kernel shares the processors between sessions, by that of its session.
+ * What is measured is the relay's work, not the attacker's. So the attacker gives way to everything else: by its policy
+ * (SCHED_IDLE, with which it is started: to the scheduler, its processor is free for any other task), and where the kernel
+ * shares the processors between sessions, by the nice value of its session.
  */
 import { writeFileSync } from "node:fs";
-import { constants, setPriority } from "node:os";
+import { constants } from "node:os";
 import { ATTACKS } from "./attacks.ts";
 import type { Target } from "./target.ts";
 
@@ -14,11 +15,10 @@ const [name = "", target = ""] = process.argv.slice(2);
 const attack = ATTACKS.find((each) => each.name === name);
 if (attack === undefined) throw new Error(`unknown attack ${name}`);
 
-setPriority(constants.priority.PRIORITY_LOW);
 try {
   writeFileSync("/proc/self/autogroup", String(constants.priority.PRIORITY_LOW));
 } catch {
-  // A kernel without autogroups shares the processors between threads, by their nice values.
+  // A kernel without autogroups shares the processors between threads, by their policies.
 }
 
 const tally = { bytes: 0, answers: 0 };

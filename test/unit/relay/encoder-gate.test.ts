@@ -1,7 +1,7 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import type { EncoderBackend, EncoderConfiguration, EncoderSession } from "../../../host/encoders/encoder.ts";
 import { EncoderGate } from "../../../host/relay/encoder-gate.ts";
-import { Turnstile } from "../../../host/relay/turnstile.ts";
+import { Openings } from "../../../host/relay/openings.ts";
 import { configurationOf } from "../encoders/support/encode.ts";
 
 /** Encoders that open and close when the test says so. */
@@ -41,7 +41,7 @@ class SlowBackend implements EncoderBackend {
 }
 
 const configuration = configurationOf();
-const linkOf = (vm = new Turnstile(1)): EncoderGate => new EncoderGate(vm);
+const linkOf = (vm = new Openings()): EncoderGate => new EncoderGate(vm);
 const ignore = (): void => undefined;
 const wanted = (): boolean => true;
 
@@ -101,7 +101,7 @@ describe("a link's encoders", () => {
 
   it("of one VM are opened one at a time, so another's does not wait for all its links", async () => {
     const backend = new SlowBackend();
-    const vm = new Turnstile(1);
+    const vm = new Openings();
     const many = Array.from({ length: 20 }, () => linkOf(vm).open(backend, configuration, ignore, wanted));
     await new Promise(setImmediate);
     expect(backend.held).toBe(1);
@@ -111,5 +111,36 @@ describe("a link's encoders", () => {
     await backend.settle();
     expect(await other).toBeDefined();
     expect(await Promise.all(many)).toHaveLength(20);
+  });
+});
+
+describe("a VM's openings", () => {
+  afterEach(() => void vi.useRealTimers());
+
+  it("take all the time for a second, and then a quarter of it", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout"] });
+    let now = 0;
+    const vm = new Openings(() => now);
+    let opened = 0;
+    const open = async (): Promise<void> => {
+      for (;;) {
+        await vm.enter();
+        opened += 1;
+        now += 100;
+        vm.leave();
+      }
+    };
+    const pass = async (ms: number): Promise<void> => {
+      now += ms;
+      await vi.advanceTimersByTimeAsync(ms);
+    };
+    void open();
+    await pass(0);
+    // The burst, what the time of the burst itself adds, and the one that exceeds it.
+    expect(opened).toBe(11);
+    const before = opened;
+    for (let step = 0; step < 400; step++) await pass(10);
+    expect(opened - before).toBeGreaterThanOrEqual(9);
+    expect(opened - before).toBeLessThanOrEqual(14);
   });
 });

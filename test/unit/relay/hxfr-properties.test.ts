@@ -10,6 +10,7 @@ import { SessionError } from "../../../host/relay/errors.ts";
 import { HxfrServer } from "../../../host/relay/hxfr-session.ts";
 import { type HxfrAnswer, HxfrStream } from "../../../host/relay/hxfr-stream.ts";
 import { RelayMetrics } from "../../../host/relay/metrics.ts";
+import { Openings } from "../../../host/relay/openings.ts";
 import type { SessionOutput } from "../../../host/relay/session.ts";
 import { SessionPeer } from "../../../host/relay/session-peer.ts";
 import { Stream } from "../../../host/relay/stream.ts";
@@ -36,7 +37,7 @@ const metrics = new RelayMetrics().forVm("");
 const openStream = (output: SessionOutput): Stream =>
   new Stream(output, {
     backend,
-    gate: new EncoderGate(new Turnstile(1)),
+    gate: new EncoderGate(new Openings()),
     probes: new Turnstile(1),
     budget: new PictureBudget(16384),
     resources: undefined,
@@ -52,7 +53,7 @@ class HxfrBench extends MemoryConnection {
     const server = new HxfrServer({ open: openStream, log });
     new SessionPeer({
       ...{ connection: this, server, kind: "chardev", rejectHelix: false },
-      ...{ onGone: () => undefined, log, turns: new Turns(TURN_MS, () => 0) },
+      ...{ onGone: () => undefined, log, turns: new Turns(TURN_MS, { now: () => 0 }) },
     }).open();
   }
 

@@ -4,8 +4,8 @@
  * What a peer sends is processed as it arrives. A peer that has used up its time waits while all others go on: in each
  * iteration of the event loop one of those that wait gets a turn, in order.
  *
- * With rests, this process leaves its processor to others for as long as the last turn took before it serves those that
- * wait, so that a peer that floods it takes half a processor, in pieces of a turn.
+ * With rests, this process leaves its processor to others before it serves those that wait, for three times as long as the
+ * last turn took: a peer that floods it takes a quarter of a processor, in pieces of a turn.
  */
 
 /** A peer with work in small steps. */
@@ -23,8 +23,9 @@ export interface TurnOptions {
   readonly now?: () => number;
 }
 
+const REST_FACTOR = 3;
 /** A step may take long once, such as one in which code is compiled. */
-const MAX_REST_MS = 10;
+const MAX_REST_MS = 25;
 
 export class Turns {
   readonly #turnMs: number;
@@ -76,7 +77,7 @@ export class Turns {
     const rest = this.#restMs;
     this.#restMs = 0;
     if (next !== undefined && rest > 0) {
-      setTimeout(() => this.#nextIteration(), Math.min(rest, MAX_REST_MS));
+      setTimeout(() => this.#nextIteration(), Math.min(REST_FACTOR * rest, MAX_REST_MS));
       return;
     }
     this.#scheduled = false;

@@ -23,7 +23,8 @@ describe("npm run bench", () => {
     const { status, stderr } = bench("--quick", "--no-vm", ...files);
     expect(status, stderr).toBe(0);
     const report = JSON.parse(readFileSync(json, "utf8")) as Report;
-    const runs = ({ inVm, encoder }: Case): boolean => inVm !== true && encoder === undefined;
+    const runs = ({ inVm, encoder, needsMinutes }: Case): boolean =>
+      inVm !== true && encoder === undefined && needsMinutes !== true;
     const skipped = CASES.filter((each) => !runs(each));
     expect(report.skipped.map(({ name }) => name)).toEqual(skipped.map(({ name }) => name));
     const measured = new Set(report.rows.map(({ name }) => name));
@@ -40,6 +41,16 @@ describe("npm run bench", () => {
     for (const file of readdirSync(inFolder("charts"))) {
       expect(readFileSync(join(inFolder("charts"), file), "utf8")).not.toMatch(/NaN|Infinity|undefined/);
     }
+  });
+
+  it("measures what is left of attacks", () => {
+    const json = join(folder, "endurance.json");
+    const few = ["--frames", "10", "--attacks", "pings", "sessions"];
+    const { status, stderr } = bench("--only", "endurance", "--minutes", "0", ...few, "--json", json);
+    expect(status, stderr).toBe(0);
+    const { rows } = JSON.parse(readFileSync(json, "utf8")) as Report;
+    expect(rows.map(({ unit }) => unit)).toEqual(["MiB", "descriptors", "processes", "frames"]);
+    for (const row of rows) expect(row.measured).toBeGreaterThan(0);
   });
 
   it("lists the cases when given an unknown one", () => {

@@ -8,13 +8,15 @@ export interface CaseContext {
   readonly frames: number;
   /** The encoder of cases that need a real one. */
   readonly encoder: string;
-  /** Attacks of the case hostile; undefined: all. */
+  /** Attacks of the cases hostile and endurance; undefined: all. */
   readonly attacks: readonly string[] | undefined;
   /** What the case faults kills; undefined: each. */
   readonly faults: readonly string[] | undefined;
   /** The case faults: kills of each process, and the seed of their moments. */
   readonly kills: number;
   readonly seed: number;
+  /** How long the case endurance runs at least. */
+  readonly minutes: number | undefined;
   /** The shared VM of cases inside one, booted at the first call. */
   readonly vm: () => Promise<VmBench>;
 }
@@ -32,6 +34,8 @@ export interface Case {
   /** One line for --help. */
   readonly what: string;
   readonly inVm?: true;
+  /** Runs only with --minutes. */
+  readonly needsMinutes?: true;
   /** The value of --encoder with which this case runs, and no other; absent: runs with every encoder of ours. */
   readonly encoder?: string;
   run(context: CaseContext): Promise<Findings>;

@@ -40,6 +40,7 @@ interface Options extends Partial<Record<"json" | "markdown" | "charts", string>
   readonly faults?: readonly string[];
   readonly kills?: number;
   readonly seed: number;
+  readonly minutes?: number;
   readonly encoder: string;
   readonly vm: boolean;
   readonly quick?: true;
@@ -55,7 +56,7 @@ function write(file: string, content: string): void {
 }
 
 async function bench(options: Options): Promise<void> {
-  const { encoder, attacks, faults, seed } = options;
+  const { encoder, attacks, faults, seed, minutes } = options;
   const frames = options.frames ?? (options.quick === true ? QUICK_FRAMES : FRAMES);
   const kills = options.kills ?? (options.quick === true ? QUICK_KILLS : KILLS);
   const chosen = CASES.filter(({ name }) => options.only?.includes(name) ?? true);
@@ -73,8 +74,10 @@ async function bench(options: Options): Promise<void> {
     const { name } = each;
     if (each.encoder !== ownEncoder) return void skipped.push({ name, why: `--encoder ${encoder}` });
     if (each.inVm === true && !options.vm) return void skipped.push({ name, why: "--no-vm" });
+    if (each.needsMinutes === true && minutes === undefined)
+      return void skipped.push({ name, why: "without --minutes" });
     say(`${name}: ${each.what}`);
-    const findings = await each.run({ frames, encoder, attacks, faults, kills, seed, vm });
+    const findings = await each.run({ frames, encoder, attacks, faults, kills, seed, minutes, vm });
     rows.push(...findings.rows.map((row) => ({ name, ...row })));
     charts.push(...(findings.charts ?? []));
   };
@@ -105,9 +108,10 @@ const program = new Command("npm run bench --")
   )
   .addOption(new Option("--encoder <name>", "the real encoder").choices(ENCODERS).default("libx264"))
   .addOption(
-    new Option("--attacks <names...>", "attacks of the case hostile (default: all, and fairness)").choices(
-      ATTACKS.map(({ name }) => name),
-    ),
+    new Option(
+      "--attacks <names...>",
+      "attacks of the cases hostile and endurance (default: all, and fairness)",
+    ).choices(ATTACKS.map(({ name }) => name)),
   )
   .addOption(
     new Option("--faults <names...>", "what the case faults kills (default: each)").choices(
@@ -120,6 +124,7 @@ const program = new Command("npm run bench --")
     wholeNumber(1, 10_000),
   )
   .option("--seed <n>", "of the moments of kills", wholeNumber(1, 0xffffffff), 1)
+  .option("--minutes <n>", "run the case endurance, for so long", wholeNumber(0, 100_000))
   .option("--no-vm", "skip cases that boot a VM")
   .option("--quick", "few frames: checks that the bench works, measures nothing")
   .option("--json <file>", "file for the report")

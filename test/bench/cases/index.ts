@@ -1,4 +1,5 @@
 import type { Case } from "../case.ts";
+import { endurance } from "./endurance.ts";
 import { faults } from "./faults.ts";
 import { flood } from "./flood.ts";
 import { hostile } from "./hostile.ts";
@@ -27,6 +28,7 @@ export const CASES: readonly Case[] = [
   resume,
   interrupts,
   hostile,
+  endurance,
   faults,
   vmRelayShare,
   vmBytes,

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { packageRoot } from "../../common/package-root.ts";
 import { formatBytes, parseBytes } from "../../host/gpu/session-recording.ts";
-import { TARGETS } from "./targets.ts";
+import { type NativeTarget, TARGETS } from "./targets.ts";
 import { Finding, type FuzzLimits, fuzzTypescript } from "./typescript-fuzzer.ts";
 
 /** A target failed, or could not be built. */
@@ -14,8 +14,6 @@ export class FuzzError extends Error {
 
 const BUILD = join(packageRoot, "build", "fuzz");
 const CORPUS = join(import.meta.dirname, "corpus");
-/** The largest message; a guest's page is smaller. */
-const MAX_INPUT_BYTES = 40_000;
 
 export interface FuzzOptions extends Omit<FuzzLimits, "progress"> {
   /** Writes the inputs that reach more code into the committed corpus, as few as possible. */
@@ -78,22 +76,22 @@ function emptyFolder(name: string, inputs: readonly Buffer[] = []): string {
   return folder;
 }
 
-async function fuzzNative(name: string, seeds: readonly Buffer[], options: FuzzOptions): Promise<FuzzResult> {
+async function fuzzNative(
+  name: string,
+  { seeds, maxBytes }: NativeTarget,
+  options: FuzzOptions,
+): Promise<FuzzResult> {
   const { runs = -1, seconds = 0, seed, keep = false, show = false } = options;
   const executable = join(BUILD, name);
-  const first = emptyFolder(`seeds-${name}`, [...seeds, ...committed(name)]);
+  const first = emptyFolder(`seeds-${name}`, [...seeds(), ...committed(name)]);
   const found = emptyFolder(`found-${name}`);
   const limits = [`-runs=${runs}`, `-max_total_time=${seconds}`, `-seed=${seed}`];
   const reporting = ["-print_final_stats=1", `-artifact_prefix=${BUILD}/${name}-`, "-print_funcs=0"];
-  const report = await run(
-    executable,
-    [...limits, `-max_len=${MAX_INPUT_BYTES}`, ...reporting, found, first],
-    show,
-  );
+  const report = await run(executable, [...limits, `-max_len=${maxBytes}`, ...reporting, found, first], show);
   const number = (pattern: RegExp): number => Number([...report.matchAll(pattern)].at(-1)?.[1] ?? 0);
   if (keep) {
     const merged = emptyFolder(`merged-${name}`);
-    await run(executable, ["-merge=1", `-max_len=${MAX_INPUT_BYTES}`, merged, first, found], false);
+    await run(executable, ["-merge=1", `-max_len=${maxBytes}`, merged, first, found], false);
     commit(
       name,
       readdirSync(merged).map((file) => readFileSync(join(merged, file))),
@@ -112,7 +110,7 @@ export async function fuzz(name: string, options: FuzzOptions): Promise<FuzzResu
   const target = TARGETS.get(name);
   if (target === undefined)
     throw new FuzzError(`no target ${name}; there are ${[...TARGETS.keys()].join(", ")}`);
-  if (target.kind === "native") return fuzzNative(name, target.seeds(), options);
+  if (target.kind === "native") return fuzzNative(name, target, options);
   const { keep = false, show = false } = options;
   const progress = steadily((done: number, size: number) => {
     if (show) console.log(`${name}: ${done} runs, corpus ${size}`);

@@ -85,7 +85,7 @@ export function virglSeeds(): Buffer[] {
   const free = [6, 0, 0, 2, 7, 0, 0, 0, 10, 0, 0, 0];
   const leave = [12, 0, 0, 255];
   const gpu = (bits: number) => [11, 0, 0, bits];
-  const many = Array.from({ length: 80 }, (_, id) => id);
+  const many = Array.from({ length: 16 }, (_, id) => id);
   return [
     [...texture(0), ...pages, ...acquire(0), ...read, ...free, ...leave],
     [...texture(0), ...gpu(1), ...acquire(0), ...read, ...gpu(0), ...turns, ...gpu(255), ...leave],

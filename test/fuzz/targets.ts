@@ -14,21 +14,34 @@ interface Described {
   readonly what: string;
 }
 
-export type Target = Described &
-  (
-    | { readonly kind: "native"; seeds(): Buffer[] }
-    | { readonly kind: "typescript"; readonly target: TypescriptTarget }
-  );
+export interface NativeTarget extends Described {
+  readonly kind: "native";
+  /** Of an input: what the longest interesting one needs, since long inputs are slow. */
+  readonly maxBytes: number;
+  seeds(): Buffer[];
+}
 
-const native = (what: string, seeds: () => Buffer[]): Target => ({ kind: "native", what, seeds });
+export type Target =
+  | NativeTarget
+  | (Described & { readonly kind: "typescript"; readonly target: TypescriptTarget });
+
+const native = (what: string, maxBytes: number, seeds: () => Buffer[]): Target => ({
+  kind: "native",
+  what,
+  maxBytes,
+  seeds,
+});
 const typescript = (what: string, target: TypescriptTarget): Target => ({ kind: "typescript", what, target });
 
 /** By name; a native one is an executable of that name. */
 export const TARGETS: ReadonlyMap<string, Target> = new Map([
-  ["wire", native("the element's parser and decoders, against the host", wireSeeds)],
-  ["virtqueue", native("rings, descriptor chains and the guest's memory, against the guest", virtqueueSeeds)],
-  ["sps", native("parameter sets and access units, against an encoder's driver", spsSeeds)],
-  ["virgl", native("the exporter inside QEMU, against relays and the guest", virglSeeds)],
+  ["wire", native("the element's parser and decoders, against the host", 40_000, wireSeeds)],
+  [
+    "virtqueue",
+    native("rings, descriptor chains and the guest's memory, against the guest", 4200, virtqueueSeeds),
+  ],
+  ["sps", native("parameter sets and access units, against an encoder's driver", 256, spsSeeds)],
+  ["virgl", native("the exporter inside QEMU, against relays and the guest", 320, virglSeeds)],
   ["framing", typescript("the relay's parser and decoders, against the guest", framing)],
   ["export", typescript("both ends of the export protocol, against each other", exporting)],
   ["virtio-gpu", typescript("the GPU's commands and its resources, against the guest", virtioGpu)],

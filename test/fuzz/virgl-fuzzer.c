@@ -33,7 +33,7 @@ enum {
   PAGE = 4096,
   MEMORY_BYTES = 64 * PAGE,
   MAX_WATCHES = 32,
-  MAX_STEPS = 256,
+  MAX_STEPS = 80,
   MAX_TURNS = 4096,
   MAX_DESCRIPTORS = 96,
 };
@@ -48,11 +48,9 @@ static uint8_t take(void) {
   return *input++;
 }
 
-/* The loop: descriptors and their watches. */
-static struct {
-  struct pollfd waits;
-  VirglWatch *watch;
-} watches[MAX_WATCHES];
+/* The loop: descriptors and their watches, in two arrays since poll(2) takes the first. */
+static struct pollfd waits[MAX_WATCHES];
+static VirglWatch *watches[MAX_WATCHES];
 static unsigned watch_count;
 static int timer = -1;
 static bool timer_runs;
@@ -65,40 +63,41 @@ bool virgl_loop_start(void) {
 bool virgl_loop_add(int descriptor, uint32_t events, VirglWatch *watch) {
   assert(watch_count < MAX_WATCHES);
   if (timer < 0) timer = descriptor; /* reads.c's comes first */
-  watches[watch_count].waits = (struct pollfd){.fd = descriptor, .events = (short)events};
-  watches[watch_count++].watch = watch;
+  waits[watch_count] = (struct pollfd){.fd = descriptor, .events = (short)events};
+  watches[watch_count++] = watch;
   return true;
 }
 
 static unsigned find_watch(int descriptor) {
   for (unsigned i = 0; i < watch_count; i++) {
-    if (watches[i].waits.fd == descriptor) return i;
+    if (waits[i].fd == descriptor) return i;
   }
   abort();
 }
 
 void virgl_loop_change(int descriptor, uint32_t events, VirglWatch *watch) {
   unsigned i = find_watch(descriptor);
-  assert(watches[i].watch == watch);
-  watches[i].waits.events = (short)events;
+  assert(watches[i] == watch);
+  waits[i].events = (short)events;
 }
 
 void virgl_loop_remove(int descriptor) {
-  watches[find_watch(descriptor)] = watches[--watch_count];
+  unsigned i = find_watch(descriptor);
+  watches[i] = watches[--watch_count];
+  waits[i] = waits[watch_count];
 }
 
 /* One turn: the first ready descriptor at or after `first`. False: none is ready. */
 static bool turn(unsigned first) {
+  if (poll(waits, watch_count, timer_runs ? 1000 : 0) <= 0) return false;
   for (unsigned step = 0; step < watch_count; step++) {
     unsigned i = (first + step) % watch_count;
-    bool waits = watches[i].waits.fd == timer && timer_runs;
-    if (poll(&watches[i].waits, 1, waits ? 1000 : 0) > 0) {
-      if (waits) timer_runs = false;
-      watches[i].watch->on_ready(watches[i].watch);
-      return true;
-    }
+    if (waits[i].revents == 0) continue;
+    if (waits[i].fd == timer) timer_runs = false;
+    watches[i]->on_ready(watches[i]);
+    return true;
   }
-  return false;
+  abort();
 }
 
 /* The linker has reads.c call this (CMakeLists.txt): a timer rings at once. */
@@ -363,10 +362,11 @@ static bool any_open(void) {
 /* How many descriptors are open. (fuzz.ts has libFuzzer name no functions: it would start a
  * symbolizer behind pipes.) */
 static unsigned open_descriptors(void) {
+  struct pollfd all[MAX_DESCRIPTORS];
+  for (int i = 0; i < MAX_DESCRIPTORS; i++) all[i] = (struct pollfd){.fd = i};
+  (void)!poll(all, MAX_DESCRIPTORS, 0);
   unsigned count = 0;
-  for (int descriptor = 0; descriptor < MAX_DESCRIPTORS; descriptor++) {
-    count += fcntl(descriptor, F_GETFD) >= 0;
-  }
+  for (int i = 0; i < MAX_DESCRIPTORS; i++) count += (all[i].revents & POLLNVAL) == 0;
   return count;
 }
 

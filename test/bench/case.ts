@@ -12,7 +12,7 @@ export interface CaseContext {
   readonly attacks: readonly string[] | undefined;
   /** What the case faults kills; undefined: each. */
   readonly faults: readonly string[] | undefined;
-  /** The case faults: kills of each process, and the seed of their moments. */
+  /** The cases faults and vm-port: kills of each process, and the seed of their moments. */
   readonly kills: number;
   readonly seed: number;
   /** How long the case endurance runs at least. */

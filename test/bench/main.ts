@@ -120,7 +120,7 @@ const program = new Command("npm run bench --")
   )
   .option(
     "--kills <n>",
-    `kills of each process in the case faults (default: ${KILLS}, quick: ${QUICK_KILLS})`,
+    `kills of each process in the case faults, and of the port in vm-port (default: ${KILLS}, quick: ${QUICK_KILLS})`,
     wholeNumber(1, 10_000),
   )
   .option("--seed <n>", "of the moments of kills", wholeNumber(1, 0xffffffff), 1)

@@ -15,7 +15,10 @@ export class FuzzError extends Error {
 const BUILD = join(packageRoot, "build", "fuzz");
 const CORPUS = join(import.meta.dirname, "corpus");
 
-export interface FuzzOptions extends Omit<FuzzLimits, "progress"> {
+/** An input that takes so long is a finding; the slowest takes milliseconds. */
+const HANG_SECONDS = 60;
+
+export interface FuzzOptions extends Omit<FuzzLimits, "progress" | "hang"> {
   /** Writes the inputs that reach more code into the committed corpus, as few as possible. */
   readonly keep?: boolean;
   /** Shows libFuzzer's progress, or our own. */
@@ -85,7 +88,7 @@ async function fuzzNative(
   const executable = join(BUILD, name);
   const first = emptyFolder(`seeds-${name}`, [...seeds(), ...committed(name)]);
   const found = emptyFolder(`found-${name}`);
-  const limits = [`-runs=${runs}`, `-max_total_time=${seconds}`, `-seed=${seed}`];
+  const limits = [`-timeout=${HANG_SECONDS}`, `-runs=${runs}`, `-max_total_time=${seconds}`, `-seed=${seed}`];
   const reporting = ["-print_final_stats=1", `-artifact_prefix=${BUILD}/${name}-`, "-print_funcs=0"];
   const report = await run(executable, [...limits, `-max_len=${maxBytes}`, ...reporting, found, first], show);
   const number = (pattern: RegExp): number => Number([...report.matchAll(pattern)].at(-1)?.[1] ?? 0);
@@ -116,7 +119,9 @@ export async function fuzz(name: string, options: FuzzOptions): Promise<FuzzResu
     if (show) console.log(`${name}: ${done} runs, corpus ${size}`);
   });
   try {
-    const report = await fuzzTypescript(target.target, committed(name), { ...options, progress });
+    mkdirSync(BUILD, { recursive: true });
+    const hang = { file: join(BUILD, `${name}-hang`), seconds: HANG_SECONDS };
+    const report = await fuzzTypescript(target.target, committed(name), { ...options, hang, progress });
     if (keep) commit(name, report.corpus);
     const { runs, seconds, corpus, coverage } = report;
     return {
@@ -127,7 +132,6 @@ export async function fuzz(name: string, options: FuzzOptions): Promise<FuzzResu
     };
   } catch (error) {
     if (!(error instanceof Finding)) throw error;
-    mkdirSync(BUILD, { recursive: true });
     const file = join(BUILD, `${name}-crash`);
     writeFileSync(file, error.input);
     throw new FuzzError(

@@ -11,6 +11,7 @@ import { Session } from "node:inspector/promises";
 import { pathToFileURL } from "node:url";
 import { packageRoot } from "../../common/package-root.ts";
 import { randomNumbers } from "../support/random-numbers.ts";
+import { Watchdog } from "./watchdog.ts";
 
 /** Runs one input; what it throws is a finding. */
 export type Property = (input: Buffer) => void;
@@ -193,6 +194,8 @@ export interface FuzzLimits {
   readonly seconds?: number | undefined;
   /** The same seed gives the same inputs, if only `runs` ends them. */
   readonly seed: number;
+  /** The file gets an input that has not ended after so many seconds, and the process is killed. Absent: neither. */
+  readonly hang?: { readonly file: string; readonly seconds: number };
   /** Called after every batch with the inputs so far and the size of the corpus. */
   progress?(runs: number, corpus: number): void;
 }
@@ -201,14 +204,24 @@ export interface FuzzLimits {
 export async function fuzzTypescript(
   target: TypescriptTarget,
   kept: readonly Buffer[],
-  { runs: most = Number.POSITIVE_INFINITY, seconds = Number.POSITIVE_INFINITY, seed, progress }: FuzzLimits,
+  {
+    runs: most = Number.POSITIVE_INFINITY,
+    seconds = Number.POSITIVE_INFINITY,
+    seed,
+    hang,
+    progress,
+  }: FuzzLimits,
 ): Promise<FuzzReport> {
   const property = target.property();
+  const watchdog = hang === undefined ? undefined : new Watchdog(hang.file, MAX_INPUT_BYTES, hang.seconds);
   const run = (input: Buffer): void => {
+    watchdog?.begins(input);
     try {
       property(input);
     } catch (error) {
       throw new Finding(input, error);
+    } finally {
+      watchdog?.ends();
     }
   };
   const coverage = new Coverage(target.files);
@@ -242,6 +255,7 @@ export async function fuzzTypescript(
     }
   } finally {
     await coverage.stop();
+    await watchdog?.close();
   }
   return { runs, seconds: elapsed(), corpus, coverage: coverage.total };
 }

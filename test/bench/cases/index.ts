@@ -14,6 +14,7 @@ import { throughput } from "./throughput.ts";
 import { videotoolboxShim } from "./videotoolbox-shim.ts";
 import { vmBytes } from "./vm-bytes.ts";
 import { vmGuestEncoder } from "./vm-guest-encoder.ts";
+import { vmPort } from "./vm-port.ts";
 import { vmRelayShare } from "./vm-relay-share.ts";
 
 /** All cases, in the order of the table. */
@@ -33,5 +34,6 @@ export const CASES: readonly Case[] = [
   vmRelayShare,
   vmBytes,
   vmGuestEncoder,
+  vmPort,
   rendered,
 ];

@@ -23,9 +23,9 @@ export interface TurnOptions {
   readonly now?: () => number;
 }
 
-const REST_FACTOR = 3;
+export const REST_FACTOR = 3;
 /** A step may take long once, such as one in which code is compiled. */
-const MAX_REST_MS = 25;
+export const MAX_REST_MS = 25;
 
 export class Turns {
   readonly #turnMs: number;

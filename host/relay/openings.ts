@@ -5,14 +5,14 @@
 import { Turnstile } from "./turnstile.ts";
 
 /** A guest that starts opens all its streams at once, and one whose window changes its size opens some. */
-const BURST_MS = 1000;
+export const OPENING_BURST_MS = 1000;
 const SHARE = 1 / 4;
 
 export class Openings {
   readonly #turnstile = new Turnstile(1);
   readonly #now: () => number;
   /** Time that may be spent without a rest; negative while one lasts. */
-  #leftMs = BURST_MS;
+  #leftMs = OPENING_BURST_MS;
   #beganMs = 0;
   #endedMs: number;
 
@@ -26,7 +26,7 @@ export class Openings {
   async enter(): Promise<void> {
     await this.#turnstile.enter();
     this.#beganMs = this.#now();
-    this.#leftMs = Math.min(BURST_MS, this.#leftMs + (this.#beganMs - this.#endedMs) * SHARE);
+    this.#leftMs = Math.min(OPENING_BURST_MS, this.#leftMs + (this.#beganMs - this.#endedMs) * SHARE);
   }
 
   leave(): void {

@@ -2,11 +2,13 @@
  * Walks the tables of SECURITY.md, "Bounds": each message of each protocol has a row, each of its cells names a bound, and
  * each bound is a constant of the source with that value.
  */
+
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ANSWER_LINES_PER_SECOND, LINES_PER_SECOND } from "../../../common/log-limit.ts";
 import { packageRoot } from "../../../common/package-root.ts";
+import { MAX_REST_MS, REST_FACTOR } from "../../../common/turns.ts";
 import { MAX_UNSENT_REQUEST_BYTES, RELAY_TURN_BYTES } from "../../../host/export/client.ts";
 import { EXPORTER_TURN_BYTES, MAX_UNSENT_ANSWER_BYTES } from "../../../host/export/connection.ts";
 import { MAX_REMEMBERED_EXTENTS } from "../../../host/export/descriptions.ts";
@@ -20,6 +22,7 @@ import { ACCEPTS_PER_SECOND } from "../../../host/native/listener.ts";
 import { MAX_STAGING_BYTES } from "../../../host/native/picture.ts";
 import { MAX_OPENING } from "../../../host/relay/encoder-gate.ts";
 import { MAX_HXFR_UNSENT_BYTES, MAX_UNANSWERED } from "../../../host/relay/hxfr-session.ts";
+import { OPENING_BURST_MS } from "../../../host/relay/openings.ts";
 import { MAX_WAITING_ANSWERS } from "../../../host/relay/session.ts";
 import { IDLE_MS, MAX_PENDING_BYTES } from "../../../host/relay/session-peer.ts";
 import { MAX_WAITING_MESSAGES, MAX_WAITING_PROBES } from "../../../host/relay/stream.ts";
@@ -49,7 +52,7 @@ const CONSTANTS: Readonly<Record<string, number>> = {
   ...{ MAX_PAYLOAD_BYTES, MAX_PENDING_BYTES, MAX_REGIONS, MAX_REMEMBERED_EXTENTS, MAX_SILENT_CONNECTIONS },
   ...{ MAX_STAGING_BYTES, MAX_UNANSWERED, MAX_UNSENT_ANSWER_BYTES, MAX_UNSENT_REQUEST_BYTES },
   ...{ MAX_WAITING_ANSWERS, MAX_WAITING_MESSAGES, MAX_WAITING_PROBES, MESSAGES_PER_TURN, QUEUE_COUNT },
-  ...{ RELAY_TURN_BYTES, TURN_MS, kMaxQueueSize },
+  ...{ MAX_REST_MS, OPENING_BURST_MS, RELAY_TURN_BYTES, REST_FACTOR, TURN_MS, kMaxQueueSize },
 };
 
 /** The names of a protobuf enum or oneof. */

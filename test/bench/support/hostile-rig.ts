@@ -137,6 +137,9 @@ listen = [
       if (!attacker.alive) await attacker.failure();
       if (logUnread === true) this.host.pauseOutput();
       const result = await body();
+      attacker.kill("SIGTERM");
+      // On a busy machine it is seldom its turn.
+      await until(() => /^sent .*\n/m.test(attacker.log) || !attacker.alive, "the attacker's report");
       await attacker.stop();
       const [, bytes, answers] = /^sent (\d+) (\d+)$/m.exec(attacker.log) ?? [];
       if (bytes === undefined) throw new Error(`the attacker did not report: ${attacker.log}`);

@@ -4,16 +4,19 @@
  * not, and leave; the guest makes, backs and frees resources; the GPU is slow or fails. After each
  * step every ready descriptor has one turn, as in QEMU's main loop.
  *
- * Everything of host/export/virgl runs but what speaks to the system: the listener and the loop are
- * replaced here, and GL and virglrenderer by functions that do as little as they may. In the end of
- * each input no client is open, and no descriptor either.
+ * Everything of host/export/virgl runs but what speaks to the system: the listener, the loop, the
+ * clients' sockets and the timer are replaced here (the kernel's would take most of the time), and
+ * GL and virglrenderer by functions that do as little as they may. In the end of each input no
+ * client is open, and no descriptor either.
  */
 #include <assert.h>
 #include <epoxy/gl.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -28,7 +31,10 @@
 #include "virgl.h"
 
 enum {
-  PEERS = 6, /* two more than may be open */
+  PEERS = 6,        /* two more than may be open */
+  CONNECTIONS = 24, /* those that a relay has left, and that the exporter has not closed yet */
+  FIRST_SOCKET = 1000000,
+  SOCKET_BYTES = 4096, /* each way; so few that the exporter has to wait for slow relays */
   IDS = 100,
   PAGE = 4096,
   MEMORY_BYTES = 64 * PAGE,
@@ -48,69 +54,163 @@ static uint8_t take(void) {
   return *input++;
 }
 
-/* The loop: descriptors and their watches, in two arrays since poll(2) takes the first. */
-static struct pollfd waits[MAX_WATCHES];
-static VirglWatch *watches[MAX_WATCHES];
-static unsigned watch_count;
+/* Sockets: number FIRST_SOCKET + i is the exporter's end of the ith. */
+static struct {
+  bool relay, exporter; /* whether each has its end */
+  bool shut;
+  uint8_t bytes[SOCKET_BYTES]; /* to the exporter */
+  size_t sent, received;       /* of them */
+  size_t unread;               /* bytes to the relay, which looks at none */
+} sockets[CONNECTIONS];
+
+static bool is_socket(int descriptor) {
+  return descriptor >= FIRST_SOCKET;
+}
+
+static bool is_over(int i) {
+  return !sockets[i].relay || sockets[i].shut;
+}
+
+/* The linker has the exporter call these (CMakeLists.txt). */
+ssize_t __wrap_recv(int descriptor, void *to, size_t size, int flags);
+ssize_t __wrap_sendmsg(int descriptor, const struct msghdr *message, int flags);
+int __wrap_shutdown(int descriptor, int how);
+int __wrap_close(int descriptor);
+int __real_close(int descriptor);
+ssize_t __wrap_read(int descriptor, void *to, size_t size);
+ssize_t __real_read(int descriptor, void *to, size_t size);
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *after,
+                           struct itimerspec *before);
+
+ssize_t __wrap_recv(int descriptor, void *to, size_t size, int flags) {
+  int i = descriptor - FIRST_SOCKET;
+  assert(is_socket(descriptor) && sockets[i].exporter && (flags & MSG_DONTWAIT) != 0);
+  size_t there = sockets[i].sent - sockets[i].received;
+  if (there == 0 || size == 0) {
+    if (is_over(i)) return 0;
+    errno = EAGAIN;
+    return -1;
+  }
+  if (size > there) size = there;
+  memcpy(to, sockets[i].bytes + sockets[i].received, size);
+  sockets[i].received += size;
+  if (size == there) sockets[i].sent = sockets[i].received = 0;
+  return (ssize_t)size;
+}
+
+ssize_t __wrap_sendmsg(int descriptor, const struct msghdr *message, int flags) {
+  int i = descriptor - FIRST_SOCKET;
+  assert(is_socket(descriptor) && sockets[i].exporter && (flags & MSG_DONTWAIT) != 0);
+  assert(message->msg_iovlen == 1);
+  for (struct cmsghdr *rights = CMSG_FIRSTHDR(message); rights != NULL;
+       rights = CMSG_NXTHDR((struct msghdr *)message, rights)) {
+    int passed;
+    memcpy(&passed, CMSG_DATA(rights), sizeof passed);
+    assert(fcntl(passed, F_GETFD) >= 0);
+  }
+  size_t size = message->msg_iov->iov_len, space = SOCKET_BYTES - sockets[i].unread;
+  if (is_over(i) || space == 0) {
+    errno = is_over(i) ? EPIPE : EAGAIN;
+    return -1;
+  }
+  if (size > space) size = space;
+  sockets[i].unread += size;
+  return (ssize_t)size;
+}
+
+int __wrap_shutdown(int descriptor, int how) {
+  assert(is_socket(descriptor) && how == SHUT_RDWR);
+  sockets[descriptor - FIRST_SOCKET].shut = true;
+  return 0;
+}
+
+int __wrap_close(int descriptor) {
+  if (!is_socket(descriptor)) return __real_close(descriptor);
+  assert(sockets[descriptor - FIRST_SOCKET].exporter);
+  sockets[descriptor - FIRST_SOCKET].exporter = false;
+  return 0;
+}
+
+/* The timer of reads.c rings at once. */
 static int timer = -1;
 static bool timer_runs;
+
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *after,
+                           struct itimerspec *before) {
+  (void)flags, (void)before;
+  timer = fd;
+  timer_runs = after->it_value.tv_nsec > 0;
+  return 0;
+}
+
+ssize_t __wrap_read(int descriptor, void *to, size_t size) {
+  if (descriptor != timer) return __real_read(descriptor, to, size);
+  assert(size == sizeof(uint64_t));
+  if (!timer_runs) {
+    errno = EAGAIN;
+    return -1;
+  }
+  timer_runs = false;
+  memset(to, 1, size);
+  return (ssize_t)size;
+}
+
+/* The loop: descriptors and their watches. */
+static struct {
+  int descriptor;
+  uint32_t events; /* of epoll */
+  VirglWatch *watch;
+} watches[MAX_WATCHES];
+static unsigned watch_count;
 
 bool virgl_loop_start(void) {
   return true;
 }
 
-/* EPOLLIN and EPOLLOUT are POLLIN and POLLOUT (epoll_ctl(2), <sys/epoll.h>). */
 bool virgl_loop_add(int descriptor, uint32_t events, VirglWatch *watch) {
   assert(watch_count < MAX_WATCHES);
-  if (timer < 0) timer = descriptor; /* reads.c's comes first */
-  waits[watch_count] = (struct pollfd){.fd = descriptor, .events = (short)events};
-  watches[watch_count++] = watch;
+  watches[watch_count].descriptor = descriptor;
+  watches[watch_count].events = events;
+  watches[watch_count++].watch = watch;
   return true;
 }
 
 static unsigned find_watch(int descriptor) {
   for (unsigned i = 0; i < watch_count; i++) {
-    if (waits[i].fd == descriptor) return i;
+    if (watches[i].descriptor == descriptor) return i;
   }
   abort();
 }
 
 void virgl_loop_change(int descriptor, uint32_t events, VirglWatch *watch) {
   unsigned i = find_watch(descriptor);
-  assert(watches[i] == watch);
-  waits[i].events = (short)events;
+  assert(watches[i].watch == watch);
+  watches[i].events = events;
 }
 
 void virgl_loop_remove(int descriptor) {
-  unsigned i = find_watch(descriptor);
-  watches[i] = watches[--watch_count];
-  waits[i] = waits[watch_count];
+  watches[find_watch(descriptor)] = watches[--watch_count];
+}
+
+static bool is_ready(unsigned watch) {
+  int descriptor = watches[watch].descriptor;
+  if (!is_socket(descriptor)) return descriptor == timer && timer_runs;
+  int i = descriptor - FIRST_SOCKET;
+  bool in = sockets[i].received < sockets[i].sent || is_over(i);
+  bool out = sockets[i].unread < SOCKET_BYTES || is_over(i);
+  return (in && (watches[watch].events & EPOLLIN) != 0) ||
+         (out && (watches[watch].events & EPOLLOUT) != 0);
 }
 
 /* One turn: the first ready descriptor at or after `first`. False: none is ready. */
 static bool turn(unsigned first) {
-  if (poll(waits, watch_count, timer_runs ? 1000 : 0) <= 0) return false;
   for (unsigned step = 0; step < watch_count; step++) {
     unsigned i = (first + step) % watch_count;
-    if (waits[i].revents == 0) continue;
-    if (waits[i].fd == timer) timer_runs = false;
-    watches[i]->on_ready(watches[i]);
+    if (!is_ready(i)) continue;
+    watches[i].watch->on_ready(watches[i].watch);
     return true;
   }
-  abort();
-}
-
-/* The linker has reads.c call this (CMakeLists.txt): a timer rings at once. */
-int __real_timerfd_settime(int fd, int flags, const struct itimerspec *after,
-                           struct itimerspec *before);
-int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *after,
-                           struct itimerspec *before);
-
-int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *after,
-                           struct itimerspec *before) {
-  timer_runs = after->it_value.tv_nsec > 0;
-  const struct itimerspec soon = {.it_value.tv_nsec = timer_runs};
-  return __real_timerfd_settime(fd, flags, &soon, before);
+  return false;
 }
 
 /* GL and virglrenderer, as the input has them. */
@@ -186,19 +286,25 @@ bool virgl_listener_start(const char *path, const char *users, void (*on_connect
   return true;
 }
 
-/* The relays' ends of the sockets; -1: not connected. */
+/* The relays' sockets; -1: not connected. */
 static int peers[PEERS];
 
 static void peer_connect(unsigned peer) {
-  int pair[2];
   if (peers[peer] >= 0) return;
-  assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
-  peers[peer] = pair[0];
-  connected(pair[1]);
+  int i = 0;
+  while (sockets[i].relay || sockets[i].exporter) assert(++i < CONNECTIONS);
+  memset(&sockets[i], 0, sizeof sockets[i]);
+  sockets[i].relay = sockets[i].exporter = true;
+  peers[peer] = i;
+  connected(FIRST_SOCKET + i);
 }
 
 static void peer_send(unsigned peer, const void *bytes, size_t size) {
-  if (peers[peer] >= 0) (void)!send(peers[peer], bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+  int i = peers[peer];
+  if (i < 0 || sockets[i].shut || !sockets[i].exporter) return;
+  if (size > SOCKET_BYTES - sockets[i].sent) size = SOCKET_BYTES - sockets[i].sent;
+  memcpy(sockets[i].bytes + sockets[i].sent, bytes, size);
+  sockets[i].sent += size;
 }
 
 static void peer_request(unsigned peer, const vsockenc_ExportMessage *message) {
@@ -211,33 +317,13 @@ static void peer_request(unsigned peer, const vsockenc_ExportMessage *message) {
   peer_send(peer, bytes, VIRGL_LENGTH_BYTES + length);
 }
 
-/* Reads what was sent to a relay, and closes its descriptors. */
+/* Reads what was sent to a relay. */
 static void peer_receive(unsigned peer) {
-  static uint8_t bytes[65536];
-  union {
-    struct cmsghdr align;
-    char bytes[CMSG_SPACE(8 * sizeof(int))];
-  } control;
-  while (peers[peer] >= 0) {
-    struct iovec part = {bytes, sizeof bytes};
-    struct msghdr header = {.msg_iov = &part,
-                            .msg_iovlen = 1,
-                            .msg_control = &control,
-                            .msg_controllen = sizeof control};
-    if (recvmsg(peers[peer], &header, MSG_DONTWAIT) <= 0) return;
-    for (struct cmsghdr *rights = CMSG_FIRSTHDR(&header); rights != NULL;
-         rights = CMSG_NXTHDR(&header, rights)) {
-      for (size_t at = CMSG_LEN(0); at + sizeof(int) <= rights->cmsg_len; at += sizeof(int)) {
-        int descriptor;
-        memcpy(&descriptor, (uint8_t *)rights + at, sizeof descriptor);
-        close(descriptor);
-      }
-    }
-  }
+  if (peers[peer] >= 0) sockets[peers[peer]].unread = 0;
 }
 
 static void peer_leave(unsigned peer) {
-  if (peers[peer] >= 0) close(peers[peer]);
+  if (peers[peer] >= 0) sockets[peers[peer]].relay = false;
   peers[peer] = -1;
 }
 

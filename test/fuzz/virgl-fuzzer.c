@@ -380,11 +380,14 @@ static void step(void) {
       break;
     }
     case 2: {
-      uint32_t size = value < left ? value : (uint32_t)left;
+      uint32_t size = value;
       peer_send(peer, &size, VIRGL_LENGTH_BYTES);
+      if (size > left) size = (uint32_t)left;
       peer_send(peer, input, size);
       input += size;
       left -= size;
+      static const uint8_t zeros[UINT8_MAX];
+      peer_send(peer, zeros, value - size);
       break;
     }
     case 3:

@@ -380,14 +380,15 @@ static void step(void) {
       break;
     }
     case 2: {
-      uint32_t size = value;
-      peer_send(peer, &size, VIRGL_LENGTH_BYTES);
-      if (size > left) size = (uint32_t)left;
+      /* Up to more than a request may have, and than the input has. */
+      static const uint8_t zeros[3 * UINT8_MAX];
+      uint32_t length = 3u * value;
+      size_t size = length < left ? length : left;
+      peer_send(peer, &length, VIRGL_LENGTH_BYTES);
       peer_send(peer, input, size);
       input += size;
       left -= size;
-      static const uint8_t zeros[UINT8_MAX];
-      peer_send(peer, zeros, value - size);
+      peer_send(peer, zeros, length - size);
       break;
     }
     case 3:
@@ -436,6 +437,7 @@ static void step(void) {
 
 static void check_clients(void) {
   for (unsigned i = 0; i < VIRGL_MAX_CLIENTS; i++) {
+    assert(virgl_clients[i].filled <= sizeof virgl_clients[i].input);
     assert(virgl_clients[i].held_count <= VSOCKENC_MAX_ACQUIRED_RESOURCES);
     assert(virgl_clients[i].read_count <= VSOCKENC_MAX_SLOTS);
   }

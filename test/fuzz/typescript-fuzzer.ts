@@ -2,7 +2,7 @@
  * A fuzzer for TypeScript, led by coverage.
  *
  * V8 counts which blocks run (precise coverage of the inspector, taken from within the process). Taking the counts costs
- * far more than most inputs do, so inputs run in batches, and only a batch that reached new code is run again one by one,
+ * far more than most inputs do, so inputs run in batches. A batch that reached new code is run again by halves, and so on,
  * to find the inputs that are worth keeping. Batches grow while nothing new is found.
  *
  * All is decided by the seed: the same seed, runs and corpus give the same inputs.
@@ -244,26 +244,29 @@ export async function fuzzTypescript(
   const random = new Random(seed);
   const corpus: Buffer[] = [];
   let runs = 0;
+  /** Runs inputs, and keeps those that each reach what none before them did. @returns whether there are any */
+  const keepNew = async (inputs: readonly Buffer[]): Promise<boolean> => {
+    inputs.forEach(run);
+    const single = inputs.length === 1;
+    if (!(await coverage.take(single))) return false;
+    if (single) corpus.push(...inputs);
+    else {
+      const half = inputs.length >> 1;
+      await keepNew(inputs.slice(0, half));
+      await keepNew(inputs.slice(half));
+    }
+    return true;
+  };
   await coverage.start();
   try {
     const first = [...target.seeds(), ...kept];
-    for (const input of first) {
-      run(input);
-      runs += 1;
-      if (await coverage.take(true)) corpus.push(input);
-    }
+    await keepNew(first);
+    runs += first.length;
     if (corpus.length === 0) corpus.push(...first.slice(0, 1));
     for (let size = LEAST_BATCH; runs < most && elapsed() < seconds; ) {
       const batch = Array.from({ length: Math.min(size, most - runs) }, () => mutated(corpus, random));
-      batch.forEach(run);
+      const found = await keepNew(batch);
       runs += batch.length;
-      const found = await coverage.take(false);
-      if (found) {
-        for (const input of batch) {
-          run(input);
-          if (await coverage.take(true)) corpus.push(input);
-        }
-      }
       size = found ? LEAST_BATCH : Math.min(2 * size, MOST_BATCH);
       progress?.(runs, corpus.length);
     }

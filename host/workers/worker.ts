@@ -33,8 +33,8 @@ export interface WorkerParts {
   /** Makes the logger, at the configuration's level. */
   readonly log: (configuration: WorkerConfiguration) => Logger;
   readonly show: (offers: SourceOffers, parts: VmViewerParts) => VmViewer;
-  /** The relay has ended the connection. */
-  readonly onEnd: () => void;
+  /** The relay has ended the connection, or an error has. */
+  readonly onEnd: (error?: Error) => void;
 }
 
 export class Worker {
@@ -58,7 +58,7 @@ export class Worker {
     this.#parts = parts;
     this.#channel = new Channel<ToWorker, FromWorker>(fd, fromRelay, {
       onMessage: (incoming) => this.#receive(incoming),
-      onClose: () => parts.onEnd(),
+      onClose: (error) => parts.onEnd(error),
     });
     this.#sources = new SourceServer(this.#channel);
   }

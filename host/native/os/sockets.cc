@@ -210,8 +210,9 @@ std::optional<Napi::Value> Receive(Napi::Env env, int fd, Napi::Uint8Array buffe
   platform::ForEachDescriptor(&message.header,
                               [&](int descriptor) { descriptors.emplace_back(descriptor); });
   if ((message.header.msg_flags & MSG_CTRUNC) != 0) {
-    throw std::runtime_error("a message with more than " + std::to_string(kMaxDescriptors) +
-                             " descriptors");
+    throw std::runtime_error("a message with more descriptors than " +
+                             std::to_string(kMaxDescriptors) +
+                             ", or than this process may still open (ulimit -n)");
   }
   Napi::Array list = Napi::Array::New(env, descriptors.size());
   for (uint32_t i = 0; i < descriptors.size(); i++) list.Set(i, descriptors[i].get());

@@ -16,6 +16,8 @@ class LongFirst extends BaseSequencer {
   }
 }
 
+/** Each takes a core for minutes, which tests of other projects would not get. */
+const FUZZ = "test/unit/fuzz/**/*.test.ts";
 /** By default expect.poll gives up after a second, which a busy machine needs for a single answer of a browser. */
 const POLL = { expect: { poll: { timeout: HANG_MS } } };
 /** Hooks may compile. */
@@ -28,8 +30,8 @@ const VIDEOTOOLBOX = [
 ];
 
 /**
- * Tests that run anywhere in seconds; the VideoToolbox back end; the element in pipelines with a real relay, and under
- * valgrind; the viewer's page in a real browser; and real guests. Except for the first two, one file runs at a time: they
+ * Tests that run anywhere in seconds; short runs of the fuzz targets; the VideoToolbox back end; the element in pipelines with a real relay, and under
+ * valgrind; the viewer's page in a real browser; and real guests. Except for the first three, one file runs at a time: they
  * compile into one folder and use all cores, and a busy machine triggers a defect of QEMU's emulator.
  */
 export default defineConfig({
@@ -45,9 +47,17 @@ export default defineConfig({
             "test/vm/**/*.test.ts",
             "test/bench/**/*.test.ts",
           ],
-          exclude: ["**/*.vm.test.ts", ...VIDEOTOOLBOX],
+          exclude: ["**/*.vm.test.ts", FUZZ, ...VIDEOTOOLBOX],
           ...LIMITS,
           // By default one core is left to vitest itself, which hardly needs it.
+          maxWorkers: availableParallelism(),
+        },
+      },
+      {
+        test: {
+          name: "fuzz",
+          include: [FUZZ],
+          ...LIMITS,
           maxWorkers: availableParallelism(),
         },
       },

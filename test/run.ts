@@ -151,6 +151,7 @@ const SUITES: readonly Suite[] = [
     what: "TypeScript and native code on this machine",
     run: (scratch) => vitest("unit", scratch),
   },
+  { name: "fuzz", what: "a minute of each fuzz target", run: (scratch) => vitest("fuzz", scratch) },
   {
     name: "videotoolbox",
     what: "the VideoToolbox back end against a stand-in for its API, under sanitizers",

@@ -129,7 +129,7 @@ listen = [
   /** Runs `body` during an attack. @returns also what the attacker has sent and received */
   async during<T>({ name, logUnread }: Attack, body: () => Promise<T>) {
     const program = [process.execPath, "--import", "tsx", ATTACKER, name, JSON.stringify(this.target)];
-    const attacker = new SupervisedProcess(`attacker ${name}`, ["setsid", "chrt", "--idle", "0", ...program]);
+    const attacker = new SupervisedProcess(`attacker ${name}`, ["setsid", ...program]);
     this.clear();
     attacker.start();
     try {

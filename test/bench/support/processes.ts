@@ -54,7 +54,8 @@ export function cpuTime(pid: number): { readonly encoders: number; readonly othe
 export function privateMemory(pid: number): number {
   const kilobytes = processTree(pid).map((each) => {
     const status = readFileSync(`/proc/${each}/status`, "utf8");
-    return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]);
+    // One that has just ended has none.
+    return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1] ?? 0);
   });
   return 1024 * kilobytes.reduce((sum, each) => sum + each, 0);
 }

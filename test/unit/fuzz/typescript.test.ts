@@ -1,25 +1,16 @@
-/** Short runs of the fuzz targets, from the committed corpus and with a fixed seed; docs/fuzzing.md describes longer ones. */
+/** Short runs of the fuzz targets in TypeScript, and their fuzzer. */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
-import { buildTargets, fuzz } from "../../fuzz/fuzz.ts";
-import { TARGETS } from "../../fuzz/targets.ts";
 import { fuzzTypescript, type TypescriptTarget } from "../../fuzz/typescript-fuzzer.ts";
 import { temporaryFolder } from "../../support/folder.ts";
-import { BUILD_HANG_MS } from "../../support/hang.ts";
+import { surviveAMinute } from "./minute.ts";
 
-const SECONDS = 60;
-/** Even on a slow machine. */
-const LEAST_RUNS = 5000;
 const SEED = 1;
-beforeAll(() => buildTargets(), BUILD_HANG_MS);
 
-it.each([...TARGETS.keys()])("%s survives a minute", { timeout: BUILD_HANG_MS }, async (name) => {
-  const { runs } = await fuzz(name, { seconds: SECONDS, seed: SEED });
-  expect(runs).toBeGreaterThanOrEqual(LEAST_RUNS);
-});
+surviveAMinute("typescript");
 
 describe("the fuzzer for TypeScript", () => {
   const folder = temporaryFolder();
@@ -33,7 +24,7 @@ describe("the fuzzer for TypeScript", () => {
     throw new Error("the end of the maze");
   }
   const target: TypescriptTarget = {
-    files: ["test/unit/fuzz/fuzz.test.ts"],
+    files: ["test/unit/fuzz/typescript.test.ts"],
     seeds: () => [Buffer.alloc(4)],
     property: () => maze,
   };

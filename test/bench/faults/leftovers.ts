@@ -1,7 +1,7 @@
 /** What processes have, so that what faults leave behind can be counted. */
 import { readdirSync, readFileSync } from "node:fs";
 import { packageRoot } from "../../../common/package-root.ts";
-import { processTree } from "../../support/process-tree.ts";
+import { processTree, unlessEnded } from "../../support/process-tree.ts";
 import { until } from "../../support/until.ts";
 import { privateMemory } from "../support/processes.ts";
 
@@ -33,7 +33,9 @@ function programs(): number {
 
 /** Of a process and those that it has started. */
 export function holdings(pid: number): Holdings {
-  const descriptors = processTree(pid).flatMap((each) => readdirSync(`/proc/${each}/fd`)).length;
+  const descriptors = processTree(pid).flatMap((each) =>
+    unlessEnded(() => readdirSync(`/proc/${each}/fd`), []),
+  ).length;
   return { descriptors, processes: programs(), memory: privateMemory(pid) };
 }
 

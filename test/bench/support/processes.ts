@@ -7,7 +7,7 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { cpus } from "node:os";
-import { processTree } from "../../support/process-tree.ts";
+import { processTree, unlessEnded } from "../../support/process-tree.ts";
 
 const LAST = cpus().length - 1;
 /** Name of the encoder sessions' threads (host/native/media/encoder/session.cc). */
@@ -36,12 +36,14 @@ export function leaveLastCore(): () => void {
 export function cpuTime(pid: number): { readonly encoders: number; readonly others: number } {
   const times = { encoders: 0, others: 0 };
   const threads = processTree(pid).flatMap((each) =>
-    readdirSync(`/proc/${each}/task`).map((thread) => `/proc/${each}/task/${thread}`),
+    unlessEnded(() => readdirSync(`/proc/${each}/task`), []).map((thread) => `/proc/${each}/task/${thread}`),
   );
   for (const folder of threads) {
-    const name = readFileSync(`${folder}/comm`, "utf8").trim();
+    const name = unlessEnded(() => readFileSync(`${folder}/comm`, "utf8"), "").trim();
     // The first field of schedstat counts nanoseconds; stat counts ticks of 10 ms, too coarse for a few per cent.
-    const nanoseconds = Number(readFileSync(`${folder}/schedstat`, "utf8").split(" ")[0]);
+    const nanoseconds = Number(
+      unlessEnded(() => readFileSync(`${folder}/schedstat`, "utf8"), "0").split(" ")[0],
+    );
     times[name === ENCODER_THREAD ? "encoders" : "others"] += nanoseconds;
   }
   return times;
@@ -53,8 +55,7 @@ export function cpuTime(pid: number): { readonly encoders: number; readonly othe
  */
 export function privateMemory(pid: number): number {
   const kilobytes = processTree(pid).map((each) => {
-    const status = readFileSync(`/proc/${each}/status`, "utf8");
-    // One that has just ended has none.
+    const status = unlessEnded(() => readFileSync(`/proc/${each}/status`, "utf8"), "");
     return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1] ?? 0);
   });
   return 1024 * kilobytes.reduce((sum, each) => sum + each, 0);

@@ -6,7 +6,7 @@ import { packageRoot } from "../../../common/package-root.ts";
 import { temporaryFolder } from "../../support/folder.ts";
 import { freePort } from "../../support/free-port.ts";
 import { pageText } from "../../support/page-text.ts";
-import { processTree } from "../../support/process-tree.ts";
+import { processTree, unlessEnded } from "../../support/process-tree.ts";
 import { until } from "../../support/until.ts";
 import { SupervisedProcess } from "../../vm/child.ts";
 import type { Environment } from "./programs.ts";
@@ -95,7 +95,8 @@ export class TestRelay {
 
   /** Number of open descriptors in its processes. */
   get descriptors(): number {
-    return processTree(this.pid).flatMap((each) => readdirSync(`/proc/${each}/fd`)).length;
+    return processTree(this.pid).flatMap((each) => unlessEnded(() => readdirSync(`/proc/${each}/fd`), []))
+      .length;
   }
 
   async stop(): Promise<void> {

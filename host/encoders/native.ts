@@ -118,7 +118,8 @@ class NativeEncoderSession implements EncoderSession {
   /** Of hardware; software does not hang, but is slow on a busy machine. */
   readonly #watch: HangWatch | undefined;
   #isOpen = false;
-  #abandoned = false;
+  /** No event follows. */
+  #ended = false;
   #lastPtsNs = -1;
   /** An access unit is missing in the stream: the next frame must not refer to it. */
   #keyDue = false;
@@ -145,7 +146,7 @@ class NativeEncoderSession implements EncoderSession {
     };
     if (encoder.offer.hardware) {
       const isOwed = (): boolean =>
-        !this.#isOpen || this.#closed || this.#unanswered.size > 0 || this.#marks.size > 0;
+        !this.#ended && (!this.#isOpen || this.#closed || this.#unanswered.size > 0 || this.#marks.size > 0);
       this.#watch = new HangWatch(isOwed, (seconds) => this.#abandon(seconds));
     }
     try {
@@ -255,7 +256,7 @@ class NativeEncoderSession implements EncoderSession {
   }
 
   #onEvent(event: SessionEvent): void {
-    if (this.#abandoned) return;
+    if (this.#ended) return;
     this.#watch?.answered();
     switch (event.kind) {
       case "opened":
@@ -273,6 +274,7 @@ class NativeEncoderSession implements EncoderSession {
         this.#marks.delete(event.token);
         return;
       case "closed":
+        this.#ended = true;
         this.#closing.resolve(this.#native.join());
         return;
       case "read": {
@@ -298,7 +300,7 @@ class NativeEncoderSession implements EncoderSession {
   /** Answers, in the place of a driver that does not, everything that is unanswered. */
   #abandon(seconds: number): void {
     const message = `the driver has not answered for ${seconds} s`;
-    this.#abandoned = true;
+    this.#ended = true;
     this.#native.abandon();
     for (const [frame, { read }] of this.#unanswered) {
       if (!read) this.#listener({ kind: "read", frame });
@@ -313,17 +315,14 @@ class NativeEncoderSession implements EncoderSession {
     this.#marks.clear();
     const error = new EncoderHungError(`${this.#encoder.offer.name}: ${message}`);
     this.#failure = new EncoderFailedError(error.message);
-    if (!this.#isOpen) {
-      this.#closing.resolve();
-      this.#closed = true;
-      this.#opening.reject(error);
-    } else if (this.#closed) {
+    if (this.#closed) {
       this.#closing.reject(error);
-    } else {
-      this.#closing.resolve();
-      this.#closed = true;
-      this.#listener({ kind: "failed", message, hung: true });
+      return;
     }
+    this.#closed = true;
+    this.#closing.resolve();
+    if (this.#isOpen) this.#listener({ kind: "failed", message, hung: true });
+    else this.#opening.reject(error);
   }
 
   #checkSize(packet: EncoderEvent & { kind: "packet" }): EncoderEvent {

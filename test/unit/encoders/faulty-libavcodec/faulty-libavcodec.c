@@ -1,6 +1,6 @@
 /*
- * To be preloaded: gives libavcodec an encoder h264_nvenc, which is libx264 and fails as it is
- * told.
+ * To be preloaded: gives libavcodec an encoder h264_nvenc, which is libx264 and fails as a file
+ * says.
  *
  * The environment variable FAULTY_LIBAVCODEC names a file with the current fault, read at each use:
  *
@@ -38,7 +38,7 @@ static const char *path(void) {
 }
 
 /* Whether the current fault is `wanted`. */
-static int told(const char *wanted) {
+static int fault_is(const char *wanted) {
   char text[64] = "";
   FILE *file = fopen(path(), "r");
   if (!file) return 0;
@@ -79,9 +79,9 @@ int avcodec_open2(AVCodecContext *context, const AVCodec *codec, AVDictionary **
   if (!options || !option(*options, "zerolatency")) return real(context, codec, options);
   const char *gpu = option(*options, "gpu");
   record("open ", gpu ? gpu : "any");
-  if (told("open crash")) __builtin_trap();
-  if (told("open hang")) hang();
-  if (told("open full")) {
+  if (fault_is("open crash")) __builtin_trap();
+  if (fault_is("open hang")) hang();
+  if (fault_is("open full")) {
     av_log(context, AV_LOG_ERROR, "OpenEncodeSessionEx failed: out of memory (10): (no details)\n");
     return AVERROR_EXTERNAL;
   }
@@ -106,18 +106,18 @@ int avcodec_send_frame(AVCodecContext *context, const AVFrame *frame) {
   if (session) {
     char fault[32];
     snprintf(fault, sizeof fault, "frame %d", ++session->frames);
-    if (told(fault)) {
+    if (fault_is(fault)) {
       record("failed", "");
       return AVERROR_EXTERNAL;
     }
     snprintf(fault, sizeof fault, "hang %d", session->frames);
-    if (told(fault)) hang();
+    if (fault_is(fault)) hang();
   }
   return real(context, frame);
 }
 
 void avcodec_free_context(AVCodecContext **context) {
   void (*real)(AVCodecContext **) = dlsym(RTLD_NEXT, "avcodec_free_context");
-  if (*context && (*context)->opaque && told("close hang")) hang();
+  if (*context && (*context)->opaque && fault_is("close hang")) hang();
   real(context);
 }

@@ -85,6 +85,21 @@ export class SessionPeer implements ServedPeer, ServedLink, TurnTaker {
     this.#connection.close();
   }
 
+  /**
+   * Stops reading, so that what arrives stays in the connection for another process.
+   *
+   * @returns false, with nothing done, if bytes that were read wait for their turn
+   */
+  suspend(): boolean {
+    if (this.#reading) this.#connection.setReading(false);
+    return this.#reading;
+  }
+
+  /** Ends `suspend`. */
+  continue(): void {
+    this.#connection.setReading(this.#reading);
+  }
+
   get unsentBytes(): number {
     return this.#connection.unsentBytes;
   }

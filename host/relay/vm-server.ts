@@ -75,7 +75,24 @@ export class VmServer implements VmHost {
     return shows || [...this.#peers].some(({ isOpen }) => isOpen);
   }
 
+  /**
+   * Stops reading from all peers, so that another process can serve them from where this one has stopped.
+   *
+   * @returns false, with nothing done, if bytes that were read wait for their turn
+   */
+  suspend(): boolean {
+    if ([...this.#peers].every((peer) => peer.suspend())) return true;
+    this.#continue();
+    return false;
+  }
+
+  #continue(): void {
+    for (const peer of this.#peers) peer.continue();
+  }
+
+  /** Ends `suspend`, too. */
   serve(fd: number, peer: Peer, onGone: () => void): SessionPeer {
+    this.#continue();
     const { link, name } = peer;
     const details = link.kind === "port" ? { port: link.index } : { listen: link.address, peer: name };
     const log = this.#log.child(details);

@@ -149,7 +149,8 @@ export class Worker {
     }
     const now = performance.now();
     if (server.isNeeded) this.#neededMs = now;
-    else if (now - this.#neededMs >= this.#idleMs) {
+    else if (now - this.#neededMs >= this.#idleMs && server.suspend()) {
+      // From here on, what a guest sends is for the next worker, unless the relay has sent another peer meanwhile.
       this.#neededMs = now;
       this.#channel.send({ type: "idle", before: this.#before });
     }

@@ -63,6 +63,12 @@ function logged(vm: "hostile" | "honest", text: string): number {
   return log.split("\n").filter((line) => line.includes(`"vm":"${vm}"`) && line.includes(text)).length;
 }
 
+/** The end of what the relay has logged about a guest. */
+function lastLines(vm: "hostile" | "honest"): string {
+  const lines = log.split("\n").filter((line) => line.includes(`"vm":"${vm}"`) && !line.includes('"packet"'));
+  return lines.slice(-12).join("\n");
+}
+
 const packetsOf = (vm: "hostile" | "honest"): number => logged(vm, '"packet"');
 
 /** Resolves after `count` more packets for a guest. */
@@ -120,10 +126,16 @@ async function attack(bytes: Uint8Array, seen: () => boolean): Promise<void> {
   writeFileSync(at("attack"), bytes);
   const write = "dd if=/in/attack bs=32k status=none >&3";
   const job = hostile.start(`exec 3<>${PORT}; ${write}; echo written; exec sleep 1000`);
-  await until(() => job.stdout !== "" && seen(), "the attack in the relay's log");
-  expect(job.stdout).toBe("written\n");
-  job.signal("KILL");
-  await job.done;
+  try {
+    await until(
+      () => job.stdout !== "" && seen(),
+      () => `the attack in the relay's log (${job.stdout.trim() || "not written"}):\n${lastLines("hostile")}`,
+    );
+    expect(job.stdout).toBe("written\n");
+  } finally {
+    job.signal("KILL");
+    await job.done;
+  }
 }
 
 /** Ids that a guest has now. */
@@ -219,11 +231,15 @@ describe("a hostile guest does not disturb another's stream", () => {
     // Longer than any attack; it is interrupted.
     const stream = honest.start(draw(50_000, name, "--live").replace("'vsockenc", "'vsockenc drop=never"));
     const before = packetsOf("honest");
-    await morePackets("honest", 5);
-    await attack(await bytes(), () => trace === "" || logged("hostile", trace) > traces);
-    const after = packetsOf("honest");
-    await morePackets("honest", 5);
-    stream.signal("INT");
+    let after = before;
+    try {
+      await morePackets("honest", 5);
+      await attack(await bytes(), () => trace === "" || logged("hostile", trace) > traces);
+      after = packetsOf("honest");
+      await morePackets("honest", 5);
+    } finally {
+      stream.signal("INT");
+    }
     expect((await stream.done).status).toBe(0);
     const { frames } = JSON.parse(readFileSync(at(`${name}.json`), "utf8")) as { frames: number };
     expect(frames).toBeGreaterThanOrEqual(after - before);

@@ -138,6 +138,18 @@ describe("turns", () => {
     }
   });
 
+  it("have to be over before another process can go on with the connection", () => {
+    const [one] = guests(1);
+    one?.pings(100);
+    expect(one?.peer.suspend()).toBe(false);
+    while (!one?.connection.reading) iterate();
+    expect(one.pongs).toBe(100);
+    expect(one.peer.suspend()).toBe(true);
+    expect(one.connection.reading).toBe(false);
+    one.peer.continue();
+    expect(one.connection.reading).toBe(true);
+  });
+
   it("do a message that takes longer than a turn whole, and then wait", () => {
     const [slow, other] = guests(2);
     clock.stepMs = 50 * TURN_MS;

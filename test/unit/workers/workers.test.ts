@@ -1,11 +1,16 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { pino } from "pino";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { parseConfiguration } from "../../../host/config.ts";
+import { closeDescriptor, os } from "../../../host/native/os-addon.ts";
 import { whyUnconfined } from "../../../host/native/sandbox.ts";
 import type { IsolationParts } from "../../../host/relay/relay.ts";
+import { Channel } from "../../../host/workers/channel.ts";
 import { WorkerLauncher } from "../../../host/workers/launcher.ts";
+import { type FromWorker, fromWorker, type ToWorker } from "../../../host/workers/messages.ts";
 import { workerRules } from "../../../host/workers/sandbox.ts";
 import { WorkerHost } from "../../../host/workers/worker-host.ts";
+import { GuestPeer } from "../../support/guest-peer.ts";
 import { relayBench } from "../../support/relay-bench.ts";
 import { HEIGHT, type RelayGuest, WIDTH } from "../../support/relay-guest.ts";
 import { until } from "../../support/until.ts";
@@ -70,6 +75,52 @@ describe("a worker for each VM", () => {
     expect(guest.closed).toBe(false);
     await stream(guest);
     expect(workers()).toHaveLength(1);
+  });
+
+  it("leaves what a guest sends to the next one, once it has offered to end", async () => {
+    const { child, fd } = launcher.take();
+    onTestFinished(() => void child.kill("SIGKILL"));
+    const [own, theirs] = os.socketPair();
+    const [quiet, other] = os.socketPair();
+    onTestFinished(() => [own, theirs, quiet, other].forEach(closeDescriptor));
+    const said: FromWorker[] = [];
+    const worker = new Channel<FromWorker, ToWorker>(fd, fromWorker, {
+      onMessage: ({ message }) => said.push(message),
+      onClose: () => undefined,
+    });
+    const answer = (type: FromWorker["type"]): Promise<unknown> => {
+      const before = said.filter((message) => message.type === type).length;
+      return until(() => said.filter((message) => message.type === type).length > before, type);
+    };
+    const { log: logging, encoder, pictures } = parseConfiguration(`log.level = "error"\n${vm("a")}`, "test");
+    const configuration = { log: logging, encoder, pictures, vm: undefined };
+    worker.send({ type: "start", configuration, offers: [], viewer: false, idleMs: 0 });
+    const peer = { type: "peer", descriptor: true, link: { kind: "port", index: 0 }, name: "" } as const;
+    worker.send({ ...peer, id: 0 }, undefined, theirs);
+    const received = Buffer.alloc(1 << 16);
+    const guest = new GuestPeer((bytes) => os.send(own, bytes, 0, []));
+    const receive = (): void => {
+      const { bytes } = os.receive(own, received, 0, received.length) ?? { bytes: 0 };
+      guest.push(received.subarray(0, bytes));
+    };
+    await answer("idle");
+    guest.hello();
+    // Time enough to have read it.
+    for (let round = 0; round < 3; round++) {
+      const reported = answer("metrics");
+      worker.send({ type: "metrics" });
+      await reported;
+    }
+    receive();
+    expect(guest.all("welcome")).toEqual([]);
+    // It does not end: another peer was on its way.
+    worker.send({ ...peer, id: 1 }, undefined, other);
+    await until(() => {
+      receive();
+      return guest.all("welcome").length > 0;
+    }, "the welcome");
+    worker.close();
+    await until(() => child.exitCode !== null, "the end of the worker");
   });
 
   it("is there ahead of the first guest, and the process ahead ends with the relay", async () => {

@@ -181,7 +181,7 @@ export class VmResources implements ResourceSource {
   #disconnected(): void {
     if (this.#client === undefined) return;
     this.#client = undefined;
-    this.#log.warn("the exporter has gone; its resources are lost");
+    if (!this.#closed) this.#log.warn("the exporter has gone; its resources are lost");
     this.#revokeAll();
     this.heads.lost();
     this.#retry();

@@ -246,11 +246,9 @@ describe("a hostile guest does not disturb another's stream", () => {
     expect(counters(name)).toEqual(upTo(frames));
     if (what.startsWith("ids")) expect(logged("hostile", '"attached"'), "nothing was mapped").toBe(attached);
     expect([relay.alive, hostile.gpu?.alive, honest.gpu?.alive]).toEqual([true, true, true]);
-  });
-
-  it("and the hostile guest's next stream, too", async () => {
-    await hostile.succeed(draw(30, "after"));
-    expect(counters("after")).toEqual(upTo(30));
+    // Nor the hostile guest's next one, which also reads what the attacker has left unread.
+    await hostile.succeed(draw(10, "after"));
+    expect(counters("after")).toEqual(upTo(10));
   });
 });
 

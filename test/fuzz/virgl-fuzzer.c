@@ -81,6 +81,9 @@ ssize_t __wrap_read(int descriptor, void *to, size_t size);
 ssize_t __real_read(int descriptor, void *to, size_t size);
 int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *after,
                            struct itimerspec *before);
+int __wrap_fallocate(int memory, int mode, off_t offset, off_t size);
+void *__wrap_mmap(void *at, size_t size, int protection, int flags, int memory, off_t offset);
+void *__real_mmap(void *at, size_t size, int protection, int flags, int memory, off_t offset);
 
 ssize_t __wrap_recv(int descriptor, void *to, size_t size, int flags) {
   int i = descriptor - FIRST_SOCKET;
@@ -129,6 +132,16 @@ int __wrap_close(int descriptor) {
   assert(sockets[descriptor - FIRST_SOCKET].exporter);
   sockets[descriptor - FIRST_SOCKET].exporter = false;
   return 0;
+}
+
+/* Pages of slots are made as they are touched: read_iov below touches two. */
+int __wrap_fallocate(int memory, int mode, off_t offset, off_t size) {
+  assert(mode == 0 && offset == 0);
+  return ftruncate(memory, size);
+}
+
+void *__wrap_mmap(void *at, size_t size, int protection, int flags, int memory, off_t offset) {
+  return __real_mmap(at, size, protection, flags & ~MAP_POPULATE, memory, offset);
 }
 
 /* The timer of reads.c rings at once. */

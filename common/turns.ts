@@ -3,9 +3,6 @@
  *
  * What a peer sends is processed as it arrives. A peer that has used up its time waits while all others go on: in each
  * iteration of the event loop one of those that wait gets a turn, in order.
- *
- * With rests, this process leaves its processor to others before it serves those that wait, for three times as long as the
- * last turn took: a peer that floods it takes a quarter of a processor, in pieces of a turn.
  */
 
 /** A peer with work in small steps. */
@@ -16,35 +13,21 @@ export interface TurnTaker {
   afterTurn(waits: boolean): void;
 }
 
-export interface TurnOptions {
-  /** Whether this process rests between turns. Default false. */
-  readonly rests?: boolean;
-  /** A clock in ms. */
-  readonly now?: () => number;
-}
-
-export const REST_FACTOR = 3;
-/** A step may take long once, such as one in which code is compiled. */
-export const MAX_REST_MS = 25;
-
 export class Turns {
   readonly #turnMs: number;
-  readonly #rests: boolean;
   readonly #now: () => number;
   /** In this iteration of the event loop, in ms. */
   readonly #spent = new Map<TurnTaker, number>();
   /** In the order of their turns. */
   readonly #waiting = new Set<TurnTaker>();
   #scheduled = false;
-  /** Of the turns since the last rest that were used up, the longest. */
-  #restMs = 0;
 
   /**
    * @param turnMs time of a peer in one iteration of the event loop; a step that has begun is finished
+   * @param now a clock in ms
    */
-  constructor(turnMs: number, { rests = false, now = () => performance.now() }: TurnOptions = {}) {
+  constructor(turnMs: number, now: () => number = () => performance.now()) {
     this.#turnMs = turnMs;
-    this.#rests = rests;
     this.#now = now;
   }
 
@@ -64,23 +47,14 @@ export class Turns {
       spent = this.#now() - start;
     } while (more && spent < this.#turnMs);
     this.#spent.set(peer, spent);
-    if (more) {
-      this.#waiting.add(peer);
-      if (this.#rests) this.#restMs = Math.max(this.#restMs, spent);
-    }
+    if (more) this.#waiting.add(peer);
     peer.afterTurn(more);
   }
 
   #nextIteration(): void {
     this.#spent.clear();
-    const [next] = this.#waiting;
-    const rest = this.#restMs;
-    this.#restMs = 0;
-    if (next !== undefined && rest > 0) {
-      setTimeout(() => this.#nextIteration(), Math.min(REST_FACTOR * rest, MAX_REST_MS));
-      return;
-    }
     this.#scheduled = false;
+    const [next] = this.#waiting;
     if (next === undefined) return;
     this.#waiting.delete(next);
     this.#turn(next);

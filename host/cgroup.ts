@@ -71,7 +71,7 @@ export class Cgroups {
   limit(child: ChildProcess, name: string, { memoryMiB, tasks }: ProcessLimits): void {
     // It could not be started.
     if (child.pid === undefined) return;
-    const folder = join(this.#folder, `${name}-${child.pid}`);
+    const folder = this.#folderOf(child, name);
     try {
       mkdirSync(folder, { recursive: true });
       const set = (file: string, value: number) => writeFileSync(join(folder, file), String(value));
@@ -85,6 +85,20 @@ export class Cgroups {
       removeFolder(folder);
       this.#log.warn({ process: name, reason: errorText(error) }, "cannot limit a process");
     }
+  }
+
+  /**
+   * Changes the share of contended processors of a process that is limited.
+   *
+   * @param weight 1: as much as another
+   * @throws a system error if it has ended
+   */
+  weigh(child: ChildProcess, name: string, weight: number): void {
+    writeFileSync(join(this.#folderOf(child, name), "cpu.weight"), String(weight * WEIGHT));
+  }
+
+  #folderOf({ pid }: ChildProcess, name: string): string {
+    return join(this.#folder, `${name}-${pid}`);
   }
 }
 

@@ -14,6 +14,7 @@ import type { Picture, PictureBudget, PicturePlane } from "../native/picture.ts"
 import { RequestError, SessionError } from "./errors.ts";
 import type { StreamMetrics } from "./metrics.ts";
 import type { AttachRequest } from "./requests.ts";
+import type { TimeShare } from "./time-share.ts";
 
 /** The picture of a buffer. */
 export type BufferPicture = Picture | RenderedPicture | InlinePicture;
@@ -23,6 +24,7 @@ type Entry = MappedPicture | { readonly picture: RenderedPicture | InlinePicture
 export class BufferTable {
   readonly #source: ResourceSource | undefined;
   readonly #budget: PictureBudget;
+  readonly #mapping: TimeShare;
   readonly #entries = new Map<number, Entry>();
   readonly #metrics: StreamMetrics;
   readonly #slots = new SlotSets();
@@ -31,10 +33,16 @@ export class BufferTable {
   /**
    * @param source undefined in a link that belongs to no VM
    * @param budget of the VM, or of the listener without one
+   * @param mapping time for mapping pictures, likewise
    */
-  constructor(source: ResourceSource | undefined, budget: PictureBudget, metrics: StreamMetrics) {
+  constructor(
+    source: ResourceSource | undefined,
+    { budget, mapping }: { readonly budget: PictureBudget; readonly mapping: TimeShare },
+    metrics: StreamMetrics,
+  ) {
     this.#source = source;
     this.#budget = budget;
+    this.#mapping = mapping;
     this.#metrics = metrics;
   }
 
@@ -86,13 +94,18 @@ export class BufferTable {
       const picture = new RenderedPicture(holds, request, this.#slots);
       return { picture, close: () => picture.close() };
     }
-    return mapPicture(holds, () => {
-      const planes = request.planes.flatMap(({ resource, offset, stride }): PicturePlane[] => {
-        const memory = holds.byId.get(resource)?.bytes;
-        return memory === undefined || "readable" in memory ? [] : [{ memory, offset, stride }];
+    await this.#mapping.enter();
+    try {
+      return await mapPicture(holds, () => {
+        const planes = request.planes.flatMap(({ resource, offset, stride }): PicturePlane[] => {
+          const memory = holds.byId.get(resource)?.bytes;
+          return memory === undefined || "readable" in memory ? [] : [{ memory, offset, stride }];
+        });
+        return { ...request, planes };
       });
-      return { ...request, planes };
-    });
+    } finally {
+      this.#mapping.leave();
+    }
   }
 
   /**

@@ -1,6 +1,6 @@
 /**
  * Bounds the encoders that a guest can make the host hold: one for each link, counting those that are being opened or
- * closed. A VM opens one at a time (openings.ts), and a process a few, so that no VM waits for all links of another. A guest
+ * closed. A VM opens one at a time (time-share.ts), and a process a few, so that no VM waits for all links of another. A guest
  * that opens session after session waits for itself.
  */
 import type {
@@ -9,7 +9,7 @@ import type {
   EncoderListener,
   EncoderSession,
 } from "../encoders/encoder.ts";
-import type { Openings } from "./openings.ts";
+import type { TimeShare } from "./time-share.ts";
 import { Turnstile } from "./turnstile.ts";
 
 /** Opening one takes memory and, for hardware, its driver; a few at a time keep all processors busy. */
@@ -19,10 +19,10 @@ const openings = new Turnstile(MAX_OPENING);
 
 export class EncoderGate {
   readonly #link = new Turnstile(1);
-  readonly #vm: Openings;
+  readonly #vm: TimeShare;
 
   /** @param vm common to all links of the VM */
-  constructor(vm: Openings) {
+  constructor(vm: TimeShare) {
     this.#vm = vm;
   }
 

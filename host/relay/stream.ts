@@ -36,6 +36,7 @@ import type { StreamMetrics } from "./metrics.ts";
 import type { StreamObserver } from "./relay-viewer.ts";
 import { checkAttach, checkConfigure, configuredBody, TIERS } from "./requests.ts";
 import { type SessionHandler, type SessionMessage, type SessionOutput, truncate } from "./session.ts";
+import type { TimeShare } from "./time-share.ts";
 import type { Turnstile } from "./turnstile.ts";
 
 const { ErrorCode, ErrorSubject, DropReason } = vsockenc;
@@ -54,6 +55,8 @@ export interface StreamOptions {
   readonly probes: Turnstile;
   /** The VM's. */
   readonly budget: PictureBudget;
+  /** Time for mapping pictures, of the VM. */
+  readonly mapping: TimeShare;
   readonly resources: ResourceSource | undefined;
   readonly metrics: StreamMetrics;
   readonly observer: StreamObserver | undefined;
@@ -109,7 +112,7 @@ export class Stream implements SessionHandler {
     this.#log = options.log;
     this.#answerLog = limitLines(options.log, ANSWER_LINES_PER_SECOND);
     this.#metrics = options.metrics;
-    this.#buffers = new BufferTable(options.resources, options.budget, options.metrics);
+    this.#buffers = new BufferTable(options.resources, options, options.metrics);
     this.#metrics.sessionOpened();
     options.observer?.onOpen(() => {
       this.#needKeyFrame = true;

@@ -5,4 +5,4 @@ import { Turns } from "../../common/turns.ts";
 export const TURN_MS = 1;
 
 /** Those of this process's thread. */
-export const turns = new Turns(TURN_MS, { rests: true });
+export const turns = new Turns(TURN_MS);

@@ -16,12 +16,12 @@ import { FdConnection, type LinkServer } from "./connection.ts";
 import { EncoderGate } from "./encoder-gate.ts";
 import { HxfrServer, MAX_HXFR_UNSENT_BYTES } from "./hxfr-session.ts";
 import type { MetricReport, RelayMetrics, StreamMetrics } from "./metrics.ts";
-import { Openings } from "./openings.ts";
 import type { StreamObserver, VmViewer } from "./relay-viewer.ts";
 import { offerBody } from "./requests.ts";
 import { type SessionOutput, SessionServer } from "./session.ts";
 import { SessionPeer } from "./session-peer.ts";
 import { Stream } from "./stream.ts";
+import { TimeShare } from "./time-share.ts";
 import { Turnstile } from "./turnstile.ts";
 import type { Peer, PeerLink, VmHost } from "./vm-host.ts";
 
@@ -48,7 +48,8 @@ export class VmServer implements VmHost {
   readonly #resources: VmResources | undefined;
   readonly #metrics: StreamMetrics;
   readonly #budget: PictureBudget;
-  readonly #openings = new Openings();
+  readonly #openings = new TimeShare();
+  readonly #mapping = new TimeShare();
   readonly #probes = new Turnstile(1);
   /** Of all peers: what a VM's guest causes, it may do on any of its links. */
   readonly #log: Logger;
@@ -161,6 +162,7 @@ export class VmServer implements VmHost {
           gate,
           probes: this.#probes,
           budget: this.#budget,
+          mapping: this.#mapping,
           resources: this.#resources,
           metrics: this.#metrics,
           observer: observe(),

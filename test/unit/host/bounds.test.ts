@@ -8,7 +8,6 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ANSWER_LINES_PER_SECOND, LINES_PER_SECOND } from "../../../common/log-limit.ts";
 import { packageRoot } from "../../../common/package-root.ts";
-import { MAX_REST_MS, REST_FACTOR } from "../../../common/turns.ts";
 import { MAX_UNSENT_REQUEST_BYTES, RELAY_TURN_BYTES } from "../../../host/export/client.ts";
 import { EXPORTER_TURN_BYTES, MAX_UNSENT_ANSWER_BYTES } from "../../../host/export/connection.ts";
 import { MAX_REMEMBERED_EXTENTS } from "../../../host/export/descriptions.ts";
@@ -22,11 +21,12 @@ import { ACCEPTS_PER_SECOND } from "../../../host/native/listener.ts";
 import { MAX_STAGING_BYTES } from "../../../host/native/picture.ts";
 import { MAX_OPENING } from "../../../host/relay/encoder-gate.ts";
 import { MAX_HXFR_UNSENT_BYTES, MAX_UNANSWERED } from "../../../host/relay/hxfr-session.ts";
-import { OPENING_BURST_MS } from "../../../host/relay/openings.ts";
 import { MAX_WAITING_ANSWERS } from "../../../host/relay/session.ts";
 import { IDLE_MS, MAX_PENDING_BYTES } from "../../../host/relay/session-peer.ts";
 import { MAX_WAITING_MESSAGES, MAX_WAITING_PROBES } from "../../../host/relay/stream.ts";
+import { BURST_MS } from "../../../host/relay/time-share.ts";
 import { TURN_MS } from "../../../host/relay/turns.ts";
+import { FLOODED_WEIGHT } from "../../../host/workers/weight.ts";
 import { HXFR_HEADER_BYTES, HXFR_REQUESTS, MAX_HXFR_PIXEL_BYTES } from "../../../proto/hxfr.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { VIEWER_LIMITS } from "../../../proto/viewer-limits.ts";
@@ -52,7 +52,7 @@ const CONSTANTS: Readonly<Record<string, number>> = {
   ...{ MAX_PAYLOAD_BYTES, MAX_PENDING_BYTES, MAX_REGIONS, MAX_REMEMBERED_EXTENTS, MAX_SILENT_CONNECTIONS },
   ...{ MAX_STAGING_BYTES, MAX_UNANSWERED, MAX_UNSENT_ANSWER_BYTES, MAX_UNSENT_REQUEST_BYTES },
   ...{ MAX_WAITING_ANSWERS, MAX_WAITING_MESSAGES, MAX_WAITING_PROBES, MESSAGES_PER_TURN, QUEUE_COUNT },
-  ...{ MAX_REST_MS, OPENING_BURST_MS, RELAY_TURN_BYTES, REST_FACTOR, TURN_MS, kMaxQueueSize },
+  ...{ BURST_MS, FLOODED_WEIGHT, RELAY_TURN_BYTES, TURN_MS, kMaxQueueSize },
 };
 
 /** The names of a protobuf enum or oneof. */

@@ -18,6 +18,7 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { Cgroups, whyUnlimited } from "../../../host/cgroup.ts";
+import { FLOODED_WEIGHT } from "../../../host/workers/weight.ts";
 import { temporaryFolder } from "../../support/folder.ts";
 import { MAIN, startProgramWith } from "../../support/program.ts";
 import { until } from "../../support/until.ts";
@@ -66,6 +67,8 @@ describe("cgroups", () => {
       ...{ "memory.max": "3145728", "memory.swap.max": "0", "pids.max": "7", "cpu.weight": "100" },
     });
     expect(read(folder, "cgroup.procs")).toBe(String(child.pid));
+    cgroups?.weigh(child, "worker", FLOODED_WEIGHT);
+    expect(read(folder, "cpu.weight")).toBe("4");
     // A folder of cgroupfs can be removed with its files.
     for (const file of readdirSync(folder)) rmSync(join(folder, file));
     child.kill("SIGKILL");

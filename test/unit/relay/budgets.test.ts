@@ -3,6 +3,7 @@ import { pino } from "pino";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { ExportChannel } from "../../../host/export/channel.ts";
 import { FdListener } from "../../../host/native/listener.ts";
+import { TimeShare } from "../../../host/relay/time-share.ts";
 import type { ExportMessage } from "../../../proto/export.ts";
 import { LIMITS } from "../../../proto/limits.ts";
 import { vsockenc } from "../../../proto/protobuf.ts";
@@ -54,6 +55,18 @@ function attachInline(guest: ConnectedGuest): void {
 }
 
 describe("a VM that has used up", () => {
+  it("its time for mapping pictures waits, and another VM's are mapped", async () => {
+    for (const vm of ["a", "b"]) memfdExporter(vm);
+    await bench.start(TWO_VMS());
+    // The first picture takes all of it.
+    vi.spyOn(TimeShare.prototype, "leave").mockImplementationOnce(() => undefined);
+    const guest = await bench.opened(true, bench.path("a"));
+    for (const buffer of [0, 1]) guest.attach(buffer, buffer + 1);
+    await guest.next("attached", 1);
+    expect(await tiers("b")).toHaveLength(2);
+    expect(guest.all("attached")).toHaveLength(1);
+  });
+
   it("its mapped runs has further pictures gathered, and another VM's are mapped", async () => {
     for (const vm of ["a", "b"]) memfdExporter(vm);
     const runs = (PICTURE_BYTES / 4096) * 1.5;

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { EncoderBackend, EncoderConfiguration, EncoderSession } from "../../../host/encoders/encoder.ts";
 import { EncoderGate } from "../../../host/relay/encoder-gate.ts";
-import { Openings } from "../../../host/relay/openings.ts";
+import { TimeShare } from "../../../host/relay/time-share.ts";
 import { configurationOf } from "../encoders/support/encode.ts";
 
 /** Encoders that open and close when the test says so. */
@@ -41,7 +41,7 @@ class SlowBackend implements EncoderBackend {
 }
 
 const configuration = configurationOf();
-const linkOf = (vm = new Openings()): EncoderGate => new EncoderGate(vm);
+const linkOf = (vm = new TimeShare()): EncoderGate => new EncoderGate(vm);
 const ignore = (): void => undefined;
 const wanted = (): boolean => true;
 
@@ -101,7 +101,7 @@ describe("a link's encoders", () => {
 
   it("of one VM are opened one at a time, so another's does not wait for all its links", async () => {
     const backend = new SlowBackend();
-    const vm = new Openings();
+    const vm = new TimeShare();
     const many = Array.from({ length: 20 }, () => linkOf(vm).open(backend, configuration, ignore, wanted));
     await new Promise(setImmediate);
     expect(backend.held).toBe(1);
@@ -120,7 +120,7 @@ describe("a VM's openings", () => {
   it("take all the time for a second, and then a quarter of it", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout"] });
     let now = 0;
-    const vm = new Openings(() => now);
+    const vm = new TimeShare(() => now);
     let opened = 0;
     const open = async (): Promise<void> => {
       for (;;) {

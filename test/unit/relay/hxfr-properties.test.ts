@@ -10,10 +10,10 @@ import { SessionError } from "../../../host/relay/errors.ts";
 import { HxfrServer } from "../../../host/relay/hxfr-session.ts";
 import { type HxfrAnswer, HxfrStream } from "../../../host/relay/hxfr-stream.ts";
 import { RelayMetrics } from "../../../host/relay/metrics.ts";
-import { Openings } from "../../../host/relay/openings.ts";
 import type { SessionOutput } from "../../../host/relay/session.ts";
 import { SessionPeer } from "../../../host/relay/session-peer.ts";
 import { Stream } from "../../../host/relay/stream.ts";
+import { TimeShare } from "../../../host/relay/time-share.ts";
 import { TURN_MS } from "../../../host/relay/turns.ts";
 import { Turnstile } from "../../../host/relay/turnstile.ts";
 import { ByteQueue } from "../../../proto/byte-queue.ts";
@@ -37,9 +37,10 @@ const metrics = new RelayMetrics().forVm("");
 const openStream = (output: SessionOutput): Stream =>
   new Stream(output, {
     backend,
-    gate: new EncoderGate(new Openings()),
+    gate: new EncoderGate(new TimeShare()),
     probes: new Turnstile(1),
     budget: new PictureBudget(16384),
+    mapping: new TimeShare(),
     resources: undefined,
     metrics,
     observer: undefined,
@@ -53,7 +54,7 @@ class HxfrBench extends MemoryConnection {
     const server = new HxfrServer({ open: openStream, log });
     new SessionPeer({
       ...{ connection: this, server, kind: "chardev", rejectHelix: false },
-      ...{ onGone: () => undefined, log, turns: new Turns(TURN_MS, { now: () => 0 }) },
+      ...{ onGone: () => undefined, log, turns: new Turns(TURN_MS, () => 0) },
     }).open();
   }
 

@@ -75,7 +75,7 @@ describe("turns", () => {
     vi.useRealTimers();
     vi.useFakeTimers({ toFake: ["setImmediate"] });
     clock = new StepClock();
-    turns = new Turns(TURN_MS, { now: clock.now });
+    turns = new Turns(TURN_MS, clock.now);
   });
 
   function guests(count: number): PeerBench[] {
@@ -161,22 +161,6 @@ describe("turns", () => {
     expect(slow?.pongs).toBe(2);
   });
 
-  it("that are used up are followed by a rest, in which others are served", () => {
-    vi.useFakeTimers({ toFake: ["setImmediate", "setTimeout"] });
-    turns = new Turns(TURN_MS, { rests: true, now: clock.now });
-    const [flood, other] = guests(2);
-    flood?.pings(100);
-    const turnPings = flood?.pongs ?? 0;
-    for (let n = 1; n <= 5; n++) {
-      // The next iteration begins the rest.
-      iterate();
-      other?.pings(1);
-      expect([flood?.pongs, other?.pongs]).toEqual([n * turnPings, n]);
-      iterate();
-      expect(flood?.pongs).toBe((n + 1) * turnPings);
-    }
-  });
-
   it("end for a guest that has left", () => {
     const [flood] = guests(1);
     flood?.pings(100);
@@ -222,7 +206,7 @@ describe("an exception", () => {
   const broken = (): never => {
     throw new RangeError("as the test wants it");
   };
-  const still = new Turns(TURN_MS, { now: () => 0 });
+  const still = new Turns(TURN_MS, () => 0);
 
   /** The peer is told, the log has it, and both this guest and another go on. */
   function expectContained(bench: PeerBench, cause: (neighbour: PeerBench) => void, errors = 1): void {

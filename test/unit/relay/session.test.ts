@@ -61,7 +61,7 @@ class Bench {
     });
     new SessionPeer({
       ...{ connection: this.connection, server: this.server, kind: "chardev", rejectHelix: false },
-      ...{ onGone: () => undefined, log, turns: new Turns(TURN_MS, { now: () => 0 }) },
+      ...{ onGone: () => undefined, log, turns: new Turns(TURN_MS, () => 0) },
     }).open();
   }
 

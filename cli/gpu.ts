@@ -7,7 +7,7 @@ import { createLogger, LOG_LEVELS, type LogLevel } from "../common/log.ts";
 import { DISPLAY_MODE_RULE, type DisplayMode, parseDisplayMode } from "../host/gpu/display-mode.ts";
 import type { GpuService, VhostEndpoint } from "../host/gpu/service.ts";
 import { LIMITS } from "../proto/limits.ts";
-import { onTermination } from "./program.ts";
+import { descriptor, onReload, onTermination, parentOption, watchParent, wholeNumber } from "./program.ts";
 
 /** The answer to libvirt's query of capabilities: no rendering. docs/interop/vhost-user.json */
 const CAPABILITIES = { type: "gpu", features: [] };
@@ -20,14 +20,9 @@ interface Flags {
   readonly heads: number;
   readonly mode: DisplayMode;
   readonly record?: string;
+  readonly parentFd?: number;
   readonly logLevel: LogLevel;
   readonly printCapabilities?: true;
-}
-
-function wholeNumber(text: string, min: number, max: number): number {
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= min && value <= max) return value;
-  throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
 }
 
 function parseMode(text: string): DisplayMode {
@@ -46,7 +41,7 @@ function endpoint(flags: Flags, command: Command): VhostEndpoint {
 
 /** Serves the VM until QEMU ends (exit status 0) or a signal arrives. */
 async function serve(flags: Flags, command: Command): Promise<void> {
-  const { heads, mode, exportPath, exportUid, record } = flags;
+  const { heads, mode, exportPath, exportUid, record, parentFd } = flags;
   const served = endpoint(flags, command);
   // Imported here, so that --help and --print-capabilities work without the addon.
   const [{ confineSelf, filterSystemCalls }, { GPU_SYSTEM_CALLS, gpuRules }] = await Promise.all([
@@ -54,7 +49,8 @@ async function serve(flags: Flags, command: Command): Promise<void> {
     import("../host/gpu/sandbox.ts"),
   ]);
   const paths = [served.kind === "path" ? served.path : [], exportPath ?? []].flat();
-  const unconfined = confineSelf(gpuRules(paths, record), served.kind === "descriptor" ? [served.fd] : []);
+  const descriptors = [served.kind === "descriptor" ? served.fd : [], parentFd ?? []].flat();
+  const unconfined = confineSelf(gpuRules(paths, record), descriptors);
   const log = createLogger("gpu", flags.logLevel);
   if (unconfined !== undefined) log.warn({ reason: unconfined }, "runs without a sandbox for files");
   const [{ GpuService: Service }, { onWatchError }] = await Promise.all([
@@ -68,8 +64,15 @@ async function serve(flags: Flags, command: Command): Promise<void> {
   let service: GpuService | undefined;
   // First, so that a signal that arrives at once leaves no socket file behind.
   onTermination(() => service?.close());
+  onReload();
   const sockets = { endpoint: served, exportPath, exportUsers: exportUid };
   service = new Service({ ...sockets, heads, mode, recordPath: record }, log);
+  if (parentFd !== undefined) {
+    const watch = await watchParent(parentFd, () => {
+      if (service?.engaged === false) service.close();
+    });
+    void service.ended.finally(() => watch.close());
+  }
   filterSystemCalls(GPU_SYSTEM_CALLS, log);
   await service.ended;
 }
@@ -92,9 +95,7 @@ export function gpuCommand(): Command {
   return new Command("gpu")
     .description("run the virtio-gpu of one VM: a vhost-user back end whose pictures relays can read")
     .option("--socket-path <path>", "listen here for QEMU")
-    .option("--fd <number>", "inherited socket, connected to QEMU or listening for it", (text) =>
-      wholeNumber(text, 0, 2 ** 20),
-    )
+    .option("--fd <number>", "inherited socket, connected to QEMU or listening for it", descriptor)
     .option("--export-path <path>", "listen here for relays")
     .addOption(
       new Option(
@@ -119,6 +120,7 @@ export function gpuCommand(): Command {
       "--record <file>",
       "record the requests of QEMU and of the guest's driver, with the answers (for debugging)",
     )
+    .addOption(parentOption("before QEMU has connected"))
     .option("--print-capabilities", "print the capabilities as JSON (for libvirt) and exit")
     .addOption(new Option("--log-level <level>", "least severe level").choices(LOG_LEVELS).default("info"))
     .addHelpText("after", EXAMPLES)

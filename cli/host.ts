@@ -1,9 +1,9 @@
 import { Command } from "commander";
+import { errorText } from "../common/error-text.ts";
 import { createLogger } from "../common/log.ts";
 import { Cgroups } from "../host/cgroup.ts";
 import { readConfiguration } from "../host/config.ts";
-import { Supervisor } from "../host/supervisor.ts";
-import { onTermination } from "./program.ts";
+import { onReload, onTermination } from "./program.ts";
 
 /** `vsockenc host`: keeps the GPU processes of all configured VMs and one relay running. */
 export function hostCommand(): Command {
@@ -26,15 +26,28 @@ Example:
 A VM with gpu = { kind = "qemu-gl" } has QEMU's own GPU, which renders, and no GPU process (docs/rendered-guests.md).
 A GPU process ends with its VM and is restarted for the VM's next start. The relay is restarted when it ends; streams
 resume with a key frame. Restarts back off, from 0.1 s up to 10 s. A process that ends with status 2 (wrong arguments or
-configuration) is not restarted.`,
+configuration) is not restarted.
+
+Files in host.d, beside host.toml, add VMs and listeners. SIGHUP has the configuration read again: VMs come and go, and the
+others do not notice. The GPU of a running VM outlives this program, however it ends; the next one finds it.`,
     )
-    .action(({ config }: { config: string }) => {
+    .action(async ({ config }: { config: string }) => {
       const configuration = readConfiguration(config);
       const log = createLogger("host", configuration.log.level);
       const hasGpus = configuration.vm.some(({ gpu }) => gpu?.socket !== undefined);
       const cgroups = Cgroups.open(hasGpus ? "GPU processes" : "workers", log);
-      const supervisor = new Supervisor(configuration, config, log, cgroups);
-      supervisor.start();
+      // Imported here, so that --help works without the addons.
+      const { Supervisor } = await import("../host/supervisor.ts");
+      const supervisor = new Supervisor(config, log, cgroups);
       onTermination(() => supervisor.stop());
+      onReload(() => {
+        try {
+          supervisor.apply(readConfiguration(config));
+          supervisor.reload();
+        } catch (error) {
+          log.error(`the configuration stays as it was: ${errorText(error)}`);
+        }
+      });
+      supervisor.apply(configuration);
     });
 }

@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { ConfigurationError, USAGE_ERROR_STATUS } from "../common/configuration-error.ts";
 import { errorText } from "../common/error-text.ts";
 
@@ -26,15 +26,61 @@ const GRACE_MS = 2000;
 /**
  * Runs `stop` on SIGINT or SIGTERM. The process then exits with status 0 when nothing is left to do, or after a grace
  * period. A second signal ends it at once.
+ *
+ * @returns what a first signal does
  */
-export function onTermination(stop: () => void): void {
+export function onTermination(stop: () => void): () => void {
   let stopping = false;
-  const handle = (signal: NodeJS.Signals): void => {
-    if (stopping) process.exit(128 + (signal === "SIGINT" ? 2 : 15));
+  const end = (): void => {
+    if (stopping) return;
     stopping = true;
     stop();
     setTimeout(() => process.exit(0), GRACE_MS).unref();
   };
+  const handle = (signal: NodeJS.Signals): void => {
+    if (stopping) process.exit(128 + (signal === "SIGINT" ? 2 : 15));
+    end();
+  };
   process.on("SIGINT", handle);
   process.on("SIGTERM", handle);
+  return end;
+}
+
+/**
+ * Runs `reload` on SIGHUP, which a service manager sends, and a terminal when it is closed; without this, Node ends the
+ * process, even under nohup.
+ */
+export function onReload(reload: () => void = () => undefined): void {
+  process.on("SIGHUP", reload);
+}
+
+/** A number of an option. */
+export function wholeNumber(text: string, min: number, max: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+}
+
+/** An inherited descriptor. */
+export const descriptor = (text: string): number => wholeNumber(text, 0, 2 ** 20);
+
+/**
+ * The option of processes that `vsockenc host` starts.
+ *
+ * @param condition for the help: when the process ends with its parent
+ */
+export function parentOption(condition = ""): Option {
+  const text = "inherited connection: this process ends when its other end closes";
+  return new Option("--parent-fd <number>", `${text} ${condition}`.trim()).argParser(descriptor);
+}
+
+/** Calls `onEnd` once, when the process at the other end has ended, however it did. Close the watch to end. */
+export async function watchParent(fd: number, onEnd: () => void): Promise<{ close(): void }> {
+  const { Watch } = await import("../host/native/poller.ts");
+  const watch = new Watch(fd, () => {
+    watch.close();
+    onEnd();
+  });
+  watch.arm({ readable: true, writable: false });
+  return watch;
 }

@@ -1,9 +1,12 @@
 import { Command } from "commander";
+import type { Logger } from "pino";
+import { errorText } from "../common/error-text.ts";
 import { createLogger } from "../common/log.ts";
 import { Cgroups } from "../host/cgroup.ts";
 import { readConfiguration } from "../host/config.ts";
 import { relayEncoders } from "../host/relay/encoders.ts";
-import { onTermination } from "./program.ts";
+import type { Relay } from "../host/relay/relay.ts";
+import { onReload, onTermination, parentOption, watchParent } from "./program.ts";
 
 /** `vsockenc relay`: serves the ports of the configuration's VMs until a signal stops it. */
 export function relayCommand(): Command {
@@ -21,9 +24,11 @@ Example:
   export = "/run/vsockenc/desk-export.sock"
   $ vsockenc relay --config relay.toml
 
-The relay may be stopped, killed and restarted at any time; streams resume with a key frame.`,
+The relay may be stopped, killed and restarted at any time; streams resume with a key frame. SIGHUP has it read the
+configuration again: VMs that were added or removed come and go, and the others do not notice.`,
     )
-    .action(async ({ config }: { config: string }) => {
+    .addOption(parentOption())
+    .action(async ({ config, parentFd }: { config: string; parentFd?: number }) => {
       const configuration = readConfiguration(config);
       const log = createLogger("relay", configuration.log.level);
       // Before any other process is started.
@@ -41,10 +46,25 @@ The relay may be stopped, killed and restarted at any time; streams resume with 
       onWatchError((error) => log.error({ err: error }, "cannot accept a connection"));
       const isolation = isolationOf(configuration, log, cgroups);
       const started = Relay.start(configuration, log, viewerOf(configuration), isolation?.isolate, backend);
-      onTermination(() => {
+      let parent: { close(): void } | undefined;
+      const stop = onTermination(() => {
         isolation?.close();
+        parent?.close();
         void started.then((relay) => relay.stop());
       });
+      if (parentFd !== undefined) parent = await watchParent(parentFd, stop);
+      onReload(() => void started.then((relay) => reload(relay, config, log)));
       await started;
     });
+}
+
+/** Reads the configuration again. A wrong one changes nothing. */
+async function reload(relay: Relay, config: string, log: Logger): Promise<void> {
+  try {
+    const { closed, opened, later } = await relay.apply(readConfiguration(config));
+    log.info({ closed, opened }, "configuration read again");
+    if (later.length > 0) log.warn({ tables: later }, "changes of these tables count at the next start");
+  } catch (error) {
+    log.error(`the configuration stays as it was: ${errorText(error)}`);
+  }
 }

@@ -67,39 +67,78 @@ function typeName(field: JsonSchema): string {
   return field.type ?? "";
 }
 
+/** A file's text. */
+export interface TomlSource {
+  /** For messages. */
+  readonly name: string;
+  readonly text: string;
+}
+
+/** Files that add tables to arrays of a main one. */
+export interface TomlParts {
+  /** Names of the arrays; the files may have nothing else. */
+  readonly arrays: readonly string[];
+  readonly sources: readonly TomlSource[];
+}
+
 /**
- * Checks the text of a file.
+ * Checks the text of a file, together with those that add to it.
  *
- * @param source name of the file, for messages
  * @throws ConfigurationError with one line for each wrong field
  */
 export function parseToml<Schema extends z.ZodType>(
   schema: Schema,
-  text: string,
-  source: string,
+  main: TomlSource,
+  { arrays, sources }: TomlParts = { arrays: [], sources: [] },
 ): z.output<Schema> {
-  let document: unknown;
-  try {
-    document = parse(text);
-  } catch (error) {
-    if (error instanceof TomlError) throw new ConfigurationError(`${source}: ${error.message}`);
-    throw error;
+  const document = parseDocument(main);
+  /** Where each added table comes from, by its place in the whole. */
+  const origins = new Map<string, { readonly source: string; readonly index: number }>();
+  for (const source of sources) {
+    for (const [key, tables] of Object.entries(parseDocument(source))) {
+      if (!arrays.includes(key) || !Array.isArray(tables)) {
+        const allowed = arrays.map((name) => `[[${name}]]`).join(" and ");
+        throw new ConfigurationError(
+          `invalid configuration ${source.name}:\n  ${key}: only ${allowed} may be here`,
+        );
+      }
+      document[key] ??= [];
+      const all: unknown = document[key];
+      // The schema says what is wrong with the main file.
+      if (!Array.isArray(all)) continue;
+      for (const [index, table] of tables.entries()) {
+        origins.set(fieldName([key, all.length]), { source: source.name, index });
+        all.push(table);
+      }
+    }
   }
   const result = schema.safeParse(document);
   if (result.success) return result.data;
-  const lines = result.error.issues.map(({ path, message }) => `  ${fieldName(path)}: ${message}`);
-  throw new ConfigurationError([`invalid configuration ${source}:`, ...lines].join("\n"));
+  const lines = result.error.issues.map(({ path, message }) => {
+    const [key = "", place, ...rest] = path;
+    const origin = origins.get(fieldName([key, place ?? ""]));
+    if (origin === undefined) return `  ${fieldName(path)}: ${message}`;
+    return `  ${origin.source}: ${fieldName([key, origin.index, ...rest])}: ${message}`;
+  });
+  throw new ConfigurationError([`invalid configuration ${main.name}:`, ...lines].join("\n"));
 }
 
 /** @throws ConfigurationError */
-export function readToml<Schema extends z.ZodType>(schema: Schema, file: string): z.output<Schema> {
-  let text: string;
+export function readSource(file: string): TomlSource {
   try {
-    text = readFileSync(file, "utf8");
+    return { name: file, text: readFileSync(file, "utf8") };
   } catch (error) {
     throw new ConfigurationError(`cannot read ${file}: ${errorText(error)}`);
   }
-  return parseToml(schema, text, file);
+}
+
+function parseDocument({ name, text }: TomlSource): Record<string, unknown> {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (error instanceof TomlError) throw new ConfigurationError(`${name}: ${error.message}`);
+    throw error;
+  }
 }
 
 /** In the notation of the reference, e.g. `vm[0].ports[1]`. */

@@ -1,13 +1,24 @@
 /**
- * The configuration file of `vsockenc relay` and `vsockenc host`: TOML, checked by one schema.
+ * The configuration of `vsockenc relay` and `vsockenc host`: TOML, checked by one schema. Files of the folder beside it add
+ * VMs and listeners.
  *
  * Every field is described here and nowhere else. Unknown fields are errors, so that a misspelt one is not ignored.
  */
+import { readdirSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { type Address, isLoopback, parseAddress } from "../common/address.ts";
+import { ConfigurationError } from "../common/configuration-error.ts";
+import { errorText } from "../common/error-text.ts";
 import { LOG_LEVELS } from "../common/log.ts";
 import { statusOptions } from "../common/status-server.ts";
-import { type ConfigurationField, describeFields, parseToml, readToml } from "../common/toml-file.ts";
+import {
+  type ConfigurationField,
+  describeFields,
+  parseToml,
+  readSource,
+  type TomlSource,
+} from "../common/toml-file.ts";
 import { LIMITS } from "../proto/limits.ts";
 import { viewerOptions } from "../viewer/server/options.ts";
 import { DEFAULT_ENCODERS, ENCODER_NAMES, MAX_NVIDIA_GPUS } from "./encoders/index.ts";
@@ -161,11 +172,11 @@ function checkConsistency(configuration: Draft, context: z.core.$RefinementCtx):
     seen.add(value);
   };
   const { vm: vms, listen: listeners } = configuration;
-  if (vms.length + listeners.length === 0) issue(["vm"], "expected at least one [[vm]] or [[listen]]");
   for (const [index, each] of vms.entries()) {
     const { name, ports, gpu, view, export: exporter } = each;
     once(name, "the name", ["vm", index, "name"]);
     for (const [port, path] of ports.entries()) once(path, "the socket", ["vm", index, "ports", port]);
+    if (exporter !== undefined) once(exporter, "the socket", ["vm", index, "export"]);
     if (view.heads && exporter === undefined) issue(["vm", index, "export"], "is required by view.heads");
     if (view.min_kbps > view.max_kbps) {
       issue(["vm", index, "view", "min_kbps"], `must not exceed max_kbps (${view.max_kbps})`);
@@ -346,17 +357,44 @@ export function configurationFields(): ConfigurationField[] {
   return describeFields(schema);
 }
 
+/** What files of the folder beside a configuration may have. */
+const ADDED = ["vm", "listen"];
+
 /**
- * Checks the text of a configuration file.
+ * Checks the text of a configuration file, with those that add to it.
  *
  * @param source name of the file, for messages
  * @throws ConfigurationError with one line for each wrong field
  */
-export function parseConfiguration(text: string, source: string): Configuration {
-  return parseToml(schema, text, source);
+export function parseConfiguration(
+  text: string,
+  source: string,
+  added: readonly TomlSource[] = [],
+): Configuration {
+  return parseToml(schema, { name: source, text }, { arrays: ADDED, sources: added });
 }
 
-/** @throws ConfigurationError */
+/** The folder whose files add VMs and listeners to a configuration: host.d for host.toml. */
+export function configurationFolder(file: string): string {
+  return join(dirname(file), `${basename(file, ".toml")}.d`);
+}
+
+/**
+ * Reads a configuration: a file, and those of its folder, in the order of their names.
+ *
+ * @throws ConfigurationError
+ */
 export function readConfiguration(file: string): Configuration {
-  return readToml(schema, file);
+  const { text } = readSource(file);
+  return parseConfiguration(text, file, addedFiles(configurationFolder(file)).map(readSource));
+}
+
+function addedFiles(folder: string): string[] {
+  try {
+    const names = readdirSync(folder).filter((name) => name.endsWith(".toml") && !name.startsWith("."));
+    return names.sort().map((name) => join(folder, name));
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    throw new ConfigurationError(`cannot read ${folder}: ${errorText(error)}`);
+  }
 }

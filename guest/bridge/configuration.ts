@@ -3,7 +3,7 @@ import { z } from "zod";
 import { ConfigurationError } from "../../common/configuration-error.ts";
 import { LOG_LEVELS } from "../../common/log.ts";
 import { statusOptions } from "../../common/status-server.ts";
-import { type ConfigurationField, describeFields, readToml } from "../../common/toml-file.ts";
+import { type ConfigurationField, describeFields, parseToml, readSource } from "../../common/toml-file.ts";
 import { LIMITS } from "../../proto/limits.ts";
 import { viewerOptions } from "../../viewer/server/options.ts";
 import type { ElementProperties } from "../element/gen/element.ts";
@@ -107,7 +107,7 @@ export function bridgeConfiguration(
   const { source, pipeline } = overrides;
   if (source !== undefined && pipeline !== undefined)
     throw new ConfigurationError("--source conflicts with --pipeline: use one of the two");
-  const configuration = file === undefined ? schema.parse({}) : readToml(schema, file);
+  const configuration = file === undefined ? schema.parse({}) : parseToml(schema, readSource(file));
   if (source !== undefined) return { ...configuration, source, pipeline: undefined };
   if (pipeline !== undefined) return { ...configuration, source: undefined, pipeline };
   return configuration;

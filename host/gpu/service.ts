@@ -80,6 +80,11 @@ export class GpuService {
     }
   }
 
+  /** Whether QEMU has connected. */
+  get engaged(): boolean {
+    return this.#backend !== undefined;
+  }
+
   /** Ends the service and removes its sockets. */
   close(): void {
     this.#end(undefined);

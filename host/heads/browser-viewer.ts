@@ -15,9 +15,13 @@ export function viewerOf({ viewer }: Configuration, page: string = VIEWER_PAGE):
   if (!viewer.enabled) return undefined;
   return async (registry, log) => {
     const software = `vsockenc relay ${packageVersion}`;
-    const server = await ViewerServer.start({ options: viewer, page, software, registry, log });
+    const server = await ViewerServer.start({
+      ...{ options: viewer, page, software, registry, log },
+      onListening: (listening) =>
+        log.info({ address: listening.address() }, "viewer: open this address in a browser"),
+    });
     return {
-      address: server.address(),
+      address: () => server.address() || undefined,
       sources: server,
       show: (parts) => new VmSources(server, parts),
       close: () => server.close(),

@@ -33,6 +33,18 @@ export function connectUnix(path: string): number {
   }
 }
 
+/** Id of the process that listens at a UNIX socket; undefined if none does, or it cannot be seen. */
+export function listeningProcess(path: string): number | undefined {
+  try {
+    const fd = os.connect(path);
+    const pid = os.peerProcess(fd);
+    closeDescriptor(fd);
+    return pid === 0 ? undefined : pid;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Whether a process listens on the socket file. */
 function isAlive(path: string): boolean {
   try {

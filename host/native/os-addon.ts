@@ -106,6 +106,8 @@ interface OsAddon {
   adopt(fd: number): "listening" | "connected" | "other";
   /** User id of the process at the other end of a connected UNIX socket. */
   peerUser(fd: number): number;
+  /** Id of the process that has called listen or connect there; 0 if it is not in this one's PID namespace. */
+  peerProcess(fd: number): number;
   listenVsock(port: number): number;
   /** Context id of the machine at the other end of a connected vsock socket. */
   peerCid(fd: number): number;

@@ -93,6 +93,7 @@ export class RelayMetrics {
       labelNames: ["vm"],
       ...this.#registers,
       collect() {
+        this.reset();
         for (const { vm, up } of state.exporters()) this.set({ vm }, up ? 1 : 0);
       },
     });
@@ -102,6 +103,7 @@ export class RelayMetrics {
       labelNames: ["vm", "link"],
       ...this.#registers,
       collect() {
+        this.reset();
         for (const { vm, link, connections } of state.links()) this.set({ vm, link }, connections);
       },
     });

@@ -64,13 +64,13 @@ export interface VmViewerParts {
 
 /** The viewer for browsers. */
 export interface RelayViewer {
-  /** To open in a browser, with the token. */
-  readonly address: string;
+  /** To open in a browser, with the token; undefined while its port is taken. */
+  address(): string | undefined;
   readonly sources: SourceOffers;
   /** Shows what this process encodes. */
   show(parts: VmViewerParts): VmViewer;
   close(): Promise<void>;
 }
 
-/** Opens the viewer, with its metrics in `registry`. */
+/** Opens the viewer, with its metrics in `registry`; logs its address as soon as it listens. */
 export type OpenRelayViewer = (registry: Registry, log: Logger) => Promise<RelayViewer>;

@@ -1,22 +1,19 @@
 /**
- * The relay: for each VM of the configuration its links, and what serves their peers; the viewer, metrics and health of all
- * together.
+ * The relay: a part for each VM of the configuration (relay-part.ts), and the viewer, metrics and health of all together.
  *
- * Only this file binds a link to its VM: a peer can use the resources of the VM at the other end of its link, and no others.
+ * The configuration may change while it runs: parts that it no longer has are closed, new ones are opened, and the others,
+ * with their sessions, do not notice.
  */
+import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { AggregatorRegistry } from "prom-client";
-import { parseAddress } from "../../common/address.ts";
-import { limitLines } from "../../common/log-limit.ts";
 import { type Health, StatusServer } from "../../common/status-server.ts";
 import { type Configuration, ConfigurationError, type VmConfiguration } from "../config.ts";
 import type { EncoderBackend, EncoderOffer } from "../encoders/encoder.ts";
 import { connectUnix } from "../native/listener.ts";
-import { ChardevLink } from "./chardev-link.ts";
-import type { Link } from "./connection.ts";
 import { relayEncoders } from "./encoders.ts";
-import { Listener, type ListenerOptions } from "./listener.ts";
 import { RelayMetrics } from "./metrics.ts";
+import { type PartConfiguration, partsOf, RelayPart } from "./relay-part.ts";
 import type { OpenRelayViewer, RelayViewer, SourceOffers } from "./relay-viewer.ts";
 import type { VmHost } from "./vm-host.ts";
 import { VmServer } from "./vm-server.ts";
@@ -36,18 +33,32 @@ export interface IsolationParts {
 /** Serves the peers of a VM, or of a listener without one, in another process. */
 export type Isolate = (parts: IsolationParts) => VmHost;
 
+/** What is read once, at the start. */
+const FIXED = ["log", "encoder", "isolation", "limits", "pictures", "status", "viewer"] as const;
+
+/** What a change of the configuration has done. */
+export interface Applied {
+  /** Names of parts: "vm NAME" or "listen ADDRESS"; a changed one is in both. */
+  readonly closed: readonly string[];
+  readonly opened: readonly string[];
+  /** Changed tables that count at the relay's next start. */
+  readonly later: readonly string[];
+}
+
 export class Relay {
   readonly #log: Logger;
-  readonly #configuration: Configuration;
   readonly #backend: EncoderBackend;
   readonly #offers: readonly EncoderOffer[];
   readonly #isolate: Isolate | undefined;
-  /** With the VM's name; "" for those of listeners without a VM. */
-  readonly #hosts: { readonly vm: string; readonly host: VmHost }[] = [];
-  readonly #links: { readonly vm: string; readonly link: Link }[] = [];
+  readonly #parts = new Map<string, RelayPart>();
   readonly #metrics: RelayMetrics;
+  /** Addresses of listeners, at their numbers: sources of viewers are named by these, so they stay while a listener does. */
+  readonly #listeners: (string | undefined)[];
+  #configuration: Configuration;
+  #applying: Promise<unknown> = Promise.resolve();
   #viewer: RelayViewer | undefined;
   #status: StatusServer | undefined;
+  #stopped = false;
 
   private constructor(
     configuration: Configuration,
@@ -57,19 +68,23 @@ export class Relay {
     isolate: Isolate | undefined,
   ) {
     this.#configuration = configuration;
+    this.#listeners = configuration.listen.map(({ address }) => address);
     this.#backend = backend;
     this.#offers = offers;
     this.#log = log;
     this.#isolate = isolate;
     this.#metrics = new RelayMetrics();
+    const parts = (): RelayPart[] => [...this.#parts.values()];
     this.#metrics.observe({
       exporters: () =>
-        this.#hosts.flatMap(({ vm, host }) => {
+        parts().flatMap(({ vm, host }) => {
           const up = host.exporterUp();
           return up === undefined ? [] : [{ vm, up }];
         }),
       links: () =>
-        this.#links.map(({ vm, link }) => ({ vm, link: link.name, connections: link.connections })),
+        parts().flatMap(({ vm, links }) =>
+          links.map(({ name, connections }) => ({ vm, link: name, connections })),
+        ),
     });
   }
 
@@ -96,10 +111,8 @@ export class Relay {
     try {
       if (openViewer !== undefined) {
         relay.#viewer = await openViewer(relay.#metrics.registry, log);
-        log.info({ address: relay.#viewer.address }, "viewer: open this address in a browser");
       }
-      for (const vm of configuration.vm) await relay.#addVm(vm);
-      for (const [index, listen] of configuration.listen.entries()) await relay.#addListener(listen, index);
+      for (const [key, part] of partsOf(configuration)) await relay.#open(key, part);
     } catch (error) {
       relay.stop();
       throw error;
@@ -113,11 +126,21 @@ export class Relay {
   }
 
   /**
+   * Changes to another configuration: all of it, or nothing if a part cannot be opened.
+   *
+   * @throws ConfigurationError, SocketError: nothing has changed then
+   */
+  apply(configuration: Configuration): Promise<Applied> {
+    const applied = this.#applying.then(() => this.#apply(configuration));
+    this.#applying = applied.catch(() => undefined);
+    return applied;
+  }
+
+  /**
    * Whether the relay works. A VM that is not running is healthy; a running VM whose exporter does not answer is not.
    */
   health(): Health {
-    const reasons = this.#hosts.flatMap(({ vm, host }) => {
-      const connected = this.#links.some((entry) => entry.vm === vm && entry.link.connections > 0);
+    const reasons = [...this.#parts.values()].flatMap(({ vm, host, connected }) => {
       const remedy = "check that `vsockenc gpu` runs for it";
       return host.exporterUp() !== false || !connected
         ? []
@@ -126,83 +149,99 @@ export class Relay {
     return reasons.length === 0 ? { ok: true } : { ok: false, reasons };
   }
 
-  /** Address of the viewer, with its token; undefined if it is not enabled. */
+  /** Address of the viewer, with its token; undefined if it is not enabled, or its port is taken. */
   get viewerAddress(): string | undefined {
-    return this.#viewer?.address;
+    return this.#viewer?.address();
   }
 
   /** Says goodbye to every guest and viewer and closes everything. */
   stop(): void {
+    this.#stopped = true;
     this.#status?.close();
     void this.#viewer?.close();
-    for (const { link } of this.#links) link.close();
-    for (const { host } of this.#hosts) host.close();
+    for (const key of [...this.#parts.keys()]) this.#close(key);
   }
 
-  async #addVm(vm: VmConfiguration): Promise<void> {
-    const host = this.#host(vm, vm.name);
-    for (const [index, path] of vm.ports.entries()) {
-      const log = limitLines(this.#log.child({ vm: vm.name, port: index }));
-      if (vm.chardev === "server") {
-        const link = new ChardevLink(path, index, host, log);
-        this.#links.push({ vm: vm.name, link });
-        link.open();
-      } else {
-        const link = { kind: "port", index } as const;
-        const address = { kind: "unix", path } as const;
-        await this.#listen(vm.name, { address, users: vm.users, maxClients: 1, link, host }, log);
-      }
+  async #apply(configuration: Configuration): Promise<Applied> {
+    const before = this.#configuration;
+    const [old, wanted] = [partsOf(before), partsOf(configuration)];
+    const isSame = (key: string): boolean => isDeepStrictEqual(old.get(key), wanted.get(key));
+    const closed = [...old.keys()].filter((key) => !isSame(key));
+    const opened = [...wanted.keys()].filter((key) => !isSame(key));
+    const later = FIXED.filter((table) => !isDeepStrictEqual(before[table], configuration[table]));
+    if (this.#isolate === undefined && closed.length + opened.length > 0) {
+      throw new ConfigurationError(
+        'with isolation = "none", VMs share limits that are divided at the start: restart the relay',
+      );
+    }
+    for (const key of closed) this.#close(key);
+    this.#numberListeners(configuration);
+    try {
+      await this.#openAll(wanted, opened);
+    } catch (error) {
+      for (const key of opened) this.#close(key);
+      this.#numberListeners(before);
+      await this.#openAll(old, closed);
+      throw error;
+    }
+    this.#configuration = { ...before, vm: configuration.vm, listen: configuration.listen };
+    return { closed, opened, later };
+  }
+
+  async #openAll(parts: ReadonlyMap<string, PartConfiguration>, keys: readonly string[]): Promise<void> {
+    for (const key of keys) {
+      const part = parts.get(key);
+      if (part !== undefined && !this.#stopped) await this.#open(key, part);
     }
   }
 
-  async #addListener(listen: Configuration["listen"][number], index: number): Promise<void> {
-    const { address, vm, protocol, users, cid, max_clients } = listen;
-    const parsed = parseAddress(address);
-    if (parsed === undefined) throw new ConfigurationError(`invalid address ${address}`);
-    if (parsed.kind === "tcp" && vm !== undefined) {
-      this.#log.warn({ address, vm }, "every program on this machine can have this VM's pictures encoded");
+  async #open(key: string, configuration: PartConfiguration): Promise<void> {
+    const numberOf = (address: string): number => this.#listeners.indexOf(address);
+    const part = new RelayPart(configuration, this.#host(configuration), numberOf, this.#log);
+    this.#parts.set(key, part);
+    await part.open();
+  }
+
+  #numberListeners({ listen }: Configuration): void {
+    const addresses = listen.map(({ address }) => address);
+    for (const [number, address] of this.#listeners.entries()) {
+      if (address !== undefined && !addresses.includes(address)) this.#listeners[number] = undefined;
     }
-    const log = limitLines(this.#log.child(vm === undefined ? {} : { vm }));
-    const bound = this.#hosts.find((entry) => vm !== undefined && entry.vm === vm)?.host;
-    const host = bound ?? this.#host(undefined, `listen${index}`);
-    const link = { kind: "listen", index, address, protocol } as const;
-    await this.#listen(vm ?? "", { address: parsed, users, cid, maxClients: max_clients, link, host }, log);
+    for (const address of addresses) {
+      if (this.#listeners.includes(address)) continue;
+      const free = this.#listeners.indexOf(undefined);
+      this.#listeners[free < 0 ? this.#listeners.length : free] = address;
+    }
   }
 
-  async #listen(vm: string, options: ListenerOptions, log: Logger): Promise<void> {
-    const listener = new Listener(options, log);
-    this.#links.push({ vm, link: listener });
-    await listener.open();
+  #close(key: string): void {
+    this.#parts.get(key)?.close();
+    this.#parts.delete(key);
   }
 
-  #host(vm: VmConfiguration | undefined, name: string): VmHost {
+  #host({ vm, listeners }: PartConfiguration): VmHost {
     const configuration = this.#configuration;
     const log = vm === undefined ? this.#log : this.#log.child({ vm: vm.name });
     const [offers, viewer] = [this.#offers, this.#viewer];
-    let host: VmHost;
     if (this.#isolate !== undefined) {
-      host = this.#isolate({ configuration, vm, name, offers, sources: viewer?.sources, log });
-    } else {
-      const [backend, metrics] = [this.#backend, this.#metrics];
-      const path = vm?.export;
-      // vm.max_map_count is the process's, so what is below it is divided: no VM can use up another's part.
-      const servers =
-        configuration.vm.length + configuration.listen.filter((one) => one.vm === undefined).length;
-      const maxRuns = Math.floor(configuration.pictures.max_runs / servers);
-      host = new VmServer({
-        ...{ vm, backend, offers, maxRuns, metrics, log },
-        viewer: viewer?.show({ backend, metrics, log: this.#log }),
-        connectExporter: path === undefined ? undefined : () => connectUnix(path),
-      });
+      const name = vm?.name ?? `listen${this.#listeners.indexOf(listeners[0]?.address)}`;
+      return this.#isolate({ configuration, vm, name, offers, sources: viewer?.sources, log });
     }
-    this.#hosts.push({ vm: vm?.name ?? "", host });
-    return host;
+    const [backend, metrics] = [this.#backend, this.#metrics];
+    const path = vm?.export;
+    // vm.max_map_count is the process's, so what is below it is divided: no VM can use up another's part.
+    const maxRuns = Math.floor(configuration.pictures.max_runs / partsOf(configuration).size);
+    return new VmServer({
+      ...{ vm, backend, offers, maxRuns, metrics, log },
+      viewer: viewer?.show({ backend, metrics, log: this.#log }),
+      connectExporter: path === undefined ? undefined : () => connectUnix(path),
+    });
   }
 
   async #reportMetrics(): Promise<string> {
     const { process, registry } = this.#metrics;
-    const reports = [registry.getMetricsAsJSON(), ...this.#hosts.map(({ host }) => host.metrics())];
-    const all = AggregatorRegistry.aggregate(await Promise.all(reports));
+    const hosts = [...this.#parts.values()].map(({ host }) => host.metrics());
+    const all = AggregatorRegistry.aggregate(await Promise.all([registry.getMetricsAsJSON(), ...hosts]));
     return `${await process.metrics()}${await all.metrics()}`;
   }
 }

@@ -119,6 +119,7 @@ export class WorkerHost implements VmHost {
     clearTimeout(this.#seek);
     this.#worker?.channel.close();
     for (const held of [...this.#peers.values()]) this.#gone(held);
+    for (const id of this.#sources.keys()) this.#parts.sources?.remove(id);
   }
 
   /** Keeps a port without a worker. */

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Logger, pino } from "pino";
 import { afterEach, beforeEach, expect } from "vitest";
-import { parseConfiguration } from "../../host/config.ts";
+import { type Configuration, parseConfiguration } from "../../host/config.ts";
 import type { EncoderBackend } from "../../host/encoders/encoder.ts";
-import { type Isolate, Relay } from "../../host/relay/relay.ts";
+import { type Applied, type Isolate, Relay } from "../../host/relay/relay.ts";
 import { MemfdExporter } from "./memfd/memfd-exporter.ts";
 import { ConnectedGuest, HEIGHT, PICTURE_BYTES, WIDTH } from "./relay-guest.ts";
 import { until } from "./until.ts";
@@ -20,6 +20,11 @@ interface StartOptions {
   readonly isolate?: Isolate;
   /** In the place of the encoder. */
   readonly backend?: EncoderBackend;
+}
+
+function configurationOf(text: string, encoder: string): Configuration {
+  const status = text.includes("status.") ? "" : "status.enabled = false\n";
+  return parseConfiguration(`encoder.order = ["${encoder}"]\n${status}${text}`, "test");
 }
 
 class RelayBench {
@@ -47,9 +52,13 @@ class RelayBench {
   /** Starts a relay, without a status page unless the configuration names it. */
   async start(text: string, options: StartOptions = {}): Promise<void> {
     const { encoder = "null", log = silent, isolate, backend } = options;
-    const status = text.includes("status.") ? "" : "status.enabled = false\n";
-    const all = `encoder.order = ["${encoder}"]\n${status}${text}`;
-    this.#relay = await Relay.start(parseConfiguration(all, "test"), log, undefined, isolate, backend);
+    const configuration = configurationOf(text, encoder);
+    this.#relay = await Relay.start(configuration, log, undefined, isolate, backend);
+  }
+
+  /** Changes the relay's configuration. */
+  async apply(text: string): Promise<Applied | undefined> {
+    return await this.#relay?.apply(configurationOf(text, "null"));
   }
 
   /** Starts a relay that listens at `l`, for guests of a VM with an exporter or of none. */

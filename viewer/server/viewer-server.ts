@@ -34,10 +34,21 @@ export interface ViewerServerSetup {
   /** For the Prometheus metrics. */
   readonly registry: Registry;
   readonly log: Logger;
+  /**
+   * Called when it listens: at once, or, if the port is taken at the start, as soon as it is free. Without this, a taken port
+   * is an error.
+   */
+  readonly onListening?: (server: ViewerServer) => void;
 }
+
+/** Interval of attempts to listen at a taken port. */
+const LISTEN_RETRY_MS = 1000;
 
 /** The WebSocket's path; every other path is a file of the page. */
 const WATCH_PATH = "/watch";
+
+/** Another program listens there. */
+class PortTakenError extends ViewerOptionsError {}
 
 export class ViewerServer {
   readonly #setup: ViewerServerSetup;
@@ -59,6 +70,7 @@ export class ViewerServer {
   readonly #refusalLogs = new RateLimit(VIEWER_LIMITS.REFUSALS_LOGGED_PER_SECOND);
   readonly #connectionLog: Logger;
   #announcing: NodeJS.Immediate | undefined;
+  #retry: NodeJS.Timeout | undefined;
 
   private constructor(setup: ViewerServerSetup, page: PageFiles, access: Access, server: http.Server) {
     this.#setup = setup;
@@ -97,18 +109,20 @@ export class ViewerServer {
       certificate === undefined ? http.createServer(times) : https.createServer({ ...times, ...tls });
     const access = new Access(setup.options, certificate?.own);
     const viewers = new ViewerServer(setup, await PageFiles.read(setup.page), access, server);
-    await viewers.#listen();
+    await viewers.#open();
     return viewers;
   }
 
-  /** The address for a browser on this machine. It contains the token, so keep it out of logs. */
+  /** The address for a browser on this machine; "" while it does not listen. It contains the token, so keep it out of logs. */
   address(): string {
     return this.addresses()[0] ?? "";
   }
 
-  /** `address()`, and the addresses for other machines, from the current interfaces. */
+  /** `address()`, and the addresses for other machines, from the current interfaces; none while it does not listen. */
   addresses(): string[] {
-    const { port } = this.#server.address() as AddressInfo;
+    const bound = this.#server.address() as AddressInfo | null;
+    if (bound === null) return [];
+    const { port } = bound;
     const { certificate, host: listening } = this.#setup.options;
     const scheme = certificate === undefined ? "http" : "https";
     return reachableHosts(listening, networkInterfaces()).map(
@@ -135,6 +149,7 @@ export class ViewerServer {
   /** Notifies the viewers, closes every connection and stops every source. */
   async close(): Promise<void> {
     clearImmediate(this.#announcing);
+    clearTimeout(this.#retry);
     for (const viewer of this.#viewers) viewer.close("goingAway", "the server is shutting down");
     for (const { source } of this.#catalog.hubs) this.#catalog.remove(source.id);
     await new Promise<void>((resolve) => {
@@ -143,12 +158,31 @@ export class ViewerServer {
     });
   }
 
+  /** @throws ViewerOptionsError */
+  async #open(): Promise<void> {
+    const { log, onListening } = this.#setup;
+    try {
+      await this.#listen();
+    } catch (error) {
+      if (onListening === undefined || !(error instanceof PortTakenError)) throw error;
+      if (this.#retry === undefined) log.warn(`no viewer until its port is free: ${error.message}`);
+      const again = (): void => void this.#open().catch((later) => log.error(later, "no viewer"));
+      this.#retry = setTimeout(again, LISTEN_RETRY_MS);
+      return;
+    }
+    onListening?.(this);
+  }
+
   async #listen(): Promise<void> {
     const { host, port } = this.#setup.options;
     await new Promise<void>((resolve, reject) => {
       this.#server.once("error", (error: NodeJS.ErrnoException) => {
+        if (error.code === "EADDRINUSE") {
+          const text = `cannot listen on ${host}: port ${port} is in use; set another viewer.port`;
+          reject(new PortTakenError(text));
+          return;
+        }
         const reasons: Record<string, string> = {
-          EADDRINUSE: `port ${port} is in use; set another viewer.port`,
           EACCES: `port ${port} needs privileges; set viewer.port above 1023`,
           EADDRNOTAVAIL: `${host} is not an address of this machine; correct viewer.host`,
           ENOTFOUND: `${host} does not resolve; correct viewer.host`,
@@ -159,6 +193,7 @@ export class ViewerServer {
       this.#server.listen(port, host, resolve);
     });
     this.#server.removeAllListeners("error");
+    this.#retry = undefined;
     this.#server.on("error", (error) => this.#setup.log.error(error, "viewer server failed"));
   }
 

@@ -97,6 +97,14 @@ uid_t PeerUser(Napi::Env, int fd) {
   return user;
 }
 
+// peerProcess(fd) → id of the process at the other end: the one that called listen or connect. 0: not
+// one that this process can see.
+pid_t PeerProcess(Napi::Env, int fd) {
+  pid_t process = 0;
+  Check(platform::PeerProcess(fd, &process), "peer's process");
+  return process;
+}
+
 // listenVsock(port) → fd, for connections from every guest and from this machine.
 Descriptor ListenVsock(Napi::Env, uint32_t port) {
   return Listening(Descriptor(Check(platform::BindVsock(port), "bind")));
@@ -266,6 +274,7 @@ void RegisterSockets(Napi::Object exports) {
   Export(exports, "accept", Accept);
   Export(exports, "adopt", Adopt);
   Export(exports, "peerUser", PeerUser);
+  Export(exports, "peerProcess", PeerProcess);
   Export(exports, "listenVsock", ListenVsock);
   Export(exports, "peerCid", PeerCid);
   Export(exports, "listenTcp", ListenTcp);

@@ -40,6 +40,14 @@ int PeerUser(int fd, uid_t *user) {
   return 0;
 }
 
+int PeerProcess(int fd, pid_t *process) {
+  ucred credentials{};
+  socklen_t length = sizeof credentials;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return -1;
+  *process = credentials.pid;
+  return 0;
+}
+
 int BindVsock(uint32_t port) {
   Descriptor fd(OpenSocket(AF_VSOCK));
   sockaddr_vm address{};

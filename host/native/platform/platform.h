@@ -87,6 +87,9 @@ void ForEachDescriptor(msghdr *message, Visit visit) {
 
 // User of the process at the other end of a UNIX socket.
 int PeerUser(int fd, uid_t *user);
+// That process, or 0 if this one cannot see it. SO_PEERCRED: as it was when it called listen or
+// connect.
+int PeerProcess(int fd, pid_t *process);
 // A vsock socket bound to the port, for every guest and this machine; it does not listen yet.
 // EAFNOSUPPORT where there is no vsock.
 int BindVsock(uint32_t port);

@@ -1,6 +1,7 @@
 // Every system but Linux: POSIX, and getpeereid(3), which Darwin and the BSDs have.
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include <atomic>
 #include <sstream>
@@ -67,6 +68,11 @@ ssize_t Receive(int fd, msghdr *message) {
 int PeerUser(int fd, uid_t *user) {
   gid_t group = 0;
   return getpeereid(fd, user, &group);
+}
+
+int PeerProcess(int fd, pid_t *process) {
+  socklen_t length = sizeof *process;
+  return getsockopt(fd, SOL_LOCAL, LOCAL_PEERPID, process, &length);
 }
 
 int BindVsock(uint32_t) {

@@ -8,6 +8,7 @@ import { viewerOf } from "../../../host/heads/browser-viewer.ts";
 import { Relay } from "../../../host/relay/relay.ts";
 import { ViewerOptionsError } from "../../../viewer/server/options.ts";
 import { freePort } from "../../support/free-port.ts";
+import { until } from "../../support/until.ts";
 
 describe("the relay's viewer", () => {
   let folder: string;
@@ -15,8 +16,8 @@ describe("the relay's viewer", () => {
   const lines: string[] = [];
   const log = pino({ level: "info" }, { write: (line) => void lines.push(line) });
 
-  const start = async (more: string): Promise<Relay> => {
-    const vm = `[[vm]]\nname = "a"\nchardev = "client"\nports = ["${folder}/p"]`;
+  const start = async (more: string, port = "p"): Promise<Relay> => {
+    const vm = `[[vm]]\nname = "a"\nchardev = "client"\nports = ["${folder}/${port}"]`;
     const text = `status.enabled = false\nencoder.order = ["null"]\n${more}\n${vm}`;
     const configuration = parseConfiguration(text, "test");
     const relay = await Relay.start(configuration, log, viewerOf(configuration, folder));
@@ -48,9 +49,21 @@ describe("the relay's viewer", () => {
     expect(await (await fetch(address)).text()).toContain("<title>page</title>");
   });
 
-  it("keeps the relay from starting where it cannot be served, and leaves nothing behind", async () => {
+  it("keeps the relay from starting where its configuration is wrong, and leaves nothing behind", async () => {
     const port = await freePort();
-    await start(`viewer = { enabled = true, port = ${port} }`);
-    await expect(start(`viewer = { enabled = true, port = ${port} }`)).rejects.toThrow(ViewerOptionsError);
+    const wrong = `viewer = { enabled = true, port = ${port}, host = "192.0.2.1", remote = true }`;
+    await expect(start(wrong)).rejects.toThrow(ViewerOptionsError);
+  });
+
+  it("opens when its port is free, and the relay serves meanwhile", async () => {
+    const port = await freePort();
+    const first = await start(`viewer = { enabled = true, port = ${port} }`);
+    const second = await start(`viewer = { enabled = true, port = ${port} }`, "q");
+    expect(second.viewerAddress).toBeUndefined();
+    expect(lines.filter((line) => line.includes("no viewer until its port is free"))).toHaveLength(1);
+    first.stop();
+    const address = await until(() => second.viewerAddress, "the viewer");
+    expect(await (await fetch(address)).text()).toContain("<title>page</title>");
+    second.stop();
   });
 });

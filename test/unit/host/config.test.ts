@@ -1,6 +1,11 @@
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ConfigurationError, parseConfiguration, readConfiguration } from "../../../host/config.ts";
 import { DEFAULT_ENCODERS } from "../../../host/encoders/index.ts";
+import { temporaryFolder } from "../../support/folder.ts";
+
+const temporary = temporaryFolder();
 
 const VM = `
 [[vm]]
@@ -9,15 +14,57 @@ ports = ["/run/a.sock"]
 `;
 
 /** The message with which a configuration is refused. */
-function refusal(text: string): string {
+function refusal(text: string, ...added: readonly (readonly [string, string])[]): string {
+  const sources = added.map(([name, text]) => ({ name, text }));
   try {
-    parseConfiguration(text, "host.toml");
+    parseConfiguration(text, "host.toml", sources);
   } catch (error) {
     if (error instanceof ConfigurationError) return error.message;
     throw error;
   }
   throw new Error("the configuration was accepted");
 }
+
+describe("files beside the configuration", () => {
+  const OTHER = "[[vm]]\nname = 'other'\nports = ['/run/b.sock']\n";
+
+  it("add VMs and listeners, in the order of their names", () => {
+    const folder = mkdtempSync(join(temporary, "etc-"));
+    const file = join(folder, "host.toml");
+    writeFileSync(file, "");
+    expect(readConfiguration(file).vm).toEqual([]);
+    mkdirSync(join(folder, "host.d"));
+    expect(readConfiguration(file).vm).toEqual([]);
+    const listen = "[[listen]]\naddress = 'unix:/run/l'\nvm = 'other'\n";
+    const files = { "b.toml": OTHER, "a.toml": `${VM}${listen}`, ".c.toml": "x", "d.toml~": "x" };
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, "host.d", name), text);
+    const { vm, listen: listeners } = readConfiguration(file);
+    expect(vm.map(({ name }) => name)).toEqual(["desk", "other"]);
+    expect(listeners.map((one) => one.vm)).toEqual(["other"]);
+  });
+
+  it.each([
+    [["a.toml", "vm = 3"], "invalid configuration a.toml:\n  vm: only [[vm]] and [[listen]] may be here"],
+    [["a.toml", "log.level = 'debug'"], "a.toml:\n  log: only [[vm]]"],
+    [["a.toml", `${OTHER}speed = 1`], "\n  a.toml: vm[0]: Unrecognized key"],
+    [["a.toml", `${OTHER}users = [-1]`], "\n  a.toml: vm[0].users[0]: "],
+    [["a.toml", OTHER.replace("other", "desk")], "\n  a.toml: vm[0].name: the name desk is used twice"],
+    [
+      ["a.toml", OTHER.replace("/run/b.sock", "/run/a.sock")],
+      "\n  a.toml: vm[0].ports[0]: the socket /run/a.sock",
+    ],
+    [["a.toml", "[[vm]"], "a.toml: Invalid TOML document"],
+  ] as const)("are refused with their names: %s", (added, message) => {
+    expect(refusal(VM, ["0.toml", ""], added)).toContain(message);
+  });
+
+  it("have their own places in messages", () => {
+    const second = "[[vm]]\nname = 'c'\nports = ['/run/c.sock']\nchardev = 'both'\n";
+    expect(refusal(VM, ["a.toml", OTHER], ["b.toml", `${second}${second}`])).toContain(
+      "\n  b.toml: vm[1].chardev: ",
+    );
+  });
+});
 
 describe("configuration", () => {
   it("fills in defaults", () => {
@@ -36,7 +83,6 @@ describe("configuration", () => {
   });
 
   it.each([
-    ["", "vm"],
     ["[[vm]]\nname = 'x y'\nports = ['/a']", "vm[0].name"],
     ["[[vm]]\nname = 'x'\nports = []", "vm[0].ports"],
     ["[[vm]]\nname = 'x'\nports = ['/a', '/b', '/c', '/d', '/e']", "vm[0].ports"],
@@ -55,6 +101,9 @@ describe("configuration", () => {
     [`${VM}export = '/e'\ngpu = { kind = 'qemu-gl', socket = '/g' }`, "vm[0].gpu.socket: applies to kind"],
     [`${VM}export = '/e'\nview.heads = true\ngpu = { kind = 'qemu-gl' }`, "vm[0].view.heads"],
     [`${VM}${VM}`, "used twice"],
+    [`${VM}export = '/run/a.sock'`, "vm[0].export: the socket /run/a.sock is used twice"],
+    [`${VM}export = '/e'\ngpu = { socket = '/e' }`, "vm[0].gpu.socket: the socket /e is used twice"],
+    [`${VM}export = '/e'\n[[vm]]\nname = "b"\nports = ['/p']\nexport = '/e'`, "vm[1].export: the socket /e"],
     [`${VM}chardev = 'both'`, "vm[0].chardev"],
     [`${VM}[[listen]]\naddress = '/run/a'`, "listen[0].address"],
     [`${VM}[[listen]]\naddress = 'tcp:127.0.0.1:0'`, "listen[0].address"],

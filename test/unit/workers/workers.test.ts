@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { pino } from "pino";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { parseConfiguration } from "../../../host/config.ts";
@@ -38,10 +38,16 @@ describe("a worker for each VM", () => {
   const bench = relayBench();
   const port = (name: string): string => bench.path(`${name}-port`);
   const vm = (name: string): string =>
-    `[[vm]]\nname = "${name}"\nchardev = "client"\nports = ["${port(name)}"]\nexport = "${bench.path("e")}"\n`;
+    `[[vm]]\nname = "${name}"\nchardev = "client"\nports = ["${port(name)}"]\nexport = "${bench.path(`e-${name}`)}"\n`;
+
+  /** The exporter of all VMs, each of which has a name of its own for it. */
+  const exporter = (): void => {
+    bench.resource(1);
+    for (const name of ["a", "b"]) symlinkSync(bench.path("e"), bench.path(`e-${name}`));
+  };
 
   const start = async (keep = false): Promise<void> => {
-    bench.resource(1);
+    exporter();
     // One that stays, where the test is not about its end.
     const staying = (parts: IsolationParts): WorkerHost => new WorkerHost(parts, { launcher });
     await bench.start(`log.level = "error"\n${vm("a")}${vm("b")}`, { isolate: keep ? staying : isolate });
@@ -126,7 +132,7 @@ describe("a worker for each VM", () => {
   it("is there ahead of the first guest, and the process ahead ends with the relay", async () => {
     const ahead = new WorkerLauncher({ confine, encoders: ["null"], ahead: true, log });
     onTestFinished(() => ahead.close());
-    bench.resource(1);
+    exporter();
     const lines: string[] = [];
     await bench.start(`log.level = "error"\n${vm("a")}`, {
       log: pino({ level: "info" }, { write: (line) => lines.push(line) }),
@@ -165,7 +171,7 @@ describe("a worker for each VM", () => {
   });
 
   it("frees the client of a listener when it dies", async () => {
-    bench.resource(1);
+    exporter();
     const listen = `[[listen]]\naddress = "unix:${bench.path("l")}"\nvm = "a"\nmax_clients = 1\n`;
     await bench.start(`log.level = "error"\n${vm("a")}${listen}`, { isolate });
     const guest = await bench.opened();

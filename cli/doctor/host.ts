@@ -209,7 +209,14 @@ async function checkExporter(vm: VmConfiguration, path: string): Promise<Check> 
   const { ExportClient } = await import("../../host/export/client.ts");
   try {
     (await ExportClient.connect(path)).close();
-    return ok(name, `answers at ${path}`);
+    const waits = vm.gpu?.socket !== undefined && existsSync(vm.gpu.socket);
+    const runs = vm.chardev === "server" && vm.ports.some((port) => existsSync(port));
+    if (waits && runs) {
+      const fix =
+        "restart the VM, if it runs: QEMU cannot connect to a GPU process that was started after it";
+      return warning(name, `answers at ${path}, and waits for a VM`, fix);
+    }
+    return ok(name, `answers at ${path}${waits ? ", ready for the VM's start" : ""}`);
   } catch (error) {
     const fix =
       vm.gpu?.kind === "qemu-gl"

@@ -47,6 +47,8 @@ export const MAX_UNSENT_ANSWER_BYTES = 4 << 20;
 export const EXPORTER_TURN_BYTES = 64;
 
 export interface ExportConnectionEvents {
+  /** The relay has said hello. */
+  onGreeted(): void;
   /** The relay has not released a revoked resource within REVOKE_HOLD_MS. */
   onLate(resource: number): void;
   onClose(error?: Error): void;
@@ -88,6 +90,11 @@ export class ExportConnection {
         },
       },
     );
+  }
+
+  /** Whether the relay has said hello. */
+  get greeted(): boolean {
+    return this.#greeted;
   }
 
   /** How many resources the relay may be reading. */
@@ -154,6 +161,7 @@ export class ExportConnection {
       );
     }
     this.#greeted = true;
+    this.#events.onGreeted();
   }
 
   #perform(message: ExportMessage): void {

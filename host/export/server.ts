@@ -116,14 +116,16 @@ export class ExportServer {
           { resource },
           "a relay did not release a resource in time; the guest gets its pages back",
         ),
+      onGreeted: () => this.#log.info("a relay has connected"),
       onClose: (error) => {
         this.#connections.delete(connection);
+        // One that says nothing only looks whether this process is there.
+        if (error === undefined && !connection.greeted) return;
         if (error === undefined) this.#log.info("a relay has disconnected");
         else this.#log.warn({ reason: error.message }, "disconnected a relay");
       },
     });
     this.#connections.add(connection);
-    this.#log.info("a relay has connected");
     connection.open();
   }
 }

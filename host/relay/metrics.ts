@@ -7,6 +7,7 @@ import type { EncodedPacket, EncoderDescription } from "../encoders/encoder.ts";
 import type { ReadTimes } from "../export/client.ts";
 import type { PictureTier } from "../native/picture.ts";
 import type { WireErrorCode } from "./errors.ts";
+import { VM_STATES, type VmState } from "./vm-state.ts";
 
 /** From a tenth of a millisecond (idle) to half a second (overloaded). */
 const STAGE_BUCKETS = [0.0001, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.016, 0.033, 0.066, 0.13, 0.25, 0.5];
@@ -34,6 +35,7 @@ export interface MetricReport {
 export interface RelayState {
   /** Whether the exporter answers, of each VM that has one. */
   exporters(): readonly { readonly vm: string; readonly up: boolean }[];
+  vms(): readonly { readonly vm: string; readonly state: VmState }[];
   links(): readonly { readonly vm: string; readonly link: string; readonly connections: number }[];
 }
 
@@ -95,6 +97,18 @@ export class RelayMetrics {
       collect() {
         this.reset();
         for (const { vm, up } of state.exporters()) this.set({ vm }, up ? 1 : 0);
+      },
+    });
+    new Gauge({
+      name: "vsockenc_vm_state",
+      help: "1 for what the VM is doing: off, starting, running, or without-gpu, which a restart of the VM mends.",
+      labelNames: ["vm", "state"],
+      ...this.#registers,
+      collect() {
+        this.reset();
+        for (const { vm, state: current } of state.vms()) {
+          for (const name of VM_STATES) this.set({ vm, state: name }, name === current ? 1 : 0);
+        }
       },
     });
     new Gauge({

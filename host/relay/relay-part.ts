@@ -10,8 +10,9 @@ import { limitLines } from "../../common/log-limit.ts";
 import { type Configuration, ConfigurationError, type VmConfiguration } from "../config.ts";
 import { ChardevLink } from "./chardev-link.ts";
 import type { Link } from "./connection.ts";
-import { Listener, type ListenerOptions } from "./listener.ts";
+import { Listener } from "./listener.ts";
 import type { VmHost } from "./vm-host.ts";
+import { VmWatch } from "./vm-state.ts";
 
 type ListenConfiguration = Configuration["listen"][number];
 
@@ -40,6 +41,9 @@ export class RelayPart {
   readonly configuration: PartConfiguration;
   readonly host: VmHost;
   readonly links: Link[] = [];
+  /** Undefined without a VM. */
+  readonly watch: VmWatch | undefined;
+  readonly #ports: Link[] = [];
   readonly #numberOf: (address: string) => number;
   readonly #log: Logger;
 
@@ -54,6 +58,7 @@ export class RelayPart {
     log: Logger,
   ) {
     this.configuration = configuration;
+    this.watch = configuration.vm === undefined ? undefined : new VmWatch(configuration.vm);
     this.host = host;
     this.#numberOf = numberOf;
     this.#log = log;
@@ -64,9 +69,16 @@ export class RelayPart {
     return this.configuration.vm?.name ?? "";
   }
 
-  /** Whether a link is connected: QEMU runs, or a client is there. */
-  get connected(): boolean {
-    return this.links.some(({ connections }) => connections > 0);
+  /** Looks at the VM; to be called once in VM_LOOK_MS. */
+  look(): void {
+    const { watch, host } = this;
+    if (watch === undefined) return;
+    const connected = this.#ports.some(({ connections }) => connections > 0);
+    watch.look({
+      connected: this.#ports.length === 0 ? undefined : connected,
+      exporterUp: host.exporterUp(),
+    });
+    host.showFault(watch.fault);
   }
 
   /**
@@ -92,12 +104,16 @@ export class RelayPart {
       const log = limitLines(this.#log.child({ vm: name, port: index }));
       if (chardev === "server") {
         const link = new ChardevLink(path, index, host, log);
+        this.#ports.push(link);
         this.links.push(link);
         link.open();
       } else {
         const link = { kind: "port", index } as const;
         const address = { kind: "unix", path } as const;
-        await this.#listen({ address, users, maxClients: 1, link, host }, log);
+        const listener = new Listener({ address, users, maxClients: 1, link, host }, log);
+        this.#ports.push(listener);
+        this.links.push(listener);
+        await listener.open();
       }
     }
   }
@@ -112,10 +128,7 @@ export class RelayPart {
     const log = limitLines(this.#log.child(vm === undefined ? {} : { vm }));
     const link = { kind: "listen", index: this.#numberOf(address), address, protocol } as const;
     const { host } = this;
-    await this.#listen({ address: parsed, users, cid, maxClients: max_clients, link, host }, log);
-  }
-
-  async #listen(options: ListenerOptions, log: Logger): Promise<void> {
+    const options = { address: parsed, users, cid, maxClients: max_clients, link, host };
     const listener = new Listener(options, log);
     this.links.push(listener);
     await listener.open();

@@ -17,6 +17,7 @@ import { type PartConfiguration, partsOf, RelayPart } from "./relay-part.ts";
 import type { OpenRelayViewer, RelayViewer, SourceOffers } from "./relay-viewer.ts";
 import type { VmHost } from "./vm-host.ts";
 import { VmServer } from "./vm-server.ts";
+import { VM_LOOK_MS } from "./vm-state.ts";
 
 /** What a VM's server in another process needs. */
 export interface IsolationParts {
@@ -58,6 +59,7 @@ export class Relay {
   #applying: Promise<unknown> = Promise.resolve();
   #viewer: RelayViewer | undefined;
   #status: StatusServer | undefined;
+  #looks: NodeJS.Timeout | undefined;
   #stopped = false;
 
   private constructor(
@@ -81,6 +83,8 @@ export class Relay {
           const up = host.exporterUp();
           return up === undefined ? [] : [{ vm, up }];
         }),
+      vms: () =>
+        parts().flatMap(({ vm, watch }) => (watch === undefined ? [] : [{ vm, state: watch.state }])),
       links: () =>
         parts().flatMap(({ vm, links }) =>
           links.map(({ name, connections }) => ({ vm, link: name, connections })),
@@ -117,6 +121,9 @@ export class Relay {
       relay.stop();
       throw error;
     }
+    relay.#looks = setInterval(() => {
+      for (const part of relay.#parts.values()) part.look();
+    }, VM_LOOK_MS).unref();
     const { enabled, port } = configuration.status;
     if (enabled) {
       const metrics = () => relay.#reportMetrics();
@@ -137,15 +144,10 @@ export class Relay {
   }
 
   /**
-   * Whether the relay works. A VM that is not running is healthy; a running VM whose exporter does not answer is not.
+   * Whether the relay works. A VM that is not running is healthy; one that runs without its GPU is not.
    */
   health(): Health {
-    const reasons = [...this.#parts.values()].flatMap(({ vm, host, connected }) => {
-      const remedy = "check that `vsockenc gpu` runs for it";
-      return host.exporterUp() !== false || !connected
-        ? []
-        : [`${vm} is connected, but its exporter does not answer: ${remedy}`];
-    });
+    const reasons = [...this.#parts.values()].flatMap(({ watch }) => watch?.fault ?? []);
     return reasons.length === 0 ? { ok: true } : { ok: false, reasons };
   }
 
@@ -157,6 +159,7 @@ export class Relay {
   /** Says goodbye to every guest and viewer and closes everything. */
   stop(): void {
     this.#stopped = true;
+    clearInterval(this.#looks);
     this.#status?.close();
     void this.#viewer?.close();
     for (const key of [...this.#parts.keys()]) this.#close(key);

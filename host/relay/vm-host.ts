@@ -37,6 +37,8 @@ export interface VmHost {
   serve(fd: number, peer: Peer, onGone: () => void): ServedPeer;
   /** Whether the VM's exporter answers; undefined for one without. */
   exporterUp(): boolean | undefined;
+  /** Shows viewers of the VM's heads what is wrong with it; undefined: nothing is. */
+  showFault(fault: string | undefined): void;
   /** Metrics that the relay's own registry does not have. */
   metrics(): Promise<readonly MetricReport[]>;
   /** Says goodbye to every peer and ends. */

@@ -119,6 +119,9 @@ export class VmServer implements VmHost {
     return this.#resources?.available;
   }
 
+  /** The heads are this process's own, and show that their exporter is away. */
+  showFault(): void {}
+
   async metrics(): Promise<readonly MetricReport[]> {
     return [];
   }

@@ -29,6 +29,9 @@ export class RemoteSource implements ViewerSource {
   #send: ((message: ToWorker) => void) | undefined;
   #events: SourceEvents | undefined;
   #statistics = NO_STATISTICS;
+  /** As the worker, or its absence, has it. */
+  #state: SourceState;
+  #fault: string | undefined;
 
   /**
    * @param away the sentence for viewers while no worker has it
@@ -40,13 +43,14 @@ export class RemoteSource implements ViewerSource {
     this.vm = vm;
     this.title = title;
     this.#away = { code: "away", text: away };
+    this.#state = this.#away;
     if (adaptive) this.setBitrate = (kbps) => this.#send?.({ type: "bitrate", source: id, kbps });
   }
 
   start(events: SourceEvents): void {
     this.#events = events;
-    if (this.#send === undefined) events.onState(this.#away);
-    else this.#send({ type: "watch", source: this.id, on: true });
+    if (this.#send === undefined || this.#fault !== undefined) this.#showState();
+    if (this.#send !== undefined) this.#send({ type: "watch", source: this.id, on: true });
   }
 
   stop(): void {
@@ -65,9 +69,24 @@ export class RemoteSource implements ViewerSource {
   /** A worker has it from now on; undefined: none does. */
   attach(send: ((message: ToWorker) => void) | undefined): void {
     this.#send = send;
-    if (this.#events === undefined) return;
-    if (send === undefined) this.#events.onState(this.#away);
-    else send({ type: "watch", source: this.id, on: true });
+    if (send === undefined) this.#setState(this.#away);
+    else if (this.#events !== undefined) send({ type: "watch", source: this.id, on: true });
+  }
+
+  /** What is wrong with the VM, in the place of the source's own state. */
+  showFault(fault: string | undefined): void {
+    if (fault === this.#fault) return;
+    this.#fault = fault;
+    this.#showState();
+  }
+
+  #setState(state: SourceState): void {
+    this.#state = state;
+    if (this.#fault === undefined) this.#showState();
+  }
+
+  #showState(): void {
+    this.#events?.onState(this.#fault === undefined ? this.#state : { code: "away", text: this.#fault });
   }
 
   /** @param bytes the access unit, or the pixels of the pointer's image */
@@ -80,7 +99,7 @@ export class RemoteSource implements ViewerSource {
         break;
       }
       case "state":
-        this.#events?.onState(message.state);
+        this.#setState(message.state);
         break;
       case "cursor": {
         const { x, y, image } = message;

@@ -100,6 +100,12 @@ export class WorkerHost implements VmHost {
     return this.#worker === undefined ? answers(path) : this.#exporterUp;
   }
 
+  showFault(fault: string | undefined): void {
+    for (const source of this.#sources.values()) {
+      if (source.kind === "head") source.showFault(fault);
+    }
+  }
+
   metrics(): Promise<readonly MetricReport[]> {
     const worker = this.#worker;
     if (worker === undefined) return Promise.resolve([]);

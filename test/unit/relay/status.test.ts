@@ -82,9 +82,13 @@ describe("the status page", () => {
     await start();
     await until(async () => (await ask(port, "/health")).status === 200, "health without the VM");
     await bench.opened(false, bench.path("p"));
-    const { status, text } = await ask(port, "/health");
-    expect(status).toBe(503);
-    expect(JSON.parse(text)).toMatchObject({ ok: false, reasons: [expect.stringContaining("vsockenc gpu")] });
+    await until(async () => (await ask(port, "/health")).status === 503, "the fault");
+    const { text } = await ask(port, "/health");
+    expect(JSON.parse(text)).toMatchObject({
+      ok: false,
+      reasons: [expect.stringContaining("restart the VM")],
+    });
+    expect((await ask(port, "/metrics")).text).toContain('vsockenc_vm_state{vm="a",state="without-gpu"} 1');
   });
 
   it("rejects other host names, and has no other page", async () => {

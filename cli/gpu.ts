@@ -2,12 +2,12 @@
  * `vsockenc gpu`: the virtio-gpu of one VM. The options follow QEMU's conventions for vhost-user back ends
  * (docs/interop/vhost-user.rst, "Backend program conventions"), so that libvirt can start it as well.
  */
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { createLogger, LOG_LEVELS, type LogLevel } from "../common/log.ts";
-import { DISPLAY_MODE_RULE, type DisplayMode, parseDisplayMode } from "../host/gpu/display-mode.ts";
+import type { DisplayMode } from "../host/gpu/display-mode.ts";
 import type { GpuService, VhostEndpoint } from "../host/gpu/service.ts";
-import { LIMITS } from "../proto/limits.ts";
-import { descriptor, onReload, onTermination, parentOption, watchParent, wholeNumber } from "./program.ts";
+import { descriptor, headsOption, modeOption, parentOption, wholeNumber } from "./options.ts";
+import { onReload, onTermination, watchParent } from "./program.ts";
 
 /** The answer to libvirt's query of capabilities: no rendering. docs/interop/vhost-user.json */
 const CAPABILITIES = { type: "gpu", features: [] };
@@ -23,12 +23,6 @@ interface Flags {
   readonly parentFd?: number;
   readonly logLevel: LogLevel;
   readonly printCapabilities?: true;
-}
-
-function parseMode(text: string): DisplayMode {
-  const mode = parseDisplayMode(text);
-  if (mode === undefined) throw new InvalidArgumentError(`It ${DISPLAY_MODE_RULE}.`);
-  return mode;
 }
 
 function endpoint(flags: Flags, command: Command): VhostEndpoint {
@@ -105,17 +99,8 @@ export function gpuCommand(): Command {
         .argParser((text, users: readonly number[]) => [...users, wholeNumber(text, 0, 2 ** 32 - 2)])
         .default([], "our own user and root"),
     )
-    .option(
-      "--heads <number>",
-      `connected displays, 1 to ${LIMITS.MAX_HEADS}`,
-      (text) => wholeNumber(text, 1, LIMITS.MAX_HEADS),
-      1,
-    )
-    .addOption(
-      new Option("--mode <size>", "preferred size of each head")
-        .argParser(parseMode)
-        .default({ width: 1280, height: 800 }, "1280x800"),
-    )
+    .addOption(headsOption())
+    .addOption(modeOption())
     .option(
       "--record <file>",
       "record the requests of QEMU and of the guest's driver, with the answers (for debugging)",

@@ -9,6 +9,7 @@ import { hostCommand } from "./host.ts";
 import { libvirtXmlCommand, qemuArgsCommand } from "./hypervisor.ts";
 import { runProgram } from "./program.ts";
 import { relayCommand } from "./relay.ts";
+import { runCommand } from "./run.ts";
 
 const program = new Command("vsockenc")
   .description(
@@ -16,6 +17,8 @@ const program = new Command("vsockenc")
   )
   .version(packageVersion)
   .showHelpAfterError("(see --help)")
+  .enablePositionalOptions()
+  .addCommand(runCommand())
   .addCommand(hostCommand())
   .addCommand(gpuCommand())
   .addCommand(relayCommand())

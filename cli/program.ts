@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Command } from "commander";
 import { ConfigurationError, USAGE_ERROR_STATUS } from "../common/configuration-error.ts";
 import { errorText } from "../common/error-text.ts";
 
@@ -52,26 +52,6 @@ export function onTermination(stop: () => void): () => void {
  */
 export function onReload(reload: () => void = () => undefined): void {
   process.on("SIGHUP", reload);
-}
-
-/** A number of an option. */
-export function wholeNumber(text: string, min: number, max: number): number {
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= min && value <= max) return value;
-  throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
-}
-
-/** An inherited descriptor. */
-export const descriptor = (text: string): number => wholeNumber(text, 0, 2 ** 20);
-
-/**
- * The option of processes that `vsockenc host` starts.
- *
- * @param condition for the help: when the process ends with its parent
- */
-export function parentOption(condition = ""): Option {
-  const text = "inherited connection: this process ends when its other end closes";
-  return new Option("--parent-fd <number>", `${text} ${condition}`.trim()).argParser(descriptor);
 }
 
 /** Calls `onEnd` once, when the process at the other end has ended, however it did. Close the watch to end. */

@@ -6,7 +6,8 @@ import { Cgroups } from "../host/cgroup.ts";
 import { readConfiguration } from "../host/config.ts";
 import { relayEncoders } from "../host/relay/encoders.ts";
 import type { Relay } from "../host/relay/relay.ts";
-import { onReload, onTermination, parentOption, watchParent } from "./program.ts";
+import { parentOption } from "./options.ts";
+import { onReload, onTermination, watchParent } from "./program.ts";
 
 /** `vsockenc relay`: serves the ports of the configuration's VMs until a signal stops it. */
 export function relayCommand(): Command {

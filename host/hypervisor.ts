@@ -38,6 +38,12 @@ export interface HypervisorVm {
   readonly memoryMiB: number;
 }
 
+/** What a command line has already. */
+export interface ExistingArguments {
+  readonly sharesMemory: boolean;
+  readonly hasGlDisplay: boolean;
+}
+
 /** memfd on Linux; shm (QEMU 9.1), POSIX shared memory, on other systems, where it is always shared. */
 export const MEMORY_BACKENDS = ["memfd", "shm"] as const;
 export type MemoryBackend = (typeof MEMORY_BACKENDS)[number];
@@ -70,21 +76,21 @@ function vhostUserArguments({ socket, heads }: VhostUserGpu): string[] {
 /** Host memory for blobs that the guest maps: the GPU's PCI window, not memory that is in use. */
 const HOSTMEM = "256M";
 
-function glArguments({ heads, mode, venus }: QemuGlGpu, display: GlDisplay): string[] {
+function glArguments({ heads, mode, venus }: QemuGlGpu, display: GlDisplay | undefined): string[] {
   const shape = `max_outputs=${heads},xres=${mode.width},yres=${mode.height}`;
   const vulkan = venus ? `,blob=on,venus=on,hostmem=${HOSTMEM}` : "";
   return [
-    // Otherwise QEMU adds its default VGA, and the guest has two GPUs.
-    ...["-vga", "none"],
     ...["-device", `virtio-gpu-gl-pci,${shape}${vulkan}`],
-    ...["-display", display === "egl-headless" ? display : `${display},gl=on`],
+    ...(display === undefined ? [] : ["-display", display === "egl-headless" ? display : `${display},gl=on`]),
   ];
 }
 
-function gpuArguments(gpu: VhostUserGpu | QemuGlGpu, display: GlDisplay): string[] {
-  if (gpu.kind === "qemu-gl") return glArguments(gpu, display);
+function gpuArguments(gpu: VhostUserGpu | QemuGlGpu, display: GlDisplay | undefined): string[] {
+  // Otherwise QEMU adds its default VGA, and the guest has two GPUs.
+  const alone = ["-vga", "none"];
+  if (gpu.kind === "qemu-gl") return [...alone, ...glArguments(gpu, display)];
   // VNC and D-Bus displays without GL crash QEMU together with this device.
-  return [...vhostUserArguments(gpu), "-display", "none"];
+  return [...alone, ...vhostUserArguments(gpu), "-display", "none"];
 }
 
 /** Variables of QEMU's environment, by name; none for a GPU process, which has options instead. */
@@ -98,19 +104,30 @@ export function qemuEnvironment({ gpu }: HypervisorVm): Readonly<Record<string, 
   };
 }
 
-/** Arguments to add to a VM's command line, one array element each. */
-export function qemuArguments(vm: HypervisorVm, { memoryBackend, glDisplay }: HypervisorHost): string[] {
+/**
+ * Arguments to add to a VM's command line, one array element each.
+ *
+ * @param existing by default nothing
+ */
+export function qemuArguments(
+  vm: HypervisorVm,
+  { memoryBackend, glDisplay }: HypervisorHost,
+  existing: ExistingArguments = { sharesMemory: false, hasGlDisplay: false },
+): string[] {
   const { gpu: device, ports, chardev, memoryMiB } = vm;
   const share = memoryBackend === "memfd" ? ",share=on" : "";
   const memory = `id=vsockenc-mem,size=${memoryMiB}M${share}`;
+  const shared = [
+    ...["-m", `${memoryMiB}M`],
+    ...["-object", `memory-backend-${memoryBackend},${memory}`],
+    ...["-machine", "memory-backend=vsockenc-mem"],
+  ];
   const gpu =
     device === undefined
       ? []
       : [
-          ...["-m", `${memoryMiB}M`],
-          ...["-object", `memory-backend-${memoryBackend},${memory}`],
-          ...["-machine", "memory-backend=vsockenc-mem"],
-          ...gpuArguments(device, glDisplay),
+          ...(existing.sharesMemory ? [] : shared),
+          ...gpuArguments(device, existing.hasGlDisplay ? undefined : glDisplay),
         ];
   const serial = ["-device", "virtio-serial-pci,id=vsockenc-serial"];
   const chardevs = ports.flatMap((path, index) => [

@@ -7,12 +7,15 @@ import { until } from "../support/until.ts";
 import { SupervisedProcess } from "./child.ts";
 import { RequirementError } from "./errors.ts";
 
-function startVsockenc(args: readonly string[], onOutput: (text: string) => void): SupervisedProcess {
+/** The words of a command of ours. */
+export function vsockencCommand(...args: readonly string[]): string[] {
   const main = join(packageRoot, "dist/cli/main.js");
-  if (!existsSync(main)) {
-    throw new RequirementError(`${main} is not built. Run: npm run build (or use --gpu stock --no-relay).`);
-  }
-  const program = new SupervisedProcess(`vsockenc ${args[0]}`, [process.execPath, main, ...args]);
+  if (existsSync(main)) return [process.execPath, main, ...args];
+  throw new RequirementError(`${main} is not built. Run: npm run build (or use --gpu stock --no-relay).`);
+}
+
+function startVsockenc(args: readonly string[], onOutput: (text: string) => void): SupervisedProcess {
+  const program = new SupervisedProcess(`vsockenc ${args[0]}`, vsockencCommand(...args));
   program.onOutput = onOutput;
   program.start();
   return program;

@@ -1,7 +1,10 @@
 /** QEMU's command line for a test guest, as a pure function. */
 
-/** Ours; QEMU's own; QEMU's own that renders, by OpenGL or by OpenGL ES. */
-export const GPU_KINDS = ["vsockenc", "stock", "gl", "gles", "none"] as const;
+/**
+ * Ours; ours by `vsockenc run`, which adds all that has to do with it; QEMU's own; QEMU's own that renders, by OpenGL or by
+ * OpenGL ES.
+ */
+export const GPU_KINDS = ["vsockenc", "run", "stock", "gl", "gles", "none"] as const;
 export type GpuKind = (typeof GPU_KINDS)[number];
 
 /** Whether the GPU renders: its exporter is then a library in QEMU, which needs a window system. */
@@ -98,7 +101,7 @@ function serverSocket(id: string, path: string): string[] {
 }
 
 function gpuDevice({ gpu, heads, mode }: QemuLayout, socket: string): string[] {
-  if (gpu === "none") return [];
+  if (gpu === "none" || gpu === "run") return [];
   const [width, height] = mode?.split("x") ?? [];
   const shape = `max_outputs=${heads}${mode === undefined ? "" : `,xres=${width},yres=${height}`}`;
   if (gpu === "stock") return ["-device", `virtio-gpu-pci,${shape}`];
@@ -124,19 +127,30 @@ function network(ports: readonly ForwardedPort[]): string[] {
   ];
 }
 
+function machine({ gpu, memoryMiB }: QemuLayout): string[] {
+  const kind = "q35,vmport=off,smm=off";
+  if (gpu === "run") return ["-machine", kind];
+  // Shared memory with a descriptor, for vhost-user devices.
+  const memory = ["-object", `memory-backend-memfd,id=mem,size=${memoryMiB}M,share=on`];
+  return [...memory, "-machine", `${kind},memory-backend=mem`];
+}
+
+function port(socket: string): string[] {
+  const device = `virtserialport,chardev=vport0,name=${VSOCKENC_PORT},id=port0`;
+  return [...serverSocket("vport0", socket), "-device", device];
+}
+
 /** The arguments after the program's name. */
 export function qemuArguments(layout: QemuLayout): string[] {
   const state = (name: keyof typeof STATE_FILES): string => `${layout.stateDir}/${STATE_FILES[name]}`;
   return [
     ...["-name", "vsockenc-test", "-nodefaults", "-no-user-config"],
-    ...["-display", display(layout.gpu)],
+    ...(layout.gpu === "run" ? [] : ["-display", display(layout.gpu)]),
     ...["-accel", layout.accelerator],
     // A plain CPU is a little faster to emulate than -cpu max.
     ...["-cpu", layout.accelerator === "kvm" ? "host" : "Nehalem"],
     ...["-smp", "2", "-m", `${layout.memoryMiB}M`],
-    // Shared memory with a descriptor, for vhost-user devices.
-    ...["-object", `memory-backend-memfd,id=mem,size=${layout.memoryMiB}M,share=on`],
-    ...["-machine", "q35,memory-backend=mem,vmport=off,smm=off"],
+    ...machine(layout),
     ...["-kernel", layout.kernel, "-initrd", layout.initrd],
     ...["-append", kernelCommandLine(layout.verboseKernel, layout.kernelArgs)],
     ...["-serial", `file:${state("serial")}`],
@@ -147,8 +161,7 @@ export function qemuArguments(layout: QemuLayout): string[] {
     ...["-device", "virtio-serial-pci"],
     ...serverSocket("agent", state("agent")),
     ...["-device", `virtserialport,chardev=agent,name=${AGENT_PORT}`],
-    ...serverSocket("vport0", state("port")),
-    ...["-device", `virtserialport,chardev=vport0,name=${VSOCKENC_PORT},id=port0`],
+    ...(layout.gpu === "run" ? [] : port(state("port"))),
     ...share("vsockenc-control", state("control"), false),
     ...(layout.inDir === undefined ? [] : share("vsockenc-in", layout.inDir, true)),
     ...(layout.outDir === undefined ? [] : share("vsockenc-out", layout.outDir, false)),

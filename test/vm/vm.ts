@@ -27,6 +27,7 @@ import {
   startGpu,
   startRelay,
   startXvfb,
+  vsockencCommand,
 } from "./host-processes.ts";
 import { type Desktop, ensureImage, type GuestImage, type Suite } from "./image.ts";
 import { ensurePayload } from "./payload.ts";
@@ -243,7 +244,7 @@ export class Vm {
     const environment = isGl(gpu) ? await this.#prepareGl() : [];
     this.#startQemu(
       options.qemuOf === "trixie" ? this.#inTree(image) : [],
-      environment,
+      gpu === "run" ? vsockencCommand("run", "--log-level", "info", "--") : ["env", ...environment],
       qemuArguments({
         accelerator: this.accelerator,
         memoryMiB: options.memoryMiB ?? DEFAULT_MEMORY_MIB,
@@ -317,8 +318,9 @@ export class Vm {
     );
   }
 
-  #startQemu(prefix: readonly string[], environment: readonly string[], args: readonly string[]): void {
-    const qemu = new SupervisedProcess("QEMU", [...prefix, "env", ...environment, QEMU, ...args]);
+  /** @param by words of a program that becomes or starts QEMU */
+  #startQemu(prefix: readonly string[], by: readonly string[], args: readonly string[]): void {
+    const qemu = new SupervisedProcess("QEMU", [...prefix, ...by, QEMU, ...args]);
     this.#qemu = qemu;
     qemu.onOutput = this.#output("qemu");
     qemu.onUnexpectedEnd = ({ message }) =>
@@ -341,7 +343,7 @@ export class Vm {
       await this.portProxy.start();
       portSocket = listenPath;
     }
-    if (!relay) return;
+    if (!relay || this.options.gpu === "run") return;
     const config = this.#path("relay.toml");
     writeFileSync(config, relayConfiguration(relayConfig, { portSocket, exportSocket }));
     this.relay = startRelay(config, this.#output("relay"));
@@ -363,6 +365,7 @@ export class Vm {
     this.#agent?.close();
     this.#qmp?.close();
     // The guest's disk is a throw-away, so the guest need not shut down.
+    if (this.options.gpu === "run") await this.#qemu?.stop();
     this.#qemu?.kill("SIGKILL");
     await this.#qemu?.ended();
     await this.gpu?.stop();

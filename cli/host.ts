@@ -38,15 +38,18 @@ others do not notice. The GPU of a running VM outlives this program, however it 
       const cgroups = Cgroups.open(hasGpus ? "GPU processes" : "workers", log);
       // Imported here, so that --help works without the addons.
       const { Supervisor } = await import("../host/supervisor.ts");
-      const supervisor = new Supervisor(config, log, cgroups);
-      onTermination(() => supervisor.stop());
-      onReload(() => {
+      const reload = (): void => {
         try {
           supervisor.apply(readConfiguration(config));
-          supervisor.reload();
         } catch (error) {
           log.error(`the configuration stays as it was: ${errorText(error)}`);
         }
+      };
+      const supervisor = new Supervisor(config, log, cgroups, reload);
+      onTermination(() => supervisor.stop());
+      onReload(() => {
+        reload();
+        supervisor.reload();
       });
       supervisor.apply(configuration);
     });

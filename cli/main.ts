@@ -10,6 +10,7 @@ import { libvirtXmlCommand, qemuArgsCommand } from "./hypervisor.ts";
 import { runProgram } from "./program.ts";
 import { relayCommand } from "./relay.ts";
 import { runCommand } from "./run.ts";
+import { vmCommand } from "./vm.ts";
 
 const program = new Command("vsockenc")
   .description(
@@ -20,6 +21,7 @@ const program = new Command("vsockenc")
   .enablePositionalOptions()
   .addCommand(runCommand())
   .addCommand(hostCommand())
+  .addCommand(vmCommand())
   .addCommand(gpuCommand())
   .addCommand(relayCommand())
   .addCommand(bridgeCommand())

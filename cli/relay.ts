@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { Command } from "commander";
 import type { Logger } from "pino";
 import { errorText } from "../common/error-text.ts";
@@ -5,7 +6,7 @@ import { createLogger } from "../common/log.ts";
 import { Cgroups } from "../host/cgroup.ts";
 import { readConfiguration } from "../host/config.ts";
 import { relayEncoders } from "../host/relay/encoders.ts";
-import type { Relay } from "../host/relay/relay.ts";
+import type { Applied, Relay } from "../host/relay/relay.ts";
 import { parentOption } from "./options.ts";
 import { onReload, onTermination, watchParent } from "./program.ts";
 
@@ -37,35 +38,75 @@ configuration again: VMs that were added or removed come and go, and the others 
       // Encoders are probed while the rest of the program loads.
       const backend = relayEncoders(configuration.encoder, log);
       // Imported here, so that --help and all other commands work without the addons.
-      const [{ Relay }, { viewerOf }, { isolationOf }, { onWatchError }] = await Promise.all([
-        import("../host/relay/relay.ts"),
-        import("../host/heads/browser-viewer.ts"),
-        import("../host/workers/isolation.ts"),
-        import("../host/native/poller.ts"),
-      ]);
+      const [{ Relay }, { viewerOf }, { isolationOf }, { onWatchError }, controls, { os }] =
+        await Promise.all([
+          import("../host/relay/relay.ts"),
+          import("../host/heads/browser-viewer.ts"),
+          import("../host/workers/isolation.ts"),
+          import("../host/native/poller.ts"),
+          import("../host/control.ts"),
+          import("../host/native/os-addon.ts"),
+        ]);
+      const { ControlServer, controlPath } = controls;
       // Most likely no descriptors are left; listeners retry by themselves.
       onWatchError((error) => log.error({ err: error }, "cannot accept a connection"));
       const isolation = isolationOf(configuration, log, cgroups);
       const started = Relay.start(configuration, log, viewerOf(configuration), isolation?.isolate, backend);
       let parent: { close(): void } | undefined;
+      let control: { close(): void } | undefined;
       const stop = onTermination(() => {
         isolation?.close();
         parent?.close();
+        control?.close();
         void started.then((relay) => relay.stop());
       });
       if (parentFd !== undefined) parent = await watchParent(parentFd, stop);
-      onReload(() => void started.then((relay) => reload(relay, config, log)));
-      await started;
+      onReload(() => void started.then((relay) => reload(relay, config, log)).catch(() => undefined));
+      const relay = await started;
+      const { enabled, socket = controlPath(process.env) } = configuration.control;
+      if (!enabled || socket === undefined) return;
+      control = ControlServer.open(
+        socket,
+        async (request) => {
+          if (request.type === "list") return { ...reportOf(relay), file: resolve(config) };
+          const applied = await reload(relay, config, log);
+          // `vsockenc host` has GPU processes to start and end.
+          if (parentFd !== undefined) os.send(parentFd, RELOADED, 0, []);
+          return {
+            type: "applied",
+            closed: [...applied.closed],
+            opened: [...applied.opened],
+            later: [...applied.later],
+          };
+        },
+        log,
+      );
     });
 }
 
-/** Reads the configuration again. A wrong one changes nothing. */
-async function reload(relay: Relay, config: string, log: Logger): Promise<void> {
+/** A byte for the parent: the configuration has been read again. */
+const RELOADED = Buffer.from("r");
+
+function reportOf(relay: Relay) {
+  const vms = relay.vms().map(({ fault, links, ...vm }) => ({
+    ...vm,
+    ...(fault === undefined ? {} : { fault }),
+    links: links.map(({ name, connections }) => ({ name, connections })),
+  }));
+  const viewer = relay.viewerAddress;
+  return { type: "vms", vms, ...(viewer === undefined ? {} : { viewer }) } as const;
+}
+
+/** Reads the configuration again. @throws ConfigurationError, SocketError: nothing has changed */
+async function reload(relay: Relay, config: string, log: Logger): Promise<Applied> {
   try {
-    const { closed, opened, later } = await relay.apply(readConfiguration(config));
+    const applied = await relay.apply(readConfiguration(config));
+    const { closed, opened, later } = applied;
     log.info({ closed, opened }, "configuration read again");
     if (later.length > 0) log.warn({ tables: later }, "changes of these tables count at the next start");
+    return applied;
   } catch (error) {
     log.error(`the configuration stays as it was: ${errorText(error)}`);
+    throw error;
   }
 }

@@ -14,17 +14,14 @@ import { ConfigurationError } from "../common/configuration-error.ts";
 import { createLogger, LOG_LEVELS, type LogLevel } from "../common/log.ts";
 import { minimumQemu } from "../common/package-root.ts";
 import { parseConfiguration } from "../host/config.ts";
-import type { DisplayMode } from "../host/gpu/display-mode.ts";
 import { type HypervisorVm, qemuArguments, qemuEnvironment } from "../host/hypervisor.ts";
-import { type QemuLine, RUN_GPUS, type RunGpu, readQemuLine } from "../host/qemu-line.ts";
+import { type QemuLine, RUN_GPUS, readQemuLine } from "../host/qemu-line.ts";
+import { type VmShape, vmTable } from "../host/vm-table.ts";
 import { isAtLeast, qemuVersion, run } from "./doctor/check.ts";
 import { headsOption, modeOption, wholeNumber } from "./options.ts";
 import { preloadableLibrary, renderNodes } from "./virgl.ts";
 
-interface RunOptions {
-  readonly gpu: RunGpu;
-  readonly mode: DisplayMode;
-  readonly heads: number;
+interface RunOptions extends VmShape {
   readonly port?: number;
   readonly logLevel: LogLevel;
 }
@@ -40,27 +37,13 @@ class RunError extends Error {
   override readonly name = "RunError";
 }
 
-/** What the VM has in the run-time folder. */
-function configurationText(
-  folder: string,
-  { gpu, heads, mode, logLevel }: RunOptions,
-  port: number,
-  token: string,
-): string {
-  const path = (name: string): string => JSON.stringify(join(folder, name));
-  const tables: Readonly<Record<RunGpu, string>> = {
-    "2d": `export = ${path("export")}\nview.heads = true\ngpu = { socket = ${path("gpu")}, heads = ${heads}, mode = "${mode.width}x${mode.height}" }`,
-    gl: `export = ${path("export")}\ngpu = { kind = "qemu-gl", heads = ${heads}, mode = "${mode.width}x${mode.height}" }`,
-    none: "",
-  };
-  return `log.level = "${logLevel}"
+/** The configuration of `vsockenc host`. */
+function configurationText(folder: string, options: RunOptions, port: number, token: string): string {
+  return `log.level = "${options.logLevel}"
+control.enabled = false
 status.enabled = false
 viewer = { enabled = true, port = ${port}, token = "${token}" }
-[[vm]]
-name = "vm"
-ports = [${path("port0")}]
-${tables[gpu]}
-`;
+${vmTable("vm", options, (what) => join(folder, what))}`;
 }
 
 /** @throws ConfigurationError, RunError */

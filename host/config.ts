@@ -331,6 +331,19 @@ const fields = z.strictObject({
         ),
     })
     .prefault({}),
+  control: z
+    .strictObject({
+      enabled: z
+        .boolean()
+        .default(true)
+        .describe("Whether the relay has a socket for `vsockenc vm`, for its own user and root."),
+      socket: socketPath
+        .optional()
+        .describe(
+          "Default: control.sock in the unit's run-time folder (/run/vsockenc), or in vsockenc below $XDG_RUNTIME_DIR; without these, there is none.",
+        ),
+    })
+    .prefault({}),
   vm: z.array(vm).max(256).default([]).describe("One table per VM."),
   listen: z
     .array(listen)

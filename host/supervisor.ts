@@ -56,14 +56,22 @@ export class Supervisor {
   readonly #log: Logger;
   readonly #configurationFile: string;
   readonly #cgroups: Cgroups | undefined;
+  readonly #onReloaded: () => void;
   readonly #processes = new Map<string, Supervised>();
 
   /**
    * @param configurationFile passed to the relay, which reads its own part of it
    * @param cgroups undefined: nothing is limited
+   * @param onReloaded the relay has read its configuration again, because it was asked to
    */
-  constructor(configurationFile: string, log: Logger, cgroups: Cgroups | undefined) {
+  constructor(
+    configurationFile: string,
+    log: Logger,
+    cgroups: Cgroups | undefined,
+    onReloaded: () => void = () => undefined,
+  ) {
     this.#configurationFile = configurationFile;
+    this.#onReloaded = onReloaded;
     this.#log = log;
     this.#cgroups = cgroups;
   }
@@ -142,6 +150,10 @@ export class Supervisor {
       env: { ...process.env, ...this.#cgroups?.environment },
     });
     supervised.child = child;
+    const connection = child.stdio[PARENT_FD];
+    connection?.on("error", () => undefined);
+    // All that the relay says there.
+    if (!isGpu) connection?.on("data", () => this.#onReloaded());
     if (limits !== undefined) this.#cgroups?.limit(child, name.replace(" ", "-"), limits);
     this.#log.info({ process: name, pid: child.pid }, "started");
     child.on("error", (error) => this.#log.error({ process: name, err: error }, "cannot start"));

@@ -11,13 +11,14 @@ import { type Health, StatusServer } from "../../common/status-server.ts";
 import { type Configuration, ConfigurationError, type VmConfiguration } from "../config.ts";
 import type { EncoderBackend, EncoderOffer } from "../encoders/encoder.ts";
 import { connectUnix } from "../native/listener.ts";
+import type { Link } from "./connection.ts";
 import { relayEncoders } from "./encoders.ts";
 import { RelayMetrics } from "./metrics.ts";
 import { type PartConfiguration, partsOf, RelayPart } from "./relay-part.ts";
 import type { OpenRelayViewer, RelayViewer, SourceOffers } from "./relay-viewer.ts";
 import type { VmHost } from "./vm-host.ts";
 import { VmServer } from "./vm-server.ts";
-import { VM_LOOK_MS } from "./vm-state.ts";
+import { VM_LOOK_MS, type VmState } from "./vm-state.ts";
 
 /** What a VM's server in another process needs. */
 export interface IsolationParts {
@@ -35,7 +36,16 @@ export interface IsolationParts {
 export type Isolate = (parts: IsolationParts) => VmHost;
 
 /** What is read once, at the start. */
-const FIXED = ["log", "encoder", "isolation", "limits", "pictures", "status", "viewer"] as const;
+const FIXED = ["log", "encoder", "isolation", "limits", "pictures", "status", "viewer", "control"] as const;
+
+/** A VM, as the relay sees it. */
+export interface RelayVm {
+  readonly name: string;
+  readonly state: VmState;
+  /** What is wrong, and what to do about it. */
+  readonly fault: string | undefined;
+  readonly links: readonly Link[];
+}
 
 /** What a change of the configuration has done. */
 export interface Applied {
@@ -149,6 +159,13 @@ export class Relay {
   health(): Health {
     const reasons = [...this.#parts.values()].flatMap(({ watch }) => watch?.fault ?? []);
     return reasons.length === 0 ? { ok: true } : { ok: false, reasons };
+  }
+
+  /** The VMs, in the order of the configuration. */
+  vms(): RelayVm[] {
+    return [...this.#parts.values()].flatMap(({ vm, watch, links }) =>
+      watch === undefined ? [] : [{ name: vm, state: watch.state, fault: watch.fault, links }],
+    );
   }
 
   /** Address of the viewer, with its token; undefined if it is not enabled, or its port is taken. */

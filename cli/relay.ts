@@ -44,7 +44,7 @@ configuration again: VMs that were added or removed come and go, and the others 
           import("../host/heads/browser-viewer.ts"),
           import("../host/workers/isolation.ts"),
           import("../host/native/poller.ts"),
-          import("../host/control.ts"),
+          import("../host/relay/control.ts"),
           import("../host/native/os-addon.ts"),
         ]);
       const { ControlServer, controlPath } = controls;

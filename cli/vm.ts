@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { basename, dirname, join } from "node:path";
 import { Command, Option } from "commander";
 import { ConfigurationError, configurationFolder, readConfiguration } from "../host/config.ts";
-import type { ControlAnswer, ControlRequest } from "../host/control.ts";
 import { RUN_GPUS } from "../host/qemu-line.ts";
+import type { ControlAnswer, ControlRequest } from "../host/relay/control.ts";
 import { type VmShape, vmTable } from "../host/vm-table.ts";
 import { headsOption, modeOption } from "./options.ts";
 
@@ -33,7 +33,7 @@ async function ask<Type extends ControlAnswer["type"]>(
   request: ControlRequest,
   wanted: Type,
 ): Promise<Asked<Type>> {
-  const { askControl, controlPath } = await import("../host/control.ts");
+  const { askControl, controlPath } = await import("../host/relay/control.ts");
   const own = controlPath(process.env);
   const path = control ?? (own !== undefined && existsSync(own) ? own : SYSTEM_CONTROL);
   let answer: ControlAnswer;
@@ -93,7 +93,7 @@ async function add(name: string, options: AddOptions): Promise<void> {
     throw new ConfigurationError(
       `${file} exists: remove that VM first, or edit the file and run \`vsockenc vm reload\``,
     );
-  const { controlPath } = await import("../host/control.ts");
+  const { controlPath } = await import("../host/relay/control.ts");
   const folder = options.folder ?? dirname(options.control ?? controlPath(process.env) ?? SYSTEM_CONTROL);
   writeWhole(
     file,

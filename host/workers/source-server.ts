@@ -6,8 +6,8 @@
  */
 import type { SourceEvents, ViewerSource } from "../../viewer/server/source.ts";
 import type { SourceOptions } from "../../viewer/server/viewer-server.ts";
+import type { Channel } from "../native/channel.ts";
 import type { SourceOffers } from "../relay/relay-viewer.ts";
-import type { Channel } from "./channel.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
 
 /** About a second of the highest bit rate. */

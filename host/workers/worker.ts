@@ -7,13 +7,13 @@
 import type { Logger } from "pino";
 import { errorText } from "../../common/error-text.ts";
 import type { WorkerConfiguration } from "../config.ts";
+import { Channel, type Incoming, type MessageSchema } from "../native/channel.ts";
 import { filterSystemCalls } from "../native/sandbox.ts";
 import { relayEncoders } from "../relay/encoders.ts";
 import { RelayMetrics } from "../relay/metrics.ts";
 import type { SourceOffers, VmViewer, VmViewerParts } from "../relay/relay-viewer.ts";
 import type { ServedPeer } from "../relay/vm-host.ts";
 import { VmServer } from "../relay/vm-server.ts";
-import { Channel, type Incoming, type MessageSchema } from "./channel.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
 import { WORKER_SYSTEM_CALLS } from "./sandbox.ts";
 import { SourceServer } from "./source-server.ts";

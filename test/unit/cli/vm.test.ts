@@ -3,9 +3,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { type ControlAnswer, ControlServer, MAX_CONTROL_REQUESTS } from "../../../host/control.ts";
 import { FdSocket } from "../../../host/native/fd-socket.ts";
 import { connectUnix, listeningProcess } from "../../../host/native/listener.ts";
+import { type ControlAnswer, ControlServer, MAX_CONTROL_REQUESTS } from "../../../host/relay/control.ts";
 import { temporaryFolder } from "../../support/folder.ts";
 import { type Program, startProgramWith } from "../../support/program.ts";
 import { until } from "../../support/until.ts";
@@ -23,17 +23,20 @@ async function vm(...args: readonly string[]): Promise<[number | NodeJS.Signals,
   return [await program.ended, program.output];
 }
 
-beforeEach(async () => {
+beforeEach(() => {
   folder = join(temporary, String(count++));
   mkdirSync(path("run"), { recursive: true });
-  writeFileSync(path("host.toml"), 'status.enabled = false\nencoder.order = ["null"]\n');
-  const environment = { XDG_RUNTIME_DIR: path("run"), RUNTIME_DIRECTORY: "" };
-  host = startProgramWith(environment, "host", "--config", path("host.toml"));
-  await until(() => listeningProcess(CONTROL()) !== undefined, "the control socket");
 });
-afterEach(() => void host.child.kill("SIGTERM"));
 
 describe("vsockenc vm", () => {
+  beforeEach(async () => {
+    writeFileSync(path("host.toml"), 'status.enabled = false\nencoder.order = ["null"]\n');
+    const environment = { XDG_RUNTIME_DIR: path("run"), RUNTIME_DIRECTORY: "" };
+    host = startProgramWith(environment, "host", "--config", path("host.toml"));
+    await until(() => listeningProcess(CONTROL()) !== undefined, "the control socket");
+  });
+  afterEach(() => void host.child.kill("SIGTERM"));
+
   it("adds a VM with its GPU process, shows it, and removes it with all that it had", async () => {
     expect(statSync(CONTROL()).mode & 0o777).toBe(0o600);
     expect(await vm("list")).toEqual([0, "no VMs\n"]);

@@ -72,6 +72,7 @@ describe("configuration", () => {
     expect(parseConfiguration(VM, "host.toml")).toEqual({
       log: { level: "info" },
       isolation: "vm",
+      control: { enabled: true },
       limits: { worker_mib: 2048, gpu_mib: 512 },
       pictures: { max_runs: 16384 },
       encoder: { order: [...DEFAULT_ENCODERS], device: {} },

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { Channel, type Incoming } from "../../../host/native/channel.ts";
 import { closeDescriptor, createMemory, memoryStatus, os } from "../../../host/native/os-addon.ts";
-import { Channel, type Incoming } from "../../../host/workers/channel.ts";
 import { until } from "../../support/until.ts";
 
 const schema = z.discriminatedUnion("type", [

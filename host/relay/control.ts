@@ -8,11 +8,11 @@ import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { z } from "zod";
-import { errorText } from "../common/error-text.ts";
-import { limitLines } from "../common/log-limit.ts";
-import { connectUnix, type FdListener, listenForUsers, SocketError } from "./native/listener.ts";
-import { VM_STATES } from "./relay/vm-state.ts";
-import { Channel, ChannelError } from "./workers/channel.ts";
+import { errorText } from "../../common/error-text.ts";
+import { limitLines } from "../../common/log-limit.ts";
+import { Channel, ChannelError } from "../native/channel.ts";
+import { connectUnix, type FdListener, listenForUsers, SocketError } from "../native/listener.ts";
+import { VM_STATES } from "./vm-state.ts";
 
 /** Connections at one time. */
 export const MAX_CONTROL_CLIENTS = 16;
@@ -105,20 +105,25 @@ export class ControlServer {
   #accept(fd: number): void {
     let work = Promise.resolve();
     let waiting = 0;
-    const client = new Channel<ControlRequest, ControlAnswer>(fd, controlRequest, {
-      onMessage: ({ message }) => {
-        waiting += 1;
-        if (waiting > MAX_CONTROL_REQUESTS) throw new ChannelError(`${waiting} requests wait`);
-        work = work.then(async () => {
-          client.send(await this.#perform(message));
-          waiting -= 1;
-        });
+    const client = new Channel<ControlRequest, ControlAnswer>(
+      fd,
+      controlRequest,
+      {
+        onMessage: ({ message }) => {
+          waiting += 1;
+          if (waiting > MAX_CONTROL_REQUESTS) throw new ChannelError(`${waiting} requests wait`);
+          work = work.then(async () => {
+            client.send(await this.#perform(message));
+            waiting -= 1;
+          });
+        },
+        onClose: (error) => {
+          this.#clients.delete(client);
+          if (error !== undefined) this.#log.warn({ reason: error.message }, "disconnected a control client");
+        },
       },
-      onClose: (error) => {
-        this.#clients.delete(client);
-        if (error !== undefined) this.#log.warn({ reason: error.message }, "disconnected a control client");
-      },
-    });
+      0,
+    );
     this.#clients.add(client);
     if (this.#clients.size > MAX_CONTROL_CLIENTS)
       client.close(new ChannelError(`${this.#clients.size} are connected`));

@@ -1,21 +1,22 @@
 /**
- * The connection between the relay and a worker: messages as JSON, each with bytes and at most one descriptor.
+ * A connection between two processes of ours, such as the relay and a worker: messages as JSON, each with bytes and at most
+ * one descriptor.
  *
  * A message is its JSON's length and its bytes' length (4 bytes each, little-endian), then both. A descriptor comes with a
- * message's first byte. The relay checks every message against its schema: a worker is exposed to a guest.
+ * message's first byte. Each message is checked against a schema: a worker, say, is exposed to a guest.
  */
 import { errorText } from "../../common/error-text.ts";
-import { FdSocket } from "../native/fd-socket.ts";
-import { closeDescriptor } from "../native/os-addon.ts";
+import { FdSocket } from "./fd-socket.ts";
+import { closeDescriptor } from "./os-addon.ts";
 
-/** The peer sent something that is no message; a defect, or a worker that a guest has taken over. */
+/** The peer sent something that is no message, or too much; a defect, or a worker that a guest has taken over. */
 export class ChannelError extends Error {
   override readonly name = "ChannelError";
 }
 
 const HEAD_BYTES = 8;
 /** Metrics of a VM are the longest text. */
-const MAX_TEXT_BYTES = 1 << 20;
+export const CHANNEL_TEXT_BYTES = 1 << 20;
 /** An access unit, or a pointer's image. */
 const MAX_BYTES = 32 << 20;
 const MAX_QUEUED_BYTES = 2 * MAX_BYTES;
@@ -50,14 +51,25 @@ export class Channel<Received extends object, Sent> {
   readonly #socket: FdSocket;
   readonly #schema: MessageSchema<Received>;
   readonly #events: ChannelEvents<Received>;
+  readonly #maxBytes: number;
   readonly #buffer = Buffer.allocUnsafe(RECEIVE_BYTES);
   readonly #pending: Buffer[] = [];
   #pendingBytes = 0;
   #wantedBytes = HEAD_BYTES;
   readonly #descriptors: number[] = [];
 
-  /** Takes a connected socket over. */
-  constructor(fd: number, schema: MessageSchema<Received>, events: ChannelEvents<Received>) {
+  /**
+   * Takes a connected socket over.
+   *
+   * @param maxBytes of a received message, besides its text
+   */
+  constructor(
+    fd: number,
+    schema: MessageSchema<Received>,
+    events: ChannelEvents<Received>,
+    maxBytes: number = MAX_BYTES,
+  ) {
+    this.#maxBytes = maxBytes;
     this.#schema = schema;
     this.#events = events;
     this.#socket = new FdSocket(
@@ -121,7 +133,7 @@ export class Channel<Received extends object, Sent> {
       if (input.length - at < HEAD_BYTES) break;
       const textBytes = input.readUInt32LE(at);
       const byteCount = input.readUInt32LE(at + 4);
-      if (textBytes > MAX_TEXT_BYTES || byteCount > MAX_BYTES) {
+      if (textBytes > CHANNEL_TEXT_BYTES || byteCount > this.#maxBytes) {
         throw new ChannelError(`a message of ${textBytes} and ${byteCount} bytes`);
       }
       this.#wantedBytes = HEAD_BYTES + textBytes + byteCount;

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../../common/package-root.ts";
@@ -39,6 +39,27 @@ describe.each(units)("%s", (unit) => {
       overall: [expect.stringMatching(/: \d/)],
     });
   });
+});
+
+it("user and folder of the units are ones that systemd can make", () => {
+  const run = (program: string, ...args: readonly string[]): string => {
+    const root = mkdtempSync(join(temporary, "root-"));
+    for (const name of ["etc", "run"]) mkdirSync(join(root, name));
+    const { status, stderr, stdout } = spawnSync(program, [`--root=${root}`, ...args], { encoding: "utf8" });
+    expect([status, stderr + stdout]).toEqual([0, expect.any(String)]);
+    return root;
+  };
+  const users = run("systemd-sysusers", join(folder, "sysusers.d", "vsockenc.conf"));
+  const groups = readFileSync(join(users, "etc", "group"), "utf8");
+  expect(groups).toMatch(/^vsockenc:x:\d+:$/m);
+  for (const name of ["render", "video"])
+    expect(groups).toMatch(new RegExp(`^${name}:x:\\d+:vsockenc$`, "m"));
+  const text = readFileSync(join(folder, "tmpfiles.d", "vsockenc.conf"), "utf8");
+  const rule = join(temporary, "tmpfiles.conf");
+  // The user of this machine, which has no other.
+  writeFileSync(rule, text.replace("root vsockenc", "- -"));
+  const made = run("systemd-tmpfiles", "--create", rule);
+  expect(statSync(join(made, "run", "vsockenc")).mode & 0o7777).toBe(0o1770);
 });
 
 describe("the udev rule", () => {

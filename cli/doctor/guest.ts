@@ -1,5 +1,5 @@
 /** The checks of `vsockenc doctor` in a guest: everything that the element needs. */
-import { readlinkSync } from "node:fs";
+import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { type Check, entries, failure, mayAccess, ok, run, warning } from "./check.ts";
@@ -20,8 +20,17 @@ export function checkGuest(root: string, probe: boolean): Check[] {
   return [checkRenderNode(root), checkPort(root), checkPlugin(), ...(probe ? [checkProbe()] : [])];
 }
 
-const ports = (root: string): string[] =>
-  entries(join(root, "dev", "virtio-ports")).filter((name) => name.startsWith(PORT_PREFIX));
+/** The devices of the ports, by the names that the kernel has: a container lacks udev's links. */
+function ports(root: string): string[] {
+  const kernel = join(root, "sys", "class", "virtio-ports");
+  return entries(kernel).filter((device) => {
+    try {
+      return readFileSync(join(kernel, device, "name"), "utf8").startsWith(PORT_PREFIX);
+    } catch {
+      return false;
+    }
+  });
+}
 
 /** Found by driver, not by name: a VM may have several GPUs. */
 function renderNodes(root: string): string[] {
@@ -65,12 +74,19 @@ function checkPort(root: string): Check {
   const [first] = found;
   if (first === undefined) {
     const fix = "start the VM with the ports of `vsockenc qemu-args` (a virtserialport of that name)";
-    return failure(name, `no /dev/virtio-ports/${PORT_PREFIX}0`, fix);
+    return failure(name, `no port named ${PORT_PREFIX}0`, fix);
   }
-  const usable = found.filter((port) => mayAccess(join(root, "dev", "virtio-ports", port)));
-  if (usable.length > 0) return ok(name, usable.map((port) => `/dev/virtio-ports/${port}`).join(", "));
+  const usable = found.filter((device) => mayAccess(join(root, "dev", device)));
+  if (usable.length > 0) return ok(name, usable.map((device) => `/dev/${device}`).join(", "));
+  if (!existsSync(join(root, "dev", first))) {
+    return failure(
+      name,
+      `/dev/${first} is not in this container`,
+      `start the container with --device /dev/${first}`,
+    );
+  }
   const fix = "install packaging/udev/70-vsockenc.rules and sudo usermod -aG video $USER, then log in again";
-  return failure(name, `no permission for /dev/virtio-ports/${first}`, fix);
+  return failure(name, `no permission for /dev/${first}`, fix);
 }
 
 function checkPlugin(): Check {

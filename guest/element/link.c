@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define PORT_DIRECTORY "/dev/virtio-ports"
+#define PORT_CLASS "/sys/class/virtio-ports"
 #define PORT_NAME "org.vsockenc."
 #define PORTS 4
 #define RESOLVE_TIMEOUT_US (2 * G_TIME_SPAN_SECOND)
@@ -72,14 +73,51 @@ static gboolean open_port(VencLink *link, const gchar *path, GError **error) {
   return link->fd >= 0 || fail(link, errno, error);
 }
 
+/* The device of a port by the kernel's own list of names: the links in PORT_DIRECTORY are udev's,
+ * and a container has none. NULL: there is no such port. */
+static gchar *find_device(const gchar *port) {
+  g_autoptr(GDir) ports = g_dir_open(PORT_CLASS, 0, NULL);
+  for (const gchar *device; ports && (device = g_dir_read_name(ports));) {
+    g_autofree gchar *file = g_build_filename(PORT_CLASS, device, "name", NULL);
+    g_autofree gchar *name = NULL;
+    if (!g_file_get_contents(file, &name, NULL, NULL)) continue;
+    if (g_str_equal(g_strchomp(name), port)) return g_build_filename("/dev", device, NULL);
+  }
+  return NULL;
+}
+
+/* Opens a port by its name. */
+static gboolean open_named_port(VencLink *link, const gchar *port, GError **error) {
+  g_autofree gchar *path = g_build_filename(PORT_DIRECTORY, port, NULL);
+  g_autoptr(GError) reason = NULL;
+  if (open_port(link, path, &reason)) return TRUE;
+  gboolean missing = g_error_matches(reason, VENC_ERROR, VENC_ERROR_NOT_FOUND);
+  g_autofree gchar *device = missing ? find_device(port) : NULL;
+  if (!device) {
+    g_propagate_error(error, g_steal_pointer(&reason));
+    return FALSE;
+  }
+  g_clear_error(&reason);
+  if (open_port(link, device, &reason)) return TRUE;
+  if (link->reason == ENOENT || link->reason == EPERM) {
+    g_set_error(error, VENC_ERROR, VENC_ERROR_PERMISSION,
+                "%s: %s. The port %s is this device, and a container has only the devices that it "
+                "is given: start the container with --device %s",
+                device, g_strerror(link->reason), port, device);
+  } else {
+    g_propagate_error(error, g_steal_pointer(&reason));
+  }
+  return FALSE;
+}
+
 /* Opens the first port that can be. An error of a busy or forbidden port is more helpful than one
  * of a missing port. */
 static gboolean open_any_port(VencLink *link, GError **error) {
   g_autoptr(GError) best = NULL;
   for (guint i = 0; i < PORTS; i++) {
-    g_autofree gchar *path = g_strdup_printf(PORT_DIRECTORY "/" PORT_NAME "%u", i);
+    g_autofree gchar *port = g_strdup_printf(PORT_NAME "%u", i);
     g_autoptr(GError) reason = NULL;
-    if (open_port(link, path, &reason)) return TRUE;
+    if (open_named_port(link, port, &reason)) return TRUE;
     if (g_error_matches(reason, VENC_ERROR, VENC_ERROR_NOT_FOUND)) continue;
     g_clear_error(&best);
     best = g_steal_pointer(&reason);

@@ -6,6 +6,7 @@ import { inspectStream } from "../support/ffmpeg.ts";
 import { temporaryFolder } from "../support/folder.ts";
 import { portBulk } from "../support/port-recording.ts";
 import { until } from "../support/until.ts";
+import { shellText } from "../vm/shell-text.ts";
 import { useVm } from "../vm/use-vm.ts";
 import { Vm } from "../vm/vm.ts";
 
@@ -135,6 +136,26 @@ describe("a real guest", () => {
       expect(status, stderr).toBe(0);
       expect(countersOf(out("plugged.h264"), size)).toEqual(upTo(frames));
       expect(inspectStream(out("plugged.h264")).keyFrames).toBe(2);
+    });
+  });
+
+  describe("in a container, which has no links of udev,", () => {
+    const inContainer = (setup: string, command: string): string =>
+      shellText(["unshare", "-m", "sh", "-c", `${setup} && exec ${command}`]);
+
+    it("finds its port by the kernel's names", async () => {
+      const hidden = "mount -t tmpfs none /dev/virtio-ports";
+      await guest.vm.succeed(inContainer(hidden, launch("640x480", 10, "vsockenc", "contained")));
+      expect(inspectStream(out("contained.h264")).frames).toBe(10);
+    });
+
+    it("names the device that the container lacks", async () => {
+      const bare = "mount -t tmpfs none /dev && mknod /dev/null c 1 3 && mknod /dev/urandom c 1 9";
+      const { status, stdout, stderr } = await guest.vm.run(
+        inContainer(bare, launch("640x480", 10, "vsockenc")),
+      );
+      expect(status).not.toBe(0);
+      expect(stdout + stderr).toMatch(/start the container with --device \/dev\/vport\d+p\d+/);
     });
   });
 

@@ -185,11 +185,21 @@ describe("doctor in a guest", () => {
   it("finds the port by its name, and so that this is a guest", () => {
     expect(looksLikeGuest(folder)).toBe(false);
     expect(check("port")).toMatchObject({ status: "failure", fix: expect.stringContaining("qemu-args") });
-    mkdirSync(join(folder, "dev", "virtio-ports"), { recursive: true });
-    writeFileSync(join(folder, "dev", "virtio-ports", "org.qemu.guest_agent.0"), "");
+    const kernel = join(folder, "sys", "class", "virtio-ports");
+    const port = (device: string, name: string): void => {
+      mkdirSync(join(kernel, device), { recursive: true });
+      writeFileSync(join(kernel, device, "name"), `${name}\n`);
+    };
+    port("vport1p1", "org.qemu.guest_agent.0");
+    // A console has no name.
+    mkdirSync(join(kernel, "vport1p0"));
     expect(looksLikeGuest(folder)).toBe(false);
-    writeFileSync(join(folder, "dev", "virtio-ports", "org.vsockenc.0"), "");
+    port("vport1p2", "org.vsockenc.0");
     expect(looksLikeGuest(folder)).toBe(true);
-    expect(check("port")).toMatchObject({ status: "ok", detail: "/dev/virtio-ports/org.vsockenc.0" });
+    const inContainer = { status: "failure", fix: "start the container with --device /dev/vport1p2" };
+    expect(check("port")).toMatchObject(inContainer);
+    mkdirSync(join(folder, "dev"), { recursive: true });
+    writeFileSync(join(folder, "dev", "vport1p2"), "");
+    expect(check("port")).toMatchObject({ status: "ok", detail: "/dev/vport1p2" });
   });
 });

@@ -47,7 +47,9 @@ configuration again: VMs that were added or removed come and go, and the others 
           import("../host/relay/control.ts"),
           import("../host/native/os-addon.ts"),
         ]);
-      const { ControlServer, controlPath } = controls;
+      const { enabled, socket: named = controls.controlPath(process.env) } = configuration.control;
+      const socket = enabled ? named : undefined;
+      if (socket !== undefined) await refuseSecond(socket, config);
       // Most likely no descriptors are left; listeners retry by themselves.
       onWatchError((error) => log.error({ err: error }, "cannot accept a connection"));
       const isolation = isolationOf(configuration, log, cgroups);
@@ -63,25 +65,36 @@ configuration again: VMs that were added or removed come and go, and the others 
       if (parentFd !== undefined) parent = await watchParent(parentFd, stop);
       onReload(() => void started.then((relay) => reload(relay, config, log)).catch(() => undefined));
       const relay = await started;
-      const { enabled, socket = controlPath(process.env) } = configuration.control;
-      if (!enabled || socket === undefined) return;
-      control = ControlServer.open(
+      if (socket === undefined) return;
+      control = controls.ControlServer.open(
         socket,
         async (request) => {
           if (request.type === "list") return { ...reportOf(relay), file: resolve(config) };
-          const applied = await reload(relay, config, log);
+          const { closed, opened, later } = await reload(relay, config, log);
           // `vsockenc host` has GPU processes to start and end.
           if (parentFd !== undefined) os.send(parentFd, RELOADED, 0, []);
-          return {
-            type: "applied",
-            closed: [...applied.closed],
-            opened: [...applied.opened],
-            later: [...applied.later],
-          };
+          return { type: "applied", closed: [...closed], opened: [...opened], later: [...later] };
         },
         log,
       );
     });
+}
+
+/** Another relay serves the same VMs. */
+class SecondRelayError extends Error {
+  override readonly name = "SecondRelayError";
+}
+
+/** @throws SecondRelayError if a relay that answers there has the same configuration */
+async function refuseSecond(socket: string, config: string): Promise<void> {
+  const { askControl } = await import("../host/relay/control.ts");
+  const { listeningProcess } = await import("../host/native/listener.ts");
+  const pid = listeningProcess(socket);
+  const answer = await askControl(socket, { type: "list" }).catch(() => undefined);
+  if (answer?.type !== "vms" || answer.file !== resolve(config)) return;
+  throw new SecondRelayError(
+    `another relay, process ${pid}, serves ${answer.file}: stop it first, or have it read the file again with \`vsockenc vm reload\``,
+  );
 }
 
 /** A byte for the parent: the configuration has been read again. */

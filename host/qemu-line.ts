@@ -31,6 +31,9 @@ const UNITS: Readonly<Record<string, number>> = { "": 1, K: 2 ** -10, M: 1, G: 2
 const GPUS =
   /^(virtio-(gpu|vga)|vhost-user-(gpu|vga)|VGA|qxl|bochs-display|secondary-vga|cirrus-vga|ati-vga|vmware-svga|ramfb)/;
 
+/** Those of qemuArguments (hypervisor.ts). */
+const OUR_IDS = /\bid=vsockenc-(mem|gpu|serial|port\d)\b/;
+
 interface Option {
   readonly name: string;
   readonly value: string;
@@ -86,7 +89,7 @@ function optionsOf(args: readonly string[]): Option[] {
 function remedyFor({ name, value }: Option, gpu: RunGpu): string | undefined {
   if (name === "daemonize")
     return "`vsockenc run` stays as long as QEMU does; remove it, and run both in the background";
-  if (/\bid=vsockenc-/.test(value)) return "ids that begin with vsockenc- are taken; choose another";
+  if (OUR_IDS.test(value)) return "this id is one that vsockenc uses; choose another";
   if (name === "machine" || name === "M") {
     return first(value) === "microvm"
       ? "this machine has no PCI, which vsockenc's devices need; use q35"

@@ -139,9 +139,9 @@ export class ControlServer {
 }
 
 /** Asks once. @throws SocketError if no relay answers */
-export function askControl(path: string, request: ControlRequest): Promise<ControlAnswer> {
+export async function askControl(path: string, request: ControlRequest): Promise<ControlAnswer> {
   const fd = connectUnix(path);
-  return new Promise((resolve, reject) => {
+  return await new Promise((resolve, reject) => {
     const channel = new Channel<ControlAnswer, ControlRequest>(fd, controlAnswer, {
       onMessage: ({ message }) => {
         resolve(message);

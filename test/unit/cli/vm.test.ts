@@ -85,6 +85,20 @@ describe("vsockenc vm", () => {
     expect((await vm("list"))[1]).toMatch(/^a +off/m);
   });
 
+  it("keeps a second relay of one configuration from starting, which says why", async () => {
+    const environment = { XDG_RUNTIME_DIR: path("run"), RUNTIME_DIRECTORY: "" };
+    const second = startProgramWith(environment, "relay", "--config", path("host.toml"));
+    expect(await second.ended).toBe(1);
+    expect(second.output).toMatch(/another relay, process \d+, serves .*host\.toml: stop it first/);
+    // One of another configuration has no control socket, and serves.
+    writeFileSync(path("other.toml"), `status.enabled = false\n[[listen]]\naddress = "unix:${path("l")}"\n`);
+    const other = startProgramWith(environment, "relay", "--config", path("other.toml"));
+    await until(() => other.output.includes("no control socket"), "the warning");
+    expect(other.output).toContain('"msg":"listening"');
+    other.child.kill("SIGTERM");
+    expect(await other.ended).toBe(0);
+  });
+
   it("says where it looked if no relay answers", async () => {
     const [status, output] = await vm("list", "--control", path("nothing"));
     expect([status, output]).toEqual([1, expect.stringContaining(`no relay answers at ${path("nothing")}`)]);

@@ -47,15 +47,62 @@ export interface ChannelEvents<Message> {
   onClose(error?: Error): void;
 }
 
+/** @throws ChannelError, SyntaxError */
+export function parseMessage<Message>(text: Buffer, schema: MessageSchema<Message>): Message {
+  const parsed = schema.safeParse(JSON.parse(text.toString()));
+  if (parsed.success) return parsed.data;
+  throw new ChannelError(`an invalid message: ${parsed.error.message}`);
+}
+
+/** Cuts received bytes into messages. */
+export class MessageCutter {
+  readonly #maxBytes: number;
+  readonly #pending: Buffer[] = [];
+  #pendingBytes = 0;
+  #wantedBytes = HEAD_BYTES;
+
+  /** @param maxBytes of a message, besides its text */
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /**
+   * Takes the messages that are complete with these bytes, which are copied.
+   *
+   * @throws ChannelError
+   */
+  *add(chunk: Buffer): Generator<{ readonly text: Buffer; readonly bytes: Buffer }> {
+    this.#pending.push(Buffer.from(chunk));
+    this.#pendingBytes += chunk.length;
+    if (this.#pendingBytes < this.#wantedBytes) return;
+    const input = Buffer.concat(this.#pending.splice(0));
+    let at = 0;
+    for (;;) {
+      this.#wantedBytes = HEAD_BYTES;
+      if (input.length - at < HEAD_BYTES) break;
+      const textBytes = input.readUInt32LE(at);
+      const byteCount = input.readUInt32LE(at + 4);
+      if (textBytes > CHANNEL_TEXT_BYTES || byteCount > this.#maxBytes) {
+        throw new ChannelError(`a message of ${textBytes} and ${byteCount} bytes`);
+      }
+      this.#wantedBytes = HEAD_BYTES + textBytes + byteCount;
+      if (input.length - at < this.#wantedBytes) break;
+      const text = input.subarray(at + HEAD_BYTES, at + HEAD_BYTES + textBytes);
+      const bytes = input.subarray(at + HEAD_BYTES + textBytes, at + this.#wantedBytes);
+      at += this.#wantedBytes;
+      yield { text, bytes };
+    }
+    if (at < input.length) this.#pending.push(input.subarray(at));
+    this.#pendingBytes = input.length - at;
+  }
+}
+
 export class Channel<Received extends object, Sent> {
   readonly #socket: FdSocket;
   readonly #schema: MessageSchema<Received>;
   readonly #events: ChannelEvents<Received>;
-  readonly #maxBytes: number;
+  readonly #cutter: MessageCutter;
   readonly #buffer = Buffer.allocUnsafe(RECEIVE_BYTES);
-  readonly #pending: Buffer[] = [];
-  #pendingBytes = 0;
-  #wantedBytes = HEAD_BYTES;
   readonly #descriptors: number[] = [];
 
   /**
@@ -69,7 +116,7 @@ export class Channel<Received extends object, Sent> {
     events: ChannelEvents<Received>,
     maxBytes: number = MAX_BYTES,
   ) {
-    this.#maxBytes = maxBytes;
+    this.#cutter = new MessageCutter(maxBytes);
     this.#schema = schema;
     this.#events = events;
     this.#socket = new FdSocket(
@@ -115,43 +162,18 @@ export class Channel<Received extends object, Sent> {
         }
         this.#descriptors.push(...received.descriptors);
         if (this.#descriptors.length > MAX_DESCRIPTORS) throw new ChannelError("too many descriptors");
-        this.#pending.push(Buffer.from(this.#buffer.subarray(0, received.count)));
-        this.#pendingBytes += received.count;
-        if (this.#pendingBytes >= this.#wantedBytes) this.#parse(Buffer.concat(this.#pending.splice(0)));
-        if (this.#socket.closed) return;
+        for (const { text, bytes } of this.#cutter.add(this.#buffer.subarray(0, received.count))) {
+          this.#deliver(text, bytes);
+          if (this.#socket.closed) return;
+        }
       }
     } catch (error) {
       this.#socket.close(error instanceof Error ? error : new ChannelError(errorText(error)));
     }
   }
 
-  /** Takes the messages that are complete. */
-  #parse(input: Buffer): void {
-    let at = 0;
-    for (;;) {
-      this.#wantedBytes = HEAD_BYTES;
-      if (input.length - at < HEAD_BYTES) break;
-      const textBytes = input.readUInt32LE(at);
-      const byteCount = input.readUInt32LE(at + 4);
-      if (textBytes > CHANNEL_TEXT_BYTES || byteCount > this.#maxBytes) {
-        throw new ChannelError(`a message of ${textBytes} and ${byteCount} bytes`);
-      }
-      this.#wantedBytes = HEAD_BYTES + textBytes + byteCount;
-      if (input.length - at < this.#wantedBytes) break;
-      const text = input.subarray(at + HEAD_BYTES, at + HEAD_BYTES + textBytes);
-      const bytes = input.subarray(at + HEAD_BYTES + textBytes, at + this.#wantedBytes);
-      at += this.#wantedBytes;
-      this.#deliver(text, bytes);
-      if (this.#socket.closed) return;
-    }
-    if (at < input.length) this.#pending.push(input.subarray(at));
-    this.#pendingBytes = input.length - at;
-  }
-
   #deliver(text: Buffer, bytes: Buffer): void {
-    const parsed = this.#schema.safeParse(JSON.parse(text.toString()));
-    if (!parsed.success) throw new ChannelError(`an invalid message: ${parsed.error.message}`);
-    const message = parsed.data;
+    const message = parseMessage(text, this.#schema);
     const withDescriptor = "descriptor" in message && message.descriptor === true;
     const descriptor = withDescriptor ? this.#descriptors.shift() : undefined;
     if (withDescriptor && descriptor === undefined) {

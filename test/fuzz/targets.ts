@@ -1,5 +1,6 @@
 /** What is fuzzed: docs/fuzzing.md has the table. */
 import { spsSeeds, virglSeeds, virtqueueSeeds, wireSeeds } from "./seeds.ts";
+import { channel } from "./typescript/channel.ts";
 import { configuration } from "./typescript/configuration.ts";
 import { exporting } from "./typescript/export.ts";
 import { framing } from "./typescript/framing.ts";
@@ -48,5 +49,6 @@ export const TARGETS: ReadonlyMap<string, Target> = new Map([
   ["vhost-user", typescript("messages and memory tables, against QEMU", vhostUser)],
   ["viewer", typescript("messages of viewers and of their server, against each other", viewer)],
   ["hxfr", typescript("HXFR's parser, against the guest", hxfr)],
-  ["configuration", typescript("the host's configuration file", configuration)],
+  ["configuration", typescript("the host's configuration, with files that add to it", configuration)],
+  ["channel", typescript("messages of the control socket and of workers", channel)],
 ]);

@@ -1,4 +1,7 @@
-/** The host's configuration file: any text is a configuration, or refused by a ConfigurationError that names the field. */
+/**
+ * The host's configuration: any texts, the main file's and those that add to it (after form feeds), are one, or refused by a
+ * ConfigurationError that names a file.
+ */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +15,8 @@ function seeds(): Buffer[] {
   const pages = readdirSync(folder).filter((name) => name.endsWith(".md"));
   return pages.flatMap((name) => {
     const text = readFileSync(join(folder, name), "utf8");
-    return [...text.matchAll(/```toml\n(.*?)```/gs)].map(([, example = ""]) => Buffer.from(example));
+    const examples = [...text.matchAll(/```toml\n(.*?)```/gs)].map(([, example = ""]) => example);
+    return [...examples, examples.join("\f")].map((example) => Buffer.from(example));
   });
 }
 
@@ -20,11 +24,13 @@ export const configuration: TypescriptTarget = {
   files: ["host/config.ts", "common/toml-file.ts", "common/address.ts"],
   seeds,
   property: () => (input) => {
+    const [main = "", ...more] = input.toString("utf8").split("\f");
+    const added = more.map((text, index) => ({ name: `fuzz.d/${index}.toml`, text }));
     try {
-      parseConfiguration(input.toString("utf8"), "fuzz.toml");
+      parseConfiguration(main, "fuzz.toml", added);
     } catch (error) {
       assert(error instanceof ConfigurationError, error instanceof Error ? error.stack : String(error));
-      assert(error.message.includes("fuzz.toml"));
+      assert(["fuzz.toml", ...added.map(({ name }) => name)].some((name) => error.message.includes(name)));
     }
   },
 };

@@ -97,8 +97,8 @@ uid_t PeerUser(Napi::Env, int fd) {
   return user;
 }
 
-// peerProcess(fd) → id of the process at the other end: the one that called listen or connect. 0: not
-// one that this process can see.
+// peerProcess(fd) → id of the process at the other end: the one that called listen or connect. 0:
+// not one that this process can see.
 pid_t PeerProcess(Napi::Env, int fd) {
   pid_t process = 0;
   Check(platform::PeerProcess(fd, &process), "peer's process");

@@ -44,6 +44,17 @@ int getpeereid(int fd, uid_t *user, gid_t *group) {
   return 0;
 }
 
+// SOL_LOCAL, LOCAL_PEERPID (xnu, bsd/kern/uipc_usrreq.c: uipc_ctloutput).
+int darwin_getsockopt(int fd, int level, int name, void *value, socklen_t *size) {
+  if (level != 0 || name != 2) return getsockopt(fd, level, name, value, size);
+  ucred credentials{};
+  socklen_t length = sizeof credentials;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return -1;
+  memcpy(value, &credentials.pid, sizeof credentials.pid);
+  *size = sizeof credentials.pid;
+  return 0;
+}
+
 int darwin_fchmod(int fd, mode_t mode) {
   return IsSharedMemory(fd) ? Fail(EINVAL, -1) : fchmod(fd, mode);
 }

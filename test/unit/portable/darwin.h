@@ -70,6 +70,7 @@
 extern "C" {
 #endif
 int getpeereid(int fd, uid_t *user, gid_t *group);
+int darwin_getsockopt(int fd, int level, int name, void *value, socklen_t *size);
 int darwin_fchmod(int fd, mode_t mode);
 int darwin_fstat(int fd, struct stat *status);
 void *darwin_mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset);
@@ -81,6 +82,11 @@ long darwin_sysconf(int name);
 }
 #endif
 
+// <sys/un.h> of Darwin
+#define SOL_LOCAL 0
+#define LOCAL_PEERPID 2
+
+#define getsockopt(fd, level, name, value, size) darwin_getsockopt(fd, level, name, value, size)
 #define fchmod(fd, mode) darwin_fchmod(fd, mode)
 #define fstat(fd, status) darwin_fstat(fd, status)
 #define mmap(address, length, protection, flags, fd, offset) \

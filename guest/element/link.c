@@ -260,8 +260,7 @@ gboolean venc_link_open(VencLink *link, const VencAddress *address, GError **err
   if (address->vsock) return connect_vsock(link, address->cid, address->port, error);
   if (!address->device) return open_any_port(link, error);
   if (g_path_is_absolute(address->device)) return open_port(link, address->device, error);
-  g_autofree gchar *path = g_build_filename(PORT_DIRECTORY, address->device, NULL);
-  return open_port(link, path, error);
+  return open_named_port(link, address->device, error);
 }
 
 void venc_link_close(VencLink *link) {

@@ -180,7 +180,49 @@ export async function checkConfiguration(configuration: Configuration, addons: b
     if (parsed?.kind === "unix") checks.push(checkFolder(`listener ${address}`, parsed.path));
     if (parsed?.kind === "vsock") checks.push(checkVsock(address));
   }
+  const { viewer, status } = configuration;
+  // Behind TLS, whose certificate may be for other names, the answer cannot be read.
+  if (viewer.enabled && viewer.port > 0 && viewer.certificate === undefined) {
+    checks.push(await checkTcpPort("viewer's port", viewer.port, "viewer.port", "/", /<title>vsockenc/));
+  }
+  if (status.enabled) {
+    checks.push(await checkTcpPort("status port", status.port, "status.port", "/health", /^{"ok"/));
+  }
   return checks;
+}
+
+const ANSWER_MS = 2000;
+const MAX_ANSWER_BYTES = 1 << 16;
+
+/**
+ * Whether a port of the configuration is free, or the relay's.
+ *
+ * @param path where the relay answers
+ * @param own what its answer looks like
+ */
+async function checkTcpPort(
+  name: string,
+  port: number,
+  field: string,
+  path: string,
+  own: RegExp,
+): Promise<Check> {
+  try {
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+      signal: AbortSignal.timeout(ANSWER_MS),
+    });
+    const text = (await response.text()).slice(0, MAX_ANSWER_BYTES);
+    if (own.test(text)) return ok(name, `${port}, where the relay answers`);
+  } catch (error) {
+    if (isSystemCause(error, "ECONNREFUSED")) return ok(name, `${port} is free`);
+  }
+  const fix = `end the other program, or choose another ${field}; the relay serves without until then`;
+  return warning(name, `another program listens at port ${port}`, fix);
+}
+
+function isSystemCause(error: unknown, code: string): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof Error && "code" in cause && cause.code === code;
 }
 
 function checkPort(vm: VmConfiguration, path: string, index: number): Check {

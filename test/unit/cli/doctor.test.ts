@@ -14,8 +14,12 @@ import {
   checkNode,
 } from "../../../cli/doctor/host.ts";
 import { parseConfiguration } from "../../../host/config.ts";
+import { viewerOf } from "../../../host/heads/browser-viewer.ts";
+import { Relay } from "../../../host/relay/relay.ts";
 import { encodeExportMessage } from "../../../proto/export.ts";
+import { freePort } from "../../support/free-port.ts";
 import { MemfdExporter } from "../../support/memfd/memfd-exporter.ts";
+import { until } from "../../support/until.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -85,6 +89,41 @@ address = "unix:${folder}/l"`;
     } finally {
       exporter.close();
       qemu.close();
+    }
+  });
+
+  it("knows its own ports from those that another program has taken", async () => {
+    const [viewer, status] = [await freePort(), await freePort()];
+    const tables = `viewer = { enabled = true, port = ${viewer} }\nstatus.port = ${status}`;
+    const text = `${tables}\n[[vm]]\nname = "a"\nchardev = "client"\nports = ["${folder}/p"]`;
+    const configuration = parseConfiguration(text, "test");
+    const find = async () => {
+      const checks = await checkConfiguration(configuration, true);
+      return ["viewer's port", "status port"].map((name) => checks.find((check) => check.name === name));
+    };
+    const [free, taken, own] = ["is free", "another program listens", "the relay answers"].map((detail) => ({
+      detail: expect.stringContaining(detail),
+    }));
+    expect(await find()).toMatchObject([free, free]);
+    const others = [viewer, status].map((port) =>
+      createServer((socket) => socket.end("220 ready\r\n")).listen(port, "127.0.0.1"),
+    );
+    await Promise.all(others.map((other) => new Promise((resolve) => other.once("listening", resolve))));
+    expect(await find()).toMatchObject([
+      { ...taken, status: "warning", fix: expect.stringContaining("viewer.port") },
+      { ...taken, status: "warning" },
+    ]);
+    for (const other of others) other.close();
+    const log = pino({ level: "silent" });
+    const relay = await Relay.start(configuration, log, viewerOf(configuration));
+    try {
+      await until(
+        async () => (await find()).every((check) => check?.detail.includes("answers")),
+        "the relay",
+      );
+      expect(await find()).toMatchObject([own, own]);
+    } finally {
+      relay.stop();
     }
   });
 

@@ -2,7 +2,7 @@
  * A relay as in production, i.e. the built command in a process of its own, with a memfd exporter and a guest on each of
  * its ports.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
@@ -87,13 +87,18 @@ export function relayProcess(config: string, pinned: boolean): SupervisedProcess
   return new SupervisedProcess("vsockenc relay", pinned ? onLastCore(command) : command);
 }
 
-/** A configuration that serves `ports`, all from one exporter. */
+/**
+ * A configuration that serves `ports`, all from one exporter. VMs have no socket in common, so each gets a name of its own for it,
+ * a link beside it.
+ */
 export function relayConfiguration(encoder: string, ports: readonly string[], exportPath: string): string {
   const lines = [`encoder.order = [${JSON.stringify(encoder)}]`];
   for (let first = 0; first < ports.length; first += PORTS_PER_VM) {
     const own = ports.slice(first, first + PORTS_PER_VM);
     lines.push("[[vm]]", `name = "vm${first}"`, `ports = ${JSON.stringify(own)}`);
-    lines.push(`export = ${JSON.stringify(exportPath)}`);
+    const link = `${exportPath}-${first}`;
+    if (lstatSync(link, { throwIfNoEntry: false }) === undefined) symlinkSync(exportPath, link);
+    lines.push(`export = ${JSON.stringify(link)}`);
   }
   return `${lines.join("\n")}\n`;
 }

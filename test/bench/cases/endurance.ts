@@ -3,7 +3,7 @@ import type { Case, Figure } from "../case.ts";
 import { type Holdings, holdings, settled } from "../faults/leftovers.ts";
 import { ATTACKS } from "../hostile/attacks.ts";
 import { SIZE } from "../hostile/target.ts";
-import { median, slope } from "../statistics.ts";
+import { slope } from "../statistics.ts";
 import { HostileRig } from "../support/hostile-rig.ts";
 import { live } from "../support/live.ts";
 
@@ -48,11 +48,13 @@ export const endurance: Case = {
         );
       } while (minute() < minutes);
       const warm = points.slice(Math.floor(points.length / 3));
-      const tenth = Math.ceil(warm.length / 10);
       const figure = (key: keyof Holdings, unit: string, scale: number): Figure => {
-        const values = warm.map((point) => point[key] / scale);
-        const [begin, end] = [median(values.slice(0, tenth)), median(values.slice(-tenth))];
-        const perHour = slope(warm.map((point) => ({ x: point.minute / 60, y: point[key] / scale })));
+        // The line through all rounds: single ones differ by a third, as they end before or after a collection of V8's.
+        const line = warm.map((point) => ({ x: point.minute / 60, y: point[key] / scale }));
+        const perHour = warm.length > 1 ? slope(line) : 0;
+        const mean = line.reduce((sum, { y }) => sum + y, 0) / line.length;
+        const hours = (line.at(-1)?.x ?? 0) - (line[0]?.x ?? 0);
+        const [begin, end] = [mean - (perHour * hours) / 2, mean + (perHour * hours) / 2];
         const trend = warm.length > 1 ? `; ${perHour.toFixed(1)} ${unit} an hour` : "";
         return {
           what: `${key} of the host after ${points.length} rounds of ${chosen.length} attacks in ${minute().toFixed(0)} min${trend}`,

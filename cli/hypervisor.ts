@@ -22,13 +22,22 @@ import {
 } from "../host/hypervisor.ts";
 import { preloadableLibrary, renderNodes } from "./virgl.ts";
 
-interface VmOptions {
-  readonly config: string;
-  readonly vm?: string;
-  readonly memory: number;
+interface GpuOptions {
   readonly gpu?: GpuKind;
   readonly library?: string;
 }
+
+interface VmOptions extends GpuOptions {
+  readonly config: string;
+  readonly vm?: string;
+  readonly memory: number;
+}
+
+/** How this machine shares a VM's memory. */
+export const defaultMemoryBackend: MemoryBackend = process.platform === "linux" ? "memfd" : "shm";
+
+/** The display that gives a GPU its GL context here. */
+export const defaultGlDisplay = (): GlDisplay => (renderNodes("/").length > 0 ? "egl-headless" : "sdl");
 
 function mebibytes(text: string): number {
   const value = Number(text);
@@ -59,7 +68,7 @@ function vmCommand(name: string, prints: string): Command {
 }
 
 /** @throws ConfigurationError, VirglLibraryError */
-function hypervisorGpu(vm: VmConfiguration, options: VmOptions): HypervisorVm["gpu"] {
+function hypervisorGpu(vm: VmConfiguration, options: GpuOptions): HypervisorVm["gpu"] {
   const { name, export: exportSocket } = vm;
   const kind = options.gpu ?? vm.gpu?.kind;
   if (kind === undefined) return undefined;
@@ -87,8 +96,18 @@ function selectVm(options: VmOptions): HypervisorVm {
     const names = vms.map(({ name }) => name).join(", ");
     throw new ConfigurationError(`--vm must be one of: ${names}`);
   }
+  return hypervisorVm(vm, options.memory, options);
+}
+
+/**
+ * What a VM of a configuration needs of its hypervisor.
+ *
+ * @param options by default, the GPU is the configuration's
+ * @throws ConfigurationError, VirglLibraryError
+ */
+export function hypervisorVm(vm: VmConfiguration, memoryMiB: number, options: GpuOptions = {}): HypervisorVm {
   const { name, ports, chardev } = vm;
-  return { name, gpu: hypervisorGpu(vm, options), ports, chardev, memoryMiB: options.memory };
+  return { name, gpu: hypervisorGpu(vm, options), ports, chardev, memoryMiB };
 }
 
 /** Quotes a word for a shell. */
@@ -129,7 +148,7 @@ export function qemuArgsCommand(): Command {
     .addOption(
       new Option("--memory-backend <kind>", "how the VM's memory is shared with its exporter")
         .choices(MEMORY_BACKENDS)
-        .default(process.platform === "linux" ? "memfd" : "shm"),
+        .default(defaultMemoryBackend),
     )
     .addOption(
       new Option(
@@ -153,7 +172,7 @@ A VM with --gpu gl also needs environment variables, which load the exporter int
         return;
       }
       const { memoryBackend, display } = options;
-      const glDisplay = display ?? (renderNodes("/").length > 0 ? "egl-headless" : "sdl");
+      const glDisplay = display ?? defaultGlDisplay();
       const text = qemuArguments(vm, { memoryBackend, glDisplay }).map(shellQuote).join(" ");
       console.log(options.pretty ? text.replaceAll(" -", " \\\n-") : text);
       if (vm.gpu?.kind === "qemu-gl") {

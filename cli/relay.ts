@@ -49,11 +49,16 @@ configuration again: VMs that were added or removed come and go, and the others 
         ]);
       const { enabled, socket: named = controls.controlPath(process.env) } = configuration.control;
       const socket = enabled ? named : undefined;
-      if (socket !== undefined) await refuseSecond(socket, config);
       // Most likely no descriptors are left; listeners retry by themselves.
       onWatchError((error) => log.error({ err: error }, "cannot accept a connection"));
       const isolation = isolationOf(configuration, log, cgroups);
-      const started = Relay.start(configuration, log, viewerOf(configuration), isolation?.isolate, backend);
+      const start = async (): Promise<Relay> => {
+        if (socket !== undefined) await refuseSecond(socket, config);
+        return Relay.start(configuration, log, viewerOf(configuration), isolation?.isolate, backend);
+      };
+      const started = start();
+      // Its error is that of `await started`, below.
+      started.catch(() => undefined);
       let parent: { close(): void } | undefined;
       let control: { close(): void } | undefined;
       const stop = onTermination(() => {
@@ -63,16 +68,20 @@ configuration again: VMs that were added or removed come and go, and the others 
         void started.then((relay) => relay.stop());
       });
       if (parentFd !== undefined) parent = await watchParent(parentFd, stop);
-      onReload(() => void started.then((relay) => reload(relay, config, log)).catch(() => undefined));
+      const reload = async (): Promise<Applied> => {
+        const applied = await readAgain(await started, config, log);
+        // `vsockenc host` has GPU processes to start and end.
+        if (parentFd !== undefined) os.send(parentFd, RELOADED, 0, []);
+        return applied;
+      };
+      onReload(() => void reload().catch(() => undefined));
       const relay = await started;
       if (socket === undefined) return;
       control = controls.ControlServer.open(
         socket,
         async (request) => {
           if (request.type === "list") return { ...reportOf(relay), file: resolve(config) };
-          const { closed, opened, later } = await reload(relay, config, log);
-          // `vsockenc host` has GPU processes to start and end.
-          if (parentFd !== undefined) os.send(parentFd, RELOADED, 0, []);
+          const { closed, opened, later } = await reload();
           return { type: "applied", closed: [...closed], opened: [...opened], later: [...later] };
         },
         log,
@@ -111,7 +120,7 @@ function reportOf(relay: Relay) {
 }
 
 /** Reads the configuration again. @throws ConfigurationError, SocketError: nothing has changed */
-async function reload(relay: Relay, config: string, log: Logger): Promise<Applied> {
+async function readAgain(relay: Relay, config: string, log: Logger): Promise<Applied> {
   try {
     const applied = await relay.apply(readConfiguration(config));
     const { closed, opened, later } = applied;

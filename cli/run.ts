@@ -14,19 +14,20 @@ import { ConfigurationError } from "../common/configuration-error.ts";
 import { createLogger, LOG_LEVELS, type LogLevel } from "../common/log.ts";
 import { minimumQemu } from "../common/package-root.ts";
 import { parseConfiguration } from "../host/config.ts";
-import { type HypervisorVm, qemuArguments, qemuEnvironment } from "../host/hypervisor.ts";
-import { type QemuLine, RUN_GPUS, readQemuLine } from "../host/qemu-line.ts";
+import { qemuArguments, qemuEnvironment } from "../host/hypervisor.ts";
+import { RUN_GPUS, readQemuLine } from "../host/qemu-line.ts";
 import { type VmShape, vmTable } from "../host/vm-table.ts";
+import { viewerOptions } from "../viewer/server/options.ts";
 import { isAtLeast, qemuVersion, run } from "./doctor/check.ts";
+import { defaultGlDisplay, defaultMemoryBackend, hypervisorVm } from "./hypervisor.ts";
 import { headsOption, modeOption, wholeNumber } from "./options.ts";
-import { preloadableLibrary, renderNodes } from "./virgl.ts";
 
 interface RunOptions extends VmShape {
   readonly port?: number;
   readonly logLevel: LogLevel;
 }
 
-const VIEWER_PORT = 8844;
+const VIEWER_PORT = viewerOptions.parse({}).port;
 const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /** How long a GPU process may take to start. */
 const GPU_START_MS = 30_000;
@@ -79,27 +80,6 @@ function freePort(wanted: number): Promise<number> {
   });
 }
 
-/** @throws VirglLibraryError */
-function hypervisorVm(folder: string, { gpu, heads, mode }: RunOptions, line: QemuLine): HypervisorVm {
-  const path = (name: string): string => join(folder, name);
-  const device = (): HypervisorVm["gpu"] => {
-    if (gpu === "none") return undefined;
-    if (gpu === "2d") return { kind: "vhost-user", socket: path("gpu"), heads };
-    const library = preloadableLibrary(undefined);
-    return {
-      kind: "qemu-gl",
-      library,
-      exportSocket: path("export"),
-      exportUsers: [],
-      heads,
-      mode,
-      venus: false,
-    };
-  };
-  const { memoryMiB } = line;
-  return { name: "vm", gpu: device(), ports: [path("port0")], chardev: "server", memoryMiB };
-}
-
 /** Settles with QEMU's exit status, or the signal that has ended it. */
 function ended(child: ChildProcess, program: string): Promise<number | NodeJS.Signals> {
   return new Promise((resolve, reject) => {
@@ -119,14 +99,17 @@ async function runVm(
   const { Supervisor } = await import("../host/supervisor.ts");
   const folder = mkdtempSync(join(process.env["XDG_RUNTIME_DIR"] ?? tmpdir(), "vsockenc-"));
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-  const vm = hypervisorVm(folder, options, line);
   const port = options.port ?? (await freePort(VIEWER_PORT));
   const token = randomBytes(16).toString("hex");
   const file = join(folder, "host.toml");
   const text = configurationText(folder, options, port, token);
   writeFileSync(file, text, { mode: 0o600 });
+  const configuration = parseConfiguration(text, file);
+  const [described] = configuration.vm;
+  if (described === undefined) throw new Error("unreachable");
+  const vm = hypervisorVm(described, line.memoryMiB);
   const supervisor = new Supervisor(file, createLogger("run", options.logLevel), undefined);
-  supervisor.apply(parseConfiguration(text, file));
+  supervisor.apply(configuration);
   try {
     if (vm.gpu?.kind === "vhost-user") {
       const { socket } = vm.gpu;
@@ -136,9 +119,8 @@ async function runVm(
         await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       }
     }
-    const memoryBackend = process.platform === "linux" ? "memfd" : "shm";
-    const glDisplay = renderNodes("/").length > 0 ? "egl-headless" : "sdl";
-    const added = qemuArguments(vm, { memoryBackend, glDisplay }, line);
+    const here = { memoryBackend: defaultMemoryBackend, glDisplay: defaultGlDisplay() };
+    const added = qemuArguments(vm, here, line);
     const qemu = spawn(program, [...args, ...added], {
       stdio: "inherit",
       env: { ...process.env, ...qemuEnvironment(vm) },

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { Command, Option } from "commander";
-import { ConfigurationError, configurationFolder, readConfiguration } from "../host/config.ts";
+import { ConfigurationError, configurationFolder, readConfiguration, vmName } from "../host/config.ts";
 import { RUN_GPUS } from "../host/qemu-line.ts";
 import type { ControlAnswer, ControlRequest } from "../host/relay/control.ts";
 import { type VmShape, vmTable } from "../host/vm-table.ts";
@@ -27,15 +27,21 @@ interface AddOptions extends ControlOptions, VmShape {
 type Listed = Extract<ControlAnswer, { type: "vms" }>;
 type Asked<Type extends ControlAnswer["type"]> = Extract<ControlAnswer, { type: Type }>;
 
+/** The socket of the relay that is meant. */
+async function controlSocket({ control }: ControlOptions): Promise<string> {
+  const { controlPath } = await import("../host/relay/control.ts");
+  const own = controlPath(process.env);
+  return control ?? (own !== undefined && existsSync(own) ? own : SYSTEM_CONTROL);
+}
+
 /** @throws ControlError */
 async function ask<Type extends ControlAnswer["type"]>(
-  { control }: ControlOptions,
+  options: ControlOptions,
   request: ControlRequest,
   wanted: Type,
 ): Promise<Asked<Type>> {
-  const { askControl, controlPath } = await import("../host/relay/control.ts");
-  const own = controlPath(process.env);
-  const path = control ?? (own !== undefined && existsSync(own) ? own : SYSTEM_CONTROL);
+  const { askControl } = await import("../host/relay/control.ts");
+  const path = await controlSocket(options);
   let answer: ControlAnswer;
   try {
     answer = await askControl(path, request);
@@ -65,9 +71,15 @@ function table({ vms, viewer }: Listed): string {
   ].join("\n");
 }
 
-/** The file of a VM that `vm add` has made. */
-const fileOf = (configuration: string, name: string): string =>
-  join(configurationFolder(configuration), `${name}.toml`);
+/** The file of a VM that `vm add` has made. @throws ConfigurationError for a name that cannot be one */
+function fileOf(configuration: string, name: string): string {
+  if (!vmName.safeParse(name).success) {
+    throw new ConfigurationError(
+      `a VM's name has 1 to 63 letters, digits, dots, dashes or underscores: ${name}`,
+    );
+  }
+  return join(configurationFolder(configuration), `${name}.toml`);
+}
 
 /** Writes a file, whole or not at all. */
 function writeWhole(file: string, text: string): void {
@@ -85,16 +97,11 @@ function writeWhole(file: string, text: string): void {
 async function add(name: string, options: AddOptions): Promise<void> {
   const { file: configuration } = await list(options);
   const file = fileOf(configuration, name);
-  if (!/^[\w.-]{1,63}$/.test(name))
-    throw new ConfigurationError(
-      `a VM's name has 1 to 63 letters, digits, dots, dashes or underscores: ${name}`,
-    );
   if (existsSync(file))
     throw new ConfigurationError(
       `${file} exists: remove that VM first, or edit the file and run \`vsockenc vm reload\``,
     );
-  const { controlPath } = await import("../host/relay/control.ts");
-  const folder = options.folder ?? dirname(options.control ?? controlPath(process.env) ?? SYSTEM_CONTROL);
+  const folder = options.folder ?? dirname(await controlSocket(options));
   writeWhole(
     file,
     vmTable(name, options, (what) => join(folder, `${name}-${what}.sock`)),

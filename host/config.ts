@@ -129,11 +129,13 @@ const listen = z.strictObject({
   max_clients: z.int().min(1).max(256).default(16).describe("Maximum simultaneous connections."),
 });
 
+/** It names files, too (`vsockenc vm add`). */
+export const vmName = z
+  .string()
+  .regex(/^[\w.-]{1,63}$/, "must be 1 to 63 letters, digits, dots, dashes or underscores");
+
 const vm = z.strictObject({
-  name: z
-    .string()
-    .regex(/^[\w.-]{1,63}$/, "must be 1 to 63 letters, digits, dots, dashes or underscores")
-    .describe("Name of the VM, in logs and on command lines."),
+  name: vmName.describe("Name of the VM, in logs and on command lines."),
   ports: z
     .array(socketPath)
     .max(4)

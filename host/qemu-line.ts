@@ -14,8 +14,6 @@ export const RUN_GPUS = ["2d", "gl", "none"] as const;
 export type RunGpu = (typeof RUN_GPUS)[number];
 
 export interface QemuLine {
-  /** Of `-name`. */
-  readonly name: string | undefined;
   /** Of `-m`; QEMU's default without it. */
   readonly memoryMiB: number;
   /** Whether the machine's memory is shared already. */
@@ -59,9 +57,6 @@ export function readQemuLine(args: readonly string[], gpu: RunGpu): QemuLine {
   const backend = machines.map((value) => field(value, "memory-backend")).findLast((id) => id !== undefined);
   const displays = values("display");
   return {
-    name: values("name")
-      .map((value) => field(value, "guest") ?? first(value))
-      .at(-1),
     memoryMiB: values("m").map(memoryMiB).at(-1) ?? DEFAULT_MIB,
     sharesMemory: gpu !== "none" && backend !== undefined && isShared(backend, values("object")),
     hasGlDisplay: displays.some(

@@ -10,6 +10,7 @@ import { loadAddon } from "../../common/load-addon.ts";
 import { minimumNode, minimumQemu } from "../../common/package-root.ts";
 import { whyUnlimited } from "../../host/cgroup.ts";
 import type { Configuration, VmConfiguration } from "../../host/config.ts";
+import { isGpuWaiting } from "../../host/relay/vm-state.ts";
 import { virglLibrary } from "../virgl.ts";
 import { type Check, failure, isAtLeast, mayAccess, ok, qemuVersion, reason, run, warning } from "./check.ts";
 import { checkGl } from "./gl.ts";
@@ -251,7 +252,7 @@ async function checkExporter(vm: VmConfiguration, path: string): Promise<Check> 
   const { ExportClient } = await import("../../host/export/client.ts");
   try {
     (await ExportClient.connect(path)).close();
-    const waits = vm.gpu?.socket !== undefined && existsSync(vm.gpu.socket);
+    const waits = isGpuWaiting(vm);
     const runs = vm.chardev === "server" && vm.ports.some((port) => existsSync(port));
     if (waits && runs) {
       const fix =

@@ -74,7 +74,7 @@ static gboolean open_port(VencLink *link, const gchar *path, GError **error) {
 }
 
 /* The device of a port by the kernel's own list of names: the links in PORT_DIRECTORY are udev's,
- * and a container has none. NULL: there is no such port. */
+ * and a container has none. NULL: no such port. */
 static gchar *find_device(const gchar *port) {
   g_autoptr(GDir) ports = g_dir_open(PORT_CLASS, 0, NULL);
   for (const gchar *device; ports && (device = g_dir_read_name(ports));) {

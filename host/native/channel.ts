@@ -9,7 +9,7 @@ import { errorText } from "../../common/error-text.ts";
 import { FdSocket } from "./fd-socket.ts";
 import { closeDescriptor } from "./os-addon.ts";
 
-/** The peer sent something that is no message, or too much; a defect, or a worker that a guest has taken over. */
+/** The peer sent something that is not a message, or too much; a defect, or a worker that a guest has taken over. */
 export class ChannelError extends Error {
   override readonly name = "ChannelError";
 }

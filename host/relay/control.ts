@@ -33,7 +33,6 @@ const vmReport = z.strictObject({
   /** The VM's sockets, and how many are connected to each. */
   links: z.array(z.strictObject({ name: z.string(), connections: z.int() })),
 });
-export type VmReport = z.infer<typeof vmReport>;
 
 export const controlAnswer = z.discriminatedUnion("type", [
   z.strictObject({
@@ -138,10 +137,14 @@ export class ControlServer {
   }
 }
 
+/** How long a relay may take to answer. */
+const ANSWER_MS = 10_000;
+
 /** Asks once. @throws SocketError if no relay answers */
 export async function askControl(path: string, request: ControlRequest): Promise<ControlAnswer> {
   const fd = connectUnix(path);
-  return await new Promise((resolve, reject) => {
+  let timer: NodeJS.Timeout | undefined;
+  const asked = new Promise<ControlAnswer>((resolve, reject) => {
     const channel = new Channel<ControlAnswer, ControlRequest>(fd, controlAnswer, {
       onMessage: ({ message }) => {
         resolve(message);
@@ -150,6 +153,9 @@ export async function askControl(path: string, request: ControlRequest): Promise
       onClose: (error) =>
         reject(error ?? new SocketError(`${path} closed without an answer: is the relay stopping?`)),
     });
+    const late = (): void => channel.close(new SocketError(`${path} does not answer: is the relay stopped?`));
+    timer = setTimeout(late, ANSWER_MS);
     channel.send(request);
   });
+  return await asked.finally(() => clearTimeout(timer));
 }

@@ -22,6 +22,11 @@ export interface VmLook {
   readonly exporterUp: boolean | undefined;
 }
 
+/** Whether the VM's GPU process waits for QEMU, if it runs. */
+export function isGpuWaiting({ gpu }: VmConfiguration): boolean {
+  return gpu?.socket !== undefined && existsSync(gpu.socket);
+}
+
 export class VmWatch {
   readonly #vm: VmConfiguration;
   #lost = 0;
@@ -38,8 +43,7 @@ export class VmWatch {
 
   /** To be called once in VM_LOOK_MS. */
   look({ connected, exporterUp }: VmLook): void {
-    const socket = this.#vm.gpu?.socket;
-    const hasGpu = exporterUp === true && (socket === undefined || !existsSync(socket));
+    const hasGpu = exporterUp === true && !isGpuWaiting(this.#vm);
     if (exporterUp === undefined) this.#state = connected === true ? "running" : "off";
     else if (connected === undefined) this.#state = hasGpu ? "running" : "off";
     else if (!connected) this.#state = hasGpu ? "starting" : "off";

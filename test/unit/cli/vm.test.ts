@@ -70,6 +70,8 @@ describe("vsockenc vm", () => {
     ]);
     expect(readdirSync(path("host.d"))).toEqual(["a.toml"]);
     expect((await vm("add", "x y"))[1]).toContain("a VM's name has 1 to 63 letters");
+    expect((await vm("remove", "../host"))[1]).toContain("a VM's name has 1 to 63 letters");
+    expect(existsSync(path("host.toml"))).toBe(true);
     expect((await vm("remove", "b"))[1]).toContain("is not in a file of its own");
     expect((await vm("show", "b"))[1]).toContain("no VM is named b; there are: a");
     expect((await vm("list"))[1]).toMatch(/^a +off/m);
@@ -141,8 +143,8 @@ describe("the control socket", () => {
   };
 
   it.each([
-    ["bytes that are no message", Buffer.alloc(64, 0xff)],
-    ["a message that is no JSON", message("{")],
+    ["bytes that are not a message", Buffer.alloc(64, 0xff)],
+    ["a message that is not JSON", message("{")],
     ["an unknown request", message('{"type":"stop"}')],
     ["a request with more than it has", message('{"type":"list","x":1}')],
   ])("disconnects a client that sends %s", async (_, bytes) => {

@@ -19,15 +19,6 @@ describe("a command line of QEMU", () => {
     expect(line(text).memoryMiB).toBe(mebibytes);
   });
 
-  it.each([
-    ["-name desk", "desk"],
-    ["-name guest=desk,debug-threads=on", "desk"],
-    ["-name desk,process=x", "desk"],
-    ["-m 1G", undefined],
-  ])("%s is named %s", (text, name) => {
-    expect(line(text).name).toBe(name);
-  });
-
   it("may have memory that is shared, and a display with GL", () => {
     expect(line("-m 1G -machine q35").sharesMemory).toBe(false);
     const shared = "-object memory-backend-memfd,id=ram,size=1G,share=on -machine q35,memory-backend=ram";
